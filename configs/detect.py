@@ -1,0 +1,59 @@
+"""Training of the two-branch detector, with the paper's values (section 4.1).
+
+python -m rffr_jax.main --config=configs/detect.py --config.mae=runs/pretrain \
+    --config.data.train=folder:DATA --config.data.methods=Face2Face
+
+Learning rate 2e-5, k = 4, p = 0.25, alpha = 4, no augmentation and 15k steps are the paper's; 16
+real + 16 fake images a step and Adam's betas are the authors' released configuration.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.job = "detect"
+    config.seed = 0
+    config.dtype = "auto"
+    config.mae = "runs/pretrain"
+    config.allow_other_k = False
+
+    config.model = ConfigDict({"size": "vit_b16", "image_size": 224, "patch_size": 16})
+    config.blocks = ConfigDict()
+    config.blocks.k = 4
+    config.blocks.alpha = 4.0
+    config.blocks.probability = 0.25
+    config.blocks.on_empty = "redraw"
+    config.detector = ConfigDict()
+    config.detector.init = ""
+    config.detector.inputs = "both"
+    config.detector.blocks = "random"
+    config.detector.residual = "mae"
+    config.detector.mean = (0.485, 0.456, 0.406)
+    config.detector.std = (0.229, 0.224, 0.225)
+
+    config.data = ConfigDict()
+    config.data.train = ("synthetic:0#train",)
+    config.data.validation = ("synthetic:0#validation",)
+    config.data.methods = ()
+    config.data.cache = False
+    config.data.workers = 2
+    config.data.max_bad_fraction = 0.01
+    config.selection = "last"
+
+    config.batch_size = 32
+    config.steps = 15_000
+    config.optimizer = ConfigDict()
+    config.optimizer.learning_rate = 2e-5
+    config.optimizer.schedule = "constant"
+    config.optimizer.warmup_steps = 0
+    config.optimizer.weight_decay = 0.0
+    config.optimizer.b1 = 0.9
+    config.optimizer.b2 = 0.999
+
+    config.evaluate_every = 50
+    config.evaluation_batch_size = 32
+    config.save_every = 1000
+    config.log_every = 50
+    config.mesh = ConfigDict({"fsdp": 1})
+    return config

@@ -1,0 +1,25 @@
+"""AUC of a trained detector on test sets, one frame a video as in the paper (section 4.1).
+
+python -m rffr_jax.main --config=configs/evaluate.py --config.detector=runs/detect \
+    --config.data.tests=folder:TEST
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.job = "evaluate"
+    config.dtype = "auto"
+    config.detector = "runs/detect"
+    config.checkpoint = "last"  # or best:NAME, or matched
+    config.frames_per_video = 1  # the middle one; 0 takes all
+    config.batch_size = 32
+
+    config.data = ConfigDict()
+    config.data.tests = ("synthetic:0#test",)
+    config.data.methods = ()
+    config.data.workers = 2
+    config.data.max_bad_fraction = 0.01
+    config.mesh = ConfigDict({"fsdp": 1})
+    return config

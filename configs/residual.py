@@ -1,0 +1,23 @@
+"""Residual images of any images: arrays and a picture.
+
+python -m rffr_jax.main --config=configs/residual.py --config.mae=runs/pretrain \
+    --config.data.inputs=folder:IMAGES
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.job = "residual"
+    config.dtype = "auto"
+    config.mae = "runs/pretrain"
+    config.blocks = ConfigDict({"k": 0, "alpha": 4.0})  # k: 0 is the k of the MAE's pretraining
+    config.batch_size = 32
+
+    config.data = ConfigDict()
+    config.data.inputs = ("synthetic:0#test?limit=16",)
+    config.data.workers = 0
+    config.data.max_bad_fraction = 0.01
+    config.mesh = ConfigDict({"fsdp": 1})
+    return config

@@ -1,0 +1,1 @@
+"""RFFR: Real Face Foundation Representation Learning for deepfake detection, in JAX/Flax."""

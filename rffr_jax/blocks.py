@@ -1,0 +1,158 @@
+"""Geometry of the blocks: which patches each hides, which stay visible, which are drawn.
+
+An image is a square grid of patches, numbered row by row. A `BlockGrid` lays k x k equal square
+blocks on it, centred; what the blocks do not reach is never hidden. NumPy only: the tables are
+constants of the compiled programs, and every draw is a function of seed, step and global row.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import stats
+
+from rffr_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockGrid:
+    """k x k blocks of b x b patches, b = floor(grid / k), on a grid x grid patch grid.
+
+    The released RFFR geometry is grid = 14, k = 4: b = 3, offset 1, so that 16 blocks cover
+    12 x 12 patches and the outer ring stays visible.
+
+    Raises:
+      UserError: fewer patches than blocks along a side.
+    """
+
+    grid: int
+    k: int
+
+    def __post_init__(self):
+        if not 1 <= self.k <= self.grid:
+            raise UserError(
+                f"blocks.k={self.k} does not fit a grid of {self.grid} x {self.grid} patches; "
+                f"choose k between 1 and {self.grid}"
+            )
+
+    @property
+    def count(self) -> int:
+        return self.k**2
+
+    @property
+    def patches(self) -> int:
+        return self.grid**2
+
+    @property
+    def side(self) -> int:
+        """Patches along the side of one block."""
+        return self.grid // self.k
+
+    @property
+    def offset(self) -> int:
+        """First patch row (and column) that a block covers."""
+        return (self.grid - self.k * self.side) // 2
+
+    @functools.cached_property
+    def hidden(self) -> Int[np.ndarray, "blocks patches_in_block"]:
+        """Patches that each block hides, blocks row by row, patches of a block row by row."""
+        corners = self.offset + self.side * np.arange(self.k)
+        return square_blocks(self, np.repeat(corners, self.k), np.tile(corners, self.k))
+
+    @functools.cached_property
+    def visible(self) -> Int[np.ndarray, "blocks patches_outside_block"]:
+        """Patches that stay visible while each block is hidden, ascending."""
+        return complement(self.hidden, self.patches)
+
+
+def square_blocks(
+    blocks: BlockGrid, rows: Int[np.ndarray, " n"], columns: Int[np.ndarray, " n"]
+) -> Int[np.ndarray, "n patches_in_block"]:
+    """Patches of a block-sized square whose first patch is at each (row, column)."""
+    step = np.arange(blocks.side)
+    patch_rows = (rows[:, None] + step)[:, :, None]
+    patch_columns = (columns[:, None] + step)[:, None, :]
+    return (patch_rows * blocks.grid + patch_columns).reshape(len(rows), -1).astype(np.int32)
+
+
+def complement(
+    indices: Int[np.ndarray, "n chosen"], patches: int
+) -> Int[np.ndarray, "n not_chosen"]:
+    """The patch indices of 0..patches-1 that each row does not hold, ascending."""
+    kept = np.ones((len(indices), patches), bool)
+    np.put_along_axis(kept, indices, False, axis=1)
+    return np.nonzero(kept)[1].reshape(len(indices), -1).astype(np.int32)
+
+
+def draw_masks(
+    kind: str, blocks: BlockGrid, *, ratio: float, seed: int, step: int, batch: int
+) -> Int[np.ndarray, "batch hidden"]:
+    """Hidden patches of every image of the global batch of a pretraining step.
+
+    Args:
+      kind: `grid` hides one of the k x k blocks (equations 1-4 of the paper), `block` a block of
+        the same size anywhere in the area that the blocks cover, `random` single patches.
+      ratio: share of the patches that `random` hides.
+      seed, step: the key of the draw; row i of the result belongs to global row i.
+    """
+    generator = np.random.default_rng((seed, step))
+    if kind == "grid":
+        return blocks.hidden[generator.integers(blocks.count, size=batch)]
+    if kind == "block":
+        positions = blocks.side * (blocks.k - 1) + 1
+        corners = blocks.offset + generator.integers(positions, size=(2, batch))
+        return square_blocks(blocks, corners[0], corners[1])
+    if kind == "random":
+        hidden = round(ratio * blocks.patches)
+        if not 0 < hidden < blocks.patches:
+            raise UserError(
+                f"mask.ratio={ratio} hides {hidden} of {blocks.patches} patches; "
+                "choose a ratio that hides some and leaves some visible"
+            )
+        order = np.argsort(generator.random((batch, blocks.patches)), axis=1)
+        return np.sort(order[:, :hidden], axis=1).astype(np.int32)
+    raise UserError(f"mask.kind={kind!r} is not known; choose grid, block or random")
+
+
+def count_distribution(
+    blocks: int, probability: float, on_empty: str
+) -> Float[np.ndarray, " blocks_and_none"]:
+    """P(K = 0..blocks) for the number K of blocks that enter the detector (section 3.3).
+
+    Every block enters with `probability`, independently, so K is binomial; an empty draw is
+    drawn again (`redraw`) or replaced by all blocks (`all`).
+
+    Raises:
+      UserError: a probability outside (0, 1] or an unknown rule.
+    """
+    if not 0 < probability <= 1:
+        raise UserError(f"blocks.probability={probability} must lie in (0, 1]")
+    chances = stats.binom.pmf(np.arange(blocks + 1), blocks, probability)
+    if on_empty == "all":
+        chances[blocks] += chances[0]
+    elif on_empty != "redraw":
+        raise UserError(f"blocks.on_empty={on_empty!r} is not known; choose redraw or all")
+    chances[0] = 0.0
+    return chances / chances.sum()
+
+
+def draw_count(chances: Float[np.ndarray, " blocks_and_none"], seed: int, step: int) -> int:
+    """The number of blocks that every image of a step gets: one draw a step, the same everywhere.
+
+    One count a step keeps shapes static, so that no block is computed that is not used.
+    """
+    uniform = np.random.default_rng((seed, step)).random()
+    return int(np.searchsorted(np.cumsum(chances), uniform * chances.sum(), side="right"))
+
+
+def draw_blocks(
+    blocks: int, count: int, seed: int, step: int, batch: int
+) -> Int[np.ndarray, "batch count"]:
+    """A uniform `count`-subset of the blocks for every image of the global batch, ascending.
+
+    Together with `draw_count` each image's subset has the paper's distribution.
+    """
+    generator = np.random.default_rng((seed, step, 1))
+    order = np.argsort(generator.random((batch, blocks)), axis=1)
+    return np.sort(order[:, :count], axis=1).astype(np.int32)

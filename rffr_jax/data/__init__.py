@@ -1,0 +1,1 @@
+"""Dataset specs -> examples -> uint8 batches."""

@@ -1,0 +1,62 @@
+"""Keeps account of the files that could not be used: names, reasons, and when it is too many."""
+
+import logging
+
+import numpy as np
+
+from rffr_jax.data.examples import Dataset
+from rffr_jax.data.pipeline import PADDING, Batch
+from rffr_jax.errors import BadImageError, UserError
+
+log = logging.getLogger(__name__)
+
+
+class BadFiles:
+    """Counts the bad files of one dataset over any number of batches, each file once.
+
+    Attributes:
+      names: path of every bad file met so far -> why it cannot be used.
+    """
+
+    def __init__(self, dataset: Dataset, max_bad_fraction: float):
+        """
+        Args:
+          dataset: the one that the batches' indices point into.
+          max_bad_fraction: of all the dataset's examples; more bad ones end the run.
+        """
+        self.names: dict[str, str] = {}
+        self._dataset = dataset
+        self._max_bad_fraction = max_bad_fraction
+
+    def update(self, batch: Batch) -> None:
+        """Looks for bad files in a batch: rows of weight 0 that are no padding.
+
+        Each is named in one warning. The file is tried again to learn the reason.
+
+        Raises:
+          UserError: more than `max_bad_fraction` of the dataset's examples are bad.
+        """
+        bad = (batch["weight"] == 0) & (batch["index"] != PADDING)
+        size = batch["image"].shape[1]
+        for row in np.flatnonzero(bad):
+            self._add(int(batch["index"][row]), size)
+        total = len(self._dataset.examples)
+        if len(self.names) > self._max_bad_fraction * total:
+            name, reason = next(iter(self.names.items()))
+            raise UserError(
+                f"{len(self.names)} of {total} images cannot be used, and max_bad_fraction allows "
+                f"{self._max_bad_fraction:g} of them; put right or leave out the files named "
+                f"above, the first of them {name}: {reason}"
+            )
+
+    def _add(self, index: int, size: int) -> None:
+        path = self._dataset.examples[index].path
+        if path in self.names:
+            return
+        try:
+            self._dataset.load(index, size)
+            reason = "could not be read, but could be at a second try"
+        except BadImageError as error:
+            reason = error.reason
+        self.names[path] = reason
+        log.warning("left out: %s: %s", path, reason)

@@ -1,0 +1,140 @@
+"""An encoded image in, uint8 RGB pixels of the size asked for out.
+
+What is done to every image, in this order: it is turned as its EXIF orientation says; converted to
+8-bit RGB (grey is repeated, 16-bit samples keep their high byte, so full scale stays full scale;
+palettes and CMYK are converted, colour profiles are not read; where there is transparency the
+image is laid over black); and, only when its size differs from the one asked for, cut to the
+largest centred square and resized by Pillow's bilinear filter, which averages over the whole
+footprint of an output pixel when it shrinks (antialiasing). An image that already has the size
+keeps its decoded pixels untouched.
+"""
+
+import io
+import os
+import warnings
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from rffr_jax.errors import BadImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+MIN_SIDE = 16
+MAX_PIXELS = 80_000_000  # below the limit at which Pillow itself begins to complain
+
+_EXIF_ORIENTATION = 0x0112
+_EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+_SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
+
+# Not around each decode: warnings.catch_warnings is not safe among threads before Python 3.14.
+warnings.filterwarnings("ignore", module=r"PIL\b")
+
+
+def read_image(path: str | os.PathLike[str], size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """Reads an image file.
+
+    Args:
+      path: the file.
+      size: height and width of the result, in pixels.
+
+    Returns:
+      RGB pixels in [0, 255].
+
+    Raises:
+      BadImageError: there is no such file, or `decode_image` would refuse its content.
+    """
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as stream:
+            return _decode(stream, size, name)
+    except OSError as error:
+        raise BadImageError(name, (error.strerror or str(error)).lower()) from None
+    except ValueError as error:  # a name that no file can have
+        raise BadImageError(name, str(error)) from None
+
+
+def decode_image(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size size 3"]:
+    """Decodes the bytes of an image file.
+
+    Args:
+      data: a JPEG, PNG, WebP, BMP or TIFF file; of several frames the first is taken.
+      size: height and width of the result, in pixels.
+      name: what the image is called in errors.
+
+    Returns:
+      RGB pixels in [0, 255].
+
+    Raises:
+      BadImageError: the data are empty, truncated or no image, a side is below `MIN_SIDE` pixels,
+        or there are more than `MAX_PIXELS` (found before any pixel is decoded).
+    """
+    return _decode(io.BytesIO(data), size, name)
+
+
+def _decode(stream: io.BytesIO | io.BufferedReader, size: int, name: str) -> np.ndarray:
+    try:
+        with Image.open(stream, formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise BadImageError(name, _too_large(f"{width} x {height}"))
+            if min(width, height) < MIN_SIDE:
+                raise BadImageError(
+                    name, f"{width} x {height} pixels are too few, a side needs {MIN_SIDE}"
+                )
+            image.load()
+            return _fit(_to_rgb(_upright(image), name), size)
+    except BadImageError:
+        raise
+    except UnidentifiedImageError:
+        raise BadImageError(name, _not_an_image(stream)) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadImageError(name, _too_large("its header's number of")) from None
+    except Exception as error:  # a broken file makes decoders raise nearly anything
+        reason = " ".join(f"{error}".split()) or type(error).__name__
+        raise BadImageError(name, f"damaged or truncated image ({reason})") from None
+
+
+def _too_large(pixels: str) -> str:
+    return f"{pixels} pixels are too many, the limit is {MAX_PIXELS // 10**6} million"
+
+
+def _not_an_image(stream: io.BytesIO | io.BufferedReader) -> str:
+    stream.seek(0)
+    if not stream.read(1):
+        return "the file is empty"
+    return f"not an image of a kind that is read ({', '.join(FORMATS)}), or cut off in its header"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    if image.getexif().get(_EXIF_ORIENTATION, 1) == 1:
+        return image
+    return ImageOps.exif_transpose(image)
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    if image.mode in _SIXTEEN_BIT_MODES:
+        high_byte = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
+        return Image.fromarray(high_byte).convert("RGB")
+    if image.mode not in _EIGHT_BIT_MODES:
+        raise BadImageError(
+            name, f"samples of Pillow's kind '{image.mode}' are not read, save 8 or 16 bits"
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    return image.convert("RGB")
+
+
+def _fit(image: Image.Image, size: int) -> np.ndarray:
+    if image.size != (size, size):
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        square = (left, top, left + side, top + side)
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box=square)
+    return np.array(image)

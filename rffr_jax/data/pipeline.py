@@ -1,0 +1,176 @@
+"""Batches of uint8 images in host memory, read ahead by threads or by worker processes.
+
+Grain does the reading ahead. Batches are formed before it, on rows that are a function of the step
+(`sampling.py`), so a batch is the same whatever the number of workers, and a run resumes by
+starting at its step.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Generator
+from typing import Any
+
+import grain
+import numpy as np
+from absl import flags
+
+from rffr_jax.data.examples import Dataset
+from rffr_jax.data.sampling import BalancedSampler, Sampler, UniformSampler
+from rffr_jax.errors import BadImageError, UserError
+
+# image   uint8   [batch, size, size, 3]  RGB in [0, 255]; zeros where weight is 0
+# label   int32   [batch]                 0 = real, 1 = fake; 0 in padding
+# weight  float32 [batch]                 1, or 0 for a bad file and for padding
+# index   int32   [batch]                 into dataset.examples; -1 in padding
+Batch = dict[str, np.ndarray]
+
+PADDING = -1
+
+_BATCHES_AHEAD = 4
+_THREADS = 4
+_THREADS_PER_WORKER = 1
+
+
+def train_batches(
+    dataset: Dataset,
+    *,
+    size: int,
+    batch_size: int,
+    seed: int,
+    start_step: int,
+    num_steps: int,
+    balanced: bool,
+    process_index: int = 0,
+    process_count: int = 1,
+    workers: int = 0,
+) -> Generator[Batch, None, None]:
+    """This process's share of the training batches of steps `start_step` to `num_steps` - 1.
+
+    Row r of the global batch of step s is a function of the seed, s and r alone; process p of n
+    gets rows p*B/n to (p+1)*B/n. Close the generator (`contextlib.closing`) when you leave before
+    its end: that ends the workers.
+
+    Args:
+      dataset: where the examples are from; picklable if there are workers.
+      size: height and width of the images, in pixels.
+      batch_size: rows of the global batch, B; a multiple of `process_count`.
+      seed: of the order.
+      start_step: the first step wanted, 0 in a new run.
+      num_steps: the step at which the run ends, counted from 0 and not from `start_step`.
+      balanced: half real, half fake, as in `BalancedSampler`; otherwise `UniformSampler`.
+      process_index: p.
+      process_count: n.
+      workers: worker processes that read; 0 reads with threads of this process.
+
+    Yields:
+      Batches of B/n rows.
+
+    Raises:
+      UserError: the batch size does not fit, or the dataset lacks reals or fakes.
+    """
+    local_size = _local_size(batch_size, process_count)
+    sampler = (BalancedSampler if balanced else UniformSampler)(dataset.examples, batch_size, seed)
+    rows = _TrainRows(
+        dataset, size, sampler, num_steps, local_size, first_row=process_index * local_size
+    )
+    batches = grain.MapDataset.source(rows).batch(local_size)
+    return _read_ahead(batches[start_step:], workers)
+
+
+def evaluation_batches(
+    dataset: Dataset,
+    *,
+    size: int,
+    batch_size: int,
+    process_index: int = 0,
+    process_count: int = 1,
+    workers: int = 0,
+) -> Generator[Batch, None, None]:
+    """This process's share of all examples, each once over all processes, in their order.
+
+    The last global batch is filled up with padding (index -1, weight 0), so every process yields
+    the same number of batches of the same shape. Arguments and errors as in `train_batches`.
+    """
+    local_size = _local_size(batch_size, process_count)
+    rows = _EvaluationRows(
+        dataset, size, batch_size, local_size, first_row=process_index * local_size
+    )
+    return _read_ahead(grain.MapDataset.source(rows).batch(local_size), workers)
+
+
+def _local_size(batch_size: int, process_count: int) -> int:
+    if batch_size < 1 or batch_size % process_count:
+        raise UserError(
+            f"batch size {batch_size} cannot be shared out evenly among {process_count} "
+            f"process(es); take a multiple of {process_count}"
+        )
+    return batch_size // process_count
+
+
+@dataclasses.dataclass(frozen=True)
+class _TrainRows:
+    """The rows of this process, step after step, as a random-access source for Grain."""
+
+    dataset: Dataset
+    size: int
+    sampler: Sampler
+    num_steps: int
+    local_size: int
+    first_row: int
+
+    def __len__(self) -> int:
+        return self.num_steps * self.local_size
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        step, row = divmod(index, self.local_size)
+        return _row(self.dataset, self.sampler.index(step, self.first_row + row), self.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class _EvaluationRows:
+    dataset: Dataset
+    size: int
+    batch_size: int
+    local_size: int
+    first_row: int
+
+    def __len__(self) -> int:
+        num_batches = -(-len(self.dataset.examples) // self.batch_size)
+        return num_batches * self.local_size
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        batch, row = divmod(index, self.local_size)
+        example = batch * self.batch_size + self.first_row + row
+        if example >= len(self.dataset.examples):
+            example = PADDING
+        return _row(self.dataset, example, self.size)
+
+
+def _row(dataset: Dataset, index: int, size: int) -> dict[str, Any]:
+    image, label, weight = np.zeros((size, size, 3), np.uint8), 0, 0.0
+    if index != PADDING:
+        label = dataset.examples[index].label
+        with contextlib.suppress(BadImageError):  # bad_files.py names the rows of weight 0
+            image, weight = dataset.load(index, size), 1.0
+    return {
+        "image": image,
+        "label": np.int32(label),
+        "weight": np.float32(weight),
+        "index": np.int32(index),
+    }
+
+
+def _read_ahead(batches: grain.MapDataset, workers: int) -> Generator[Batch, None, None]:
+    threads = _THREADS_PER_WORKER if workers else _THREADS
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_BATCHES_AHEAD)
+    stream = batches.to_iter_dataset(ahead)
+    if workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # Grain hands absl's flags on to its workers
+        stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
+    return _closing(stream)
+
+
+def _closing(stream: grain.IterDataset) -> Generator[Batch, None, None]:
+    with contextlib.closing(iter(stream)) as iterator:
+        yield from iterator

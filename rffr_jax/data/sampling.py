@@ -1,0 +1,112 @@
+"""Which example stands in which row of which training batch: a function of the seed alone.
+
+A sampler answers `index(step, row)` for any step and any row of the global batch without walking
+there, so a run resumes by its step number and every process computes its own rows. Draws are
+without replacement: a permutation of the examples an epoch, keyed by the seed and the epoch.
+"""
+
+import collections
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from rffr_jax.data.examples import FAKE, REAL, Example
+from rffr_jax.errors import UserError
+
+_STREAM = int.from_bytes(b"sampling", "big")  # keeps these draws apart from others of the seed
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """The order of training; picklable for worker processes."""
+
+    def index(self, step: int, row: int) -> int:
+        """Index into the dataset's examples of row `row` in [0, batch_size) at step `step` >= 0."""
+        ...
+
+
+class UniformSampler:
+    """Every example once an epoch, in a new order each epoch; batches run across epochs."""
+
+    def __init__(self, examples: Sequence[Example], batch_size: int, seed: int):
+        if not examples:
+            raise UserError("no examples to train on; check data.train and its filters")
+        self._batch_size = batch_size
+        self._order = _Epochs(len(examples), (seed, 0))
+
+    def index(self, step: int, row: int) -> int:
+        return self._order[step * self._batch_size + row]
+
+
+class BalancedSampler:
+    """Real examples in even rows, fake ones in odd rows, the fakes uniform over their methods.
+
+    The fakes of a run are counted through; of M methods each appears exactly once in every window
+    of M consecutive fakes, in an order keyed by the seed and the window. The reals, and the fakes
+    of each method, run through epochs of their own.
+
+    Raises:
+      UserError: the batch size is odd, or there are no reals or no fakes.
+    """
+
+    def __init__(self, examples: Sequence[Example], batch_size: int, seed: int):
+        if batch_size % 2:
+            raise UserError(
+                f"batch size {batch_size} is odd, and half of a balanced batch is real; "
+                f"take {batch_size + 1}"
+            )
+        reals, fakes = [], collections.defaultdict(list)
+        for index, example in enumerate(examples):
+            (reals if example.label == REAL else fakes[example.method]).append(index)
+        for members, label in ((reals, REAL), (fakes, FAKE)):
+            if not members:
+                kind = {REAL: "real", FAKE: "fake"}[label]
+                raise UserError(
+                    f"data.train holds no {kind} images (label {label}), and half of every "
+                    f"balanced batch is {kind}; add some"
+                )
+        self._half = batch_size // 2
+        self._reals = _Stratum(reals, (seed, 0))
+        self._methods = [
+            _Stratum(fakes[method], (seed, number))
+            for number, method in enumerate(sorted(fakes), start=1)
+        ]
+        self._turns = _Epochs(len(fakes), (seed, len(fakes) + 1))
+
+    def index(self, step: int, row: int) -> int:
+        position = step * self._half + row // 2
+        if row % 2 == 0:
+            return self._reals[position]
+        method = self._turns[position]
+        return self._methods[method][position // len(self._methods)]
+
+
+class _Epochs:
+    """The endless sequence of permutations of `range(count)`, one an epoch."""
+
+    def __init__(self, count: int, key: tuple[int, ...]):
+        self._count = count
+        self._key = key
+        self._kept: dict[int, np.ndarray] = {}
+
+    def __getitem__(self, position: int) -> int:
+        epoch, offset = divmod(position, self._count)
+        order = self._kept.get(epoch)
+        if order is None:
+            rng = np.random.default_rng(np.random.SeedSequence((*self._key, _STREAM, epoch)))
+            order = rng.permutation(self._count)
+            # The two newest are kept: a batch may lie across a border. Threads share no half state.
+            self._kept = dict([*self._kept.items(), (epoch, order)][-2:])
+        return int(order[offset])
+
+
+class _Stratum:
+    """The same sequence over given members."""
+
+    def __init__(self, members: Sequence[int], key: tuple[int, ...]):
+        self._members = np.asarray(members)
+        self._order = _Epochs(len(members), key)
+
+    def __getitem__(self, position: int) -> int:
+        return int(self._members[self._order[position]])

@@ -1,0 +1,100 @@
+"""Datasets made of chosen examples of others: of some methods, some frames, the first few."""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import UInt8
+
+from rffr_jax.data.examples import FAKE, REAL, Dataset, Example
+from rffr_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """A `Dataset` of chosen examples of others, which it may call by new names.
+
+    Attributes:
+      examples: the chosen ones.
+      parts: the datasets that they are from.
+      places: of each example, the number of its part and its index there.
+    """
+
+    examples: tuple[Example, ...]
+    parts: tuple[Dataset, ...]
+    places: tuple[tuple[int, int], ...]
+
+    def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
+        """The RGB image of example `index`, in [0, 255]; `BadImageError` as the part raises it."""
+        part, there = self.places[index]
+        return self.parts[part].load(there, size)
+
+
+def select(dataset: Dataset, kept: Sequence[int]) -> Dataset:
+    """The examples of a dataset whose indices are in `kept`, in that order."""
+    if len(kept) == len(dataset.examples):
+        return dataset
+    examples = tuple(dataset.examples[index] for index in kept)
+    return Selection(examples, (dataset,), tuple((0, index) for index in kept))
+
+
+def keep_reals(dataset: Dataset) -> Dataset:
+    """The real images alone."""
+    kept = [i for i, example in enumerate(dataset.examples) if example.label == REAL]
+    return select(dataset, kept)
+
+
+def keep_methods(dataset: Dataset, methods: Sequence[str], *, where: str) -> Dataset:
+    """All reals and the fakes of the named methods; every fake where none is named.
+
+    Args:
+      where: the entry that named the methods, for messages.
+
+    Raises:
+      UserError: a method that the dataset does not have.
+    """
+    if not methods:
+        return dataset
+    examples = dataset.examples
+    there = sorted({example.method for example in examples if example.label == FAKE})
+    for method in methods:
+        if method not in there:
+            raise UserError(
+                f"{where}: no fakes of method '{method}'; "
+                f"the methods there are {', '.join(there) or '(none, all images are real)'}"
+            )
+    kept = [i for i, e in enumerate(examples) if e.label != FAKE or e.method in methods]
+    return select(dataset, kept)
+
+
+def keep_frames(dataset: Dataset, count: int | None) -> Dataset:
+    """`count` evenly spaced frames of every video, 1 being the middle one; None or 0 keeps all.
+
+    Each video is cut into `count` equal parts, and the frame in the middle of each is taken.
+    """
+    if not count:
+        return dataset
+    videos = collections.defaultdict(list)
+    for index, example in enumerate(dataset.examples):
+        videos[example.dataset, example.method, example.video].append(index)
+    chosen: list[int] = []
+    for frames in videos.values():
+        frames.sort(key=lambda index: dataset.examples[index].frame)
+        number = min(count, len(frames))
+        chosen += [frames[(2 * i + 1) * len(frames) // (2 * number)] for i in range(number)]
+    return select(dataset, sorted(chosen))
+
+
+def keep_first(dataset: Dataset, limit: int | None) -> Dataset:
+    """The first of each method: those that come earliest when all methods run side by side."""
+    if not limit:
+        return dataset
+    sizes = collections.Counter(example.method for example in dataset.examples)
+    seen = collections.Counter()
+    progress = []
+    for example in dataset.examples:
+        progress.append((2 * seen[example.method] + 1) / (2 * sizes[example.method]))
+        seen[example.method] += 1
+    earliest = np.argsort(progress, kind="stable")[:limit]
+    return select(dataset, sorted(int(index) for index in earliest))

@@ -1,0 +1,181 @@
+"""Dataset specs: the text `kind:path[#split][?key=value&...]` that names data in every config.
+
+`docs/datasets.md` is the guide for users.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from rffr_jax.data.examples import Dataset, Example
+from rffr_jax.data.files import read_folder
+from rffr_jax.data.listing import read_csv, read_list
+from rffr_jax.data.selection import Selection, keep_first, keep_frames, keep_methods
+from rffr_jax.errors import UserError
+
+READERS = {"folder": read_folder, "list": read_list, "csv": read_csv}
+KINDS = ("synthetic", *READERS)
+KEYS = ("method", "frames", "limit")
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetSpec:
+    """A parsed spec.
+
+    Attributes:
+      text: as the user wrote it.
+      kind: one of `KINDS`.
+      path: a file or folder; the seed where the kind is synthetic.
+      split: part of the data, None if not given.
+      methods: the fakes to keep, all of them if empty; reals always stay.
+      frames: evenly spaced frames to keep of each video, None for all.
+      limit: examples to keep, None for all.
+    """
+
+    text: str
+    kind: str
+    path: str
+    split: str | None = None
+    methods: tuple[str, ...] = ()
+    frames: int | None = None
+    limit: int | None = None
+
+
+def parse_spec(text: str) -> DatasetSpec:
+    """Parses one spec; a path can hold neither `?` nor `#`.
+
+    Raises:
+      UserError: an unknown kind or key, a key given twice, a number that is none.
+    """
+    kind, colon, rest = text.partition(":")
+    if not colon or kind not in KINDS:
+        raise UserError(
+            f"dataset '{text}': unknown kind '{kind}'; write KIND:PATH with one of the kinds "
+            f"{', '.join(KINDS)}"
+        )
+    address, question, query = rest.partition("?")
+    path, hash_sign, split = address.partition("#")
+    if not path:
+        raise UserError(f"dataset '{text}': nothing after '{kind}:'; name a file, folder or seed")
+    if hash_sign and not split:
+        raise UserError(f"dataset '{text}': nothing after '#'; name a split or leave out the '#'")
+    values = _parse_query(text, query) if question else {}
+    methods = tuple(values["method"].split(",")) if "method" in values else ()
+    return DatasetSpec(
+        text=text,
+        kind=kind,
+        path=path,
+        split=split or None,
+        methods=methods,
+        frames=_count(text, values, "frames"),
+        limit=_count(text, values, "limit"),
+    )
+
+
+def _parse_query(text: str, query: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for item in query.split("&"):
+        key, _, value = item.partition("=")
+        if key not in KEYS:
+            raise UserError(f"dataset '{text}': unknown key '{key}'; the keys are {_KEYS_HELP}")
+        if not value or key in values:
+            problem = f"'{key}' has no value" if not value else f"'{key}' is given twice"
+            raise UserError(f"dataset '{text}': {problem}; the keys are {_KEYS_HELP}")
+        values[key] = value
+    return values
+
+
+_KEYS_HELP = "method=A,B, frames=N and limit=N"
+
+
+def _count(text: str, values: dict[str, str], key: str) -> int | None:
+    if key not in values:
+        return None
+    value = values[key]
+    if not (value.isascii() and value.isdigit() and int(value) > 0):
+        raise UserError(f"dataset '{text}': {key}={value}; write a whole number from 1 up")
+    return int(value)
+
+
+def load_dataset(spec: str | Sequence[str], *, default_split: str = "train") -> Dataset:
+    """The dataset that a spec names, or several of them one after another.
+
+    The filters of a spec are applied in the order method, frames, limit. `limit` keeps the first
+    examples of every method and of the reals in proportion to their numbers, in their order.
+    Where two parts hold the same id, every id in them gets the spec as a prefix; if the parts are
+    different data, their names of videos, sources and groups too.
+
+    Args:
+      spec: one spec or a list of them.
+      default_split: the split where the kind has splits and the spec names none.
+
+    Raises:
+      UserError: the spec is wrong, or what it names is missing, empty or not as it should be.
+    """
+    texts = [spec] if isinstance(spec, str) else list(spec)
+    if not texts:
+        raise UserError(f"an empty list of datasets; name one as KIND:PATH ({', '.join(KINDS)})")
+    repeated = [text for text, count in collections.Counter(texts).items() if count > 1]
+    if repeated:
+        raise UserError(f"dataset '{repeated[0]}' is listed twice; list it once")
+    specs = [parse_spec(text) for text in texts]
+    parts = [_filtered(_open(part, default_split), part) for part in specs]
+    return parts[0] if len(parts) == 1 else _concatenate(parts, specs)
+
+
+def _open(spec: DatasetSpec, default_split: str) -> Dataset:
+    if spec.kind == "synthetic":
+        return _open_synthetic(spec, spec.split or default_split)
+    if spec.split:
+        raise UserError(
+            f"dataset '{spec.text}': {spec.kind} has no splits; leave out '#{spec.split}'"
+        )
+    return READERS[spec.kind](Path(spec.path).expanduser())
+
+
+def _open_synthetic(spec: DatasetSpec, split: str) -> Dataset:
+    if not (spec.path.isascii() and spec.path.isdigit()):
+        raise UserError(
+            f"dataset '{spec.text}': the seed '{spec.path}' is no whole number from 0 up; "
+            "write for example synthetic:0"
+        )
+    from rffr_jax.data.synthetic import SyntheticDataset
+
+    return SyntheticDataset(int(spec.path), split)
+
+
+def _filtered(dataset: Dataset, spec: DatasetSpec) -> Dataset:
+    dataset = keep_methods(dataset, spec.methods, where=f"dataset '{spec.text}'")
+    dataset = keep_frames(dataset, spec.frames)
+    return keep_first(dataset, spec.limit)
+
+
+def _concatenate(parts: list[Dataset], specs: list[DatasetSpec]) -> Selection:
+    owners = collections.defaultdict(set)
+    for number, part in enumerate(parts):
+        for example in part.examples:
+            owners[example.id].add(number)
+    examples: list[Example] = []
+    for number, (part, spec) in enumerate(zip(parts, specs, strict=True)):
+        rivals = set().union(*(owners[example.id] for example in part.examples)) - {number}
+        origin = (spec.kind, spec.path, spec.split)
+        foreign = any((s.kind, s.path, s.split) != origin for s in (specs[r] for r in rivals))
+        for example in part.examples:
+            if foreign:
+                address = spec.text.partition("?")[0]
+                example = _with_prefix(example, address, ("video", "source", "group"))
+            if rivals:
+                example = _with_prefix(example, spec.text, ("id",))
+            examples.append(example)
+    places = tuple(
+        (n, index) for n, part in enumerate(parts) for index in range(len(part.examples))
+    )
+    return Selection(tuple(examples), tuple(parts), places)
+
+
+def _with_prefix(example: Example, prefix: str, names: Sequence[str]) -> Example:
+    values = {name: getattr(example, name) for name in names}
+    return dataclasses.replace(
+        example, **{name: f"{prefix}/{value}" for name, value in values.items() if value}
+    )

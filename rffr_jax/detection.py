@@ -1,0 +1,177 @@
+"""From uint8 images to the detector's logits: preprocessing, residuals, chosen patches.
+
+The one forward path of training, validation, testing and prediction.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int, PyTree, UInt8
+
+from rffr_jax import residual
+from rffr_jax.blocks import BlockGrid
+from rffr_jax.errors import UserError
+from rffr_jax.models.detector import Detector
+from rffr_jax.models.layers import patchify, take_patches
+from rffr_jax.models.mae import MAE
+from rffr_jax.models.sizes import ModelSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionSettings:
+    """What a detector is, apart from its weights.
+
+    Attributes:
+      model: shapes of both branches.
+      mae: shapes of the frozen MAE; None where no residual is computed.
+      inputs: `both`, `original` or `residual`.
+      blocks: `random` reads the blocks that are drawn (all of them in a test); `full` reads every
+        patch of the image, in training too, so that `original` + `full` is the plain ViT.
+      residual: `mae`, or `zero`: the control with the same capacity and no information.
+      k: k x k blocks.
+      alpha: amplification of the residual.
+      mean, std: of the RGB branch's input, for pixels in [0, 1].
+    """
+
+    model: ModelSettings
+    mae: ModelSettings | None
+    inputs: str
+    blocks: str
+    residual: str
+    k: int
+    alpha: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def __post_init__(self):
+        if self.blocks not in ("random", "full"):
+            raise UserError(f"detector.blocks={self.blocks!r} is not known; choose random or full")
+        if self.residual not in ("mae", "zero"):
+            raise UserError(f"detector.residual={self.residual!r} is not known; choose mae or zero")
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "DetectionSettings":
+        """The settings that `dataclasses.asdict` wrote into a checkpoint."""
+        mae = fields["mae"]
+        return cls(
+            **{
+                **fields,
+                "model": ModelSettings(**fields["model"]),
+                "mae": None if mae is None else ModelSettings(**mae),
+                "mean": tuple(fields["mean"]),
+                "std": tuple(fields["std"]),
+            }
+        )
+
+    @property
+    def reads_residual(self) -> bool:
+        return self.inputs != "original"
+
+    @property
+    def needs_mae(self) -> bool:
+        return self.reads_residual and self.residual == "mae"
+
+
+def unit_range(images: UInt8[Array, "batch size size 3"]) -> Float[Array, "batch size size 3"]:
+    """uint8 pixels as float32 in [0, 1]."""
+    return images.astype(jnp.float32) / 255.0
+
+
+class Detection:
+    """Forward functions of one detector; parameters are passed in, so that all can be jitted."""
+
+    def __init__(self, settings: DetectionSettings, dtype: DTypeLike):
+        self.settings = settings
+        self.blocks = BlockGrid(settings.model.grid, settings.k)
+        self._dtype = dtype
+        self._definition, self.abstract_parameters = _abstract(self._detector)
+        if settings.needs_mae:
+            assert settings.mae is not None
+            self._mae_definition, self.abstract_mae = abstract_mae(settings.mae, dtype)
+        else:
+            self._mae_definition, self.abstract_mae = None, {}
+
+    def _detector(self, rngs: nnx.Rngs) -> Detector:
+        settings = self.settings
+        return Detector(settings.model, inputs=settings.inputs, dtype=self._dtype, rngs=rngs)
+
+    def initial_parameters(self, seed: int) -> PyTree:
+        """Fresh parameters of both branches and the head."""
+        return nnx.to_pure_dict(nnx.state(self._detector(nnx.Rngs(seed)), nnx.Param))
+
+    def train_logits(
+        self,
+        parameters: PyTree,
+        mae_parameters: PyTree,
+        images: UInt8[Array, "batch size size 3"],
+        chosen: Int[Array, "batch count"] | None,
+    ) -> Float[Array, "batch 2"]:
+        """Logits from the chosen blocks alone (`random`) or from all patches (`full`)."""
+        if chosen is None or not self.settings.needs_mae:
+            residuals = self.residual_images(mae_parameters, images)
+            return self.logits(parameters, images, residuals, chosen)
+        pixels = unit_range(images)
+        residuals, indices = residual.residual_patches(
+            self._mae(mae_parameters), self.blocks, pixels, chosen, self.settings.alpha
+        )
+        patches = {"residual": jax.lax.stop_gradient(residuals)}
+        patches["original"] = take_patches(self._normalised_patches(pixels), indices)
+        return self._classify(parameters, patches, indices)
+
+    def residual_images(
+        self, mae_parameters: PyTree, images: UInt8[Array, "batch size size 3"]
+    ) -> Float[Array, "batch size size 3"] | None:
+        """Whole residual images in [-1, 1]; None for a detector that reads none."""
+        if not self.settings.reads_residual:
+            return None
+        if not self.settings.needs_mae:
+            return jnp.zeros(images.shape, jnp.float32)
+        mae = self._mae(mae_parameters)
+        return residual.residual_image(mae, self.blocks, unit_range(images), self.settings.alpha)[1]
+
+    def logits(
+        self,
+        parameters: PyTree,
+        images: UInt8[Array, "batch size size 3"],
+        residuals: Float[Array, "batch size size 3"] | None,
+        chosen: Int[Array, "batch count"] | None = None,
+    ) -> Float[Array, "batch 2"]:
+        """Logits from residual images that are already there; all blocks where none are chosen."""
+        patch = self.settings.model.patch_size
+        if self.settings.blocks == "full":
+            indices = jnp.arange(self.blocks.patches)
+        elif chosen is None:
+            indices = jnp.asarray(self.blocks.hidden).reshape(-1)
+        else:
+            indices = jnp.asarray(self.blocks.hidden)[chosen].reshape(len(images), -1)
+        pixels = self._normalised_patches(unit_range(images))
+        patches = {"original": take_patches(pixels, indices)}
+        if residuals is not None:
+            patches["residual"] = take_patches(patchify(residuals, patch), indices)
+        return self._classify(parameters, patches, indices)
+
+    def _normalised_patches(self, pixels: Array) -> Array:
+        mean, std = jnp.asarray(self.settings.mean), jnp.asarray(self.settings.std)
+        return patchify((pixels - mean) / std, self.settings.model.patch_size)
+
+    def _classify(self, parameters: PyTree, patches: dict[str, Array], indices: Array) -> Array:
+        detector: Detector = nnx.merge(self._definition, nnx.State(parameters))
+        return detector(patches, indices)
+
+    def _mae(self, mae_parameters: PyTree) -> MAE:
+        assert self._mae_definition is not None
+        return nnx.merge(self._mae_definition, nnx.State(mae_parameters))
+
+
+def abstract_mae(settings: ModelSettings, dtype: DTypeLike) -> tuple[nnx.GraphDef, PyTree]:
+    """The definition of an MAE and the shapes of its parameters, without making them."""
+    return _abstract(lambda rngs: MAE(settings, dtype=dtype, rngs=rngs))
+
+
+def _abstract(build) -> tuple[nnx.GraphDef, PyTree]:
+    definition, state = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))), nnx.Param)
+    return definition, nnx.to_pure_dict(state)

@@ -1,0 +1,131 @@
+"""How sure a number is: intervals over clusters of dependent examples and over seeds."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Float64, Integer
+from scipy import stats
+
+from rffr_jax.data.examples import FAKE, REAL
+
+REPLICATES = 2000
+SEED = 0
+CONFIDENCE = 0.95
+_REPLICATES_AT_ONCE = 50
+
+
+def auc_interval(
+    labels: Integer[np.ndarray, " n"],
+    scores: Float[np.ndarray, " n"],
+    clusters: Sequence[str],
+    *,
+    replicates: int = REPLICATES,
+    seed: int = SEED,
+) -> tuple[float, float] | None:
+    """Percentile 95 % interval of the AUC from a bootstrap over clusters.
+
+    As many clusters as there are, drawn with replacement; all examples of a cluster come along each
+    time that it is drawn. Replicates without a real or without a fake have no AUC and are left out.
+
+    Args:
+      labels: 0 = real, 1 = fake, both present.
+      scores: higher = more likely fake.
+      clusters: `Example.cluster` of each example; examples of one cluster depend on each other.
+      replicates: how many resamples.
+      seed: of the only random draws; they depend on it and on the number of clusters alone.
+
+    Returns:
+      (low, high), or None where there is one cluster, which says nothing about spread.
+    """
+    aucs = bootstrap_aucs(labels, scores, clusters, replicates=replicates, seed=seed)
+    if len(set(clusters)) == 1:
+        return None
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(aucs[np.isfinite(aucs)], [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def bootstrap_aucs(
+    labels: Integer[np.ndarray, " n"],
+    scores: Float[np.ndarray, " n"],
+    clusters: Sequence[str],
+    *,
+    replicates: int = REPLICATES,
+    seed: int = SEED,
+) -> Float64[np.ndarray, " {replicates}"]:
+    """The AUC of each replicate; NaN for a replicate that lacks one class."""
+    names, cluster_of = np.unique(np.asarray(clusters), return_inverse=True)
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    aucs = []
+    for first in range(0, replicates, _REPLICATES_AT_ONCE):
+        count = min(_REPLICATES_AT_ONCE, replicates - first)
+        drawn = rng.integers(len(names), size=(count, len(names)))
+        times = np.stack([np.bincount(row, minlength=len(names)) for row in drawn], axis=1)
+        aucs.append(weighted_aucs(labels, scores, times[cluster_of].astype(np.float64)))
+    return np.concatenate(aucs)
+
+
+def weighted_aucs(
+    labels: Integer[np.ndarray, " n"],
+    scores: Float[np.ndarray, " n"],
+    weights: Float64[np.ndarray, "n sets"],
+) -> Float64[np.ndarray, " sets"]:
+    """AUC under each of several weightings of the same examples (weighted Mann-Whitney).
+
+        AUC = sum over fakes f of w_f (W(real < f) + W(real = f) / 2) / (W(real) W(fake))
+
+    where W sums the weights of the reals. For whole-number weights, such as how often an example
+    was drawn, all sums are exact, so the order of the examples does not matter at all.
+
+    Returns:
+      One AUC a column of `weights`; NaN where a class has no weight.
+    """
+    real, fake = np.flatnonzero(labels == REAL), np.flatnonzero(labels == FAKE)
+    real = real[np.argsort(scores[real], kind="stable")]
+    fake = fake[np.argsort(scores[fake], kind="stable")]
+    below = np.searchsorted(scores[real], scores[fake], side="left")
+    up_to = np.searchsorted(scores[real], scores[fake], side="right")
+
+    real_weight = np.zeros((len(real) + 1, weights.shape[1]))
+    np.cumsum(weights[real], axis=0, out=real_weight[1:])
+    fake_weight = weights[fake]
+    wins = np.einsum("fs,fs->s", fake_weight, real_weight[below])
+    wins_and_ties = np.einsum("fs,fs->s", fake_weight, real_weight[up_to])
+    pairs = real_weight[-1] * fake_weight.sum(axis=0)
+    aucs = np.full(weights.shape[1], np.nan)
+    return np.divide((wins + wins_and_ties) / 2, pairs, out=aucs, where=pairs > 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedDifference:
+    """Mean over seeds of a - b, with its 95 % interval (None for a single seed)."""
+
+    mean: float
+    ci95: tuple[float, float] | None
+    seeds: int
+
+
+def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
+    """Compares two ways of training that were run with the same seeds.
+
+    Args:
+      a: one number a seed, for the first way.
+      b: the same seeds in the same order, for the second.
+
+    Returns:
+      The mean of the differences and Student's t interval with len(a) - 1 degrees of freedom. It
+      speaks of the spread over seeds on these test images, not of other test images.
+    """
+    differences = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    if differences.ndim != 1 or len(a) != len(b) or not len(a):
+        raise ValueError(f"need the same seeds for both, got {len(a)} and {len(b)} numbers")
+    if not np.isfinite(differences).all():
+        raise ValueError("a number to be compared is not finite")
+    mean, seeds = float(differences.mean()), len(differences)
+    if seeds == 1:
+        return PairedDifference(mean, None, seeds)
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1)
+    half = float(quantile * differences.std(ddof=1) / math.sqrt(seeds))
+    return PairedDifference(mean, (mean - half, mean + half), seeds)

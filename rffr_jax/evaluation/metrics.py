@@ -1,0 +1,110 @@
+"""The numbers of an evaluation, from labels (0 = real, 1 = fake) and scores (higher = fake).
+
+The arithmetic of the curves is scikit-learn's; equal scores are one threshold everywhere, so no
+number depends on the order of the examples. Only accuracy looks at the values of the scores; the
+others are unchanged by any strictly increasing transform of them, save `video_auc`, which averages.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Integer
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+from rffr_jax.data.examples import FAKE, REAL, Example
+from rffr_jax.errors import UserError
+
+Labels = Integer[np.ndarray, " n"]
+Scores = Float[np.ndarray, " n"]
+
+
+def auc(labels: Labels, scores: Scores) -> float:
+    """Area under the ROC curve: P(fake scores above real) + P(equal) / 2.
+
+    Raises:
+      ValueError: one class only, another label than 0 and 1, or a score that is not finite. The
+        same holds for every function of this file.
+    """
+    _check(labels, scores)
+    return float(roc_auc_score(labels, scores))
+
+
+def average_precision(labels: Labels, scores: Scores) -> float:
+    """Sum over thresholds of (recall gained) x (precision there), fakes being the positives."""
+    _check(labels, scores)
+    return float(average_precision_score(labels, scores))
+
+
+def eer(labels: Labels, scores: Scores) -> float:
+    """Equal error rate: the false positive rate where the ROC curve, drawn with straight lines
+    between its points, meets the line FPR = FNR = 1 - TPR.
+    """
+    fpr, tpr = roc_points(labels, scores)
+    excess = fpr - (1.0 - tpr)  # rises from -1 to 1, strictly
+    after = int(np.argmax(excess >= 0.0))
+    before = after - 1
+    share = -excess[before] / (excess[after] - excess[before])
+    return float(fpr[before] + share * (fpr[after] - fpr[before]))
+
+
+def accuracy(labels: Labels, scores: Scores) -> float:
+    """Share of examples on the right side of 0.5; a score of exactly 0.5 says "real"."""
+    _check(labels, scores)
+    return float(np.mean((scores > 0.5) == (labels == FAKE)))
+
+
+def tpr_at_fpr(labels: Labels, scores: Scores, max_fpr: float) -> float:
+    """The largest share of fakes found by a threshold that flags at most `max_fpr` of the reals.
+
+    Nothing is interpolated: only thresholds that exist count. With n reals the false positive rate
+    moves in steps of 1/n, so for n < 1/max_fpr no real at all may be flagged.
+    """
+    fpr, tpr = roc_points(labels, scores)
+    return float(tpr[fpr <= max_fpr].max())
+
+
+def video_auc(examples: Sequence[Example], scores: Scores) -> float:
+    """AUC over videos, the score of a video being the mean over its frames.
+
+    A video is known by dataset, method and video together (and its label): the folders of four
+    manipulations use the same names for different videos.
+    """
+    frames: dict[tuple[int, str, str, str], list[float]] = {}
+    for example, score in zip(examples, scores, strict=True):
+        key = (example.label, example.dataset, example.method, example.video)
+        frames.setdefault(key, []).append(float(score))
+    labels = np.array([key[0] for key in frames])
+    means = np.array([math.fsum(values) / len(values) for values in frames.values()])
+    return auc(labels, means)
+
+
+def roc_points(
+    labels: Labels, scores: Scores
+) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+    """(false positive rate, true positive rate) at every distinct score, from (0, 0) to (1, 1)."""
+    _check(labels, scores)
+    fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
+    return fpr, tpr
+
+
+def require_both_classes(labels: Labels, dataset: str) -> None:
+    """Refuses a test set on which no AUC exists.
+
+    Raises:
+      UserError: `labels` holds no real or no fake.
+    """
+    present = set(labels.tolist())
+    missing = [name for label, name in ((REAL, "real"), (FAKE, "fake")) if label not in present]
+    if missing:
+        raise UserError(
+            f"dataset '{dataset}' has no usable {' and no '.join(missing)} image among "
+            f"{len(labels)}: an evaluation needs both classes, check its labels and filters"
+        )
+
+
+def _check(labels: Labels, scores: Scores) -> None:
+    if set(labels.tolist()) != {REAL, FAKE}:
+        raise ValueError(f"labels must hold 0 and 1, both, got {sorted(set(labels.tolist()))}")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{np.count_nonzero(~np.isfinite(scores))} scores are not finite")

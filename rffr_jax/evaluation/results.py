@@ -1,0 +1,201 @@
+"""`results.json`: every number of an evaluation, with what is needed to read it honestly."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rffr_jax.data.examples import FAKE, REAL, Example
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation import bootstrap, metrics
+from rffr_jax.evaluation.predictions import Predictions
+
+ABOUT = "about"
+_NAMES_IN_A_WARNING = 20
+
+
+def results_table(
+    predictions: Predictions,
+    *,
+    trained_methods: Sequence[str],
+    rule: str,
+    checkpoint: str,
+    preprocessing: dict,
+    versions: dict,
+    warnings: Sequence[str] = (),
+    matched: Mapping[tuple[str, str], Predictions] | None = None,
+) -> dict[str, Any]:
+    """Every metric of every dataset and method.
+
+    Args:
+      predictions: of all test sets together.
+      trained_methods: names of the manipulations that the detector was trained on.
+      rule: how the checkpoint was chosen: last, source, oracle or transfer.
+      checkpoint: which one it is.
+      preprocessing: how pixels became the detector's input.
+      versions: of the libraries that computed the scores.
+      matched: for (dataset, method) the predictions of a checkpoint chosen for it; they replace
+        that method's share of `predictions`.
+      warnings: what the reader must know, such as `overlap_with_training`.
+
+    Returns:
+      {DATASET: {"pooled": entry, "methods": {METHOD: entry}, "mean_all", "mean_unseen"},
+      "about": {...}} where an entry is `auc, auc_ci95, ap, eer, accuracy, tpr_at_fpr_1e-2,
+      video_auc` (in [0, 1]) and `n_real, n_fake, n_bad`. A method is measured against ALL reals of
+      its dataset. `mean_all` is the mean AUC over the methods (the paper's 'Avg'), `mean_unseen`
+      over those not in `trained_methods` (None if there is none).
+
+    Raises:
+      UserError: a dataset lacks a class, or is named "about".
+    """
+    table: dict[str, Any] = {}
+    bad: dict[str, dict[str, str]] = {}
+    for name, part in predictions.ordered().datasets().items():
+        if name == ABOUT:
+            raise UserError(f"a dataset cannot be named '{ABOUT}' (it has its own use): rename it")
+        table[name] = _dataset_results(part, name, trained_methods, matched or {})
+        if part.bad:
+            bad[name] = {example.id: reason for example, reason in part.bad.items()}
+    if not table:
+        raise UserError("no image was scored: check the test sets of the evaluation")
+    table[ABOUT] = {
+        "rule": rule,
+        "checkpoint": checkpoint,
+        "trained_methods": sorted(trained_methods),
+        "preprocessing": preprocessing,
+        "versions": versions,
+        "bootstrap": {"replicates": bootstrap.REPLICATES, "seed": bootstrap.SEED},
+        "bad": bad,
+        "warnings": list(warnings),
+    }
+    return table
+
+
+def _dataset_results(
+    part: Predictions,
+    name: str,
+    trained_methods: Sequence[str],
+    matched: Mapping[tuple[str, str], Predictions],
+) -> dict[str, Any]:
+    metrics.require_both_classes(part.labels, name)
+    methods = sorted({example.method for example in part.examples if example.label == FAKE})
+    entries = {
+        method: _entry(matched.get((name, method)) or against_all_reals(part, method))
+        for method in methods
+    }
+    aucs = {method: entry["auc"] for method, entry in entries.items()}
+    unseen = [value for method, value in aucs.items() if method not in trained_methods]
+    return {
+        "pooled": _entry(part),
+        "methods": entries,
+        "mean_all": float(np.mean(list(aucs.values()))),
+        "mean_unseen": float(np.mean(unseen)) if unseen else None,
+    }
+
+
+def against_all_reals(part: Predictions, method: str) -> Predictions:
+    """The fakes of one method and all reals, out of the predictions of one dataset."""
+
+    def belongs(example: Example) -> bool:
+        return example.label == REAL or example.method == method
+
+    rows = [i for i, example in enumerate(part.examples) if belongs(example)]
+    bad = {example: reason for example, reason in part.bad.items() if belongs(example)}
+    return Predictions([part.examples[i] for i in rows], part.scores[rows], bad)
+
+
+def _entry(part: Predictions) -> dict[str, Any]:
+    labels, scores = part.labels, part.scores
+    clusters = [example.cluster for example in part.examples]
+    interval = bootstrap.auc_interval(labels, scores, clusters)
+    return {
+        "auc": metrics.auc(labels, scores),
+        "auc_ci95": None if interval is None else list(interval),
+        "ap": metrics.average_precision(labels, scores),
+        "eer": metrics.eer(labels, scores),
+        "accuracy": metrics.accuracy(labels, scores),
+        "tpr_at_fpr_1e-2": metrics.tpr_at_fpr(labels, scores, 1e-2),
+        "video_auc": metrics.video_auc(part.examples, scores),
+        "n_real": int(np.count_nonzero(labels == REAL)),
+        "n_fake": int(np.count_nonzero(labels == FAKE)),
+        "n_bad": len(part.bad),
+    }
+
+
+def overlap_with_training(
+    test_examples: Sequence[Example], training_ids: Collection[tuple[str, str]]
+) -> list[str]:
+    """One warning a dataset whose test holds images of originals that were trained on.
+
+    Args:
+      test_examples: reals and fakes; a fake counts through the original that it was made from.
+      training_ids: (dataset, source) of every training example.
+    """
+    training = set(training_ids)
+    sources: dict[str, set[str]] = defaultdict(set)
+    for example in test_examples:
+        sources[example.dataset].add(example.source)
+    warnings = []
+    for dataset in sorted(sources):
+        seen = sorted(source for source in sources[dataset] if (dataset, source) in training)
+        if seen:
+            named = ", ".join(seen[:_NAMES_IN_A_WARNING])
+            more = len(seen) - _NAMES_IN_A_WARNING
+            warnings.append(
+                f"dataset '{dataset}': {len(seen)} of {len(sources[dataset])} originals in the "
+                f"test were seen in training: {named}" + (f" and {more} more" if more > 0 else "")
+            )
+    return warnings
+
+
+def format_table(table: dict[str, Any]) -> str:
+    """The table as aligned text for a terminal, rates in per cent, with the rule and warnings."""
+    about = table[ABOUT]
+    head = ("dataset", "fakes", "AUC", "95% interval", "AP", "EER", "acc", "TPR@1%", "video AUC")
+    rows: list[tuple[str, ...]] = [(*head, "reals", "n fake", "bad")]
+    for name, result in table.items():
+        if name == ABOUT:
+            continue
+        for method, entry in result["methods"].items():
+            mark = " *" if method in about["trained_methods"] else ""
+            rows.append(_row(name, method + mark, entry))
+        rows.append(_row(name, "(pooled)", result["pooled"]))
+        blank = ("",) * (len(rows[0]) - 3)
+        rows.append((name, "(mean, all)", _percent(result["mean_all"]), *blank))
+        rows.append((name, "(mean, unseen)", _percent(result["mean_unseen"]), *blank))
+
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for number, row in enumerate(rows):
+        if number and row[0] != rows[number - 1][0]:
+            lines.append("-" * (sum(widths) + 2 * (len(widths) - 1)))
+        cells = [
+            cell.ljust(width) if column < 2 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    lines.append("")
+    lines.append(f"checkpoint: {about['checkpoint']}, chosen by rule: {about['rule']}")
+    lines.append("rates in %; each method against all reals of its dataset; * = trained on")
+    lines.extend(f"warning: {warning}" for warning in about["warnings"])
+    for name, files in about["bad"].items():
+        lines.extend(f"left out of '{name}': {file}: {reason}" for file, reason in files.items())
+    return "\n".join(lines)
+
+
+def _row(dataset: str, fakes: str, entry: dict[str, Any]) -> tuple[str, ...]:
+    interval = entry["auc_ci95"]
+    return (
+        dataset,
+        fakes,
+        _percent(entry["auc"]),
+        "-" if interval is None else f"[{_percent(interval[0])}, {_percent(interval[1])}]",
+        *(_percent(entry[key]) for key in ("ap", "eer", "accuracy", "tpr_at_fpr_1e-2")),
+        _percent(entry["video_auc"]),
+        *(str(entry[key]) for key in ("n_real", "n_fake", "n_bad")),
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"

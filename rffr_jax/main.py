@@ -1,0 +1,107 @@
+"""The one entry: flags -> config -> job.
+
+    python -m rffr_jax.main --config=configs/<job>.py[:variant] [--workdir=DIR] [--config.a.b=...]
+
+Exit codes: 0 done; 1 a defect of the program; 2 a mistake of the user, told in one line; 75
+stopped by a signal after saving: run the same command again to go on.
+"""
+
+import importlib
+import logging
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+from ml_collections import config_flags
+
+from rffr_jax.config import Config, check
+from rffr_jax.errors import UserError
+
+JOBS = {
+    "pretrain": "rffr_jax.training.pretrain",
+    "detect": "rffr_jax.training.detect",
+    "evaluate": "rffr_jax.evaluation.evaluate",
+    "residual": "rffr_jax.evaluation.residuals",
+    "quickstart": "rffr_jax.experiments.quickstart",
+}
+DONE, USER_MISTAKE, STOPPED = 0, 2, 75
+USAGE = "python -m rffr_jax.main --config=configs/JOB.py [--workdir=DIR] [--config.KEY=VALUE]"
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs one job in this process.
+
+    Args:
+      argv: program name and flags.
+
+    Returns:
+      The exit code.
+    """
+    try:
+        config, workdir = _parse(argv)
+        if config is None:
+            return DONE
+        _log_to_terminal()
+        from rffr_jax.training.interruption import InterruptedRunError
+
+        try:
+            importlib.import_module(JOBS[config.job]).run(config, workdir)
+        except InterruptedRunError as stopped:
+            print(f"rffr_jax: {stopped}", file=sys.stderr)
+            return STOPPED
+    except UserError as error:
+        print(f"rffr_jax: {error}", file=sys.stderr)
+        return USER_MISTAKE
+    return DONE
+
+
+def _log_to_terminal():
+    log = logging.getLogger("rffr_jax")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("rffr_jax: %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+
+
+def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path]:
+    values = flags.FlagValues()
+    config_flag = config_flags.DEFINE_config_file(
+        "config", None, "Config file of the job, with :VARIANT behind it.", flag_values=values
+    )
+    workdir_flag = flags.DEFINE_string(
+        "workdir", None, "Folder of the run; runs/JOB by default.", flag_values=values
+    )
+    help_flag = flags.DEFINE_bool("help", False, "Show this help.", values, short_name="h")
+    try:
+        rest = values(list(argv))[1:]
+        if help_flag.value:
+            print(f"{__doc__}\n{values.get_help()}")
+            return None, pathlib.Path()
+        config = config_flag.value
+        job = None if config is None else config.get("job")
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise UserError(_one_line(error)) from error
+    if rest:
+        raise UserError(f"{rest[0]!r} is not a flag; usage: {USAGE}")
+    if config is None:
+        raise UserError(f"--config is missing; usage: {USAGE}")
+    if job not in JOBS:
+        raise UserError(f"the config's job is {job!r}; it must be one of {', '.join(JOBS)}")
+    check(config)
+    workdir = pathlib.Path(workdir_flag.value or pathlib.Path("runs", job))
+    print(f"rffr_jax: {job} in {workdir}", file=sys.stderr)
+    return config, workdir
+
+
+def _one_line(error: BaseException) -> str:
+    while isinstance(error, KeyError | AttributeError) and error.args:
+        if not isinstance(error.args[0], BaseException):
+            return "the config has no entry " + " ".join(str(error.args[0]).split())
+        error = error.args[0]
+    return " ".join(str(error).split())
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv))

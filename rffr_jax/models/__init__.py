@@ -1,0 +1,1 @@
+"""Flax modules: transformer layers, ViT, masked autoencoder, two-branch detector."""

@@ -1,0 +1,50 @@
+"""The two-branch detector: one ViT reads original patches, one their residuals (section 3.3)."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from rffr_jax.errors import UserError
+from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.models.vit import ViT
+
+INPUTS = ("both", "original", "residual")
+
+
+class Detector(nnx.Module):
+    """Class tokens of the branches, original first, concatenated, and one linear layer.
+
+    Args:
+      inputs: which branches there are: `both`, `original` or `residual`. With `original` alone
+        this is the plain ViT.
+
+    Raises:
+      UserError: unknown `inputs`.
+    """
+
+    def __init__(self, settings: ModelSettings, *, inputs: str, dtype: DTypeLike, rngs: nnx.Rngs):
+        if inputs not in INPUTS:
+            raise UserError(f"detector.inputs={inputs!r} is not known; choose {', '.join(INPUTS)}")
+        branches = ("original", "residual") if inputs == "both" else (inputs,)
+        self.branches = nnx.Dict({name: ViT(settings, dtype=dtype, rngs=rngs) for name in branches})
+        self.head = nnx.Linear(
+            len(branches) * settings.shape.width,
+            2,
+            kernel_init=nnx.initializers.normal(0.02),
+            rngs=rngs,
+        )
+
+    def __call__(
+        self,
+        patches: dict[str, Float[Array, "batch chosen pixels"]],
+        indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
+    ) -> Float[Array, "batch 2"]:
+        """Logits (real, fake), float32.
+
+        Args:
+          patches: for each branch (`original`, `residual`) the pixels of the chosen patches.
+          indices: places of the chosen patches, the same for both branches.
+        """
+        features = [self.branches[name](patches[name], indices) for name in sorted(self.branches)]
+        return self.head(jnp.concatenate(features, axis=-1))

@@ -1,0 +1,148 @@
+"""Parts that every model here shares: patches, positions, transformer blocks.
+
+Parameters are float32; `dtype` is what matrices are multiplied in. Norms and softmax are taken
+in float32 whatever the compute type.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+NORM_EPSILON = 1e-6
+
+
+def patchify(
+    images: Float[Array, "batch size size 3"], patch: int
+) -> Float[Array, "batch patches pixels"]:
+    """Non-overlapping patch x patch squares, row by row; pixels in (row, column, channel) order."""
+    batch, size = images.shape[:2]
+    grid = size // patch
+    squares = images.reshape(batch, grid, patch, grid, patch, 3).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(batch, grid * grid, patch * patch * 3)
+
+
+def unpatchify(
+    patches: Float[Array, "batch patches pixels"], patch: int
+) -> Float[Array, "batch size size 3"]:
+    """The inverse of `patchify`."""
+    batch, count = patches.shape[:2]
+    grid = round(count**0.5)
+    squares = patches.reshape(batch, grid, grid, patch, patch, 3).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(batch, grid * patch, grid * patch, 3)
+
+
+def take_patches(
+    tokens: Float[Array, "batch patches width"],
+    indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
+) -> Float[Array, "batch chosen width"]:
+    """The chosen tokens of every image; one list for all images, or one for each.
+
+    Both gathers stay inside an image, so that a batch split over devices is not collected.
+    """
+    if indices.ndim == 1:
+        return jnp.take(tokens, indices, axis=1)
+    return jnp.take_along_axis(tokens, indices[:, :, None], axis=1)
+
+
+@functools.cache
+def sincos_positions(grid: int, width: int) -> Float[np.ndarray, "patches width"]:
+    """Fixed 2-D sine-cosine position embedding, float32, as in MAE (He et al., CVPR 2022).
+
+    The first half of the channels encodes the column, the second the row; each half holds the
+    sines and then the cosines of position / 10000**(4 i / width).
+    """
+    frequency = 10000.0 ** (-np.arange(width // 4) / (width / 4))
+    angles = np.arange(grid)[:, None] * frequency
+    axis = np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    columns = np.tile(axis, (grid, 1))
+    rows = np.repeat(axis, grid, axis=0)
+    return np.concatenate([columns, rows], axis=1).astype(np.float32)
+
+
+def linear(inputs: int, outputs: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Linear:
+    return nnx.Linear(
+        inputs,
+        outputs,
+        dtype=dtype,
+        kernel_init=nnx.initializers.xavier_uniform(),
+        rngs=rngs,
+    )
+
+
+def layer_norm(width: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    return nnx.LayerNorm(width, epsilon=NORM_EPSILON, dtype=dtype, rngs=rngs)
+
+
+class Block(nnx.Module):
+    """Pre-norm transformer block: self-attention, then an MLP four times as wide (exact GELU)."""
+
+    def __init__(self, width: int, heads: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.heads = heads
+        self.attention_norm = layer_norm(width, dtype, rngs)
+        self.qkv = linear(width, 3 * width, dtype, rngs)
+        self.projection = linear(width, width, dtype, rngs)
+        self.mlp_norm = layer_norm(width, dtype, rngs)
+        self.expand = linear(width, 4 * width, dtype, rngs)
+        self.contract = linear(4 * width, width, dtype, rngs)
+
+    def __call__(
+        self, x: Float[Array, "*batch tokens width"], queries: int | None = None
+    ) -> Float[Array, "*batch queries width"]:
+        """All tokens attend to all; with `queries` only the last so many are worked out."""
+        normed = self.attention_norm(x)
+        if queries is None:
+            query, key, value = jnp.split(self.qkv(normed), 3, axis=-1)
+        else:
+            x = x[..., -queries:, :]
+            query, key, value = self._pruned_qkv(normed, queries)
+        attended = jax.nn.dot_product_attention(*map(self._split_heads, (query, key, value)))
+        x = x + self.projection(attended.reshape(query.shape))
+        return x + self.contract(nnx.gelu(self.expand(self.mlp_norm(x)), approximate=False))
+
+    def _pruned_qkv(self, normed: Array, queries: int) -> tuple[Array, Array, Array]:
+        width = normed.shape[-1]
+        kernel, bias = self.qkv.kernel[...], self.qkv.bias[...]  # pyright: ignore[reportOptionalSubscript]
+        dtype = self.qkv.dtype
+        kernel, bias, normed = (a.astype(dtype) for a in (kernel, bias, normed))
+        query = normed[..., -queries:, :] @ kernel[:, :width] + bias[:width]
+        key, value = jnp.split(normed @ kernel[:, width:] + bias[width:], 2, axis=-1)
+        return query, key, value
+
+    def _split_heads(self, x: Array) -> Array:
+        return x.reshape(*x.shape[:-1], self.heads, -1)
+
+
+class Transformer(nnx.Module):
+    """Equal blocks one after another, their parameters stacked on a leading layer axis."""
+
+    def __init__(self, depth: int, width: int, heads: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.dtype = dtype
+
+        @nnx.split_rngs(splits=depth)
+        @nnx.vmap
+        def stacked(rngs: nnx.Rngs) -> Block:
+            return Block(width, heads, dtype=dtype, rngs=rngs)
+
+        self.blocks = stacked(rngs)
+
+    def __call__(
+        self, x: Float[Array, "*batch tokens width"], queries: int | None = None
+    ) -> Float[Array, "*batch queries width"]:
+        """Runs the blocks under `lax.scan`; with `queries` the last block works out only the last
+        so many tokens (nobody reads the others)."""
+        definition, layers = nnx.split(self.blocks)
+        x = x.astype(self.dtype)
+
+        def layer(x, parameters):
+            return nnx.merge(definition, parameters)(x), None
+
+        if queries is None:
+            return jax.lax.scan(layer, x, layers)[0]
+        x = jax.lax.scan(layer, x, jax.tree.map(lambda a: a[:-1], layers))[0]
+        last: Block = nnx.merge(definition, jax.tree.map(lambda a: a[-1], layers))
+        return last(x, queries)

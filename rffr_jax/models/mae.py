@@ -1,0 +1,82 @@
+"""Masked autoencoder (He et al., CVPR 2022): the model that learns what real faces look like."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from rffr_jax.models.layers import (
+    Transformer,
+    layer_norm,
+    linear,
+    patchify,
+    sincos_positions,
+    take_patches,
+)
+from rffr_jax.models.sizes import ModelSettings
+
+Visible = Int[Array, "batch visible"] | Int[Array, " visible"]
+Hidden = Int[Array, "batch hidden"] | Int[Array, " hidden"]
+
+
+class MAE(nnx.Module):
+    """Encodes visible patches, decodes hidden ones to pixels.
+
+    Input and output pixels are in [0, 1] with no further normalisation. Position embeddings are
+    fixed, so tokens need no order: hidden patches stand behind the visible ones, and the last
+    decoder block and the prediction work on them alone.
+    """
+
+    def __init__(self, settings: ModelSettings, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        size = settings.shape
+        self.size, self.grid, self.patch, self.dtype = (
+            size,
+            settings.grid,
+            settings.patch_size,
+            dtype,
+        )
+        pixels = 3 * settings.patch_size**2
+        normal = nnx.initializers.normal(0.02)
+        self.embedding = linear(pixels, size.width, dtype, rngs)
+        self.class_token = nnx.Param(normal(rngs.params(), (size.width,)))
+        self.encoder = Transformer(size.depth, size.width, size.heads, dtype=dtype, rngs=rngs)
+        self.encoder_norm = layer_norm(size.width, dtype, rngs)
+        self.decoder_embedding = linear(size.width, size.decoder_width, dtype, rngs)
+        self.mask_token = nnx.Param(normal(rngs.params(), (size.decoder_width,)))
+        self.decoder = Transformer(
+            size.decoder_depth, size.decoder_width, size.decoder_heads, dtype=dtype, rngs=rngs
+        )
+        self.decoder_norm = layer_norm(size.decoder_width, jnp.float32, rngs)
+        self.prediction = linear(size.decoder_width, pixels, jnp.float32, rngs)
+
+    def embed(self, images: Float[Array, "batch size size 3"]) -> Float[Array, "batch patches w"]:
+        """Patch embedding with positions of whole images in [0, 1]."""
+        positions = sincos_positions(self.grid, self.size.width)
+        return self.embedding(patchify(images, self.patch)) + positions.astype(self.dtype)
+
+    def encode(
+        self, tokens: Float[Array, "batch patches w"], visible: Visible
+    ) -> Float[Array, "batch tokens w"]:
+        """Features of the class token and the visible patches."""
+        first = jnp.broadcast_to(self.class_token[...], (len(tokens), 1, self.size.width))
+        seen = take_patches(tokens, visible)
+        x = jnp.concatenate([first.astype(seen.dtype), seen], axis=1)
+        return self.encoder_norm(self.encoder(x))
+
+    def decode(
+        self, features: Float[Array, "batch tokens w"], visible: Visible, hidden: Hidden
+    ) -> Float[Array, "batch hidden pixels"]:
+        """Pixels of the hidden patches, float32, in [0, 1] up to the model's error."""
+        positions = jnp.asarray(sincos_positions(self.grid, self.size.decoder_width), self.dtype)
+        embedded = self.decoder_embedding(features)
+        first, seen = embedded[:, :1], embedded[:, 1:] + jnp.take(positions, visible, axis=0)
+        unseen = self.mask_token[...].astype(self.dtype) + jnp.take(positions, hidden, axis=0)
+        unseen = jnp.broadcast_to(unseen, (len(features), *unseen.shape[-2:]))
+        x = jnp.concatenate([first, seen, unseen], axis=1)
+        return self.prediction(self.decoder_norm(self.decoder(x, queries=hidden.shape[-1])))
+
+    def __call__(
+        self, images: Float[Array, "batch size size 3"], visible: Visible, hidden: Hidden
+    ) -> Float[Array, "batch hidden pixels"]:
+        """Predicted pixels (float32) of the hidden patches of images in [0, 1]."""
+        return self.decode(self.encode(self.embed(images), visible), visible, hidden)

@@ -1,0 +1,81 @@
+"""Named model sizes, and the settings that fix the shapes of a model."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from rffr_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSize:
+    """Widths, depths and heads of the encoder (the detector's ViT too) and of the MAE's decoder."""
+
+    width: int
+    depth: int
+    heads: int
+    decoder_width: int
+    decoder_depth: int
+    decoder_heads: int
+
+
+SIZES = {
+    "vit_b16": ModelSize(768, 12, 12, decoder_width=512, decoder_depth=8, decoder_heads=16),
+    "vit_s16": ModelSize(384, 12, 6, decoder_width=256, decoder_depth=8, decoder_heads=8),
+    "vit_ti16": ModelSize(192, 12, 3, decoder_width=128, decoder_depth=4, decoder_heads=4),
+    "mini": ModelSize(64, 3, 4, decoder_width=64, decoder_depth=1, decoder_heads=4),
+    "tiny": ModelSize(32, 2, 2, decoder_width=32, decoder_depth=2, decoder_heads=2),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """What fixes the shapes of a model's parameters.
+
+    Attributes:
+      size: a name of `SIZES`.
+      image_size: side of the square image in pixels.
+      patch_size: side of a patch in pixels.
+
+    Raises:
+      UserError: unknown size, or patches that do not fill the image.
+    """
+
+    size: str
+    image_size: int
+    patch_size: int
+
+    def __post_init__(self):
+        if self.size not in SIZES:
+            raise UserError(
+                f"model.size={self.size!r} is not known; choose one of {', '.join(SIZES)}"
+            )
+        if self.patch_size < 1 or self.image_size < 1 or self.image_size % self.patch_size:
+            raise UserError(
+                f"model.image_size={self.image_size} is not a multiple of "
+                f"model.patch_size={self.patch_size}"
+            )
+
+    @property
+    def shape(self) -> ModelSize:
+        return SIZES[self.size]
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side."""
+        return self.image_size // self.patch_size
+
+
+def compute_dtype(name: str) -> DTypeLike:
+    """`auto` is bfloat16 on a GPU or TPU and float32 on a CPU.
+
+    Raises: UserError for a name that is no compute type.
+    """
+    types = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+    if name == "auto":
+        return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
+    if name not in types:
+        raise UserError(f"model.dtype={name!r} is not known; choose auto, float32 or bfloat16")
+    return types[name]

@@ -1,0 +1,40 @@
+"""Vision Transformer over any subset of an image's patches (Dosovitskiy et al., ICLR 2021)."""
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Int
+
+from rffr_jax.models.layers import Transformer, layer_norm, linear
+from rffr_jax.models.sizes import ModelSettings
+
+
+class ViT(nnx.Module):
+    """Patch embedding, learned positions, a class token, transformer blocks, final norm."""
+
+    def __init__(self, settings: ModelSettings, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        size = settings.shape
+        self.embedding = linear(3 * settings.patch_size**2, size.width, dtype, rngs)
+        normal = nnx.initializers.normal(0.02)
+        self.class_token = nnx.Param(normal(rngs.params(), (size.width,)))
+        self.positions = nnx.Param(normal(rngs.params(), (1 + settings.grid**2, size.width)))
+        self.transformer = Transformer(size.depth, size.width, size.heads, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(size.width, jnp.float32, rngs)
+
+    def __call__(
+        self,
+        patches: Float[Array, "batch chosen pixels"],
+        indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
+    ) -> Float[Array, "batch width"]:
+        """The class token's feature, float32.
+
+        Args:
+          patches: pixels of the chosen patches, normalised as the weights expect.
+          indices: where each patch lies on the grid; it gets the position embedding of that place.
+        """
+        positions = self.positions[...]
+        first = (self.class_token[...] + positions[0])[None, None]
+        first = jnp.broadcast_to(first, (len(patches), 1, first.shape[-1]))
+        tokens = self.embedding(patches) + jnp.take(positions[1:], indices, axis=0)
+        x = jnp.concatenate([first.astype(tokens.dtype), tokens], axis=1)
+        return self.norm(self.transformer(x)[:, 0])

@@ -1,0 +1,1 @@
+"""One loop, two objectives: pretrain the MAE, train the detector."""

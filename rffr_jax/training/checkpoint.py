@@ -1,0 +1,159 @@
+"""Orbax checkpoints: the full state of a run, and weights alone.
+
+Every checkpoint holds `parameters` and `about` (JSON: what the model is, how it was trained); the
+full state of a run holds `optimizer` besides. The layout is the same for weights that a run keeps
+as its best, for the frozen MAE inside a detector's workdir and for converted weights.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import orbax.checkpoint as ocp
+from jax.sharding import Mesh
+from jaxtyping import PyTree
+
+from rffr_jax.errors import UserError
+from rffr_jax.training.sharding import parameter_shardings, with_shardings
+
+LATEST = pathlib.Path("checkpoints", "latest")
+BEST = pathlib.Path("checkpoints", "best")
+FROZEN_MAE = pathlib.Path("checkpoints", "mae")
+
+
+class RunCheckpoints:
+    """The newest full states of a run, written in the background."""
+
+    def __init__(self, workdir: pathlib.Path):
+        self._folder = workdir / LATEST
+        self._manager = _manager(self._folder, keep=2)
+
+    def save(self, step: int, parameters: PyTree, training: PyTree, about: dict[str, Any]):
+        if step in self._manager.all_steps():
+            return
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                parameters=ocp.args.StandardSave(parameters),
+                training=ocp.args.StandardSave(training),
+                about=ocp.args.JsonSave(about),
+            ),
+        )
+
+    def restore(
+        self, parameters: PyTree, training: PyTree, about: dict[str, Any]
+    ) -> tuple[int, PyTree, PyTree] | None:
+        """The newest step and its state, or None where there is none yet.
+
+        Raises:
+          UserError: the checkpoint is of another model or another task; the fields are named.
+        """
+        step = self._manager.latest_step()
+        if step is None:
+            return None
+        there = _read_about(self._manager, step, self._folder)
+        different = sorted(
+            f"{name}: {there.get(name)} there, {value} in this config"
+            for name, value in about.items()
+            if name != "progress" and there.get(name) != _as_json(value)
+        )
+        if different:
+            raise UserError(
+                f"{self._folder} holds a run with other settings ({'; '.join(different)}); "
+                "choose another --workdir or the old settings"
+            )
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                parameters=ocp.args.StandardRestore(parameters),
+                training=ocp.args.StandardRestore(training),
+            ),
+        )
+        return step, restored["parameters"], restored["training"]
+
+    def close(self):
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dict[str, Any]):
+    """Writes weights alone; a checkpoint that is there gives way only when the new one is whole."""
+    with _manager(folder, keep=1) as manager:
+        for there in manager.all_steps():
+            if there >= step:  # left by a run that was cut back to an earlier step
+                manager.delete(there)
+        manager.save(
+            step,
+            args=ocp.args.Composite(
+                parameters=ocp.args.StandardSave(parameters), about=ocp.args.JsonSave(about)
+            ),
+        )
+
+
+def read_about(folder: pathlib.Path, option: str, kind: str) -> dict[str, Any]:
+    """What a checkpoint says of itself.
+
+    Args:
+      option: the config entry that named the folder, for messages.
+      kind: `mae` or `detector`.
+
+    Raises:
+      UserError: no checkpoint there, or one of another kind.
+    """
+    folder = find_checkpoint(folder, option)
+    with _manager(folder, keep=1) as manager:
+        step = manager.latest_step()
+        assert step is not None
+        about = _read_about(manager, step, folder)
+    if about.get("kind") != kind:
+        raise UserError(f"{option}={folder} holds a {about.get('kind')} checkpoint, not a {kind}")
+    return about
+
+
+def load_weights(folder: pathlib.Path, option: str, abstract: PyTree, mesh: Mesh) -> PyTree:
+    """The parameters of a checkpoint, laid out on the mesh.
+
+    Raises:
+      UserError: no checkpoint there, or one with other shapes.
+    """
+    folder = find_checkpoint(folder, option)
+    target = with_shardings(abstract, parameter_shardings(abstract, mesh))
+    with _manager(folder, keep=1) as manager:
+        step = manager.latest_step()
+        try:
+            args = ocp.args.Composite(parameters=ocp.args.StandardRestore(target))
+            return manager.restore(step, args=args)["parameters"]
+        except (ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0][:200]
+            raise UserError(f"{option}={folder} does not fit this model: {reason}") from error
+
+
+def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
+    """The checkpoint folder itself, for a workdir (its latest) or a folder of weights.
+
+    Raises:
+      UserError: nothing there that is a checkpoint.
+    """
+    for candidate in (folder / LATEST, folder):
+        if candidate.is_dir() and any(entry.name.isdigit() for entry in candidate.iterdir()):
+            return candidate
+    raise UserError(
+        f"{option}={folder} holds no checkpoint; name the workdir of a finished run or a folder "
+        "of converted weights"
+    )
+
+
+def _manager(folder: pathlib.Path, keep: int) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(max_to_keep=keep, step_prefix=None)
+    return ocp.CheckpointManager(folder.absolute(), options=options)
+
+
+def _read_about(manager: ocp.CheckpointManager, step: int, folder: pathlib.Path) -> dict[str, Any]:
+    try:
+        return manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        raise UserError(f"{folder}/{step} is not a checkpoint of this program") from error
+
+
+def _as_json(value: object) -> object:
+    return json.loads(json.dumps(value))

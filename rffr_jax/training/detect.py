@@ -1,0 +1,273 @@
+"""Job `detect`: the two-branch detector learns from original and residual blocks (section 3.3)."""
+
+import dataclasses
+import json
+import logging
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, PyTree
+
+from rffr_jax.blocks import count_distribution, draw_blocks, draw_count
+from rffr_jax.config import Config
+from rffr_jax.data.cache import InMemory
+from rffr_jax.data.examples import FAKE, Dataset
+from rffr_jax.data.selection import keep_methods
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.detection import Detection, DetectionSettings, abstract_mae
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation import metrics
+from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.results import against_all_reals
+from rffr_jax.evaluation.scoring import PreparedSet, Scorer
+from rffr_jax.models.sizes import ModelSettings, compute_dtype
+from rffr_jax.training.checkpoint import (
+    BEST,
+    FROZEN_MAE,
+    load_weights,
+    read_about,
+    save_weights,
+)
+from rffr_jax.training.loop import Draws, train
+from rffr_jax.training.sharding import make_mesh, on_mesh
+from rffr_jax.training.workdir import locked, write_config
+from rffr_jax.whole_files import write_json
+
+log = logging.getLogger(__name__)
+
+SELECTIONS = ("last", "source", "oracle", "transfer")
+COMPILE_AHEAD = 1e-3
+"""Block counts less likely than this are compiled when they first come."""
+
+
+def run(config: Config, workdir: pathlib.Path):
+    """Trains a detector as `config` says; writes checkpoints, bests and metrics."""
+    mesh = make_mesh(config.mesh.fsdp)
+    objective = DetectorTraining(config, workdir, mesh)
+    with locked(workdir):
+        write_config(workdir, config)
+        objective.keep_mae()
+        objective.keep_training_sources()
+        train(objective, config, workdir, mesh)
+    log.info("training done; measure it with --config.detector=%s", workdir)
+
+
+class DetectorTraining:
+    """Cross-entropy on batches that are half real, half fake (equation 7)."""
+
+    balanced = True
+
+    def __init__(self, config: Config, workdir: pathlib.Path, mesh: Mesh):
+        if config.selection not in SELECTIONS:
+            raise UserError(
+                f"selection={config.selection!r} is not known; choose one of "
+                f"{', '.join(SELECTIONS)}"
+            )
+        self._config, self._workdir, self._mesh = config, workdir, mesh
+        dtype = compute_dtype(config.dtype)
+        settings = detection_settings(config)
+        self._detection = Detection(settings, dtype)
+        blocks = config.blocks
+        self._chances = count_distribution(
+            self._detection.blocks.count, blocks.probability, blocks.on_empty
+        )
+        self._draws_blocks = settings.blocks == "random"
+
+        # ---- data
+        self.dataset = keep_methods(
+            load_dataset(config.data.train), config.data.methods, where="data.methods"
+        )
+        if config.data.cache:
+            self.dataset = InMemory(self.dataset, settings.model.image_size)
+        self._validation = _named_sets(config.data.validation)
+        if config.selection != "last" and not self._validation:
+            raise UserError(f"selection={config.selection} needs data.validation sets")
+
+        # ---- the frozen MAE
+        self.frozen: PyTree = {}
+        self._mae_about: dict[str, Any] = {}
+        if settings.needs_mae:
+            self._mae_about = _mae_for(config, settings)
+            folder = pathlib.Path(config.mae)
+            self.frozen = load_weights(folder, "mae", self._detection.abstract_mae, mesh)
+
+        self._scorer = Scorer(
+            self._detection,
+            self.frozen,
+            mesh,
+            batch_size=config.evaluation_batch_size,
+            workers=config.data.workers,
+            max_bad_fraction=config.data.max_bad_fraction,
+        )
+        self._prepared: dict[str, PreparedSet] = {}
+        self.about = {
+            "kind": "detector",
+            "detection": dataclasses.asdict(settings),
+            "trained_methods": sorted({e.method for e in self.dataset.examples if e.label == FAKE}),
+            "trained_datasets": sorted({e.dataset for e in self.dataset.examples}),
+        }
+
+    def keep_mae(self):
+        """Copies the frozen MAE into the workdir, so that a detector works alone."""
+        if self.frozen and not (self._workdir / FROZEN_MAE).exists():
+            save_weights(self._workdir / FROZEN_MAE, 0, self.frozen, self._mae_about)
+
+    def keep_training_sources(self):
+        """Writes which originals are trained on, so that a test can tell if it holds one."""
+        sources: dict[str, set[str]] = {}
+        for example in self.dataset.examples:
+            sources.setdefault(example.dataset, set()).add(example.source)
+        record = {dataset: sorted(names) for dataset, names in sources.items()}
+        write_json(self._workdir / "training_sources.json", record)
+
+    def fresh_parameters(self) -> PyTree:
+        """Random weights; traced for their shapes, too."""
+        return self._detection.initial_parameters(self._config.seed)
+
+    def starting_parameters(self) -> PyTree:
+        """Fresh weights, with every branch started from the encoder that `detector.init` names."""
+        parameters = on_mesh(self.fresh_parameters, self._mesh)
+        if not self._config.detector.init:
+            return parameters
+        folder = pathlib.Path(self._config.detector.init)
+        about = read_about(folder, "detector.init", "mae")
+        mae = ModelSettings(**about["model"])
+        if mae != self._detection.settings.model:
+            raise UserError(
+                f"detector.init={folder} holds {about['model']}, the detector is "
+                f"{dataclasses.asdict(self._detection.settings.model)}; make them the same"
+            )
+        _, abstract = abstract_mae(mae, compute_dtype(self._config.dtype))
+        encoder = load_weights(folder, "detector.init", abstract, self._mesh)
+        for branch in parameters["branches"].values():
+            branch["embedding"] = encoder["embedding"]
+            branch["class_token"] = encoder["class_token"]
+            branch["transformer"] = encoder["encoder"]
+            branch["norm"] = encoder["encoder_norm"]
+        return jax.tree.map(lambda leaf: leaf.copy(), parameters)
+
+    def draws(self, step: int) -> Draws:
+        """Chosen blocks of every image: one count a step, a subset of that size for each image."""
+        if not self._draws_blocks:
+            return {}
+        count = draw_count(self._chances, self._config.seed, step)
+        return self._draws_of(count, step)
+
+    def draw_shapes(self) -> list[Draws]:
+        """The block counts that this run will meet and that are not rare."""
+        if not self._draws_blocks:
+            return [{}]
+        usual = {int(count) for count in np.flatnonzero(self._chances > COMPILE_AHEAD)}
+        steps = range(min(self._config.steps, 2000))
+        coming = {draw_count(self._chances, self._config.seed, step) for step in steps}
+        return [self._draws_of(count, 0) for count in sorted(usual & coming)]
+
+    def losses(
+        self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
+    ) -> Float[Array, " batch"]:
+        """Cross-entropy of each image."""
+        logits = self._detection.train_logits(
+            parameters, frozen, batch["image"], batch.get("blocks")
+        )
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+
+    def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
+        """AUC of every validation set and method; keeps the weights wherever one improves."""
+        values: dict[str, dict[str, float]] = {}
+        for name, dataset in self._validation.items():
+            if name not in self._prepared:
+                self._prepared[name] = self._scorer.prepare(dataset)
+            predictions = self._scorer.score(parameters, self._prepared[name])
+            parts = {"auc": (name, predictions)}
+            for method in sorted({e.method for e in predictions.examples if e.label == FAKE}):
+                part = against_all_reals(predictions, method)
+                parts[f"auc_{method}"] = (f"{name}-{method}", part)
+            values[name] = {}
+            for metric, (best_name, part) in parts.items():
+                values[name][metric] = metrics.auc(part.labels, part.scores)
+                if self._config.selection != "last":
+                    self._keep_best(best_name, part, values[name][metric], parameters, step)
+        return values
+
+    def _keep_best(self, name: str, part: Predictions, auc: float, parameters: PyTree, step: int):
+        record = self._workdir / "best.json"
+        bests = json.loads(record.read_text()) if record.exists() else {}
+        if name in bests and bests[name]["step"] < step and bests[name]["auc"] >= auc:
+            return
+        save_weights(self._workdir / BEST / name, step, parameters, self.about)
+        bests[name] = {
+            "auc": auc,
+            "step": step,
+            "datasets": sorted({example.dataset for example in part.examples}),
+            "methods": sorted({e.method for e in part.examples if e.label == FAKE}),
+        }
+        write_json(record, bests)
+
+    def _draws_of(self, count: int, step: int) -> Draws:
+        total, batch = self._detection.blocks.count, self._config.batch_size
+        return {"blocks": draw_blocks(total, count, self._config.seed, step, batch)}
+
+
+def detection_settings(config: Config) -> DetectionSettings:
+    """The detector that a config asks for."""
+    model = ModelSettings(**config.model.to_dict())
+    detector = config.detector
+    reads_mae = detector.inputs != "original" and detector.residual == "mae"
+    mae = None
+    if reads_mae:
+        about = read_about(pathlib.Path(config.mae), "mae", "mae")
+        mae = ModelSettings(**about["model"])
+    return DetectionSettings(
+        model=model,
+        mae=mae,
+        inputs=detector.inputs,
+        blocks=detector.blocks,
+        residual=detector.residual,
+        k=config.blocks.k,
+        alpha=config.blocks.alpha,
+        mean=tuple(detector.mean),
+        std=tuple(detector.std),
+    )
+
+
+def _mae_for(config: Config, settings: DetectionSettings) -> dict[str, Any]:
+    about = read_about(pathlib.Path(config.mae), "mae", "mae")
+    mae = ModelSettings(**about["model"])
+    same_grid = (mae.image_size, mae.patch_size) == (
+        settings.model.image_size,
+        settings.model.patch_size,
+    )
+    if not same_grid:
+        raise UserError(
+            f"mae={config.mae} reads {mae.image_size} px images in {mae.patch_size} px patches, "
+            f"the detector {settings.model.image_size} px in {settings.model.patch_size} px; "
+            "make model.image_size and model.patch_size the same"
+        )
+    if about["k"] != settings.k and not config.allow_other_k:
+        raise UserError(
+            f"mae={config.mae} was pretrained with k={about['k']} and blocks.k={settings.k}; set "
+            f"--config.blocks.k={about['k']}, or --config.allow_other_k to use it all the same"
+        )
+    return about
+
+
+def _named_sets(specs: tuple[str, ...] | str) -> dict[str, Dataset]:
+    """Validation sets by the name of their data; a second set of one name gets a number."""
+    named: dict[str, Dataset] = {}
+    for spec in (specs,) if isinstance(specs, str) else specs:
+        dataset = load_dataset(spec, default_split="validation")
+        metrics.require_both_classes(
+            np.array([example.label for example in dataset.examples]), spec
+        )
+        base = "+".join(sorted({example.dataset for example in dataset.examples}))
+        name, number = base, 1
+        while name in named:
+            number += 1
+            name = f"{base}-{number}"
+        named[name] = dataset
+    return named

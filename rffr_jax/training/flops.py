@@ -1,0 +1,44 @@
+"""Matrix FLOPs of a program, counted in its jaxpr.
+
+XLA's own count takes a scanned body once and adds elementwise work, so it is no base for a
+utilisation figure; here every `dot_general` and convolution counts 2 x multiply-adds, times the
+length of the scans around it.
+"""
+
+import math
+from typing import Any
+
+from jax.extend import core
+
+
+def matrix_flops(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
+    """Floating-point operations of all matrix products in `jaxpr`, nested programs included."""
+    if isinstance(jaxpr, core.ClosedJaxpr):
+        jaxpr = jaxpr.jaxpr
+    total = 0
+    for equation in jaxpr.eqns:
+        times = equation.params["length"] if equation.primitive.name == "scan" else 1
+        total += _own_flops(equation)
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                if isinstance(inner, core.Jaxpr | core.ClosedJaxpr):
+                    total += times * matrix_flops(inner)
+    return total
+
+
+def _own_flops(equation: core.JaxprEqn) -> int:
+    if equation.primitive.name == "dot_general":
+        (contracted, _), _ = equation.params["dimension_numbers"]
+        left = _shape(equation.invars[0])
+        output = math.prod(_shape(equation.outvars[0]))
+        return 2 * output * math.prod(left[axis] for axis in contracted)
+    if equation.primitive.name == "conv_general_dilated":
+        kernel = _shape(equation.invars[1])
+        output = math.prod(_shape(equation.outvars[0]))
+        features = equation.params["dimension_numbers"].rhs_spec[0]
+        return 2 * output * math.prod(kernel) // kernel[features]
+    return 0
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return variable.aval.shape

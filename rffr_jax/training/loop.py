@@ -1,0 +1,341 @@
+"""The training loop, one for both objectives.
+
+Its order is fixed: evaluate, save, take the next batch, step, log. So every checkpoint holds a
+consistent pair of state and step, and the step alone says which batch comes next.
+"""
+
+import concurrent.futures
+import logging
+import pathlib
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tqdm
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, PyTree
+
+from rffr_jax.config import Config
+from rffr_jax.data.bad_files import BadFiles
+from rffr_jax.data.examples import Dataset
+from rffr_jax.data.pipeline import train_batches
+from rffr_jax.errors import UserError
+from rffr_jax.training.checkpoint import RunCheckpoints
+from rffr_jax.training.flops import matrix_flops
+from rffr_jax.training.interruption import InterruptedRunError, StopRequest
+from rffr_jax.training.metric_writer import MetricWriter
+from rffr_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from rffr_jax.training.sharding import (
+    batch_sharding,
+    on_mesh,
+    parameter_shardings,
+    put_batch,
+    rows_of_process,
+    with_shardings,
+)
+
+log = logging.getLogger(__name__)
+
+Draws = dict[str, np.ndarray]
+
+
+class Objective(Protocol):
+    """What the loop needs to know of a task."""
+
+    about: dict[str, Any]
+    """What the model is; stored with every checkpoint and compared when a run resumes."""
+    dataset: Dataset
+    balanced: bool
+    frozen: PyTree
+    """Arrays that the loss reads and nobody trains."""
+
+    def fresh_parameters(self) -> PyTree:
+        """Random parameters; traced for their shapes."""
+        ...
+
+    def starting_parameters(self) -> PyTree:
+        """What a new run starts from, on the mesh: weights that the config names, else fresh."""
+        ...
+
+    def draws(self, step: int) -> Draws:
+        """Random choices of a step, made on the host for the whole global batch."""
+        ...
+
+    def draw_shapes(self) -> list[Draws]:
+        """One example of the draws for every shape that is worth compiling ahead."""
+        ...
+
+    def losses(
+        self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
+    ) -> Float[Array, " batch"]: ...
+
+    def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
+        """Metrics for each validation split; also where samples are drawn and bests are kept."""
+        ...
+
+
+def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mesh) -> PyTree:
+    """Trains for `config.steps` steps, resuming from the workdir's newest checkpoint.
+
+    Returns:
+      The final parameters.
+
+    Raises:
+      UserError: the state is no longer finite, or the workdir's checkpoint does not fit.
+      InterruptedRunError: a signal asked to stop; the state is saved.
+    """
+    rows = rows_of_process(config.batch_size, mesh)
+    optimizer = make_optimizer(config.optimizer, config.steps)
+    learning_rate = learning_rate_schedule(config.optimizer, config.steps)
+    bad_files = BadFiles(objective.dataset, config.data.max_bad_fraction)
+
+    # ---- state: own checkpoint, else what the objective starts from
+    checkpoints = RunCheckpoints(workdir)
+    start, state = _initial_state(objective, optimizer, checkpoints, mesh)
+    if start:
+        log.info("resuming %s at step %d", workdir, start)
+
+    with ExitStack() as stack:
+        stack.callback(checkpoints.close)
+        writer = MetricWriter(workdir, start)
+        stack.callback(writer.close)
+        stop = stack.enter_context(StopRequest())
+        batches = stack.enter_context(
+            closing(
+                train_batches(
+                    objective.dataset,
+                    size=config.model.image_size,
+                    batch_size=config.batch_size,
+                    seed=config.seed,
+                    start_step=start,
+                    num_steps=config.steps,
+                    balanced=objective.balanced,
+                    process_index=jax.process_index(),
+                    process_count=jax.process_count(),
+                    workers=config.data.workers,
+                )
+            )
+        )
+        bar = stack.enter_context(
+            tqdm.tqdm(
+                total=config.steps,
+                initial=start,
+                disable=not sys.stderr.isatty(),
+                unit="step",
+                desc=workdir.name,
+            )
+        )
+        programs = _Programs(objective, optimizer, state, config, mesh)
+        speed = _Speed(config.batch_size)
+
+        def evaluate(step: int):
+            for split, values in objective.evaluate(state["parameters"], step).items():
+                writer.write(step, split, values)
+
+        def save(step: int):
+            _check_finite(state, step, workdir)
+            progress = {"step": step, "images_seen": step * config.batch_size}
+            training = {name: value for name, value in state.items() if name != "parameters"}
+            about = {**objective.about, "progress": progress}
+            checkpoints.save(step, state["parameters"], training, about)
+
+        for step in range(start, config.steps + 1):
+            last = step == config.steps
+            if step > start and (step % config.evaluate_every == 0 or last):
+                evaluate(step)
+                speed.restart()
+            if step > start and (step % config.save_every == 0 or last or stop.asked):
+                save(step)
+                speed.restart()
+            if stop.asked and not last:
+                raise InterruptedRunError(
+                    f"stopped at step {step} of {config.steps}; run the same command to go on"
+                )
+            if last:
+                break
+
+            waiting = time.perf_counter()
+            batch = next(batches)
+            speed.waited += time.perf_counter() - waiting
+            bad_files.update(batch)
+
+            draws = {name: value[rows] for name, value in objective.draws(step).items()}
+            inputs = {"image": batch["image"], "label": batch["label"], "weight": batch["weight"]}
+            program, flops = programs[draws]
+            state = program(state, objective.frozen, put_batch({**inputs, **draws}, mesh))
+            speed.step(flops)
+
+            done = step + 1
+            bar.update()
+            if done % config.log_every == 0 or done == config.steps:
+                _check_finite(state, done, workdir)
+                totals, state["totals"] = state["totals"], _empty_totals(mesh)
+                values = {
+                    "loss": float(totals["loss"] / totals["count"]),
+                    "learning_rate": float(np.asarray(learning_rate(step))),
+                    "images_seen": done * config.batch_size,
+                    **speed.read(),
+                }
+                writer.write(done, "train", values)
+                bar.set_postfix(loss=f"{values['loss']:.4f}")
+    return state["parameters"]
+
+
+# ---- state
+
+
+def _initial_state(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    checkpoints: RunCheckpoints,
+    mesh: Mesh,
+) -> tuple[int, dict[str, Any]]:
+    abstract = jax.eval_shape(objective.fresh_parameters)
+    parameters = with_shardings(abstract, parameter_shardings(abstract, mesh))
+    abstract = jax.eval_shape(lambda p: _fresh_training(optimizer, p), parameters)
+    training = with_shardings(abstract, parameter_shardings(abstract, mesh))
+    restored = checkpoints.restore(parameters, training, objective.about)
+    if restored is not None:
+        step, parameters, training = restored
+        return step, {"parameters": parameters, **training}
+    parameters = objective.starting_parameters()
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, training)
+    fresh = jax.jit(lambda p: _fresh_training(optimizer, p), out_shardings=shardings)(parameters)
+    return 0, {"parameters": parameters, **fresh}
+
+
+def _fresh_training(optimizer: optax.GradientTransformation, parameters: PyTree) -> dict[str, Any]:
+    return {
+        "optimizer": optimizer.init(parameters),
+        "finite": jnp.array(True),
+        "totals": {"loss": jnp.zeros(()), "count": jnp.zeros(())},
+    }
+
+
+def _empty_totals(mesh: Mesh) -> PyTree:
+    return on_mesh(lambda: {"loss": jnp.zeros(()), "count": jnp.zeros(())}, mesh)
+
+
+def _check_finite(state: PyTree, step: int, workdir: pathlib.Path):
+    if not bool(state["finite"]):
+        raise UserError(
+            f"the loss or its gradient is no longer finite at step {step}; nothing after the last "
+            f"good checkpoint in {workdir} was saved; lower optimizer.learning_rate"
+        )
+
+
+# ---- compiled steps
+
+
+class _Programs:
+    """One compiled step for every shape of the draws, with its matrix FLOPs.
+
+    The usual shapes are compiled ahead, side by side; a rare one when it first comes.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: optax.GradientTransformation,
+        state: PyTree,
+        config: Config,
+        mesh: Mesh,
+    ):
+        self._batch_size, self._size = config.batch_size, config.model.image_size
+        self._mesh = mesh
+        self._arguments = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding),
+            (state, objective.frozen),
+        )
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+        self._step = jax.jit(
+            _step_function(objective, optimizer), donate_argnums=0, out_shardings=shardings
+        )
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            shapes = [_shapes(draws) for draws in objective.draw_shapes()]
+            self._compiled = dict(zip(shapes, pool.map(self._compile, shapes), strict=True))
+
+    def __getitem__(self, draws: Draws) -> tuple[Callable, int]:
+        shapes = _shapes(draws)
+        if shapes not in self._compiled:
+            self._compiled[shapes] = self._compile(shapes)
+        return self._compiled[shapes]
+
+    def _compile(self, draws: tuple) -> tuple[Callable, int]:
+        side = self._size
+        inputs = [
+            ("image", (side, side, 3), np.dtype(np.uint8)),
+            ("label", (), np.dtype(np.int32)),
+            ("weight", (), np.dtype(np.float32)),
+            *draws,
+        ]
+        batch = {
+            name: jax.ShapeDtypeStruct(
+                (self._batch_size, *shape), dtype, sharding=batch_sharding(self._mesh)
+            )
+            for name, shape, dtype in inputs
+        }
+        traced = self._step.trace(*self._arguments, batch)
+        return traced.lower().compile(), matrix_flops(traced.jaxpr)
+
+
+def _shapes(draws: Draws) -> tuple:
+    return tuple((name, value.shape[1:], value.dtype) for name, value in draws.items())
+
+
+def _step_function(objective: Objective, optimizer: optax.GradientTransformation) -> Callable:
+    def mean_loss(parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]) -> Array:
+        losses = objective.losses(parameters, frozen, batch)
+        return jnp.sum(losses * batch["weight"]) / jnp.maximum(jnp.sum(batch["weight"]), 1.0)
+
+    def step(state: PyTree, frozen: PyTree, batch: Mapping[str, Array]) -> PyTree:
+        loss, gradients = jax.value_and_grad(mean_loss)(state["parameters"], frozen, batch)
+        updates, optimizer_state = optimizer.update(
+            gradients, state["optimizer"], state["parameters"]
+        )
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradients))
+        totals = state["totals"]
+        return {
+            "parameters": optax.apply_updates(state["parameters"], updates),
+            "optimizer": optimizer_state,
+            "finite": state["finite"] & finite,
+            "totals": {"loss": totals["loss"] + loss, "count": totals["count"] + 1},
+        }
+
+    return step
+
+
+# ---- speed
+
+
+class _Speed:
+    """Images a second, TFLOP/s and the wait for data since the last reading."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self.restart()
+
+    def restart(self):
+        """Forgets what was measured: evaluations and saves are not training time."""
+        self._since = time.perf_counter()
+        self._steps, self._flops, self.waited = 0, 0, 0.0
+
+    def step(self, flops: int):
+        self._steps += 1
+        self._flops += flops
+
+    def read(self) -> dict[str, float]:
+        seconds = time.perf_counter() - self._since
+        values = {
+            "images_per_second": self._steps * self._batch_size / seconds,
+            "tflops_per_device": self._flops / seconds / 1e12 / jax.device_count(),
+            "seconds_waited_for_data": self.waited,
+        }
+        self.restart()
+        return values

@@ -1,0 +1,205 @@
+"""Job `pretrain`: a masked autoencoder learns to inpaint blocks of real faces (section 3.2)."""
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, PyTree
+
+from rffr_jax.blocks import BlockGrid, complement, draw_masks
+from rffr_jax.config import Config
+from rffr_jax.data.cache import InMemory
+from rffr_jax.data.examples import Dataset
+from rffr_jax.data.pipeline import evaluation_batches
+from rffr_jax.data.selection import keep_reals
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.detection import abstract_mae, unit_range
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.plots import contact_sheet, image_pixels, residual_pixels
+from rffr_jax.models.layers import patchify, take_patches, unpatchify
+from rffr_jax.models.mae import MAE
+from rffr_jax.models.sizes import ModelSettings, compute_dtype
+from rffr_jax.residual import residual_image
+from rffr_jax.training.checkpoint import load_weights, read_about
+from rffr_jax.training.loop import Draws, train
+from rffr_jax.training.sharding import (
+    all_rows,
+    make_mesh,
+    on_mesh,
+    put_batch,
+    rows_of_process,
+)
+from rffr_jax.training.workdir import locked, write_config
+
+log = logging.getLogger(__name__)
+
+SAMPLES = 6
+
+
+def run(config: Config, workdir: pathlib.Path):
+    """Pretrains as `config` says; writes checkpoints, metrics and sample pictures."""
+    mesh = make_mesh(config.mesh.fsdp)
+    objective = Pretraining(config, workdir, mesh)
+    with locked(workdir):
+        write_config(workdir, config)
+        train(objective, config, workdir, mesh)
+    log.info("pretraining done; name this MAE with --config.mae=%s", workdir)
+
+
+class Pretraining:
+    """Mean squared error over the hidden patches, raw pixels in [0, 1] (equation 4)."""
+
+    balanced = False
+    frozen: PyTree = ()
+
+    def __init__(self, config: Config, workdir: pathlib.Path, mesh: Mesh):
+        self._config, self._workdir, self._mesh = config, workdir, mesh
+        self._settings = ModelSettings(**config.model.to_dict())
+        self._dtype = compute_dtype(config.dtype)
+        self._blocks = BlockGrid(self._settings.grid, config.blocks.k)
+        self._definition, self._abstract = abstract_mae(self._settings, self._dtype)
+        self.dataset = real_only(config.data.train, "train")
+        if config.data.cache:
+            self.dataset = InMemory(self.dataset, self._settings.image_size)
+        self._validation = real_only(config.data.validation, "validation")
+        self._mean_loss = jax.jit(self._weighted_loss)
+        self._pictures = jax.jit(
+            lambda parameters, images: residual_image(
+                self._mae(parameters), self._blocks, unit_range(images), config.blocks.alpha
+            )
+        )
+        self.about = mae_about(self._settings, config)
+        self.draws(0)
+
+    def fresh_parameters(self) -> PyTree:
+        """Random weights; traced for their shapes, too."""
+        mae = MAE(self._settings, dtype=self._dtype, rngs=nnx.Rngs(self._config.seed))
+        return nnx.to_pure_dict(nnx.state(mae, nnx.Param))
+
+    def starting_parameters(self) -> PyTree:
+        """Weights named by `init_from`, else fresh ones."""
+        if not self._config.init_from:
+            return on_mesh(self.fresh_parameters, self._mesh)
+        folder = pathlib.Path(self._config.init_from)
+        check_mae(read_about(folder, "init_from", "mae"), self._settings, "init_from")
+        return load_weights(folder, "init_from", self._abstract, self._mesh)
+
+    def draws(self, step: int) -> Draws:
+        """Hidden and visible patches of every image of the global batch."""
+        return self._masks(self._config.seed, step, self._config.batch_size)
+
+    def draw_shapes(self) -> list[Draws]:
+        return [self.draws(0)]
+
+    def losses(
+        self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
+    ) -> Float[Array, " batch"]:
+        """Mean squared error of each image over its hidden patches."""
+        images = unit_range(batch["image"])
+        predicted = self._mae(parameters)(images, batch["visible"], batch["hidden"])
+        target = take_patches(patchify(images, self._settings.patch_size), batch["hidden"])
+        return jnp.mean((predicted - target) ** 2, axis=(1, 2))
+
+    def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
+        """Loss on the validation reals, the same masks every time; draws the sample sheet."""
+        total, weight, first = 0.0, 0.0, None
+        batches = evaluation_batches(
+            self._validation,
+            size=self._settings.image_size,
+            batch_size=self._config.batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            workers=self._config.data.workers,
+        )
+        rows = rows_of_process(self._config.batch_size, self._mesh)
+        with closing(batches):
+            for number, batch in enumerate(batches):
+                first = batch if first is None else first
+                masks = self._masks(0, number, self._config.batch_size)
+                masks = {name: value[rows] for name, value in masks.items()}
+                inputs = {"image": batch["image"], "weight": batch["weight"], **masks}
+                loss, counted = self._mean_loss(parameters, put_batch(inputs, self._mesh))
+                total, weight = total + float(loss), weight + float(counted)
+        if first is not None:
+            self._draw_samples(parameters, first["image"], step)
+        return {"validation": {"loss": total / max(weight, 1.0)}}
+
+    def _weighted_loss(self, parameters: PyTree, batch: Mapping[str, Array]):
+        losses = self.losses(parameters, (), batch)
+        return jnp.sum(losses * batch["weight"]), jnp.sum(batch["weight"])
+
+    def _masks(self, seed: int, step: int, batch: int) -> Draws:
+        mask = self._config.mask
+        hidden = draw_masks(
+            mask.kind, self._blocks, ratio=mask.ratio, seed=seed, step=step, batch=batch
+        )
+        return {"hidden": hidden, "visible": complement(hidden, self._blocks.patches)}
+
+    def _mae(self, parameters: PyTree) -> MAE:
+        return nnx.merge(self._definition, nnx.State(parameters))
+
+    def _draw_samples(self, parameters: PyTree, images: np.ndarray, step: int):
+        on_devices = put_batch({"image": images}, self._mesh)["image"]
+        inpainted, residual = map(all_rows, self._pictures(parameters, on_devices))
+        if jax.process_index() != 0:
+            return
+        patch = self._settings.patch_size
+        patches = np.array(patchify(jnp.asarray(images[:SAMPLES], jnp.float32), patch))
+        for row in range(len(patches)):
+            patches[row, self._blocks.hidden[row % self._blocks.count]] = 127.0
+        masked = np.asarray(unpatchify(jnp.asarray(patches), patch)).astype(np.uint8)
+        rows = [
+            [images[i], masked[i], image_pixels(inpainted[i]), residual_pixels(residual[i])]
+            for i in range(len(masked))
+        ]
+        titles = [
+            "original",
+            "one block hidden",
+            "all blocks inpainted",
+            f"residual x {self._config.blocks.alpha:g}",
+        ]
+        contact_sheet(self._workdir / "samples" / f"{step:06d}.png", rows, titles)
+
+
+def real_only(specs: str | tuple[str, ...], default_split: str) -> Dataset:
+    """The reals of the named data; how many fakes were left out is said once.
+
+    Raises:
+      UserError: no real image in it.
+    """
+    dataset = load_dataset(specs, default_split=default_split)
+    reals = keep_reals(dataset)
+    left_out = len(dataset.examples) - len(reals.examples)
+    if not reals.examples:
+        raise UserError(f"{specs} holds no real image; the MAE learns from real faces only")
+    if left_out:
+        log.info("left out %d fakes of %s: the MAE learns from real faces only", left_out, specs)
+    return reals
+
+
+def mae_about(settings: ModelSettings, config: Config) -> dict[str, Any]:
+    """What a MAE checkpoint records: shapes, k, mask, input range."""
+    return {
+        "kind": "mae",
+        "model": dataclasses.asdict(settings),
+        "k": config.blocks.k,
+        "mask": config.mask.to_dict(),
+        "input_range": [0.0, 1.0],
+    }
+
+
+def check_mae(about: dict[str, Any], settings: ModelSettings, option: str):
+    """Raises: UserError if a MAE checkpoint has other shapes than the config asks for."""
+    if ModelSettings(**about["model"]) != settings:
+        raise UserError(
+            f"{option} holds a MAE of {about['model']}, this config asks for "
+            f"{dataclasses.asdict(settings)}; make the config's model entries the same"
+        )

@@ -1,0 +1,98 @@
+"""The device mesh ('data', 'fsdp') and where batches, parameters and states lie on it."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
+
+from rffr_jax.errors import UserError
+
+BATCH = PartitionSpec(("data", "fsdp"))
+
+
+def make_mesh(fsdp: int = 1) -> Mesh:
+    """All devices of all processes as data x fsdp, both axes Auto.
+
+    Raises:
+      UserError: `fsdp` does not divide the number of devices.
+    """
+    devices = jax.device_count()
+    if fsdp < 1 or devices % fsdp:
+        raise UserError(f"mesh.fsdp={fsdp} does not divide the {devices} devices of this run")
+    axis_types = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh((devices // fsdp, fsdp), ("data", "fsdp"), axis_types=axis_types)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The leading axis split over all devices."""
+    return NamedSharding(mesh, BATCH)
+
+
+def parameter_shardings(abstract: PyTree, mesh: Mesh) -> PyTree:
+    """A sharding for each leaf: the largest dimension that `fsdp` divides, else replicated.
+
+    The leading axis of stacked layers is never split, because `lax.scan` runs over it.
+    """
+    size = mesh.shape["fsdp"]
+
+    def sharding(path, leaf) -> NamedSharding:
+        first = 1 if "blocks" in jax.tree_util.keystr(path) else 0
+        fitting = [axis for axis in range(first, leaf.ndim) if leaf.shape[axis] % size == 0]
+        spec: list[str | None] = [None] * leaf.ndim
+        if size > 1 and leaf.ndim - first >= 2 and fitting:
+            spec[max(fitting, key=lambda axis: leaf.shape[axis])] = "fsdp"
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    return jax.tree_util.tree_map_with_path(sharding, abstract)
+
+
+def with_shardings(abstract: PyTree, shardings: PyTree) -> PyTree:
+    """Shapes and types of `abstract` with a sharding each, as a restore or a compile wants it."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        abstract,
+        shardings,
+    )
+
+
+def rows_of_process(batch_size: int, mesh: Mesh) -> slice:
+    """The rows of a global batch that this process reads: p B / n to (p + 1) B / n.
+
+    Raises:
+      UserError: the devices do not divide the batch.
+    """
+    if batch_size % mesh.size:
+        raise UserError(f"batch_size={batch_size} does not divide over {mesh.size} devices")
+    share = batch_size // jax.process_count()
+    return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+
+
+def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """This process's rows of a batch as arrays of the global batch on the mesh."""
+    sharding = batch_sharding(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, value)
+        for name, value in batch.items()
+    }
+
+
+def on_mesh(build: Callable[[], PyTree], mesh: Mesh) -> PyTree:
+    """Runs `build` under jit so that no array of it is ever whole on one device or the host."""
+    shardings = parameter_shardings(jax.eval_shape(build), mesh)
+    return jax.jit(build, out_shardings=shardings)()
+
+
+def local_rows(array: jax.Array) -> np.ndarray:
+    """The rows of a batch-sharded array that lie on this process's devices, in order."""
+    shards = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
+    return np.concatenate([np.asarray(shards[start]) for start in sorted(shards)])
+
+
+def all_rows(array: jax.Array) -> np.ndarray:
+    """All rows of a batch-sharded array, on every process."""
+    if jax.process_count() == 1:
+        return np.asarray(array)
+    return multihost_utils.process_allgather(array, tiled=True)

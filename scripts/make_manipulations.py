@@ -1,0 +1,257 @@
+"""Makes a labelled data set out of photographs of real faces: the reals, and four fakes of each.
+
+    python scripts/make_manipulations.py --input DIR --output DIR [--landmarks CSV] [--size 128]
+        [--seed 0] [--split train=.7,validation=.1,test=.2] [--group-by file|person]
+
+Input: aligned face crops (square; the face where FFHQ's alignment puts it), or any photographs
+with --landmarks, a CSV with the header image,person,x0,y0,...,x67,y67 (68 points, in pixels).
+Output: train.csv, validation.csv, test.csv (path,label,video,method,dataset,source,group) beside
+train/real/, train/fake/METHOD/ and so on, JPEG quality 95, 4:4:4. Photographs are split by file
+or by person; a donor is another file or person of the same split.
+"""
+
+import argparse
+import csv
+import dataclasses
+import math
+import pathlib
+import shutil
+import sys
+import tempfile
+import zlib
+
+import cv2
+import numpy as np
+
+from rffr_jax.data.alignment import AlignedFace, align, aligned
+from rffr_jax.data.capture import capture
+from rffr_jax.data.manipulations import IDENTITY, METHODS
+from rffr_jax.errors import UserError
+
+COLUMNS = ("path", "label", "video", "method", "dataset", "source", "group")
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+SMALLEST_SIDE = 48
+ALIGNED_OVER_OUTPUT = 2  # photographs with landmarks are cut out at this multiple of --size
+# Of the 68 points: the eyes are the means of their outlines, the others single points.
+LEFT_EYE, RIGHT_EYE, NOSE_TIP, MOUTH_CORNERS = slice(36, 42), slice(42, 48), 30, (48, 54)
+
+
+@dataclasses.dataclass(frozen=True)
+class Photograph:
+    """A file, its name in the outputs, the group it is split by, and its landmarks if known."""
+
+    path: pathlib.Path
+    name: str
+    group: str
+    landmarks: np.ndarray | None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the script; returns its exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        make(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def make(args: argparse.Namespace) -> None:
+    """Reads the photographs, writes the data set into a temporary folder, renames it."""
+    output = pathlib.Path(args.output)
+    if output.exists():
+        raise UserError(f"--output {output}: exists already; name a folder that does not")
+    if not SMALLEST_SIDE <= args.size <= 512:
+        raise UserError(f"--size {args.size}: must lie between {SMALLEST_SIDE} and 512")
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed}: must not be negative")
+    shares = parse_split(args.split)
+    photographs = find_photographs(pathlib.Path(args.input), args.landmarks, args.group_by)
+    splits = split_groups(photographs, shares, args.seed)
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as folder:
+        whole = pathlib.Path(folder) / "whole"
+        for split, members in splits.items():
+            rows, skipped = write_split(whole, split, members, args.size, args.seed)
+            fakes = sum(row[1] for row in rows)
+            print(f"{split}: {len(rows) - fakes} real, {fakes} fake, {skipped} files skipped")
+        whole.chmod(0o755)
+        shutil.move(whole, output)
+
+
+def parse_split(text: str) -> dict[str, float]:
+    """ "train=.7,test=.3" as a dictionary, its shares checked."""
+    shares = {}
+    for part in text.split(","):
+        name, _, share = part.partition("=")
+        try:
+            shares[name] = float(share)
+        except ValueError:
+            raise UserError(f"--split {text!r}: {part!r} is not NAME=SHARE") from None
+        if not name.isidentifier() or not 0 < shares[name] <= 1:
+            raise UserError(f"--split {text!r}: {part!r} needs a plain name and a share in (0, 1]")
+    if not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
+        raise UserError(f"--split {text!r}: the shares must add up to 1")
+    return shares
+
+
+def find_photographs(
+    folder: pathlib.Path, landmarks: str | None, group_by: str
+) -> list[Photograph]:
+    """The images below `folder`, in order; with a landmarks file those that it lists."""
+    if not folder.is_dir():
+        raise UserError(f"--input {folder}: no such folder")
+    if landmarks is None:
+        if group_by == "person":
+            raise UserError("--group-by person: needs --landmarks, whose CSV names the persons")
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        found = [Photograph(path, _name(path, folder), _name(path, folder), None) for path in files]
+    else:
+        found = _read_landmarks(pathlib.Path(landmarks), folder, group_by)
+    if not found:
+        raise UserError(f"--input {folder}: no images there ({', '.join(sorted(SUFFIXES))})")
+    if len({photograph.name for photograph in found}) < len(found):
+        raise UserError(f"--input {folder}: two images have the same name but for the ending")
+    return found
+
+
+def _read_landmarks(file: pathlib.Path, folder: pathlib.Path, group_by: str) -> list[Photograph]:
+    if not file.is_file():
+        raise UserError(f"--landmarks {file}: no such file")
+    names = ["image", "person", *(f"{axis}{i}" for i in range(68) for axis in "xy")]
+    found = []
+    with file.open(newline="") as lines:
+        table = csv.DictReader(lines)
+        missing = [name for name in names if name not in (table.fieldnames or ())]
+        if missing:
+            raise UserError(f"--landmarks {file}: column {missing[0]!r} is missing")
+        for row in table:
+            path = folder / row["image"]
+            if not path.is_file():
+                raise UserError(f"--landmarks {file}: {row['image']} is not in {folder}")
+            try:
+                values = np.array([float(row[name]) for name in names[2:]])
+            except (TypeError, ValueError):
+                raise UserError(
+                    f"--landmarks {file}: line {table.line_num} holds a point that is no number"
+                ) from None
+            name = _name(path, folder)
+            group = row["person"] if group_by == "person" else name
+            found.append(Photograph(path, name, group, _five_points(values.reshape(68, 2))))
+    return sorted(found, key=lambda photograph: photograph.name)
+
+
+def _five_points(points: np.ndarray) -> np.ndarray:
+    eyes = [points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)]
+    five = np.stack([*eyes, points[NOSE_TIP], *(points[corner] for corner in MOUTH_CORNERS)])
+    return five.astype(np.float32)
+
+
+def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix().replace("/", "_")
+
+
+def split_groups(
+    photographs: list[Photograph], shares: dict[str, float], seed: int
+) -> dict[str, list[Photograph]]:
+    """Whole groups dealt to the splits by a shuffle keyed by the seed."""
+    groups = sorted({photograph.group for photograph in photographs})
+    order = np.random.default_rng(np.random.SeedSequence([seed])).permutation(len(groups))
+    ends = np.rint(np.cumsum(list(shares.values())) * len(groups)).astype(int)
+    splits = {}
+    start = 0
+    for name, end in zip(shares, ends, strict=True):
+        chosen = {groups[i] for i in order[start:end]}
+        if len(chosen) < 2:
+            raise UserError(
+                f"--split: {name!r} gets {len(chosen)} of {len(groups)} groups; a donor of another"
+                " group needs at least 2: give more images or larger shares"
+            )
+        splits[name] = [photograph for photograph in photographs if photograph.group in chosen]
+        start = end
+    return splits
+
+
+def write_split(
+    whole: pathlib.Path, split: str, photographs: list[Photograph], size: int, seed: int
+) -> tuple[list[tuple], int]:
+    """Writes one split's images and its CSV; returns the rows and how many files were skipped."""
+    for folder in ("real", *(f"fake/{method}" for method in METHODS)):
+        (whole / split / folder).mkdir(parents=True)
+    usable = []
+    for photograph in photographs:
+        try:
+            load(photograph, size)
+            usable.append(photograph)
+        except ValueError as error:
+            print(f"skipped {photograph.path}: {error}", file=sys.stderr)
+    if len({photograph.group for photograph in usable}) < 2:
+        raise UserError(f"split {split!r}: fewer than 2 groups have an image that can be read")
+    rows = []
+    for photograph in usable:
+        face = load(photograph, size)
+        key = (seed, zlib.crc32(photograph.name.encode()))
+        donor = load(pick_donor(photograph, usable, key), size)
+        for method in (IDENTITY, *METHODS):
+            real = method == IDENTITY
+            folder = f"{split}/real" if real else f"{split}/fake/{method}"
+            path = f"{folder}/{photograph.name}.jpg"
+            (whole / path).write_bytes(capture(face, donor, method, key, size).encoded)
+            video = photograph.name if real else f"{photograph.name}-{method}"
+            rows.append(
+                (path, 0 if real else 1, video, "real" if real else method, "photographs",
+                 photograph.name, photograph.group)
+            )  # fmt: skip
+    with (whole / f"{split}.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+    return rows, len(photographs) - len(usable)
+
+
+def pick_donor(
+    photograph: Photograph, others: list[Photograph], key: tuple[int, ...]
+) -> Photograph:
+    """A photograph of another group, drawn by the key of the one that receives it."""
+    strangers = [other for other in others if other.group != photograph.group]
+    draw = np.random.default_rng(np.random.SeedSequence([*key, 0xD0])).integers(len(strangers))
+    return strangers[draw]
+
+
+def load(photograph: Photograph, size: int) -> AlignedFace:
+    """The aligned face of a photograph.
+
+    Raises:
+      ValueError: the file is no image, is too small, or is not square and has no landmarks.
+    """
+    pixels = cv2.imread(str(photograph.path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError("not an image that can be read")
+    height, width = pixels.shape[:2]
+    if min(height, width) < SMALLEST_SIDE:
+        raise ValueError(f"{width} x {height} pixels; at least {SMALLEST_SIDE} are needed")
+    image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
+    if photograph.landmarks is not None:
+        return align(image, photograph.landmarks, ALIGNED_OVER_OUTPUT * size)
+    if height != width:
+        raise ValueError(f"{width} x {height} pixels, not square: align it or give --landmarks")
+    return aligned(image)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Makes a labelled data set out of photographs of real faces.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--input", required=True, help="folder of photographs of real faces")
+    parser.add_argument("--output", required=True, help="folder to make; must not exist")
+    parser.add_argument("--landmarks", help="CSV of 68 landmarks an image")
+    parser.add_argument("--size", type=int, default=128, help="side of the images in pixels")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--split", default="train=.7,validation=.1,test=.2")
+    parser.add_argument("--group-by", choices=("file", "person"), default="file")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""The account of files that could not be used."""
+
+import contextlib
+
+import pytest
+from absl import logging
+from PIL import Image
+
+from rffr_jax.data.bad_files import BadFiles
+from rffr_jax.data.pipeline import evaluation_batches
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import UserError
+
+
+@pytest.fixture
+def warnings_logged(monkeypatch):
+    lines = []
+    monkeypatch.setattr(logging, "warning", lambda text, *values: lines.append(text % values))
+    return lines
+
+
+def faces(root, good, bad):
+    for number in range(good):
+        Image.new("L", (20, 20), number).save(root / f"good{number}.png")
+    for number in range(bad):
+        (root / f"bad{number}.png").write_bytes(b"" if number % 2 else b"text")
+    return load_dataset(f"folder:{root}")
+
+
+def batches_of(dataset):
+    with contextlib.closing(evaluation_batches(dataset, size=20, batch_size=4)) as batches:
+        return list(batches)
+
+
+def test_each_bad_file_is_named_once_with_its_reason(tmp_path, warnings_logged):
+    dataset = faces(tmp_path, good=7, bad=2)
+    bad_files = BadFiles(dataset, max_bad_fraction=0.5)
+    for batch in batches_of(dataset) * 3:
+        bad_files.update(batch)
+    names = [str(tmp_path / "bad0.png"), str(tmp_path / "bad1.png")]
+    assert list(bad_files.names) == names
+    assert "not an image" in bad_files.names[names[0]]
+    assert bad_files.names[names[1]] == "the file is empty"
+    assert warnings_logged == [f"left out: {name}: {bad_files.names[name]}" for name in names]
+
+
+def test_padding_and_black_images_are_not_bad(tmp_path, warnings_logged):
+    dataset = faces(tmp_path, good=5, bad=0)  # good0 is all black; 3 rows are padding
+    bad_files = BadFiles(dataset, max_bad_fraction=0.0)
+    for batch in batches_of(dataset):
+        bad_files.update(batch)
+    assert bad_files.names == {}
+    assert warnings_logged == []
+
+
+def test_too_many_end_the_run(tmp_path, warnings_logged):
+    dataset = faces(tmp_path, good=6, bad=2)
+    first, last = batches_of(dataset)
+    just_enough = BadFiles(dataset, max_bad_fraction=0.25)
+    just_enough.update(first)
+    just_enough.update(last)
+    assert len(just_enough.names) == 2
+    too_many = BadFiles(dataset, max_bad_fraction=0.24)
+    with pytest.raises(UserError) as caught:
+        too_many.update(first)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "2 of 8 images" in message
+    assert "max_bad_fraction allows 0.24" in message
+    assert f"{tmp_path}/bad0.png: not an image" in message
+
+
+def test_a_file_that_came_back_is_still_named(tmp_path, warnings_logged):
+    dataset = faces(tmp_path, good=3, bad=1)
+    batches = batches_of(dataset)
+    Image.new("L", (20, 20)).save(tmp_path / "bad0.png")
+    bad_files = BadFiles(dataset, max_bad_fraction=0.5)
+    bad_files.update(batches[0])
+    assert "second try" in bad_files.names[str(tmp_path / "bad0.png")]

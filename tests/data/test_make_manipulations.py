@@ -1,0 +1,216 @@
+import csv
+import importlib.util
+import pathlib
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from rffr_jax.data.alignment import TEMPLATE
+from rffr_jax.data.manipulations import METHODS
+from rffr_jax.data.procedural import render_face
+
+SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
+
+
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+script = load_script("make_manipulations")
+report = load_script("manipulation_report")
+
+
+def write_faces(folder, count, size=96):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        pixels = np.rint(render_face(9, i, size).image * 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{i:03d}.png"), pixels[..., ::-1])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return write_faces(tmp_path_factory.mktemp("faces") / "in", 20)
+
+
+def pixels_of(path):
+    pixels = cv2.imread(str(path))
+    assert pixels is not None, path
+    return pixels
+
+
+def rows_of(folder, split):
+    with (folder / f"{split}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def run(*args):
+    return script.main([str(arg) for arg in args])
+
+
+def test_folder_becomes_a_data_set(faces, tmp_path):
+    output = tmp_path / "made" / "set"
+    assert run("--input", faces, "--output", output, "--size", 64) == 0
+    counts, sources = {}, {}
+    for split in ("train", "validation", "test"):
+        rows = rows_of(output, split)
+        assert list(rows[0]) == ["path", "label", "video", "method", "dataset", "source", "group"]
+        counts[split] = len(rows)
+        sources[split] = {row["source"] for row in rows}
+        for row in rows:
+            assert pixels_of(output / row["path"]).shape == (64, 64, 3)
+            kind = "real" if row["label"] == "0" else f"fake/{row['method']}"
+            assert row["path"] == f"{split}/{kind}/{row['source']}.jpg"
+        assert {row["method"] for row in rows} == {"real", *METHODS}
+        assert len({row["video"] for row in rows}) == len(rows)
+        files = sorted(p.relative_to(output).as_posix() for p in (output / split).rglob("*.jpg"))
+        assert files == sorted(row["path"] for row in rows)
+    assert counts == {"train": 70, "validation": 10, "test": 20}
+    assert not sources["train"] & sources["test"]
+    assert not sources["train"] & sources["validation"]
+    assert [path.name for path in output.parent.iterdir()] == ["set"]
+
+
+def test_same_seed_same_bytes_other_seed_other_split(faces, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        options = ("--size", 48, "--seed", seed, "--split", "train=.5,test=.5")
+        assert run("--input", faces, "--output", tmp_path / name, *options) == 0
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*.*"))
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    one, other = ({row["source"] for row in rows_of(tmp_path / x, "test")} for x in "ac")
+    assert one != other
+
+
+def landmark_table(folder, file, persons):
+    """Sixty-eight points of which only those that are used lie right, turned faces included."""
+    with file.open("w", newline="") as out:
+        writer = csv.writer(out)
+        points = [f"{axis}{i}" for i in range(68) for axis in "xy"]
+        writer.writerow(["image", "person", *points])
+        for path, person in zip(sorted(folder.iterdir()), persons, strict=True):
+            side = pixels_of(path).shape[0]
+            grid = np.zeros((68, 2))
+            left, right, nose, left_mouth, right_mouth = np.array(TEMPLATE) * side
+            grid[36:42], grid[42:48], grid[30] = left, right, nose
+            grid[48], grid[54] = left_mouth, right_mouth
+            writer.writerow([path.name, person, *grid.ravel()])
+
+
+def test_landmarks_and_persons(tmp_path):
+    faces = write_faces(tmp_path / "in", 12)
+    table = tmp_path / "points.csv"
+    landmark_table(faces, table, [f"p{i // 2}" for i in range(12)])
+    options = ("--landmarks", table, "--group-by", "person", "--size", 48)
+    output = tmp_path / "out"
+    assert run("--input", faces, "--output", output, *options, "--split", "train=.5,test=.5") == 0
+    groups = {
+        split: {row["group"] for row in rows_of(output, split)} for split in ("train", "test")
+    }
+    assert len(groups["train"]) == len(groups["test"]) == 3
+    assert not groups["train"] & groups["test"]
+    real = next(row for row in rows_of(output, "train") if row["label"] == "0")
+    made = pixels_of(output / real["path"]).astype(np.float32)
+    given = cv2.resize(pixels_of(faces / f"{real['source']}.png"), (48, 48))
+    assert np.corrcoef(cv2.blur(made, (3, 3)).ravel(), given.ravel())[0, 1] > 0.7
+
+
+def test_donors_are_of_another_group_and_the_same_split(faces):
+    photographs = script.find_photographs(faces, None, "file")
+    photographs = [
+        script.dataclasses.replace(photograph, group=f"g{i % 3}")
+        for i, photograph in enumerate(photographs)
+    ]
+    members = photographs[:10]
+    for i, photograph in enumerate(members):
+        donor = script.pick_donor(photograph, members, (0, i))
+        assert donor.group != photograph.group
+        assert donor in members
+
+
+def test_bad_files_are_skipped_by_name(tmp_path, capsys):
+    faces = write_faces(tmp_path / "in", 8)
+    (faces / "broken.jpg").write_bytes(b"no image")
+    cv2.imwrite(str(faces / "tiny.png"), np.zeros((8, 8, 3), np.uint8))
+    cv2.imwrite(str(faces / "wide.png"), np.zeros((64, 90, 3), np.uint8))
+    assert run("--input", faces, "--output", tmp_path / "out", "--split", "train=1") == 0
+    printed = capsys.readouterr()
+    assert "8 real, 32 fake, 3 files skipped" in printed.out
+    for name in ("broken.jpg", "tiny.png", "wide.png"):
+        assert name in printed.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--input", "nowhere"], "no such folder"),
+        (["--split", "train=.5,test=.4"], "add up to 1"),
+        (["--split", "train"], "NAME=SHARE"),
+        (["--split", "../x=1"], "plain name"),
+        (["--split", "train=.97,test=.03"], "needs at least 2"),
+        (["--size", "20"], "between 48 and 512"),
+        (["--seed", "-1"], "negative"),
+        (["--group-by", "person"], "needs --landmarks"),
+        (["--landmarks", "nowhere.csv"], "no such file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(faces, tmp_path, capsys, options, message):
+    output = tmp_path / "out"
+    assert run("--input", faces, "--output", output, *options) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_more_mistakes(faces, tmp_path, capsys):
+    assert run("--input", faces, "--output", tmp_path) == 2
+    assert "exists already" in capsys.readouterr().err
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert run("--input", empty, "--output", tmp_path / "out") == 2
+    assert "no images there" in capsys.readouterr().err
+    (empty / "a.png").write_bytes(b"x")
+    (empty / "b.png").write_bytes(b"x")
+    assert run("--input", empty, "--output", tmp_path / "out", "--split", "train=1") == 2
+    assert "fewer than 2 groups" in capsys.readouterr().err
+    table = tmp_path / "points.csv"
+    table.write_text("image,person,x0\n")
+    assert run("--input", faces, "--output", tmp_path / "out", "--landmarks", table) == 2
+    assert "column 'y0' is missing" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "points.csv"]
+
+
+def test_report_prints_the_matrix_and_draws_a_sheet(tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    assert report.main(["--size", "64", "--sources", "60", "--sheet", str(sheet)]) == 0
+    printed = capsys.readouterr().out
+    assert "off-diagonal mean" in printed
+    for method in METHODS:
+        assert printed.count(method) >= 3
+    assert pixels_of(sheet).shape == (8 * 64, 13 * 64, 3)
+    assert report.main(["--input", str(tmp_path), "--sources", "60"]) == 2
+
+
+@pytest.mark.slow
+def test_the_artefact_families_do_not_overlap():
+    faces = report.read_faces(None, 300, 1, 96)
+    taken = {
+        method: [
+            report.capture(face, faces[(i + 1) % 300], method, (1, i), 64)
+            for i, face in enumerate(faces)
+        ]
+        for method in ("identity", *METHODS)
+    }
+    matrix = report.cross_matrix(taken)
+    off_diagonal = ~np.eye(len(METHODS), dtype=bool)
+    assert matrix[off_diagonal].mean() < report.OVERLAP
+    assert matrix.diagonal().min() > matrix[off_diagonal].mean()

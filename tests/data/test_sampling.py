@@ -1,0 +1,129 @@
+"""The order of training: every batch a function of seed and step alone."""
+
+import collections
+import pickle
+
+import pytest
+
+from rffr_jax.data.examples import Example
+from rffr_jax.data.sampling import BalancedSampler, UniformSampler
+from rffr_jax.errors import UserError
+
+
+def example(name, method="real"):
+    return Example(
+        id=name,
+        path=name,
+        label=int(method != "real"),
+        dataset="test",
+        method=method,
+        video=name,
+        frame=0,
+        source=name,
+    )
+
+
+def mixed(reals, **fakes):
+    examples = [example(f"real{i}") for i in range(reals)]
+    for method, count in fakes.items():
+        examples += [example(f"{method}{i}", method) for i in range(count)]
+    return examples
+
+
+def walk(sampler, batch_size, steps):
+    return [sampler.index(step, row) for step in range(steps) for row in range(batch_size)]
+
+
+def test_uniform_takes_every_example_once_an_epoch():
+    order = walk(UniformSampler(mixed(10), 4, seed=1), 4, steps=10)
+    epochs = [order[start : start + 10] for start in range(0, 40, 10)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_uniform_order_does_not_depend_on_the_batch_size():
+    examples = mixed(10)
+    four, eight = UniformSampler(examples, 4, seed=1), UniformSampler(examples, 8, seed=1)
+    assert walk(four, 4, steps=10) == walk(eight, 8, steps=5)
+
+
+@pytest.mark.parametrize("kind", [UniformSampler, BalancedSampler])
+def test_any_row_can_be_asked_for_in_any_order(kind):
+    examples = mixed(7, A=5, B=3)
+    forward = walk(kind(examples, 6, seed=2), 6, steps=20)
+    backward = kind(examples, 6, seed=2)
+    pairs = [(step, row) for step in range(20) for row in range(6)]
+    found = {pair: backward.index(*pair) for pair in reversed(pairs)}
+    assert [found[pair] for pair in pairs] == forward
+    restored = pickle.loads(pickle.dumps(backward))
+    assert walk(restored, 6, steps=20) == forward
+
+
+@pytest.mark.parametrize("kind", [UniformSampler, BalancedSampler])
+def test_the_seed_decides(kind):
+    examples = mixed(50, A=50)
+    walks = {seed: walk(kind(examples, 4, seed), 4, steps=10) for seed in (0, 1)}
+    assert walks[0] != walks[1]
+    assert walks[0] == walk(kind(examples, 4, seed=0), 4, steps=10)
+
+
+def test_the_order_of_a_seed_stays_as_it_is():
+    # A change here changes every run that was ever made with a seed.
+    assert walk(UniformSampler(mixed(6), 3, seed=0), 3, steps=2) == [4, 0, 1, 5, 3, 2]
+    assert walk(BalancedSampler(mixed(3, A=2, B=2), 4, seed=0), 4, steps=2) == [
+        0,
+        3,
+        1,
+        6,
+        2,
+        5,
+        2,
+        4,
+    ]
+
+
+def test_even_rows_are_real_and_odd_rows_fake():
+    examples = mixed(9, A=4, B=5)
+    order = walk(BalancedSampler(examples, 6, seed=3), 6, steps=30)
+    assert [examples[index].label for index in order] == [0, 1] * 90
+
+
+def test_fakes_are_uniform_over_methods_whatever_their_numbers():
+    examples = mixed(5, A=2, B=30, C=7)
+    order = walk(BalancedSampler(examples, 4, seed=4), 4, steps=60)
+    methods = [examples[index].method for index in order if examples[index].label]
+    windows = [methods[start : start + 3] for start in range(0, 120, 3)]
+    assert all(sorted(window) == ["A", "B", "C"] for window in windows)
+    assert len({tuple(window) for window in windows}) > 3
+
+
+def test_every_stratum_runs_through_epochs_of_its_own():
+    examples = mixed(4, A=2, B=5)
+    order = walk(BalancedSampler(examples, 4, seed=5), 4, steps=50)
+    for method, size in (("real", 4), ("A", 2), ("B", 5)):
+        drawn = [index for index in order if examples[index].method == method]
+        full = len(drawn) // size
+        assert full >= 10
+        for epoch in range(full):
+            assert len(set(drawn[epoch * size : (epoch + 1) * size])) == size
+        counts = collections.Counter(drawn[: full * size])
+        assert set(counts.values()) == {full}
+
+
+def test_strata_of_equal_size_are_not_drawn_in_the_same_order():
+    examples = mixed(20, A=20)
+    order = walk(BalancedSampler(examples, 40, seed=6), 40, steps=1)
+    reals, fakes = order[::2], [index - 20 for index in order[1::2]]
+    assert sorted(reals) == sorted(fakes) == list(range(20))
+    assert reals != fakes
+
+
+def test_balanced_batches_need_an_even_size_and_both_labels():
+    with pytest.raises(UserError, match="batch size 5 is odd"):
+        BalancedSampler(mixed(2, A=2), 5, seed=0)
+    with pytest.raises(UserError, match="no fake images"):
+        BalancedSampler(mixed(2), 4, seed=0)
+    with pytest.raises(UserError, match="no real images"):
+        BalancedSampler(mixed(0, A=2), 4, seed=0)
+    with pytest.raises(UserError, match="no examples"):
+        UniformSampler([], 4, seed=0)

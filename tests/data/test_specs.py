@@ -1,0 +1,200 @@
+"""Parsing of dataset specs, their filters, and lists of them."""
+
+import collections
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rffr_jax.data.specs import DatasetSpec, load_dataset, parse_spec
+from rffr_jax.data.synthetic import SyntheticDataset
+from rffr_jax.errors import UserError
+
+
+def save(path, value=128, size=20):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (size, size), (value, value, value)).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four reals and two fakes of each of A, B; every image has its own grey value."""
+    names = [f"real/{i}.png" for i in range(4)]
+    names += [f"fake/{method}/{i}.png" for method in "AB" for i in range(2)]
+    for value, name in enumerate(names):
+        save(tmp_path / name, value)
+    return tmp_path
+
+
+def write_csv(file, rows):
+    file.write_text("path,label,video,method\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    return f"csv:{file}"
+
+
+def test_every_part_of_a_spec():
+    text = "csv:a/b.csv?method=DF,F2F&frames=3&limit=100"
+    assert parse_spec(text) == DatasetSpec(
+        text=text, kind="csv", path="a/b.csv", methods=("DF", "F2F"), frames=3, limit=100
+    )
+    assert parse_spec("synthetic:7#test?limit=2") == DatasetSpec(
+        text="synthetic:7#test?limit=2", kind="synthetic", path="7", split="test", limit=2
+    )
+    assert parse_spec("folder:C:/x").path == "C:/x"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("faces", ["unknown kind", "synthetic, folder, list, csv"]),
+        ("tfds:x/y#train", ["unknown kind 'tfds'", "synthetic, folder, list, csv"]),
+        ("deepfakebench:x.json#test", ["unknown kind 'deepfakebench'"]),
+        ("folder:", ["nothing after 'folder:'"]),
+        ("synthetic:0#", ["nothing after '#'"]),
+        ("synthetic:one", ["'one'", "synthetic:0"]),
+        ("synthetic:-1", ["'-1'"]),
+        ("synthetic:0#dev", ["#dev: unknown split", "train, validation, test"]),
+        ("folder:x?frame=3", ["unknown key 'frame'", "method=A,B, frames=N and limit=N"]),
+        ("folder:x?", ["unknown key ''"]),
+        ("folder:x?frames", ["no value"]),
+        ("folder:x?method=", ["no value"]),
+        ("folder:x?limit=1&limit=2", ["twice"]),
+        ("folder:x?frames=1.5", ["frames=1.5", "whole number"]),
+        ("folder:x?limit=0", ["limit=0", "from 1 up"]),
+        ("folder:/no/such/place", ["/no/such/place does not exist"]),
+        ("list:/no/such.json", ["/no/such.json", "no such file"]),
+        ("csv:/no/such.csv", ["/no/such.csv", "no such file"]),
+        ([], ["empty list"]),
+        (["folder:x", "folder:x"], ["twice"]),
+    ],
+)
+def test_mistakes_end_in_one_clear_line(spec, words):
+    with pytest.raises(UserError) as caught:
+        load_dataset(spec)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_a_folder_has_no_splits(folder):
+    with pytest.raises(UserError, match="leave out '#train'"):
+        load_dataset(f"folder:{folder}#train")
+
+
+def test_the_method_filter_keeps_reals(folder):
+    examples = load_dataset(f"folder:{folder}?method=B").examples
+    assert [example.method for example in examples] == ["B"] * 2 + ["real"] * 4
+    everything = load_dataset(f"folder:{folder}?method=A,B").examples
+    assert len(everything) == 8
+
+
+def test_an_unknown_method_names_those_that_exist(folder):
+    with pytest.raises(UserError, match="'C'; the methods there are A, B"):
+        load_dataset(f"folder:{folder}?method=A,C")
+    with pytest.raises(UserError, match=r"'A'; the methods there are \(none"):
+        load_dataset(f"folder:{folder}/real?method=A")
+    with pytest.raises(UserError, match="no fakes of method 'real'"):
+        load_dataset(f"folder:{folder}?method=real")
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, [5]), (2, [2, 7]), (5, [1, 3, 5, 7, 9]), (10, list(range(10))), (99, list(range(10)))],
+)
+def test_frames_are_spread_over_the_whole_video(tmp_path, count, expected):
+    # Listed backwards and without leading zeros: the order is that of the frame numbers.
+    rows = [(f"v/{i}.png", "0", "v", "") for i in reversed(range(10))]
+    examples = load_dataset(f"{write_csv(tmp_path / 'x.csv', rows)}?frames={count}").examples
+    assert sorted(example.frame for example in examples) == expected
+
+
+def test_frames_are_counted_for_each_method_of_a_pair(tmp_path):
+    rows = [
+        (f"{method}/000_003/{i}.png", "1", "000_003", method) for method in "AB" for i in range(3)
+    ]
+    spec = write_csv(tmp_path / "x.csv", rows)
+    examples = load_dataset(f"{spec}?frames=1").examples
+    assert [(example.method, example.frame) for example in examples] == [("A", 1), ("B", 1)]
+    assert len({example.video for example in examples}) == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (2, {"real": 1, "A": 1}),
+        (4, {"real": 2, "A": 1, "B": 1}),
+        (7, {"real": 3, "A": 2, "B": 2}),
+        (99, {"real": 4, "A": 2, "B": 2}),
+    ],
+)
+def test_a_limit_keeps_the_mix_of_methods(folder, limit, expected):
+    examples = load_dataset(f"folder:{folder}?limit={limit}").examples
+    assert collections.Counter(example.method for example in examples) == expected
+
+
+def test_filtered_examples_load_their_own_pixels(folder):
+    everything = load_dataset(f"folder:{folder}")
+    grey = {
+        example.id: everything.load(index, 20)[0, 0, 0]
+        for index, example in enumerate(everything.examples)
+    }
+    assert len(set(grey.values())) == 8
+    chosen = pickle.loads(pickle.dumps(load_dataset(f"folder:{folder}?method=B&limit=3")))
+    assert len(chosen.examples) == 3
+    for index, example in enumerate(chosen.examples):
+        np.testing.assert_array_equal(chosen.load(index, 20), grey[example.id])
+
+
+def test_a_list_of_specs_is_joined_in_order(folder, tmp_path):
+    save(tmp_path / "other" / "x.png", 200)
+    joined = load_dataset([f"folder:{tmp_path}/other", f"folder:{folder}/real"])
+    assert [example.id for example in joined.examples] == ["x.png"] + [f"{i}.png" for i in range(4)]
+    assert [joined.load(index, 20)[0, 0, 0] for index in range(5)] == [200, 0, 1, 2, 3]
+
+
+def test_equal_ids_of_different_data_are_told_apart(tmp_path):
+    for value, part in enumerate("ab"):
+        save(tmp_path / part / "real" / "0.png", value)
+        save(tmp_path / part / "fake" / "0.png", value)
+    specs = [f"folder:{tmp_path}/{part}" for part in "ab"]
+    joined = load_dataset(specs)
+    ids = [example.id for example in joined.examples]
+    assert ids == [f"{spec}/{name}/0.png" for spec in specs for name in ("fake", "real")]
+    assert len({example.video for example in joined.examples}) == 4
+    assert len({example.source for example in joined.examples}) == 4
+    assert [joined.load(index, 20)[0, 0, 0] for index in range(4)] == [0, 0, 1, 1]
+
+
+def test_the_same_real_taken_twice_stays_one_cluster(folder):
+    joined = load_dataset([f"folder:{folder}?method=A", f"folder:{folder}?method=B"])
+    assert len(joined.examples) == 12
+    assert len({example.id for example in joined.examples}) == 12
+    assert len({example.cluster for example in joined.examples}) == 8
+
+
+def test_synthetic_specs_name_seed_and_split():
+    opened = [
+        load_dataset("synthetic:3", default_split="test"),
+        load_dataset("synthetic:3#validation", default_split="test"),
+        load_dataset("synthetic:4#test"),
+    ]
+    assert [dataset.examples for dataset in opened] == [
+        SyntheticDataset(3, "test").examples,
+        SyntheticDataset(3, "validation").examples,
+        SyntheticDataset(4, "test").examples,
+    ]
+    assert len(load_dataset("synthetic:3").examples) == 4096
+
+
+def test_synthetic_faces_take_the_filters():
+    everything = load_dataset("synthetic:0#test")
+    assert len(everything.examples) == 512
+    assert sum(example.label for example in everything.examples) == 256
+    methods = {example.method for example in everything.examples} - {"real"}
+    method = min(methods)
+    chosen = load_dataset(f"synthetic:0#test?method={method}&limit=10")
+    assert {example.method for example in chosen.examples} == {"real", method}
+    assert len(chosen.examples) == 10
+    index = next(i for i, e in enumerate(everything.examples) if e.id == chosen.examples[-1].id)
+    np.testing.assert_array_equal(chosen.load(9, 64), everything.load(index, 64))

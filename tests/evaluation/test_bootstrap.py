@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from rffr_jax.evaluation.bootstrap import (
+    auc_interval,
+    bootstrap_aucs,
+    paired_difference,
+    weighted_aucs,
+)
+
+
+def clustered_set(seed: int, clusters: int, each: int, shared: float, ties: bool = False):
+    """Clusters of `each` images, real and fake by turns, with a common share of their scores."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile(np.arange(each) % 2, clusters)
+    common = np.repeat(rng.normal(size=(clusters, 2)), each, axis=0)[np.arange(len(labels)), labels]
+    scores = shared * common + np.sqrt(1 - shared**2) * rng.normal(size=len(labels)) + labels
+    names = [f"c{i}" for i in range(clusters) for _ in range(each)]
+    return labels, np.round(2 * scores) if ties else scores, names
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_weighted_auc_is_sklearns(ties):
+    labels, scores, _ = clustered_set(0, 20, 6, 0.5, ties)
+    weights = np.random.default_rng(1).integers(0, 4, size=(len(labels), 8)).astype(float)
+    expected = [roc_auc_score(labels, scores, sample_weight=column) for column in weights.T]
+    np.testing.assert_allclose(weighted_aucs(labels, scores, weights), expected, atol=1e-12)
+
+
+def test_a_class_without_weight_has_no_auc():
+    weights = np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    aucs = weighted_aucs(np.array([0, 1]), np.array([0.1, 0.9]), weights)
+    np.testing.assert_array_equal(aucs, [1.0, np.nan, np.nan])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_replicates_are_those_of_a_plain_resampling_loop(ties):
+    labels, scores, clusters = clustered_set(2, 12, 4, 0.5, ties)
+    fast = bootstrap_aucs(labels, scores, clusters, replicates=120, seed=5)
+
+    names = sorted(set(clusters))
+    members = [np.flatnonzero(np.asarray(clusters) == name) for name in names]
+    rng = np.random.default_rng(np.random.SeedSequence(5))
+    slow = []
+    for _ in range(120):
+        rows = np.concatenate([members[i] for i in rng.integers(len(names), size=len(names))])
+        slow.append(roc_auc_score(labels[rows], scores[rows]))
+    np.testing.assert_allclose(fast, slow, atol=1e-12)
+
+
+def test_replicates_without_a_class_are_left_out():
+    # one cluster of reals, one of fakes: half of the replicates hold one class only
+    labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.5, 0.9])
+    clusters = ["r", "r", "f", "f"]
+    aucs = bootstrap_aucs(labels, scores, clusters, replicates=400)
+    assert 140 < np.isnan(aucs).sum() < 260
+    assert set(aucs[np.isfinite(aucs)]) == {0.75}
+    assert auc_interval(labels, scores, clusters) == (0.75, 0.75)
+
+
+def test_one_cluster_gives_no_interval():
+    assert auc_interval(np.array([0, 1]), np.array([0.1, 0.9]), ["a", "a"]) is None
+
+
+def test_fixed_seed_fixes_the_interval_whatever_the_order():
+    labels, scores, clusters = clustered_set(3, 40, 4, 0.5)
+    order = np.random.default_rng(0).permutation(len(labels))
+    shuffled = [clusters[i] for i in order]
+    interval = auc_interval(labels, scores, clusters)
+    assert interval == auc_interval(labels, scores, clusters)
+    assert interval == auc_interval(labels[order], scores[order], shuffled)
+    assert interval == auc_interval(labels, np.exp(scores), clusters)
+    assert interval != auc_interval(labels, scores, clusters, seed=1)
+
+
+def test_interval_holds_the_quantiles_of_the_replicates():
+    labels, scores, clusters = clustered_set(4, 40, 4, 0.5)
+    low, high = auc_interval(labels, scores, clusters) or (np.nan, np.nan)
+    aucs = bootstrap_aucs(labels, scores, clusters)
+    assert len(aucs) == 2000
+    assert np.mean(aucs < low) == pytest.approx(0.025, abs=0.001)
+    assert np.mean(aucs > high) == pytest.approx(0.025, abs=0.001)
+
+
+def test_copies_of_an_image_add_no_certainty():
+    labels, scores, clusters = clustered_set(5, 50, 2, 0.5)
+    many_labels, many_scores = np.repeat(labels, 10), np.repeat(scores, 10)
+    interval = auc_interval(labels, scores, clusters)
+    assert auc_interval(many_labels, many_scores, np.repeat(clusters, 10).tolist()) == interval
+    frames = auc_interval(many_labels, many_scores, [f"{i}" for i in range(1000)])
+    assert interval is not None
+    assert frames is not None
+    assert frames[1] - frames[0] < 0.5 * (interval[1] - interval[0])
+
+
+def test_intervals_cover_the_true_auc_on_clustered_data():
+    """60 clusters of 8 images that share most of their score; P(fake > real) is known.
+
+    A fake and a real score differ by N(1, 2): within a cluster as well as between clusters, the
+    shared parts of the two classes being independent, so that the AUC is Phi(1 / sqrt 2).
+    """
+    truth = stats.norm.cdf(1 / np.sqrt(2))
+    by_cluster, by_image = 0, 0
+    trials = 200
+    for seed in range(trials):
+        labels, scores, clusters = clustered_set(1000 + seed, 60, 8, 0.9)
+        images = [f"{i}" for i in range(len(labels))]
+        low, high = auc_interval(labels, scores, clusters, replicates=400) or (1, 0)
+        by_cluster += low <= truth <= high
+        low, high = auc_interval(labels, scores, images, replicates=400) or (1, 0)
+        by_image += low <= truth <= high
+    assert 0.89 <= by_cluster / trials <= 0.99
+    assert by_image / trials < 0.80
+
+
+def test_paired_difference_by_hand():
+    # differences 1, 2, 3: mean 2, standard deviation 1; t(0.975, 2) = 4.302653 from tables
+    result = paired_difference([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
+    assert (result.mean, result.seeds) == (2.0, 3)
+    assert result.ci95 == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-6)
+
+
+def test_paired_difference_agrees_with_the_paired_t_test():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 7))
+    expected = stats.ttest_rel(a, b).confidence_interval(0.95)
+    result = paired_difference(a.tolist(), b.tolist())
+    assert result.ci95 == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_paired_difference_of_one_seed_has_no_interval():
+    result = paired_difference([0.9], [0.8])
+    assert result.mean == pytest.approx(0.1)
+    assert result.ci95 is None
+
+
+@pytest.mark.parametrize(("a", "b"), [([1.0], [1.0, 2.0]), ([], []), ([np.nan], [1.0])])
+def test_paired_difference_needs_pairs_of_numbers(a, b):
+    with pytest.raises(ValueError, match=r"seeds|finite"):
+        paired_difference(a, b)

@@ -1,0 +1,215 @@
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from rffr_jax.data.examples import Example
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.predictions import Predictions, concatenate
+from rffr_jax.evaluation.results import (
+    format_table,
+    overlap_with_training,
+    results_table,
+)
+from rffr_jax.whole_files import write_json
+
+ENTRY = {
+    *("auc", "auc_ci95", "ap", "eer", "accuracy", "tpr_at_fpr_1e-2", "video_auc"),
+    *("n_real", "n_fake", "n_bad"),
+}
+
+
+def example(dataset: str, method: str, number: int) -> Example:
+    id = f"{method}/{number:03}"
+    label = int(method != "real")
+    return Example(id, id, label, dataset, method, f"v{number}", 0, f"v{number}")
+
+
+def a_set(dataset: str, methods: tuple[str, ...], count: int, seed: int) -> Predictions:
+    rng = np.random.default_rng(seed)
+    examples = [example(dataset, m, i) for m in ("real", *methods) for i in range(count)]
+    scores = np.array([rng.beta(2 + e.label + len(e.method) % 3, 3) for e in examples])
+    return Predictions(examples, scores)
+
+
+def table_of(predictions: Predictions, trained=("aa",), **more):
+    return results_table(
+        predictions,
+        trained_methods=list(trained),
+        rule="last",
+        checkpoint="step 100",
+        preprocessing={"size": 64},
+        versions={"numpy": np.__version__},
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def two_sets() -> Predictions:
+    return concatenate([a_set("x", ("aa", "b", "cccc"), 40, 0), a_set("y", ("b", "aa"), 30, 1)])
+
+
+@pytest.fixture(scope="module")
+def table(two_sets):
+    return table_of(two_sets)
+
+
+def test_layout_is_the_contracts(table):
+    assert set(table) == {"x", "y", "about"}
+    for name in ("x", "y"):
+        assert set(table[name]) == {"pooled", "methods", "mean_all", "mean_unseen"}
+        assert all(set(entry) == ENTRY for entry in table[name]["methods"].values())
+        assert set(table[name]["pooled"]) == ENTRY
+    about = table["about"]
+    assert (about["rule"], about["checkpoint"]) == ("last", "step 100")
+    assert about["preprocessing"] == {"size": 64}
+    assert about["versions"] == {"numpy": np.__version__}
+    assert about["warnings"] == []
+
+
+def test_each_method_is_measured_against_all_reals(two_sets, table):
+    for name, methods in (("x", ("aa", "b", "cccc")), ("y", ("aa", "b"))):
+        chosen = [
+            (e, score)
+            for e, score in zip(two_sets.examples, two_sets.scores, strict=True)
+            if e.dataset == name
+        ]
+        for method in methods:
+            pairs = [(e.label, s) for e, s in chosen if e.method in ("real", method)]
+            labels, scores = zip(*pairs, strict=True)
+            entry = table[name]["methods"][method]
+            assert entry["auc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+            assert entry["ap"] == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+            assert entry["n_real"] == entry["n_fake"] == len(pairs) // 2
+            assert entry["auc_ci95"][0] < entry["auc"] < entry["auc_ci95"][1]
+        labels, scores = zip(*((e.label, s) for e, s in chosen), strict=True)
+        assert table[name]["pooled"]["auc"] == pytest.approx(roc_auc_score(labels, scores))
+        assert table[name]["pooled"]["n_fake"] == sum(labels)
+
+
+def test_means_over_all_and_over_unseen_methods(table):
+    aucs = {method: entry["auc"] for method, entry in table["x"]["methods"].items()}
+    assert table["x"]["mean_all"] == pytest.approx(sum(aucs.values()) / 3)
+    assert table["x"]["mean_unseen"] == pytest.approx((aucs["b"] + aucs["cccc"]) / 2)
+    assert table["y"]["mean_unseen"] == table["y"]["methods"]["b"]["auc"]
+
+
+def test_without_unseen_methods_there_is_no_mean_of_them():
+    table = table_of(a_set("x", ("aa",), 10, 0), trained=("aa", "z"))
+    assert table["x"]["mean_unseen"] is None
+
+
+def test_order_and_batches_change_nothing(two_sets, table):
+    order = np.random.default_rng(0).permutation(len(two_sets.examples))
+    pieces = [
+        Predictions([two_sets.examples[i] for i in part], two_sets.scores[part])
+        for part in np.array_split(order, 7)
+    ]
+    shuffled = table_of(concatenate(pieces))
+    assert json.dumps(shuffled) == json.dumps(table)
+
+
+def test_datasets_do_not_touch_each_other(two_sets, table):
+    alone = table_of(two_sets.datasets()["y"])
+    assert alone["y"] == table["y"]
+
+
+def test_bad_files_are_counted_and_named():
+    good = a_set("x", ("aa", "b"), 10, 0)
+    bad = {
+        example("x", "real", 90): "truncated",
+        example("x", "aa", 91): "zero bytes",
+        example("x", "aa", 92): "zero bytes",
+    }
+    table = table_of(Predictions(good.examples, good.scores, bad))
+    assert table["x"]["pooled"]["n_bad"] == 3
+    assert table["x"]["methods"]["aa"]["n_bad"] == 3
+    assert table["x"]["methods"]["b"]["n_bad"] == 1
+    assert table["x"]["pooled"]["n_real"] == 10
+    assert table["about"]["bad"]["x"]["real/090"] == "truncated"
+    assert "left out of 'x': real/090: truncated" in format_table(table)
+
+
+def test_one_class_only_is_a_users_mistake():
+    reals = Predictions([example("ff", "real", 1)], np.zeros(1))
+    with pytest.raises(UserError, match="dataset 'ff' has no usable fake image"):
+        table_of(concatenate([a_set("x", ("aa",), 5, 0), reals]))
+    only_bad = Predictions([], np.zeros(0), {example("ff", "real", 1): "truncated"})
+    with pytest.raises(UserError, match="'ff' has no usable real and no fake image"):
+        table_of(only_bad)
+
+
+def test_nothing_scored_is_a_users_mistake():
+    with pytest.raises(UserError, match="no image was scored"):
+        table_of(Predictions([], np.zeros(0)))
+
+
+def test_the_reserved_name_is_refused():
+    with pytest.raises(UserError, match="cannot be named 'about'"):
+        table_of(a_set("about", ("aa",), 5, 0))
+
+
+def test_json_comes_back_equal_and_whole(tmp_path, table):
+    write_json(tmp_path / "new" / "results.json", table)
+    assert json.loads((tmp_path / "new" / "results.json").read_text()) == table
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "new" / "results.json", {"x": float("nan")})
+    assert json.loads((tmp_path / "new" / "results.json").read_text()) == table
+    assert os.listdir(tmp_path / "new") == ["results.json"]
+
+
+def test_text_is_aligned_and_says_the_rule(two_sets):
+    text = format_table(table_of(two_sets, warnings=["seen before"]))
+    lines = text.splitlines()
+    width = len(lines[0])
+    entries = [line for line in lines if re.search(r"\[[\d.]+, [\d.]+\]", line)]
+    assert len(entries) == 7
+    assert {len(line) for line in entries} == {width}
+    assert len({line.index("[") for line in entries}) <= 2
+    assert sum(" aa *" in line for line in lines) == 2
+    assert "chosen by rule: last" in text
+    assert "warning: seen before" in text
+    assert all(line == line.rstrip() and "\t" not in line for line in lines)
+
+
+def test_text_shows_the_numbers(table):
+    line = next(line for line in format_table(table).splitlines() if "cccc" in line)
+    entry = table["x"]["methods"]["cccc"]
+    low, high = entry["auc_ci95"]
+    shown = line.split("cccc")[1].replace("[", "").replace("]", "").replace(",", "").split()
+    expected = [entry["auc"], low, high, entry["ap"], entry["eer"], entry["accuracy"]]
+    expected += [entry["tpr_at_fpr_1e-2"], entry["video_auc"]]
+    assert shown == [f"{100 * value:.1f}" for value in expected] + ["40", "40", "0"]
+
+
+def test_one_cluster_shows_no_interval():
+    examples = [
+        Example(str(i), "", i % 2, "x", "m" if i % 2 else "real", "v", i, "v") for i in range(4)
+    ]
+    table = table_of(Predictions(examples, np.array([0.1, 0.2, 0.3, 0.4])))
+    assert table["x"]["pooled"]["auc_ci95"] is None
+    assert re.search(r"75\.0 +- ", format_table(table))
+
+
+def test_originals_seen_in_training_are_named():
+    fake = Example("f", "f", 1, "x", "aa", "v1_v2", 0, "v1")
+    test = [example("x", "real", 7), fake, example("y", "real", 7), example("x", "real", 8)]
+    warnings = overlap_with_training(test, {("x", "v7"), ("x", "v1"), ("x", "v99"), ("z", "v7")})
+    assert len(warnings) == 1
+    assert "dataset 'x': 2 of 3" in warnings[0]
+    assert warnings[0].endswith("v1, v7")
+
+
+def test_no_overlap_no_warning():
+    assert overlap_with_training([example("x", "real", 7)], {("y", "v7")}) == []
+
+
+def test_many_overlaps_are_one_line():
+    test = [example("x", "real", i) for i in range(500)]
+    (warning,) = overlap_with_training(test, {("x", f"v{i}") for i in range(500)})
+    assert "500 of 500" in warning
+    assert "and 480 more" in warning
+    assert "\n" not in warning
