@@ -9,8 +9,10 @@ real + 16 fake images a step and Adam's betas are the authors' released configur
 
 from ml_collections import ConfigDict
 
+from rffr_jax.config import Config
 
-def get_config() -> ConfigDict:
+
+def get_config() -> Config:
     config = ConfigDict()
     config.job = "detect"
     config.seed = 0

@@ -6,8 +6,10 @@ python -m rffr_jax.main --config=configs/evaluate.py --config.detector=runs/dete
 
 from ml_collections import ConfigDict
 
+from rffr_jax.config import Config
 
-def get_config() -> ConfigDict:
+
+def get_config() -> Config:
     config = ConfigDict()
     config.job = "evaluate"
     config.dtype = "auto"

@@ -8,10 +8,12 @@ images are what the authors' released configuration sees.
 
 from ml_collections import ConfigDict
 
+from rffr_jax.config import Config
+
 IMAGES_SEEN = 15_000_000
 
 
-def get_config() -> ConfigDict:
+def get_config() -> Config:
     config = ConfigDict()
     config.job = "pretrain"
     config.seed = 0

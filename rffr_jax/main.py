@@ -91,8 +91,18 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path]:
         raise UserError(f"the config's job is {job!r}; it must be one of {', '.join(JOBS)}")
     check(config)
     workdir = pathlib.Path(workdir_flag.value or pathlib.Path("runs", job))
-    print(f"rffr_jax: {job} in {workdir}", file=sys.stderr)
+    print(f"rffr_jax: {job} in {workdir}, data: {_data(config)}", flush=True)
     return config, workdir
+
+
+def _data(config: Config) -> str:
+    """The specs of the config, said at the start of every run."""
+    names = ("train", "validation", "test", "tests", "inputs")
+    specs = {name: config.data[name] for name in names if name in config.get("data", {})}
+    return ", ".join(
+        f"{name} {spec if isinstance(spec, str) else ' '.join(spec)}"
+        for name, spec in specs.items()
+    )
 
 
 def _one_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from rffr_jax.data.alignment import AlignedFace, transform_points, warp
+from rffr_jax.data.decode import decode_image
 from rffr_jax.data.manipulations import IDENTITY, METHODS, NEEDS_DONOR, manipulate
 
 JPEG_QUALITY = 95
@@ -61,7 +62,7 @@ def capture(
         other = resample(donor, _generator(key, _DONOR, method), size)
     made = manipulate(method, face, other, _generator(key, _MANIPULATION, method))
     encoded = encode(np.rint(made.image * 255).astype(np.uint8))
-    return Captured(decode(encoded), made.mask, encoded)
+    return Captured(decode_image(encoded, size, "capture"), made.mask, encoded)
 
 
 def resample(face: AlignedFace, rng: np.random.Generator, size: int) -> AlignedFace:
@@ -78,13 +79,6 @@ def encode(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
     if not done:
         raise RuntimeError("OpenCV could not encode a JPEG")
     return encoded.tobytes()
-
-
-def decode(encoded: bytes) -> UInt8[np.ndarray, "height width 3"]:
-    """The RGB pixels of an image that `encode` made."""
-    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-    assert pixels is not None
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def _generator(key: tuple[int, ...], purpose: int, method: str) -> np.random.Generator:

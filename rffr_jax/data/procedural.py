@@ -13,11 +13,9 @@ import numpy as np
 from jaxtyping import Float32
 
 from rffr_jax.data.alignment import TEMPLATE, AlignedFace
+from rffr_jax.data.canvas import CIRCLE, Canvas, between_lines, cloud, lowered
 
 _RELIEF = 40  # cells on a side of the grid on which a head's relief is lit
-_FIXED_POINT_BITS = 4
-_TURN = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-_CIRCLE = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
 _ALONG = np.linspace(-1, 1, 13)  # along a lid, a brow or a lip
 _STRAIGHT = np.stack([_ALONG, 0 * _ALONG], 1)
 _OUTWARD = np.stack([-_ALONG, _ALONG])  # towards the ear, of the left and the right eye
@@ -44,7 +42,7 @@ def render_face(seed: int, identity: int, size: int) -> AlignedFace:
     rng = np.random.default_rng(np.random.SeedSequence([seed, identity, 0xFACE]))
     fine = np.random.default_rng(np.random.SeedSequence([seed, identity, 0xF1CE]))
     person = _Person(rng)
-    canvas = _Canvas(_background(rng, size))
+    canvas = Canvas(_background(rng, size))
     strands = _strands(fine, size, person)
 
     _paint_back_hair(canvas, person, strands)
@@ -118,112 +116,10 @@ class _Person:
         self.gloss = rng.uniform(0.02, 0.14)
 
 
-class _Canvas:
-    """Three float planes, red, green and blue, and the ways of painting on them.
-
-    Planes, because a mask times a picture is several times faster with the colours in front.
-    """
-
-    def __init__(self, image: np.ndarray):
-        self.image = image
-        self.size = image.shape[1]
-
-    def mask(self, points: np.ndarray, blur: float = 0.0) -> np.ndarray:
-        """Coverage in [0, 1] of polygons, the edges softened by `blur` (a share of the size)."""
-        coverage = np.zeros((self.size, self.size), np.uint8)
-        cv2.fillPoly(coverage, _shapes(self._fixed(points)), 255, cv2.LINE_AA, _FIXED_POINT_BITS)
-        return self._soften(coverage, blur)
-
-    def fill(self, points, colour, blur=0.0, opacity=1.0, clip=None) -> None:
-        """Paints one polygon or several in one colour, or in the colours of a whole picture."""
-        shapes, rows, columns = self._place(points, 3 * blur)
-        coverage = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
-        cv2.fillPoly(coverage, shapes, 255, cv2.LINE_AA, _FIXED_POINT_BITS)
-        self._blend(self._soften(coverage, blur, opacity), rows, columns, colour, clip)
-
-    def lines(self, points, colour, width, blur=0.0, opacity=1.0, clip=None, closed=False) -> None:
-        """Paints one line or several; thinner than a pixel, they are painted wider and paler."""
-        shapes, rows, columns = self._place(points, width + 3 * blur)
-        coverage = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
-        pixels = width * self.size
-        thick = max(1, round(pixels))
-        cv2.polylines(coverage, shapes, closed, 255, thick, cv2.LINE_AA, _FIXED_POINT_BITS)
-        paler = opacity * min(1.0, pixels / thick)
-        self._blend(self._soften(coverage, blur, paler), rows, columns, colour, clip)
-
-    def blend(self, mask: np.ndarray, colour: np.ndarray) -> None:
-        """Paints a colour or a picture through a mask of the whole canvas."""
-        self._blend(mask, slice(0, self.size), slice(0, self.size), colour, None)
-
-    def _blend(self, mask, rows: slice, columns: slice, colour, clip) -> None:
-        if clip is not None:
-            mask = mask * clip[rows, columns]
-        colour = np.asarray(colour, np.float32)
-        colour = colour[:, rows, columns] if colour.ndim == 3 else colour[:, None, None]
-        part = self.image[:, rows, columns]
-        change = colour - part
-        change *= mask
-        part += change
-
-    def _fixed(self, points: np.ndarray) -> np.ndarray:
-        """The points in OpenCV's fixed-point pixels."""
-        step = 1 << _FIXED_POINT_BITS
-        return (points * (self.size * step) - step / 2).astype(np.int32)
-
-    def _place(self, points: np.ndarray, margin: float) -> tuple[list[np.ndarray], slice, slice]:
-        """The shapes within the smallest window that holds them and a margin; its place."""
-        fixed = self._fixed(points)
-        left, top, width, height = cv2.boundingRect(fixed.reshape(-1, 2))
-        extra = int((margin * self.size + 2) * (1 << _FIXED_POINT_BITS))
-        rows = slice(self._pixel(top - extra), self._pixel(top + height + extra))
-        columns = slice(self._pixel(left - extra), self._pixel(left + width + extra))
-        fixed -= np.array([columns.start, rows.start], np.int32) << _FIXED_POINT_BITS
-        return _shapes(fixed), rows, columns
-
-    def _pixel(self, fixed: int) -> int:
-        return min(max(fixed >> _FIXED_POINT_BITS, 0), self.size)
-
-    def _soften(self, coverage: np.ndarray, blur: float, opacity: float = 1.0) -> np.ndarray:
-        mask = coverage * np.float32(opacity / 255)
-        sigma = blur * self.size
-        if sigma < 0.3 or mask.size == 0:
-            return mask
-        side = 2 * math.ceil(2.5 * sigma) + 1
-        return cv2.GaussianBlur(mask, (side, side), sigma)
-
-
-def _shapes(fixed: np.ndarray) -> list[np.ndarray]:
-    return [fixed] if fixed.ndim == 2 else list(fixed)
-
-
 def _between(table: np.ndarray, position: float) -> np.ndarray:
     """The row of `table` at a fractional position."""
     low = min(int(position), len(table) - 2)
     return table[low] + (position - low) * (table[low + 1] - table[low])
-
-
-def _lower(line: np.ndarray, by) -> np.ndarray:
-    """Curves, moved down by a number or by one number a point."""
-    moved = line.copy()
-    moved[..., 1] += by
-    return moved
-
-
-def _between_lines(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
-    """The polygons between pairs of curves that run the same way."""
-    return np.concatenate([upper, lower[..., ::-1, :]], axis=-2)
-
-
-def _cloud(rng: np.random.Generator, size: int, cells: tuple[int, ...], fade: float) -> np.ndarray:
-    """Noise of several scales; octaves finer than the pixels are left out."""
-    total = np.zeros((size, size), np.float32)
-    for octave, count in enumerate(cells):
-        if count > size:
-            break
-        grid = rng.standard_normal((count, count), np.float32)
-        grid *= fade**octave
-        total += cv2.resize(grid, (size, size), interpolation=cv2.INTER_LINEAR)
-    return total
 
 
 def _muted(rng: np.random.Generator) -> np.ndarray:
@@ -238,7 +134,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
     angle = rng.uniform(0, 2 * np.pi)
     x, y = np.meshgrid(np.linspace(-0.5, 0.5, side), np.linspace(-0.5, 0.5, side))
     ramp = (0.5 + 0.7 * (x * math.cos(angle) + y * math.sin(angle))).clip(0, 1)
-    canvas = _Canvas((start + ramp * (end - start)).astype(np.float32))
+    canvas = Canvas((start + ramp * (end - start)).astype(np.float32))
     for _ in range(rng.integers(0, 5)):
         corner, extent = rng.uniform(-0.05, 0.8, 2), rng.uniform(0.2, 0.7, 2)
         box = corner + extent * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
@@ -247,7 +143,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
     focus = rng.uniform(0.3, 1.2)
     soft = [cv2.GaussianBlur(plane, (0, 0), focus) for plane in canvas.image]
     large = [cv2.resize(plane, (size, size), interpolation=cv2.INTER_CUBIC) for plane in soft]
-    return np.stack(large) + 0.03 * _cloud(rng, size, (9, 23), 0.7)
+    return np.stack(large) + 0.03 * cloud(rng, size, (9, 23), 0.7)
 
 
 @functools.lru_cache(maxsize=4)
@@ -284,7 +180,12 @@ def _head_outline(person: _Person, grow: float = 0.0) -> np.ndarray:
     return np.stack([x, 0.5 - np.where(cosine > 0, up, down) * cosine], 1)
 
 
-def _paint_back_hair(canvas: _Canvas, person: _Person, strands: np.ndarray) -> None:
+def _curtain(half: float) -> np.ndarray:
+    """Long hair below the eyes: from `half` left of the middle to `half` right of it."""
+    return np.array([[0.5 - half, 0.5], [0.5 + half, 0.5], [0.5 + half, 1.1], [0.5 - half, 1.1]])
+
+
+def _paint_back_hair(canvas: Canvas, person: _Person, strands: np.ndarray) -> None:
     if person.bald or not person.long_hair:
         return
     half = person.width + person.hair_volume + 0.03
@@ -292,14 +193,13 @@ def _paint_back_hair(canvas: _Canvas, person: _Person, strands: np.ndarray) -> N
     outline[outline[:, 1] > 0.55, 1] = 1.05
     outline[:, 0] = 0.5 + np.clip(outline[:, 0] - 0.5, -half, half)
     canvas.fill(outline, strands * 0.75, blur=0.006)
-    sides = np.array([[0.5 - half, 0.5], [0.5 + half, 0.5], [0.5 + half, 1.1], [0.5 - half, 1.1]])
-    canvas.fill(sides, strands * 0.75, blur=0.01)
+    canvas.fill(_curtain(half), strands * 0.75, blur=0.01)
 
 
-def _paint_body(canvas, person: _Person, rng, fine) -> None:
+def _paint_body(canvas: Canvas, person: _Person, rng, fine) -> None:
     size = canvas.size
     cloth = _muted(rng).astype(np.float32)
-    weave = 0.05 * _cloud(fine, size, (12, 40, 90), 0.8)
+    weave = 0.05 * cloud(fine, size, (12, 40, 90), 0.8)
     if rng.random() < 0.4:
         stripes = np.sin(np.linspace(0, rng.uniform(60, 160), size))
         weave += 0.08 * stripes.astype(np.float32)
@@ -355,13 +255,13 @@ def _relief(person: _Person) -> tuple[np.ndarray, np.ndarray]:
     return lit.astype(np.float32), gloss.astype(np.float32)
 
 
-def _paint_head(canvas, person: _Person, rng, fine) -> None:
+def _paint_head(canvas: Canvas, person: _Person, rng, fine) -> None:
     size = canvas.size
     diffuse, gloss = (
         cv2.resize(part, (size, size), interpolation=cv2.INTER_CUBIC) for part in _relief(person)
     )
-    mottle = _cloud(rng, size, (9, 21), 0.8)
-    grain = _cloud(fine, size, (48, 96, 180), 0.85)
+    mottle = cloud(rng, size, (9, 21), 0.8)
+    grain = cloud(fine, size, (48, 96, 180), 0.85)
     light = diffuse * (1 + 0.018 * mottle + 0.03 * grain)
     skin = person.skin.astype(np.float32)[:, None, None] * light
     skin += np.float32(person.gloss) * gloss * (1 + 0.15 * grain)
@@ -370,21 +270,21 @@ def _paint_head(canvas, person: _Person, rng, fine) -> None:
 
     sides = np.array([-1, 1])[:, None, None] * [person.width + 0.004, 0]
     ears = np.array([0.5 + person.turn / 2, 0.53]) + sides
-    canvas.fill(ears + _CIRCLE * [0.026, 0.06], person.skin * 0.75, blur=0.002)
-    canvas.fill(ears + _CIRCLE * [0.012, 0.036], person.skin * 0.5, blur=0.006)
+    canvas.fill(ears + CIRCLE * [0.026, 0.06], person.skin * 0.75, blur=0.002)
+    canvas.fill(ears + CIRCLE * [0.012, 0.036], person.skin * 0.5, blur=0.006)
     outline = _head_outline(person)
     canvas.fill(outline + [0, 0.03], person.skin * 0.4, blur=0.02, opacity=0.6)
     canvas.fill(outline, skin, blur=0.0025)
 
     spots = rng.uniform([0.29, 0.3], [0.71, 0.85], (person.freckles, 1, 2))
     radius = rng.uniform(0.0015, 0.004, (person.freckles, 1, 1))
-    canvas.fill(spots + radius * _CIRCLE[::3], person.skin * [0.6, 0.45, 0.38], opacity=0.4)
+    canvas.fill(spots + radius * CIRCLE[::3], person.skin * [0.6, 0.45, 0.38], opacity=0.4)
     _paint_creases(canvas, person)
     if person.beard:
         _paint_beard(canvas, person, fine)
 
 
-def _paint_creases(canvas: _Canvas, person: _Person) -> None:
+def _paint_creases(canvas: Canvas, person: _Person) -> None:
     nose, left, right = person.landmarks[2:]
     folds = [
         [nose + [side * (person.nose_width + 0.012), 0.01], mouth + [side * 0.02, -0.05],
@@ -393,56 +293,56 @@ def _paint_creases(canvas: _Canvas, person: _Person) -> None:
     canvas.lines(np.array(folds), person.skin * 0.6, 0.006, blur=0.006, opacity=0.6)
 
 
-def _paint_beard(canvas: _Canvas, person: _Person, fine) -> None:
+def _paint_beard(canvas: Canvas, person: _Person, fine) -> None:
     outline = _head_outline(person)
     mouth = person.landmarks[3:].mean(0)
     lower = outline[outline[:, 1] > mouth[1] - 0.07]
     mask = canvas.mask(lower[np.argsort(np.arctan2(*(lower - mouth).T))], 0.02)
-    mask *= 1 - canvas.mask(mouth + _CIRCLE * [0.075, 0.025], 0.008)
-    hairs = 0.6 + 0.35 * _cloud(fine, canvas.size, (110, 200), 1.0)
+    mask *= 1 - canvas.mask(mouth + CIRCLE * [0.075, 0.025], 0.008)
+    hairs = 0.6 + 0.35 * cloud(fine, canvas.size, (110, 200), 1.0)
     canvas.blend(mask * (person.beard * hairs.clip(0, 1)), person.hair * 0.8 + person.skin * 0.08)
 
 
-def _paint_eyes(canvas: _Canvas, person: _Person) -> None:
+def _paint_eyes(canvas: Canvas, person: _Person) -> None:
     bulge = 1 - np.abs(_ALONG) ** 2.2
     tilt = person.slant * person.eye_long * _OUTWARD
     centres = person.landmarks[:2, None]
     level = centres + person.eye_long * _STRAIGHT
-    upper = _lower(level, -person.eye_open * bulge - tilt)
-    lower = _lower(level, 0.75 * person.eye_open * bulge - tilt)
+    upper = lowered(level, -person.eye_open * bulge - tilt)
+    lower = lowered(level, 0.75 * person.eye_open * bulge - tilt)
     dark = person.skin * 0.35
-    canvas.lines(_lower(upper, -0.014), dark, 0.004, blur=0.003, opacity=0.7)
-    canvas.lines(_lower(lower, 0.012), dark, 0.004, blur=0.006, opacity=0.45)
-    almond = _between_lines(upper, lower)
+    canvas.lines(lowered(upper, -0.014), dark, 0.004, blur=0.003, opacity=0.7)
+    canvas.lines(lowered(lower, 0.012), dark, 0.004, blur=0.006, opacity=0.45)
+    almond = between_lines(upper, lower)
     opening = canvas.mask(almond)
     canvas.fill(almond, [0.86, 0.83, 0.81])
     iris = centres + person.gaze - [0, 0.1 * person.eye_open]
-    canvas.fill(iris + 0.02 * _CIRCLE, person.iris * 0.45, clip=opening)
-    canvas.fill(iris + 0.0165 * _CIRCLE, person.iris * 1.1, blur=0.002, clip=opening)
-    canvas.fill(iris + 0.008 * _CIRCLE, [0.03, 0.03, 0.03], clip=opening)
-    canvas.lines(_lower(upper, 0.004), [0.15, 0.1, 0.1], 0.008, 0.003, 0.6, clip=opening)
+    canvas.fill(iris + 0.02 * CIRCLE, person.iris * 0.45, clip=opening)
+    canvas.fill(iris + 0.0165 * CIRCLE, person.iris * 1.1, blur=0.002, clip=opening)
+    canvas.fill(iris + 0.008 * CIRCLE, [0.03, 0.03, 0.03], clip=opening)
+    canvas.lines(lowered(upper, 0.004), [0.15, 0.1, 0.1], 0.008, 0.003, 0.6, clip=opening)
     glint = iris + [0.006 * np.sign(person.light[0]), -0.007]
-    canvas.fill(glint + 0.0045 * _CIRCLE, [1, 1, 1], clip=opening)
+    canvas.fill(glint + 0.0045 * CIRCLE, [1.0, 1.0, 1.0], clip=opening)
     canvas.lines(upper, person.hair * 0.3, 0.006, blur=0.001, opacity=0.9)
 
 
-def _paint_brows(canvas: _Canvas, person: _Person, rng: np.random.Generator) -> None:
+def _paint_brows(canvas: Canvas, person: _Person, rng: np.random.Generator) -> None:
     height = -person.brow_height - person.brow_arch * (1 - (_OUTWARD - 0.3) ** 2)
-    line = _lower(person.landmarks[:2, None] + 0.062 * _STRAIGHT, height)
+    line = lowered(person.landmarks[:2, None] + 0.062 * _STRAIGHT, height)
     thick = person.brow_thick * (1.1 - 0.5 * _OUTWARD.clip(0))
     colour = person.hair * 0.6
-    shape = _between_lines(_lower(line, -thick), _lower(line, thick))
+    shape = between_lines(lowered(line, -thick), lowered(line, thick))
     canvas.fill(shape, colour, blur=0.005, opacity=0.65)
-    roots = _lower(np.repeat(line, 2, 1), rng.uniform(-0.008, 0.008, (2, 26)))
+    roots = lowered(np.repeat(line, 2, 1), rng.uniform(-0.008, 0.008, (2, 26)))
     lean = rng.uniform([0.006, -0.016], [0.016, -0.002], (2, 26, 2)) * [[[-1, 1]], [[1, 1]]]
     hairs = np.stack([roots, roots + lean], 2).reshape(-1, 2, 2)
     canvas.lines(hairs, colour * 0.8, 0.003, opacity=0.8)
 
 
-def _paint_nose(canvas: _Canvas, person: _Person) -> None:
+def _paint_nose(canvas: Canvas, person: _Person) -> None:
     tip = person.landmarks[2]
     sides = np.array([-1, 1])[:, None, None]
-    nostrils = tip + [0, 0.024] + sides * [0.52 * person.nose_width, 0] + _CIRCLE * [0.011, 0.006]
+    nostrils = tip + [0, 0.024] + sides * [0.52 * person.nose_width, 0] + CIRCLE * [0.011, 0.006]
     dark = person.skin * [0.35, 0.27, 0.25]
     canvas.fill(nostrils, dark, blur=0.003, opacity=0.85)
     wing = np.array([[0, -0.006], [0.009, 0.012], [0, 0.027]]) + [person.nose_width, 0]
@@ -453,35 +353,35 @@ def _paint_nose(canvas: _Canvas, person: _Person) -> None:
     canvas.lines(bottom, person.skin * 0.5, 0.005, blur=0.005, opacity=0.6)
 
 
-def _paint_mouth(canvas: _Canvas, person: _Person) -> None:
+def _paint_mouth(canvas: Canvas, person: _Person) -> None:
     left, right = person.landmarks[3:]
     bulge = 1 - _ALONG**2
     bow = 1 - 0.35 * np.exp(-((_ALONG / 0.16) ** 2))
-    middle = _lower(left + (_ALONG[:, None] + 1) / 2 * (right - left), person.smile * bulge)
-    inner_top = _lower(middle, -0.4 * person.mouth_open * bulge)
-    inner_low = _lower(middle, 0.8 * person.mouth_open * bulge)
-    top = _lower(inner_top, -person.lip_height * bulge**0.7 * bow)
-    low = _lower(inner_low, 1.25 * person.lip_height * bulge**0.7)
-    canvas.fill(_between_lines(top, inner_top), person.lips * 0.8, blur=0.002)
-    canvas.fill(_between_lines(inner_low, low), person.lips, blur=0.002)
-    shine = _lower(inner_low, 0.6 * person.lip_height * bulge)[4:9]
+    middle = lowered(left + (_ALONG[:, None] + 1) / 2 * (right - left), person.smile * bulge)
+    inner_top = lowered(middle, -0.4 * person.mouth_open * bulge)
+    inner_low = lowered(middle, 0.8 * person.mouth_open * bulge)
+    top = lowered(inner_top, -person.lip_height * bulge**0.7 * bow)
+    low = lowered(inner_low, 1.25 * person.lip_height * bulge**0.7)
+    canvas.fill(between_lines(top, inner_top), person.lips * 0.8, blur=0.002)
+    canvas.fill(between_lines(inner_low, low), person.lips, blur=0.002)
+    shine = lowered(inner_low, 0.6 * person.lip_height * bulge)[4:9]
     canvas.lines(shine, person.lips * 1.3 + 0.05, 0.006, blur=0.004, opacity=0.5)
     creases = np.stack([inner_low, low], 1)[2:-2]
     canvas.lines(creases, person.lips * 0.6, 0.002, opacity=0.5)
-    canvas.lines(_lower(low, 0.008), person.skin * 0.5, 0.006, blur=0.006, opacity=0.5)
+    canvas.lines(lowered(low, 0.008), person.skin * 0.5, 0.006, blur=0.006, opacity=0.5)
     if not person.mouth_open:
         canvas.lines(inner_top, person.lips * 0.35, 0.006, blur=0.0015, opacity=0.9)
         return
-    gap = _between_lines(inner_top, inner_low)
+    gap = between_lines(inner_top, inner_low)
     inside = canvas.mask(gap)
     canvas.fill(gap, [0.18, 0.06, 0.06])
-    teeth = _between_lines(inner_top, 0.35 * inner_top + 0.65 * inner_low)
+    teeth = between_lines(inner_top, 0.35 * inner_top + 0.65 * inner_low)
     canvas.fill(teeth, [0.88, 0.86, 0.8], clip=inside)
     joints = np.stack([inner_top, inner_low], 1)[3:-3]
     canvas.lines(joints, [0.5, 0.42, 0.4], 0.002, opacity=0.6, clip=inside)
 
 
-def _paint_front_hair(canvas: _Canvas, person: _Person, strands: np.ndarray) -> None:
+def _paint_front_hair(canvas: Canvas, person: _Person, strands: np.ndarray) -> None:
     if person.bald:
         return
     outline = _head_outline(person, person.hair_volume)
@@ -489,10 +389,7 @@ def _paint_front_hair(canvas: _Canvas, person: _Person, strands: np.ndarray) -> 
     outline[:, 1] = np.minimum(outline[:, 1], end)
     if person.long_hair:
         half = person.width + person.hair_volume
-        sides = np.array(
-            [[0.5 - half, 0.5], [0.5 + half, 0.5], [0.5 + half, 1.1], [0.5 - half, 1.1]]
-        )
-        mask = np.maximum(canvas.mask(outline, 0.005), canvas.mask(sides, 0.005))
+        mask = np.maximum(canvas.mask(outline, 0.005), canvas.mask(_curtain(half), 0.005))
     else:
         mask = canvas.mask(outline, 0.006)
     angle = np.linspace(0, np.pi, 40)
@@ -506,10 +403,10 @@ def _paint_front_hair(canvas: _Canvas, person: _Person, strands: np.ndarray) -> 
     canvas.blend(mask * (1 - canvas.mask(opening, 0.006)), strands)
 
 
-def _paint_glasses(canvas: _Canvas, person: _Person) -> None:
+def _paint_glasses(canvas: Canvas, person: _Person) -> None:
     frame = person.hair * 0.3
     left, right = person.landmarks[:2]
-    rims = _CIRCLE * [0.075, 0.056] + np.stack([left, right])[:, None] + [0, 0.008]
+    rims = CIRCLE * [0.075, 0.056] + np.stack([left, right])[:, None] + [0, 0.008]
     canvas.lines(rims, frame, 0.009, opacity=0.95, closed=True)
     bars = np.array([
         [left + [0.073, 0], right - [0.073, 0]],

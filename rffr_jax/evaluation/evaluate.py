@@ -4,15 +4,18 @@ import importlib.metadata
 import json
 import logging
 import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import PyTree
+from jaxtyping import Bool, PyTree
 
+from rffr_jax.blocks import BlockGrid
 from rffr_jax.config import Config
-from rffr_jax.data.examples import FAKE, Dataset
+from rffr_jax.data.examples import FAKE, Dataset, Example
+from rffr_jax.data.manipulations import METHODS
 from rffr_jax.data.selection import keep_frames, keep_methods
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import Detection, DetectionSettings
@@ -32,10 +35,19 @@ log = logging.getLogger(__name__)
 PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "grain", "numpy", "pillow", "scikit-learn")
 
 
-def run(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
-    """Writes results.json, predictions.csv and roc.png; prints and returns the table."""
+NOTES = {
+    "synthetic": "procedural faces and manipulations: this says nothing about real deepfakes",
+    "made here": "manipulations made by this program: this says nothing about real deepfakes",
+}
+
+
+def run(config: Config, workdir: pathlib.Path):
+    """Scores the test sets; writes results.json, predictions.csv and roc.png; prints the table."""
     tests = [_test_set(spec, config) for spec in _as_list(config.data.tests)]
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
+    for test in tests:
+        for name in _checkpoints(config.checkpoint, test):
+            detector.require(name)
     with locked(workdir):
         write_config(workdir, config)
         prepared = [detector.scorer.prepare(test) for test in tests]
@@ -44,28 +56,55 @@ def run(config: Config, workdir: pathlib.Path) -> dict[str, Any]:
         else:
             predictions = detector.predictions(config.checkpoint, prepared)
             matched = {}
-        rule = detector.selection_rule(config.checkpoint, predictions)
-        table = results.results_table(
-            predictions,
-            matched=matched,
-            trained_methods=detector.about["trained_methods"],
-            rule=rule,
-            checkpoint=config.checkpoint,
-            preprocessing=detector.about["detection"],
-            versions={name: importlib.metadata.version(name) for name in PACKAGES},
-            warnings=results.overlap_with_training(
-                predictions.examples, detector.training_sources()
-            ),
-        )
-        if jax.process_index() == 0:
-            write_json(workdir / "results.json", table)
-            predictions.write_csv(workdir / "predictions.csv")
-            for (dataset, method), part in matched.items():
-                part.write_csv(workdir / f"predictions-{dataset}-{method}.csv")
-            title = f"checkpoint {config.checkpoint}, selection rule {rule}"
-            plot_roc(workdir / "roc.png", predictions, title)
-            print(results.format_table(table))
+        table = report(detector, config.checkpoint, predictions, workdir, matched)
+    print(results.format_table(table))
+
+
+def report(
+    detector: "TrainedDetector",
+    checkpoint: str,
+    predictions: Predictions,
+    workdir: pathlib.Path,
+    matched: Mapping[tuple[str, str], Predictions] | None = None,
+) -> dict[str, Any]:
+    """Writes results.json, predictions.csv and roc.png for scores of a detector.
+
+    Args:
+      checkpoint: the one that made the scores: `last`, `best:NAME` or `matched`.
+      matched: with `matched`, the scores of each method's own checkpoint.
+
+    Returns:
+      What results.json holds.
+    """
+    matched = matched or {}
+    rule = detector.selection_rule(checkpoint, predictions)
+    warnings = results.overlap_with_training(predictions.examples, detector.training_sources())
+    note = honest_note(predictions.examples)
+    table = results.results_table(
+        predictions,
+        matched=matched,
+        trained_methods=detector.about["trained_methods"],
+        rule=rule,
+        checkpoint=checkpoint,
+        preprocessing=detector.about["detection"],
+        versions={name: importlib.metadata.version(name) for name in PACKAGES},
+        warnings=[note, *warnings] if note else warnings,
+    )
+    if jax.process_index() == 0:
+        write_json(workdir / "results.json", table)
+        predictions.write_csv(workdir / "predictions.csv")
+        for (dataset, method), part in matched.items():
+            part.write_csv(workdir / f"predictions-{dataset}-{method}.csv")
+        title = f"checkpoint {checkpoint}, selection rule {rule}"
+        plot_roc(workdir / "roc.png", predictions, f"{title}\n{note}" if note else title)
     return table
+
+
+def honest_note(examples: Sequence[Example]) -> str:
+    """What must stand beside numbers on data that this program made; empty for other data."""
+    if any(example.dataset == "synthetic" for example in examples):
+        return NOTES["synthetic"]
+    return NOTES["made here"] if any(e.method in METHODS for e in examples) else ""
 
 
 class TrainedDetector:
@@ -76,6 +115,7 @@ class TrainedDetector:
         self.about = read_about(folder, "detector", "detector")
         settings = DetectionSettings.from_json(self.about["detection"])
         self._detection = Detection(settings, compute_dtype(config.dtype))
+        self.covered = covered_pixels(self._detection.blocks, settings.model.patch_size)
         mae: PyTree = {}
         if settings.needs_mae:
             mae = load_weights(folder / FROZEN_MAE, "detector", self._detection.abstract_mae, mesh)
@@ -92,6 +132,14 @@ class TrainedDetector:
         """Scores of all test sets with `last` or `best:NAME`."""
         parameters = self._parameters(checkpoint)
         return concatenate([self.scorer.score(parameters, test) for test in tests])
+
+    def require(self, checkpoint: str):
+        """Raises: UserError if there is no such checkpoint (`last` or `best:NAME`)."""
+        there = ["last", *(f"best:{name}" for name in self._best())]
+        if checkpoint not in there:
+            raise UserError(
+                f"checkpoint={checkpoint!r} is not in {self._folder}; there are {', '.join(there)}"
+            )
 
     def selection_rule(self, checkpoint: str, predictions: Predictions) -> str:
         """How the checkpoint was chosen: last, source, oracle or transfer.
@@ -110,25 +158,43 @@ class TrainedDetector:
         return "source" if set(best["methods"]) <= set(self.about["trained_methods"]) else "oracle"
 
     def training_sources(self) -> set[tuple[str, str]]:
-        """(dataset, source) of every example that was trained on."""
-        record = json.loads((self._folder / "training_sources.json").read_text())
+        """(dataset, source) of every example that was trained on; none where it is not recorded."""
+        file = self._folder / "training_sources.json"
+        record = json.loads(file.read_text()) if file.exists() else {}
         return {(dataset, source) for dataset, sources in record.items() for source in sources}
 
     def _parameters(self, checkpoint: str) -> PyTree:
-        abstract = self._detection.abstract_parameters
-        if checkpoint == "last":
-            return load_weights(self._folder, "detector", abstract, self._mesh)
-        name = checkpoint.removeprefix("best:")
-        if name == checkpoint or name not in self._best():
-            there = ["last", "matched", *(f"best:{name}" for name in self._best())]
-            raise UserError(
-                f"checkpoint={checkpoint!r} is not in {self._folder}; choose {', '.join(there)}"
-            )
-        return load_weights(self._folder / BEST / name, "detector", abstract, self._mesh)
+        self.require(checkpoint)
+        folder = self._folder
+        if checkpoint != "last":
+            folder = folder / BEST / checkpoint.removeprefix("best:")
+        return load_weights(folder, "detector", self._detection.abstract_parameters, self._mesh)
 
     def _best(self) -> dict[str, Any]:
         record = self._folder / "best.json"
         return json.loads(record.read_text()) if record.exists() else {}
+
+
+def covered_pixels(blocks: BlockGrid, patch: int) -> Bool[np.ndarray, "size size"]:
+    """Where the blocks reach."""
+    covered = np.zeros(blocks.patches, bool)
+    covered[blocks.hidden.reshape(-1)] = True
+    grid = covered.reshape(blocks.grid, blocks.grid)
+    return grid.repeat(patch, axis=0).repeat(patch, axis=1)
+
+
+def _checkpoints(checkpoint: str, test: Dataset) -> list[str]:
+    """What must be in the workdir to score a test set with `checkpoint`."""
+    if checkpoint != "matched":
+        return [checkpoint]
+    methods = sorted({example.method for example in test.examples if example.label == FAKE})
+    return [_own_best(test), *(_own_best(test, method) for method in methods)]
+
+
+def _own_best(test: Dataset, method: str = "") -> str:
+    """The checkpoint that was best on a test set's own validation part, or on a method of it."""
+    name = "+".join(sorted({example.dataset for example in test.examples}))
+    return f"best:{name}-{method}" if method else f"best:{name}"
 
 
 def _score_matched(
@@ -138,12 +204,10 @@ def _score_matched(
     with those that were best on that method (the paper's Table 1)."""
     pooled, matched = [], {}
     for test in tests:
-        datasets = sorted({example.dataset for example in test.dataset.examples})
-        name = "+".join(datasets)
-        pooled.append(detector.predictions(f"best:{name}", [test]))
+        pooled.append(detector.predictions(_own_best(test.dataset), [test]))
         fakes = {(e.dataset, e.method) for e in test.dataset.examples if e.label == FAKE}
         for dataset, method in sorted(fakes):
-            predictions = detector.predictions(f"best:{name}-{method}", [test])
+            predictions = detector.predictions(_own_best(test.dataset, method), [test])
             part = predictions.datasets()[dataset]
             matched[dataset, method] = results.against_all_reals(part, method)
     return concatenate(pooled), matched

@@ -19,7 +19,7 @@ from rffr_jax.evaluation.plots import contact_sheet, image_pixels, residual_pixe
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import residual_image
 from rffr_jax.training.checkpoint import load_weights, read_about
-from rffr_jax.training.sharding import all_rows, make_mesh, put_batch
+from rffr_jax.training.sharding import all_rows, fitting_batch, make_mesh, put_batch
 from rffr_jax.training.workdir import locked, write_config
 from rffr_jax.whole_files import whole_file
 
@@ -51,7 +51,7 @@ def run(config: Config, workdir: pathlib.Path):
     batches = evaluation_batches(
         dataset,
         size=settings.image_size,
-        batch_size=config.batch_size,
+        batch_size=fitting_batch(config.batch_size, mesh),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         workers=config.data.workers,

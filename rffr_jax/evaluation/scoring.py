@@ -15,7 +15,7 @@ from rffr_jax.data.examples import Dataset, Example
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.detection import Detection
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.training.sharding import all_rows, local_rows, put_batch
+from rffr_jax.training.sharding import all_rows, fitting_batch, local_rows, put_batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Scorer:
     ):
         self._mae_parameters, self._mesh = mae_parameters, mesh
         self._size = detection.settings.model.image_size
-        self._batch_size = -(-batch_size // mesh.size) * mesh.size
+        self._batch_size = fitting_batch(batch_size, mesh)
         self._workers, self._max_bad_fraction = workers, max_bad_fraction
         self._computes_residuals = detection.settings.needs_mae
         self._residuals = jax.jit(detection.residual_images)

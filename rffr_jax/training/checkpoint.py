@@ -25,8 +25,7 @@ class RunCheckpoints:
     """The newest full states of a run, written in the background."""
 
     def __init__(self, workdir: pathlib.Path):
-        self._folder = workdir / LATEST
-        self._manager = _manager(self._folder, keep=2)
+        self._manager = _manager(workdir / LATEST, keep=2)
 
     def save(self, step: int, parameters: PyTree, training: PyTree, about: dict[str, Any]):
         if step in self._manager.all_steps():
@@ -40,28 +39,11 @@ class RunCheckpoints:
             ),
         )
 
-    def restore(
-        self, parameters: PyTree, training: PyTree, about: dict[str, Any]
-    ) -> tuple[int, PyTree, PyTree] | None:
-        """The newest step and its state, or None where there is none yet.
-
-        Raises:
-          UserError: the checkpoint is of another model or another task; the fields are named.
-        """
+    def restore(self, parameters: PyTree, training: PyTree) -> tuple[int, PyTree, PyTree] | None:
+        """The newest step and its state, or None where there is none yet."""
         step = self._manager.latest_step()
         if step is None:
             return None
-        there = _read_about(self._manager, step, self._folder)
-        different = sorted(
-            f"{name}: {there.get(name)} there, {value} in this config"
-            for name, value in about.items()
-            if name != "progress" and there.get(name) != _as_json(value)
-        )
-        if different:
-            raise UserError(
-                f"{self._folder} holds a run with other settings ({'; '.join(different)}); "
-                "choose another --workdir or the old settings"
-            )
         restored = self._manager.restore(
             step,
             args=ocp.args.Composite(
@@ -74,6 +56,28 @@ class RunCheckpoints:
     def close(self):
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def refuse_other_settings(workdir: pathlib.Path, about: dict[str, Any]):
+    """Refuses a workdir whose run is of another model or task, before anything is written there.
+
+    Raises:
+      UserError: what the newest checkpoint says of itself is not `about`; the fields are named.
+    """
+    folder = workdir / LATEST
+    if not is_checkpoint(folder):
+        return
+    there = _newest_about(folder)
+    different = sorted(
+        f"{name}: {there.get(name)} there, {value} in this config"
+        for name, value in about.items()
+        if there.get(name) != _as_json(value)
+    )
+    if different:
+        raise UserError(
+            f"{folder} holds a run with other settings ({'; '.join(different)}); "
+            "choose another --workdir or the old settings"
+        )
 
 
 def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dict[str, Any]):
@@ -101,10 +105,7 @@ def read_about(folder: pathlib.Path, option: str, kind: str) -> dict[str, Any]:
       UserError: no checkpoint there, or one of another kind.
     """
     folder = find_checkpoint(folder, option)
-    with _manager(folder, keep=1) as manager:
-        step = manager.latest_step()
-        assert step is not None
-        about = _read_about(manager, step, folder)
+    about = _newest_about(folder)
     if about.get("kind") != kind:
         raise UserError(f"{option}={folder} holds a {about.get('kind')} checkpoint, not a {kind}")
     return about
@@ -135,7 +136,7 @@ def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
       UserError: nothing there that is a checkpoint.
     """
     for candidate in (folder / LATEST, folder):
-        if candidate.is_dir() and any(entry.name.isdigit() for entry in candidate.iterdir()):
+        if is_checkpoint(candidate):
             return candidate
     raise UserError(
         f"{option}={folder} holds no checkpoint; name the workdir of a finished run or a folder "
@@ -143,16 +144,24 @@ def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
     )
 
 
+def is_checkpoint(folder: pathlib.Path) -> bool:
+    """Whether a whole checkpoint lies in the folder; Orbax names half-written ones otherwise."""
+    return folder.is_dir() and any(entry.name.isdigit() for entry in folder.iterdir())
+
+
 def _manager(folder: pathlib.Path, keep: int) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, step_prefix=None)
     return ocp.CheckpointManager(folder.absolute(), options=options)
 
 
-def _read_about(manager: ocp.CheckpointManager, step: int, folder: pathlib.Path) -> dict[str, Any]:
-    try:
-        return manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
-    except (ValueError, KeyError, FileNotFoundError) as error:
-        raise UserError(f"{folder}/{step} is not a checkpoint of this program") from error
+def _newest_about(folder: pathlib.Path) -> dict[str, Any]:
+    with _manager(folder, keep=1) as manager:
+        step = manager.latest_step()
+        try:
+            args = ocp.args.Composite(about=ocp.args.JsonRestore())
+            return manager.restore(step, args=args)["about"]
+        except (ValueError, KeyError, FileNotFoundError) as error:
+            raise UserError(f"{folder}/{step} is not a checkpoint of this program") from error
 
 
 def _as_json(value: object) -> object:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
@@ -29,8 +30,10 @@ from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.training.checkpoint import (
     BEST,
     FROZEN_MAE,
+    is_checkpoint,
     load_weights,
     read_about,
+    refuse_other_settings,
     save_weights,
 )
 from rffr_jax.training.loop import Draws, train
@@ -50,8 +53,9 @@ def run(config: Config, workdir: pathlib.Path):
     mesh = make_mesh(config.mesh.fsdp)
     objective = DetectorTraining(config, workdir, mesh)
     with locked(workdir):
-        write_config(workdir, config)
+        refuse_other_settings(workdir, objective.about)
         objective.keep_mae()
+        write_config(workdir, config)
         objective.keep_training_sources()
         train(objective, config, workdir, mesh)
     log.info("training done; measure it with --config.detector=%s", workdir)
@@ -113,9 +117,24 @@ class DetectorTraining:
         }
 
     def keep_mae(self):
-        """Copies the frozen MAE into the workdir, so that a detector works alone."""
-        if self.frozen and not (self._workdir / FROZEN_MAE).exists():
-            save_weights(self._workdir / FROZEN_MAE, 0, self.frozen, self._mae_about)
+        """Copies the frozen MAE into the workdir, so that a detector works alone.
+
+        Raises:
+          UserError: the run was begun with other weights.
+        """
+        folder = self._workdir / FROZEN_MAE
+        if not self.frozen:
+            return
+        if not is_checkpoint(folder):
+            save_weights(folder, 0, self.frozen, self._mae_about)
+            return
+        kept = load_weights(folder, "mae", self._detection.abstract_mae, self._mesh)
+        same = jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), kept, self.frozen)
+        if not all(jax.tree.leaves(same)):
+            raise UserError(
+                f"mae={self._config.mae} is not the MAE that {self._workdir} was begun with; go on "
+                f"with --config.mae={folder}, or choose another --workdir"
+            )
 
     def keep_training_sources(self):
         """Writes which originals are trained on, so that a test can tell if it holds one."""

@@ -87,7 +87,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
       The final parameters.
 
     Raises:
-      UserError: the state is no longer finite, or the workdir's checkpoint does not fit.
+      UserError: the state is no longer finite, or settings that do not fit.
       InterruptedRunError: a signal asked to stop; the state is saved.
     """
     rows = rows_of_process(config.batch_size, mesh)
@@ -95,17 +95,15 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
     learning_rate = learning_rate_schedule(config.optimizer, config.steps)
     bad_files = BadFiles(objective.dataset, config.data.max_bad_fraction)
 
-    # ---- state: own checkpoint, else what the objective starts from
-    checkpoints = RunCheckpoints(workdir)
-    start, state = _initial_state(objective, optimizer, checkpoints, mesh)
-    if start:
-        log.info("resuming %s at step %d", workdir, start)
-
     with ExitStack() as stack:
-        stack.callback(checkpoints.close)
-        writer = MetricWriter(workdir, start)
-        stack.callback(writer.close)
-        stop = stack.enter_context(StopRequest())
+        # ---- state: own checkpoint, else what the objective starts from
+        checkpoints = stack.enter_context(closing(RunCheckpoints(workdir)))
+        start, state = _initial_state(objective, optimizer, checkpoints, mesh)
+        if start:
+            log.info("resuming %s at step %d", workdir, start)
+        if start >= config.steps:
+            return state["parameters"]
+
         batches = stack.enter_context(
             closing(
                 train_batches(
@@ -122,6 +120,8 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 )
             )
         )
+        writer = stack.enter_context(closing(MetricWriter(workdir, start)))
+        stop = stack.enter_context(StopRequest())
         bar = stack.enter_context(
             tqdm.tqdm(
                 total=config.steps,
@@ -135,6 +135,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
         speed = _Speed(config.batch_size)
 
         def evaluate(step: int):
+            _check_finite(state, step, workdir)
             for split, values in objective.evaluate(state["parameters"], step).items():
                 writer.write(step, split, values)
 
@@ -200,7 +201,7 @@ def _initial_state(
     parameters = with_shardings(abstract, parameter_shardings(abstract, mesh))
     abstract = jax.eval_shape(lambda p: _fresh_training(optimizer, p), parameters)
     training = with_shardings(abstract, parameter_shardings(abstract, mesh))
-    restored = checkpoints.restore(parameters, training, objective.about)
+    restored = checkpoints.restore(parameters, training)
     if restored is not None:
         step, parameters, training = restored
         return step, {"parameters": parameters, **training}
@@ -225,7 +226,7 @@ def _empty_totals(mesh: Mesh) -> PyTree:
 def _check_finite(state: PyTree, step: int, workdir: pathlib.Path):
     if not bool(state["finite"]):
         raise UserError(
-            f"the loss or its gradient is no longer finite at step {step}; nothing after the last "
+            f"the loss or the weights are no longer finite at step {step}; nothing after the last "
             f"good checkpoint in {workdir} was saved; lower optimizer.learning_rate"
         )
 
@@ -299,12 +300,14 @@ def _step_function(objective: Objective, optimizer: optax.GradientTransformation
         updates, optimizer_state = optimizer.update(
             gradients, state["optimizer"], state["parameters"]
         )
-        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradients))
+        parameters = optax.apply_updates(state["parameters"], updates)
+        arrays = jax.tree.leaves((loss, parameters, optimizer_state))
+        finite = [jnp.isfinite(array).all() for array in arrays]
         totals = state["totals"]
         return {
-            "parameters": optax.apply_updates(state["parameters"], updates),
+            "parameters": parameters,
             "optimizer": optimizer_state,
-            "finite": state["finite"] & finite,
+            "finite": jnp.all(jnp.stack([state["finite"], *finite])),
             "totals": {"loss": totals["loss"] + loss, "count": totals["count"] + 1},
         }
 

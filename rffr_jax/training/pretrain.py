@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PyTree
 
 from rffr_jax.blocks import BlockGrid, complement, draw_masks
 from rffr_jax.config import Config
+from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.cache import InMemory
 from rffr_jax.data.examples import Dataset
 from rffr_jax.data.pipeline import evaluation_batches
@@ -28,7 +29,7 @@ from rffr_jax.models.layers import patchify, take_patches, unpatchify
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import residual_image
-from rffr_jax.training.checkpoint import load_weights, read_about
+from rffr_jax.training.checkpoint import load_weights, read_about, refuse_other_settings
 from rffr_jax.training.loop import Draws, train
 from rffr_jax.training.sharding import (
     all_rows,
@@ -49,6 +50,7 @@ def run(config: Config, workdir: pathlib.Path):
     mesh = make_mesh(config.mesh.fsdp)
     objective = Pretraining(config, workdir, mesh)
     with locked(workdir):
+        refuse_other_settings(workdir, objective.about)
         write_config(workdir, config)
         train(objective, config, workdir, mesh)
     log.info("pretraining done; name this MAE with --config.mae=%s", workdir)
@@ -70,6 +72,7 @@ class Pretraining:
         if config.data.cache:
             self.dataset = InMemory(self.dataset, self._settings.image_size)
         self._validation = real_only(config.data.validation, "validation")
+        self._bad_validation = BadFiles(self._validation, config.data.max_bad_fraction)
         self._mean_loss = jax.jit(self._weighted_loss)
         self._pictures = jax.jit(
             lambda parameters, images: residual_image(
@@ -122,6 +125,7 @@ class Pretraining:
         rows = rows_of_process(self._config.batch_size, self._mesh)
         with closing(batches):
             for number, batch in enumerate(batches):
+                self._bad_validation.update(batch)
                 first = batch if first is None else first
                 masks = self._masks(0, number, self._config.batch_size)
                 masks = {name: value[rows] for name, value in masks.items()}

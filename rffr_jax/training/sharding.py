@@ -70,6 +70,12 @@ def rows_of_process(batch_size: int, mesh: Mesh) -> slice:
     return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
+def fitting_batch(batch_size: int, mesh: Mesh) -> int:
+    """The smallest batch from `batch_size` up that the devices divide; for evaluations, where
+    padding changes nothing."""
+    return -(-batch_size // mesh.size) * mesh.size
+
+
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """This process's rows of a batch as arrays of the global batch on the mesh."""
     sharding = batch_sharding(mesh)

@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from rffr_jax.data.capture import decode
+from rffr_jax.data.decode import decode_image
 from rffr_jax.data.manipulations import METHODS, NEEDS_DONOR
 from rffr_jax.data.synthetic import SPLIT_SIZES, SyntheticDataset
 from rffr_jax.errors import UserError
@@ -92,7 +92,8 @@ def test_mask_is_empty_for_reals_and_says_where_a_fake_differs(validation):
 
 def test_bytes_are_those_of_the_image(validation):
     captured = validation.captured(300, 64)
-    np.testing.assert_array_equal(decode(captured.encoded), validation.load(300, 64))
+    pixels = decode_image(captured.encoded, 64, "")
+    np.testing.assert_array_equal(pixels, validation.load(300, 64))
 
 
 def test_misuse_is_told_in_one_line():

@@ -1,0 +1,47 @@
+"""A dataset written to disk once, as PNG files with a table: exact pixels, read fast afterwards."""
+
+import csv
+import os
+import pathlib
+from contextlib import closing
+
+from PIL import Image
+
+from rffr_jax.data.bad_files import BadFiles
+from rffr_jax.data.examples import Dataset
+from rffr_jax.data.pipeline import evaluation_batches
+from rffr_jax.whole_files import whole_file
+
+COLUMNS = ("path", "label", "video", "method", "dataset", "source", "group")
+_BATCH = 64
+
+
+def export(dataset: Dataset, table: pathlib.Path, size: int):
+    """Writes every image at `size` pixels below a folder named as the table, then the table.
+
+    The spec `csv:TABLE` reads it. Worker processes make the images, one a core. The table comes
+    last: where it is, the images are whole. Bad files are left out and named.
+
+    Raises:
+      UserError: every image is bad.
+    """
+    folder = table.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    bad_files = BadFiles(dataset, max_bad_fraction=1.0)
+    rows = []
+    workers = os.cpu_count() or 1
+    batches = evaluation_batches(dataset, size=size, batch_size=_BATCH, workers=workers)
+    with closing(batches):
+        for batch in batches:
+            bad_files.update(batch)
+            for image, index in zip(batch["image"], batch["index"], strict=True):
+                if index < 0 or dataset.examples[index].path in bad_files.names:
+                    continue
+                example = dataset.examples[index]
+                name = f"{folder.name}/{index:06d}.png"
+                Image.fromarray(image).save(table.parent / name)
+                rows.append({"path": name, **{c: getattr(example, c) for c in COLUMNS[1:]}})
+    with whole_file(table) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,1 @@
+"""Experiments: several trainings and evaluations that make one table."""

@@ -1,0 +1,61 @@
+"""Pictures, a pretrained MAE and a trained detector that all tests of the jobs share."""
+
+import logging
+
+import jax
+import pytest
+
+from tests import jobs
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_programs(tmp_path_factory):
+    """Programs that several tests run are compiled once a session."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(autouse=True)
+def fresh_terminal_log():
+    """The program's log handler keeps the stderr it was made with, which ends with a test."""
+    yield
+    logging.getLogger("rffr_jax").handlers.clear()
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory):
+    """A folder with the tables train.csv, validation.csv and test.csv of the data set `faces`."""
+    root = tmp_path_factory.mktemp("data")
+    for seed, split in enumerate(("train", "validation", "test")):
+        jobs.draw_faces(root / split, seed=seed)
+    return root
+
+
+@pytest.fixture(scope="session")
+def data(faces):
+    """The flags that name the data of a training."""
+    return (f"data.train=csv:{faces}/train.csv", f"data.validation=csv:{faces}/validation.csv")
+
+
+@pytest.fixture(scope="session")
+def mae(tmp_path_factory, data):
+    """The workdir of a finished pretraining."""
+    workdir = tmp_path_factory.mktemp("runs") / "pretrain"
+    assert jobs.start("pretrain", workdir, *data) == 0
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory, data, mae):
+    """The workdir of a finished detector training on the fakes of `rows`."""
+    workdir = tmp_path_factory.mktemp("runs") / "detect"
+    assert jobs.start("detect", workdir, *data, f"mae={mae}", "data.methods=rows") == 0
+    return workdir

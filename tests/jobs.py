@@ -1,0 +1,84 @@
+"""Runs of the program as a user starts them, on the tiny model and 48 px pictures."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from rffr_jax.main import run
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+SIZE, PATCH = 48, 12
+MODEL = (
+    "--config.model.size=tiny",
+    f"--config.model.image_size={SIZE}",
+    f"--config.model.patch_size={PATCH}",
+    "--config.blocks.k=2",
+)
+TRAINING = (
+    *MODEL,
+    "--config.steps=4",
+    "--config.batch_size=4",
+    "--config.optimizer.learning_rate=1e-3",
+    "--config.log_every=1",
+    "--config.save_every=2",
+    "--config.evaluate_every=2",
+)
+FIXED = {
+    "pretrain": (*TRAINING, "--config.optimizer.warmup_steps=1"),
+    "detect": (*TRAINING, "--config.evaluation_batch_size=4", "--config.selection=source"),
+    "evaluate": ("--config.batch_size=4",),
+    "residual": ("--config.batch_size=4",),
+}
+CLOCKED = ("images_per_second", "tflops_per_device", "seconds_waited_for_data")
+
+
+def start(job: str, workdir: Path, *flags: str) -> int:
+    """Runs `configs/JOB.py` with the settings above and `--config.` before every flag given.
+
+    Returns:
+      The exit code.
+    """
+    config = f"--config={CONFIGS / job}.py"
+    changes = [f"--config.{flag}" for flag in ("data.workers=0", *flags)]
+    return run(["rffr_jax", config, f"--workdir={workdir}", *FIXED[job], *changes])
+
+
+def draw_faces(folder: Path, dataset: str = "faces", *, seed: int, reals: int = 6):
+    """Writes `reals` smooth pictures and two striped copies of each, and the table FOLDER.csv.
+
+    The fakes of method `rows` have stripes along rows, those of `columns` along columns.
+    """
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    rows = []
+    for number in range(reals):
+        coarse = Image.fromarray(rng.integers(40, 200, (4, 4, 3), dtype=np.uint8))
+        real = np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC)).astype(int)
+        stripes = 20 * (-1) ** np.arange(SIZE)
+        images = {
+            "real": real,
+            "rows": real + stripes[:, None, None],
+            "columns": real + stripes[None, :, None],
+        }
+        for method, image in images.items():
+            name = f"{folder.name}/{method}{number}.png"
+            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder.parent / name)
+            label = int(method != "real")
+            rows.append((name, label, method, dataset, f"{folder.name}/real{number}"))
+    write_table(folder.with_suffix(".csv"), rows)
+
+
+def write_table(path: Path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label", "method", "dataset", "source"))
+        writer.writerows(rows)
+
+
+def metric_lines(workdir: Path) -> list[dict]:
+    """metrics.jsonl without the numbers that a clock measured."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in CLOCKED} for line in lines]
