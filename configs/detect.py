@@ -26,6 +26,7 @@ def get_config() -> Config:
     config.blocks.alpha = 4.0
     config.blocks.probability = 0.25
     config.blocks.on_empty = "redraw"
+    config.blocks.group = 16  # images that share the quantiles of the number of blocks
     config.detector = ConfigDict()
     config.detector.init = ""
     config.detector.inputs = "both"

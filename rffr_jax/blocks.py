@@ -137,22 +137,32 @@ def count_distribution(
     return chances / chances.sum()
 
 
-def draw_count(chances: Float[np.ndarray, " blocks_and_none"], seed: int, step: int) -> int:
-    """The number of blocks that every image of a step gets: one draw a step, the same everywhere.
+def count_quantiles(chances: Float[np.ndarray, " blocks_and_none"], group: int) -> tuple[int, ...]:
+    """How many blocks the images of a group get: the quantiles at (i + 1/2) / group, ascending.
 
-    One count a step keeps shapes static, so that no block is computed that is not used.
+    Every group of a batch holds the same counts, dealt out to its images at random, so shapes
+    are static, one compiled program serves all steps, and no block is computed that is not used.
+    An image's count is thus uniform over these quantiles instead of following `chances` itself.
+    With k = 4, p = 0.25 and group = 16 the counts are 1 to 7 with mean 4.00 (binomial: 4.04), the
+    total variation distance is 0.06, and the 2.7 % of draws above 7 do not occur.
     """
-    uniform = np.random.default_rng((seed, step)).random()
-    return int(np.searchsorted(np.cumsum(chances), uniform * chances.sum(), side="right"))
+    levels = (np.arange(group) + 0.5) / group
+    return tuple(int(count) for count in np.searchsorted(np.cumsum(chances), levels))
+
+
+def draw_order(group: int, seed: int, step: int, batch: int) -> Int[np.ndarray, " batch"]:
+    """A random order of the rows within every group of the global batch: who gets which count."""
+    generator = np.random.default_rng((seed, step))
+    places = np.argsort(generator.random((batch // group, group)), axis=1)
+    return (places + group * np.arange(batch // group)[:, None]).reshape(-1)
 
 
 def draw_blocks(
     blocks: int, count: int, seed: int, step: int, batch: int
 ) -> Int[np.ndarray, "batch count"]:
-    """A uniform `count`-subset of the blocks for every image of the global batch, ascending.
+    """`count` different blocks in random order for every row of the global batch.
 
-    Together with `draw_count` each image's subset has the paper's distribution.
+    The first K of a row are a uniform K-subset of the blocks.
     """
     generator = np.random.default_rng((seed, step, 1))
-    order = np.argsort(generator.random((batch, blocks)), axis=1)
-    return np.sort(order[:, :count], axis=1).astype(np.int32)
+    return np.argsort(generator.random((batch, blocks)), axis=1)[:, :count].astype(np.int32)

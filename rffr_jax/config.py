@@ -15,6 +15,7 @@ AT_LEAST_ONE = (
     "save_every",
     "log_every",
     "mesh.fsdp",
+    "blocks.group",
 )
 AT_LEAST_ZERO = ("seed", "frames_per_video", "data.workers", "data.max_bad_fraction")
 THREE_NUMBERS = ("detector.mean", "detector.std")

@@ -108,19 +108,32 @@ class Detection:
         parameters: PyTree,
         mae_parameters: PyTree,
         images: UInt8[Array, "batch size size 3"],
-        chosen: Int[Array, "batch count"] | None,
+        chosen: Int[Array, "batch most"] | None,
+        counts: tuple[int, ...],
     ) -> Float[Array, "batch 2"]:
-        """Logits from the chosen blocks alone (`random`) or from all patches (`full`)."""
-        if chosen is None or not self.settings.needs_mae:
-            residuals = self.residual_images(mae_parameters, images)
-            return self.logits(parameters, images, residuals, chosen)
+        """Logits from the chosen blocks alone (`random`) or from all patches (`full`).
+
+        Args:
+          chosen: blocks of each image, of which row r uses the first `counts[r % len(counts)]`;
+            None reads all patches.
+          counts: numbers of blocks in every group of rows; static.
+        """
+        if chosen is None:
+            return self.logits(parameters, images, self.residual_images(mae_parameters, images))
         pixels = unit_range(images)
-        residuals, indices = residual.residual_patches(
-            self._mae(mae_parameters), self.blocks, pixels, chosen, self.settings.alpha
-        )
-        patches = {"residual": jax.lax.stop_gradient(residuals)}
-        patches["original"] = take_patches(self._normalised_patches(pixels), indices)
-        return self._classify(parameters, patches, indices)
+        indices = jnp.asarray(self.blocks.hidden)[chosen].reshape(len(images), -1)
+        patches = {"original": take_patches(self._normalised_patches(pixels), indices)}
+        if self.settings.needs_mae:
+            mae, alpha = self._mae(mae_parameters), self.settings.alpha
+            residuals, _ = residual.residual_patches(
+                mae, self.blocks, pixels, chosen, counts, alpha
+            )
+            patches["residual"] = jax.lax.stop_gradient(residuals)
+        elif self.settings.reads_residual:
+            patches["residual"] = jnp.zeros_like(patches["original"])
+        groups = len(images) // len(counts)
+        lengths = jnp.tile(jnp.array(counts, jnp.int32) * self.blocks.side**2, groups)
+        return self._classify(parameters, patches, indices, lengths)
 
     def residual_images(
         self, mae_parameters: PyTree, images: UInt8[Array, "batch size size 3"]
@@ -138,16 +151,17 @@ class Detection:
         parameters: PyTree,
         images: UInt8[Array, "batch size size 3"],
         residuals: Float[Array, "batch size size 3"] | None,
-        chosen: Int[Array, "batch count"] | None = None,
     ) -> Float[Array, "batch 2"]:
-        """Logits from residual images that are already there; all blocks where none are chosen."""
+        """Logits of whole images: from every block (`random`) or every patch (`full`).
+
+        Args:
+          residuals: as `residual_images` made them.
+        """
         patch = self.settings.model.patch_size
         if self.settings.blocks == "full":
             indices = jnp.arange(self.blocks.patches)
-        elif chosen is None:
-            indices = jnp.asarray(self.blocks.hidden).reshape(-1)
         else:
-            indices = jnp.asarray(self.blocks.hidden)[chosen].reshape(len(images), -1)
+            indices = jnp.asarray(self.blocks.hidden).reshape(-1)
         pixels = self._normalised_patches(unit_range(images))
         patches = {"original": take_patches(pixels, indices)}
         if residuals is not None:
@@ -158,9 +172,15 @@ class Detection:
         mean, std = jnp.asarray(self.settings.mean), jnp.asarray(self.settings.std)
         return patchify((pixels - mean) / std, self.settings.model.patch_size)
 
-    def _classify(self, parameters: PyTree, patches: dict[str, Array], indices: Array) -> Array:
+    def _classify(
+        self,
+        parameters: PyTree,
+        patches: dict[str, Array],
+        indices: Array,
+        lengths: Array | None = None,
+    ) -> Array:
         detector: Detector = nnx.merge(self._definition, nnx.State(parameters))
-        return detector(patches, indices)
+        return detector(patches, indices, lengths)
 
     def _mae(self, mae_parameters: PyTree) -> MAE:
         assert self._mae_definition is not None

@@ -68,7 +68,11 @@ def _log_to_terminal():
 def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path]:
     values = flags.FlagValues()
     config_flag = config_flags.DEFINE_config_file(
-        "config", None, "Config file of the job, with :VARIANT behind it.", flag_values=values
+        "config",
+        None,
+        "Config file of the job, with :VARIANT behind it.",
+        flag_values=values,
+        sys_argv=list(argv),
     )
     workdir_flag = flags.DEFINE_string(
         "workdir", None, "Folder of the run; runs/JOB by default.", flag_values=values

@@ -39,17 +39,37 @@ def inpaint_chosen_blocks(
     mae: MAE,
     blocks: BlockGrid,
     images: Float[Array, "batch size size 3"],
-    chosen: Int[Array, "batch count"],
-) -> Float[Array, "batch count patches_in_block pixels"]:
-    """The chosen blocks of each image as the MAE would fill them in; no other block is computed."""
+    chosen: Int[Array, "batch most"],
+    counts: tuple[int, ...],
+) -> Float[Array, "batch most patches_in_block pixels"]:
+    """The chosen blocks of each image as the MAE would fill them in; no other block is computed.
+
+    Args:
+      chosen: blocks of each image; of row r the first `counts[r % len(counts)]` are used.
+      counts: numbers of blocks in every group of `len(counts)` rows, the largest being `most`;
+        static, so that one program with exactly sum(counts) MAE passes a group does the work.
+
+    Returns:
+      The inpainted blocks, zero where a row has fewer than `most`.
+    """
+    batch, most = chosen.shape
+    grouped = (batch // len(counts), len(counts))
+    passes = sum(counts)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    columns = np.concatenate([np.arange(count) for count in counts])
+    pass_of_slot = np.full(grouped[1] * most, passes)
+    pass_of_slot[rows * most + columns] = np.arange(passes)
+
     tokens = mae.embed(images)
-    visible_table, hidden_table = jnp.asarray(blocks.visible), jnp.asarray(blocks.hidden)
-
-    def one_block(block: Int[Array, " batch"]) -> Array:
-        visible, hidden = visible_table[block], hidden_table[block]
-        return mae.decode(mae.encode(tokens, visible), visible, hidden)
-
-    return jax.vmap(one_block, in_axes=1, out_axes=1)(chosen)
+    tokens = jnp.take(tokens.reshape(*grouped, *tokens.shape[1:]), rows, axis=1)
+    tokens = tokens.reshape(-1, *tokens.shape[2:])
+    slots = chosen.reshape(grouped[0], -1)
+    block = jnp.take(slots, rows * most + columns, axis=1).reshape(-1)
+    visible, hidden = jnp.asarray(blocks.visible)[block], jnp.asarray(blocks.hidden)[block]
+    inpainted = mae.decode(mae.encode(tokens, visible), visible, hidden)
+    inpainted = inpainted.reshape(grouped[0], passes, *inpainted.shape[1:])
+    padded = jnp.concatenate([inpainted, jnp.zeros_like(inpainted[:, :1])], axis=1)
+    return jnp.take(padded, pass_of_slot, axis=1).reshape(batch, most, *inpainted.shape[2:])
 
 
 def amplified_difference(
@@ -64,12 +84,17 @@ def residual_patches(
     mae: MAE,
     blocks: BlockGrid,
     images: Float[Array, "batch size size 3"],
-    chosen: Int[Array, "batch count"],
+    chosen: Int[Array, "batch most"],
+    counts: tuple[int, ...],
     alpha: float | Array = ALPHA,
 ) -> tuple[Float[Array, "batch patches pixels"], Int[Array, "batch patches"]]:
-    """Residuals of the chosen blocks, patch by patch, and the places of those patches."""
+    """Residuals of the chosen blocks, patch by patch, and the places of those patches.
+
+    `chosen` and `counts` as in `inpaint_chosen_blocks`; what lies behind a row's count is of no
+    use.
+    """
     batch = len(images)
-    inpainted = inpaint_chosen_blocks(mae, blocks, images, chosen)
+    inpainted = inpaint_chosen_blocks(mae, blocks, images, chosen, counts)
     inpainted = inpainted.reshape(batch, -1, inpainted.shape[-1])
     indices = jnp.asarray(blocks.hidden)[chosen].reshape(batch, -1)
     original = take_patches(patchify(images, mae.patch), indices)

@@ -4,7 +4,9 @@ import csv
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
+import orbax.checkpoint as ocp
 from PIL import Image
 
 from rffr_jax.main import run
@@ -28,14 +30,19 @@ TRAINING = (
 )
 FIXED = {
     "pretrain": (*TRAINING, "--config.optimizer.warmup_steps=1"),
-    "detect": (*TRAINING, "--config.evaluation_batch_size=4", "--config.selection=source"),
+    "detect": (
+        *TRAINING,
+        "--config.blocks.group=4",
+        "--config.evaluation_batch_size=4",
+        "--config.selection=source",
+    ),
     "evaluate": ("--config.batch_size=4",),
     "residual": ("--config.batch_size=4",),
 }
 CLOCKED = ("images_per_second", "tflops_per_device", "seconds_waited_for_data")
 
 
-def start(job: str, workdir: Path, *flags: str) -> int:
+def start(job: str, workdir: Path | str, *flags: str) -> int:
     """Runs `configs/JOB.py` with the settings above and `--config.` before every flag given.
 
     Returns:
@@ -82,3 +89,24 @@ def metric_lines(workdir: Path) -> list[dict]:
     """metrics.jsonl without the numbers that a clock measured."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in CLOCKED} for line in lines]
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """The steps of the whole checkpoints in a folder."""
+    return sorted(int(entry.name) for entry in folder.glob("*") if entry.name.isdigit())
+
+
+def saved_arrays(checkpoint: Path, part: str = "parameters") -> dict[str, np.ndarray]:
+    """The arrays of one part of a checkpoint, by their place in the tree."""
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        there = checkpointer.metadata(checkpoint / part).item_metadata
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), there.tree)
+        tree = checkpointer.restore(checkpoint / part, restore_args=as_numpy)
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def assert_same_arrays(some: dict[str, np.ndarray], others: dict[str, np.ndarray]):
+    assert some.keys() == others.keys()
+    for name, array in some.items():
+        np.testing.assert_array_equal(array, others[name], err_msg=name)

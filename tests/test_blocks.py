@@ -8,9 +8,10 @@ from rffr_jax.blocks import (
     BlockGrid,
     complement,
     count_distribution,
+    count_quantiles,
     draw_blocks,
-    draw_count,
     draw_masks,
+    draw_order,
 )
 from rffr_jax.errors import UserError
 
@@ -108,35 +109,70 @@ def test_count_distribution_is_the_binomial_without_zero():
     np.testing.assert_allclose(everything[4], 0.25**4 + 0.75**4, rtol=1e-12)
 
 
-@pytest.mark.parametrize("on_empty", ["redraw", "all"])
-def test_drawn_counts_follow_the_distribution(on_empty):
-    chances = count_distribution(16, 0.25, on_empty)
-    counts = [draw_count(chances, seed, step) for seed in range(4) for step in range(2500)]
-    observed = np.bincount(counts, minlength=17)
-    expected = chances * len(counts)
-    usual = expected > 5
-    rest = ~usual
-    result = stats.chisquare(
-        [*observed[usual], observed[rest].sum()], [*expected[usual], expected[rest].sum()]
-    )
-    assert result.pvalue > 1e-3
-    assert observed[0] == 0
+@pytest.mark.parametrize("group", [4, 16, 64])
+def test_count_quantiles_are_the_distributions_inverse(group):
+    chances = count_distribution(16, 0.25, "redraw")
+    counts = count_quantiles(chances, group)
+    assert len(counts) == group
+    assert list(counts) == sorted(counts)
+    for i, count in enumerate(counts):
+        level = (i + 0.5) / group
+        assert chances[: count + 1].sum() >= level > chances[:count].sum()
 
 
-def test_drawn_blocks_are_uniform_subsets_and_differ_between_images():
-    drawn = np.concatenate([draw_blocks(16, 3, 0, step, 64) for step in range(60)])
-    assert all(len(set(row)) == 3 for row in drawn)
-    counts = np.bincount(drawn.reshape(-1), minlength=16)
+def test_count_quantiles_approach_the_distribution():
+    chances = count_distribution(16, 0.25, "redraw")
+    distances = []
+    for group in (16, 256):
+        counts = count_quantiles(chances, group)
+        assert abs(np.mean(counts) - np.arange(17) @ chances) < 0.05
+        shares = np.bincount(counts, minlength=17) / group
+        distances.append(0.5 * np.abs(shares - chances).sum())
+    assert distances[0] < 0.06
+    assert distances[1] < 0.01
+
+
+def test_the_papers_setting_at_the_default_group():
+    counts = count_quantiles(count_distribution(16, 0.25, "redraw"), 16)
+    assert counts == (1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 6, 6, 7)
+
+
+def test_order_deals_rows_out_within_their_group_and_uniformly():
+    orders = np.stack([draw_order(4, 0, step, 12) for step in range(4000)])
+    assert np.array_equal(np.sort(orders, axis=1), np.tile(np.arange(12), (4000, 1)))
+    assert np.array_equal(orders // 4, np.tile(np.repeat(np.arange(3), 4), (4000, 1)))
+    for place in range(12):
+        assert stats.chisquare(np.bincount(orders[:, place] % 4, minlength=4)).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_first_drawn_blocks_are_uniform_subsets(count):
+    drawn = np.concatenate([draw_blocks(16, 5, 0, step, 64) for step in range(60)])
+    assert all(len(set(row)) == 5 for row in drawn)
+    counts = np.bincount(drawn[:, :count].reshape(-1), minlength=16)
     assert stats.chisquare(counts).pvalue > 1e-3
     assert len({tuple(row) for row in draw_blocks(16, 3, 0, 0, 64)}) > 20
 
 
-def test_each_block_enters_with_the_papers_probability():
-    chances = count_distribution(16, 0.25, "redraw")
-    entered = 0.0
-    steps = 3000
+def test_draws_are_a_function_of_seed_step_and_row():
+    for draw in (
+        lambda seed, step: draw_order(4, seed, step, 16),
+        lambda seed, step: draw_blocks(16, 5, seed, step, 16),
+    ):
+        assert np.array_equal(draw(1, 2), draw(1, 2))
+        assert not np.array_equal(draw(1, 2), draw(1, 3))
+        assert not np.array_equal(draw(1, 2), draw(2, 2))
+
+
+def test_each_block_enters_each_row_with_the_papers_probability():
+    counts = count_quantiles(count_distribution(16, 0.25, "redraw"), 16)
+    steps, entered = 3000, np.zeros(32)
     for step in range(steps):
-        count = draw_count(chances, 7, step)
-        entered += np.mean(np.isin(5, draw_blocks(16, count, 7, step, 8)[0]))
-    expected = 0.25 / (1 - 0.75**16)
-    assert abs(entered / steps - expected) < 4 * np.sqrt(expected * (1 - expected) / steps)
+        order = draw_order(16, 7, step, 32)
+        blocks = draw_blocks(16, max(counts), 7, step, 32)
+        for place, row in enumerate(order):
+            entered[row] += 5 in blocks[place, : counts[place % 16]]
+    expected = np.mean(counts) / 16
+    error = np.sqrt(expected * (1 - expected) / steps)
+    assert np.abs(entered / steps - expected).max() < 4.5 * error
+    assert abs(expected - 0.25 / (1 - 0.75**16)) < 0.004

@@ -18,7 +18,6 @@ from rffr_jax.training.flops import matrix_flops
 from tests.models import reference
 from tests.models.test_models import random_model
 
-
 fused = jax.jit(residual_image, static_argnums=1)
 
 
@@ -68,15 +67,39 @@ def test_residual_is_clipped_and_scaled():
     np.testing.assert_allclose(weak, expected, atol=1e-8)
 
 
-def test_chosen_blocks_are_those_of_the_whole_image():
+@pytest.mark.parametrize("counts", [(2,), (1, 3), (1, 1, 2, 3)])
+def test_chosen_blocks_are_those_of_the_whole_image(counts):
     mae, _ = model(24, 4)
     blocks = BlockGrid(6, 3)
-    images = jax.random.uniform(jax.random.key(0), (3, 24, 24, 3))
-    chosen = jnp.array([[0, 5], [8, 2], [4, 4]], jnp.int32)
-    patches, indices = jax.jit(residual_patches, static_argnums=1)(mae, blocks, images, chosen)
-    whole = patchify(fused(mae, blocks, images)[1], 4)
-    np.testing.assert_allclose(patches, take_patches(whole, indices), atol=1e-5)
-    assert indices[1, :4].tolist() == blocks.hidden[8].tolist()
+    images = jax.random.uniform(jax.random.key(0), (4, 24, 24, 3))
+    generator = np.random.default_rng(len(counts))
+    chosen = np.argsort(generator.random((4, 9)), axis=1)[:, : max(counts)].astype(np.int32)
+    patches, indices = jax.jit(residual_patches, static_argnums=(1, 4))(
+        mae, blocks, images, chosen, counts
+    )
+    whole = take_patches(patchify(fused(mae, blocks, images)[1], 4), indices)
+    for row in range(4):
+        used = 4 * counts[row % len(counts)]
+        np.testing.assert_allclose(patches[row, :used], whole[row, :used], atol=1e-5)
+        assert indices[row, :4].tolist() == blocks.hidden[chosen[row, 0]].tolist()
+
+
+def test_mae_arithmetic_is_proportional_to_the_blocks_drawn():
+    settings, blocks = ModelSettings("vit_ti16", 224, 16), BlockGrid(14, 4)
+    definition, abstract = abstract_mae(settings, jnp.float32)
+
+    def flops(counts):
+        def chosen_residuals(parameters, images, chosen):
+            mae = nnx.merge(definition, nnx.State(parameters))
+            return residual_patches(mae, blocks, images, chosen, counts)
+
+        images = jax.ShapeDtypeStruct((len(counts), 224, 224, 3), jnp.float32)
+        chosen = jax.ShapeDtypeStruct((len(counts), max(counts)), jnp.int32)
+        return matrix_flops(jax.make_jaxpr(chosen_residuals)(abstract, images, chosen))
+
+    embedding = 4 * 2 * 196 * 768 * 192
+    one_pass = (flops((1, 1, 1, 1)) - embedding) / 4
+    assert flops((1, 2, 5, 8)) - embedding == 16 * one_pass
 
 
 def test_bfloat16_residual_is_subtracted_in_float32():

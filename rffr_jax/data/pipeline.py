@@ -98,6 +98,16 @@ def evaluation_batches(
     return _read_ahead(grain.MapDataset.source(rows).batch(local_size), workers)
 
 
+def empty_batch(rows: int, size: int) -> Batch:
+    """A batch of padding alone."""
+    return {
+        "image": np.zeros((rows, size, size, 3), np.uint8),
+        "label": np.zeros(rows, np.int32),
+        "weight": np.zeros(rows, np.float32),
+        "index": np.full(rows, PADDING, np.int32),
+    }
+
+
 def _local_size(batch_size: int, process_count: int) -> int:
     if batch_size < 1 or batch_size % process_count:
         raise UserError(

@@ -7,17 +7,20 @@ from contextlib import closing
 import jax
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Float32, Int
 
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.config import Config
 from rffr_jax.data.bad_files import BadFiles
+from rffr_jax.data.examples import Dataset
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import abstract_mae, unit_range
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.plots import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
-from rffr_jax.residual import residual_image
+from rffr_jax.residual import ALPHA, residual_image
 from rffr_jax.training.checkpoint import load_weights, read_about
 from rffr_jax.training.sharding import all_rows, fitting_batch, make_mesh, put_batch
 from rffr_jax.training.workdir import locked, write_config
@@ -31,12 +34,43 @@ SHEET_ROWS = 12
 def run(config: Config, workdir: pathlib.Path):
     """Writes residuals.npz (`path`; `image`, `inpainted`, `residual`: float32 [n, H, W, 3]) and
     residuals.png with the first images."""
-    folder = pathlib.Path(config.mae)
+    dataset = load_dataset(config.data.inputs)
+    mae, k, mesh = pathlib.Path(config.mae), config.blocks.k, make_mesh(config.mesh.fsdp)
+    with locked(workdir):
+        write_config(workdir, config)
+        index, arrays = residual_arrays(dataset, mae, mesh, config, k=k, alpha=config.blocks.alpha)
+        if not len(index):
+            raise UserError(f"data.inputs={config.data.inputs} holds no image that can be used")
+        if jax.process_index() == 0:
+            paths = np.array([dataset.examples[i].path for i in index])
+            with whole_file(workdir / "residuals.npz") as part, part.open("wb") as file:
+                np.savez(file, allow_pickle=False, path=paths, **arrays)
+            columns = [pixels[:SHEET_ROWS] for pixels in as_pixels(arrays)]
+            titles = ["original", "inpainted", f"residual x {config.blocks.alpha:g}"]
+            contact_sheet(workdir / "residuals.png", list(zip(*columns, strict=True)), titles)
+    log.info("%d residual images in %s", len(index), workdir)
+
+
+def residual_arrays(
+    dataset: Dataset,
+    folder: pathlib.Path,
+    mesh: Mesh,
+    config: Config,
+    *,
+    k: int = 0,
+    alpha: float = ALPHA,
+) -> tuple[Int[np.ndarray, " n"], dict[str, Float32[np.ndarray, "n height width 3"]]]:
+    """`image`, `inpainted` and `residual` of every image that can be used, and its index.
+
+    Args:
+      folder: a pretrain workdir or converted weights.
+      config: `batch_size`, `dtype` and `data` of the job.
+      k: k x k blocks; 0 is what the MAE was pretrained with.
+      alpha: amplification of the residual.
+    """
     about = read_about(folder, "mae", "mae")
     settings = ModelSettings(**about["model"])
-    blocks = BlockGrid(settings.grid, config.blocks.k or about["k"])
-    dataset = load_dataset(config.data.inputs)
-    mesh = make_mesh(config.mesh.fsdp)
+    blocks = BlockGrid(settings.grid, k or about["k"])
     definition, abstract = abstract_mae(settings, compute_dtype(config.dtype))
     parameters = load_weights(folder, "mae", abstract, mesh)
     bad_files = BadFiles(dataset, config.data.max_bad_fraction)
@@ -44,10 +78,10 @@ def run(config: Config, workdir: pathlib.Path):
     @jax.jit
     def pictures(parameters, images):
         mae = nnx.merge(definition, nnx.State(parameters))
-        return residual_image(mae, blocks, unit_range(images), config.blocks.alpha)
+        return residual_image(mae, blocks, unit_range(images), alpha)
 
-    columns = {"image": [], "inpainted": [], "residual": []}
-    paths = []
+    parts: dict[str, list[np.ndarray]] = {"image": [], "inpainted": [], "residual": []}
+    indices: list[np.ndarray] = []
     batches = evaluation_batches(
         dataset,
         size=settings.image_size,
@@ -56,32 +90,26 @@ def run(config: Config, workdir: pathlib.Path):
         process_count=jax.process_count(),
         workers=config.data.workers,
     )
-    with locked(workdir), closing(batches):
-        write_config(workdir, config)
+    with closing(batches):
         for batch in batches:
             bad_files.update(batch)
             on_mesh = put_batch({n: batch[n] for n in ("image", "index", "weight")}, mesh)
             inpainted, residual = map(all_rows, pictures(parameters, on_mesh["image"]))
             good = all_rows(on_mesh["weight"]) > 0
-            paths += [dataset.examples[i].path for i in all_rows(on_mesh["index"])[good]]
-            images = all_rows(on_mesh["image"])[good]
-            columns["image"].append(images.astype(np.float32) / 255)
-            columns["inpainted"].append(inpainted[good])
-            columns["residual"].append(residual[good])
-        if not paths:
-            raise UserError(f"data.inputs={config.data.inputs} holds no image that can be used")
-        arrays = {name: np.concatenate(parts) for name, parts in columns.items()}
-        if jax.process_index() == 0:
-            with whole_file(workdir / "residuals.npz") as part, part.open("wb") as file:
-                np.savez(file, allow_pickle=False, path=np.array(paths), **arrays)
-            rows = [
-                [
-                    image_pixels(arrays["image"][i]),
-                    image_pixels(arrays["inpainted"][i]),
-                    residual_pixels(arrays["residual"][i]),
-                ]
-                for i in range(min(len(paths), SHEET_ROWS))
-            ]
-            titles = ["original", "inpainted", f"residual x {config.blocks.alpha:g}"]
-            contact_sheet(workdir / "residuals.png", rows, titles)
-    log.info("%d residual images in %s", len(paths), workdir)
+            indices.append(all_rows(on_mesh["index"])[good])
+            parts["image"].append(all_rows(on_mesh["image"])[good].astype(np.float32) / 255)
+            parts["inpainted"].append(inpainted[good])
+            parts["residual"].append(residual[good])
+    arrays = {name: np.concatenate(values) for name, values in parts.items()}
+    return np.concatenate(indices), arrays
+
+
+def as_pixels(
+    arrays: dict[str, Float32[np.ndarray, "n height width 3"]],
+) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Originals, inpainted images and residuals as 8-bit pictures."""
+    return (
+        [image_pixels(image) for image in arrays["image"]],
+        [image_pixels(image) for image in arrays["inpainted"]],
+        [residual_pixels(residual) for residual in arrays["residual"]],
+    )

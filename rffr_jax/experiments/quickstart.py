@@ -15,17 +15,14 @@ import numpy as np
 from rffr_jax.config import Config
 from rffr_jax.data.examples import REAL
 from rffr_jax.data.export import export
+from rffr_jax.data.selection import select
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics, results
 from rffr_jax.evaluation.evaluate import TrainedDetector, honest_note, report
-from rffr_jax.evaluation.plots import (
-    contact_sheet,
-    image_pixels,
-    plot_training_curves,
-    residual_pixels,
-)
+from rffr_jax.evaluation.plots import contact_sheet, plot_training_curves
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.residuals import as_pixels, residual_arrays
 from rffr_jax.evaluation.scoring import PreparedSet
 from rffr_jax.training import detect, pretrain
 from rffr_jax.training.sharding import make_mesh
@@ -43,7 +40,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     "ViT from the MAE": {"inputs": "original", "blocks": "random", "init": "mae"},
     OURS: {"inputs": "both", "blocks": "random"},
 }
-SHEET_ROWS = 8
+SHEET_SOURCES = 4
 
 
 def run(config: Config, workdir: pathlib.Path):
@@ -105,7 +102,7 @@ def _one_seed(config: Config, seed: int, folder: pathlib.Path) -> dict[str, Any]
             energy = residual_energy(prepared, trained.covered)
             aucs[ENERGY] = _energy_aucs(energy)
             errors = _mean_by_method(energy)
-            _draw_residuals(folder / "residuals.png", prepared, job.blocks.alpha)
+            _draw_residuals(folder / "residuals.png", data["test"], folder / "mae", config.evaluate)
     tables = {"seed": seed, "note": note, "aucs": aucs, "mean_residual": errors}
     write_json(record, tables)
     return tables
@@ -162,27 +159,21 @@ def _fake_methods(predictions: Predictions) -> list[str]:
     return sorted({e.method for e in predictions.examples if e.label != REAL})
 
 
-def _draw_residuals(path: pathlib.Path, prepared: PreparedSet, alpha: float):
-    """One real and its fakes a row: originals above, inpainted below them, residuals below."""
-    pictures: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]] = {}
-    for batch in prepared.batches:
-        for row in np.flatnonzero(batch["weight"] > 0):
-            example = prepared.dataset.examples[batch["index"][row]]
-            picture = (batch["image"][row], batch["residual"][row])
-            pictures.setdefault(example.source, {})[example.method] = picture
-    methods = sorted({m for row in pictures.values() for m in row}, key=lambda m: (m != "real", m))
-    complete = [row for row in pictures.values() if len(row) == len(methods)][: SHEET_ROWS // 2]
+def _draw_residuals(path: pathlib.Path, spec: str, mae: pathlib.Path, config: Config):
+    """A real and its fakes side by side: the images, below them inpainted, below the residuals."""
+    dataset = load_dataset(spec)
+    sources: dict[str, dict[str, int]] = {}
+    for index, example in enumerate(dataset.examples):
+        sources.setdefault(example.source, {})[example.method] = index
+    methods = max(sources.values(), key=len)
+    titles = sorted(methods, key=lambda method: (method != "real", method))
+    complete = [row for row in sources.values() if set(row) == set(titles)][:SHEET_SOURCES]
+    shown = select(dataset, [row[method] for row in complete for method in titles])
+    _, arrays = residual_arrays(shown, mae, make_mesh(), config)
     rows = []
-    for pair in complete:
-        images = [pair[method][0] for method in methods]
-        residuals = [pair[method][1] for method in methods]
-        inpainted = [
-            image_pixels(image / 255.0 + residual / alpha)
-            for image, residual in zip(images, residuals, strict=True)
-        ]
-        rows += [images, inpainted, [residual_pixels(residual) for residual in residuals]]
-    if rows:
-        contact_sheet(path, rows, methods)
+    for first in range(0, len(shown.examples), len(titles)):
+        rows += [pixels[first : first + len(titles)] for pixels in as_pixels(arrays)]
+    contact_sheet(path, rows, titles)
 
 
 # ---- all seeds together

@@ -39,12 +39,16 @@ class Detector(nnx.Module):
         self,
         patches: dict[str, Float[Array, "batch chosen pixels"]],
         indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
+        lengths: Int[Array, " batch"] | None = None,
     ) -> Float[Array, "batch 2"]:
         """Logits (real, fake), float32.
 
         Args:
           patches: for each branch (`original`, `residual`) the pixels of the chosen patches.
           indices: places of the chosen patches, the same for both branches.
+          lengths: patches of each image; what lies behind is padding. None: all of them.
         """
-        features = [self.branches[name](patches[name], indices) for name in sorted(self.branches)]
+        features = [
+            self.branches[name](patches[name], indices, lengths) for name in sorted(self.branches)
+        ]
         return self.head(jnp.concatenate(features, axis=-1))

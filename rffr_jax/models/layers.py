@@ -91,16 +91,26 @@ class Block(nnx.Module):
         self.contract = linear(4 * width, width, dtype, rngs)
 
     def __call__(
-        self, x: Float[Array, "*batch tokens width"], queries: int | None = None
+        self,
+        x: Float[Array, "*batch tokens width"],
+        queries: int | None = None,
+        lengths: Int[Array, " batch"] | None = None,
     ) -> Float[Array, "*batch queries width"]:
-        """All tokens attend to all; with `queries` only the last so many are worked out."""
+        """All tokens attend to all.
+
+        Args:
+          queries: work out only the last so many tokens.
+          lengths: of each sequence; tokens behind it are padding, and nobody attends to them.
+        """
         normed = self.attention_norm(x)
         if queries is None:
             query, key, value = jnp.split(self.qkv(normed), 3, axis=-1)
         else:
             x = x[..., -queries:, :]
             query, key, value = self._pruned_qkv(normed, queries)
-        attended = jax.nn.dot_product_attention(*map(self._split_heads, (query, key, value)))
+        attended = jax.nn.dot_product_attention(
+            *map(self._split_heads, (query, key, value)), key_value_seq_lengths=lengths
+        )
         x = x + self.projection(attended.reshape(query.shape))
         return x + self.contract(nnx.gelu(self.expand(self.mlp_norm(x)), approximate=False))
 
@@ -131,18 +141,25 @@ class Transformer(nnx.Module):
         self.blocks = stacked(rngs)
 
     def __call__(
-        self, x: Float[Array, "*batch tokens width"], queries: int | None = None
+        self,
+        x: Float[Array, "*batch tokens width"],
+        queries: int | None = None,
+        lengths: Int[Array, " batch"] | None = None,
     ) -> Float[Array, "*batch queries width"]:
-        """Runs the blocks under `lax.scan`; with `queries` the last block works out only the last
-        so many tokens (nobody reads the others)."""
+        """Runs the blocks under `lax.scan`.
+
+        Args:
+          queries: the last block works out only the last so many tokens (nobody reads the others).
+          lengths: of each sequence; what lies behind is padding.
+        """
         definition, layers = nnx.split(self.blocks)
         x = x.astype(self.dtype)
 
         def layer(x, parameters):
-            return nnx.merge(definition, parameters)(x), None
+            return nnx.merge(definition, parameters)(x, lengths=lengths), None
 
         if queries is None:
             return jax.lax.scan(layer, x, layers)[0]
         x = jax.lax.scan(layer, x, jax.tree.map(lambda a: a[:-1], layers))[0]
         last: Block = nnx.merge(definition, jax.tree.map(lambda a: a[-1], layers))
-        return last(x, queries)
+        return last(x, queries, lengths)

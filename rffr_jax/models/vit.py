@@ -25,16 +25,19 @@ class ViT(nnx.Module):
         self,
         patches: Float[Array, "batch chosen pixels"],
         indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
+        lengths: Int[Array, " batch"] | None = None,
     ) -> Float[Array, "batch width"]:
         """The class token's feature, float32.
 
         Args:
           patches: pixels of the chosen patches, normalised as the weights expect.
           indices: where each patch lies on the grid; it gets the position embedding of that place.
+          lengths: patches of each image; what lies behind is padding. None: all of them.
         """
         positions = self.positions[...]
         first = (self.class_token[...] + positions[0])[None, None]
         first = jnp.broadcast_to(first, (len(patches), 1, first.shape[-1]))
-        tokens = self.embedding(patches) + jnp.take(positions[1:], indices, axis=0)
-        x = jnp.concatenate([first.astype(tokens.dtype), tokens], axis=1)
-        return self.norm(self.transformer(x)[:, 0])
+        x = self.embedding(patches) + jnp.take(positions[1:], indices, axis=0)
+        x = jnp.concatenate([first.astype(x.dtype), x], axis=1)
+        tokens = None if lengths is None else 1 + lengths
+        return self.norm(self.transformer(x, lengths=tokens)[:, 0])

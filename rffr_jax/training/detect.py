@@ -14,10 +14,11 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
-from rffr_jax.blocks import count_distribution, draw_blocks, draw_count
+from rffr_jax.blocks import count_distribution, count_quantiles, draw_blocks, draw_order
 from rffr_jax.config import Config
 from rffr_jax.data.cache import InMemory
 from rffr_jax.data.examples import FAKE, Dataset
+from rffr_jax.data.pipeline import Batch
 from rffr_jax.data.selection import keep_methods
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import Detection, DetectionSettings, abstract_mae
@@ -30,13 +31,14 @@ from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.training.checkpoint import (
     BEST,
     FROZEN_MAE,
+    LATEST,
     is_checkpoint,
     load_weights,
     read_about,
     refuse_other_settings,
     save_weights,
 )
-from rffr_jax.training.loop import Draws, train
+from rffr_jax.training.loop import train
 from rffr_jax.training.sharding import make_mesh, on_mesh
 from rffr_jax.training.workdir import locked, write_config
 from rffr_jax.whole_files import write_json
@@ -44,8 +46,6 @@ from rffr_jax.whole_files import write_json
 log = logging.getLogger(__name__)
 
 SELECTIONS = ("last", "source", "oracle", "transfer")
-COMPILE_AHEAD = 1e-3
-"""Block counts less likely than this are compiled when they first come."""
 
 
 def run(config: Config, workdir: pathlib.Path):
@@ -77,10 +77,18 @@ class DetectorTraining:
         settings = detection_settings(config)
         self._detection = Detection(settings, dtype)
         blocks = config.blocks
-        self._chances = count_distribution(
-            self._detection.blocks.count, blocks.probability, blocks.on_empty
-        )
-        self._draws_blocks = settings.blocks == "random"
+        self._counts: tuple[int, ...] = ()
+        if settings.blocks == "random":
+            chances = count_distribution(
+                self._detection.blocks.count, blocks.probability, blocks.on_empty
+            )
+            share = config.batch_size // mesh.size
+            if share % blocks.group:
+                raise UserError(
+                    f"blocks.group={blocks.group} does not divide the {share} images of a batch "
+                    f"that each of {mesh.size} devices gets; change it or batch_size"
+                )
+            self._counts = count_quantiles(chances, blocks.group)
 
         # ---- data
         self.dataset = keep_methods(
@@ -125,7 +133,7 @@ class DetectorTraining:
         folder = self._workdir / FROZEN_MAE
         if not self.frozen:
             return
-        if not is_checkpoint(folder):
+        if not is_checkpoint(self._workdir / LATEST):  # no run has begun here
             save_weights(folder, 0, self.frozen, self._mae_about)
             return
         kept = load_weights(folder, "mae", self._detection.abstract_mae, self._mesh)
@@ -170,28 +178,23 @@ class DetectorTraining:
             branch["norm"] = encoder["encoder_norm"]
         return jax.tree.map(lambda leaf: leaf.copy(), parameters)
 
-    def draws(self, step: int) -> Draws:
-        """Chosen blocks of every image: one count a step, a subset of that size for each image."""
-        if not self._draws_blocks:
-            return {}
-        count = draw_count(self._chances, self._config.seed, step)
-        return self._draws_of(count, step)
-
-    def draw_shapes(self) -> list[Draws]:
-        """The block counts that this run will meet and that are not rare."""
-        if not self._draws_blocks:
-            return [{}]
-        usual = {int(count) for count in np.flatnonzero(self._chances > COMPILE_AHEAD)}
-        steps = range(min(self._config.steps, 2000))
-        coming = {draw_count(self._chances, self._config.seed, step) for step in steps}
-        return [self._draws_of(count, 0) for count in sorted(usual & coming)]
+    def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
+        """Images and labels; for random blocks the chosen ones, and rows dealt out to counts."""
+        names = ("image", "label", "weight")
+        if not self._counts:
+            return {name: batch[name] for name in names}
+        seed, size = self._config.seed, self._config.batch_size
+        order = draw_order(len(self._counts), seed, step, size)[rows] - rows.start
+        total, most = self._detection.blocks.count, max(self._counts)
+        blocks = draw_blocks(total, most, seed, step, size)[rows]
+        return {**{name: batch[name][order] for name in names}, "blocks": blocks}
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
     ) -> Float[Array, " batch"]:
         """Cross-entropy of each image."""
         logits = self._detection.train_logits(
-            parameters, frozen, batch["image"], batch.get("blocks")
+            parameters, frozen, batch["image"], batch.get("blocks"), self._counts
         )
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
 
@@ -226,10 +229,6 @@ class DetectorTraining:
             "methods": sorted({e.method for e in part.examples if e.label == FAKE}),
         }
         write_json(record, bests)
-
-    def _draws_of(self, count: int, step: int) -> Draws:
-        total, batch = self._detection.blocks.count, self._config.batch_size
-        return {"blocks": draw_blocks(total, count, self._config.seed, step, batch)}
 
 
 def detection_settings(config: Config) -> DetectionSettings:

@@ -4,14 +4,13 @@ Its order is fixed: evaluate, save, take the next batch, step, log. So every che
 consistent pair of state and step, and the step alone says which batch comes next.
 """
 
-import concurrent.futures
 import logging
 import pathlib
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, closing
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +23,7 @@ from jaxtyping import Array, Float, PyTree
 from rffr_jax.config import Config
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.examples import Dataset
-from rffr_jax.data.pipeline import train_batches
+from rffr_jax.data.pipeline import Batch, empty_batch, train_batches
 from rffr_jax.errors import UserError
 from rffr_jax.training.checkpoint import RunCheckpoints
 from rffr_jax.training.flops import matrix_flops
@@ -42,9 +41,8 @@ from rffr_jax.training.sharding import (
 
 log = logging.getLogger(__name__)
 
-Draws = dict[str, np.ndarray]
 
-
+@runtime_checkable
 class Objective(Protocol):
     """What the loop needs to know of a task."""
 
@@ -63,12 +61,12 @@ class Objective(Protocol):
         """What a new run starts from, on the mesh: weights that the config names, else fresh."""
         ...
 
-    def draws(self, step: int) -> Draws:
-        """Random choices of a step, made on the host for the whole global batch."""
-        ...
+    def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
+        """What the loss reads of a batch, this process's rows of it; random choices included.
 
-    def draw_shapes(self) -> list[Draws]:
-        """One example of the draws for every shape that is worth compiling ahead."""
+        Random choices are made for the whole global batch, of which `rows` are kept, so that
+        they do not depend on the number of processes. Shapes are the same at every step.
+        """
         ...
 
     def losses(
@@ -120,8 +118,9 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 )
             )
         )
-        writer = stack.enter_context(closing(MetricWriter(workdir, start)))
         stop = stack.enter_context(StopRequest())
+        program, flops = _compiled_step(objective, optimizer, state, config, mesh, rows)
+        writer = stack.enter_context(closing(MetricWriter(workdir, start)))
         bar = stack.enter_context(
             tqdm.tqdm(
                 total=config.steps,
@@ -131,7 +130,6 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 desc=workdir.name,
             )
         )
-        programs = _Programs(objective, optimizer, state, config, mesh)
         speed = _Speed(config.batch_size)
 
         def evaluate(step: int):
@@ -166,10 +164,8 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             speed.waited += time.perf_counter() - waiting
             bad_files.update(batch)
 
-            draws = {name: value[rows] for name, value in objective.draws(step).items()}
-            inputs = {"image": batch["image"], "label": batch["label"], "weight": batch["weight"]}
-            program, flops = programs[draws]
-            state = program(state, objective.frozen, put_batch({**inputs, **draws}, mesh))
+            inputs = objective.inputs(step, batch, rows)
+            state = program(state, objective.frozen, put_batch(inputs, mesh))
             speed.step(flops)
 
             done = step + 1
@@ -231,63 +227,32 @@ def _check_finite(state: PyTree, step: int, workdir: pathlib.Path):
         )
 
 
-# ---- compiled steps
+# ---- the step
 
 
-class _Programs:
-    """One compiled step for every shape of the draws, with its matrix FLOPs.
-
-    The usual shapes are compiled ahead, side by side; a rare one when it first comes.
-    """
-
-    def __init__(
-        self,
-        objective: Objective,
-        optimizer: optax.GradientTransformation,
-        state: PyTree,
-        config: Config,
-        mesh: Mesh,
-    ):
-        self._batch_size, self._size = config.batch_size, config.model.image_size
-        self._mesh = mesh
-        self._arguments = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding),
-            (state, objective.frozen),
+def _compiled_step(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    state: PyTree,
+    config: Config,
+    mesh: Mesh,
+    rows: slice,
+) -> tuple[Callable, int]:
+    """The compiled step and its matrix FLOPs."""
+    step = jax.jit(
+        _step_function(objective, optimizer),
+        donate_argnums=0,
+        out_shardings=jax.tree.map(lambda leaf: leaf.sharding, state),
+    )
+    example = empty_batch(rows.stop - rows.start, config.model.image_size)
+    inputs = {
+        name: jax.ShapeDtypeStruct(
+            (config.batch_size, *value.shape[1:]), value.dtype, sharding=batch_sharding(mesh)
         )
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-        self._step = jax.jit(
-            _step_function(objective, optimizer), donate_argnums=0, out_shardings=shardings
-        )
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            shapes = [_shapes(draws) for draws in objective.draw_shapes()]
-            self._compiled = dict(zip(shapes, pool.map(self._compile, shapes), strict=True))
-
-    def __getitem__(self, draws: Draws) -> tuple[Callable, int]:
-        shapes = _shapes(draws)
-        if shapes not in self._compiled:
-            self._compiled[shapes] = self._compile(shapes)
-        return self._compiled[shapes]
-
-    def _compile(self, draws: tuple) -> tuple[Callable, int]:
-        side = self._size
-        inputs = [
-            ("image", (side, side, 3), np.dtype(np.uint8)),
-            ("label", (), np.dtype(np.int32)),
-            ("weight", (), np.dtype(np.float32)),
-            *draws,
-        ]
-        batch = {
-            name: jax.ShapeDtypeStruct(
-                (self._batch_size, *shape), dtype, sharding=batch_sharding(self._mesh)
-            )
-            for name, shape, dtype in inputs
-        }
-        traced = self._step.trace(*self._arguments, batch)
-        return traced.lower().compile(), matrix_flops(traced.jaxpr)
-
-
-def _shapes(draws: Draws) -> tuple:
-    return tuple((name, value.shape[1:], value.dtype) for name, value in draws.items())
+        for name, value in objective.inputs(0, example, rows).items()
+    }
+    traced = step.trace(state, objective.frozen, inputs)
+    return traced.lower().compile(), matrix_flops(traced.jaxpr)
 
 
 def _step_function(objective: Objective, optimizer: optax.GradientTransformation) -> Callable:

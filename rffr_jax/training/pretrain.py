@@ -19,7 +19,7 @@ from rffr_jax.config import Config
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.cache import InMemory
 from rffr_jax.data.examples import Dataset
-from rffr_jax.data.pipeline import evaluation_batches
+from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import abstract_mae, unit_range
@@ -30,7 +30,7 @@ from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import residual_image
 from rffr_jax.training.checkpoint import load_weights, read_about, refuse_other_settings
-from rffr_jax.training.loop import Draws, train
+from rffr_jax.training.loop import train
 from rffr_jax.training.sharding import (
     all_rows,
     make_mesh,
@@ -80,7 +80,6 @@ class Pretraining:
             )
         )
         self.about = mae_about(self._settings, config)
-        self.draws(0)
 
     def fresh_parameters(self) -> PyTree:
         """Random weights; traced for their shapes, too."""
@@ -95,12 +94,9 @@ class Pretraining:
         check_mae(read_about(folder, "init_from", "mae"), self._settings, "init_from")
         return load_weights(folder, "init_from", self._abstract, self._mesh)
 
-    def draws(self, step: int) -> Draws:
-        """Hidden and visible patches of every image of the global batch."""
-        return self._masks(self._config.seed, step, self._config.batch_size)
-
-    def draw_shapes(self) -> list[Draws]:
-        return [self.draws(0)]
+    def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
+        """Images, weights, and the hidden and visible patches of each image."""
+        return self._masked(batch, self._config.seed, step, rows)
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
@@ -127,9 +123,7 @@ class Pretraining:
             for number, batch in enumerate(batches):
                 self._bad_validation.update(batch)
                 first = batch if first is None else first
-                masks = self._masks(0, number, self._config.batch_size)
-                masks = {name: value[rows] for name, value in masks.items()}
-                inputs = {"image": batch["image"], "weight": batch["weight"], **masks}
+                inputs = self._masked(batch, 0, number, rows)
                 loss, counted = self._mean_loss(parameters, put_batch(inputs, self._mesh))
                 total, weight = total + float(loss), weight + float(counted)
         if first is not None:
@@ -140,12 +134,19 @@ class Pretraining:
         losses = self.losses(parameters, (), batch)
         return jnp.sum(losses * batch["weight"]), jnp.sum(batch["weight"])
 
-    def _masks(self, seed: int, step: int, batch: int) -> Draws:
+    def _masked(self, batch: Batch, seed: int, step: int, rows: slice) -> Batch:
         mask = self._config.mask
+        size = self._config.batch_size
         hidden = draw_masks(
-            mask.kind, self._blocks, ratio=mask.ratio, seed=seed, step=step, batch=batch
-        )
-        return {"hidden": hidden, "visible": complement(hidden, self._blocks.patches)}
+            mask.kind, self._blocks, ratio=mask.ratio, seed=seed, step=step, batch=size
+        )[rows]
+        visible = complement(hidden, self._blocks.patches)
+        return {
+            "image": batch["image"],
+            "weight": batch["weight"],
+            "hidden": hidden,
+            "visible": visible,
+        }
 
     def _mae(self, parameters: PyTree) -> MAE:
         return nnx.merge(self._definition, nnx.State(parameters))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from rffr_jax.errors import UserError
@@ -31,7 +31,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, BATCH)
 
 
-def parameter_shardings(abstract: PyTree, mesh: Mesh) -> PyTree:
+def parameter_shardings(abstract: PyTree, mesh: Mesh | AbstractMesh) -> PyTree:
     """A sharding for each leaf: the largest dimension that `fsdp` divides, else replicated.
 
     The leading axis of stacked layers is never split, because `lax.scan` runs over it.
@@ -58,7 +58,7 @@ def with_shardings(abstract: PyTree, shardings: PyTree) -> PyTree:
     )
 
 
-def rows_of_process(batch_size: int, mesh: Mesh) -> slice:
+def rows_of_process(batch_size: int, mesh: Mesh | AbstractMesh) -> slice:
     """The rows of a global batch that this process reads: p B / n to (p + 1) B / n.
 
     Raises:
@@ -70,7 +70,7 @@ def rows_of_process(batch_size: int, mesh: Mesh) -> slice:
     return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
-def fitting_batch(batch_size: int, mesh: Mesh) -> int:
+def fitting_batch(batch_size: int, mesh: Mesh | AbstractMesh) -> int:
     """The smallest batch from `batch_size` up that the devices divide; for evaluations, where
     padding changes nothing."""
     return -(-batch_size // mesh.size) * mesh.size

@@ -3,10 +3,9 @@
 import contextlib
 
 import pytest
-from absl import logging
 from PIL import Image
 
-from rffr_jax.data.bad_files import BadFiles
+from rffr_jax.data.bad_files import BadFiles, log
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
@@ -15,7 +14,7 @@ from rffr_jax.errors import UserError
 @pytest.fixture
 def warnings_logged(monkeypatch):
     lines = []
-    monkeypatch.setattr(logging, "warning", lambda text, *values: lines.append(text % values))
+    monkeypatch.setattr(log, "warning", lambda text, *values: lines.append(text % values))
     return lines
 
 

@@ -90,6 +90,21 @@ def test_order_of_patches_does_not_matter_but_their_place_does():
     assert np.abs(moved - logits).max() > 1e-4
 
 
+def test_padding_behind_the_length_has_no_influence():
+    detector, _ = random_model(
+        lambda: Detector(SETTINGS, inputs="both", dtype=jnp.float32, rngs=nnx.Rngs(0)), 1
+    )
+    generator = np.random.default_rng(2)
+    indices = np.stack([generator.permutation(36)[:7] for _ in range(2)]).astype(np.int32)
+    patches = {
+        name: generator.random((2, 7, 48)).astype(np.float32) for name in ("original", "residual")
+    }
+    padded = call(detector, patches, indices, np.array([3, 7], np.int32))
+    short = {name: value[:1, :3] for name, value in patches.items()}
+    np.testing.assert_allclose(padded[0], call(detector, short, indices[:1, :3])[0], atol=1e-5)
+    np.testing.assert_allclose(padded[1], call(detector, patches, indices)[1], atol=1e-5)
+
+
 def test_bfloat16_keeps_float32_parameters_and_predictions():
     def build(dtype):
         return random_model(lambda: MAE(SETTINGS, dtype=dtype, rngs=nnx.Rngs(0)), 0)[0]

@@ -12,7 +12,7 @@ from rffr_jax.data.manipulations.regions import Manipulated, blend, blurred, mat
 
 _CENTRE = (0.5, 0.745)  # of the region, in fractions of the template crop
 _RADII = (0.165, 0.115)
-_AMPLITUDE = (0.024, 0.036)  # of the displacement, of the face's scale
+_AMPLITUDE = (0.04, 0.06)  # of the displacement, of the face's scale
 
 
 def apply(face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator) -> Manipulated:

@@ -16,7 +16,7 @@ from rffr_jax.data.manipulations.regions import (
 )
 
 _GAMMA = (1.06, 1.18)  # or its inverse
-_OFFSET = (0.015, 0.035)  # of one colour channel or another, up or down
+_OFFSET = (0.02, 0.045)  # of one colour channel or another, up or down
 
 
 def apply(face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator) -> Manipulated:

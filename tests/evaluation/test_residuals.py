@@ -1,0 +1,68 @@
+"""Job `residual`: arrays and a picture."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from rffr_jax.blocks import BlockGrid
+from rffr_jax.detection import abstract_mae
+from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.residual import residual_image
+from rffr_jax.training.checkpoint import load_weights
+from rffr_jax.training.sharding import make_mesh
+from tests import jobs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, mae, faces):
+    """18 images in batches of 4, so that the last one is padded."""
+    workdir = tmp_path_factory.mktemp("runs") / "residual"
+    spec = f"data.inputs=csv:{faces}/test.csv"
+    assert jobs.start("residual", workdir, f"mae={mae}", spec) == 0
+    with np.load(workdir / "residuals.npz") as file:
+        return workdir, dict(file)
+
+
+def test_arrays_are_as_promised(finished, faces):
+    workdir, arrays = finished
+    assert set(arrays) == {"path", "image", "inpainted", "residual"}
+    for name in ("image", "inpainted", "residual"):
+        assert arrays[name].shape == (18, jobs.SIZE, jobs.SIZE, 3)
+        assert arrays[name].dtype == np.float32
+        assert np.isfinite(arrays[name]).all()
+    assert arrays["path"][0] == str(faces / "test" / "real0.png")
+    with Image.open(arrays["path"][5]) as picture:
+        np.testing.assert_allclose(arrays["image"][5], np.asarray(picture) / 255, atol=1e-7)
+    with Image.open(workdir / "residuals.png") as picture:
+        assert min(picture.size) > 3 * jobs.SIZE
+
+
+def test_residuals_are_those_of_the_named_mae(finished, mae):
+    _, arrays = finished
+    settings = ModelSettings("tiny", jobs.SIZE, jobs.PATCH)
+    definition, abstract = abstract_mae(settings, jnp.float32)
+    parameters = load_weights(mae, "mae", abstract, make_mesh())
+    model = nnx.merge(definition, nnx.State(parameters))
+    images = jnp.asarray(arrays["image"][:4])
+    inpainted, residual = jax.jit(residual_image, static_argnums=1)(model, BlockGrid(4, 2), images)
+    np.testing.assert_allclose(arrays["inpainted"][:4], inpainted, atol=1e-5)
+    np.testing.assert_allclose(arrays["residual"][:4], residual, atol=4e-5)
+    difference = 4 * (arrays["inpainted"] - arrays["image"])
+    np.testing.assert_allclose(arrays["residual"], difference.clip(-1, 1), atol=1e-5)
+
+
+def test_bad_files_are_left_out_and_too_many_end_the_job(tmp_path, mae, capsys):
+    jobs.draw_faces(tmp_path / "test", seed=2, reals=2)
+    (tmp_path / "test" / "real1.png").write_bytes(b"\x89PNG")
+    flags = (f"mae={mae}", f"data.inputs=csv:{tmp_path}/test.csv")
+    assert jobs.start("residual", tmp_path / "run", *flags, "data.max_bad_fraction=0.2") == 0
+    assert f"left out: {tmp_path}/test/real1.png: " in capsys.readouterr().err
+    with np.load(tmp_path / "run" / "residuals.npz") as file:
+        assert len(file["path"]) == 5
+        assert not any("real1" in path for path in file["path"])
+    assert jobs.start("residual", tmp_path / "other", *flags) == 2
+    assert "1 of 6 images cannot be used" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "other" / "residuals.npz").exists()

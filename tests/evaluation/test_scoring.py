@@ -1,0 +1,128 @@
+"""Scores do not depend on batches, padding, order or bad neighbours."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rffr_jax.data.selection import select
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.detection import Detection, DetectionSettings
+from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.evaluation.scoring import Scorer
+from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.training.checkpoint import load_weights, read_about
+from rffr_jax.training.sharding import make_mesh
+from tests import jobs
+
+
+@pytest.fixture(scope="module")
+def detection(detector):
+    about = read_about(detector, "detector", "detector")
+    return Detection(DetectionSettings.from_json(about["detection"]), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def parameters(detection, detector):
+    return load_weights(detector, "detector", detection.abstract_parameters, make_mesh())
+
+
+@pytest.fixture(scope="module")
+def scorer(detection, detector):
+    mae = load_weights(
+        detector / "checkpoints" / "mae", "detector", detection.abstract_mae, make_mesh()
+    )
+
+    def build(batch_size, max_bad_fraction=0.0):
+        return Scorer(
+            detection,
+            mae,
+            make_mesh(),
+            batch_size=batch_size,
+            workers=0,
+            max_bad_fraction=max_bad_fraction,
+        )
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def test_set(faces):
+    return load_dataset(f"csv:{faces}/test.csv")
+
+
+@pytest.fixture(scope="module")
+def scores(scorer, parameters, test_set):
+    return by_id(scorer(4).score(parameters, test_set))
+
+
+def by_id(predictions):
+    return {e.id: s for e, s in zip(predictions.examples, predictions.scores, strict=True)}
+
+
+def assert_close(found, expected):
+    assert found.keys() == expected.keys()
+    for name, score in found.items():
+        assert score == pytest.approx(expected[name], abs=1e-6), name
+
+
+def test_every_example_is_scored_once(scores, test_set):
+    assert sorted(scores) == sorted(example.id for example in test_set.examples)
+    assert len(set(scores.values())) > 10
+
+
+@pytest.mark.parametrize("batch_size", [18, 7])
+def test_batch_size_and_padding_change_nothing(scorer, parameters, test_set, scores, batch_size):
+    assert_close(by_id(scorer(batch_size).score(parameters, test_set)), scores)
+
+
+def test_order_changes_nothing(scorer, parameters, test_set, scores):
+    turned = select(select(test_set, range(17)), range(16, -1, -1))
+    found = by_id(scorer(4).score(parameters, turned))
+    left_out = test_set.examples[17].id
+    assert_close(found, {name: score for name, score in scores.items() if name != left_out})
+
+
+def test_residuals_are_kept_and_give_the_same_scores(scorer, parameters, test_set, scores):
+    scoring = scorer(4)
+    prepared = scoring.prepare(test_set)
+    assert all(
+        batch["residual"].shape == (4, jobs.SIZE, jobs.SIZE, 3) for batch in prepared.batches
+    )
+    for _ in range(2):
+        assert_close(by_id(scoring.score(parameters, prepared)), scores)
+
+
+class WithBadFile:
+    """A dataset whose sixth image cannot be read."""
+
+    def __init__(self, dataset):
+        self.examples, self._dataset = dataset.examples, dataset
+
+    def load(self, index, size):
+        if index == 5:
+            raise BadImageError("six", "no image")
+        return self._dataset.load(index, size)
+
+
+def test_a_bad_file_has_no_score_and_its_neighbours_keep_theirs(
+    scorer, parameters, test_set, scores
+):
+    predictions = scorer(4, max_bad_fraction=0.1).score(parameters, WithBadFile(test_set))
+    bad = test_set.examples[5]
+    assert predictions.bad == {bad: "no image"}
+    assert_close(by_id(predictions), {n: s for n, s in scores.items() if n != bad.id})
+    with pytest.raises(UserError, match="1 of 18 images cannot be used"):
+        scorer(4).score(parameters, WithBadFile(test_set))
+
+
+def test_a_zero_residual_is_scored_without_a_mae(test_set, detection):
+    settings = dataclasses.replace(
+        detection.settings, residual="zero", mae=None, model=ModelSettings("tiny", 48, 12)
+    )
+    zero = Detection(settings, jnp.float32)
+    scoring = Scorer(zero, {}, make_mesh(), batch_size=4, workers=0, max_bad_fraction=0.0)
+    found = scoring.score(zero.initial_parameters(0), scoring.prepare(select(test_set, range(6))))
+    assert np.isfinite(found.scores).all()
+    assert len(found.scores) == 6

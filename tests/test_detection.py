@@ -1,0 +1,125 @@
+"""The detector's one forward path: training on chosen blocks and testing on all of them agree."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from rffr_jax.detection import Detection, DetectionSettings, abstract_mae, unit_range
+from rffr_jax.errors import UserError
+from rffr_jax.models.mae import MAE
+from rffr_jax.models.sizes import ModelSettings
+
+TINY = ModelSettings("tiny", 48, 12)
+SETTINGS = DetectionSettings(
+    model=TINY,
+    mae=TINY,
+    inputs="both",
+    blocks="random",
+    residual="mae",
+    k=2,
+    alpha=4.0,
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 48, 48, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def mae_parameters():
+    return nnx.to_pure_dict(nnx.state(MAE(TINY, dtype=jnp.float32, rngs=nnx.Rngs(1)), nnx.Param))
+
+
+def test_pixels_become_the_unit_range():
+    pixels = jnp.array([[[[0, 51, 255]]]], jnp.uint8)
+    np.testing.assert_allclose(unit_range(pixels), [[[[0.0, 0.2, 1.0]]]], rtol=1e-6)
+
+
+def test_settings_survive_a_checkpoint():
+    for settings in (SETTINGS, dataclasses.replace(SETTINGS, mae=None, inputs="original")):
+        written = json.loads(json.dumps(dataclasses.asdict(settings)))
+        assert DetectionSettings.from_json(written) == settings
+
+
+@pytest.mark.parametrize(
+    ("inputs", "residual", "reads", "needs"),
+    [
+        ("both", "mae", True, True),
+        ("residual", "mae", True, True),
+        ("both", "zero", True, False),
+        ("original", "mae", False, False),
+    ],
+)
+def test_who_needs_a_mae(inputs, residual, reads, needs):
+    settings = dataclasses.replace(SETTINGS, inputs=inputs, residual=residual)
+    assert (settings.reads_residual, settings.needs_mae) == (reads, needs)
+
+
+def test_unknown_words_are_named():
+    with pytest.raises(UserError, match=r"detector.blocks='ful' is not known; choose random or"):
+        dataclasses.replace(SETTINGS, blocks="ful")
+    with pytest.raises(UserError, match=r"detector.residual='none' is not known; choose mae or"):
+        dataclasses.replace(SETTINGS, residual="none")
+    with pytest.raises(UserError, match=r"detector.inputs='rgb' is not known; choose"):
+        Detection(dataclasses.replace(SETTINGS, inputs="rgb"), jnp.float32)
+
+
+def test_training_on_all_blocks_equals_testing(images, mae_parameters):
+    detection = Detection(SETTINGS, jnp.float32)
+    parameters = detection.initial_parameters(0)
+    chosen = jnp.tile(jnp.arange(4, dtype=jnp.int32), (4, 1))
+    trained = jax.jit(detection.train_logits, static_argnums=4)(
+        parameters, mae_parameters, images, chosen, (4,)
+    )
+    residuals = jax.jit(detection.residual_images)(mae_parameters, images)
+    tested = jax.jit(detection.logits)(parameters, images, residuals)
+    assert np.asarray(tested).std() > 0
+    np.testing.assert_allclose(trained, tested, atol=1e-5)
+
+
+def test_blocks_that_are_not_chosen_are_not_seen(images):
+    settings = dataclasses.replace(SETTINGS, residual="zero", mae=None)
+    detection = Detection(settings, jnp.float32)
+    parameters = detection.initial_parameters(0)
+    chosen = jnp.array([[0, 1], [0, 2], [3, 1], [2, 0]], jnp.int32)
+    logits = jax.jit(lambda pixels: detection.train_logits(parameters, {}, pixels, chosen, (1, 2)))
+    first = np.asarray(logits(images))
+    corner = images.at[:, :24, :24].set(0)  # block 0: rows 0 (its only block), 1 and 3 see it
+    changed = np.abs(np.asarray(logits(corner)) - first).max(axis=1)
+    assert (changed[[0, 1, 3]] > 1e-4).all()
+    assert changed[2] == 0
+    right = images.at[:, :24, 24:].set(0)  # block 1: in the list of rows 0 and 2, used by neither
+    np.testing.assert_allclose(logits(right), first, atol=1e-6)
+
+
+def test_the_plain_vit_reads_every_patch_and_no_mae(images):
+    settings = dataclasses.replace(SETTINGS, inputs="original", blocks="full", k=3, mae=None)
+    detection = Detection(settings, jnp.float32)
+    assert detection.abstract_mae == {}
+    parameters = detection.initial_parameters(0)
+    logits = jax.jit(lambda pixels: detection.train_logits(parameters, {}, pixels, None, ()))
+    last_patch = images.at[:, 36:, 36:].set(0)  # outside of what 3 x 3 blocks of 1 patch cover
+    assert np.abs(np.asarray(logits(last_patch) - logits(images))).max() > 1e-4
+
+
+def test_residuals_come_from_the_mae_or_are_zero(images, mae_parameters):
+    zero = Detection(dataclasses.replace(SETTINGS, residual="zero", mae=None), jnp.float32)
+    residuals = zero.residual_images({}, images)
+    assert residuals is not None
+    assert not np.asarray(residuals).any()
+    original = Detection(dataclasses.replace(SETTINGS, inputs="original"), jnp.float32)
+    assert original.residual_images({}, images) is None
+
+
+def test_a_mae_is_described_without_being_made():
+    _, abstract = abstract_mae(TINY, jnp.float32)
+    assert {type(leaf) for leaf in jax.tree.leaves(abstract)} == {jax.ShapeDtypeStruct}
+    assert abstract["mask_token"].shape == (32,)

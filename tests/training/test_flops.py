@@ -1,0 +1,59 @@
+"""Counted matrix FLOPs against counts by hand."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from rffr_jax.training.flops import matrix_flops
+
+
+def count(function, *shapes):
+    arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    return matrix_flops(jax.make_jaxpr(function)(*arguments))
+
+
+def scanned(x, kernels):
+    return jax.lax.scan(lambda carry, kernel: (carry @ kernel, None), x, kernels)[0]
+
+
+def convolved(groups):
+    def convolve(image, kernel):
+        return jax.lax.conv_general_dilated(
+            image,
+            kernel,
+            window_strides=(2, 2),
+            padding="VALID",
+            feature_group_count=groups,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+
+    return convolve
+
+
+PRODUCT = 2 * 3 * 5 * 7
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "expected"),
+    [
+        (jnp.matmul, [(3, 5), (5, 7)], PRODUCT),
+        (jnp.matmul, [(4, 3, 5), (4, 5, 7)], 4 * PRODUCT),
+        (jax.jit(jax.jit(jnp.matmul)), [(3, 5), (5, 7)], PRODUCT),
+        (jax.vmap(jnp.matmul), [(6, 3, 5), (6, 5, 7)], 6 * PRODUCT),
+        (jax.checkpoint(jnp.matmul), [(3, 5), (5, 7)], PRODUCT),
+        (scanned, [(3, 5), (9, 5, 5)], 9 * 2 * 3 * 5 * 5),
+        (convolved(1), [(2, 9, 9, 6), (3, 3, 6, 8)], 2 * (2 * 4 * 4 * 8) * (3 * 3 * 6)),
+        (convolved(3), [(2, 9, 9, 6), (3, 3, 2, 9)], 2 * (2 * 4 * 4 * 9) * (3 * 3 * 2)),
+        (lambda x: jnp.sum(x * x), [(30, 30)], 0),
+    ],
+)
+def test_counts(function, shapes, expected):
+    assert count(function, *shapes) == expected
+
+
+def test_a_gradient_costs_two_products_more():
+    def loss(x, kernel):
+        return jnp.sum(x @ kernel)
+
+    both = jax.value_and_grad(loss, argnums=(0, 1))
+    assert count(both, (3, 5), (5, 7)) == 3 * PRODUCT

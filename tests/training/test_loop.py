@@ -1,0 +1,192 @@
+"""The loop: resuming, stopping, weights of rows and states that are no longer finite."""
+
+import contextlib
+import pathlib
+import signal
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from configs import pretrain as pretrain_config
+from rffr_jax.data.pipeline import evaluation_batches, train_batches
+from rffr_jax.training import loop
+from rffr_jax.training.checkpoint import load_weights
+from rffr_jax.training.metric_writer import MetricWriter
+from rffr_jax.training.pretrain import Pretraining, real_only
+from rffr_jax.training.sharding import make_mesh
+from tests import jobs
+
+ROOT = pathlib.Path(__file__).parents[2]
+LATEST = pathlib.Path("checkpoints", "latest")
+
+
+@contextlib.contextmanager
+def when_logged(monkeypatch, step, action):
+    """Does something right after the training metrics of a step are written."""
+    write = MetricWriter.write
+
+    def write_and_act(self, at, split, values):
+        write(self, at, split, values)
+        if (at, split) == (step, "train"):
+            action()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MetricWriter, "write", write_and_act)
+        yield
+
+
+def die():
+    raise RuntimeError("the machine is gone")
+
+
+def assert_same_run(workdir, other):
+    assert jobs.metric_lines(workdir) == jobs.metric_lines(other)
+    for part in ("parameters", "training"):
+        jobs.assert_same_arrays(
+            jobs.saved_arrays(workdir / LATEST / "4", part),
+            jobs.saved_arrays(other / LATEST / "4", part),
+        )
+
+
+def test_pretraining_that_died_resumes_bit_for_bit(tmp_path, monkeypatch, mae, data):
+    with (
+        when_logged(monkeypatch, 3, die),
+        pytest.raises(RuntimeError, match="the machine is gone"),
+    ):
+        jobs.start("pretrain", tmp_path, *data)
+    assert jobs.saved_steps(tmp_path / LATEST) == [2]
+    assert jobs.metric_lines(tmp_path)[-1]["step"] == 3
+    assert jobs.start("pretrain", tmp_path, *data) == 0
+    assert_same_run(tmp_path, mae)
+
+
+def test_detector_training_that_was_stopped_resumes_bit_for_bit(
+    tmp_path, monkeypatch, capsys, detector, mae, data
+):
+    flags = (*data, f"mae={mae}", "data.methods=rows")
+    with when_logged(monkeypatch, 3, lambda: signal.raise_signal(signal.SIGTERM)):
+        assert jobs.start("detect", tmp_path, *flags) == 75
+    assert "stopped at step 3 of 4" in capsys.readouterr().err
+    assert jobs.saved_steps(tmp_path / LATEST) == [2, 3]
+    assert jobs.start("detect", tmp_path, *flags) == 0
+    assert_same_run(tmp_path, detector)
+    best = pathlib.Path("checkpoints", "best", "faces")
+    assert (tmp_path / "best.json").read_text() == (detector / "best.json").read_text()
+    assert jobs.saved_steps(tmp_path / best) == jobs.saved_steps(detector / best)
+
+
+def test_a_finished_run_is_left_as_it_is(mae, data, monkeypatch):
+    before = (mae / "metrics.jsonl").read_bytes()
+    monkeypatch.setattr(loop, "_compiled_step", die)
+    assert jobs.start("pretrain", mae, *data) == 0
+    assert (mae / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, capsys, data):
+    put_batch, seen = loop.put_batch, []
+
+    def broken_third_batch(batch, mesh):
+        seen.append(batch)
+        if len(seen) == 3:
+            batch = {**batch, "weight": np.full_like(batch["weight"], np.nan)}
+        return put_batch(batch, mesh)
+
+    monkeypatch.setattr(loop, "put_batch", broken_third_batch)
+    assert jobs.start("pretrain", tmp_path, *data, "log_every=100") == 2
+    assert "no longer finite at step 4" in capsys.readouterr().err.splitlines()[-1]
+    assert jobs.saved_steps(tmp_path / LATEST) == [2]
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["000002.png"]
+    for part in ("parameters", "training"):
+        for array in jobs.saved_arrays(tmp_path / LATEST / "2", part).values():
+            assert np.isfinite(array).all()
+
+
+@pytest.mark.slow
+def test_weights_that_overflow_in_the_last_step_are_not_saved(tmp_path, capsys, data):
+    steep = ("optimizer.learning_rate=1e38", "optimizer.weight_decay=100.0")
+    flags = ("steps=1", "optimizer.schedule=constant", *steep)
+    assert jobs.start("pretrain", tmp_path, *data, *flags, "log_every=100") == 2
+    assert "lower optimizer.learning_rate" in capsys.readouterr().err.splitlines()[-1]
+    assert jobs.saved_steps(tmp_path / LATEST) == []
+
+
+def test_a_bad_file_and_padding_have_no_influence(tmp_path):
+    """The logged losses are the means over the good rows, computed here without weights."""
+    for seed, (split, reals) in enumerate({"train": 4, "validation": 6}.items()):
+        jobs.draw_faces(tmp_path / split, seed=seed, reals=reals)
+        (tmp_path / split / "real2.png").write_bytes(b"no image")
+    specs = {split: f"csv:{tmp_path}/{split}.csv" for split in ("train", "validation")}
+    flags = [f"data.{split}={spec}" for split, spec in specs.items()]
+    workdir = tmp_path / "run"
+    assert jobs.start("pretrain", workdir, *flags, "data.max_bad_fraction=0.5") == 0
+    lines = jobs.metric_lines(workdir)
+
+    config = pretrain_config.get_config()
+    config.model.update({"size": "tiny", "image_size": jobs.SIZE, "patch_size": jobs.PATCH})
+    config.blocks.k, config.batch_size = 2, 4
+    config.data.train, config.data.validation = (specs["train"],), (specs["validation"],)
+    objective = Pretraining(config, tmp_path, make_mesh())
+    losses_of = jax.jit(objective.losses)
+
+    def mean_over_good_rows(parameters, batches):
+        means = []
+        for number, batch in enumerate(batches):
+            losses = losses_of(parameters, (), objective.inputs(number, batch, slice(0, 4)))
+            means.append(np.asarray(losses)[batch["weight"] > 0])
+        assert sum(map(len, means)) == {1: 3, 2: 5}[len(means)]
+        return float(np.concatenate(means).mean())
+
+    shape = {"size": jobs.SIZE, "batch_size": 4}
+    run = {"seed": 0, "start_step": 0, "num_steps": 1, "balanced": False}
+    with contextlib.closing(train_batches(objective.dataset, **shape, **run)) as batches:
+        expected = mean_over_good_rows(objective.fresh_parameters(), list(batches))
+    assert lines[0]["loss"] == pytest.approx(expected, rel=1e-5)
+
+    abstract = jax.eval_shape(objective.fresh_parameters)
+    trained = load_weights(workdir, "mae", abstract, make_mesh())
+    validation = real_only(config.data.validation, "validation")
+    with contextlib.closing(evaluation_batches(validation, **shape)) as batches:
+        expected = mean_over_good_rows(trained, list(batches))
+    assert lines[-1]["split"] == "validation"
+    assert lines[-1]["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+DEVICES = """
+import sys
+import jax
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_disable_most_optimizations", True)
+from tests import jobs
+job, workdir, *flags = sys.argv[1:]
+sys.exit(jobs.start(job, workdir, *flags))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job", ["pretrain", "detect"])
+@pytest.mark.parametrize("fsdp", [1, 2])
+def test_eight_devices_compute_what_one_does(tmp_path, mae, data, job, fsdp):
+    flags = [*data, "batch_size=32", *([f"mae={mae}"] if job == "detect" else [])]
+    assert jobs.start(job, tmp_path / "one", *flags) == 0
+    eight = [sys.executable, "-c", DEVICES, job, str(tmp_path / "eight"), *flags]
+    subprocess.run([*eight, f"mesh.fsdp={fsdp}"], check=True, cwd=ROOT)
+    one, eight = (jobs.metric_lines(tmp_path / name) for name in ("one", "eight"))
+    assert [line["step"] for line in one] == [line["step"] for line in eight]
+    for name in ("loss", "auc", "images_seen"):
+        values = [[line[name] for line in lines if name in line] for lines in (one, eight)]
+        np.testing.assert_allclose(values[0], values[1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_batch_that_eight_devices_do_not_divide_is_one_clear_error(tmp_path, data):
+    flags = [*data, "batch_size=12"]
+    command = [sys.executable, "-c", DEVICES, "pretrain", str(tmp_path / "run"), *flags]
+    found = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 2
+    assert found.stderr.splitlines()[-1] == (
+        "rffr_jax: batch_size=12 does not divide over 8 devices"
+    )
+    assert "Traceback" not in found.stderr

@@ -1,0 +1,63 @@
+"""One run at a time in a workdir."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from ml_collections import ConfigDict
+
+from rffr_jax.errors import UserError
+from rffr_jax.training.workdir import locked, write_config
+
+HOLD = """
+import fcntl, sys
+lock = open(sys.argv[1] + "/.lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_run_is_refused_and_a_later_one_is_not(tmp_path):
+    with locked(tmp_path / "run"):
+        with (
+            pytest.raises(UserError, match=f"--workdir={tmp_path}/run is in use by another run"),
+            locked(tmp_path / "run"),
+        ):
+            pass
+        with locked(tmp_path / "other"):
+            pass
+    with locked(tmp_path / "run"):
+        pass
+
+
+def test_the_lock_dies_with_its_process(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(UserError, match="is in use"), locked(tmp_path):
+            pass
+        holder.kill()
+    with locked(tmp_path):
+        pass
+
+
+def test_an_error_frees_the_lock(tmp_path):
+    with pytest.raises(RuntimeError, match="oops"), locked(tmp_path):
+        raise RuntimeError("oops")
+    with locked(tmp_path):
+        pass
+
+
+def test_a_workdir_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=f"--workdir={tmp_path}/file cannot be written"):
+        locked(tmp_path / "file").__enter__()
+
+
+def test_config_is_written_as_json(tmp_path):
+    write_config(tmp_path, ConfigDict({"job": "detect", "data": {"train": ("a", "b")}}))
+    written = json.loads((tmp_path / "config.json").read_text())
+    assert written == {"job": "detect", "data": {"train": ["a", "b"]}}
