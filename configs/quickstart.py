@@ -22,9 +22,9 @@ def get_config() -> Config:
     config.seeds = (0,)
     config.trained_method = "lowres_swap"
     config.data = ConfigDict()
-    config.data.train = "synthetic:{seed}#train?method=lowres_swap"
-    config.data.validation = "synthetic:{seed}#validation?limit=64"
-    config.data.test = "synthetic:{seed}#test"
+    config.data.train = ("synthetic:{seed}#train?method=lowres_swap",)
+    config.data.validation = ("synthetic:{seed}#validation?limit=64",)
+    config.data.test = ("synthetic:{seed}#test",)
 
     config.pretrain = pretrain.get_config()
     config.pretrain.model = ConfigDict(MODEL)

@@ -10,6 +10,7 @@ import logging
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 
 from rffr_jax.config import Config
@@ -47,6 +48,9 @@ def run(config: Config, workdir: pathlib.Path):
     """Writes seed_N/ for every seed, summary.json and summary.txt; prints the summary."""
     if not config.seeds:
         raise UserError("--config.seeds is empty; name at least one, as in --config.seeds=(0,)")
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
+        # Variants and seeds share programs: each is compiled once.
+        jax.config.update("jax_compilation_cache_dir", str((workdir / "compiled").absolute()))
     with locked(workdir):
         write_config(workdir, config)
         tables = []
@@ -73,7 +77,7 @@ def _one_seed(config: Config, seed: int, folder: pathlib.Path) -> dict[str, Any]
     log.info("seed %d: the MAE learns real faces", seed)
     job = config.pretrain.copy_and_resolve_references()
     job.seed = seed
-    job.data.train, job.data.validation = (data["train"],), (data["validation"],)
+    job.data.train, job.data.validation = data["train"], data["validation"]
     pretrain.run(job, folder / "mae")
 
     aucs: dict[str, dict[str, float]] = {}
@@ -84,7 +88,7 @@ def _one_seed(config: Config, seed: int, folder: pathlib.Path) -> dict[str, Any]
         workdir = folder / variant.replace(" ", "_")
         job = config.detect.copy_and_resolve_references()
         job.seed, job.mae = seed, str(folder / "mae")
-        job.data.train, job.data.validation = (data["train"],), (data["validation"],)
+        job.data.train, job.data.validation = data["train"], data["validation"]
         job.data.methods = (config.trained_method,)
         job.detector.update(detector)
         if job.detector.init:
@@ -108,18 +112,17 @@ def _one_seed(config: Config, seed: int, folder: pathlib.Path) -> dict[str, Any]
     return tables
 
 
-def _data_on_disk(config: Config, seed: int, folder: pathlib.Path) -> dict[str, str]:
+def _data_on_disk(config: Config, seed: int, folder: pathlib.Path) -> dict[str, tuple[str, ...]]:
     """Specs of the three splits; what is made on the fly is written to disk once."""
     specs = {}
     for split in ("train", "validation", "test"):
-        spec = config.data[split].format(seed=seed)
-        if spec.startswith("synthetic:"):
+        specs[split] = tuple(spec.format(seed=seed) for spec in config.data[split])
+        if any(spec.startswith("synthetic:") for spec in specs[split]):
             table = folder / f"{split}.csv"
             if not table.exists():
-                log.info("seed %d: drawing %s", seed, spec)
-                export(load_dataset(spec), table, config.detect.model.image_size)
-            spec = f"csv:{table}"
-        specs[split] = spec
+                log.info("seed %d: drawing %s", seed, ", ".join(specs[split]))
+                export(load_dataset(specs[split]), table, config.detect.model.image_size)
+            specs[split] = (f"csv:{table}",)
     return specs
 
 
@@ -159,9 +162,9 @@ def _fake_methods(predictions: Predictions) -> list[str]:
     return sorted({e.method for e in predictions.examples if e.label != REAL})
 
 
-def _draw_residuals(path: pathlib.Path, spec: str, mae: pathlib.Path, config: Config):
+def _draw_residuals(path: pathlib.Path, specs: tuple[str, ...], mae: pathlib.Path, config: Config):
     """A real and its fakes side by side: the images, below them inpainted, below the residuals."""
-    dataset = load_dataset(spec)
+    dataset = load_dataset(specs)
     sources: dict[str, dict[str, int]] = {}
     for index, example in enumerate(dataset.examples):
         sources.setdefault(example.source, {})[example.method] = index

@@ -28,6 +28,7 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
+from rffr_jax.models.transfer import reading_normalised, vit_from_mae
 from rffr_jax.training.checkpoint import (
     BEST,
     FROZEN_MAE,
@@ -163,20 +164,27 @@ class DetectorTraining:
             return parameters
         folder = pathlib.Path(self._config.detector.init)
         about = read_about(folder, "detector.init", "mae")
+        settings = self._detection.settings
         mae = ModelSettings(**about["model"])
-        if mae != self._detection.settings.model:
+        if mae != settings.model:
             raise UserError(
                 f"detector.init={folder} holds {about['model']}, the detector is "
-                f"{dataclasses.asdict(self._detection.settings.model)}; make them the same"
+                f"{dataclasses.asdict(settings.model)}; make them the same"
             )
         _, abstract = abstract_mae(mae, compute_dtype(self._config.dtype))
         encoder = load_weights(folder, "detector.init", abstract, self._mesh)
-        for branch in parameters["branches"].values():
-            branch["embedding"] = encoder["embedding"]
-            branch["class_token"] = encoder["class_token"]
-            branch["transformer"] = encoder["encoder"]
-            branch["norm"] = encoder["encoder_norm"]
-        return jax.tree.map(lambda leaf: leaf.copy(), parameters)
+
+        def started(parameters: PyTree, encoder: PyTree) -> PyTree:
+            for name, branch in parameters["branches"].items():
+                branch.update(vit_from_mae(encoder, mae))
+                if name == "original":
+                    branch["embedding"] = reading_normalised(
+                        branch["embedding"], settings.mean, settings.std
+                    )
+            return parameters
+
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, parameters)
+        return jax.jit(started, out_shardings=shardings)(parameters, encoder)
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """Images and labels; for random blocks the chosen ones, and rows dealt out to counts."""

@@ -15,8 +15,8 @@ from rffr_jax.data.manipulations.regions import (
     polygon_mask,
 )
 
-_GAMMA = (1.06, 1.18)  # or its inverse
-_OFFSET = (0.02, 0.045)  # of one colour channel or another, up or down
+_GAMMA = (1.1, 1.3)  # or its inverse
+_OFFSET = (0.025, 0.06)  # of one colour channel or another, up or down
 
 
 def apply(face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator) -> Manipulated:

@@ -21,8 +21,8 @@ from rffr_jax.data.manipulations.regions import (
     polygon_mask,
 )
 
-_UNEVEN = (0.15, 0.28)  # spread of the four phases' gains
-_SHARE = (0.45, 0.7)  # of the fine energy that the filter's traces take over
+_UNEVEN = (0.12, 0.22)  # spread of the four phases' gains
+_SHARE = (0.35, 0.55)  # of the fine energy that the filter's traces take over
 _FEATHER = 0.015  # of the face's scale
 
 

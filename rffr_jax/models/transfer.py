@@ -1,0 +1,41 @@
+"""Weights of one model as the start of another."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from rffr_jax.models.layers import sincos_positions
+from rffr_jax.models.sizes import ModelSettings
+
+
+def vit_from_mae(encoder: PyTree, settings: ModelSettings) -> PyTree:
+    """The parameters of a `ViT` that computes what the MAE's encoder does with nothing hidden.
+
+    Its learned positions start as the MAE's fixed ones, and it reads pixels in [0, 1] as the MAE
+    does; `reading_normalised` changes that.
+
+    Args:
+      encoder: parameters of a `MAE` of the same settings.
+    """
+    positions = sincos_positions(settings.grid, settings.shape.width)
+    return {
+        "embedding": encoder["embedding"],
+        "class_token": encoder["class_token"],
+        "positions": jnp.concatenate([jnp.zeros_like(positions[:1]), positions]),
+        "transformer": encoder["encoder"],
+        "norm": encoder["encoder_norm"],
+    }
+
+
+def reading_normalised(embedding: PyTree, mean: Sequence[float], std: Sequence[float]) -> PyTree:
+    """A patch embedding made for pixels in [0, 1], for pixels (p - mean) / std; exactly equal.
+
+    Args:
+      embedding: `kernel` [pixels, width] and `bias` [width]; pixels end in the colour channel.
+      mean, std: one number a channel.
+    """
+    kernel = embedding["kernel"]
+    repeats = len(kernel) // 3
+    means, stds = jnp.tile(jnp.asarray(mean), repeats), jnp.tile(jnp.asarray(std), repeats)
+    return {"kernel": kernel * stds[:, None], "bias": embedding["bias"] + means @ kernel}
