@@ -20,7 +20,7 @@ def get_config() -> Config:
 
     config.data = ConfigDict()
     config.data.tests = ("synthetic:0#test",)
-    config.data.methods = ()
+    config.data.methods = ()  # fakes of these alone; on the command line A,B
     config.data.workers = 2
     config.data.max_bad_fraction = 0.01
     config.mesh = ConfigDict({"fsdp": 1})

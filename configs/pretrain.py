@@ -3,7 +3,8 @@
 python -m rffr_jax.main --config=configs/pretrain.py --config.data.train=folder:FACES
 
 Batch 128 and learning rate 7.5e-5 are the paper's; the number of steps is not in it: 15 million
-images are what the authors' released configuration sees.
+images are what the authors' released configuration sees. Another batch size sees as many; a tenth
+of the steps is warm-up, however many there are.
 """
 
 from ml_collections import ConfigDict
@@ -32,11 +33,11 @@ def get_config() -> Config:
     config.data.max_bad_fraction = 0.01
 
     config.batch_size = 128
-    config.steps = -(-IMAGES_SEEN // config.batch_size)
+    config.steps = -(-IMAGES_SEEN // config.get_ref("batch_size"))
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 7.5e-5
     config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_steps = config.steps // 10
+    config.optimizer.warmup_steps = config.get_ref("steps") // 10
     config.optimizer.weight_decay = 0.05
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.95

@@ -28,23 +28,22 @@ def get_config() -> Config:
 
     config.pretrain = pretrain.get_config()
     config.pretrain.model = ConfigDict(MODEL)
-    config.pretrain.batch_size = 64
-    config.pretrain.steps = 300
-    config.pretrain.optimizer.learning_rate = 1e-3
-    config.pretrain.optimizer.warmup_steps = 30
+    config.pretrain.batch_size = 16  # many small steps: a few big ones end at the mean face
+    config.pretrain.steps = 1200
+    config.pretrain.optimizer.learning_rate = 2e-3
 
     config.detect = detect.get_config()
     config.detect.model = ConfigDict(MODEL)
-    config.detect.steps = 200
+    config.detect.steps = 300
     config.detect.optimizer.learning_rate = 1e-3
     config.detect.optimizer.schedule = "cosine"
-    config.detect.optimizer.warmup_steps = 20
+    config.detect.optimizer.warmup_steps = 30
 
     for job in (config.pretrain, config.detect):
         job.data.workers = 0
         job.data.cache = True
         job.evaluate_every = job.save_every = 10_000  # at the end alone
-        job.log_every = 20
+        job.log_every = 50
 
     config.evaluate = evaluate.get_config()
     config.evaluate.data.workers = 0

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import stats
 
 from rffr_jax.errors import UserError
@@ -64,6 +64,13 @@ class BlockGrid:
     def visible(self) -> Int[np.ndarray, "blocks patches_outside_block"]:
         """Patches that stay visible while each block is hidden, ascending."""
         return complement(self.hidden, self.patches)
+
+    def covered(self, patch_size: int) -> Bool[np.ndarray, "size size"]:
+        """The pixels that blocks reach, in an image of `grid` patches of `patch_size` a side."""
+        patches = np.zeros(self.patches, bool)
+        patches[self.hidden.reshape(-1)] = True
+        grid = patches.reshape(self.grid, self.grid)
+        return grid.repeat(patch_size, axis=0).repeat(patch_size, axis=1)
 
 
 def square_blocks(

@@ -1,5 +1,6 @@
 """What a job's config is to the program, and the checks that any job's config must pass."""
 
+import math
 from typing import Any
 
 from rffr_jax.errors import UserError
@@ -8,8 +9,8 @@ Config = Any
 """An `ml_collections.ConfigDict`; Any, because its entries have no static types."""
 
 AT_LEAST_ONE = (
-    "steps",
     "batch_size",
+    "steps",
     "evaluation_batch_size",
     "evaluate_every",
     "save_every",
@@ -17,12 +18,25 @@ AT_LEAST_ONE = (
     "mesh.fsdp",
     "blocks.group",
 )
-AT_LEAST_ZERO = ("seed", "frames_per_video", "data.workers", "data.max_bad_fraction")
+AT_LEAST_ZERO = (
+    "seed",
+    "frames_per_video",
+    "data.workers",
+    "data.max_bad_fraction",
+    "optimizer.warmup_steps",
+    "optimizer.weight_decay",
+)
+ABOVE_ZERO = ("optimizer.learning_rate",)
+ZERO_TO_ONE = ("optimizer.b1", "optimizer.b2")
 THREE_NUMBERS = ("detector.mean", "detector.std")
+INNER_JOBS = ("pretrain", "detect", "evaluate")
 
 
-def check(config: Config):
-    """Checks values that no single function downstream owns.
+def check(config: Config, prefix: str = "--config."):
+    """Checks values that no single function downstream owns, those of jobs inside a job too.
+
+    Args:
+      prefix: what stands before the name of an entry in messages.
 
     Raises:
       UserError: a number out of range, a tuple of the wrong length, settings that exclude each
@@ -30,19 +44,28 @@ def check(config: Config):
     """
     for name, value in _entries(config, AT_LEAST_ONE):
         if value < 1:
-            raise UserError(f"--config.{name}={value}; it must be 1 or more")
+            raise UserError(f"{prefix}{name}={value}; it must be 1 or more")
     for name, value in _entries(config, AT_LEAST_ZERO):
-        if value < 0:
-            raise UserError(f"--config.{name}={value}; it must not be negative")
+        if not 0 <= value < math.inf:
+            raise UserError(f"{prefix}{name}={value}; it must not be negative")
+    for name, value in _entries(config, ABOVE_ZERO):
+        if not 0 < value < math.inf:
+            raise UserError(f"{prefix}{name}={value}; it must be above 0")
+    for name, value in _entries(config, ZERO_TO_ONE):
+        if not 0 <= value < 1:
+            raise UserError(f"{prefix}{name}={value}; it must be 0 or more and below 1")
     for name, value in _entries(config, THREE_NUMBERS):
         if len(value) != 3:
-            raise UserError(f"--config.{name}={value} needs 3 numbers, one a colour channel")
+            raise UserError(f"{prefix}{name}={value} needs 3 numbers, one a colour channel")
     data = config.get("data", {})
     if data.get("cache") and data.get("workers"):
         raise UserError(
-            "--config.data.cache keeps images in this process, which worker processes cannot "
-            "share; add --config.data.workers=0"
+            f"{prefix}data.cache keeps images in this process, which worker processes cannot "
+            f"share; add {prefix}data.workers=0"
         )
+    for name in INNER_JOBS:
+        if name in config:
+            check(config[name], f"{prefix}{name}.")
 
 
 def _entries(config: Config, names: tuple[str, ...]):

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int, PyTree, UInt8
 from rffr_jax import residual
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.errors import UserError
-from rffr_jax.models.detector import Detector
+from rffr_jax.models.detector import INPUTS, Detector
 from rffr_jax.models.layers import patchify, take_patches
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
@@ -48,6 +48,10 @@ class DetectionSettings:
     std: tuple[float, float, float]
 
     def __post_init__(self):
+        if self.inputs not in INPUTS:
+            raise UserError(
+                f"detector.inputs={self.inputs!r} is not known; choose {', '.join(INPUTS)}"
+            )
         if self.blocks not in ("random", "full"):
             raise UserError(f"detector.blocks={self.blocks!r} is not known; choose random or full")
         if self.residual not in ("mae", "zero"):

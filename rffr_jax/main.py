@@ -25,6 +25,7 @@ JOBS = {
     "residual": "rffr_jax.evaluation.residuals",
     "quickstart": "rffr_jax.experiments.quickstart",
 }
+TERMINAL = logging.StreamHandler()
 DONE, USER_MISTAKE, STOPPED = 0, 2, 75
 USAGE = "python -m rffr_jax.main --config=configs/JOB.py [--workdir=DIR] [--config.KEY=VALUE]"
 
@@ -56,13 +57,18 @@ def run(argv: Sequence[str]) -> int:
     return DONE
 
 
+class _TerminalHandler(logging.StreamHandler):
+    """What the program says while it runs."""
+
+
 def _log_to_terminal():
     log = logging.getLogger("rffr_jax")
-    if not log.handlers:
-        handler = logging.StreamHandler()
+    if not any(isinstance(handler, _TerminalHandler) for handler in log.handlers):
+        handler = _TerminalHandler()
         handler.setFormatter(logging.Formatter("rffr_jax: %(message)s"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)
+        log.propagate = False  # JAX's libraries hang a handler of their own on the root
 
 
 def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path]:

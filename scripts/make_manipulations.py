@@ -5,6 +5,8 @@
 
 Input: aligned face crops (square; the face where FFHQ's alignment puts it), or any photographs
 with --landmarks, a CSV with the header image,person,x0,y0,...,x67,y67 (68 points, in pixels).
+Files that cannot be used are named with the reason and skipped; so is a photograph with landmarks
+that its EXIF orientation turns, because the landmarks may be of either picture: save it upright.
 Output: train.csv, validation.csv, test.csv (path,label,video,method,dataset,source,group) beside
 train/real/, train/fake/METHOD/ and so on, JPEG quality 95, 4:4:4. Photographs are split by file
 or by person; a donor is another file or person of the same split.
@@ -20,17 +22,17 @@ import sys
 import tempfile
 import zlib
 
-import cv2
 import numpy as np
 
-from rffr_jax.data.alignment import AlignedFace, align, aligned
+from rffr_jax.data.alignment import AlignedFace
 from rffr_jax.data.capture import capture
+from rffr_jax.data.decode import EXTENSIONS
+from rffr_jax.data.files import image_paths
 from rffr_jax.data.manipulations import IDENTITY, METHODS
-from rffr_jax.errors import UserError
+from rffr_jax.data.photographs import SMALLEST_SIDE, read_face
+from rffr_jax.errors import BadImageError, UserError
 
 COLUMNS = ("path", "label", "video", "method", "dataset", "source", "group")
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-SMALLEST_SIDE = 48
 ALIGNED_OVER_OUTPUT = 2  # photographs with landmarks are cut out at this multiple of --size
 # Of the 68 points: the eyes are the means of their outlines, the others single points.
 LEFT_EYE, RIGHT_EYE, NOSE_TIP, MOUTH_CORNERS = slice(36, 42), slice(42, 48), 30, (48, 54)
@@ -106,12 +108,12 @@ def find_photographs(
     if landmarks is None:
         if group_by == "person":
             raise UserError("--group-by person: needs --landmarks, whose CSV names the persons")
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+        files = [folder / path for path in image_paths(folder)]
         found = [Photograph(path, _name(path, folder), _name(path, folder), None) for path in files]
     else:
         found = _read_landmarks(pathlib.Path(landmarks), folder, group_by)
     if not found:
-        raise UserError(f"--input {folder}: no images there ({', '.join(sorted(SUFFIXES))})")
+        raise UserError(f"--input {folder}: no images there ({' '.join(EXTENSIONS)})")
     if len({photograph.name for photograph in found}) < len(found):
         raise UserError(f"--input {folder}: two images have the same name but for the ending")
     return found
@@ -185,8 +187,8 @@ def write_split(
         try:
             load(photograph, size)
             usable.append(photograph)
-        except ValueError as error:
-            print(f"skipped {photograph.path}: {error}", file=sys.stderr)
+        except BadImageError as error:
+            print(f"skipped {photograph.path}: {error.reason}", file=sys.stderr)
     if len({photograph.group for photograph in usable}) < 2:
         raise UserError(f"split {split!r}: fewer than 2 groups have an image that can be read")
     rows = []
@@ -219,23 +221,8 @@ def pick_donor(
 
 
 def load(photograph: Photograph, size: int) -> AlignedFace:
-    """The aligned face of a photograph.
-
-    Raises:
-      ValueError: the file is no image, is too small, or is not square and has no landmarks.
-    """
-    pixels = cv2.imread(str(photograph.path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise ValueError("not an image that can be read")
-    height, width = pixels.shape[:2]
-    if min(height, width) < SMALLEST_SIDE:
-        raise ValueError(f"{width} x {height} pixels; at least {SMALLEST_SIDE} are needed")
-    image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.float32) / 255
-    if photograph.landmarks is not None:
-        return align(image, photograph.landmarks, ALIGNED_OVER_OUTPUT * size)
-    if height != width:
-        raise ValueError(f"{width} x {height} pixels, not square: align it or give --landmarks")
-    return aligned(image)
+    """The aligned face of a photograph; `BadImageError` where it cannot be used."""
+    return read_face(photograph.path, photograph.landmarks, ALIGNED_OVER_OUTPUT * size)
 
 
 def _parser() -> argparse.ArgumentParser:

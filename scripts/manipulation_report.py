@@ -20,11 +20,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from rffr_jax.data.alignment import AlignedFace, aligned
+from rffr_jax.data.alignment import AlignedFace
 from rffr_jax.data.capture import Captured, capture
+from rffr_jax.data.files import image_paths
 from rffr_jax.data.manipulations import IDENTITY, METHODS
+from rffr_jax.data.photographs import read_face
 from rffr_jax.data.procedural import render_face
-from rffr_jax.errors import UserError
+from rffr_jax.errors import BadImageError, UserError
 
 CELLS = 8  # of the feature grid, on a side
 OVERLAP = 0.9
@@ -68,21 +70,23 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def read_faces(folder: str | None, count: int, seed: int, size: int) -> list[AlignedFace]:
-    """`count` procedural faces at `size` pixels, or the first photographs below `folder`."""
+    """`count` procedural faces at `size` pixels, or the first usable photographs below `folder`.
+
+    Files that cannot be used are named with the reason and skipped.
+    """
     if folder is None:
         return [render_face(seed, i, size) for i in range(count)]
-    paths = sorted(
-        p for p in pathlib.Path(folder).rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png"}
-    )[:count]
-    if len(paths) < count:
-        raise UserError(f"--input {folder}: {len(paths)} images, --sources asks for {count}")
+    if not pathlib.Path(folder).is_dir():
+        raise UserError(f"--input {folder}: no such folder")
     faces = []
-    for path in paths:
-        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if pixels is None or pixels.shape[0] != pixels.shape[1]:
-            raise UserError(f"{path}: not a square image that can be read")
-        faces.append(aligned(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.float32) / 255))
-    return faces
+    for path in image_paths(pathlib.Path(folder)):
+        try:
+            faces.append(read_face(pathlib.Path(folder, path), None, size))
+        except BadImageError as error:
+            print(f"skipped {error.name}: {error.reason}", file=sys.stderr)
+        if len(faces) == count:
+            return faces
+    raise UserError(f"--input {folder}: {len(faces)} usable images, --sources asks for {count}")
 
 
 def features(image: np.ndarray) -> np.ndarray:

@@ -1,9 +1,11 @@
 """Every mistake ends in one line and exit code 2, and leaves nothing half-written behind."""
 
 import json
+import re
 import struct
 import zlib
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -31,13 +33,11 @@ def refused(tmp_path, capsys):
     def start(job, *flags):
         workdir = tmp_path / "refused"
         assert jobs.start(job, workdir, *flags) == 2
+        assert not workdir.exists()
         lines = capsys.readouterr().err.splitlines()
         (line,) = (line for line in lines if "left out" not in line)  # what pretraining left out
         assert line == lines[-1]
         assert line.startswith("rffr_jax: ")
-        for written in ("results.json", "metrics.jsonl", "residuals.npz", "best.json"):
-            assert not (workdir / written).exists()
-        assert jobs.saved_steps(workdir / "checkpoints" / "latest") == []
         return line
 
     return start
@@ -169,6 +169,13 @@ def test_too_many_bad_files_in_a_training_end_it(tmp_path, capsys):
         ("pretrain", "dtype=half", "dtype='half' is not known"),
         ("pretrain", "optimizer.schedule=cosin", "optimizer.schedule='cosin' is not known"),
         ("pretrain", "optimizer.warmup_steps=4", "optimizer.warmup_steps=4 must lie between"),
+        ("pretrain", "optimizer.warmup_steps=-1", "optimizer.warmup_steps=-1; it must not be"),
+        ("pretrain", "optimizer.learning_rate=0.0", "optimizer.learning_rate=0.0; it must be abo"),
+        ("pretrain", "optimizer.learning_rate=nan", "optimizer.learning_rate=nan; it must be abo"),
+        ("detect", "optimizer.weight_decay=-0.1", "optimizer.weight_decay=-0.1; it must not be"),
+        ("detect", "optimizer.b1=1.0", "optimizer.b1=1.0; it must be 0 or more and below 1"),
+        ("detect", "optimizer.b2=-0.5", "optimizer.b2=-0.5; it must be 0 or more and below 1"),
+        ("pretrain", "batch_size=0", "batch_size=0; it must be 1 or more"),
         ("pretrain", "init_from=gone", "init_from=gone holds no checkpoint"),
         ("detect", "mae=gone", "mae=gone holds no checkpoint"),
         ("detect", "detector.init=gone", "detector.init=gone holds no checkpoint"),
@@ -178,13 +185,36 @@ def test_too_many_bad_files_in_a_training_end_it(tmp_path, capsys):
         ("detect", "selection=best", "selection='best' is not known"),
         ("detect", "blocks.probability=0.0", "blocks.probability=0.0 must lie in (0, 1]"),
         ("detect", "blocks.on_empty=skip", "blocks.on_empty='skip' is not known"),
-        ("detect", "blocks.group=3", "blocks.group=3 does not divide the 4 images"),
+        ("detect", "blocks.group=3", "4 images, which do not fit blocks.group=3; set --config.ba"),
         ("detect", "data.methods=swap", "data.methods: no fakes of method 'swap'"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(refused, data, mae, job, flag, expected):
     flags = (*data, f"mae={mae}") if job == "detect" else data
     assert expected in refused(job, *flags, flag)
+
+
+def test_mask_ratios_are_named(refused, data):
+    line = refused("pretrain", *data, "mask.kind=random", "mask.ratio=1.5")
+    assert "mask.ratio=1.5 hides 24 of 16 patches" in line
+
+
+def test_a_mistake_leaves_a_good_workdir_as_it_is(mae, data, capsys):
+    config = (mae / "config.json").read_bytes()
+    for flag in ("optimizer.schedule=cosin", "optimizer.warmup_steps=4", "steps=0"):
+        assert jobs.start("pretrain", mae, *data, flag) == 2
+        assert (mae / "config.json").read_bytes() == config
+    capsys.readouterr()
+
+
+def test_several_processes_are_refused(refused, data, mae, detector, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    for job, flags in (
+        ("pretrain", data),
+        ("detect", (*data, f"mae={mae}")),
+        ("evaluate", (f"detector={detector}",)),
+    ):
+        assert "this run has 2 processes" in refused(job, *flags)
 
 
 def test_an_odd_balanced_batch_is_named(refused, data, mae):
@@ -210,13 +240,27 @@ def test_checkpoints_of_other_models_are_refused(refused, data, mae, detector, f
     assert "detector=gone holds no checkpoint" in refused("evaluate", "detector=gone", tests)
 
 
-@pytest.mark.parametrize("flag", ["model.size=mini", "blocks.k=4", "mask.kind=grid"])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "model.size=mini",
+        "mask.kind=grid",
+        "seed=1",
+        "dtype=float32",
+        "batch_size=6",
+        "steps=8",
+        "optimizer.learning_rate=0.5",
+        "optimizer.b1=0.5",
+        "blocks.alpha=3.0",
+    ],
+)
 def test_a_workdir_of_another_run_stays_as_it_is(mae, data, capsys, flag):
     before = {path: path.stat().st_mtime_ns for path in mae.rglob("*") if path.name != ".lock"}
     assert jobs.start("pretrain", mae, *data, flag) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert f"{mae}/checkpoints/latest holds a run with other settings" in line
-    assert flag.split(".")[1].split("=")[0] in line
+    assert f"{mae} holds a run with other settings (" in line
+    name, value = flag.split("=")
+    assert re.search(rf'{name}: \S+ there, "?{value}"? in this config', line)
     assert {p: p.stat().st_mtime_ns for p in mae.rglob("*") if p.name != ".lock"} == before
 
 
@@ -241,3 +285,48 @@ def test_a_workdir_in_use_is_refused(mae, data, capsys, faces, detector):
             assert jobs.start(job, workdir, *flags) == 2
         line = capsys.readouterr().err.splitlines()[-1]
         assert f"--workdir={workdir} is in use by another run" in line
+
+
+def test_more_steps_are_a_new_run(mae, data, detector, capsys):
+    assert jobs.start("pretrain", mae, *data, "steps=8") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "steps: 4 there, 8 in this config" in line
+    assert (
+        f"more steps are a new run, which can start from this one: --config.init_from={mae}" in line
+    )
+    flags = (*data, f"mae={mae}", "data.methods=rows", "steps=8")
+    assert jobs.start("detect", detector, *flags) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith("more steps are a new run")
+
+
+def test_a_workdir_of_another_job_is_refused(mae, detector, faces, capsys):
+    before = (detector / "config.json").read_bytes()
+    flags = (f"detector={detector}", f"data.tests=csv:{faces}/test.csv")
+    assert jobs.start("evaluate", detector, *flags) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"--workdir={detector} holds a run of the job detect; name another folder" in line
+    assert (detector / "config.json").read_bytes() == before
+
+
+def test_a_validation_set_without_a_usable_real_is_named(tmp_path, mae, data, capsys):
+    jobs.draw_faces(tmp_path / "v", seed=0, reals=2)
+    for path in (tmp_path / "v").glob("real*"):
+        path.write_bytes(b"")
+    flags = (data[0], f"data.validation=csv:{tmp_path}/v.csv", "data.max_bad_fraction=0.9")
+    assert jobs.start("detect", tmp_path / "run", *flags, f"mae={mae}") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "dataset 'faces' has no usable real image among 4" in line
+
+
+def test_bests_of_one_name_are_refused(refused, tmp_path, mae, data):
+    jobs.draw_faces(tmp_path / "v", seed=0, reals=2)
+    methods = ("real", "a/b", "a b")
+    rows = [
+        (f"v/{file}{i}.png", int(method != "real"), method, "set", "")
+        for i in range(2)
+        for file, method in zip(("real", "rows", "columns"), methods, strict=True)
+    ]
+    jobs.write_table(tmp_path / "v.csv", rows)
+    line = refused("detect", data[0], f"data.validation=csv:{tmp_path}/v.csv", f"mae={mae}")
+    assert "method 'a b' of 'set' and for method 'a/b' of 'set' would both be named set-a_b" in line

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from rffr_jax.blocks import BlockGrid
 from rffr_jax.detection import Detection, DetectionSettings, abstract_mae, unit_range
 from rffr_jax.errors import UserError
 from rffr_jax.models.mae import MAE
@@ -43,6 +44,15 @@ def test_pixels_become_the_unit_range():
     np.testing.assert_allclose(unit_range(pixels), [[[[0.0, 0.2, 1.0]]]], rtol=1e-6)
 
 
+def test_the_covered_pixels_are_those_of_the_blocks():
+    covered = Detection(SETTINGS, jnp.float32).blocks.covered(12)
+    assert covered.shape == (48, 48)
+    assert covered.all()
+    ring = BlockGrid(14, 4).covered(2)  # the released geometry: one patch outside on each side
+    assert ring[2:-2, 2:-2].all()
+    assert ring.sum() == 24 * 24
+
+
 def test_settings_survive_a_checkpoint():
     for settings in (SETTINGS, dataclasses.replace(SETTINGS, mae=None, inputs="original")):
         written = json.loads(json.dumps(dataclasses.asdict(settings)))
@@ -68,8 +78,8 @@ def test_unknown_words_are_named():
         dataclasses.replace(SETTINGS, blocks="ful")
     with pytest.raises(UserError, match=r"detector.residual='none' is not known; choose mae or"):
         dataclasses.replace(SETTINGS, residual="none")
-    with pytest.raises(UserError, match=r"detector.inputs='rgb' is not known; choose"):
-        Detection(dataclasses.replace(SETTINGS, inputs="rgb"), jnp.float32)
+    with pytest.raises(UserError, match=r"detector.inputs='rgb' is not known; choose both, "):
+        dataclasses.replace(SETTINGS, inputs="rgb", mae=None)
 
 
 def test_training_on_all_blocks_equals_testing(images, mae_parameters):

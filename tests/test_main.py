@@ -15,6 +15,7 @@ from tests import jobs
 
 ROOT = pathlib.Path(__file__).parent.parent
 PRETRAIN = f"--config={jobs.CONFIGS}/pretrain.py"
+QUICKSTART = f"--config={jobs.CONFIGS}/quickstart.py"
 
 
 def run(*flags):
@@ -50,6 +51,10 @@ def test_help_is_printed_and_loads_no_jax():
         ([PRETRAIN, "--config.steps=0"], "--config.steps=0; it must be 1 or more"),
         ([PRETRAIN, "--config.seed=-1"], "--config.seed=-1; it must not be negative"),
         ([PRETRAIN, "--config.data.cache"], "add --config.data.workers=0"),
+        ([QUICKSTART, "--config.pretrain.batch_size=0"], "--config.pretrain.batch_size=0; it must"),
+        ([QUICKSTART, "--config.detect.optimizer.b2=1.0"], "--config.detect.optimizer.b2=1.0; it"),
+        ([QUICKSTART, "--config.evaluate.data.max_bad_fraction=-1.0"], "--config.evaluate.data.m"),
+        ([QUICKSTART, "--config.pretrain.data.workers=1"], "add --config.pretrain.data.workers=0"),
     ],
 )
 def test_mistakes_on_the_command_line_are_one_line(flags, expected, capsys, tmp_path, monkeypatch):
@@ -64,6 +69,27 @@ def test_mistakes_on_the_command_line_are_one_line(flags, expected, capsys, tmp_
 def test_numbers_of_channels_are_checked():
     with pytest.raises(UserError, match=r"detector.mean=\(0.5, 0.5\) needs 3 numbers"):
         check({"detector": {"mean": (0.5, 0.5)}})
+
+
+@pytest.mark.parametrize(
+    ("flags", "steps", "warmup"),
+    [
+        ([], 117_188, 11_718),
+        (["--config.steps=1000"], 1000, 100),
+        (["--config.batch_size=64"], 234_375, 23_437),
+        (["--config.steps=50", "--config.optimizer.warmup_steps=7"], 50, 7),
+    ],
+)
+def test_pretraining_scales_with_what_is_changed(monkeypatch, flags, steps, warmup):
+    class Job:
+        @staticmethod
+        def run(config, workdir):
+            assert (config.steps, config.optimizer.warmup_steps) == (steps, warmup)
+            written = config.to_dict()
+            assert (written["steps"], written["optimizer"]["warmup_steps"]) == (steps, warmup)
+
+    monkeypatch.setitem(sys.modules, main.JOBS["pretrain"], Job)
+    assert run(PRETRAIN, *flags) == 0
 
 
 def test_a_start_without_flags_says_where_and_on_what(monkeypatch, capsys):
@@ -137,6 +163,13 @@ def test_detect_writes_what_it_promises(detector, mae):
         assert not (folder / str(entry["step"]) / "training").exists()
     known = about(detector / "checkpoints" / "latest" / "4")
     assert (known["kind"], known["trained_methods"]) == ("detector", ["rows"])
+    seen, by_mae = (
+        json.loads((folder / "training_sources.json").read_text()) for folder in (detector, mae)
+    )
+    assert seen["faces"] == by_mae["faces"] == [f"train/real{i}" for i in range(6)]
+    assert len(seen[":files"]) == 12
+    assert len(by_mae[":files"]) == 6
+    assert json.loads((detector / "mae_training_sources.json").read_text()) == by_mae
     kept = jobs.saved_arrays(detector / "checkpoints" / "mae" / "0")
     jobs.assert_same_arrays(kept, jobs.saved_arrays(mae / "checkpoints" / "latest" / "4"))
 

@@ -22,7 +22,8 @@ class BadFiles:
         """
         Args:
           dataset: the one that the batches' indices point into.
-          max_bad_fraction: of all the dataset's examples; more bad ones end the run.
+          max_bad_fraction: of all the dataset's examples; more bad ones end the run. A single one
+            never does, as long as there are others.
         """
         self.names: dict[str, str] = {}
         self._dataset = dataset
@@ -34,17 +35,19 @@ class BadFiles:
         Each is named in one warning. The file is tried again to learn the reason.
 
         Raises:
-          UserError: more than `max_bad_fraction` of the dataset's examples are bad.
+          UserError: more than `max_bad_fraction` of the dataset's examples, and more than one,
+            are bad; or all are.
         """
         bad = (batch["weight"] == 0) & (batch["index"] != PADDING)
         size = batch["image"].shape[1]
         for row in np.flatnonzero(bad):
             self._add(int(batch["index"][row]), size)
         total = len(self._dataset.examples)
-        if len(self.names) > self._max_bad_fraction * total:
+        bad_ones = len(self.names)
+        if bad_ones > max(1.0, self._max_bad_fraction * total) or 0 < bad_ones == total:
             name, reason = next(iter(self.names.items()))
             raise UserError(
-                f"{len(self.names)} of {total} images cannot be used, and max_bad_fraction allows "
+                f"{bad_ones} of {total} images cannot be used, and max_bad_fraction allows "
                 f"{self._max_bad_fraction:g} of them; put right or leave out the files named "
                 f"above, the first of them {name}: {reason}"
             )

@@ -46,14 +46,26 @@ def read_image(path: str | os.PathLike[str], size: int) -> UInt8[np.ndarray, "si
     Raises:
       BadImageError: there is no such file, or `decode_image` would refuse its content.
     """
-    name = os.fspath(path)
-    try:
-        with open(path, "rb") as stream:
-            return _decode(stream, size, name)
-    except OSError as error:
-        raise BadImageError(name, (error.strerror or str(error)).lower()) from None
-    except ValueError as error:  # a name that no file can have
-        raise BadImageError(name, str(error)) from None
+    return _fit(_read(path, turn=True), size)
+
+
+def read_whole_image(
+    path: str | os.PathLike[str], *, turn: bool = True
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Reads an image file at its own size, nothing cut off.
+
+    Args:
+      path: the file.
+      turn: as its EXIF orientation says; False refuses an image that would have to be turned, for
+        use with coordinates in it.
+
+    Returns:
+      RGB pixels in [0, 255].
+
+    Raises:
+      BadImageError: as for `read_image`, or the image is not upright and must not be turned.
+    """
+    return np.array(_read(path, turn=turn))
 
 
 def decode_image(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size size 3"]:
@@ -71,10 +83,21 @@ def decode_image(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size s
       BadImageError: the data are empty, truncated or no image, a side is below `MIN_SIDE` pixels,
         or there are more than `MAX_PIXELS` (found before any pixel is decoded).
     """
-    return _decode(io.BytesIO(data), size, name)
+    return _fit(_decode(io.BytesIO(data), name, turn=True), size)
 
 
-def _decode(stream: io.BytesIO | io.BufferedReader, size: int, name: str) -> np.ndarray:
+def _read(path: str | os.PathLike[str], *, turn: bool) -> Image.Image:
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as stream:
+            return _decode(stream, name, turn=turn)
+    except OSError as error:
+        raise BadImageError(name, (error.strerror or str(error)).lower()) from None
+    except ValueError as error:  # a name that no file can have
+        raise BadImageError(name, str(error)) from None
+
+
+def _decode(stream: io.BytesIO | io.BufferedReader, name: str, *, turn: bool) -> Image.Image:
     try:
         with Image.open(stream, formats=FORMATS) as image:
             width, height = image.size
@@ -85,7 +108,11 @@ def _decode(stream: io.BytesIO | io.BufferedReader, size: int, name: str) -> np.
                     name, f"{width} x {height} pixels are too few, a side needs {MIN_SIDE}"
                 )
             image.load()
-            return _fit(_to_rgb(_upright(image), name), size)
+            if not turn and not _is_upright(image):
+                raise BadImageError(
+                    name, "its EXIF orientation turns it, so that coordinates in it are unclear"
+                )
+            return _to_rgb(_upright(image), name)
     except BadImageError:
         raise
     except UnidentifiedImageError:
@@ -108,10 +135,12 @@ def _not_an_image(stream: io.BytesIO | io.BufferedReader) -> str:
     return f"not an image of a kind that is read ({', '.join(FORMATS)}), or cut off in its header"
 
 
+def _is_upright(image: Image.Image) -> bool:
+    return image.getexif().get(_EXIF_ORIENTATION, 1) == 1
+
+
 def _upright(image: Image.Image) -> Image.Image:
-    if image.getexif().get(_EXIF_ORIENTATION, 1) == 1:
-        return image
-    return ImageOps.exif_transpose(image)
+    return image if _is_upright(image) else ImageOps.exif_transpose(image)
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

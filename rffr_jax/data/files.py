@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,7 +19,7 @@ class FileDataset:
     """A `Dataset` whose examples are image files.
 
     Attributes:
-      name: of the data set.
+      name: of the data set, where no column names it: see `data_set_name`.
       root: the folder that the examples' ids are relative to.
       examples: the files; an id is a path below `root` with forward slashes.
     """
@@ -52,7 +52,7 @@ def read_folder(folder: Path) -> FileDataset:
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise UserError(f"folder:{folder}: {folder} {problem}; name a folder of images")
-    paths = _image_paths(folder)
+    paths = image_paths(folder)
     if not paths:
         raise UserError(
             f"folder:{folder}: no images in {folder} or below it; "
@@ -62,8 +62,23 @@ def read_folder(folder: Path) -> FileDataset:
     examples = []
     for path in paths:
         label, method = _folder_label(path, folder) if labelled else _no_label(path, folder)
-        examples.append(photograph(folder, path, label, method, dataset=folder.resolve().name))
-    return FileDataset(folder.resolve().name, folder, tuple(examples))
+        examples.append(photograph(folder, path, label, method, dataset=data_set_name(folder)))
+    return FileDataset(data_set_name(folder), folder, tuple(examples))
+
+
+def data_set_name(path: Path, level: int = 0) -> str:
+    """What a file or folder without a name for its data is called: `PARENT/NAME`.
+
+    Such a name holds a `/`, so that it can be told from one that a user gave on purpose.
+
+    Args:
+      path: the table, list or folder.
+      level: 0 leaves out a file's extension; 1 keeps it; each one more puts a folder in front.
+    """
+    whole = Path(os.path.abspath(path))
+    if level == 0 and not whole.is_dir():
+        whole = whole.with_suffix("")
+    return PurePath(*whole.parts[-max(2, level + 1) :]).as_posix()
 
 
 def photograph(
@@ -83,8 +98,11 @@ def photograph(
     )
 
 
-def _image_paths(folder: Path) -> list[PurePosixPath]:
-    """Paths relative to `folder`; links to folders are followed unless they lead back up."""
+def image_paths(folder: Path) -> list[PurePosixPath]:
+    """The images below `folder`, relative to it, sorted; hidden files and folders are left out.
+
+    Links to folders are followed unless they lead back up.
+    """
     found = []
     for current, children, files in os.walk(folder, followlinks=True):
         here = Path(current)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from rffr_jax.data.examples import FAKE, REAL, Example
-from rffr_jax.data.files import FileDataset, photograph
+from rffr_jax.data.files import FileDataset, data_set_name, photograph
 from rffr_jax.errors import UserError
 
 REQUIRED = ("path", "label")
@@ -52,12 +52,13 @@ def read_csv(file: Path) -> FileDataset:
     """Reads a table with the header `path,label[,video,method,dataset,source,group]`.
 
     Paths are relative to the file; backslashes count as slashes. Label 0 is real, 1 is fake. Empty
-    cells and absent columns mean: method "fake" (for a fake), dataset = the file's name, video =
-    the path without extension (a photograph is its own video), source = the video, group = source.
-    Frames of one `video` are ordered by the number that ends the file's name, else by their order
-    here. A video name that stands under several methods or data sets (as the four manipulations of
-    one FaceForensics++ pair do) becomes `dataset/method/video`, so that they do not merge; `source`
-    keeps the names as written. A source that is the path of a listed image means that image's.
+    cells and absent columns mean: method "fake" (for a fake), dataset = FOLDER/FILE (the file's
+    name without extension), video = the path without extension (a photograph is its own video),
+    source = the video, group = source. Frames of one `video` are ordered by the number that ends
+    the file's name, else by their order here. A video name that stands under several methods or
+    data sets (as the four manipulations of one FaceForensics++ pair do) becomes
+    `dataset/method/video`, so that they do not merge; `source` keeps the names as written. A source
+    that is the path of a listed image means that image's.
 
     Raises:
       UserError: the table is missing, empty or not such a table; the line is named.
@@ -122,7 +123,7 @@ def _dataset(file: Path, where: str, rows: list[tuple[str, dict]]) -> FileDatase
         places[example.id] = place.removeprefix(f"{where}: ")
         examples.append(example)
     examples = _separate_videos(_resolve_sources(examples))
-    return FileDataset(file.stem, file.parent, tuple(examples))
+    return FileDataset(data_set_name(file), file.parent, tuple(examples))
 
 
 def _example(file: Path, place: str, row: dict, frames: collections.Counter) -> Example:
@@ -136,7 +137,11 @@ def _example(file: Path, place: str, row: dict, frames: collections.Counter) -> 
             "0 goes with 'real' or no method, 1 with a manipulation"
         )
     example = photograph(
-        file.parent, path, row["label"], method, dataset=row.get("dataset") or file.stem
+        file.parent,
+        path,
+        row["label"],
+        method,
+        dataset=row.get("dataset") or data_set_name(file),
     )
     video, frame = example.video, 0
     if row.get("video"):

@@ -7,7 +7,13 @@ starting at its step.
 
 import contextlib
 import dataclasses
-from collections.abc import Generator
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator, Iterator
+from multiprocessing import resource_tracker
 from typing import Any
 
 import grain
@@ -29,6 +35,7 @@ PADDING = -1
 _BATCHES_AHEAD = 4
 _THREADS = 4
 _THREADS_PER_WORKER = 1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 def train_batches(
@@ -177,10 +184,44 @@ def _read_ahead(batches: grain.MapDataset, workers: int) -> Generator[Batch, Non
     if workers:
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # Grain hands absl's flags on to its workers
-        stream = stream.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers))
-    return _closing(stream)
+        options = grain.MultiprocessingOptions(num_workers=workers)
+        stream = stream.mp_prefetch(options, worker_init_fn=_live_and_die_with_parent)
+    return _closing(stream, workers)
 
 
-def _closing(stream: grain.IterDataset) -> Generator[Batch, None, None]:
-    with contextlib.closing(iter(stream)) as iterator:
+def _closing(stream: grain.IterDataset, workers: int) -> Generator[Batch, None, None]:
+    with contextlib.ExitStack() as stack:
+        with _signals_held() if workers else contextlib.nullcontext():  # workers start here
+            iterator = stack.enter_context(contextlib.closing(iter(stream)))
+            first = list(itertools.islice(iterator, 1))
+        yield from first
         yield from iterator
+
+
+# ---- signals: Ctrl-C and the stop of a cluster's job reach the workers, too
+
+
+def _live_and_die_with_parent(worker: int, workers: int):
+    """Leaves signals to the process that started this worker, and ends when that one does."""
+    for name in _SIGNALS:
+        signal.signal(name, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent():
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Holds signals back; processes started meanwhile are born with them held back."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        resource_tracker.ensure_running()  # lets signals through where it is not running yet
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,10 +46,16 @@ def keep_reals(dataset: Dataset) -> Dataset:
     return select(dataset, kept)
 
 
+def split_methods(text: str) -> list[str]:
+    """The names in `A,B` or `A+B`."""
+    return re.split("[,+]", text)
+
+
 def keep_methods(dataset: Dataset, methods: Sequence[str], *, where: str) -> Dataset:
     """All reals and the fakes of the named methods; every fake where none is named.
 
     Args:
+      methods: names, or several of them in one text as `split_methods` takes it.
       where: the entry that named the methods, for messages.
 
     Raises:
@@ -56,6 +63,7 @@ def keep_methods(dataset: Dataset, methods: Sequence[str], *, where: str) -> Dat
     """
     if not methods:
         return dataset
+    methods = [name for text in methods for name in split_methods(text)]
     examples = dataset.examples
     there = sorted({example.method for example in examples if example.label == FAKE})
     for method in methods:

@@ -5,13 +5,21 @@
 
 import collections
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from rffr_jax.data.examples import Dataset, Example
-from rffr_jax.data.files import read_folder
+from rffr_jax.data.files import data_set_name, read_folder
 from rffr_jax.data.listing import read_csv, read_list
-from rffr_jax.data.selection import Selection, keep_first, keep_frames, keep_methods
+from rffr_jax.data.provenance import PROCEDURAL
+from rffr_jax.data.selection import (
+    Selection,
+    keep_first,
+    keep_frames,
+    keep_methods,
+    split_methods,
+)
 from rffr_jax.errors import UserError
 
 READERS = {"folder": read_folder, "list": read_list, "csv": read_csv}
@@ -61,7 +69,7 @@ def parse_spec(text: str) -> DatasetSpec:
     if hash_sign and not split:
         raise UserError(f"dataset '{text}': nothing after '#'; name a split or leave out the '#'")
     values = _parse_query(text, query) if question else {}
-    methods = tuple(values["method"].split(",")) if "method" in values else ()
+    methods = tuple(split_methods(values["method"])) if "method" in values else ()
     return DatasetSpec(
         text=text,
         kind=kind,
@@ -86,7 +94,7 @@ def _parse_query(text: str, query: str) -> dict[str, str]:
     return values
 
 
-_KEYS_HELP = "method=A,B, frames=N and limit=N"
+_KEYS_HELP = "method=A,B (or A+B), frames=N and limit=N"
 
 
 def _count(text: str, values: dict[str, str], key: str) -> int | None:
@@ -122,6 +130,50 @@ def load_dataset(spec: str | Sequence[str], *, default_split: str = "train") -> 
     specs = [parse_spec(text) for text in texts]
     parts = [_filtered(_open(part, default_split), part) for part in specs]
     return parts[0] if len(parts) == 1 else _concatenate(parts, specs)
+
+
+def load_apart(texts: Sequence[str], *, default_split: str) -> list[Dataset]:
+    """Each spec as a dataset of its own, so that no two are one data set by accident.
+
+    Where different files, folders or seeds have got the same data-set name from their paths, each
+    gets a longer one. Data sets that a `dataset` column calls the same stay the same.
+
+    Args:
+      texts: specs as `load_dataset` takes them.
+      default_split: as for `load_dataset`.
+    """
+    places = [_place(parse_spec(text), default_split) for text in texts]
+    datasets = []
+    for text, place in zip(texts, places, strict=True):
+        level = 0
+        others = [other for other in places if other != place]
+        while any(_name(other, level) == _name(place, level) for other in others):
+            level += 1
+        dataset = load_dataset(text, default_split=default_split)
+        datasets.append(_renamed(dataset, _name(place, 0), _name(place, level)))
+    return datasets
+
+
+def _place(spec: DatasetSpec, default_split: str) -> Path | str:
+    if spec.kind == PROCEDURAL:
+        return f"{spec.kind}:{spec.path}#{spec.split or default_split}"
+    return Path(os.path.abspath(Path(spec.path).expanduser()))
+
+
+def _name(place: Path | str, level: int) -> str:
+    if isinstance(place, str):
+        return place if level else PROCEDURAL
+    return data_set_name(place, level)
+
+
+def _renamed(dataset: Dataset, old: str, new: str) -> Dataset:
+    if old == new:
+        return dataset
+    examples = tuple(
+        dataclasses.replace(example, dataset=new) if example.dataset == old else example
+        for example in dataset.examples
+    )
+    return Selection(examples, (dataset,), tuple((0, index) for index in range(len(examples))))
 
 
 def _open(spec: DatasetSpec, default_split: str) -> Dataset:

@@ -1,31 +1,31 @@
 """Job `evaluate`: a trained detector's numbers on test sets, with the rule that chose it."""
 
 import importlib.metadata
+import itertools
 import json
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Bool, PyTree
+from jaxtyping import PyTree
 
-from rffr_jax.blocks import BlockGrid
 from rffr_jax.config import Config
 from rffr_jax.data.examples import FAKE, Dataset, Example
-from rffr_jax.data.manipulations import METHODS
+from rffr_jax.data.provenance import Origins, honest_note
 from rffr_jax.data.selection import keep_frames, keep_methods
-from rffr_jax.data.specs import load_dataset
+from rffr_jax.data.specs import load_apart
 from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics, results
 from rffr_jax.evaluation.plots import plot_roc
-from rffr_jax.evaluation.predictions import Predictions, concatenate
+from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.models.sizes import compute_dtype
-from rffr_jax.training.checkpoint import BEST, FROZEN_MAE, load_weights, read_about
+from rffr_jax.training.checkpoint import BEST, FROZEN_MAE, best_name, load_weights, read_about
 from rffr_jax.training.sharding import make_mesh
 from rffr_jax.training.workdir import locked, write_config
 from rffr_jax.whole_files import write_json
@@ -35,27 +35,19 @@ log = logging.getLogger(__name__)
 PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "grain", "numpy", "pillow", "scikit-learn")
 
 
-NOTES = {
-    "synthetic": "procedural faces and manipulations: this says nothing about real deepfakes",
-    "made here": "manipulations made by this program: this says nothing about real deepfakes",
-}
-
-
 def run(config: Config, workdir: pathlib.Path):
     """Scores the test sets; writes results.json, predictions.csv and roc.png; prints the table."""
-    tests = [_test_set(spec, config) for spec in _as_list(config.data.tests)]
+    tests = _test_sets(config)
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
     for test in tests:
         for name in _checkpoints(config.checkpoint, test):
             detector.require(name)
     with locked(workdir):
         write_config(workdir, config)
-        prepared = [detector.scorer.prepare(test) for test in tests]
         if config.checkpoint == "matched":
-            predictions, matched = _score_matched(detector, prepared)
+            predictions, matched = _score_matched(detector, tests)
         else:
-            predictions = detector.predictions(config.checkpoint, prepared)
-            matched = {}
+            predictions, matched = detector.predictions(config.checkpoint, tests), {}
         table = report(detector, config.checkpoint, predictions, workdir, matched)
     print(results.format_table(table))
 
@@ -77,8 +69,8 @@ def report(
       What results.json holds.
     """
     matched = matched or {}
-    rule = detector.selection_rule(checkpoint, predictions)
-    warnings = results.overlap_with_training(predictions.examples, detector.training_sources())
+    rule = detector.selection_rule(checkpoint, predictions.examples)
+    warnings = results.overlap_with_training(predictions.examples, detector.trained_on())
     note = honest_note(predictions.examples)
     table = results.results_table(
         predictions,
@@ -94,17 +86,10 @@ def report(
         write_json(workdir / "results.json", table)
         predictions.write_csv(workdir / "predictions.csv")
         for (dataset, method), part in matched.items():
-            part.write_csv(workdir / f"predictions-{dataset}-{method}.csv")
+            part.write_csv(workdir / f"predictions-{best_name(dataset, method)}.csv")
         title = f"checkpoint {checkpoint}, selection rule {rule}"
         plot_roc(workdir / "roc.png", predictions, f"{title}\n{note}" if note else title)
     return table
-
-
-def honest_note(examples: Sequence[Example]) -> str:
-    """What must stand beside numbers on data that this program made; empty for other data."""
-    if any(example.dataset == "synthetic" for example in examples):
-        return NOTES["synthetic"]
-    return NOTES["made here"] if any(e.method in METHODS for e in examples) else ""
 
 
 class TrainedDetector:
@@ -115,7 +100,7 @@ class TrainedDetector:
         self.about = read_about(folder, "detector", "detector")
         settings = DetectionSettings.from_json(self.about["detection"])
         self._detection = Detection(settings, compute_dtype(config.dtype))
-        self.covered = covered_pixels(self._detection.blocks, settings.model.patch_size)
+        self.covered = self._detection.blocks.covered(settings.model.patch_size)
         mae: PyTree = {}
         if settings.needs_mae:
             mae = load_weights(folder / FROZEN_MAE, "detector", self._detection.abstract_mae, mesh)
@@ -128,8 +113,10 @@ class TrainedDetector:
             max_bad_fraction=config.data.max_bad_fraction,
         )
 
-    def predictions(self, checkpoint: str, tests: list[PreparedSet]) -> Predictions:
-        """Scores of all test sets with `last` or `best:NAME`."""
+    def predictions(
+        self, checkpoint: str, tests: Sequence[Dataset] | Sequence[PreparedSet]
+    ) -> Predictions:
+        """Scores of all test sets with `last` or `best:NAME`; nothing of a `Dataset` is kept."""
         parameters = self._parameters(checkpoint)
         return concatenate([self.scorer.score(parameters, test) for test in tests])
 
@@ -141,27 +128,41 @@ class TrainedDetector:
                 f"checkpoint={checkpoint!r} is not in {self._folder}; there are {', '.join(there)}"
             )
 
-    def selection_rule(self, checkpoint: str, predictions: Predictions) -> str:
-        """How the checkpoint was chosen: last, source, oracle or transfer.
+    def selection_rule(self, checkpoint: str, examples: Sequence[Example]) -> str:
+        """How the checkpoint was chosen: last, source, oracle, transfer or unknown.
 
-        A best is `transfer` if it was chosen on a data set that is neither trained nor tested on,
-        `source` if chosen on the training domain's own methods, else `oracle`.
+        A best is `source` if it was chosen on the training domain's own methods, `oracle` if on
+        others of them or on a data set that is tested, `transfer` if on a data set that is neither
+        trained nor tested on. Names made of a file's path (`PARENT/NAME`) prove neither `source`
+        nor `transfer`, and equal originals or files prove that other names mean the same data.
+
+        Args:
+          examples: what is tested.
         """
-        if checkpoint == "last":
-            return "last"
-        if checkpoint == "matched":
-            return "oracle"
+        if checkpoint in ("last", "matched"):
+            return {"last": "last", "matched": "oracle"}[checkpoint]
         best = self._best()[checkpoint.removeprefix("best:")]
-        chosen_on, tested = set(best["datasets"]), set(predictions.datasets())
-        if not chosen_on & set(self.about["trained_datasets"]):
-            return "oracle" if chosen_on & tested else "transfer"
-        return "source" if set(best["methods"]) <= set(self.about["trained_methods"]) else "oracle"
+        chosen, trained = set(best["datasets"]), set(self.about["trained_datasets"])
+        tested = {example.dataset for example in examples}
+        if chosen <= trained:
+            if not set(best["methods"]) <= set(self.about["trained_methods"]):
+                return "oracle"
+            return "unknown" if _made_of_paths(chosen) else "source"
+        if chosen & tested:
+            return "oracle"
+        if chosen & trained or _made_of_paths(chosen | trained | tested):
+            return "unknown"
+        three = (self._seen("training"), self._seen("validation"), Origins.of(examples))
+        alike = any(one.resemble(other) for one, other in itertools.combinations(three, 2))
+        return "unknown" if alike else "transfer"
 
-    def training_sources(self) -> set[tuple[str, str]]:
-        """(dataset, source) of every example that was trained on; none where it is not recorded."""
-        file = self._folder / "training_sources.json"
-        record = json.loads(file.read_text()) if file.exists() else {}
-        return {(dataset, source) for dataset, sources in record.items() for source in sources}
+    def trained_on(self) -> dict[str, Origins]:
+        """What the detector and its MAE were trained on; nothing where it is not recorded."""
+        return {"detector": self._seen("training"), "MAE": self._seen("mae_training")}
+
+    def _seen(self, part: str) -> Origins:
+        file = self._folder / f"{part}_sources.json"
+        return Origins.from_json(json.loads(file.read_text()) if file.exists() else {})
 
     def _parameters(self, checkpoint: str) -> PyTree:
         self.require(checkpoint)
@@ -175,52 +176,54 @@ class TrainedDetector:
         return json.loads(record.read_text()) if record.exists() else {}
 
 
-def covered_pixels(blocks: BlockGrid, patch: int) -> Bool[np.ndarray, "size size"]:
-    """Where the blocks reach."""
-    covered = np.zeros(blocks.patches, bool)
-    covered[blocks.hidden.reshape(-1)] = True
-    grid = covered.reshape(blocks.grid, blocks.grid)
-    return grid.repeat(patch, axis=0).repeat(patch, axis=1)
-
-
 def _checkpoints(checkpoint: str, test: Dataset) -> list[str]:
     """What must be in the workdir to score a test set with `checkpoint`."""
     if checkpoint != "matched":
         return [checkpoint]
-    methods = sorted({example.method for example in test.examples if example.label == FAKE})
+    methods = sorted({example.method for example in _fakes(test)})
     return [_own_best(test), *(_own_best(test, method) for method in methods)]
 
 
 def _own_best(test: Dataset, method: str = "") -> str:
     """The checkpoint that was best on a test set's own validation part, or on a method of it."""
     name = "+".join(sorted({example.dataset for example in test.examples}))
-    return f"best:{name}-{method}" if method else f"best:{name}"
+    return f"best:{best_name(name, method)}"
 
 
 def _score_matched(
-    detector: TrainedDetector, tests: list[PreparedSet]
+    detector: TrainedDetector, tests: list[Dataset]
 ) -> tuple[Predictions, dict[tuple[str, str], Predictions]]:
     """Each data set with the weights that were best on its own validation part, and each method
     with those that were best on that method (the paper's Table 1)."""
     pooled, matched = [], {}
     for test in tests:
-        pooled.append(detector.predictions(_own_best(test.dataset), [test]))
-        fakes = {(e.dataset, e.method) for e in test.dataset.examples if e.label == FAKE}
-        for dataset, method in sorted(fakes):
-            predictions = detector.predictions(_own_best(test.dataset, method), [test])
+        prepared = detector.scorer.prepare(test)
+        pooled.append(detector.predictions(_own_best(test), [prepared]))
+        for dataset, method in sorted({(e.dataset, e.method) for e in _fakes(test)}):
+            predictions = detector.predictions(_own_best(test, method), [prepared])
             part = predictions.datasets()[dataset]
             matched[dataset, method] = results.against_all_reals(part, method)
     return concatenate(pooled), matched
 
 
-def _test_set(spec: str, config: Config) -> Dataset:
-    dataset = load_dataset(spec, default_split="test")
-    dataset = keep_methods(dataset, config.data.methods, where=f"data.methods, for {spec}")
-    dataset = keep_frames(dataset, config.frames_per_video)
-    labels = np.array([example.label for example in dataset.examples])
-    metrics.require_both_classes(labels, spec)
-    return dataset
+def _fakes(test: Dataset) -> list[Example]:
+    return [example for example in test.examples if example.label == FAKE]
 
 
-def _as_list(specs: str | tuple[str, ...]) -> list[str]:
-    return [specs] if isinstance(specs, str) else list(specs)
+def _test_sets(config: Config) -> list[Dataset]:
+    """The test sets, filtered; equal names are made different before anything is scored."""
+    specs = config.data.tests
+    specs = [specs] if isinstance(specs, str) else list(specs)
+    tests = []
+    for spec, dataset in zip(specs, load_apart(specs, default_split="test"), strict=True):
+        dataset = keep_methods(dataset, config.data.methods, where=f"data.methods, for {spec}")
+        dataset = keep_frames(dataset, config.frames_per_video)
+        labels = np.array([example.label for example in dataset.examples])
+        metrics.require_both_classes(labels, spec)
+        tests.append(dataset)
+    require_unique([example for test in tests for example in test.examples])
+    return tests
+
+
+def _made_of_paths(names: Iterable[str]) -> bool:
+    return any("/" in name for name in names)

@@ -5,6 +5,7 @@ are drawn with Pillow, so that every pixel of an image is a pixel (or a square o
 """
 
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from rffr_jax.whole_files import whole_file
 _SHEET_IMAGE_SIZE = 192
 _SHEET_GAP = 8
 _SHEET_FONT_SIZE = 15
+_NOTE_FONT_SIZE = 11
 
 
 def plot_roc(path: str | Path, predictions: Predictions, title: str) -> None:
@@ -70,12 +72,13 @@ def _draw_roc(axes: Axes, part: Predictions) -> None:
         _add_legend(axes, title="AUC, %", loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
-def plot_training_curves(path: str | Path, metrics_path: str | Path) -> None:
+def plot_training_curves(path: str | Path, metrics_path: str | Path, note: str = "") -> None:
     """Writes a PNG with loss, learning rate and validation AUC over steps, those that are there.
 
     Args:
       path: of the PNG.
       metrics_path: a run's `metrics.jsonl`: one object a line with `step`, `split` and numbers.
+      note: drawn small under the curves; the place for what the data are.
 
     Raises:
       UserError: the file is missing, a line is no such object, or nothing is there to draw.
@@ -104,6 +107,8 @@ def plot_training_curves(path: str | Path, metrics_path: str | Path) -> None:
         axes.grid(color="0.9")
         _add_legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes_list[-1].set_xlabel("step")
+    if note:
+        figure.supxlabel(note, fontsize=8, parse_math=False, wrap=True)
     _save(figure, path)
 
 
@@ -166,7 +171,10 @@ def residual_pixels(
 
 
 def contact_sheet(
-    path: str | Path, rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str]
+    path: str | Path,
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    note: str = "",
 ) -> None:
     """Writes a PNG of images in rows and columns, pixel by pixel, with a title over each column.
 
@@ -177,6 +185,7 @@ def contact_sheet(
       rows: equally many uint8 [height, width, 3] images a row, all of one size
         (`image_pixels` and `residual_pixels` make them).
       titles: one a column.
+      note: drawn small under the images; the place for what the data are.
 
     Raises:
       ValueError: no image, rows of another length than `titles`, or images that differ in size.
@@ -193,15 +202,16 @@ def contact_sheet(
     font = ImageFont.load_default(size=_SHEET_FONT_SIZE)
     column = max(width, *(int(np.ceil(font.getlength(title))) for title in titles))
     top = _SHEET_FONT_SIZE + 2 * _SHEET_GAP
-    sheet = Image.new(
-        "RGB",
-        (
-            _SHEET_GAP + len(titles) * (column + _SHEET_GAP),
-            top + len(rows) * (height + _SHEET_GAP),
-        ),
-        "white",
-    )
+    sheet_width = _SHEET_GAP + len(titles) * (column + _SHEET_GAP)
+    bottom = top + len(rows) * (height + _SHEET_GAP)
+    small = ImageFont.load_default(size=_NOTE_FONT_SIZE)
+    letters = int((sheet_width - 2 * _SHEET_GAP) / small.getlength("m"))
+    lines = textwrap.wrap(note, letters)
+    line_height = _NOTE_FONT_SIZE + _SHEET_GAP // 2
+    sheet = Image.new("RGB", (sheet_width, bottom + len(lines) * line_height), "white")
     draw = ImageDraw.Draw(sheet)
+    for number, line in enumerate(lines):
+        draw.text((_SHEET_GAP, bottom + number * line_height), line, fill="black", font=small)
     for j, title in enumerate(titles):
         left = _SHEET_GAP + j * (column + _SHEET_GAP)
         draw.text((left + column / 2, top / 2), title, fill="black", font=font, anchor="mm")

@@ -37,15 +37,7 @@ class Predictions:
     def __post_init__(self) -> None:
         if self.scores.shape != (len(self.examples),):
             raise ValueError(f"{len(self.examples)} examples, scores of shape {self.scores.shape}")
-        seen: set[tuple[str, str]] = set()
-        for example in (*self.examples, *self.bad):
-            key = (example.dataset, example.id)
-            if key in seen:
-                raise UserError(
-                    f"dataset '{example.dataset}' holds '{example.id}' twice: "
-                    "name each test set once, with unique ids"
-                )
-            seen.add(key)
+        require_unique([*self.examples, *self.bad])
         not_finite = np.flatnonzero(~np.isfinite(self.scores))
         if not_finite.size:
             first = self.examples[not_finite[0]]
@@ -93,6 +85,23 @@ class Predictions:
             for example, score in zip(ordered.examples, ordered.scores, strict=True):
                 known = [getattr(example, column) for column in CSV_COLUMNS[:-1]]
                 writer.writerow([*known, repr(float(score))])
+
+
+def require_unique(examples: Sequence[Example]) -> None:
+    """Refuses examples of which two have the same data set and id.
+
+    Raises:
+      UserError: the first one that is there twice.
+    """
+    seen: set[tuple[str, str]] = set()
+    for example in examples:
+        key = (example.dataset, example.id)
+        if key in seen:
+            raise UserError(
+                f"dataset '{example.dataset}' holds '{example.id}' twice: "
+                "name each test set once, with unique ids"
+            )
+        seen.add(key)
 
 
 def concatenate(parts: Sequence[Predictions]) -> Predictions:

@@ -15,6 +15,7 @@ from rffr_jax.config import Config
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.examples import Dataset
 from rffr_jax.data.pipeline import evaluation_batches
+from rffr_jax.data.provenance import honest_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import abstract_mae, unit_range
 from rffr_jax.errors import UserError
@@ -36,6 +37,7 @@ def run(config: Config, workdir: pathlib.Path):
     residuals.png with the first images."""
     dataset = load_dataset(config.data.inputs)
     mae, k, mesh = pathlib.Path(config.mae), config.blocks.k, make_mesh(config.mesh.fsdp)
+    _mae_and_blocks(mae, k)
     with locked(workdir):
         write_config(workdir, config)
         index, arrays = residual_arrays(dataset, mae, mesh, config, k=k, alpha=config.blocks.alpha)
@@ -47,7 +49,9 @@ def run(config: Config, workdir: pathlib.Path):
                 np.savez(file, allow_pickle=False, path=paths, **arrays)
             columns = [pixels[:SHEET_ROWS] for pixels in as_pixels(arrays)]
             titles = ["original", "inpainted", f"residual x {config.blocks.alpha:g}"]
-            contact_sheet(workdir / "residuals.png", list(zip(*columns, strict=True)), titles)
+            rows = list(zip(*columns, strict=True))
+            note = honest_note([dataset.examples[i] for i in index])
+            contact_sheet(workdir / "residuals.png", rows, titles, note)
     log.info("%d residual images in %s", len(index), workdir)
 
 
@@ -68,9 +72,7 @@ def residual_arrays(
       k: k x k blocks; 0 is what the MAE was pretrained with.
       alpha: amplification of the residual.
     """
-    about = read_about(folder, "mae", "mae")
-    settings = ModelSettings(**about["model"])
-    blocks = BlockGrid(settings.grid, k or about["k"])
+    settings, blocks = _mae_and_blocks(folder, k)
     definition, abstract = abstract_mae(settings, compute_dtype(config.dtype))
     parameters = load_weights(folder, "mae", abstract, mesh)
     bad_files = BadFiles(dataset, config.data.max_bad_fraction)
@@ -102,6 +104,12 @@ def residual_arrays(
             parts["residual"].append(residual[good])
     arrays = {name: np.concatenate(values) for name, values in parts.items()}
     return np.concatenate(indices), arrays
+
+
+def _mae_and_blocks(folder: pathlib.Path, k: int) -> tuple[ModelSettings, BlockGrid]:
+    about = read_about(folder, "mae", "mae")
+    settings = ModelSettings(**about["model"])
+    return settings, BlockGrid(settings.grid, k or about["k"])
 
 
 def as_pixels(

@@ -1,12 +1,13 @@
 """`results.json`: every number of an evaluation, with what is needed to read it honestly."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rffr_jax.data.examples import FAKE, REAL, Example
+from rffr_jax.data.provenance import Origins
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics
 from rffr_jax.evaluation.predictions import Predictions
@@ -31,7 +32,7 @@ def results_table(
     Args:
       predictions: of all test sets together.
       trained_methods: names of the manipulations that the detector was trained on.
-      rule: how the checkpoint was chosen: last, source, oracle or transfer.
+      rule: how the checkpoint was chosen: last, source, oracle, transfer or unknown.
       checkpoint: which one it is.
       preprocessing: how pixels became the detector's input.
       versions: of the libraries that computed the scores.
@@ -124,28 +125,35 @@ def _entry(part: Predictions) -> dict[str, Any]:
 
 
 def overlap_with_training(
-    test_examples: Sequence[Example], training_ids: Collection[tuple[str, str]]
+    test_examples: Sequence[Example], trained: Mapping[str, Origins]
 ) -> list[str]:
     """One warning a dataset whose test holds images of originals that were trained on.
 
+    An original was trained on if one with its data set and name was, or if the very file was,
+    whatever its data set is called there.
+
     Args:
       test_examples: reals and fakes; a fake counts through the original that it was made from.
-      training_ids: (dataset, source) of every training example.
+      trained: what each model, by its name, was trained on.
     """
-    training = set(training_ids)
     sources: dict[str, set[str]] = defaultdict(set)
+    seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for example in test_examples:
         sources[example.dataset].add(example.source)
+        for model, origins in trained.items():
+            if origins.hold(example):
+                seen[example.dataset][model].add(example.source)
     warnings = []
-    for dataset in sorted(sources):
-        seen = sorted(source for source in sources[dataset] if (dataset, source) in training)
-        if seen:
-            named = ", ".join(seen[:_NAMES_IN_A_WARNING])
-            more = len(seen) - _NAMES_IN_A_WARNING
-            warnings.append(
-                f"dataset '{dataset}': {len(seen)} of {len(sources[dataset])} originals in the "
-                f"test were seen in training: {named}" + (f" and {more} more" if more > 0 else "")
-            )
+    for dataset, models in sorted(seen.items()):
+        names = sorted(set().union(*models.values()))
+        counts = ", ".join(f"{model}: {len(models[model])}" for model in trained if models[model])
+        named = ", ".join(names[:_NAMES_IN_A_WARNING])
+        more = len(names) - _NAMES_IN_A_WARNING
+        warnings.append(
+            f"dataset '{dataset}': {len(names)} of {len(sources[dataset])} originals in the "
+            f"test were seen in training ({counts}): {named}"
+            + (f" and {more} more" if more > 0 else "")
+        )
     return warnings
 
 

@@ -15,7 +15,13 @@ from rffr_jax.data.examples import Dataset, Example
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.detection import Detection
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.training.sharding import all_rows, fitting_batch, local_rows, put_batch
+from rffr_jax.training.sharding import (
+    all_rows,
+    batch_sharding,
+    fitting_batch,
+    local_rows,
+    put_batch,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Scorer:
         self._batch_size = fitting_batch(batch_size, mesh)
         self._workers, self._max_bad_fraction = workers, max_bad_fraction
         self._computes_residuals = detection.settings.needs_mae
-        self._residuals = jax.jit(detection.residual_images)
+        self._residuals = jax.jit(detection.residual_images, out_shardings=batch_sharding(mesh))
         zero = detection.settings.reads_residual and not detection.settings.needs_mae
 
         def margin(parameters: PyTree, images: Array, residuals: Array | None) -> Array:

@@ -16,18 +16,19 @@ import numpy as np
 from rffr_jax.config import Config
 from rffr_jax.data.examples import REAL
 from rffr_jax.data.export import export
+from rffr_jax.data.provenance import honest_note
 from rffr_jax.data.selection import select
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics, results
-from rffr_jax.evaluation.evaluate import TrainedDetector, honest_note, report
+from rffr_jax.evaluation.evaluate import TrainedDetector, report
 from rffr_jax.evaluation.plots import contact_sheet, plot_training_curves
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.residuals import as_pixels, residual_arrays
 from rffr_jax.evaluation.scoring import PreparedSet
 from rffr_jax.training import detect, pretrain
 from rffr_jax.training.sharding import make_mesh
-from rffr_jax.training.workdir import locked, write_config
+from rffr_jax.training.workdir import locked, refuse_other_config, write_config
 from rffr_jax.whole_files import whole_file, write_json
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ def run(config: Config, workdir: pathlib.Path):
         # Variants and seeds share programs: each is compiled once.
         jax.config.update("jax_compilation_cache_dir", str((workdir / "compiled").absolute()))
     with locked(workdir):
+        done = any(workdir.glob("seed_*/data/*.csv"))
+        refuse_other_config(workdir, config, begun=done, may_change=("seeds",))
         write_config(workdir, config)
         tables = []
         for seed in config.seeds:
@@ -94,15 +97,15 @@ def _one_seed(config: Config, seed: int, folder: pathlib.Path) -> dict[str, Any]
         if job.detector.init:
             job.detector.init = str(folder / "mae")
         detect.run(job, workdir)
-        plot_training_curves(workdir / "curves.png", workdir / "metrics.jsonl")
 
         trained = TrainedDetector(workdir, make_mesh(), config.evaluate)
         prepared = trained.scorer.prepare(load_dataset(data["test"]))
         predictions = trained.predictions("last", [prepared])
         table = report(trained, "last", predictions, workdir)
+        note = honest_note(predictions.examples)
+        plot_training_curves(workdir / "curves.png", workdir / "metrics.jsonl", note=note)
         aucs[variant] = _method_aucs(table)
         if variant == OURS:
-            note = honest_note(predictions.examples)
             energy = residual_energy(prepared, trained.covered)
             aucs[ENERGY] = _energy_aucs(energy)
             errors = _mean_by_method(energy)
@@ -176,7 +179,7 @@ def _draw_residuals(path: pathlib.Path, specs: tuple[str, ...], mae: pathlib.Pat
     rows = []
     for first in range(0, len(shown.examples), len(titles)):
         rows += [pixels[first : first + len(titles)] for pixels in as_pixels(arrays)]
-    contact_sheet(path, rows, titles)
+    contact_sheet(path, rows, titles, note=honest_note(dataset.examples))
 
 
 # ---- all seeds together

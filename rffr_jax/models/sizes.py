@@ -77,5 +77,5 @@ def compute_dtype(name: str) -> DTypeLike:
     if name == "auto":
         return jnp.float32 if jax.default_backend() == "cpu" else jnp.bfloat16
     if name not in types:
-        raise UserError(f"model.dtype={name!r} is not known; choose auto, float32 or bfloat16")
+        raise UserError(f"dtype={name!r} is not known; choose auto, float32 or bfloat16")
     return types[name]

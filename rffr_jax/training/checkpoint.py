@@ -7,6 +7,7 @@ as its best, for the frozen MAE inside a detector's workdir and for converted we
 
 import json
 import pathlib
+import re
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -81,17 +82,35 @@ def refuse_other_settings(workdir: pathlib.Path, about: dict[str, Any]):
 
 
 def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dict[str, Any]):
-    """Writes weights alone; a checkpoint that is there gives way only when the new one is whole."""
-    with _manager(folder, keep=1) as manager:
-        for there in manager.all_steps():
-            if there >= step:  # left by a run that was cut back to an earlier step
-                manager.delete(there)
+    """Writes weights alone, in place of those that are there.
+
+    Weights of another step give way only when the new ones are whole. Those of the same step are
+    deleted first: a run that was cut back to an earlier step trains it again.
+    """
+    with _manager(folder, keep=None) as manager:
+        others = set(manager.all_steps())
+        if step in others:
+            manager.delete(step)
+            others.remove(step)
         manager.save(
             step,
             args=ocp.args.Composite(
                 parameters=ocp.args.StandardSave(parameters), about=ocp.args.JsonSave(about)
             ),
+            force=True,
         )
+        manager.wait_until_finished()
+        for other in others:
+            manager.delete(other)
+
+
+def best_name(validation: str, method: str = "") -> str:
+    """The folder below `BEST`, and the NAME of `best:NAME`, for a validation set or its method.
+
+    Names of data and methods are free text; what does not belong in a file name becomes `_`.
+    """
+    name = f"{validation}-{method}" if method else validation
+    return re.sub(r"^\.|[^\w.+-]", "_", name) or "_"
 
 
 def read_about(folder: pathlib.Path, option: str, kind: str) -> dict[str, Any]:
@@ -149,7 +168,7 @@ def is_checkpoint(folder: pathlib.Path) -> bool:
     return folder.is_dir() and any(entry.name.isdigit() for entry in folder.iterdir())
 
 
-def _manager(folder: pathlib.Path, keep: int) -> ocp.CheckpointManager:
+def _manager(folder: pathlib.Path, keep: int | None) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, step_prefix=None)
     return ocp.CheckpointManager(folder.absolute(), options=options)
 

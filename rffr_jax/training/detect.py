@@ -3,8 +3,9 @@
 import dataclasses
 import json
 import logging
+import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from jaxtyping import Array, Float, PyTree
 from rffr_jax.blocks import count_distribution, count_quantiles, draw_blocks, draw_order
 from rffr_jax.config import Config
 from rffr_jax.data.cache import InMemory
-from rffr_jax.data.examples import FAKE, Dataset
+from rffr_jax.data.examples import FAKE, Dataset, Example
 from rffr_jax.data.pipeline import Batch
 from rffr_jax.data.selection import keep_methods
 from rffr_jax.data.specs import load_dataset
@@ -32,32 +33,43 @@ from rffr_jax.models.transfer import reading_normalised, vit_from_mae
 from rffr_jax.training.checkpoint import (
     BEST,
     FROZEN_MAE,
-    LATEST,
-    is_checkpoint,
+    best_name,
     load_weights,
     read_about,
     refuse_other_settings,
     save_weights,
 )
-from rffr_jax.training.loop import train
-from rffr_jax.training.sharding import make_mesh, on_mesh
-from rffr_jax.training.workdir import locked, write_config
+from rffr_jax.training.loop import check_settings, train
+from rffr_jax.training.sharding import make_mesh, on_mesh, rows_of_process
+from rffr_jax.training.sources import (
+    Sources,
+    keep_mae_sources,
+    keep_sources,
+    merged,
+    recorded_sources,
+)
+from rffr_jax.training.workdir import has_begun, locked, refuse_other_config, write_config
 from rffr_jax.whole_files import write_json
 
 log = logging.getLogger(__name__)
 
 SELECTIONS = ("last", "source", "oracle", "transfer")
+SMALLEST_GROUP = 4  # fewer quantiles say too little of the number of blocks
 
 
 def run(config: Config, workdir: pathlib.Path):
     """Trains a detector as `config` says; writes checkpoints, bests and metrics."""
     mesh = make_mesh(config.mesh.fsdp)
     objective = DetectorTraining(config, workdir, mesh)
+    check_settings(objective, config, mesh)
     with locked(workdir):
+        refuse_other_config(workdir, config, begun=has_begun(workdir))
         refuse_other_settings(workdir, objective.about)
         objective.keep_mae()
         write_config(workdir, config)
-        objective.keep_training_sources()
+        keep_sources(workdir, objective.dataset, earlier={})
+        keep_mae_sources(workdir, objective.mae_sources)
+        objective.log_counts()
         train(objective, config, workdir, mesh)
     log.info("training done; measure it with --config.detector=%s", workdir)
 
@@ -74,6 +86,7 @@ class DetectorTraining:
                 f"{', '.join(SELECTIONS)}"
             )
         self._config, self._workdir, self._mesh = config, workdir, mesh
+        rows_of_process(config.batch_size, mesh)
         dtype = compute_dtype(config.dtype)
         settings = detection_settings(config)
         self._detection = Detection(settings, dtype)
@@ -83,13 +96,8 @@ class DetectorTraining:
             chances = count_distribution(
                 self._detection.blocks.count, blocks.probability, blocks.on_empty
             )
-            share = config.batch_size // mesh.size
-            if share % blocks.group:
-                raise UserError(
-                    f"blocks.group={blocks.group} does not divide the {share} images of a batch "
-                    f"that each of {mesh.size} devices gets; change it or batch_size"
-                )
-            self._counts = count_quantiles(chances, blocks.group)
+            group = fitting_group(blocks.group, config.batch_size, mesh.size)
+            self._counts = count_quantiles(chances, group)
 
         # ---- data
         self.dataset = keep_methods(
@@ -100,14 +108,22 @@ class DetectorTraining:
         self._validation = _named_sets(config.data.validation)
         if config.selection != "last" and not self._validation:
             raise UserError(f"selection={config.selection} needs data.validation sets")
+        if config.selection != "last":
+            _refuse_equal_names(self._validation)
 
-        # ---- the frozen MAE
+        # ---- the frozen MAE, and a MAE that the branches start from
         self.frozen: PyTree = {}
+        self.mae_sources: Sources = {}
         self._mae_about: dict[str, Any] = {}
         if settings.needs_mae:
             self._mae_about = _mae_for(config, settings)
             folder = pathlib.Path(config.mae)
             self.frozen = load_weights(folder, "mae", self._detection.abstract_mae, mesh)
+            self.mae_sources = recorded_sources(folder)
+        if config.detector.init and not has_begun(workdir):
+            folder = pathlib.Path(config.detector.init)
+            _check_init(folder, settings)
+            self.mae_sources = merged(self.mae_sources, recorded_sources(folder))
 
         self._scorer = Scorer(
             self._detection,
@@ -121,7 +137,7 @@ class DetectorTraining:
         self.about = {
             "kind": "detector",
             "detection": dataclasses.asdict(settings),
-            "trained_methods": sorted({e.method for e in self.dataset.examples if e.label == FAKE}),
+            "trained_methods": _fake_methods(self.dataset.examples),
             "trained_datasets": sorted({e.dataset for e in self.dataset.examples}),
         }
 
@@ -132,9 +148,11 @@ class DetectorTraining:
           UserError: the run was begun with other weights.
         """
         folder = self._workdir / FROZEN_MAE
+        if not has_begun(self._workdir):
+            (self._workdir / "best.json").unlink(missing_ok=True)  # of a run that never began
         if not self.frozen:
             return
-        if not is_checkpoint(self._workdir / LATEST):  # no run has begun here
+        if not has_begun(self._workdir):
             save_weights(folder, 0, self.frozen, self._mae_about)
             return
         kept = load_weights(folder, "mae", self._detection.abstract_mae, self._mesh)
@@ -145,13 +163,23 @@ class DetectorTraining:
                 f"with --config.mae={folder}, or choose another --workdir"
             )
 
-    def keep_training_sources(self):
-        """Writes which originals are trained on, so that a test can tell if it holds one."""
-        sources: dict[str, set[str]] = {}
-        for example in self.dataset.examples:
-            sources.setdefault(example.dataset, set()).add(example.source)
-        record = {dataset: sorted(names) for dataset, names in sources.items()}
-        write_json(self._workdir / "training_sources.json", record)
+    def log_counts(self):
+        """Says how many blocks the images of a group get, and if that is coarser than asked for."""
+        if not self._counts:
+            return
+        group, asked = len(self._counts), self._config.blocks.group
+        log.info("numbers of blocks in each %d images: %s", group, " ".join(map(str, self._counts)))
+        if group < asked:
+            log.warning(
+                "each of %d devices gets %d images, so the numbers of blocks are %d quantiles "
+                "instead of blocks.group=%d, a coarser distribution; --config.batch_size=%d keeps "
+                "them",
+                self._mesh.size,
+                self._config.batch_size // self._mesh.size,
+                group,
+                asked,
+                _batch_for(asked, self._config.batch_size, self._mesh.size),
+            )
 
     def fresh_parameters(self) -> PyTree:
         """Random weights; traced for their shapes, too."""
@@ -163,14 +191,8 @@ class DetectorTraining:
         if not self._config.detector.init:
             return parameters
         folder = pathlib.Path(self._config.detector.init)
-        about = read_about(folder, "detector.init", "mae")
         settings = self._detection.settings
-        mae = ModelSettings(**about["model"])
-        if mae != settings.model:
-            raise UserError(
-                f"detector.init={folder} holds {about['model']}, the detector is "
-                f"{dataclasses.asdict(settings.model)}; make them the same"
-            )
+        mae = settings.model
         _, abstract = abstract_mae(mae, compute_dtype(self._config.dtype))
         encoder = load_weights(folder, "detector.init", abstract, self._mesh)
 
@@ -213,15 +235,16 @@ class DetectorTraining:
             if name not in self._prepared:
                 self._prepared[name] = self._scorer.prepare(dataset)
             predictions = self._scorer.score(parameters, self._prepared[name])
-            parts = {"auc": (name, predictions)}
-            for method in sorted({e.method for e in predictions.examples if e.label == FAKE}):
+            metrics.require_both_classes(predictions.labels, name)
+            parts = {"auc": (best_name(name), predictions)}
+            for method in _fake_methods(predictions.examples):
                 part = against_all_reals(predictions, method)
-                parts[f"auc_{method}"] = (f"{name}-{method}", part)
+                parts[f"auc_{method}"] = (best_name(name, method), part)
             values[name] = {}
-            for metric, (best_name, part) in parts.items():
+            for metric, (best, part) in parts.items():
                 values[name][metric] = metrics.auc(part.labels, part.scores)
                 if self._config.selection != "last":
-                    self._keep_best(best_name, part, values[name][metric], parameters, step)
+                    self._keep_best(best, part, values[name][metric], parameters, step)
         return values
 
     def _keep_best(self, name: str, part: Predictions, auc: float, parameters: PyTree, step: int):
@@ -234,9 +257,34 @@ class DetectorTraining:
             "auc": auc,
             "step": step,
             "datasets": sorted({example.dataset for example in part.examples}),
-            "methods": sorted({e.method for e in part.examples if e.label == FAKE}),
+            "methods": _fake_methods(part.examples),
         }
         write_json(record, bests)
+
+
+def fitting_group(group: int, batch_size: int, devices: int) -> int:
+    """How many images of a batch share the quantiles of the number of blocks.
+
+    The largest number up to `group` that divides the images that each device gets.
+
+    Raises:
+      UserError: it would be less than `group` and less than `SMALLEST_GROUP`.
+    """
+    share = batch_size // devices
+    fitting = max(n for n in range(1, min(group, share) + 1) if share % n == 0)
+    if fitting < min(group, SMALLEST_GROUP):
+        fits = _batch_for(group, batch_size, devices)
+        raise UserError(
+            f"batch_size={batch_size} gives each of {devices} devices {share} images, which do "
+            f"not fit blocks.group={group}; set --config.batch_size={fits}"
+        )
+    return fitting
+
+
+def _batch_for(group: int, batch_size: int, devices: int) -> int:
+    """The smallest even batch from `batch_size` up in which every device gets whole groups."""
+    step = math.lcm(2, group * devices)
+    return -(-batch_size // step) * step
 
 
 def detection_settings(config: Config) -> DetectionSettings:
@@ -280,6 +328,34 @@ def _mae_for(config: Config, settings: DetectionSettings) -> dict[str, Any]:
             f"--config.blocks.k={about['k']}, or --config.allow_other_k to use it all the same"
         )
     return about
+
+
+def _check_init(folder: pathlib.Path, settings: DetectionSettings):
+    about = read_about(folder, "detector.init", "mae")
+    if ModelSettings(**about["model"]) != settings.model:
+        raise UserError(
+            f"detector.init={folder} holds {about['model']}, the detector is "
+            f"{dataclasses.asdict(settings.model)}; make them the same"
+        )
+
+
+def _fake_methods(examples: Sequence[Example]) -> list[str]:
+    return sorted({example.method for example in examples if example.label == FAKE})
+
+
+def _refuse_equal_names(validation: Mapping[str, Dataset]):
+    """Raises: UserError if the best weights of two curves would have one name."""
+    curves: dict[str, str] = {}
+    for name, dataset in validation.items():
+        for method in ("", *_fake_methods(dataset.examples)):
+            best = best_name(name, method)
+            curve = f"method '{method}' of '{name}'" if method else f"'{name}'"
+            if best in curves:
+                raise UserError(
+                    f"data.validation: the best weights for {curves[best]} and for {curve} would "
+                    f"both be named {best}; call a data set or a method otherwise"
+                )
+            curves[best] = curve
 
 
 def _named_sets(specs: tuple[str, ...] | str) -> dict[str, Dataset]:

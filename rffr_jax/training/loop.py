@@ -32,7 +32,6 @@ from rffr_jax.training.metric_writer import MetricWriter
 from rffr_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from rffr_jax.training.sharding import (
     batch_sharding,
-    on_mesh,
     parameter_shardings,
     put_batch,
     rows_of_process,
@@ -78,6 +77,28 @@ class Objective(Protocol):
         ...
 
 
+def check_settings(objective: Objective, config: Config, mesh: Mesh):
+    """Tries what `train` will ask of the settings, before anything is written.
+
+    Raises:
+      UserError: batch, optimizer, sampling or random choices that do not fit.
+    """
+    rows = rows_of_process(config.batch_size, mesh)
+    make_optimizer(config.optimizer, config.steps)
+    size = config.model.image_size
+    train_batches(
+        objective.dataset,
+        size=size,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        start_step=0,
+        num_steps=config.steps,
+        balanced=objective.balanced,
+        process_count=jax.process_count(),
+    ).close()
+    objective.inputs(0, empty_batch(rows.stop - rows.start, size), rows)
+
+
 def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mesh) -> PyTree:
     """Trains for `config.steps` steps, resuming from the workdir's newest checkpoint.
 
@@ -119,6 +140,8 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             )
         )
         stop = stack.enter_context(StopRequest())
+        totals = jax.tree.map(lambda leaf: leaf.sharding, state["totals"])
+        empty_totals = jax.jit(_empty_totals, out_shardings=totals)
         program, flops = _compiled_step(objective, optimizer, state, config, mesh, rows)
         writer = stack.enter_context(closing(MetricWriter(workdir, start)))
         bar = stack.enter_context(
@@ -172,7 +195,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             bar.update()
             if done % config.log_every == 0 or done == config.steps:
                 _check_finite(state, done, workdir)
-                totals, state["totals"] = state["totals"], _empty_totals(mesh)
+                totals, state["totals"] = state["totals"], empty_totals()
                 values = {
                     "loss": float(totals["loss"] / totals["count"]),
                     "learning_rate": float(np.asarray(learning_rate(step))),
@@ -211,12 +234,12 @@ def _fresh_training(optimizer: optax.GradientTransformation, parameters: PyTree)
     return {
         "optimizer": optimizer.init(parameters),
         "finite": jnp.array(True),
-        "totals": {"loss": jnp.zeros(()), "count": jnp.zeros(())},
+        "totals": _empty_totals(),
     }
 
 
-def _empty_totals(mesh: Mesh) -> PyTree:
-    return on_mesh(lambda: {"loss": jnp.zeros(()), "count": jnp.zeros(())}, mesh)
+def _empty_totals() -> dict[str, Array]:
+    return {"loss": jnp.zeros(()), "count": jnp.zeros(())}
 
 
 def _check_finite(state: PyTree, step: int, workdir: pathlib.Path):

@@ -20,6 +20,7 @@ from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.cache import InMemory
 from rffr_jax.data.examples import Dataset
 from rffr_jax.data.pipeline import Batch, evaluation_batches
+from rffr_jax.data.provenance import honest_note
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import abstract_mae, unit_range
@@ -30,7 +31,7 @@ from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import residual_image
 from rffr_jax.training.checkpoint import load_weights, read_about, refuse_other_settings
-from rffr_jax.training.loop import train
+from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.sharding import (
     all_rows,
     make_mesh,
@@ -38,7 +39,8 @@ from rffr_jax.training.sharding import (
     put_batch,
     rows_of_process,
 )
-from rffr_jax.training.workdir import locked, write_config
+from rffr_jax.training.sources import keep_sources, recorded_sources
+from rffr_jax.training.workdir import has_begun, locked, refuse_other_config, write_config
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +51,12 @@ def run(config: Config, workdir: pathlib.Path):
     """Pretrains as `config` says; writes checkpoints, metrics and sample pictures."""
     mesh = make_mesh(config.mesh.fsdp)
     objective = Pretraining(config, workdir, mesh)
+    check_settings(objective, config, mesh)
     with locked(workdir):
+        refuse_other_config(workdir, config, begun=has_begun(workdir))
         refuse_other_settings(workdir, objective.about)
         write_config(workdir, config)
+        keep_sources(workdir, objective.dataset, objective.earlier_sources)
         train(objective, config, workdir, mesh)
     log.info("pretraining done; name this MAE with --config.mae=%s", workdir)
 
@@ -80,6 +85,11 @@ class Pretraining:
             )
         )
         self.about = mae_about(self._settings, config)
+        self.earlier_sources = {}
+        if config.init_from and not has_begun(workdir):
+            folder = pathlib.Path(config.init_from)
+            check_mae(read_about(folder, "init_from", "mae"), self._settings, "init_from")
+            self.earlier_sources = recorded_sources(folder)
 
     def fresh_parameters(self) -> PyTree:
         """Random weights; traced for their shapes, too."""
@@ -91,7 +101,6 @@ class Pretraining:
         if not self._config.init_from:
             return on_mesh(self.fresh_parameters, self._mesh)
         folder = pathlib.Path(self._config.init_from)
-        check_mae(read_about(folder, "init_from", "mae"), self._settings, "init_from")
         return load_weights(folder, "init_from", self._abstract, self._mesh)
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
@@ -171,7 +180,8 @@ class Pretraining:
             "all blocks inpainted",
             f"residual x {self._config.blocks.alpha:g}",
         ]
-        contact_sheet(self._workdir / "samples" / f"{step:06d}.png", rows, titles)
+        note = honest_note(self._validation.examples)
+        contact_sheet(self._workdir / "samples" / f"{step:06d}.png", rows, titles, note=note)
 
 
 def real_only(specs: str | tuple[str, ...], default_split: str) -> Dataset:

@@ -14,11 +14,16 @@ BATCH = PartitionSpec(("data", "fsdp"))
 
 
 def make_mesh(fsdp: int = 1) -> Mesh:
-    """All devices of all processes as data x fsdp, both axes Auto.
+    """All devices as data x fsdp, both axes Auto.
 
     Raises:
-      UserError: `fsdp` does not divide the number of devices.
+      UserError: there are several processes, or `fsdp` does not divide the number of devices.
     """
+    if jax.process_count() > 1:
+        raise UserError(
+            f"this run has {jax.process_count()} processes, and checkpoints and reports are made "
+            "for one so far; start it as one process, which uses all devices of its machine"
+        )
     devices = jax.device_count()
     if fsdp < 1 or devices % fsdp:
         raise UserError(f"mesh.fsdp={fsdp} does not divide the {devices} devices of this run")

@@ -76,3 +76,20 @@ def test_a_file_that_came_back_is_still_named(tmp_path, warnings_logged):
     bad_files = BadFiles(dataset, max_bad_fraction=0.5)
     bad_files.update(batches[0])
     assert "second try" in bad_files.names[str(tmp_path / "bad0.png")]
+
+
+def test_a_single_bad_file_never_ends_a_run(tmp_path, warnings_logged):
+    dataset = faces(tmp_path, good=3, bad=1)
+    bad_files = BadFiles(dataset, max_bad_fraction=0.01)
+    for batch in batches_of(dataset):
+        bad_files.update(batch)
+    assert list(bad_files.names) == [str(tmp_path / "bad0.png")]
+    (tmp_path / "good0.png").write_bytes(b"")
+    with pytest.raises(UserError, match="2 of 4 images cannot be used"):
+        bad_files.update(batches_of(dataset)[0])
+
+
+def test_a_dataset_of_one_bad_file_does(tmp_path, warnings_logged):
+    dataset = faces(tmp_path, good=0, bad=1)
+    with pytest.raises(UserError, match="1 of 1 images cannot be used"):
+        BadFiles(dataset, max_bad_fraction=0.01).update(batches_of(dataset)[0])

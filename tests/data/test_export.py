@@ -1,10 +1,12 @@
 """A dataset written to disk reads back the same."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
 
+from rffr_jax.data import export as module
 from rffr_jax.data.examples import Example
 from rffr_jax.data.export import export
 from rffr_jax.data.specs import load_dataset
@@ -46,3 +48,17 @@ def test_pixels_are_exact_and_bad_files_left_out(written):
     for place, index in enumerate((0, 2)):
         np.testing.assert_array_equal(written.load(place, SIZE), Drawn().load(index, SIZE))
     assert len(written.examples) == 2
+
+
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (3, 3), (64, 8)])
+def test_no_more_workers_than_cores_that_may_be_used(tmp_path, monkeypatch, cores, expected):
+    asked = []
+
+    def batches(dataset, **settings):
+        asked.append(settings["workers"])
+        return (batch for batch in ())
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    monkeypatch.setattr(module, "evaluation_batches", batches)
+    export(Drawn(), tmp_path / "drawn.csv", SIZE)
+    assert asked == [expected]

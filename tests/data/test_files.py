@@ -34,7 +34,9 @@ def test_sub_folders_give_labels_and_methods(tmp_path):
         ("fake/F2F/1.png", 1, "F2F"),
         ("fake/x.png", 1, "fake"),
     ]
-    assert {example.dataset for example in dataset.examples} == {tmp_path.name}
+    assert {example.dataset for example in dataset.examples} == {
+        f"{tmp_path.parent.name}/{tmp_path.name}"
+    }
     videos = [example.video for example in dataset.examples]
     assert videos == ["Real/a/c", "Real/b", "fake/DF/v/1", "fake/F2F/1", "fake/x"]
     assert [example.cluster for example in dataset.examples] == videos
@@ -91,7 +93,9 @@ def test_the_authors_list(tmp_path):
         ("x/0.png", 1, "fake", "x/0"),
         ("y/1.png", 0, "real", "y/1"),
     ]
-    assert dataset.name == "faces"
+    name = f"{tmp_path.name}/faces"
+    assert dataset.name == name
+    assert {example.dataset for example in dataset.examples} == {name}
     assert [dataset.load(index, 20)[0, 0, 0] for index in range(2)] == [3, 4]
 
 
@@ -139,8 +143,8 @@ def test_the_short_table(tmp_path):
     text = "path,label\r\nx\\0.png,1\r\n\r\ny/1.png,0\r\n"
     examples = read_csv(write_csv(tmp_path, text, "utf-8-sig")).examples
     assert [(e.id, e.label, e.method, e.video, e.source, e.dataset) for e in examples] == [
-        ("x/0.png", 1, "fake", "x/0", "x/0", "faces"),
-        ("y/1.png", 0, "real", "y/1", "y/1", "faces"),
+        ("x/0.png", 1, "fake", "x/0", "x/0", f"{tmp_path.name}/faces"),
+        ("y/1.png", 0, "real", "y/1", "y/1", f"{tmp_path.name}/faces"),
     ]
 
 

@@ -6,6 +6,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from rffr_jax.data.alignment import TEMPLATE
 from rffr_jax.data.manipulations import METHODS
@@ -148,6 +149,42 @@ def test_bad_files_are_skipped_by_name(tmp_path, capsys):
         assert name in printed.err
 
 
+def test_a_picture_that_exif_turns(tmp_path, capsys):
+    """A crop is turned; a photograph with landmarks is skipped: which way are they?"""
+    faces = write_faces(tmp_path / "in", 6)
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    pixels = pixels_of(faces / "000.png")[..., ::-1]
+    Image.fromarray(pixels[::-1, ::-1]).save(faces / "turned.png", exif=exif)
+    assert run("--input", faces, "--output", tmp_path / "a", "--split", "train=1") == 0
+    assert "7 real, 28 fake, 0 files skipped" in capsys.readouterr().out
+    upright, turned = (
+        pixels_of(tmp_path / "a" / "train" / "real" / f"{name}.jpg").astype(np.float32)
+        for name in ("000", "turned")
+    )
+    one, other = (cv2.blur(pixels, (9, 9)).ravel() for pixels in (upright, turned))
+    assert np.corrcoef(one, other)[0, 1] > 0.9
+
+    table = tmp_path / "points.csv"
+    landmark_table(faces, table, range(7))
+    options = ("--landmarks", table, "--split", "train=1", "--size", 48)
+    assert run("--input", faces, "--output", tmp_path / "b", *options) == 0
+    printed = capsys.readouterr()
+    assert "6 real, 24 fake, 1 files skipped" in printed.out
+    assert f"skipped {faces}/turned.png: its EXIF orientation turns it" in printed.err
+
+
+def test_formats_are_those_of_the_program(tmp_path, capsys):
+    """What `folder:` reads, hidden files left out; the high byte of 16 bits."""
+    faces = write_faces(tmp_path / "in", 2)
+    Image.fromarray(pixels_of(faces / "000.png")).save(faces / "a.tif")
+    Image.fromarray(np.full((64, 64), 30_000, np.uint16)).save(faces / "deep.png")
+    (faces / ".hidden.png").write_bytes((faces / "000.png").read_bytes())
+    assert run("--input", faces, "--output", tmp_path / "out", "--split", "train=1") == 0
+    assert "4 real, 16 fake, 0 files skipped" in capsys.readouterr().out
+    assert abs(pixels_of(tmp_path / "out" / "train" / "real" / "deep.jpg").mean() - 117) < 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -198,6 +235,19 @@ def test_report_prints_the_matrix_and_draws_a_sheet(tmp_path, capsys):
         assert printed.count(method) >= 3
     assert pixels_of(sheet).shape == (8 * 64, 13 * 64, 3)
     assert report.main(["--input", str(tmp_path), "--sources", "60"]) == 2
+
+
+def test_report_skips_bad_files_by_name(tmp_path, capsys):
+    faces = write_faces(tmp_path / "in", 3)
+    (faces / "0.png").write_bytes(b"no image")
+    cv2.imwrite(str(faces / "00.png"), np.zeros((64, 90, 3), np.uint8))
+    assert len(report.read_faces(str(faces), 3, 0, 64)) == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [
+        f"skipped {faces}/{name}.png" for name in ("0", "00")
+    ]
+    with pytest.raises(report.UserError, match="3 usable images, --sources asks for 4"):
+        report.read_faces(str(faces), 4, 0, 64)
 
 
 @pytest.mark.slow

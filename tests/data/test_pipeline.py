@@ -2,6 +2,12 @@
 
 import contextlib
 import multiprocessing
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,12 +18,13 @@ from rffr_jax.data.sampling import BalancedSampler, UniformSampler
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 
+ROOT = pathlib.Path(__file__).parents[2]
 SIZE = 24
 BAD = "fake/A/1.png"
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
+def folder(tmp_path_factory):
     """Six reals, two fakes of A and three of B, each of its own grey; one fake is no image."""
     root = tmp_path_factory.mktemp("faces")
     names = [f"real/{i}.png" for i in range(6)]
@@ -26,7 +33,12 @@ def dataset(tmp_path_factory):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (SIZE, SIZE), 10 + number).save(root / name)
     (root / BAD).write_bytes(b"no image")
-    return load_dataset(f"folder:{root}")
+    return root
+
+
+@pytest.fixture(scope="module")
+def dataset(folder):
+    return load_dataset(f"folder:{folder}")
 
 
 def train(dataset, **changes):
@@ -129,3 +141,69 @@ def test_mistakes_are_told_at_once_and_not_at_the_first_batch(dataset):
         train_batches(dataset, batch_size=4, balanced=True, process_count=3, **options)
     with pytest.raises(UserError, match="batch size 0"):
         evaluation_batches(dataset, size=SIZE, batch_size=0)
+
+
+SIGNALLED = """
+import contextlib, multiprocessing, os, signal, sys, threading
+from rffr_jax.data.pipeline import train_batches
+from rffr_jax.data.specs import load_dataset
+
+if __name__ == "__main__":
+    seen = []
+    names = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    for name in names:
+        signal.signal(name, lambda number, frame: seen.append(number))
+    batches = train_batches(
+        load_dataset(sys.argv[1]), size=24, batch_size=4, seed=0, start_step=0, num_steps=100,
+        balanced=True, workers=2,
+    )
+    timers = [threading.Timer(s, os.killpg, (0, names[0])) for s in (0.1, 0.3, 0.6, 1.0, 1.5)]
+    for timer in timers:  # while the workers start
+        timer.start()
+    with contextlib.closing(batches):
+        next(batches)
+        for timer in timers:
+            timer.join()
+        for name in names[1:]:
+            os.killpg(0, name)
+            for _ in range(20):
+                next(batches)
+        pids = [child.pid for child in multiprocessing.active_children()]
+        if "orphans" in sys.argv:
+            print(*pids, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+    print(sorted(set(seen)) == sorted(names), len(pids), len(multiprocessing.active_children()))
+"""
+
+
+def signalled(tmp_path, *arguments):
+    """Runs SIGNALLED in a process group of its own."""
+    script = tmp_path / "signalled.py"
+    script.write_text(SIGNALLED)
+    command = [sys.executable, str(script), *arguments]
+    return subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_signals_to_the_process_group_leave_the_workers_reading(tmp_path, folder):
+    found = signalled(tmp_path, f"folder:{folder}")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == "True 2 0\n"
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path, folder):
+    found = signalled(tmp_path, f"folder:{folder}", "orphans")
+    assert found.returncode == -signal.SIGKILL
+    workers = found.stdout.split()
+    assert len(workers) == 2
+    end = time.monotonic() + 10
+    while any(pathlib.Path("/proc", worker).exists() for worker in workers):
+        assert time.monotonic() < end, f"still there: {workers}"
+        time.sleep(0.1)

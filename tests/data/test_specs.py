@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.data.specs import DatasetSpec, load_dataset, parse_spec
+from rffr_jax.data.selection import keep_methods
+from rffr_jax.data.specs import DatasetSpec, load_apart, load_dataset, parse_spec
 from rffr_jax.data.synthetic import SyntheticDataset
 from rffr_jax.errors import UserError
 
@@ -54,7 +55,7 @@ def test_every_part_of_a_spec():
         ("synthetic:one", ["'one'", "synthetic:0"]),
         ("synthetic:-1", ["'-1'"]),
         ("synthetic:0#dev", ["#dev: unknown split", "train, validation, test"]),
-        ("folder:x?frame=3", ["unknown key 'frame'", "method=A,B, frames=N and limit=N"]),
+        ("folder:x?frame=3", ["unknown key 'frame'", "method=A,B (or A+B), frames=N and limit=N"]),
         ("folder:x?", ["unknown key ''"]),
         ("folder:x?frames", ["no value"]),
         ("folder:x?method=", ["no value"]),
@@ -198,3 +199,56 @@ def test_synthetic_faces_take_the_filters():
     assert len(chosen.examples) == 10
     index = next(i for i, e in enumerate(everything.examples) if e.id == chosen.examples[-1].id)
     np.testing.assert_array_equal(chosen.load(9, 64), everything.load(index, 64))
+
+
+@pytest.mark.parametrize("methods", [("A", "B"), ("A,B",), ("A+B",)])
+def test_methods_may_share_a_text(folder, methods):
+    dataset = load_dataset(f"folder:{folder}")
+    kept = keep_methods(dataset, methods, where="data.methods")
+    assert collections.Counter(e.method for e in kept.examples) == {"real": 4, "A": 2, "B": 2}
+    assert parse_spec("csv:a?method=A+B").methods == ("A", "B")
+    with pytest.raises(UserError, match=r"data.methods: no fakes of method 'C'"):
+        keep_methods(dataset, ("A,C",), where="data.methods")
+
+
+def names_of(specs):
+    datasets = load_apart([str(spec) for spec in specs], default_split="test")
+    return [sorted({example.dataset for example in dataset.examples}) for dataset in datasets]
+
+
+def test_files_of_one_name_are_different_data_sets(tmp_path):
+    rows = [("0.png", "0", "v", ""), ("1.png", "1", "w", "swap")]
+    specs = {}
+    for place in ("celeb", "dfdc", "old/celeb"):
+        (tmp_path / place).mkdir(parents=True)
+        specs[place] = write_csv(tmp_path / place / "test.csv", rows)
+    assert names_of([specs["celeb"], specs["dfdc"]]) == [["celeb/test"], ["dfdc/test"]]
+    name = tmp_path.name
+    assert names_of(specs.values()) == [
+        [f"{name}/celeb/test.csv"],
+        ["dfdc/test"],
+        ["old/celeb/test.csv"],
+    ]
+    (tmp_path / "celeb" / "test.json").write_text('[{"path": "0.png", "label": 0}]')
+    both = [specs["celeb"], f"list:{tmp_path}/celeb/test.json"]
+    assert names_of(both) == [["celeb/test.csv"], ["celeb/test.json"]]
+
+
+def test_a_column_may_pool_two_tables_and_one_file_is_one_data_set(tmp_path):
+    for place in "ab":
+        text = f"path,label,dataset\n{place}.png,0,faces\n"
+        (tmp_path / f"{place}.csv").write_text(text)
+    assert names_of(f"csv:{tmp_path}/{place}.csv" for place in "ab") == [["faces"], ["faces"]]
+    spec = write_csv(tmp_path / "c.csv", [("0.png", "1", "v", "A"), ("1.png", "1", "w", "B")])
+    name = [f"{tmp_path.name}/c"]
+    assert names_of([f"{spec}?method=A", f"{spec}?method=B"]) == [name, name]
+
+
+def test_two_seeds_are_two_data_sets():
+    assert names_of(["synthetic:0?limit=8"]) == [["synthetic"]]
+    assert names_of(["synthetic:0?limit=8", "synthetic:1#train?limit=8"]) == [
+        ["synthetic:0#test"],
+        ["synthetic:1#train"],
+    ]
+    (dataset, _) = load_apart(["synthetic:0", "synthetic:1"], default_split="test")
+    np.testing.assert_array_equal(dataset.load(3, 32), SyntheticDataset(0, "test").load(3, 32))

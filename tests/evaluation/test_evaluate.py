@@ -10,8 +10,10 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from rffr_jax.data.examples import Example
+from rffr_jax.data.provenance import Origins
+from rffr_jax.evaluation import evaluate as module
 from rffr_jax.evaluation.evaluate import TrainedDetector
-from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.scoring import Scorer
 from tests import jobs
 
 ENTRY = {
@@ -89,7 +91,7 @@ def test_every_record_is_counted_once_and_against_all_reals(finished, faces):
 def test_a_test_that_was_trained_on_is_named(tmp_path, detector, faces, capsys):
     table = evaluate(tmp_path, detector, f"csv:{faces}/train.csv")
     (warning,) = table["about"]["warnings"]
-    assert "6 of 6 originals in the test were seen in training" in warning
+    assert "6 of 6 originals in the test were seen in training (detector: 6" in warning
     assert "train/real0" in warning
     assert warning in capsys.readouterr().out
 
@@ -112,34 +114,119 @@ def test_the_best_of_each_method_is_matched_to_it(tmp_path, detector, faces):
             assert {row["method"] for row in csv.DictReader(file)} == {"real", method}
 
 
+def image(dataset, source, path=""):
+    return Example(path or source, path or source, 1, dataset, "swap", source, 0, source)
+
+
+class Known(TrainedDetector):
+    """A detector of which nothing is there but what was written about its training."""
+
+    def __init__(self, folder, trained="faces"):
+        self._folder = folder
+        self.about = {"trained_datasets": [trained], "trained_methods": ["rows"]}
+
+
+def write_best(folder, **datasets):
+    methods = {"faces_columns": ["columns"], "faces": ["columns", "rows"]}
+    record = {n: {"datasets": d, "methods": methods.get(n, ["rows"])} for n, d in datasets.items()}
+    (folder / "best.json").write_text(json.dumps(record))
+
+
 @pytest.mark.parametrize(
     ("checkpoint", "tested", "rule"),
     [
-        ("best:faces-rows", "faces", "source"),
-        ("best:faces-columns", "faces", "oracle"),
+        ("best:faces_rows", "faces", "source"),
+        ("best:faces_columns", "faces", "oracle"),
         ("best:faces", "faces", "oracle"),
         ("best:far", "far", "oracle"),
         ("best:far", "other", "transfer"),
+        ("best:far", "place/other", "unknown"),
+        ("best:path", "other", "unknown"),
+        ("best:path", "place/far", "oracle"),
+        ("best:mixed", "other", "unknown"),
         ("last", "other", "last"),
         ("matched", "far", "oracle"),
     ],
 )
-def test_the_rule_says_what_the_choice_has_seen(checkpoint, tested, rule):
-    class Chosen(TrainedDetector):
-        def __init__(self):
-            self.about = {"trained_datasets": ["faces"], "trained_methods": ["rows"]}
+def test_the_rule_says_what_the_choice_has_seen(tmp_path, checkpoint, tested, rule):
+    faces = {name: ["faces"] for name in ("faces", "faces_rows", "faces_columns")}
+    others = {"far": ["far"], "path": ["place/far"], "mixed": ["faces", "far"]}
+    write_best(tmp_path, **faces, **others)
+    assert Known(tmp_path).selection_rule(checkpoint, [image(tested, "a")]) == rule
 
-        def _best(self):
-            return {
-                "faces": {"datasets": ["faces"], "methods": ["columns", "rows"]},
-                "faces-rows": {"datasets": ["faces"], "methods": ["rows"]},
-                "faces-columns": {"datasets": ["faces"], "methods": ["columns"]},
-                "far": {"datasets": ["far"], "methods": ["swap"]},
-            }
 
-    example = Example("a", "a", 1, tested, "swap", "a", 0, "a")
-    predictions = Predictions([example], np.array([0.5]))
-    assert Chosen().selection_rule(checkpoint, predictions) == rule
+def test_a_name_made_of_a_path_proves_no_source(tmp_path):
+    write_best(tmp_path, train=["celeb/train"], validation=["celeb/validation"])
+    detector = Known(tmp_path, trained="celeb/train")
+    for best in ("train", "validation"):
+        assert detector.selection_rule(f"best:{best}", [image("celeb/test", "a")]) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "rule"),
+    [
+        ({"faces": ["1"]}, {"far": ["2"]}, "transfer"),
+        ({"faces": ["1"]}, {"far": ["3"]}, "unknown"),
+        ({"faces": ["3"]}, {"far": ["2"]}, "unknown"),
+        ({"faces": ["1"]}, {"far": ["1"]}, "unknown"),
+        ({"faces": ["1"], ":files": ["/data/3.png"]}, {"far": ["2"]}, "unknown"),
+        ({"faces": ["1"]}, {"far": ["2"], ":files": ["/data/3.png"]}, "unknown"),
+    ],
+)
+def test_no_transfer_between_data_that_are_alike(tmp_path, training, validation, rule):
+    write_best(tmp_path, far=["far"])
+    (tmp_path / "training_sources.json").write_text(json.dumps(training))
+    (tmp_path / "validation_sources.json").write_text(json.dumps(validation))
+    tested = [image("other", "3", "/data/3.png")]
+    assert Known(tmp_path).selection_rule("best:far", tested) == rule
+
+
+def test_what_the_detector_and_its_mae_have_seen_is_read_where_it_is(tmp_path):
+    detector = Known(tmp_path)
+    assert detector.trained_on() == {"detector": Origins(), "MAE": Origins()}
+    (tmp_path / "mae_training_sources.json").write_text('{"x": ["1"], ":files": ["/a.png"]}')
+    seen = Origins(frozenset([("x", "1")]), frozenset(["/a.png"]))
+    assert detector.trained_on() == {"detector": Origins(), "MAE": seen}
+
+
+def test_tables_of_one_name_stay_apart_and_one_table_twice_is_refused(
+    tmp_path, detector, monkeypatch, capsys
+):
+    def no_copy(scorer, dataset):
+        raise AssertionError("only matched checkpoints need a test set more than once")
+
+    monkeypatch.setattr(Scorer, "prepare", no_copy)
+    specs = []
+    for seed, place in enumerate(("celeb", "dfdc")):
+        jobs.draw_faces(tmp_path / place / "test", dataset="", seed=seed, reals=3)
+        specs.append(f"csv:{tmp_path}/{place}/test.csv")
+    table = evaluate(tmp_path / "run", detector, repr(tuple(specs)))
+    assert set(table) == {"celeb/test", "dfdc/test", "about"}
+    assert [table[f"{place}/test"]["pooled"]["n_real"] for place in ("celeb", "dfdc")] == [3, 3]
+
+    twice = repr((f"{specs[0]}?method=rows", f"{specs[0]}?method=columns"))
+    flags = (f"detector={detector}", f"data.tests={twice}")
+    capsys.readouterr()
+    assert jobs.start("evaluate", tmp_path / "other", *flags) == 2
+    assert "dataset 'celeb/test' holds 'test/real0.png' twice" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("methods=A,B", ("A,B",)),
+        ("methods=('A','B')", ("A", "B")),
+        ("tests=csv:x.csv?method=A+B&frames=1", ("csv:x.csv?method=A+B&frames=1",)),
+        ("tests='csv:x.csv?method=A,B'", ("csv:x.csv?method=A,B",)),
+        ("tests=('csv:x.csv?method=A,B', 'folder:y')", ("csv:x.csv?method=A,B", "folder:y")),
+    ],
+)
+def test_flags_of_the_documentation_arrive_as_written(monkeypatch, tmp_path, flag, expected):
+    seen = []
+    monkeypatch.setattr(module, "run", lambda config, workdir: seen.append(config.data))
+    assert jobs.start("evaluate", tmp_path, f"data.{flag}") == 0
+    assert seen[0][flag.partition("=")[0]] == expected
 
 
 def test_a_checkpoint_that_is_not_there_is_told_before_any_work(tmp_path, detector, faces, capsys):

@@ -156,6 +156,32 @@ def test_sheet_widens_its_columns_for_long_titles(tmp_path):
     assert (long[0] == 255).all()
 
 
+def test_a_note_stands_below_the_images(tmp_path):
+    black = np.zeros((64, 64, 3), np.uint8)
+    note = "procedural faces and manipulations: this says nothing about real deepfakes"
+    sheets = {}
+    for name, text in (("plain", ""), ("noted", note)):
+        contact_sheet(tmp_path / f"{name}.png", [[black]], ["a"], text)
+        sheets[name] = pixels(tmp_path / f"{name}.png")
+    height, width, _ = sheets["plain"].shape
+    np.testing.assert_array_equal(sheets["noted"][:height], sheets["plain"])
+    below = sheets["noted"][height:] < 128
+    assert below.any()
+    assert not below[:, : 8 // 2].any()
+    assert not below[:, width - 8 // 2 :].any()  # broken into lines that fit
+
+
+def test_a_note_stands_below_the_curves(tmp_path):
+    log = tmp_path / "metrics.jsonl"
+    log.write_text('{"step": 1, "split": "train", "loss": 1.0}\n' * 2)
+    plot_training_curves(tmp_path / "plain.png", log)
+    plot_training_curves(tmp_path / "noted.png", log, "says nothing $ about _real_ deepfakes")
+    plain, noted = (pixels(tmp_path / f"{name}.png") for name in ("plain", "noted"))
+    assert plain.shape == noted.shape
+    strip = slice(-16, None)
+    assert (plain[strip] < 128).sum() < (noted[strip] < 128).sum()
+
+
 @pytest.mark.parametrize(
     "rows",
     [

@@ -58,11 +58,23 @@ def test_bad_files_are_left_out_and_too_many_end_the_job(tmp_path, mae, capsys):
     jobs.draw_faces(tmp_path / "test", seed=2, reals=2)
     (tmp_path / "test" / "real1.png").write_bytes(b"\x89PNG")
     flags = (f"mae={mae}", f"data.inputs=csv:{tmp_path}/test.csv")
-    assert jobs.start("residual", tmp_path / "run", *flags, "data.max_bad_fraction=0.2") == 0
+    assert jobs.start("residual", tmp_path / "run", *flags) == 0
     assert f"left out: {tmp_path}/test/real1.png: " in capsys.readouterr().err
     with np.load(tmp_path / "run" / "residuals.npz") as file:
         assert len(file["path"]) == 5
         assert not any("real1" in path for path in file["path"])
+    (tmp_path / "test" / "rows1.png").write_bytes(b"")
     assert jobs.start("residual", tmp_path / "other", *flags) == 2
-    assert "1 of 6 images cannot be used" in capsys.readouterr().err.splitlines()[-1]
+    assert "2 of 6 images cannot be used" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "other" / "residuals.npz").exists()
+
+
+def test_a_sheet_of_procedural_faces_says_so(tmp_path, mae, finished):
+    spec = "data.inputs=synthetic:0#test?limit=12"
+    assert jobs.start("residual", tmp_path, f"mae={mae}", spec) == 0
+    with (
+        Image.open(tmp_path / "residuals.png") as noted,
+        Image.open(finished[0] / "residuals.png") as plain,
+    ):
+        assert noted.width == plain.width
+        assert noted.height > plain.height  # 12 rows both

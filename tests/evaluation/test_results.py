@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from rffr_jax.data.examples import Example
+from rffr_jax.data.provenance import Origins
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.results import (
@@ -194,22 +195,46 @@ def test_one_cluster_shows_no_interval():
     assert re.search(r"75\.0 +- ", format_table(table))
 
 
+def trained_on(*sources):
+    return {"detector": Origins(frozenset(sources))}
+
+
 def test_originals_seen_in_training_are_named():
     fake = Example("f", "f", 1, "x", "aa", "v1_v2", 0, "v1")
     test = [example("x", "real", 7), fake, example("y", "real", 7), example("x", "real", 8)]
-    warnings = overlap_with_training(test, {("x", "v7"), ("x", "v1"), ("x", "v99"), ("z", "v7")})
-    assert len(warnings) == 1
-    assert "dataset 'x': 2 of 3" in warnings[0]
-    assert warnings[0].endswith("v1, v7")
+    trained = trained_on(("x", "v7"), ("x", "v1"), ("x", "v99"), ("z", "v7"))
+    (warning,) = overlap_with_training(test, trained)
+    assert "dataset 'x': 2 of 3" in warning
+    assert warning.endswith("seen in training (detector: 2): v1, v7")
+
+
+def test_each_model_that_saw_them_is_named():
+    test = [example("x", "real", i) for i in range(4)]
+    trained = {
+        "detector": Origins(frozenset([("x", "v0"), ("x", "v1")])),
+        "MAE": Origins(frozenset([("x", "v1"), ("x", "v2"), ("y", "v3")])),
+    }
+    (warning,) = overlap_with_training(test, trained)
+    assert "3 of 4" in warning
+    assert warning.endswith("(detector: 2, MAE: 2): v0, v1, v2")
+
+
+def test_a_file_is_known_under_any_name(tmp_path):
+    file = str(tmp_path / "a.png")
+    seen = Origins.of([Example("a.png", file, 0, "train", "real", "a", 0, "a")])
+    test = [Example("b", file, 0, "test", "real", "b", 0, "b"), example("test", "real", 1)]
+    (warning,) = overlap_with_training(test, {"detector": seen})
+    assert warning.startswith("dataset 'test': 1 of 2 originals")
+    assert warning.endswith(": b")
 
 
 def test_no_overlap_no_warning():
-    assert overlap_with_training([example("x", "real", 7)], {("y", "v7")}) == []
+    assert overlap_with_training([example("x", "real", 7)], trained_on(("y", "v7"))) == []
 
 
 def test_many_overlaps_are_one_line():
     test = [example("x", "real", i) for i in range(500)]
-    (warning,) = overlap_with_training(test, {("x", f"v{i}") for i in range(500)})
+    (warning,) = overlap_with_training(test, trained_on(*(("x", f"v{i}") for i in range(500))))
     assert "500 of 500" in warning
     assert "and 480 more" in warning
     assert "\n" not in warning

@@ -95,13 +95,13 @@ def test_residuals_are_kept_and_give_the_same_scores(scorer, parameters, test_se
 
 
 class WithBadFile:
-    """A dataset whose sixth image cannot be read."""
+    """A dataset whose sixth image cannot be read, and maybe another."""
 
-    def __init__(self, dataset):
-        self.examples, self._dataset = dataset.examples, dataset
+    def __init__(self, dataset, also=5):
+        self.examples, self._dataset, self._bad = dataset.examples, dataset, (5, also)
 
     def load(self, index, size):
-        if index == 5:
+        if index in self._bad:
             raise BadImageError("six", "no image")
         return self._dataset.load(index, size)
 
@@ -113,8 +113,8 @@ def test_a_bad_file_has_no_score_and_its_neighbours_keep_theirs(
     bad = test_set.examples[5]
     assert predictions.bad == {bad: "no image"}
     assert_close(by_id(predictions), {n: s for n, s in scores.items() if n != bad.id})
-    with pytest.raises(UserError, match="1 of 18 images cannot be used"):
-        scorer(4).score(parameters, WithBadFile(test_set))
+    with pytest.raises(UserError, match="2 of 18 images cannot be used"):
+        scorer(4).score(parameters, WithBadFile(test_set, also=6))
 
 
 def test_a_zero_residual_is_scored_without_a_mae(test_set, detection):

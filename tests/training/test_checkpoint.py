@@ -5,12 +5,14 @@ from contextlib import closing
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from rffr_jax.errors import UserError
 from rffr_jax.training.checkpoint import (
     LATEST,
     RunCheckpoints,
+    best_name,
     find_checkpoint,
     is_checkpoint,
     load_weights,
@@ -46,6 +48,37 @@ def test_new_weights_replace_old_ones_of_any_step(tmp_path):
         save_weights(tmp_path, step, weights(value), {"kind": "mae"})
         assert jobs.saved_steps(tmp_path) == [step]
         assert load(tmp_path)[0, 0] == value
+
+
+def test_old_weights_are_there_until_the_new_are_whole(tmp_path, monkeypatch):
+    save_weights(tmp_path, 8, weights(1), {"kind": "mae"})
+
+    def die(self, *args, **kwargs):
+        raise RuntimeError("the machine is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, "save", die)
+        for step in (6, 9):
+            with pytest.raises(RuntimeError, match="the machine is gone"):
+                save_weights(tmp_path, step, weights(2), {"kind": "mae"})
+            assert jobs.saved_steps(tmp_path) == [8]
+            assert load(tmp_path)[0, 0] == 1
+    save_weights(tmp_path, 6, weights(2), {"kind": "mae"})
+    assert jobs.saved_steps(tmp_path) == [6]
+
+
+@pytest.mark.parametrize(
+    ("validation", "method", "expected"),
+    [
+        ("Celeb-DF_v2", "", "Celeb-DF_v2"),
+        ("a+b.1", "Face2Face", "a+b.1-Face2Face"),
+        ("data/set", "a b:c", "data_set-a_b_c"),
+        ("..", "", "_."),
+        ("", "", "_"),
+    ],
+)
+def test_bests_have_names_that_are_safe_for_files(validation, method, expected):
+    assert best_name(validation, method) == expected
 
 
 def test_a_run_keeps_its_two_newest_states_whole(tmp_path):

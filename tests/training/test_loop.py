@@ -1,10 +1,12 @@
 """The loop: resuming, stopping, weights of rows and states that are no longer finite."""
 
 import contextlib
+import os
 import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
@@ -76,6 +78,22 @@ def test_detector_training_that_was_stopped_resumes_bit_for_bit(
     best = pathlib.Path("checkpoints", "best", "faces")
     assert (tmp_path / "best.json").read_text() == (detector / "best.json").read_text()
     assert jobs.saved_steps(tmp_path / best) == jobs.saved_steps(detector / best)
+
+
+def test_the_log_compiles_nothing_new(tmp_path, monkeypatch, data):
+    empty_totals, traced = loop._empty_totals, []
+    monkeypatch.setattr(loop, "_empty_totals", lambda: traced.append(1) or empty_totals())
+    monkeypatch.setattr(Pretraining, "evaluate", lambda *_: {})
+    assert jobs.start("pretrain", tmp_path, *data, "steps=6") == 0
+    assert len(jobs.metric_lines(tmp_path)) == 6
+    assert len(traced) <= 3  # the shapes, the first state and, once, what the log puts there
+
+
+def test_a_run_goes_on_with_other_intervals_and_workers(tmp_path, monkeypatch, data, mae):
+    with when_logged(monkeypatch, 3, die), pytest.raises(RuntimeError):
+        jobs.start("pretrain", tmp_path, *data)
+    assert jobs.start("pretrain", tmp_path, *data, "data.cache=True", "save_every=1") == 0
+    assert_same_run(tmp_path, mae)
 
 
 def test_a_finished_run_is_left_as_it_is(mae, data, monkeypatch):
@@ -152,6 +170,55 @@ def test_a_bad_file_and_padding_have_no_influence(tmp_path):
         expected = mean_over_good_rows(trained, list(batches))
     assert lines[-1]["split"] == "validation"
     assert lines[-1]["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+GROUP = """
+import sys
+from tests import jobs
+
+if __name__ == "__main__":
+    sys.exit(jobs.start("pretrain", *sys.argv[1:]))
+"""
+
+
+def members_of_group(group):
+    """The processes of a group that have not ended."""
+    stats = (path.read_text() for path in pathlib.Path("/proc").glob("[0-9]*/stat"))
+    fields = (stat.rpartition(")")[2].split() for stat in stats)
+    return [entry for entry in fields if entry[2] == str(group) and entry[0] != "Z"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_signal_to_the_process_group_saves_with_workers_too(tmp_path, data, name):
+    script, workdir = tmp_path / "group.py", tmp_path / "run"
+    script.write_text(GROUP)
+    flags = (*data, "data.workers=1", "steps=1000000", "evaluate_every=1000000")
+    with subprocess.Popen(
+        [sys.executable, str(script), str(workdir), *flags],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as run:
+        try:
+            end = time.monotonic() + 100
+            while not (workdir / "metrics.jsonl").exists() or len(jobs.metric_lines(workdir)) < 2:
+                assert run.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.1)
+            os.killpg(run.pid, signal.Signals[name])
+            _, error = run.communicate(timeout=60)
+            assert run.returncode == 75, error
+            assert "Traceback" not in error
+            assert jobs.saved_steps(workdir / LATEST)
+            end = time.monotonic() + 20
+            while members := members_of_group(run.pid):
+                assert time.monotonic() < end, f"still there: {members}"
+                time.sleep(0.1)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
 
 
 DEVICES = """

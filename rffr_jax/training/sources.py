@@ -1,0 +1,55 @@
+"""Which originals a run has learnt from, so that a test can tell if it holds one of them."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+
+from rffr_jax.data.examples import Dataset
+from rffr_jax.data.provenance import Origins
+from rffr_jax.training.checkpoint import FROZEN_MAE, LATEST
+from rffr_jax.training.workdir import has_begun
+from rffr_jax.whole_files import write_json
+
+Sources = dict[str, list[str]]
+"""What `Origins.to_json` makes; `Origins.from_json` reads it."""
+
+TRAINING = "training_sources.json"
+MAE = "mae_training_sources.json"
+
+
+def keep_sources(workdir: pathlib.Path, dataset: Dataset, earlier: Sources):
+    """Writes training_sources.json: what is trained on, and what the first weights had seen."""
+    _write(workdir, TRAINING, merged(Origins.of(dataset.examples).to_json(), earlier))
+
+
+def keep_mae_sources(workdir: pathlib.Path, sources: Sources):
+    """Writes mae_training_sources.json: what the MAE of a detector was pretrained on."""
+    _write(workdir, MAE, sources)
+
+
+def recorded_sources(folder: pathlib.Path) -> Sources:
+    """What a pretraining's workdir, or a checkpoint in it, says; nothing where nothing is said."""
+    places = {LATEST.parts: TRAINING, FROZEN_MAE.parts: MAE}
+    inside = folder.absolute().parts[-2:]
+    file = folder.parent.parent / places[inside] if inside in places else folder / TRAINING
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
+def merged(*records: Mapping[str, list[str]]) -> Sources:
+    """The origins of all records."""
+    parts = sorted({part for record in records for part in record})
+    return {
+        part: sorted({name for record in records for name in record.get(part, ())})
+        for part in parts
+    }
+
+
+def _write(workdir: pathlib.Path, name: str, sources: Sources):
+    """Writes a record; a run that goes on adds to what it had."""
+    file = workdir / name
+    if has_begun(workdir) and file.exists():
+        sources = merged(sources, json.loads(file.read_text(encoding="utf-8")))
+    if sources:
+        write_json(file, sources)
+    else:
+        file.unlink(missing_ok=True)  # left by a run that never began
