@@ -194,6 +194,11 @@ def test_settings_that_do_not_fit_are_named(refused, data, mae, job, flag, expec
     assert expected in refused(job, *flags, flag)
 
 
+def test_a_typo_is_told_before_a_missing_mae(refused, data):
+    line = refused("detect", *data, "mae=gone", "detector.inputs=rgb")
+    assert "detector.inputs='rgb' is not known" in line
+
+
 def test_mask_ratios_are_named(refused, data):
     line = refused("pretrain", *data, "mask.kind=random", "mask.ratio=1.5")
     assert "mask.ratio=1.5 hides 24 of 16 patches" in line

@@ -45,6 +45,7 @@ from rffr_jax.training.sources import (
     Sources,
     keep_mae_sources,
     keep_sources,
+    keep_validation_sources,
     merged,
     recorded_sources,
 )
@@ -69,6 +70,7 @@ def run(config: Config, workdir: pathlib.Path):
         write_config(workdir, config)
         keep_sources(workdir, objective.dataset, earlier={})
         keep_mae_sources(workdir, objective.mae_sources)
+        keep_validation_sources(workdir, objective.validation)
         objective.log_counts()
         train(objective, config, workdir, mesh)
     log.info("training done; measure it with --config.detector=%s", workdir)
@@ -88,7 +90,7 @@ class DetectorTraining:
         self._config, self._workdir, self._mesh = config, workdir, mesh
         rows_of_process(config.batch_size, mesh)
         dtype = compute_dtype(config.dtype)
-        settings = detection_settings(config)
+        settings, self._mae_about = detection_settings(config)
         self._detection = Detection(settings, dtype)
         blocks = config.blocks
         self._counts: tuple[int, ...] = ()
@@ -105,18 +107,16 @@ class DetectorTraining:
         )
         if config.data.cache:
             self.dataset = InMemory(self.dataset, settings.model.image_size)
-        self._validation = _named_sets(config.data.validation)
-        if config.selection != "last" and not self._validation:
+        self.validation = _named_sets(config.data.validation)
+        if config.selection != "last" and not self.validation:
             raise UserError(f"selection={config.selection} needs data.validation sets")
         if config.selection != "last":
-            _refuse_equal_names(self._validation)
+            _refuse_equal_names(self.validation)
 
         # ---- the frozen MAE, and a MAE that the branches start from
         self.frozen: PyTree = {}
         self.mae_sources: Sources = {}
-        self._mae_about: dict[str, Any] = {}
         if settings.needs_mae:
-            self._mae_about = _mae_for(config, settings)
             folder = pathlib.Path(config.mae)
             self.frozen = load_weights(folder, "mae", self._detection.abstract_mae, mesh)
             self.mae_sources = recorded_sources(folder)
@@ -231,7 +231,7 @@ class DetectorTraining:
     def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
         """AUC of every validation set and method; keeps the weights wherever one improves."""
         values: dict[str, dict[str, float]] = {}
-        for name, dataset in self._validation.items():
+        for name, dataset in self.validation.items():
             if name not in self._prepared:
                 self._prepared[name] = self._scorer.prepare(dataset)
             predictions = self._scorer.score(parameters, self._prepared[name])
@@ -287,18 +287,16 @@ def _batch_for(group: int, batch_size: int, devices: int) -> int:
     return -(-batch_size // step) * step
 
 
-def detection_settings(config: Config) -> DetectionSettings:
-    """The detector that a config asks for."""
-    model = ModelSettings(**config.model.to_dict())
+def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any]]:
+    """The detector that a config asks for, and what its MAE says of itself ({} without one).
+
+    Raises:
+      UserError: unknown settings, or a MAE that is missing or does not fit.
+    """
     detector = config.detector
-    reads_mae = detector.inputs != "original" and detector.residual == "mae"
-    mae = None
-    if reads_mae:
-        about = read_about(pathlib.Path(config.mae), "mae", "mae")
-        mae = ModelSettings(**about["model"])
-    return DetectionSettings(
-        model=model,
-        mae=mae,
+    settings = DetectionSettings(
+        model=ModelSettings(**config.model.to_dict()),
+        mae=None,
         inputs=detector.inputs,
         blocks=detector.blocks,
         residual=detector.residual,
@@ -307,9 +305,8 @@ def detection_settings(config: Config) -> DetectionSettings:
         mean=tuple(detector.mean),
         std=tuple(detector.std),
     )
-
-
-def _mae_for(config: Config, settings: DetectionSettings) -> dict[str, Any]:
+    if not settings.needs_mae:
+        return settings, {}
     about = read_about(pathlib.Path(config.mae), "mae", "mae")
     mae = ModelSettings(**about["model"])
     same_grid = (mae.image_size, mae.patch_size) == (
@@ -327,7 +324,7 @@ def _mae_for(config: Config, settings: DetectionSettings) -> dict[str, Any]:
             f"mae={config.mae} was pretrained with k={about['k']} and blocks.k={settings.k}; set "
             f"--config.blocks.k={about['k']}, or --config.allow_other_k to use it all the same"
         )
-    return about
+    return dataclasses.replace(settings, mae=mae), about
 
 
 def _check_init(folder: pathlib.Path, settings: DetectionSettings):

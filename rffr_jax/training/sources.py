@@ -15,6 +15,7 @@ Sources = dict[str, list[str]]
 
 TRAINING = "training_sources.json"
 MAE = "mae_training_sources.json"
+VALIDATION = "validation_sources.json"
 
 
 def keep_sources(workdir: pathlib.Path, dataset: Dataset, earlier: Sources):
@@ -25,6 +26,12 @@ def keep_sources(workdir: pathlib.Path, dataset: Dataset, earlier: Sources):
 def keep_mae_sources(workdir: pathlib.Path, sources: Sources):
     """Writes mae_training_sources.json: what the MAE of a detector was pretrained on."""
     _write(workdir, MAE, sources)
+
+
+def keep_validation_sources(workdir: pathlib.Path, sets: Mapping[str, Dataset]):
+    """Writes validation_sources.json: what the best weights of a detector were chosen on."""
+    origins = (Origins.of(dataset.examples).to_json() for dataset in sets.values())
+    _write(workdir, VALIDATION, merged(*origins))
 
 
 def recorded_sources(folder: pathlib.Path) -> Sources:

@@ -7,6 +7,7 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.training.sources import (
     keep_mae_sources,
     keep_sources,
+    keep_validation_sources,
     merged,
     recorded_sources,
 )
@@ -33,6 +34,21 @@ def test_sources_are_found_from_the_workdir_and_its_checkpoints(tmp_path, faces)
     keep_mae_sources(tmp_path, {"faces": ["y"]})
     assert recorded_sources(tmp_path / "checkpoints/mae") == {"faces": ["y"]}
     assert recorded_sources(tmp_path / "elsewhere") == {}
+
+
+def test_all_validation_sets_are_recorded(tmp_path, faces):
+    sets = {split: load_dataset(f"csv:{faces}/{split}.csv") for split in ("validation", "test")}
+    keep_validation_sources(tmp_path, sets)
+    record = json.loads((tmp_path / "validation_sources.json").read_text())
+    assert record["faces"] == [
+        f"{split}/real{i}" for split in ("test", "validation") for i in range(6)
+    ]
+    assert len(record[FILES]) == 36
+
+
+def test_a_detector_records_what_its_best_weights_were_chosen_on(detector):
+    record = json.loads((detector / "validation_sources.json").read_text())
+    assert record["faces"] == [f"validation/real{i}" for i in range(6)]
 
 
 def test_only_a_run_that_goes_on_adds_to_its_record(tmp_path):
