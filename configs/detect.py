@@ -28,7 +28,7 @@ def get_config() -> Config:
     config.blocks.on_empty = "redraw"
     config.blocks.group = 16  # images that share the quantiles of the number of blocks
     config.detector = ConfigDict()
-    config.detector.init = ""
+    config.detector.init = ""  # a ViT or a MAE for both branches; the paper's is an ImageNet ViT
     config.detector.inputs = "both"
     config.detector.blocks = "random"
     config.detector.residual = "mae"

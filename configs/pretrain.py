@@ -19,7 +19,7 @@ def get_config() -> Config:
     config.job = "pretrain"
     config.seed = 0
     config.dtype = "auto"
-    config.init_from = ""
+    config.init_from = ""  # a workdir or converted weights; a run's own checkpoint goes first
 
     config.model = ConfigDict({"size": "vit_b16", "image_size": 224, "patch_size": 16})
     config.blocks = ConfigDict({"k": 4, "alpha": 4.0})

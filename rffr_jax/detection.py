@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Int, PyTree, UInt8
 from rffr_jax import residual
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.errors import UserError
+from rffr_jax.models.abstract import abstract, abstract_mae
 from rffr_jax.models.detector import INPUTS, Detector
 from rffr_jax.models.layers import patchify, take_patches
 from rffr_jax.models.mae import MAE
@@ -72,8 +73,12 @@ class DetectionSettings:
         )
 
     @property
+    def branches(self) -> tuple[str, ...]:
+        return ("original", "residual") if self.inputs == "both" else (self.inputs,)
+
+    @property
     def reads_residual(self) -> bool:
-        return self.inputs != "original"
+        return "residual" in self.branches
 
     @property
     def needs_mae(self) -> bool:
@@ -92,7 +97,7 @@ class Detection:
         self.settings = settings
         self.blocks = BlockGrid(settings.model.grid, settings.k)
         self._dtype = dtype
-        self._definition, self.abstract_parameters = _abstract(self._detector)
+        self._definition, self.abstract_parameters = abstract(self._detector)
         if settings.needs_mae:
             assert settings.mae is not None
             self._mae_definition, self.abstract_mae = abstract_mae(settings.mae, dtype)
@@ -189,13 +194,3 @@ class Detection:
     def _mae(self, mae_parameters: PyTree) -> MAE:
         assert self._mae_definition is not None
         return nnx.merge(self._mae_definition, nnx.State(mae_parameters))
-
-
-def abstract_mae(settings: ModelSettings, dtype: DTypeLike) -> tuple[nnx.GraphDef, PyTree]:
-    """The definition of an MAE and the shapes of its parameters, without making them."""
-    return _abstract(lambda rngs: MAE(settings, dtype=dtype, rngs=rngs))
-
-
-def _abstract(build) -> tuple[nnx.GraphDef, PyTree]:
-    definition, state = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))), nnx.Param)
-    return definition, nnx.to_pure_dict(state)

@@ -23,5 +23,5 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 def write_json(path: str | Path, value: object):
     """Writes indented JSON; a number that is not finite is an error."""
     with whole_file(path) as part:
-        text = json.dumps(value, indent=2, allow_nan=False)
+        text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
         part.write_text(text + "\n", encoding="utf-8")

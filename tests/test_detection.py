@@ -10,8 +10,9 @@ import pytest
 from flax import nnx
 
 from rffr_jax.blocks import BlockGrid
-from rffr_jax.detection import Detection, DetectionSettings, abstract_mae, unit_range
+from rffr_jax.detection import Detection, DetectionSettings, unit_range
 from rffr_jax.errors import UserError
+from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
 

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 
 from rffr_jax.blocks import BlockGrid
-from rffr_jax.detection import abstract_mae
+from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.layers import patchify, take_patches
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import SIZES, ModelSettings

@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from rffr_jax.data.deepfakebench import read_deepfakebench
 from rffr_jax.data.examples import Dataset, Example
 from rffr_jax.data.files import data_set_name, read_folder
 from rffr_jax.data.listing import read_csv, read_list
@@ -23,8 +24,9 @@ from rffr_jax.data.selection import (
 from rffr_jax.errors import UserError
 
 READERS = {"folder": read_folder, "list": read_list, "csv": read_csv}
-KINDS = ("synthetic", *READERS)
-KEYS = ("method", "frames", "limit")
+DEEPFAKEBENCH, PREPARED = "deepfakebench", "tfds"
+KINDS = (PROCEDURAL, *READERS, DEEPFAKEBENCH, PREPARED)
+KEYS = ("method", "frames", "limit", "compression", "mixed")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,8 @@ class DatasetSpec:
       methods: the fakes to keep, all of them if empty; reals always stay.
       frames: evenly spaced frames to keep of each video, None for all.
       limit: examples to keep, None for all.
+      compression: the level to read of a `deepfakebench` file that holds several.
+      mixed: whether the data may stand beside others that were prepared differently.
     """
 
     text: str
@@ -48,6 +52,8 @@ class DatasetSpec:
     methods: tuple[str, ...] = ()
     frames: int | None = None
     limit: int | None = None
+    compression: str | None = None
+    mixed: bool = False
 
 
 def parse_spec(text: str) -> DatasetSpec:
@@ -70,6 +76,12 @@ def parse_spec(text: str) -> DatasetSpec:
         raise UserError(f"dataset '{text}': nothing after '#'; name a split or leave out the '#'")
     values = _parse_query(text, query) if question else {}
     methods = tuple(split_methods(values["method"])) if "method" in values else ()
+    if values.get("mixed", "ok") != "ok":
+        raise UserError(
+            f"dataset '{text}': mixed={values['mixed']}; write mixed=ok or leave it out"
+        )
+    if "compression" in values and kind != DEEPFAKEBENCH:
+        raise UserError(f"dataset '{text}': compression=... is for {DEEPFAKEBENCH}; leave it out")
     return DatasetSpec(
         text=text,
         kind=kind,
@@ -78,6 +90,8 @@ def parse_spec(text: str) -> DatasetSpec:
         methods=methods,
         frames=_count(text, values, "frames"),
         limit=_count(text, values, "limit"),
+        compression=values.get("compression"),
+        mixed="mixed" in values,
     )
 
 
@@ -94,7 +108,10 @@ def _parse_query(text: str, query: str) -> dict[str, str]:
     return values
 
 
-_KEYS_HELP = "method=A,B (or A+B), frames=N and limit=N"
+_KEYS_HELP = (
+    "method=A,B (or A+B), frames=N and limit=N; compression=NAME for deepfakebench and mixed=ok "
+    "for tfds"
+)
 
 
 def _count(text: str, values: dict[str, str], key: str) -> int | None:
@@ -114,12 +131,15 @@ def load_dataset(spec: str | Sequence[str], *, default_split: str = "train") -> 
     Where two parts hold the same id, every id in them gets the spec as a prefix; if the parts are
     different data, their names of videos, sources and groups too.
 
+    Prepared records whose faces were made differently are refused, except in specs with `mixed=ok`.
+
     Args:
       spec: one spec or a list of them.
       default_split: the split where the kind has splits and the spec names none.
 
     Raises:
-      UserError: the spec is wrong, or what it names is missing, empty or not as it should be.
+      UserError: the spec is wrong, what it names is missing, empty or not as it should be, or the
+        specs were prepared differently.
     """
     texts = [spec] if isinstance(spec, str) else list(spec)
     if not texts:
@@ -129,7 +149,27 @@ def load_dataset(spec: str | Sequence[str], *, default_split: str = "train") -> 
         raise UserError(f"dataset '{repeated[0]}' is listed twice; list it once")
     specs = [parse_spec(text) for text in texts]
     parts = [_filtered(_open(part, default_split), part) for part in specs]
+    _refuse_mixed(parts, specs)
     return parts[0] if len(parts) == 1 else _concatenate(parts, specs)
+
+
+def _refuse_mixed(parts: list[Dataset], specs: list[DatasetSpec]):
+    strict = [
+        (part, spec.text)
+        for part, spec in zip(parts, specs, strict=True)
+        if spec.kind == PREPARED and not spec.mixed
+    ]
+    if len(strict) < 2:
+        return
+    from rffr_jax.data.prepared import differing_preparations
+
+    differing = differing_preparations([part for part, _ in strict])
+    if differing:
+        raise UserError(
+            f"datasets {' and '.join(text for _, text in strict)} were prepared differently "
+            f"({'; '.join(differing)}), which moves results; prepare them alike, or add mixed=ok "
+            "to the specs that may differ"
+        )
 
 
 def load_apart(texts: Sequence[str], *, default_split: str) -> list[Dataset]:
@@ -177,13 +217,21 @@ def _renamed(dataset: Dataset, old: str, new: str) -> Dataset:
 
 
 def _open(spec: DatasetSpec, default_split: str) -> Dataset:
-    if spec.kind == "synthetic":
-        return _open_synthetic(spec, spec.split or default_split)
+    split = spec.split or default_split
+    path = Path(spec.path).expanduser()
+    if spec.kind == PROCEDURAL:
+        return _open_synthetic(spec, split)
+    if spec.kind == DEEPFAKEBENCH:
+        return read_deepfakebench(path, split, spec.compression)
+    if spec.kind == PREPARED:
+        from rffr_jax.data.prepared import read_prepared
+
+        return read_prepared(path, split)
     if spec.split:
         raise UserError(
             f"dataset '{spec.text}': {spec.kind} has no splits; leave out '#{spec.split}'"
         )
-    return READERS[spec.kind](Path(spec.path).expanduser())
+    return READERS[spec.kind](path)
 
 
 def _open_synthetic(spec: DatasetSpec, split: str) -> Dataset:

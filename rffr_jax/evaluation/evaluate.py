@@ -15,19 +15,21 @@ from jaxtyping import PyTree
 
 from rffr_jax.config import Config
 from rffr_jax.data.examples import FAKE, Dataset, Example
+from rffr_jax.data.prepared import differences, preparation_of
 from rffr_jax.data.provenance import Origins, honest_note
 from rffr_jax.data.selection import keep_frames, keep_methods
-from rffr_jax.data.specs import load_apart
+from rffr_jax.data.specs import load_apart, parse_spec
 from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics, results
 from rffr_jax.evaluation.plots import plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
+from rffr_jax.lock import locked
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.training.checkpoint import BEST, FROZEN_MAE, best_name, load_weights, read_about
 from rffr_jax.training.sharding import make_mesh
-from rffr_jax.training.workdir import locked, write_config
+from rffr_jax.training.workdir import write_config
 from rffr_jax.whole_files import write_json
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,7 @@ def run(config: Config, workdir: pathlib.Path):
     """Scores the test sets; writes results.json, predictions.csv and roc.png; prints the table."""
     tests = _test_sets(config)
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
+    _refuse_other_preparation(detector, config.data.tests, tests)
     for test in tests:
         for name in _checkpoints(config.checkpoint, test):
             detector.require(name)
@@ -78,7 +81,10 @@ def report(
         trained_methods=detector.about["trained_methods"],
         rule=rule,
         checkpoint=checkpoint,
-        preprocessing=detector.about["detection"],
+        preprocessing={
+            **detector.about["detection"],
+            "preparation": detector.about.get("preparation"),
+        },
         versions={name: importlib.metadata.version(name) for name in PACKAGES},
         warnings=[note, *warnings] if note else warnings,
     )
@@ -212,8 +218,7 @@ def _fakes(test: Dataset) -> list[Example]:
 
 def _test_sets(config: Config) -> list[Dataset]:
     """The test sets, filtered; equal names are made different before anything is scored."""
-    specs = config.data.tests
-    specs = [specs] if isinstance(specs, str) else list(specs)
+    specs = _as_list(config.data.tests)
     tests = []
     for spec, dataset in zip(specs, load_apart(specs, default_split="test"), strict=True):
         dataset = keep_methods(dataset, config.data.methods, where=f"data.methods, for {spec}")
@@ -223,6 +228,27 @@ def _test_sets(config: Config) -> list[Dataset]:
         tests.append(dataset)
     require_unique([example for test in tests for example in test.examples])
     return tests
+
+
+def _refuse_other_preparation(
+    detector: TrainedDetector, specs: str | Sequence[str], tests: Sequence[Dataset]
+):
+    """Raises: UserError if faces are tested that were prepared otherwise than those trained on."""
+    trained = detector.about.get("preparation")
+    for spec, test in zip(_as_list(specs), tests, strict=True):
+        tested = preparation_of(test)
+        if trained is None or tested is None or parse_spec(spec).mixed:
+            continue
+        if differing := differences([trained, tested]):
+            raise UserError(
+                f"data.tests: the faces of '{spec}' were prepared otherwise than those that the "
+                f"detector was trained on ({'; '.join(differing)}), which moves results; prepare "
+                "them alike, or add mixed=ok to the spec"
+            )
+
+
+def _as_list(specs: str | Sequence[str]) -> list[str]:
+    return [specs] if isinstance(specs, str) else list(specs)
 
 
 def _made_of_paths(names: Iterable[str]) -> bool:

@@ -1,22 +1,18 @@
-"""Pictures of an evaluation and of a training run, and sheets of images.
+"""Charts of an evaluation and of a training run.
 
-Charts use matplotlib's object interface with its Agg canvas: no display, no global state. Sheets
-are drawn with Pillow, so that every pixel of an image is a pixel (or a square of them) on paper.
+They use matplotlib's object interface with its Agg canvas: no display, no global state.
 """
 
 import json
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image, ImageDraw, ImageFont
 
 from rffr_jax.data.examples import FAKE
 from rffr_jax.errors import UserError
@@ -24,11 +20,6 @@ from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.whole_files import whole_file
-
-_SHEET_IMAGE_SIZE = 192
-_SHEET_GAP = 8
-_SHEET_FONT_SIZE = 15
-_NOTE_FONT_SIZE = 11
 
 
 def plot_roc(path: str | Path, predictions: Predictions, title: str) -> None:
@@ -156,68 +147,3 @@ def _add_legend(axes: Axes, **place: Any) -> None:
 def _save(figure: Figure, path: str | Path) -> None:
     with whole_file(path) as part:
         figure.savefig(part, format="png")
-
-
-def image_pixels(image: Float[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
-    """An image in [0, 1] as 8-bit pixels; values outside are clipped."""
-    return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
-
-
-def residual_pixels(
-    residual: Float[np.ndarray, "height width 3"],
-) -> UInt8[np.ndarray, "height width 3"]:
-    """A residual in [-1, 1] as 8-bit pixels (r + 1) / 2: no difference is mid-grey."""
-    return image_pixels((residual + 1.0) / 2.0)
-
-
-def contact_sheet(
-    path: str | Path,
-    rows: Sequence[Sequence[np.ndarray]],
-    titles: Sequence[str],
-    note: str = "",
-) -> None:
-    """Writes a PNG of images in rows and columns, pixel by pixel, with a title over each column.
-
-    Images smaller than about 192 pixels are enlarged by a whole factor, each pixel to a square.
-
-    Args:
-      path: of the PNG.
-      rows: equally many uint8 [height, width, 3] images a row, all of one size
-        (`image_pixels` and `residual_pixels` make them).
-      titles: one a column.
-      note: drawn small under the images; the place for what the data are.
-
-    Raises:
-      ValueError: no image, rows of another length than `titles`, or images that differ in size.
-    """
-    if not rows or not titles or any(len(row) != len(titles) for row in rows):
-        raise ValueError(f"need rows of {len(titles)} images, got {[len(row) for row in rows]}")
-    forms = {(image.shape, image.dtype.name) for row in rows for image in row}
-    height, width, *_ = shape = rows[0][0].shape
-    if forms != {(shape, "uint8")} or shape != (height, width, 3):
-        raise ValueError(f"need uint8 [height, width, 3] images of one size, got {sorted(forms)}")
-
-    factor = max(1, round(_SHEET_IMAGE_SIZE / max(height, width)))
-    height, width = factor * height, factor * width
-    font = ImageFont.load_default(size=_SHEET_FONT_SIZE)
-    column = max(width, *(int(np.ceil(font.getlength(title))) for title in titles))
-    top = _SHEET_FONT_SIZE + 2 * _SHEET_GAP
-    sheet_width = _SHEET_GAP + len(titles) * (column + _SHEET_GAP)
-    bottom = top + len(rows) * (height + _SHEET_GAP)
-    small = ImageFont.load_default(size=_NOTE_FONT_SIZE)
-    letters = int((sheet_width - 2 * _SHEET_GAP) / small.getlength("m"))
-    lines = textwrap.wrap(note, letters)
-    line_height = _NOTE_FONT_SIZE + _SHEET_GAP // 2
-    sheet = Image.new("RGB", (sheet_width, bottom + len(lines) * line_height), "white")
-    draw = ImageDraw.Draw(sheet)
-    for number, line in enumerate(lines):
-        draw.text((_SHEET_GAP, bottom + number * line_height), line, fill="black", font=small)
-    for j, title in enumerate(titles):
-        left = _SHEET_GAP + j * (column + _SHEET_GAP)
-        draw.text((left + column / 2, top / 2), title, fill="black", font=font, anchor="mm")
-        for i, row in enumerate(rows):
-            enlarged = row[j].repeat(factor, axis=0).repeat(factor, axis=1)
-            corner = (left + (column - width) // 2, top + i * (height + _SHEET_GAP))
-            sheet.paste(Image.fromarray(enlarged), corner)
-    with whole_file(path) as part:
-        sheet.save(part, format="PNG")

@@ -12,24 +12,27 @@ from jaxtyping import Float32, Int
 
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.config import Config
+from rffr_jax.contact_sheet import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.examples import Dataset
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.data.provenance import honest_note
 from rffr_jax.data.specs import load_dataset
-from rffr_jax.detection import abstract_mae, unit_range
+from rffr_jax.detection import unit_range
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation.plots import contact_sheet, image_pixels, residual_pixels
+from rffr_jax.lock import locked
+from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import ALPHA, residual_image
 from rffr_jax.training.checkpoint import load_weights, read_about
 from rffr_jax.training.sharding import all_rows, fitting_batch, make_mesh, put_batch
-from rffr_jax.training.workdir import locked, write_config
+from rffr_jax.training.workdir import write_config
 from rffr_jax.whole_files import whole_file
 
 log = logging.getLogger(__name__)
 
 SHEET_ROWS = 12
+K = 4  # the paper's, for a MAE that was pretrained without blocks
 
 
 def run(config: Config, workdir: pathlib.Path):
@@ -69,7 +72,7 @@ def residual_arrays(
     Args:
       folder: a pretrain workdir or converted weights.
       config: `batch_size`, `dtype` and `data` of the job.
-      k: k x k blocks; 0 is what the MAE was pretrained with.
+      k: k x k blocks; 0 is what the MAE was pretrained with, or `K`.
       alpha: amplification of the residual.
     """
     settings, blocks = _mae_and_blocks(folder, k)
@@ -109,7 +112,7 @@ def residual_arrays(
 def _mae_and_blocks(folder: pathlib.Path, k: int) -> tuple[ModelSettings, BlockGrid]:
     about = read_about(folder, "mae", "mae")
     settings = ModelSettings(**about["model"])
-    return settings, BlockGrid(settings.grid, k or about["k"])
+    return settings, BlockGrid(settings.grid, k or about["k"] or K)
 
 
 def as_pixels(

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from rffr_jax.config import Config
+from rffr_jax.contact_sheet import contact_sheet
 from rffr_jax.data.examples import REAL
 from rffr_jax.data.export import export
 from rffr_jax.data.provenance import honest_note
@@ -22,13 +23,14 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics, results
 from rffr_jax.evaluation.evaluate import TrainedDetector, report
-from rffr_jax.evaluation.plots import contact_sheet, plot_training_curves
+from rffr_jax.evaluation.plots import plot_training_curves
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.residuals import as_pixels, residual_arrays
 from rffr_jax.evaluation.scoring import PreparedSet
+from rffr_jax.lock import locked
 from rffr_jax.training import detect, pretrain
 from rffr_jax.training.sharding import make_mesh
-from rffr_jax.training.workdir import locked, refuse_other_config, write_config
+from rffr_jax.training.workdir import refuse_other_config, write_config
 from rffr_jax.whole_files import whole_file, write_json
 
 log = logging.getLogger(__name__)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
 from rffr_jax.models.layers import sincos_positions
 from rffr_jax.models.sizes import ModelSettings
@@ -39,3 +40,21 @@ def reading_normalised(embedding: PyTree, mean: Sequence[float], std: Sequence[f
     repeats = len(kernel) // 3
     means, stds = jnp.tile(jnp.asarray(mean), repeats), jnp.tile(jnp.asarray(std), repeats)
     return {"kernel": kernel * stds[:, None], "bias": embedding["bias"] + means @ kernel}
+
+
+def resized_positions(
+    positions: Float[Array, "tokens width"], grid: int
+) -> Float[Array, "new_tokens width"]:
+    """Learned positions of a class token and a square grid, for a grid of another side.
+
+    The class token's stays; those of the patches are interpolated (bicubic, with a wider filter
+    where the new grid is coarser).
+    """
+    first, patches = positions[:1], positions[1:]
+    side = round(len(patches) ** 0.5)
+    if side == grid:
+        return positions
+    width = positions.shape[-1]
+    square = patches.reshape(side, side, width)
+    resized = jax.image.resize(square, (grid, grid, width), "bicubic", antialias=True)
+    return jnp.concatenate([first, resized.reshape(grid * grid, width)])

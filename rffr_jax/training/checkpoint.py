@@ -8,8 +8,10 @@ as its best, for the frozen MAE inside a detector's workdir and for converted we
 import json
 import pathlib
 import re
+from collections.abc import Mapping
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from jaxtyping import PyTree
@@ -85,9 +87,13 @@ def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dic
     """Writes weights alone, in place of those that are there.
 
     Weights of another step give way only when the new ones are whole. Those of the same step are
-    deleted first: a run that was cut back to an earlier step trains it again.
+    deleted first: a run that was cut back to an earlier step trains it again. Few arrays are
+    written at a time: it takes little memory beside the weights.
     """
-    with _manager(folder, keep=None) as manager:
+    sizes = [leaf.nbytes for leaf in jax.tree.leaves(parameters)]
+    few = ocp.StandardCheckpointHandler(save_concurrent_gb=2 * max(sizes) / 10**9)  # pyright: ignore[reportArgumentType]
+    handlers = {"parameters": few, "about": ocp.JsonCheckpointHandler()}
+    with _manager(folder, keep=None, item_handlers=handlers) as manager:
         others = set(manager.all_steps())
         if step in others:
             manager.delete(step)
@@ -113,20 +119,26 @@ def best_name(validation: str, method: str = "") -> str:
     return re.sub(r"^\.|[^\w.+-]", "_", name) or "_"
 
 
-def read_about(folder: pathlib.Path, option: str, kind: str) -> dict[str, Any]:
+def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]:
     """What a checkpoint says of itself.
 
     Args:
       option: the config entry that named the folder, for messages.
-      kind: `mae` or `detector`.
+      kinds: what may be there: `mae`, `vit` or `detector`.
 
     Raises:
       UserError: no checkpoint there, or one of another kind.
     """
     folder = find_checkpoint(folder, option)
     about = _newest_about(folder)
-    if about.get("kind") != kind:
-        raise UserError(f"{option}={folder} holds a {about.get('kind')} checkpoint, not a {kind}")
+    kind = about.get("kind")
+    if kind == "vit" and kinds == ("mae",):
+        raise UserError(
+            f"{option}={folder} holds a ViT: an encoder that has no decoder cannot inpaint; name a "
+            "MAE, or use this one as --config.detector.init"
+        )
+    if kind not in kinds:
+        raise UserError(f"{option}={folder} holds a {kind} checkpoint, not a {' or '.join(kinds)}")
     return about
 
 
@@ -168,9 +180,11 @@ def is_checkpoint(folder: pathlib.Path) -> bool:
     return folder.is_dir() and any(entry.name.isdigit() for entry in folder.iterdir())
 
 
-def _manager(folder: pathlib.Path, keep: int | None) -> ocp.CheckpointManager:
+def _manager(
+    folder: pathlib.Path, keep: int | None, item_handlers: Mapping[str, Any] | None = None
+) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, step_prefix=None)
-    return ocp.CheckpointManager(folder.absolute(), options=options)
+    return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=item_handlers)
 
 
 def _newest_about(folder: pathlib.Path) -> dict[str, Any]:

@@ -20,16 +20,17 @@ from rffr_jax.config import Config
 from rffr_jax.data.cache import InMemory
 from rffr_jax.data.examples import FAKE, Dataset, Example
 from rffr_jax.data.pipeline import Batch
+from rffr_jax.data.prepared import preparation_of
 from rffr_jax.data.selection import keep_methods
 from rffr_jax.data.specs import load_dataset
-from rffr_jax.detection import Detection, DetectionSettings, abstract_mae
+from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
+from rffr_jax.lock import locked
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
-from rffr_jax.models.transfer import reading_normalised, vit_from_mae
 from rffr_jax.training.checkpoint import (
     BEST,
     FROZEN_MAE,
@@ -49,7 +50,8 @@ from rffr_jax.training.sources import (
     merged,
     recorded_sources,
 )
-from rffr_jax.training.workdir import has_begun, locked, refuse_other_config, write_config
+from rffr_jax.training.starting_weights import check_branches, started_branches
+from rffr_jax.training.workdir import has_begun, refuse_other_config, write_config
 from rffr_jax.whole_files import write_json
 
 log = logging.getLogger(__name__)
@@ -105,6 +107,7 @@ class DetectorTraining:
         self.dataset = keep_methods(
             load_dataset(config.data.train), config.data.methods, where="data.methods"
         )
+        preparation = preparation_of(self.dataset)
         if config.data.cache:
             self.dataset = InMemory(self.dataset, settings.model.image_size)
         self.validation = _named_sets(config.data.validation)
@@ -122,7 +125,7 @@ class DetectorTraining:
             self.mae_sources = recorded_sources(folder)
         if config.detector.init and not has_begun(workdir):
             folder = pathlib.Path(config.detector.init)
-            _check_init(folder, settings)
+            check_branches(folder, settings)
             self.mae_sources = merged(self.mae_sources, recorded_sources(folder))
 
         self._scorer = Scorer(
@@ -139,6 +142,7 @@ class DetectorTraining:
             "detection": dataclasses.asdict(settings),
             "trained_methods": _fake_methods(self.dataset.examples),
             "trained_datasets": sorted({e.dataset for e in self.dataset.examples}),
+            "preparation": preparation,
         }
 
     def keep_mae(self):
@@ -186,27 +190,12 @@ class DetectorTraining:
         return self._detection.initial_parameters(self._config.seed)
 
     def starting_parameters(self) -> PyTree:
-        """Fresh weights, with every branch started from the encoder that `detector.init` names."""
+        """Fresh weights, with every branch started from what `detector.init` names."""
         parameters = on_mesh(self.fresh_parameters, self._mesh)
         if not self._config.detector.init:
             return parameters
         folder = pathlib.Path(self._config.detector.init)
-        settings = self._detection.settings
-        mae = settings.model
-        _, abstract = abstract_mae(mae, compute_dtype(self._config.dtype))
-        encoder = load_weights(folder, "detector.init", abstract, self._mesh)
-
-        def started(parameters: PyTree, encoder: PyTree) -> PyTree:
-            for name, branch in parameters["branches"].items():
-                branch.update(vit_from_mae(encoder, mae))
-                if name == "original":
-                    branch["embedding"] = reading_normalised(
-                        branch["embedding"], settings.mean, settings.std
-                    )
-            return parameters
-
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, parameters)
-        return jax.jit(started, out_shardings=shardings)(parameters, encoder)
+        return started_branches(folder, parameters, self._detection.settings, self._mesh)
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """Images and labels; for random blocks the chosen ones, and rows dealt out to counts."""
@@ -319,21 +308,12 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
             f"the detector {settings.model.image_size} px in {settings.model.patch_size} px; "
             "make model.image_size and model.patch_size the same"
         )
-    if about["k"] != settings.k and not config.allow_other_k:
+    if about["k"] not in (None, settings.k) and not config.allow_other_k:
         raise UserError(
             f"mae={config.mae} was pretrained with k={about['k']} and blocks.k={settings.k}; set "
             f"--config.blocks.k={about['k']}, or --config.allow_other_k to use it all the same"
         )
     return dataclasses.replace(settings, mae=mae), about
-
-
-def _check_init(folder: pathlib.Path, settings: DetectionSettings):
-    about = read_about(folder, "detector.init", "mae")
-    if ModelSettings(**about["model"]) != settings.model:
-        raise UserError(
-            f"detector.init={folder} holds {about['model']}, the detector is "
-            f"{dataclasses.asdict(settings.model)}; make them the same"
-        )
 
 
 def _fake_methods(examples: Sequence[Example]) -> list[str]:

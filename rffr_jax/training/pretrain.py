@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PyTree
 
 from rffr_jax.blocks import BlockGrid, complement, draw_masks
 from rffr_jax.config import Config
+from rffr_jax.contact_sheet import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.cache import InMemory
 from rffr_jax.data.examples import Dataset
@@ -23,14 +24,15 @@ from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.data.provenance import honest_note
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.specs import load_dataset
-from rffr_jax.detection import abstract_mae, unit_range
+from rffr_jax.detection import unit_range
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation.plots import contact_sheet, image_pixels, residual_pixels
+from rffr_jax.lock import locked
+from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.layers import patchify, take_patches, unpatchify
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import residual_image
-from rffr_jax.training.checkpoint import load_weights, read_about, refuse_other_settings
+from rffr_jax.training.checkpoint import refuse_other_settings
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.sharding import (
     all_rows,
@@ -40,7 +42,8 @@ from rffr_jax.training.sharding import (
     rows_of_process,
 )
 from rffr_jax.training.sources import keep_sources, recorded_sources
-from rffr_jax.training.workdir import has_begun, locked, refuse_other_config, write_config
+from rffr_jax.training.starting_weights import check_mae, load_mae
+from rffr_jax.training.workdir import has_begun, refuse_other_config, write_config
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ class Pretraining:
         self._settings = ModelSettings(**config.model.to_dict())
         self._dtype = compute_dtype(config.dtype)
         self._blocks = BlockGrid(self._settings.grid, config.blocks.k)
-        self._definition, self._abstract = abstract_mae(self._settings, self._dtype)
+        self._definition, _ = abstract_mae(self._settings, self._dtype)
         self.dataset = real_only(config.data.train, "train")
         if config.data.cache:
             self.dataset = InMemory(self.dataset, self._settings.image_size)
@@ -88,7 +91,7 @@ class Pretraining:
         self.earlier_sources = {}
         if config.init_from and not has_begun(workdir):
             folder = pathlib.Path(config.init_from)
-            check_mae(read_about(folder, "init_from", "mae"), self._settings, "init_from")
+            check_mae(folder, self._settings)
             self.earlier_sources = recorded_sources(folder)
 
     def fresh_parameters(self) -> PyTree:
@@ -100,8 +103,7 @@ class Pretraining:
         """Weights named by `init_from`, else fresh ones."""
         if not self._config.init_from:
             return on_mesh(self.fresh_parameters, self._mesh)
-        folder = pathlib.Path(self._config.init_from)
-        return load_weights(folder, "init_from", self._abstract, self._mesh)
+        return load_mae(pathlib.Path(self._config.init_from), self._settings, self._mesh)
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """Images, weights, and the hidden and visible patches of each image."""
@@ -209,12 +211,3 @@ def mae_about(settings: ModelSettings, config: Config) -> dict[str, Any]:
         "mask": config.mask.to_dict(),
         "input_range": [0.0, 1.0],
     }
-
-
-def check_mae(about: dict[str, Any], settings: ModelSettings, option: str):
-    """Raises: UserError if a MAE checkpoint has other shapes than the config asks for."""
-    if ModelSettings(**about["model"]) != settings:
-        raise UserError(
-            f"{option} holds a MAE of {about['model']}, this config asks for "
-            f"{dataclasses.asdict(settings)}; make the config's model entries the same"
-        )

@@ -1,10 +1,8 @@
-"""The folder of a run: one run at a time, and the config it was started with."""
+"""The folder of a run, and the config it was started with."""
 
-import contextlib
-import fcntl
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rffr_jax.config import Config
@@ -24,28 +22,6 @@ MAY_CHANGE = (
     "mae",  # a MAE is known by its weights, wherever they lie
 )
 """What a run may go on with otherwise than it began: nothing of it shapes the weights."""
-
-
-@contextlib.contextmanager
-def locked(workdir: pathlib.Path) -> Iterator[None]:
-    """Holds the workdir for this process; the lock dies with the process.
-
-    Raises:
-      UserError: another run holds it, or the folder cannot be written.
-    """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        lock = (workdir / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"--workdir={workdir} is in use by another run; wait for it or name another folder"
-            ) from error
-        yield
 
 
 def has_begun(workdir: pathlib.Path) -> bool:

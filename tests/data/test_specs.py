@@ -48,8 +48,7 @@ def test_every_part_of_a_spec():
     ("spec", "words"),
     [
         ("faces", ["unknown kind", "synthetic, folder, list, csv"]),
-        ("tfds:x/y#train", ["unknown kind 'tfds'", "synthetic, folder, list, csv"]),
-        ("deepfakebench:x.json#test", ["unknown kind 'deepfakebench'"]),
+        ("parquet:x/y#train", ["unknown kind 'parquet'", "synthetic, folder, list, csv"]),
         ("folder:", ["nothing after 'folder:'"]),
         ("synthetic:0#", ["nothing after '#'"]),
         ("synthetic:one", ["'one'", "synthetic:0"]),

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from rffr_jax.detection import abstract_mae
 from rffr_jax.errors import UserError
+from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.training.optimizer import decayed, learning_rate_schedule, make_optimizer
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, PartitionSpec
 
-from rffr_jax.detection import abstract_mae
 from rffr_jax.errors import UserError
+from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.training.sharding import (
     all_rows,

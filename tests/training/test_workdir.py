@@ -8,7 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from rffr_jax.errors import UserError
-from rffr_jax.training.workdir import locked, write_config
+from rffr_jax.lock import locked
+from rffr_jax.training.workdir import write_config
 
 HOLD = """
 import fcntl, sys

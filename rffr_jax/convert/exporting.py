@@ -1,0 +1,111 @@
+"""Our checkpoints as safetensors files, under the names that PyTorch users load."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from rffr_jax.convert.files import write_safetensors
+from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation
+from rffr_jax.convert.rules import to_source
+from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES, fixed_positions
+from rffr_jax.detection import Detection, DetectionSettings
+from rffr_jax.errors import UserError
+from rffr_jax.models.abstract import abstract_mae, abstract_vit
+from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.models.transfer import vit_from_mae
+from rffr_jax.training.checkpoint import load_weights, read_about
+from rffr_jax.training.sharding import make_mesh
+
+KINDS = ("timm", "hf", "hf4", "mae")
+
+
+def export_weights(checkpoint: pathlib.Path, kind: str, output: pathlib.Path) -> list[pathlib.Path]:
+    """Writes what a checkpoint holds; a detector's branches in a file each.
+
+    Args:
+      checkpoint: a workdir, one of its checkpoints, or converted weights.
+      kind: `timm` for `VisionTransformer(num_classes=0)`; `hf` for
+        `ViTModel(add_pooling_layer=False)` or, with a decoder, `ViTMAEForPreTraining` of
+        transformers 5, `hf4` of transformers 4; `mae` for facebookresearch's
+        `MaskedAutoencoderViT`.
+      output: the file; for two branches `-original` and `-residual` stand before its ending.
+
+    Returns:
+      The files.
+
+    Raises:
+      UserError: no checkpoint there, a kind that does not go with it, or a file that exists or
+        cannot be written.
+    """
+    if kind not in KINDS:
+        raise UserError(f"--export needs --kind, one of {', '.join(KINDS)}; not {kind!r}")
+    if output.suffix != ".safetensors":
+        raise UserError(f"--export {output}: its name must end with .safetensors")
+    about = read_about(checkpoint, "--input", "mae", "vit", "detector")
+    files = {
+        output.with_stem(output.stem + suffix): arrays
+        for suffix, arrays in _exports(checkpoint, about, kind).items()
+    }
+    for file in files:
+        if file.exists():
+            raise UserError(f"--export {file} exists; name another file")
+    for file, (arrays, normalisation) in files.items():
+        write_safetensors(file, arrays, _said(about, kind, normalisation))
+    return list(files)
+
+
+def _exports(
+    checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str
+) -> dict[str, tuple[dict[str, np.ndarray], Normalisation]]:
+    """The arrays of each file, by what is added to its name."""
+    if about["kind"] == "detector":
+        return _branches(checkpoint, about, kind)
+    settings = ModelSettings(**about["model"])
+    if about["kind"] == "vit":
+        parameters = _load(checkpoint, abstract_vit(settings)[1])
+        trained = {name: tuple(numbers) for name, numbers in about["normalisation"].items()}
+        return {"": (_vit(parameters, settings, kind), Normalisation(**trained))}
+    parameters = _load(checkpoint, abstract_mae(settings)[1])
+    unit_range = NORMALISATIONS["none"]
+    if kind == "timm":
+        return {"": (_vit(vit_from_mae(parameters, settings), settings, kind), unit_range)}
+    whole = {**parameters, **fixed_positions(settings)}
+    return {"": (to_source(whole, MAE_TABLES[kind], settings.shape.heads), unit_range)}
+
+
+def _branches(checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str):
+    settings = DetectionSettings.from_json(about["detection"])
+    branches = _load(checkpoint, Detection(settings, jnp.float32).abstract_parameters)["branches"]
+    reads = {
+        "original": Normalisation(settings.mean, settings.std),
+        "residual": NORMALISATIONS["none"],
+    }
+    return {
+        f"-{name}" if len(branches) > 1 else "": (_vit(branch, settings.model, kind), reads[name])
+        for name, branch in branches.items()
+    }
+
+
+def _vit(parameters: PyTree, settings: ModelSettings, kind: str) -> dict[str, np.ndarray]:
+    if kind not in VIT_TABLES:
+        raise UserError("--kind mae is for a MAE; a ViT goes out as timm or hf")
+    return to_source(parameters, VIT_TABLES[kind], settings.shape.heads)
+
+
+def _load(checkpoint: pathlib.Path, abstract: PyTree) -> PyTree:
+    return jax.device_get(load_weights(checkpoint, "--input", abstract, make_mesh(1)))
+
+
+def _said(about: Mapping[str, Any], kind: str, normalisation: Normalisation) -> dict[str, str]:
+    """What the file says of itself; `rffr_jax.convert.importing` reads the normalisation back."""
+    return {
+        "producer": "rffr_jax",
+        "exported": f"{about['kind']} as {kind}",
+        "image_mean": " ".join(map(str, normalisation.mean)),
+        "image_std": " ".join(map(str, normalisation.std)),
+    }

@@ -1,0 +1,210 @@
+"""Files of weights, read without running anything that is in them."""
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from rffr_jax.errors import UserError
+from rffr_jax.whole_files import whole_file
+
+PYTORCH = (".pth", ".pt", ".tar", ".bin", ".ckpt")
+WRAPPERS = ("model", "state_dict")
+
+
+class Arrays(Mapping[str, np.ndarray]):
+    """Arrays by name, each read when it is asked for; float32 whatever the file holds."""
+
+    def __init__(
+        self, path: pathlib.Path, names: Mapping[str, str], read: Callable[[str], np.ndarray]
+    ):
+        """Names may be other than the file's: `names` says what each is called there."""
+        self._path, self._names, self._read = path, names, read
+
+    def without(self, prefix: str) -> "Arrays":
+        """The same arrays, a prefix taken off where there is one."""
+        names = {name.removeprefix(prefix): there for name, there in self._names.items()}
+        return Arrays(self._path, names, self._read)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        there = self._names[name]
+        with _damage(self._path):
+            return np.asarray(self._read(there), np.float32)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightFile:
+    """What a file holds, and what it says of itself.
+
+    Attributes:
+      wrapper: the entry that the arrays were under: `model`, `state_dict`, or "".
+      said: what the file, or the settings files beside it, say of the weights.
+    """
+
+    path: pathlib.Path
+    arrays: Arrays
+    wrapper: str = ""
+    said: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def sha256(self) -> str:
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator[WeightFile]:
+    """A `.safetensors`, `.npz` or PyTorch file of weights.
+
+    Raises:
+      UserError: no such file, one that is damaged or of another format, a pickle that holds code,
+        or a PyTorch file where PyTorch is not installed.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    with contextlib.ExitStack() as stack:
+        if path.suffix == ".safetensors":
+            with _damage(path), safetensors.safe_open(path, framework="numpy") as file:
+                names, metadata = file.keys(), file.metadata() or {}
+
+            def read(name: str) -> np.ndarray:
+                with safetensors.safe_open(path, framework="numpy") as file:
+                    return file.get_tensor(name)  # and give the mapped memory back
+
+            said = {**_beside(path), **metadata}
+            yield WeightFile(path, Arrays(path, _same(names), read), said=said)
+        elif path.suffix == ".npz":
+            with _damage(path):
+                if not zipfile.is_zipfile(path):
+                    raise zipfile.BadZipFile("it is no zip file")
+                stream = stack.enter_context(path.open("rb"))
+                file = stack.enter_context(np.load(stream, allow_pickle=False))
+            yield WeightFile(path, Arrays(path, _same(file.files), file.__getitem__))
+        elif path.suffix in PYTORCH:
+            yield _from_pytorch(path)
+        else:
+            endings = " ".join((".safetensors", ".npz", *PYTORCH))
+            raise UserError(f"{path}: no file of weights by its name; known endings: {endings}")
+
+
+def write_safetensors(path: pathlib.Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]):
+    """Writes a file that PyTorch's loaders take, whole or not at all.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    try:
+        with whole_file(path) as part:
+            safetensors.numpy.save_file(arrays, part, {"format": "pt", **metadata})
+            part.chmod(0o666 & ~_umask())  # the library leaves the file to its owner alone
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path} cannot be written: {error}") from error
+
+
+@contextlib.contextmanager
+def _damage(path: pathlib.Path) -> Iterator[None]:
+    """What goes wrong while a file is read is told as damage: readers raise all sorts of errors."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0].partition(". ")[0][:160] or type(error).__name__
+        raise UserError(f"{path} cannot be read ({reason}); is it whole? Fetch it again") from error
+
+
+def _beside(path: pathlib.Path) -> dict[str, Any]:
+    """The settings that Hugging Face's hub keeps beside its weights, if they are there."""
+    said = {}
+    for name in ("config.json", "preprocessor_config.json"):
+        file = path.with_name(name)
+        if file.is_file():
+            try:
+                said.update(json.loads(file.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise UserError(f"{file} is no JSON object: {error}") from error
+    return said
+
+
+def _from_pytorch(path: pathlib.Path) -> WeightFile:
+    try:
+        import torch  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise UserError(
+            f"{path}: reading this format needs PyTorch (pip install torch; a CPU build will do)"
+        ) from error
+
+    with (
+        _damage(path),
+        warnings.catch_warnings(action="ignore"),
+        torch.serialization.safe_globals([argparse.Namespace, *_numpy_scalars()]),
+    ):
+        try:
+            mapped = zipfile.is_zipfile(path)
+            held = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        except pickle.UnpicklingError as error:
+            code = re.search(r"GLOBAL ([\w.]+)", str(error))
+            if code is None:
+                raise UserError(
+                    f"{path} is no file of PyTorch, or damaged; fetch it again"
+                ) from error
+            raise UserError(
+                f"{path} holds more than weights ({code[1]}) and is not opened: such a file can "
+                "run any code; save its state_dict alone, or as .safetensors"
+            ) from error
+
+    entries = held if isinstance(held, dict) else {}
+    wrapper = next((name for name in WRAPPERS if isinstance(entries.get(name), dict)), "")
+    tensors = entries[wrapper] if wrapper else entries
+    names = [
+        name
+        for name, value in tensors.items()
+        if isinstance(name, str) and isinstance(value, torch.Tensor)
+    ]
+    if not names:
+        there = ", ".join(map(str, entries)) or f"a {type(held).__name__}"
+        raise UserError(f"{path} holds no arrays by name, but {there}; save a state_dict")
+    args = entries.get("args")
+
+    def read(name: str) -> np.ndarray:
+        return tensors[name].detach().float().numpy()
+
+    arrays = Arrays(path, _same(names), read).without("module.")
+    said = vars(args) if wrapper and isinstance(args, argparse.Namespace) else {}
+    return WeightFile(path, arrays, wrapper, said)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _same(names: Iterable[str]) -> dict[str, str]:
+    return {name: name for name in names}
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a checkpoint with a NumPy number in it (a best score) is unpickled with."""
+    from numpy._core.multiarray import scalar
+
+    types = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + np.typecodes["Float"]}
+    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *types]

@@ -1,0 +1,59 @@
+"""The normalisation of pixels that weights were trained with, and how it is folded into a MAE."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import PyTree
+
+from rffr_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Normalisation:
+    """A network reads (p - mean) / std of pixels p in [0, 1]; one number a colour."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+NORMALISATIONS = {
+    "none": Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "half": Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+def named(name: str) -> Normalisation:
+    """Raises: UserError for a name that is none of `NORMALISATIONS`."""
+    if name not in NORMALISATIONS:
+        known = ", ".join(NORMALISATIONS)
+        raise UserError(f"--normalisation {name!r} is not known; choose one of {known}")
+    return NORMALISATIONS[name]
+
+
+def fold(parameters: PyTree, normalisation: Normalisation) -> PyTree:
+    """A MAE of normalised pixels as one that reads and predicts pixels in [0, 1].
+
+    W ((p - mean) / std) + b = (W / std) p + (b - W (mean / std)), and the prediction times std plus
+    mean: the same function, computed in float64 and rounded once.
+
+    Args:
+      parameters: of a `MAE`; the pixels of a patch end in the colour channel.
+    """
+    embedding, prediction = parameters["embedding"], parameters["prediction"]
+    colours = len(embedding["kernel"]) // 3
+    mean, std = np.tile(normalisation.mean, colours), np.tile(normalisation.std, colours)
+    kernel = embedding["kernel"].astype(np.float64)
+    bias = embedding["bias"] - (mean / std) @ kernel
+    return {
+        **parameters,
+        "embedding": _float32(kernel=kernel / std[:, None], bias=bias),
+        "prediction": _float32(
+            kernel=prediction["kernel"].astype(np.float64) * std,
+            bias=prediction["bias"].astype(np.float64) * std + mean,
+        ),
+    }
+
+
+def _float32(**arrays: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: array.astype(np.float32) for name, array in arrays.items()}

@@ -1,0 +1,222 @@
+"""The names that other projects give to the arrays of a ViT or a MAE.
+
+Behind a MAE's parameters stand its fixed positions, `positions` and `decoder_positions`: other
+projects keep them in their files, here they are computed.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from rffr_jax.convert.rules import (
+    CONVOLUTION,
+    FLAX_CONVOLUTION,
+    FROM_HEADS,
+    HEADS,
+    ONE_BEFORE,
+    SAME,
+    TO_HEADS,
+    TRANSPOSED,
+    VECTOR,
+    Rule,
+    Transform,
+)
+from rffr_jax.models.layers import sincos_positions
+from rffr_jax.models.sizes import ModelSettings
+
+Table = list[Rule]
+
+
+def _timm_blocks(name: str, path: str) -> Table:
+    block, ours = f"{name}.{{n}}", f"{path}/blocks"
+    return [
+        *_pytorch_norm(f"{block}.norm1", f"{ours}/attention_norm"),
+        *_pytorch_linear(f"{block}.attn.qkv", f"{ours}/qkv"),
+        *_pytorch_linear(f"{block}.attn.proj", f"{ours}/projection"),
+        *_pytorch_norm(f"{block}.norm2", f"{ours}/mlp_norm"),
+        *_pytorch_linear(f"{block}.mlp.fc1", f"{ours}/expand"),
+        *_pytorch_linear(f"{block}.mlp.fc2", f"{ours}/contract"),
+    ]
+
+
+def _huggingface_blocks(block: str, path: str, names: "HuggingFaceNames") -> Table:
+    block, ours = f"{block}.{{n}}", f"{path}/blocks"
+    return [
+        *_pytorch_norm(f"{block}.layernorm_before", f"{ours}/attention_norm"),
+        *(
+            rule
+            for part, one in enumerate((names.query, names.key, names.value))
+            for rule in _pytorch_linear(f"{block}.{one}", f"{ours}/qkv", part=part)
+        ),
+        *_pytorch_linear(f"{block}.{names.projection}", f"{ours}/projection"),
+        *_pytorch_norm(f"{block}.layernorm_after", f"{ours}/mlp_norm"),
+        *_pytorch_linear(f"{block}.{names.expand}", f"{ours}/expand"),
+        *_pytorch_linear(f"{block}.{names.contract}", f"{ours}/contract"),
+    ]
+
+
+def _google_blocks(block: str, ours: str) -> Table:
+    attention = f"{block}/MultiHeadDotProductAttention_1"
+    return [
+        *_flax_pair(f"{block}/LayerNorm_0", f"{ours}/attention_norm", "scale"),
+        *(
+            Rule(f"{attention}/{name}/{leaf}", f"{ours}/qkv/{leaf}", transform, part)
+            for part, name in enumerate(("query", "key", "value"))
+            for leaf, transform in (("kernel", TO_HEADS), ("bias", HEADS))
+        ),
+        Rule(f"{attention}/out/kernel", f"{ours}/projection/kernel", FROM_HEADS),
+        Rule(f"{attention}/out/bias", f"{ours}/projection/bias"),
+        *_flax_pair(f"{block}/LayerNorm_2", f"{ours}/mlp_norm", "scale"),
+        *_flax_pair(f"{block}/MlpBlock_3/Dense_0", f"{ours}/expand", "kernel"),
+        *_flax_pair(f"{block}/MlpBlock_3/Dense_1", f"{ours}/contract", "kernel"),
+    ]
+
+
+def _pytorch_linear(
+    name: str, path: str, kernel: Transform = TRANSPOSED, part: int | None = None
+) -> Table:
+    return [
+        Rule(f"{name}.weight", f"{path}/kernel", kernel, part),
+        Rule(f"{name}.bias", f"{path}/bias", SAME, part),
+    ]
+
+
+def _pytorch_norm(name: str, path: str) -> Table:
+    return [Rule(f"{name}.weight", f"{path}/scale"), Rule(f"{name}.bias", f"{path}/bias")]
+
+
+def _flax_pair(name: str, path: str, first: str) -> Table:
+    return [Rule(f"{name}/{first}", f"{path}/{first}"), Rule(f"{name}/bias", f"{path}/bias")]
+
+
+TIMM_VIT = [
+    Rule("cls_token", "class_token", VECTOR),
+    Rule("pos_embed", "positions", ONE_BEFORE),
+    *_pytorch_linear("patch_embed.proj", "embedding", CONVOLUTION),
+    *_timm_blocks("blocks", "transformer"),
+    *_pytorch_norm("norm", "norm"),
+    Rule("head.*"),
+    Rule("pre_logits.*"),
+]
+"""timm's `VisionTransformer`, DeiT, and the encoder of facebookresearch's MAE."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HuggingFaceNames:
+    """How a version of transformers names the blocks of a ViT and the parts of a block."""
+
+    encoder: str
+    decoder: str
+    query: str
+    key: str
+    value: str
+    projection: str
+    expand: str
+    contract: str
+
+
+_IN_FILES = HuggingFaceNames(
+    encoder="encoder.layer",
+    decoder="decoder_layers",
+    query="attention.attention.query",
+    key="attention.attention.key",
+    value="attention.attention.value",
+    projection="attention.output.dense",
+    expand="intermediate.dense",
+    contract="output.dense",
+)
+HUGGINGFACE_NAMES = {
+    "hf": HuggingFaceNames(
+        encoder="layers",
+        decoder="decoder_layers",
+        query="attention.q_proj",
+        key="attention.k_proj",
+        value="attention.v_proj",
+        projection="attention.o_proj",
+        expand="mlp.fc1",
+        contract="mlp.fc2",
+    ),
+    "hf4": _IN_FILES,
+    "hf5_saved": dataclasses.replace(_IN_FILES, decoder="decoder_encoder.layer"),
+}
+"""`hf`: transformers 5 in memory; `hf4`: transformers 4, and the hub's files; `hf5_saved`: what
+`save_pretrained` of transformers 5 makes of a MAE."""
+
+
+def huggingface_vit(names: HuggingFaceNames) -> Table:
+    """transformers' `ViTModel`."""
+    return [
+        Rule("embeddings.cls_token", "class_token", VECTOR),
+        Rule("embeddings.position_embeddings", "positions", ONE_BEFORE),
+        *_pytorch_linear("embeddings.patch_embeddings.projection", "embedding", CONVOLUTION),
+        *_huggingface_blocks(names.encoder, "transformer", names),
+        *_pytorch_norm("layernorm", "norm"),
+        Rule("pooler.*"),
+        Rule("classifier.*"),
+    ]
+
+
+def huggingface_mae(names: HuggingFaceNames) -> Table:
+    """transformers' `ViTMAEForPreTraining`."""
+    return [
+        Rule("vit.embeddings.cls_token", "class_token", VECTOR),
+        Rule("vit.embeddings.position_embeddings", "positions", ONE_BEFORE),
+        *_pytorch_linear("vit.embeddings.patch_embeddings.projection", "embedding", CONVOLUTION),
+        *_huggingface_blocks(f"vit.{names.encoder}", "encoder", names),
+        *_pytorch_norm("vit.layernorm", "encoder_norm"),
+        *_pytorch_linear("decoder.decoder_embed", "decoder_embedding"),
+        Rule("decoder.mask_token", "mask_token", VECTOR),
+        Rule("decoder.decoder_pos_embed", "decoder_positions", ONE_BEFORE),
+        *_huggingface_blocks(f"decoder.{names.decoder}", "decoder", names),
+        *_pytorch_norm("decoder.decoder_norm", "decoder_norm"),
+        *_pytorch_linear("decoder.decoder_pred", "prediction"),
+    ]
+
+
+GOOGLE_VIT = [
+    Rule("cls", "class_token", VECTOR),
+    Rule("Transformer/posembed_input/pos_embedding", "positions", ONE_BEFORE),
+    Rule("embedding/kernel", "embedding/kernel", FLAX_CONVOLUTION),
+    Rule("embedding/bias", "embedding/bias"),
+    *_google_blocks("Transformer/encoderblock_{n}", "transformer/blocks"),
+    *_flax_pair("Transformer/encoder_norm", "norm", "scale"),
+    Rule("head/*"),
+    Rule("pre_logits/*"),
+]
+"""The `.npz` files of google-research/vision_transformer."""
+
+FACEBOOK_MAE = [
+    Rule("cls_token", "class_token", VECTOR),
+    Rule("pos_embed", "positions", ONE_BEFORE),
+    *_pytorch_linear("patch_embed.proj", "embedding", CONVOLUTION),
+    *_timm_blocks("blocks", "encoder"),
+    *_pytorch_norm("norm", "encoder_norm"),
+    *_pytorch_linear("decoder_embed", "decoder_embedding"),
+    Rule("mask_token", "mask_token", VECTOR),
+    Rule("decoder_pos_embed", "decoder_positions", ONE_BEFORE),
+    *_timm_blocks("decoder_blocks", "decoder"),
+    *_pytorch_norm("decoder_norm", "decoder_norm"),
+    *_pytorch_linear("decoder_pred", "prediction"),
+]
+"""facebookresearch/mae's `MaskedAutoencoderViT`; the RFFR authors' MAE has the same names."""
+
+VIT_TABLES: Mapping[str, Table] = {
+    "timm": TIMM_VIT,
+    "google": GOOGLE_VIT,
+    **{name: huggingface_vit(names) for name, names in HUGGINGFACE_NAMES.items()},
+}
+MAE_TABLES: Mapping[str, Table] = {
+    "mae": FACEBOOK_MAE,
+    "rffr": FACEBOOK_MAE,
+    **{name: huggingface_mae(names) for name, names in HUGGINGFACE_NAMES.items()},
+}
+
+
+def fixed_positions(settings: ModelSettings) -> dict[str, np.ndarray]:
+    """The positions that other projects keep in a MAE's file: the class token's, 0, comes first."""
+    size = settings.shape
+    return {
+        name: np.pad(sincos_positions(settings.grid, width), ((1, 0), (0, 0)))
+        for name, width in (("positions", size.width), ("decoder_positions", size.decoder_width))
+    }

@@ -1,0 +1,1 @@
+"""Videos and photographs in, aligned face crops in records out."""

@@ -1,0 +1,158 @@
+"""Celeb-DF (v2): celebrities, real and swapped, split by its list of test videos.
+
+    Celeb-real[/videos]/idT_NNNN.mp4             real, celebrity T
+    YouTube-real[/videos]/NNNNN.mp4              real, nobody named
+    Celeb-synthesis[/videos]/idT_idS_NNNN.mp4    fake: Celeb-real/idT_NNNN with the face of S
+    List_of_testing_videos.txt                   `1 YouTube-real/00170.mp4`: there 1 means REAL
+
+The list gives `test`. Its authors split by videos: the people of the test videos are, most of them,
+in the other videos too, and nothing is left out here to change that. So the test part is only
+foreign to a detector that was trained on another benchmark.
+
+`validation` is cut from the rest and shares nobody with `train`, neither as target nor as source:
+
+- People who were ever swapped with one another, directly or through others, are one circle, and
+  stay together. (The pairs of v2 seen so far form five circles, of 30, 10, 10, 5 and 4 people.)
+- Circles are taken in the order of the SHA-256 of their first person (`id7` before `id10`), passing
+  over one that would bring validation above a fifth of all people, until it has a tenth of them.
+- A video of YouTube-real is validation if the first 8 bytes of the SHA-256 of its name (`00170`),
+  as a fraction of 2 ** 64, are below 0.1.
+
+Where all people form one circle there are no validation videos but those of YouTube-real.
+"""
+
+import hashlib
+import pathlib
+import re
+
+from rffr_jax.errors import UserError
+from rffr_jax.faces.benchmarks.catalogue import Catalogue
+from rffr_jax.faces.benchmarks.lists import listed_path, read_lines
+from rffr_jax.faces.media import Benchmark, Medium
+
+DATASET = "Celeb-DF"
+CELEBRITIES, YOUTUBE, FAKES = "Celeb-real", "YouTube-real", "Celeb-synthesis"
+FOLDERS = (CELEBRITIES, YOUTUBE, FAKES)
+TEST_LIST = "List_of_testing_videos.txt"
+
+VALIDATION, VALIDATION_AT_MOST = 0.1, 0.2
+
+
+def find(folder: pathlib.Path) -> Benchmark:
+    """The videos that are there; ids are `Celeb-synthesis/id0_id1_0000`, its folder and name.
+
+    Raises:
+      UserError: another layout, no test list or one that cannot be right.
+    """
+    if not any((folder / name).is_dir() for name in FOLDERS):
+        raise UserError(
+            f"--input {folder}: not Celeb-DF, which has {', '.join(FOLDERS)}; "
+            "name the folder that holds these"
+        )
+    test = _read_test_list(folder)
+    catalogue = Catalogue(folder)
+    videos = {}
+    for name in FOLDERS:
+        level = folder / name / "videos"
+        found = catalogue.videos(level if level.is_dir() else folder / name)
+        if not found:
+            catalogue.miss(f"{name}: no videos")
+        for stem, path in found.items():
+            if name == YOUTUBE or _people(stem, name):
+                videos[f"{name}/{stem}"] = path
+            else:
+                example = "id0_0000" if name == CELEBRITIES else "id0_id1_0000"
+                catalogue.miss(f"{catalogue.name(path)}: not named as {example}, left out")
+    for id_ in sorted(test - videos.keys()):
+        catalogue.miss(f"{id_}: listed in {TEST_LIST} and not there")
+
+    held_out = held_out_people([_people(*reversed(id_.split("/"))) for id_ in sorted(videos)])
+    for id_, path in videos.items():
+        place, stem = id_.split("/")
+        people = _people(stem, place)
+        if id_ in test:
+            split = "test"
+        elif people:
+            split = "validation" if people[0] in held_out else "train"
+        else:
+            split = "validation" if fraction(stem) < VALIDATION else "train"
+        original = f"{CELEBRITIES}/{people[0]}_{stem.split('_')[-1]}" if people else id_
+        catalogue.add(
+            Medium(
+                id=id_,
+                path=path,
+                split=split,
+                label=int(place == FAKES),
+                dataset=DATASET,
+                method=FAKES if place == FAKES else "real",
+                source=original if original in videos else id_,
+                group=people[0] if people else "",
+                person=people[0] if people else "",
+            )
+        )
+    return catalogue.benchmark()
+
+
+def held_out_people(swaps: list[tuple[str, ...]]) -> set[str]:
+    """The people whose videos are validation; the module's docstring has the rule.
+
+    Args:
+      swaps: of every video, the people in it: none, one or two.
+    """
+    circle: dict[str, set[str]] = {}
+    for people in swaps:
+        joined = set(people).union(*(circle.get(person, ()) for person in people))
+        circle |= dict.fromkeys(joined, joined)
+    first = {min(people, key=_number): people for people in circle.values()}
+    held_out: set[str] = set()
+    for name in sorted(first, key=fraction):
+        if len(held_out) >= VALIDATION * len(circle):
+            break
+        if len(held_out) + len(first[name]) <= VALIDATION_AT_MOST * len(circle):
+            held_out |= first[name]
+    return held_out
+
+
+def fraction(name: str) -> float:
+    """A number in [0, 1) that is a function of the name alone and spread evenly."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def _number(person: str) -> int:
+    return int(person.removeprefix("id"))
+
+
+def _people(stem: str, place: str) -> tuple[str, ...]:
+    """Target, and source of a fake; nobody where the name does not tell."""
+    patterns = {CELEBRITIES: r"(id\d+)_\d+", FAKES: r"(id\d+)_(id\d+)_\d+"}
+    match = re.fullmatch(patterns[place], stem) if place in patterns else None
+    return match.groups() if match else ()
+
+
+def _read_test_list(folder: pathlib.Path) -> set[str]:
+    file = folder / TEST_LIST
+    if not file.is_file():
+        raise UserError(
+            f"--input {folder}: no {TEST_LIST}, which comes with Celeb-DF and tells which videos "
+            "are for testing; put it there"
+        )
+    listed = set()
+    for place, line in read_lines(file):
+        label, _, text = line.partition(" ")
+        if label not in ("0", "1") or not text.strip():
+            raise UserError(
+                f"{place}: {line!r} is not a label (1 = real, 0 = fake) and a video; correct it"
+            )
+        path = listed_path(text.strip(), place)
+        parts = [part for part in path.parts if part != "videos"]
+        if len(parts) != 2 or parts[0] not in FOLDERS:
+            raise UserError(f"{place}: {text.strip()!r} is in none of {', '.join(FOLDERS)}")
+        if (label == "1") != (parts[0] != FAKES):
+            raise UserError(
+                f"{place}: label {label} for a video of {parts[0]}; in this list 1 means real and "
+                "0 fake, take the list that comes with Celeb-DF"
+            )
+        listed.add(f"{parts[0]}/{pathlib.PurePosixPath(parts[1]).stem}")
+    if not listed:
+        raise UserError(f"{file}: names no video; take the list that comes with Celeb-DF")
+    return listed

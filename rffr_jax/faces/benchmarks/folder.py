@@ -1,0 +1,100 @@
+"""The user's own videos and photographs, labelled by folders.
+
+    [SPLIT/]real/...            label 0
+    [SPLIT/]fake/METHOD/...     label 1, method METHOD; "fake" for files directly in fake/
+
+SPLIT is train, validation (or val) or test. With any of these at the top all files must lie in
+them; without them everything is `train`, since only the user knows which files show one person.
+Without real/ and fake/ every file is real. Letters may be of any case. Nothing tells which original
+a fake was made from, so every file is its own source. Hidden files are left out, and so is what
+does not end like a video or an image; links are followed unless they lead back to a folder above.
+"""
+
+import os
+import pathlib
+
+from rffr_jax.data.decode import EXTENSIONS
+from rffr_jax.data.files import LABELS, data_set_name
+from rffr_jax.errors import UserError
+from rffr_jax.faces.benchmarks.catalogue import VIDEO_EXTENSIONS, Catalogue
+from rffr_jax.faces.media import Benchmark, Medium
+
+SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+
+
+def find(folder: pathlib.Path) -> Benchmark:
+    """All videos and images below the folder; ids are their paths in it, with their extensions.
+
+    Raises:
+      UserError: nothing to take; files beside the split folders or beside real/ and fake/; real/
+        and fake/ deeper than that.
+    """
+    catalogue = Catalogue(folder)
+    paths = [path.relative_to(folder) for path in _below(catalogue, folder, ())]
+    if not paths:
+        raise UserError(
+            f"--input {folder}: no videos or images in it or below; files that end in "
+            f"{' '.join((*VIDEO_EXTENSIONS, *EXTENSIONS))} are taken"
+        )
+    has_splits = any(len(p.parts) > 1 and p.parts[0].lower() in SPLIT_NAMES for p in paths)
+    tails = {path: path.parts[has_splits:] for path in paths}
+    has_labels = any(len(tail) > 1 and tail[0].lower() in LABELS for tail in tails.values())
+    for path, tail in tails.items():
+        if has_splits and (not tail or path.parts[0].lower() not in SPLIT_NAMES):
+            raise UserError(f"--input {folder}: {path} lies outside of {_FOLDERS}; move it there")
+        label, method = _label(folder, path, tail) if has_labels else _real(folder, path, tail)
+        id_ = path.as_posix()
+        catalogue.add(
+            Medium(
+                id=id_,
+                path=folder / path,
+                split=SPLIT_NAMES[path.parts[0].lower()] if has_splits else "train",
+                label=label,
+                dataset=data_set_name(folder),
+                method=method,
+                source=id_,
+            )
+        )
+    return catalogue.benchmark()
+
+
+_FOLDERS = "the split folders train, validation (or val) and test"
+
+
+def _below(
+    catalogue: Catalogue, folder: pathlib.Path, above: tuple[pathlib.Path, ...]
+) -> list[pathlib.Path]:
+    real = folder.resolve()
+    if real in above:
+        return []
+    found = []
+    for path in catalogue.entries(folder):
+        if os.path.isdir(path):
+            found += _below(catalogue, path, (*above, real))
+        elif path.suffix.lower() in (*VIDEO_EXTENSIONS, *EXTENSIONS):
+            found.append(path)
+    return found
+
+
+def _label(folder: pathlib.Path, path: pathlib.Path, tail: tuple[str, ...]) -> tuple[int, str]:
+    if len(tail) == 1 or tail[0].lower() not in LABELS:
+        raise UserError(
+            f"--input {folder}: {path} lies outside of real/ and fake/; move it into one of them"
+        )
+    label = LABELS[tail[0].lower()]
+    if not label:
+        return label, "real"
+    method = tail[1] if len(tail) > 2 else "fake"
+    if method.lower() == "real":
+        raise UserError(f"--input {folder}: {path}: a method cannot be called 'real'; rename it")
+    return label, method
+
+
+def _real(folder: pathlib.Path, path: pathlib.Path, tail: tuple[str, ...]) -> tuple[int, str]:
+    for part in tail[:-1]:
+        if part.lower() in LABELS:
+            raise UserError(
+                f"--input {folder}: {path}: {part}/ lies deeper than in the folder itself or in a "
+                "split folder; name the folder that holds it"
+            )
+    return 0, "real"

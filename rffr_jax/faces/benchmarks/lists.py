@@ -1,0 +1,76 @@
+"""The label and split files of benchmarks, read tolerant of blank lines, CRLF and a BOM."""
+
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from rffr_jax.errors import UserError
+
+
+def read_text(file: pathlib.Path) -> str:
+    """The text of a file, without a BOM.
+
+    Raises:
+      UserError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{file}: not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        problem = (error.strerror or str(error)).lower()
+        raise UserError(f"{file}: {problem}; name a file that can be read") from None
+
+
+def read_lines(file: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """The lines that are not blank, without blanks around them, each after its `FILE:NUMBER`.
+
+    Raises:
+      UserError: as `read_text`.
+    """
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
+        if line.strip():
+            yield f"{file}:{number}", line.strip()
+
+
+def read_json(file: pathlib.Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+      UserError: as `read_text`; it is not JSON (the line is named), or an object names a key
+        twice.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = {}
+        for key, value in pairs:
+            if key in result:
+                raise UserError(f"{file}: {key!r} is there twice; keep one of the two")
+            result[key] = value
+        return result
+
+    try:
+        return json.loads(read_text(file), object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        problem = f"{error.msg}, column {error.colno}"
+        raise UserError(f"{file}:{error.lineno}: not JSON ({problem}); correct it") from None
+    except RecursionError:
+        raise UserError(f"{file}: nested too deep; correct it") from None
+
+
+def listed_path(text: str, place: str) -> pathlib.PurePosixPath:
+    """The path that a list names, relative to where its files lie; backslashes count as slashes.
+
+    Args:
+      text: as it stands in the list.
+      place: where it stands, for messages.
+
+    Raises:
+      UserError: it is absolute, leads up with `..`, or is empty.
+    """
+    path = pathlib.PurePosixPath(text.replace("\\", "/"))
+    drive = path.parts and path.parts[0].endswith(":")
+    if not path.name or path.is_absolute() or drive or ".." in path.parts:
+        raise UserError(f"{place}: {text!r} is not a path below the list's folder; correct it")
+    return path

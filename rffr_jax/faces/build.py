@@ -1,0 +1,262 @@
+"""All media of a benchmark into one data set of records, whatever happens on the way.
+
+Every medium's faces are first written to a file of their own, in a folder beside the data set that
+vanishes at the end. A run that was killed finds them there and goes on; records are packed in an
+order that depends on nothing but their ids, so that the result is the same. At the end the ids in
+the shards are compared with those in the files. The report comes last: a data set that has one is
+finished, and is never replaced.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import logging
+import pathlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tqdm
+
+from rffr_jax.errors import UserError
+from rffr_jax.faces.media import SPLITS, Benchmark, Medium
+from rffr_jax.faces.prepare import Settings, medium_facts
+from rffr_jax.faces.record import FaceRecord
+from rffr_jax.faces.report import draw_sheet, make_report
+from rffr_jax.faces.runners import Runner, Task, Work
+from rffr_jax.faces.shards import PREPARATION, VERSION, read_ids, write_dataset
+from rffr_jax.lock import locked
+from rffr_jax.whole_files import write_json
+
+log = logging.getLogger(__name__)
+
+REPORT = "report.json"
+_BEGUN = "begun.json"
+
+
+def build(
+    benchmark: Benchmark,
+    settings: Settings,
+    output: pathlib.Path,
+    name: str,
+    *,
+    run: Runner,
+    max_bad_fraction: float,
+) -> pathlib.Path:
+    """Prepares all media, packs their records and checks them.
+
+    A data set that the same settings made of the same media is kept as it is.
+
+    Args:
+      output: the data set becomes OUTPUT/NAME/VERSION.
+      name: small letters, digits and underscores.
+      run: `in_this_process`, `in_processes(n)`, or Beam's.
+      max_bad_fraction: of the media may have given no face.
+
+    Returns:
+      The data set's version folder, with `report.json` in it.
+
+    Raises:
+      UserError: another run is at work there; other records are there, or were begun; the disk is
+        full; media are lost; or too many gave no face (the data set is written all the same).
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise UserError(
+            f"--name {name!r}: write small letters, digits and underscores, a letter first"
+        )
+    compressions = {medium.compression for medium in benchmark.media}
+    preparation = settings.to_json() | {"compression": ",".join(sorted(compressions))}
+    dataset = output / name / VERSION
+    parts = output.absolute() / f".{name}.parts"
+    with locked(parts, "--output"):
+        try:
+            report = _finished_before(dataset, parts, preparation, benchmark)
+            if report is None:
+                _go_on_or_refuse(parts / _BEGUN, preparation)
+                report = _build(benchmark, Work(parts, settings), dataset, preparation, run)
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or f'--output {output}'}: {error.strerror or error}; when that "
+                "is mended, start the same command again to go on"
+            ) from error
+        shutil.rmtree(parts, ignore_errors=True)
+    _tell(report)
+    _refuse_too_many_bad(report, dataset, max_bad_fraction)
+    return dataset
+
+
+def _build(
+    benchmark: Benchmark,
+    work: Work,
+    dataset: pathlib.Path,
+    preparation: dict[str, Any],
+    run: Runner,
+) -> dict[str, Any]:
+    tasks = _tasks(benchmark)
+    todo = [task for task in tasks if not work.done(task)]
+    if len(todo) < len(tasks):
+        log.info("%d of %d media were prepared before", len(tasks) - len(todo), len(tasks))
+    _run(run, work, todo)
+    by_split = _media_by_split(benchmark)
+    _pack(work, by_split, dataset, preparation)
+    _check(work, by_split, dataset)
+    report = make_report(work, benchmark.media, benchmark.missing)
+    report["media_sha256"] = _media_digest(benchmark)
+    for split, media in by_split.items():
+        draw_sheet(dataset / f"{split}.png", work, media, set(report["without_face"]))
+    write_json(dataset / REPORT, report)
+    return report
+
+
+def _tasks(benchmark: Benchmark) -> list[Task]:
+    """With paths that any process finds, wherever it was started."""
+    paths = {medium.id: medium.path.absolute() for medium in benchmark.media}
+    return [
+        Task(
+            dataclasses.replace(medium, path=paths[medium.id]),
+            paths.get(medium.source) if medium.label else None,
+        )
+        for medium in benchmark.media
+    ]
+
+
+def _run(run: Runner, work: Work, tasks: Sequence[Task]):
+    """Raises: UserError if a runner ended well and did not do all that it was given."""
+    with tqdm.tqdm(total=len(tasks), unit=" videos", disable=None, smoothing=0.05) as bar:
+        for _ in run(work, tasks):
+            bar.update()
+    lost = [task.medium.id for task in tasks if not work.done(task)]
+    if lost:
+        raise UserError(
+            f"{len(lost)} of {len(tasks)} media were not prepared, or have changed meanwhile "
+            f"({lost[0]} the first); start the same command again to go on"
+        )
+
+
+# ---- what was begun or finished before
+
+
+def _finished_before(
+    dataset: pathlib.Path,
+    parts: pathlib.Path,
+    preparation: Mapping[str, Any],
+    benchmark: Benchmark,
+) -> dict[str, Any] | None:
+    """The report of a data set that the same command made; None if it is still to be made."""
+    if not dataset.exists():
+        return None
+    if not (dataset / REPORT).exists():
+        if (parts / _BEGUN).exists():
+            return None  # killed after it was packed
+        shutil.rmtree(parts, ignore_errors=True)
+        raise UserError(f"{dataset} is there and unfinished; delete it, or give another --name")
+    report = json.loads((dataset / REPORT).read_text(encoding="utf-8"))
+    different = _differences(dataset / PREPARATION, preparation)
+    if report["media_sha256"] != _media_digest(benchmark):
+        different.append("media")
+    if different:
+        shutil.rmtree(parts, ignore_errors=True)
+        raise UserError(
+            f"{dataset} is finished and has other {', '.join(different)}; give another --output or "
+            "--name"
+        )
+    log.info("%s was finished before; delete it to make it again", dataset)
+    return report
+
+
+def _go_on_or_refuse(begun: pathlib.Path, preparation: dict[str, Any]):
+    if not begun.exists():
+        write_json(begun, preparation)
+    elif different := _differences(begun, preparation):
+        raise UserError(
+            f"{begun.parent} holds an unfinished run with other {', '.join(different)}; give the "
+            "same command to go on, or another --output or --name, or delete that folder"
+        )
+
+
+def _differences(file: pathlib.Path, preparation: Mapping[str, Any]) -> list[str]:
+    there = json.loads(file.read_text(encoding="utf-8"))
+    return [name for name, value in preparation.items() if there.get(name) != value]
+
+
+def _media_digest(benchmark: Benchmark) -> str:
+    facts = [medium_facts(medium) for medium in benchmark.media]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+# ---- records
+
+
+def _pack(
+    work: Work,
+    by_split: Mapping[str, Sequence[Medium]],
+    dataset: pathlib.Path,
+    preparation: Mapping[str, Any],
+):
+    def records(split: str) -> Iterator[FaceRecord]:
+        for medium in by_split[split]:
+            yield from work.part(medium).records
+
+    write_dataset(
+        dataset.parents[1],
+        dataset.parent.name,
+        {split: lambda split=split: records(split) for split in by_split},
+        image_format=work.settings.image_format,
+        size=work.settings.crop.size,
+        preparation=preparation,
+    )
+
+
+def _check(work: Work, by_split: Mapping[str, Sequence[Medium]], dataset: pathlib.Path):
+    """Raises: UserError if the shards hold other ids than the parts of the media."""
+    for split, media in by_split.items():
+        parts = (work.part(medium, images=False) for medium in media)
+        expected = collections.Counter(record.id for part in parts for record in part.records)
+        try:
+            there = collections.Counter(read_ids(dataset, split))
+        except RuntimeError as error:  # of array_record
+            reason = " ".join(f"{error}".split())
+            raise UserError(
+                f"{dataset}: {split} cannot be read back ({reason}); start the same command again"
+            ) from error
+        if there != expected:
+            lost, more = expected - there, there - expected
+            raise UserError(
+                f"{dataset} is not what was prepared: in {split} {lost.total()} records are lost "
+                f"and {more.total()} are there twice or unasked, {min(lost + more)} the first; "
+                "start the same command again to pack it again"
+            )
+
+
+def _media_by_split(benchmark: Benchmark) -> dict[str, list[Medium]]:
+    by_split = {
+        split: [medium for medium in benchmark.media if medium.split == split] for split in SPLITS
+    }
+    return {split: media for split, media in by_split.items() if media}
+
+
+# ---- the end
+
+
+def _tell(report: Mapping[str, Any]):
+    for split, methods in report["splits"].items():
+        for method, numbers in methods.items():
+            log.info(
+                "%-10s  %-20s %6d media %8d faces in %8d frames",
+                split, method, numbers["media"], numbers["faces"], numbers["frames"],
+            )  # fmt: skip
+    for reason, count in report["reasons"].items():
+        log.info("dropped %6d: %s", count, reason)
+
+
+def _refuse_too_many_bad(report: Mapping[str, Any], dataset: pathlib.Path, max_bad_fraction: float):
+    media = sum(cell["media"] for split in report["splits"].values() for cell in split.values())
+    without = report["without_face"]
+    if len(without) > max_bad_fraction * media:
+        raise UserError(
+            f"{len(without)} of {media} media gave no face, more than --max-bad-fraction "
+            f"{max_bad_fraction:g}; the others are in {dataset}, the reasons in {REPORT} there "
+            f"(first: {without[0]})"
+        )

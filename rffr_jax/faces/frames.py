@@ -1,0 +1,207 @@
+"""The frames of a video in one forward pass, and a photograph as a video of one frame.
+
+Frames are counted by demuxing alone: what a header says about their number may be missing or wrong.
+They are numbered in the order in which they are shown, whatever their rate, and decoded one at a
+time on one thread. Damage that the decoder meets ends a video: what comes after it cannot be
+numbered. Only damage that the container or the decoder reports is known; H.264 conceals the rest.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+
+from rffr_jax.data.decode import EXTENSIONS, MAX_PIXELS, MIN_SIDE, read_whole_image
+from rffr_jax.errors import BadImageError, UserError
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class BadVideoError(BadImageError):
+    """One file that cannot be used as a video, or does not hold the frames that are wanted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One picture of a video.
+
+    Attributes:
+      index: its number, 0 for the first one and for a photograph.
+      image: RGB, upright.
+    """
+
+    index: int
+    image: UInt8[np.ndarray, "height width 3"]
+
+
+def evenly_spaced(total: int, count: int | None) -> list[int]:
+    """`count` of the numbers below `total`; all of them where it is None or too large.
+
+    The video is cut into `count` equal parts, and the frame in the middle of each is taken.
+    """
+    number = total if count is None else min(count, total)
+    return [(2 * i + 1) * total // (2 * number) for i in range(number)]
+
+
+def count_frames(path: str | os.PathLike[str]) -> int:
+    """The number of frames of a video, at least 1, without decoding it; 1 for a photograph.
+
+    Of a file that is seen to be cut off, it is the number that its header promises.
+
+    Raises:
+      BadVideoError: as for `read_frames`.
+    """
+    if _is_photograph(path):
+        return 1
+    whole, damaged = 0, False
+    with _open(path) as (container, stream):
+        try:
+            for packet in container.demux(stream):
+                damaged |= packet.is_corrupt
+                whole += packet.size > 0 and not packet.is_discard and not packet.is_corrupt
+        except _ffmpeg_error():
+            damaged = True
+        total = max(whole, stream.frames) if damaged else whole
+    if not total:
+        raise BadVideoError(os.fspath(path), "it holds no frames")
+    return total
+
+
+def read_frames(
+    path: str | os.PathLike[str],
+    count: int | None = None,
+    indices: Sequence[int] | None = None,
+) -> Iterator[Frame]:
+    """The wanted frames of a video or photograph, one after another.
+
+    Args:
+      path: a video, or a photograph by its ending (`data.decode.EXTENSIONS`).
+      count: so many evenly spaced frames, all of them if there are fewer; None is all.
+      indices: the numbers of the frames, instead of `count`; those beyond the end are left out, so
+        that the numbers of the frames that come tell which.
+
+    Yields:
+      The frames by rising number, upright as the video's rotation or the photograph's EXIF
+      orientation says.
+
+    Raises:
+      BadVideoError: the file is no video, holds no frames, has a side below `MIN_SIDE` or more than
+        `MAX_PIXELS`, or is damaged or cut off before the last wanted frame; the latter is found
+        only after the frames before it have been given out.
+      BadImageError: the photograph cannot be used.
+      UserError: PyAV is not installed.
+    """
+    if count is not None and indices is not None:
+        raise ValueError("give count or indices, not both")
+    if _is_photograph(path):
+        if indices is None or 0 in indices:
+            yield Frame(0, read_whole_image(path))
+        return
+    total = count_frames(path)
+    if indices is None:
+        wanted = set(evenly_spaced(total, count))
+    else:
+        wanted = {index for index in indices if 0 <= index < total}
+    decoded = 0
+    with _open(path) as (container, stream), contextlib.suppress(_ffmpeg_error()):
+        for frame in _decode(container, stream):
+            if not wanted:
+                return
+            if decoded in wanted:
+                wanted.remove(decoded)
+                _check_size(path, frame.width, frame.height)
+                yield Frame(decoded, _upright(frame))
+            decoded += 1
+    if wanted:
+        raise BadVideoError(
+            os.fspath(path),
+            f"damaged or cut off: {decoded} of its {total} frames can be decoded, "
+            f"and frame {min(wanted)} is wanted",
+        )
+
+
+def _is_photograph(path: str | os.PathLike[str]) -> bool:
+    return os.fspath(path).lower().endswith(EXTENSIONS)
+
+
+def _decode(container: "InputContainer", stream: "VideoStream") -> Iterator["av.VideoFrame"]:
+    """The frames up to the first sign of damage."""
+    for packet in container.demux(stream):
+        for frame in packet.decode():
+            if frame.is_corrupt:
+                return
+            yield frame
+
+
+def _upright(frame: "av.VideoFrame") -> UInt8[np.ndarray, "height width 3"]:
+    image = frame.to_ndarray(format="rgb24")
+    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+
+
+@contextlib.contextmanager
+def _open(path: str | os.PathLike[str]) -> Iterator[tuple["InputContainer", "VideoStream"]]:
+    """The video's container and its first stream of moving pictures."""
+    av = _import_av()
+    name = os.fspath(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            # An open file: FFmpeg would take some names for protocols and cannot take others.
+            file = stack.enter_context(open(path, "rb"))
+            if not file.peek(1):
+                raise BadVideoError(name, "the file is empty")
+            container = stack.enter_context(av.open(file, "r"))
+        except (OSError, ValueError) as error:  # FFmpeg's errors are of both kinds
+            if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
+                raise
+            raise BadVideoError(name, _why_not_open(error)) from None
+        cover = av.stream.Disposition.attached_pic
+        streams = [s for s in container.streams.video if not s.disposition & cover]
+        if not streams:
+            raise BadVideoError(name, "there is no video stream in it")
+        stream = streams[0]
+        stream.codec_context.thread_count = 1  # the work is shared out by files
+        if stream.codec_context.width:
+            _check_size(path, stream.codec_context.width, stream.codec_context.height)
+        yield container, stream
+
+
+def _why_not_open(error: Exception) -> str:
+    if isinstance(error, _ffmpeg_error()):
+        return "not a video of a kind that is read, or cut off in its header"
+    return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:
+    if min(width, height) < MIN_SIDE:
+        raise BadVideoError(
+            os.fspath(path), f"{width} x {height} pixels are too few, a side needs {MIN_SIDE}"
+        )
+    if width * height > MAX_PIXELS:
+        raise BadVideoError(
+            os.fspath(path),
+            f"{width} x {height} pixels are too many, the limit is {MAX_PIXELS // 10**6} million",
+        )
+
+
+def _ffmpeg_error() -> type[Exception]:
+    return _import_av().error.FFmpegError
+
+
+def _import_av():
+    try:
+        import av
+        import av.error
+        import av.stream
+    except ImportError:
+        raise UserError("videos are read by PyAV; pip install 'rffr-jax[faces]'") from None
+    return av

@@ -1,0 +1,50 @@
+"""What a benchmark is here: videos and photographs with labels and splits."""
+
+import dataclasses
+import pathlib
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Medium:
+    """One video or photograph of a benchmark.
+
+    Attributes:
+      id: unique in its data set and the same on every machine, with `/` between its parts:
+        `Deepfakes/000_003`, `real/000`.
+      path: where it lies.
+      split: one of `SPLITS`.
+      label: 0 = real, 1 = fake, whatever the benchmark calls it.
+      dataset: name of the data set, for the results table.
+      method: manipulation method; "real" for a real one.
+      source: id of the real medium that a fake was made from; for a real, its own id.
+      group: cluster of dependent media for the bootstrap: both members of an FF++ split pair, all
+        fakes of a DFDC original, a Celeb-DF target; empty means `source`.
+      person: who is to be seen, where the benchmark says so.
+      compression: as the benchmark names it (`c23`); empty where it has one only.
+    """
+
+    id: str
+    path: pathlib.Path
+    split: str
+    label: int
+    dataset: str
+    method: str
+    source: str
+    group: str = ""
+    person: str = ""
+    compression: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """What was found in a benchmark's folder.
+
+    Attributes:
+      media: sorted by id, every id once.
+      missing: what its lists name and its folders do not hold, one line each.
+    """
+
+    media: tuple[Medium, ...]
+    missing: tuple[str, ...] = ()

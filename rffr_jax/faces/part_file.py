@@ -1,0 +1,95 @@
+"""What one medium gave, in a file of its own, so that work that was done is never done again.
+
+A line of JSON (what was found, and where each image lies), then the images one after another.
+"""
+
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from rffr_jax.faces.record import FaceRecord
+from rffr_jax.whole_files import whole_file
+
+
+@dataclasses.dataclass(frozen=True)
+class Drop:
+    """A frame, or a whole medium, that gave no record.
+
+    Attributes:
+      frame: its number; None for the medium.
+      reason: in the words of the report.
+    """
+
+    frame: int | None
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What the preparation of one medium gave.
+
+    Attributes:
+      medium: its id.
+      stamp: of what it was made from (`prepare.stamp`), to see if that has changed since.
+      frames: how many frames were wanted.
+      records: the faces found.
+      drops: what was left out, and why.
+    """
+
+    medium: str
+    stamp: str
+    frames: int
+    records: tuple[FaceRecord, ...]
+    drops: tuple[Drop, ...]
+
+
+def write_part(path: pathlib.Path, part: Part):
+    """Writes the file whole or not at all."""
+    head = {
+        "medium": part.medium,
+        "stamp": part.stamp,
+        "frames": part.frames,
+        "drops": [dataclasses.asdict(drop) for drop in part.drops],
+        "records": [_to_json(record) for record in part.records],
+    }
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        file.write(json.dumps(head).encode() + b"\n")
+        for record in part.records:
+            file.write(record.image)
+
+
+def read_part(path: pathlib.Path, *, images: bool = True) -> Part:
+    """Reads a file that `write_part` wrote; without `images` their bytes are left empty.
+
+    Raises:
+      ValueError: it is damaged or cut off.
+    """
+    with path.open("rb") as file:
+        head = json.loads(file.readline())
+        there = path.stat().st_size - file.tell()
+        if there != sum(record["image"] for record in head["records"]):
+            raise ValueError(f"{path} is cut off")
+        records = tuple(
+            _from_json(record, file.read(record["image"]) if images else b"")
+            for record in head["records"]
+        )
+    drops = tuple(Drop(**drop) for drop in head["drops"])
+    return Part(head["medium"], head["stamp"], head["frames"], records, drops)
+
+
+def _to_json(record: FaceRecord) -> dict[str, Any]:
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    return {
+        **fields,
+        "image": len(record.image),
+        "box": record.box.tolist(),
+        "landmarks": record.landmarks.tolist(),
+    }
+
+
+def _from_json(fields: dict[str, Any], image: bytes) -> FaceRecord:
+    arrays = {name: np.array(fields[name], np.float32) for name in ("box", "landmarks")}
+    return FaceRecord(**{**fields, "image": image, **arrays})

@@ -1,0 +1,245 @@
+"""One medium in, the records of its faces out: the function that every runner maps.
+
+The frames wanted are decoded in one pass, one face is followed through them, and each crop is one
+warp away from its decoded frame. What gives no face is recorded with its reason.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.faces.crop import CropSettings, crop_face
+from rffr_jax.faces.face import Face, FaceDetector
+from rffr_jax.faces.frames import count_frames, evenly_spaced, read_frames
+from rffr_jax.faces.image_formats import IMAGE_FORMATS, encode
+from rffr_jax.faces.media import SPLITS, Medium
+from rffr_jax.faces.part_file import Drop, Part
+from rffr_jax.faces.record import FaceRecord
+from rffr_jax.faces.retinaface import RetinaFace
+from rffr_jax.faces.tracking import follow
+from rffr_jax.faces.yunet import YuNet
+
+ALL = "all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How faces are prepared; the same for every medium of a data set, real or fake.
+
+    Attributes:
+      detector: `retinaface` or `yunet`.
+      weights: the detector's own file; None for those that come with RetinaFace's package.
+      crop: how a face is cut out.
+      smallest_face: shorter side of a face's box in pixels below which it is not taken.
+      image_format: of the records, one of `image_formats.IMAGE_FORMATS`.
+      frames: for each split how many evenly spaced frames of a video; None is all of them.
+
+    Raises:
+      UserError: a setting that is not known.
+    """
+
+    detector: str
+    weights: pathlib.Path | None
+    crop: CropSettings
+    smallest_face: int
+    image_format: str
+    frames: Mapping[str, int | None]
+
+    def __post_init__(self):
+        if self.detector not in ("retinaface", "yunet"):
+            raise UserError(f"--detector {self.detector!r} is not known; retinaface or yunet")
+        if self.image_format not in IMAGE_FORMATS:
+            raise UserError(
+                f"--image-format {self.image_format!r} is not known; {', '.join(IMAGE_FORMATS)}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides about the records, for the sidecar and to see if a run may go on.
+
+        Raises:
+          UserError: the detector or the decoder is missing.
+        """
+        return {
+            "detector": self.detector,
+            "weights_sha256": load_detector(self.detector, self.weights).digest,
+            "smallest_face": self.smallest_face,
+            **dataclasses.asdict(self.crop),
+            "decoder": _decoder(),
+            "image_format": self.image_format,
+            "frames": {split: self.frames[split] or ALL for split in SPLITS},
+        }
+
+
+def parse_frames(text: str) -> dict[str, int | None]:
+    """`train=32,validation=1,test=all` as a number for each split, None for all frames.
+
+    Raises:
+      UserError: a split or a number that is none; a split that is left out.
+    """
+    frames: dict[str, int | None] = {}
+    for part in text.split(","):
+        split, _, count = part.partition("=")
+        good = count == ALL or (count.isascii() and count.isdigit() and int(count) > 0)
+        if split not in SPLITS or not good:
+            raise UserError(
+                f"--frames {text!r}: {part!r} is not SPLIT=NUMBER or SPLIT=all with one of the "
+                f"splits {', '.join(SPLITS)}"
+            )
+        frames[split] = None if count == ALL else int(count)
+    if missing := [split for split in SPLITS if split not in frames]:
+        raise UserError(f"--frames {text!r}: says nothing of {', '.join(missing)}")
+    return frames
+
+
+def _decoder() -> str:
+    try:
+        return f"PyAV {importlib.metadata.version('av')}"
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError("videos are read by PyAV; pip install 'rffr-jax[faces]'") from None
+
+
+def load_detector(name: str, weights: pathlib.Path | None) -> FaceDetector:
+    """The detector, loaded once in each thread and working in that thread alone.
+
+    Raises:
+      UserError: its weights or what runs them are missing.
+    """
+    return _load_detector(name, weights, threading.get_ident())
+
+
+@functools.cache
+def _load_detector(name: str, weights: pathlib.Path | None, thread: int) -> FaceDetector:
+    cv2.setNumThreads(1)  # the work is shared out by media
+    if name == "retinaface":
+        return RetinaFace(weights)
+    if weights is None:
+        raise UserError("--detector yunet needs --detector-weights FILE, its ONNX file")
+    return YuNet(weights)
+
+
+def prepare_medium(medium: Medium, original: pathlib.Path | None, settings: Settings) -> Part:
+    """The faces of one medium.
+
+    Args:
+      original: the real video that a fake was made from, whose frame numbers the fake uses; None
+        where there is none. One that cannot be read counts as none.
+
+    Raises:
+      OSError: the machine's fault and not the file's, such as too many open files.
+    """
+    made_from = stamp(medium, original)
+    detector = load_detector(settings.detector, settings.weights)
+    count = settings.frames[medium.split]
+    indices = _indices_in(original, count)
+    numbers: list[int] = []
+    reasons: list[str] = []
+    found: list[list[Face]] = []
+    crops: list[list[_EncodedCrop]] = []  # of every face, so that no frame is kept
+    try:
+        for frame in read_frames(medium.path, count if indices is None else None, indices):
+            faces = detector.detect(frame.image)
+            large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
+            numbers.append(frame.index)
+            reasons.append(_why(faces, large, settings.smallest_face))
+            found.append(large)
+            crops.append([_crop(frame.image, face, settings) for face in large])
+    except BadImageError as error:
+        return Part(medium.id, made_from, 0, (), (Drop(None, error.reason),))
+
+    records, drops = [], []
+    followed = follow(found, settings.smallest_face)
+    for number, why, faces, there, face in zip(
+        numbers, reasons, found, crops, followed, strict=True
+    ):
+        if face is None:
+            drops.append(Drop(number, why))
+        else:
+            crop = next(crop for other, crop in zip(faces, there, strict=True) if other is face)
+            records.append(_record(medium, number, face, crop))
+    beyond = sorted(set(indices or ()) - set(numbers))
+    drops += [Drop(number, "beyond the end, its original is longer") for number in beyond]
+    return Part(medium.id, made_from, len(numbers) + len(beyond), tuple(records), tuple(drops))
+
+
+def stamp(medium: Medium, original: pathlib.Path | None) -> str:
+    """A digest of what a part is made from: what is known of the medium, and its files' stamps."""
+    facts = medium_facts(medium) | {"file": _file_stamp(medium.path)}
+    if original is not None:
+        facts["original"] = _file_stamp(original)
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def medium_facts(medium: Medium) -> dict[str, Any]:
+    """What is known of a medium, wherever its file lies."""
+    return {name: value for name, value in dataclasses.asdict(medium).items() if name != "path"}
+
+
+def _file_stamp(path: pathlib.Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} bytes at {status.st_mtime_ns}"
+
+
+def _indices_in(original: pathlib.Path | None, count: int | None) -> list[int] | None:
+    if original is None:
+        return None
+    try:
+        return evenly_spaced(count_frames(original), count)
+    except BadImageError:
+        return None
+
+
+def _why(faces: list[Face], large: list[Face], smallest: int) -> str:
+    """Why a frame gives no record, if it gives none."""
+    if not faces:
+        return "no face"
+    if not large:
+        return f"every face is smaller than {smallest} pixels"
+    return "the face that is followed is not in this frame"
+
+
+def _shorter_side(face: Face) -> float:
+    left, top, right, bottom = face.box
+    return float(min(right - left, bottom - top))
+
+
+_EncodedCrop = tuple[bytes, Float32[np.ndarray, "5 2"]]
+
+
+def _crop(
+    image: UInt8[np.ndarray, "height width 3"], face: Face, settings: Settings
+) -> _EncodedCrop:
+    crop = crop_face(image, face, settings.crop)
+    return encode(crop.image, settings.image_format), crop.landmarks
+
+
+def _record(medium: Medium, frame: int, face: Face, crop: _EncodedCrop) -> FaceRecord:
+    image, landmarks = crop
+    return FaceRecord(
+        id=f"{medium.id}/{frame:06d}",
+        image=image,
+        label=medium.label,
+        dataset=medium.dataset,
+        method=medium.method,
+        video=medium.id,
+        frame=frame,
+        source=medium.source,
+        group=medium.group,
+        person=medium.person,
+        box=face.box,
+        landmarks=landmarks,
+        score=face.score,
+    )

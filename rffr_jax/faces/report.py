@@ -1,0 +1,83 @@
+"""What a preparation gave: numbers, what was dropped and why, and sheets of faces to look at."""
+
+import collections
+import itertools
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rffr_jax.contact_sheet import contact_sheet
+from rffr_jax.faces.frames import evenly_spaced
+from rffr_jax.faces.image_formats import decode
+from rffr_jax.faces.media import Medium
+from rffr_jax.faces.runners import Work
+
+SHEET_ROWS = 6
+
+
+def make_report(work: Work, media: Sequence[Medium], missing: Sequence[str]) -> dict[str, Any]:
+    """The content of `report.json`.
+
+    Args:
+      work: has prepared the media.
+      missing: what the benchmark's lists name and its folders do not hold.
+
+    Returns:
+      `splits`: for each split and method the numbers of media, frames wanted, faces, and media
+      without a face. `reasons`: drops by reason, with N for its numbers. `without_face`: ids of
+      media. `missing`. `drops`: every one, `frame` null for a whole medium.
+    """
+    numbers: dict[str, dict[str, dict[str, int]]] = {}
+    reasons: collections.Counter[str] = collections.Counter()
+    drops: list[dict[str, Any]] = []
+    without: list[str] = []
+    for medium in media:
+        part = work.part(medium, images=False)
+        cell = numbers.setdefault(medium.split, {}).setdefault(
+            medium.method, {"media": 0, "frames": 0, "faces": 0, "without_face": 0}
+        )
+        cell["media"] += 1
+        cell["frames"] += part.frames
+        cell["faces"] += len(part.records)
+        if not part.records:
+            cell["without_face"] += 1
+            without.append(medium.id)
+        for drop in part.drops:
+            reasons[re.sub(r"\d+", "N", drop.reason)] += 1
+            drops.append({"medium": medium.id, "frame": drop.frame, "reason": drop.reason})
+    return {
+        "splits": numbers,
+        "reasons": dict(reasons.most_common()),
+        "without_face": without,
+        "missing": list(missing),
+        "drops": drops,
+    }
+
+
+def draw_sheet(file: pathlib.Path, work: Work, media: Sequence[Medium], without: set[str]):
+    """A PNG with a column for each method, "real" first: middle faces of media from all over.
+
+    Args:
+      without: ids of media that gave no face; if none gave one, nothing is drawn.
+    """
+    columns: dict[str, list[np.ndarray]] = {}
+    for method in sorted({medium.method for medium in media}, key=lambda m: (m != "real", m)):
+        shown = [m for m in media if m.method == method and m.id not in without]
+        columns[method] = [
+            _middle_face(work, shown[i]) for i in evenly_spaced(len(shown), SHEET_ROWS)
+        ]
+    columns = {method: images for method, images in columns.items() if images}
+    if columns:
+        size = work.settings.crop.size
+        nothing = np.full((size, size, 3), 255, np.uint8)
+        rows = itertools.zip_longest(*columns.values(), fillvalue=nothing)
+        contact_sheet(file, list(map(list, rows)), list(columns))
+
+
+def _middle_face(work: Work, medium: Medium) -> np.ndarray:
+    records = work.part(medium).records
+    record = records[len(records) // 2]
+    return decode(record.image, work.settings.image_format, work.settings.crop.size, record.id)

@@ -1,0 +1,128 @@
+"""What is done to each medium, and who does it: this process or several of this machine.
+
+`beam` has a runner for many machines.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import multiprocessing
+import os
+import pathlib
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+
+from rffr_jax.errors import UserError
+from rffr_jax.faces.media import Medium
+from rffr_jax.faces.part_file import Part, read_part, write_part
+from rffr_jax.faces.prepare import Settings, prepare_medium, stamp
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A medium that is to be prepared.
+
+    Attributes:
+      original: the file of the real medium that a fake was made from, where it is there.
+    """
+
+    medium: Medium
+    original: pathlib.Path | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """How media are prepared and where their parts go; small, for it travels with every task.
+
+    Attributes:
+      folder: of the parts.
+    """
+
+    folder: pathlib.Path
+    settings: Settings
+
+    def prepare(self, task: Task) -> str:
+        """Prepares one medium and writes its part; the function that every runner maps.
+
+        Twice is as good as once.
+
+        Returns:
+          The medium's id.
+        """
+        try:
+            part = prepare_medium(task.medium, task.original, self.settings)
+        except Exception as error:
+            error.add_note(f"while preparing {task.medium.id} ({task.medium.path})")
+            raise
+        write_part(self._path(task.medium), part)
+        return task.medium.id
+
+    def done(self, task: Task) -> bool:
+        """Whether the part is there, whole, and of the medium and its files as they are now."""
+        try:
+            part = self.part(task.medium, images=False)
+        except (FileNotFoundError, ValueError):
+            return False
+        return part.stamp == stamp(task.medium, task.original)
+
+    def part(self, medium: Medium, *, images: bool = True) -> Part:
+        """What a medium gave; without `images` their bytes are left empty."""
+        return read_part(self._path(medium), images=images)
+
+    def _path(self, medium: Medium) -> pathlib.Path:
+        digest = hashlib.sha256(medium.id.encode()).hexdigest()[:24]
+        return self.folder / digest[:2] / f"{digest}.part"
+
+
+Runner = Callable[[Work, Sequence[Task]], Iterable[str]]
+"""Calls `Work.prepare` for every task; yields the id of each medium that is done."""
+
+
+def in_this_process(work: Work, tasks: Sequence[Task]) -> Iterator[str]:
+    """One medium after another."""
+    return map(work.prepare, tasks)
+
+
+def in_processes(count: int) -> Runner:
+    """So many worker processes, each with a detector of its own.
+
+    Ctrl-C in a terminal does not reach them, the main process answers it; they end when it does.
+    """
+
+    def run(work: Work, tasks: Sequence[Task]) -> Iterator[str]:
+        pool = concurrent.futures.ProcessPoolExecutor(
+            count, multiprocessing.get_context("spawn"), initializer=_begin_worker
+        )
+        try:
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # workers inherit it
+            try:
+                futures = [pool.submit(work.prepare, task) for task in tasks]
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for future in concurrent.futures.as_completed(futures):
+                yield future.result()
+        except BrokenProcessPool as error:
+            # Tasks are begun in their order: it was one of the first that are not done.
+            at_work = [task.medium.id for task in tasks if not work.done(task)][:count]
+            raise UserError(
+                f"a worker process died, at work on {' or '.join(at_work)} (out of memory, or a "
+                "file that breaks the decoder?); start the same command again to go on, with fewer "
+                "--workers or without that file if it happens again"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    return run
+
+
+def _begin_worker():
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent():
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()

@@ -1,0 +1,290 @@
+"""Face records as a data set of TensorFlow Datasets, in array_record shards, without TensorFlow.
+
+A data set is the folder DIRECTORY/NAME/VERSION with TFDS's own files (`dataset_info.json`,
+`features.json`, shards) and two more: `preparation.json` says how its faces were made, and
+`index-SPLIT.csv` holds what is known of each record but its pixels, in the order of the shards.
+Plain TFDS reads it: `tfds.builder_from_directory(FOLDER).as_data_source(SPLIT)`.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import math
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from array_record.python.array_record_module import ArrayRecordWriter
+from tensorflow_datasets.proto import tf_example_pb2
+
+from rffr_jax.errors import UserError
+from rffr_jax.faces.image_formats import IMAGE_FORMATS
+from rffr_jax.faces.record import FaceRecord
+from rffr_jax.whole_files import write_json
+
+VERSION = "1.0.0"
+PREPARATION = "preparation.json"
+INDEX_COLUMNS = ("id", "label", "dataset", "method", "video", "frame", "source", "group")
+
+_SHARD_BYTES = 128 * 2**20
+_SHARD_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"
+# One record a group, for random access. Images do not shrink any more: uncompressed reads faster.
+_WRITER_OPTIONS = "group_size:1,uncompressed"
+
+_EXAMPLE: Any = vars(tf_example_pb2)["Example"]  # generated, so that type checkers do not see it
+
+
+def index_name(split: str) -> str:
+    """Name of a split's index in the data set's folder."""
+    return f"index-{split}.csv"
+
+
+def write_dataset(
+    directory: Path,
+    name: str,
+    records: Mapping[str, Callable[[], Iterator[FaceRecord]]],
+    *,
+    image_format: str,
+    size: int,
+    preparation: Mapping[str, Any],
+) -> Path:
+    """Writes a data set whole or not at all; one of records that is there already is replaced.
+
+    The same records give the same bytes. A split without records is left out.
+
+    Args:
+      directory: the folder of data sets.
+      name: of the data set: small letters, digits and underscores.
+      records: split -> makes its records, in the order that they get; each id once.
+      image_format: of the records' images, one of `IMAGE_FORMATS`.
+      size: height and width of the images, in pixels.
+      preparation: what the faces were made with; goes into `preparation.json` with the image
+        format and the size.
+
+    Returns:
+      The folder DIRECTORY/NAME/VERSION.
+
+    Raises:
+      UserError: the name is none that TFDS takes, the folder holds something else or cannot be
+        written, or the disk is full.
+      ValueError: an id occurs twice, or an image format that is unknown.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise UserError(
+            f"data set name {name!r}: write small letters, digits and underscores, a letter first"
+        )
+    if image_format not in IMAGE_FORMATS:
+        raise ValueError(f"image format {image_format!r}; the formats are {IMAGE_FORMATS}")
+    folder = directory / name / VERSION
+    if folder.exists() and not (folder / PREPARATION).exists():
+        raise UserError(f"{folder} holds something else than prepared records; name another place")
+    unfinished = folder.with_name(f".{VERSION}.part")
+    try:
+        with _writing(folder):
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+        _write_splits(unfinished, name, records, _features(image_format, size))
+        with _writing(folder):
+            sidecar = {**preparation, "image_format": image_format, "size": size}
+            write_json(unfinished / PREPARATION, sidecar)
+            _put_in_place(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return folder
+
+
+def read_counts(folder: Path) -> dict[str, int]:
+    """How many records the shards of each split hold, counted in the shards themselves."""
+    return {
+        split: len(ArrayRecordDataSource([file.filename for file in files]))
+        for split, files in shard_files(folder).items()
+    }
+
+
+def read_ids(folder: Path, split: str) -> list[str]:
+    """The ids of a split's records in their order, read from the shards; none if it has no split.
+
+    Raises:
+      OSError, RuntimeError: a shard is missing or damaged.
+    """
+    files = shard_files(folder).get(split)
+    if not files:
+        return []
+    return [
+        parse(record)["id"].bytes_list.value[0].decode()
+        for record in ArrayRecordDataSource([file.filename for file in files])
+    ]
+
+
+def shard_files(folder: Path) -> dict[str, list[Any]]:
+    """The shards of each split, as TFDS's file instructions."""
+    splits = tfds.builder_from_directory(folder).info.splits
+    return {str(name): split.file_instructions for name, split in splits.items()}
+
+
+def parse(record: bytes) -> Mapping[str, Any]:
+    """The features of a record by name, not decoded."""
+    return _EXAMPLE.FromString(record).features.feature
+
+
+def _features(image_format: str, size: int) -> tfds.features.FeaturesDict:
+    shape = (size, size, 3)
+    if image_format == "raw":
+        image = tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes")
+    else:
+        image = tfds.features.Image(shape=shape, encoding_format=image_format)
+    text = ("id", "dataset", "method", "video", "source", "group", "person")
+    return tfds.features.FeaturesDict(
+        {
+            "image": image,
+            "label": tfds.features.ClassLabel(names=["real", "fake"]),
+            "frame": np.int64,
+            "box": tfds.features.Tensor(shape=(4,), dtype=np.float32),
+            "landmarks": tfds.features.Tensor(shape=(5, 2), dtype=np.float32),
+            "score": np.float32,
+            **{name: tfds.features.Text() for name in text},
+        }
+    )
+
+
+def _write_splits(
+    folder: Path,
+    name: str,
+    records: Mapping[str, Callable[[], Iterator[FaceRecord]]],
+    features: tfds.features.FeaturesDict,
+):
+    info = tfds.core.DatasetInfo(
+        builder=tfds.core.DatasetIdentity(
+            name=name,
+            version=tfds.core.Version(VERSION),
+            data_dir=str(folder),
+            module_name=__name__,
+        ),
+        description=f"Aligned face crops; {PREPARATION} says how they were made.",
+        features=features,
+    )
+    info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
+    ids: set[str] = set()
+    splits = []
+    for split, make_records in records.items():
+        with contextlib.closing(_SplitWriter(folder, name, split, features)) as writer:
+            for record in make_records():
+                if record.id in ids:
+                    raise ValueError(f"the record {record.id!r} is there twice")
+                ids.add(record.id)
+                writer.write(record)
+        if writer.lengths:
+            splits.append(writer.info())
+    with _writing(folder):
+        info.set_splits(tfds.core.SplitDict(splits))
+        info.write_to_directory(folder)
+
+
+class _SplitWriter:
+    """Writes the shards and the index of one split; nothing at all where no record comes.
+
+    Attributes:
+      lengths: records of each shard that is finished.
+      num_bytes: of all records so far.
+    """
+
+    def __init__(self, folder: Path, name: str, split: str, features: tfds.features.FeaturesDict):
+        self.lengths: list[int] = []
+        self.num_bytes = 0
+        self._folder = folder
+        self._split = split
+        self._template = tfds.core.ShardedFileTemplate(
+            dataset_name=name,
+            data_dir=tfds.core.Path(folder),
+            split=split,
+            filetype_suffix="array_record",
+            template=_SHARD_NAME,
+        )
+        self._features: Any = features
+        self._serializer = tfds.core.ExampleSerializer(self._features.get_serialized_info())
+        self._shard: ArrayRecordWriter | None = None
+        self._shard_length = self._shard_bytes = 0
+        self._index: TextIO | None = None
+
+    def write(self, record: FaceRecord):
+        """Adds a record; `UserError` if it cannot be written."""
+        data = self._serialize(record)
+        with _writing(self._folder):
+            if self._index is None:
+                path = self._folder / index_name(self._split)
+                self._index = path.open("w", newline="", encoding="utf-8")
+                csv.writer(self._index).writerow(INDEX_COLUMNS)
+            if self._shard_bytes >= _SHARD_BYTES:
+                self._finish_shard()
+            shard = self._shard = self._shard or ArrayRecordWriter(
+                self._shard_path(), _WRITER_OPTIONS
+            )
+            shard.write(data)
+            csv.writer(self._index).writerow([getattr(record, name) for name in INDEX_COLUMNS])
+        self._shard_length += 1
+        self._shard_bytes += len(data)
+        self.num_bytes += len(data)
+
+    def close(self):
+        """Finishes the files; `UserError` if they cannot be written."""
+        with _writing(self._folder):
+            if self._index is not None:
+                self._index.close()
+            if self._shard is not None:
+                self._finish_shard()
+
+    def info(self) -> tfds.core.SplitInfo:
+        """What TFDS keeps of the split."""
+        return tfds.core.SplitInfo(
+            name=self._split,
+            shard_lengths=self.lengths,
+            num_bytes=self.num_bytes,
+            filename_template=self._template,
+        )
+
+    def _serialize(self, record: FaceRecord) -> bytes:
+        fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+        if isinstance(self._features["image"], tfds.features.Tensor):  # raw
+            side = math.isqrt(len(record.image) // 3)
+            fields["image"] = np.frombuffer(record.image, np.uint8).reshape(side, side, 3)
+        example = self._serializer.get_tf_example(self._features.encode_example(fields))
+        return example.SerializeToString(deterministic=True)
+
+    def _shard_path(self) -> str:
+        return str(self._template.sharded_filepath(shard_index=len(self.lengths), num_shards=None))
+
+    def _finish_shard(self):
+        path, length, shard = self._shard_path(), self._shard_length, self._shard
+        self._shard, self._shard_length, self._shard_bytes = None, 0, 0
+        assert shard is not None
+        shard.close()
+        if len(ArrayRecordDataSource(path)) != length:
+            raise OSError(f"{path} does not hold the {length} records written to it")
+        self.lengths.append(length)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path):
+    """Tells the user what is wrong with the disk, which array_record says by a RuntimeError."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or " ".join(f"{error}".split())
+        raise UserError(
+            f"records cannot be written to {folder.parent}: {reason}; make room or name a folder "
+            "that can be written"
+        ) from error
+
+
+def _put_in_place(unfinished: Path, folder: Path):
+    old = folder.with_name(f".{VERSION}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    unfinished.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,33 @@
+"""One program at a time in a folder."""
+
+import contextlib
+import fcntl
+import pathlib
+from collections.abc import Iterator
+
+from rffr_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
+    """Holds a folder for this process; the lock dies with the process.
+
+    Args:
+      option: the flag that named the folder, for messages.
+
+    Raises:
+      UserError: another run holds it, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"{option}={folder} cannot be written: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"{option}={folder} is in use by another run; wait for it or name another folder"
+            ) from error
+        yield

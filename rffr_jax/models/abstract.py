@@ -1,0 +1,30 @@
+"""Definitions of models and the shapes of their parameters, without making them."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import PyTree
+
+from rffr_jax.models.mae import MAE
+from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.models.vit import ViT
+
+
+def abstract_mae(
+    settings: ModelSettings, dtype: DTypeLike = jnp.float32
+) -> tuple[nnx.GraphDef, PyTree]:
+    return abstract(lambda rngs: MAE(settings, dtype=dtype, rngs=rngs))
+
+
+def abstract_vit(
+    settings: ModelSettings, dtype: DTypeLike = jnp.float32
+) -> tuple[nnx.GraphDef, PyTree]:
+    return abstract(lambda rngs: ViT(settings, dtype=dtype, rngs=rngs))
+
+
+def abstract(build: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.GraphDef, PyTree]:
+    """The definition of what `build` makes, and its parameters as `jax.ShapeDtypeStruct`."""
+    definition, state = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))), nnx.Param)
+    return definition, nnx.to_pure_dict(state)

@@ -1,0 +1,99 @@
+"""What a new run starts from.
+
+The order of start is: the run's own checkpoint in its workdir (`loop`); else the weights that the
+config names, `init_from` for a MAE and `detector.init` for both branches of a detector; else random
+ones. Named weights may be of another image size: fixed positions are computed for the new grid,
+learned ones interpolated.
+"""
+
+import dataclasses
+import logging
+import pathlib
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from jaxtyping import PyTree
+
+from rffr_jax.detection import DetectionSettings
+from rffr_jax.errors import UserError
+from rffr_jax.models.abstract import abstract_mae, abstract_vit
+from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.models.transfer import reading_normalised, resized_positions, vit_from_mae
+from rffr_jax.training.checkpoint import load_weights, read_about
+
+log = logging.getLogger(__name__)
+
+
+def check_mae(folder: pathlib.Path, settings: ModelSettings):
+    """Raises: UserError if `init_from` names no MAE that can become one of these settings."""
+    _check_shapes(read_about(folder, "init_from", "mae"), settings, f"init_from={folder}")
+
+
+def load_mae(folder: pathlib.Path, settings: ModelSettings, mesh: Mesh) -> PyTree:
+    """The parameters of a MAE; its positions are no parameters, so that any image size will do."""
+    return load_weights(folder, "init_from", abstract_mae(settings)[1], mesh)
+
+
+def check_branches(folder: pathlib.Path, settings: DetectionSettings):
+    """Raises: UserError if `detector.init` names no MAE or ViT that the branches can start from."""
+    about = read_about(folder, "detector.init", "vit", "mae")
+    _check_shapes(about, settings.model, f"detector.init={folder}")
+    trained = about.get("normalisation")
+    asked = {"mean": list(settings.mean), "std": list(settings.std)}
+    if trained and trained != asked and "original" in settings.branches:
+        log.info(
+            "the weights of %s were trained with mean %s and std %s, and will read mean %s and std "
+            "%s; --config.detector.mean and --config.detector.std change that",
+            folder,
+            *(tuple(said[name]) for said in (trained, asked) for name in ("mean", "std")),
+        )
+
+
+def started_branches(
+    folder: pathlib.Path, parameters: PyTree, settings: DetectionSettings, mesh: Mesh
+) -> PyTree:
+    """A detector's parameters with every branch started from a ViT or from a MAE's encoder.
+
+    A ViT's weights stay as they are, in the branch of residuals too, as in the paper. A MAE reads
+    pixels in [0, 1]; the normalisation of the original branch is folded into its weights, so that
+    the branch computes what the MAE's encoder does.
+
+    Args:
+      parameters: of a `Detector`, laid out on the mesh.
+    """
+    about = read_about(folder, "detector.init", "vit", "mae")
+    there = ModelSettings(**about["model"])
+    abstract = (abstract_vit if about["kind"] == "vit" else abstract_mae)(there)[1]
+    weights = load_weights(folder, "detector.init", abstract, mesh)
+
+    def started(parameters: PyTree, weights: PyTree) -> PyTree:
+        for name, branch in parameters["branches"].items():
+            if about["kind"] == "vit":
+                positions = resized_positions(weights["positions"], settings.model.grid)
+                branch.update({**weights, "positions": positions})
+                continue
+            branch.update(vit_from_mae(weights, settings.model))
+            if name == "original":
+                embedding = branch["embedding"]
+                branch["embedding"] = reading_normalised(embedding, settings.mean, settings.std)
+        return parameters
+
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, parameters)
+    return jax.jit(started, out_shardings=shardings)(parameters, weights)
+
+
+def _check_shapes(about: dict[str, Any], settings: ModelSettings, where: str):
+    there = ModelSettings(**about["model"])
+    if dataclasses.replace(there, image_size=settings.image_size) != settings:
+        raise UserError(
+            f"{where} holds {about['model']}, this config asks for "
+            f"{dataclasses.asdict(settings)}; make model.size and model.patch_size the same"
+        )
+    if there != settings:
+        log.info(
+            "%s is of %d px images; positions are made for %d px",
+            where,
+            there.image_size,
+            settings.image_size,
+        )

