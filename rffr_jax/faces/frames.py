@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+# FFmpeg reads playlists too, which name other files of this machine.
+_SAFE_FORMATS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"}
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -159,7 +161,7 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple["InputContainer", "Vid
             file = stack.enter_context(open(path, "rb"))
             if not file.peek(1):
                 raise BadVideoError(name, "the file is empty")
-            container = stack.enter_context(av.open(file, "r"))
+            container = stack.enter_context(av.open(file, "r", options=_SAFE_FORMATS))
         except (OSError, ValueError) as error:  # FFmpeg's errors are of both kinds
             if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
                 raise

@@ -19,7 +19,7 @@ from rffr_jax.data.selection import Selection, keep_frames
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces import frames
 from rffr_jax.faces.frames import BadVideoError, count_frames, evenly_spaced, read_frames
-from tests.faces.movies import write_movie
+from tests.faces.movies import empty_frames, write_movie
 
 
 def numbered(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
@@ -295,3 +295,12 @@ def test_missing_pyav_is_told_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(UserError, match=r"pip install 'rffr-jax\[faces\]'"):
         list(read_frames(path))
+
+
+def test_a_playlist_that_names_other_files_is_no_video(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_movie(tmp_path / "secret.mp4", empty_frames(0, 3, 64))
+    playlist = tmp_path / "video.mp4"
+    playlist.write_text("ffconcat version 1.0\nfile secret.mp4\n")
+    with pytest.raises(BadVideoError, match="not a video of a kind that is read"):
+        count_frames(playlist)
