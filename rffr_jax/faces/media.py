@@ -43,7 +43,7 @@ class Benchmark:
 
     Attributes:
       media: sorted by id, every id once.
-      missing: what its lists name and its folders do not hold, one line each.
+      missing: what its lists name and its folders do not hold, and what was left out, a line each.
     """
 
     media: tuple[Medium, ...]

@@ -93,8 +93,12 @@ def dfdc(
     *,
     test_level: str = "test",
     videos_level: str = "videos",
+    validation: bool = False,
 ) -> None:
-    """Two training parts, the second of validation, and the test videos with labels.csv."""
+    """Two training parts, the second of validation, and the test videos with labels.csv.
+
+    With `validation` the official validation videos besides, which makes the parts both training's.
+    """
     for part, names in (("dfdc_train_part_0", "abc"), ("dfdc_train_part_45", "def")):
         real, *fakes = (f"{name * 10}.mp4" for name in names)
         metadata = {real: {"label": "REAL", "split": "train", "original": None}}
@@ -103,10 +107,13 @@ def dfdc(
             metadata[fake] = {"label": "FAKE", "split": "train", "original": real}
             put(root / part / fake, 1, "fake", write)
         text(root / part / "metadata.json", json.dumps(metadata))
-    test = root / test_level
-    put(test / videos_level / "tttttttttt.mp4", 0, "real", write)
-    put(test / videos_level / "uuuuuuuuuu.mp4", 1, "fake", write)
-    text(test / "labels.csv", "filename,label\ntttttttttt.mp4,0\nuuuuuuuuuu.mp4,1\n")
+    labelled = [(root / test_level, ("tttttttttt", "uuuuuuuuuu"))]
+    if validation:
+        labelled.append((root / "validation", ("vvvvvvvvvv", "wwwwwwwwww")))
+    for folder, (real, fake) in labelled:
+        put(folder / videos_level / f"{real}.mp4", 0, "real", write)
+        put(folder / videos_level / f"{fake}.mp4", 1, "fake", write)
+        text(folder / "labels.csv", f"filename,label\n{real}.mp4,0\n{fake}.mp4,1\n")
 
 
 def dfdc_preview(root: pathlib.Path, write: Write = a_few_bytes) -> None:

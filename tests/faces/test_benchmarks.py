@@ -13,7 +13,7 @@ from rffr_jax.data.files import data_set_name
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks import NAMES, find_media
 from rffr_jax.faces.benchmarks.celeb_df import held_out_people
-from rffr_jax.faces.media import SPLITS
+from rffr_jax.faces.media import SPLITS, Benchmark
 from tests.faces import layouts
 
 OFFICIAL = pathlib.Path(__file__).parents[3] / "shared" / "splits" / "faceforensics"
@@ -59,6 +59,7 @@ LAYOUTS = [
     ("dfdc", layouts.dfdc, {"test_level": "", "videos_level": ""}),
     ("dfdc", layouts.dfdc, {"test_level": "", "videos_level": "test"}),
     ("dfdc", layouts.dfdc, {"test_level": "", "videos_level": "test/videos"}),
+    ("dfdc", layouts.dfdc, {"validation": True}),
     ("dfdc", layouts.dfdc_preview, {}),
     ("forgerynet", layouts.forgerynet, {}),
     ("folder", layouts.folder, {}),
@@ -91,7 +92,7 @@ def test_a_fake_is_in_the_split_and_the_group_of_its_original(tmp_path, name, la
     fakes = [m for m in media.values() if m.label == 1]
     assert fakes
     if name not in ("forgerynet", "folder"):  # nor does labels.csv tell an original
-        told = [m for m in fakes if not m.id.startswith("test/")]
+        told = [m for m in fakes if not m.id.startswith(("test/", "validation/"))]
         assert told
         assert all(media[m.source].label == 0 for m in told)
 
@@ -106,6 +107,29 @@ def test_ids_do_not_depend_on_where_the_data_lie(tmp_path, monkeypatch):
             assert [m.id for m in find_media(name, folder).media] == [m.id for m in absolute.media]
         monkeypatch.chdir(place)
         assert [m.id for m in find_media(name, pathlib.Path()).media] == list(by_id(absolute))
+
+
+@pytest.mark.parametrize(
+    "inside",
+    ["dfdc_train_part_0", "dfdc_train_part_45", "test", "validation", "train_sample_videos", "val"],
+)
+def test_the_folder_given_may_be_the_one_that_tells_the_split(tmp_path, monkeypatch, inside):
+    layouts.dfdc(tmp_path, validation=True)
+    (tmp_path / "dfdc_train_part_0").rename(tmp_path / "train_sample_videos")
+    layouts.dfdc(tmp_path / "other")
+    (tmp_path / "other/dfdc_train_part_0").rename(tmp_path / "dfdc_train_part_0")
+    layouts.dfdc(tmp_path / "more", validation=True)
+    (tmp_path / "more/validation").rename(tmp_path / "val")
+    expected = find_media("dfdc", tmp_path / inside)
+    part = "validation" if inside == "val" else inside
+    assert {m.id.split("/")[0] for m in expected.media} == {part}
+    monkeypatch.chdir(tmp_path / inside)
+    assert find_media("dfdc", pathlib.Path()) == expected
+    (tmp_path / inside / "deeper").mkdir()
+    monkeypatch.chdir(tmp_path / inside / "deeper")
+    assert find_media("dfdc", pathlib.Path("..")) == expected
+    monkeypatch.chdir(tmp_path)
+    assert find_media("dfdc", pathlib.Path(inside)) == expected
 
 
 def test_what_is_no_benchmark_is_refused_with_what_was_looked_for(tmp_path):
@@ -125,7 +149,7 @@ def test_lists_without_any_of_their_videos_are_refused(tmp_path):
     layouts.dfdc(tmp_path)
     for path in tmp_path.rglob("*.mp4"):
         path.unlink()
-    assert "8 are missing, the first: test/tttttttttt" in refusal("dfdc", tmp_path)
+    assert "8 are missing or left out, the first: test/tttttttttt" in refusal("dfdc", tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is unreadable for root")
@@ -351,8 +375,6 @@ def test_the_test_list_may_have_a_bom_blank_lines_and_crlf(tmp_path):
         ("2 Celeb-real/id2_0000.mp4", "is not a label"),
         ("Celeb-real/id2_0000.mp4", "is not a label"),
         ("1 Celeb/id2_0000.mp4", "is in none of"),
-        ("1 ../Celeb-real/id2_0000.mp4", "is not a path below"),
-        ("1 /data/Celeb-real/id2_0000.mp4", "is not a path below"),
     ],
 )
 def test_a_line_that_cannot_be_right_is_named(tmp_path, line, message):
@@ -391,6 +413,70 @@ def test_parts_and_test_videos_of_dfdc(tmp_path):
     assert splits["test"] == {"test/tttttttttt", "test/uuuuuuuuuu"}
     fake = by_id(found)["dfdc_train_part_45/ffffffffff"]
     assert fake.source == fake.group == "dfdc_train_part_45/dddddddddd"
+
+
+def test_official_validation_videos_of_dfdc_replace_the_parts_that_stand_in_for_them(tmp_path):
+    layouts.dfdc(tmp_path, validation=True)
+    found = find_media("dfdc", tmp_path)
+    splits = splits_of(found)
+    parts = [("dfdc_train_part_0", "abc"), ("dfdc_train_part_45", "def")]
+    assert splits["train"] == {f"{part}/{x * 10}" for part, letters in parts for x in letters}
+    assert splits["validation"] == {"validation/vvvvvvvvvv", "validation/wwwwwwwwww"}
+    assert splits["test"] == {"test/tttttttttt", "test/uuuuuuuuuu"}
+    assert by_id(found)["validation/wwwwwwwwww"].label == 1
+    (tmp_path / "validation").rename(tmp_path / "Val")
+    assert [(m.id, m.split) for m in find_media("dfdc", tmp_path).media] == [
+        (m.id, m.split) for m in found.media
+    ]
+    # The label file decides, whether its videos are there or not.
+    for path in (tmp_path / "Val").rglob("*.mp4"):
+        path.unlink()
+    without = find_media("dfdc", tmp_path)
+    assert splits_of(without) == {"train": splits["train"], "test": splits["test"]}
+    assert len(without.missing) == 2
+
+
+@pytest.mark.parametrize("said", [None, "validation", "VAL"])
+def test_validation_videos_of_dfdc_with_metadata_in_place_of_labels(tmp_path, said):
+    layouts.dfdc(tmp_path, validation=True)
+    expected = find_media("dfdc", tmp_path)
+    (tmp_path / "validation/labels.csv").unlink()
+    metadata = {
+        "vvvvvvvvvv.mp4": {"label": "REAL"},
+        "wwwwwwwwww.mp4": {"is_fake": 1, "original": "vvvvvvvvvv.mp4"},
+    }
+    for entry in metadata.values():
+        entry |= {"split": said} if said else {}
+    layouts.text(tmp_path / "validation/metadata.json", json.dumps(metadata))
+    found = find_media("dfdc", tmp_path)
+    assert [(m.id, m.split, m.label) for m in found.media] == [
+        (m.id, m.split, m.label) for m in expected.media
+    ]
+    assert by_id(found)["validation/wwwwwwwwww"].source == "validation/vvvvvvvvvv"
+    if said:  # what the file says counts in a folder of any name
+        (tmp_path / "validation").rename(tmp_path / "public")
+        renamed = find_media("dfdc", tmp_path).media
+        assert [(m.id, m.split) for m in renamed] == [(m.id, m.split) for m in found.media]
+
+
+def test_one_metadata_of_dfdc_may_hold_several_splits_but_keeps_fakes_with_originals(tmp_path):
+    metadata = {}
+    for split, (real, fake) in (("train", "ab"), ("validation", "cd"), ("test", "ef")):
+        metadata[f"{real}.mp4"] = {"label": "REAL", "split": split}
+        metadata[f"{fake}.mp4"] = {"label": "FAKE", "split": split, "original": f"{real}.mp4"}
+    for name in metadata:
+        layouts.put(tmp_path / "all" / name, 0, "real", layouts.a_few_bytes)
+    layouts.text(tmp_path / "all/metadata.json", json.dumps(metadata))
+    found = find_media("dfdc", tmp_path)
+    assert splits_of(found) == {
+        "train": {"all/a", "all/b"},
+        "validation": {"validation/c", "validation/d"},
+        "test": {"test/e", "test/f"},
+    }
+    assert by_id(found)["test/f"].source == "test/e"
+    metadata["f.mp4"]["original"] = "a.mp4"
+    layouts.text(tmp_path / "all/metadata.json", json.dumps(metadata))
+    assert "f.mp4 is test and its original train" in refusal("dfdc", tmp_path)
 
 
 def test_one_part_of_dfdc_and_parts_deeper_down(tmp_path):
@@ -520,7 +606,6 @@ def test_lists_of_forgerynet_may_lie_in_the_folder_itself(tmp_path):
         ("train_release/12/dddd.jpg 1 2", "is not an image and its"),
         ("train_release/12/dddd.jpg 1 2 x", "is not an image and its"),
         ("train_release/12/dddd.jpg 1 2 16", "is not an image and its"),
-        ("../12/dddd.jpg 1 2 3", "is not a path below"),
     ],
 )
 def test_a_line_of_forgerynet_that_cannot_be_right_is_named(tmp_path, line, message):
@@ -539,7 +624,29 @@ def test_forgerynet_names_absent_and_doubled_images(tmp_path):
     found = find_media("forgerynet", tmp_path)
     assert found.missing == (f"train_release/no such: listed at {file}:6 and not there",)
     file.write_text(file.read_text() + "train_release/12/dddd.jpg 1 1 11\n")
-    assert "dddd.jpg is listed twice" in refusal("forgerynet", tmp_path)
+    twice = find_media("forgerynet", tmp_path)
+    assert twice.media == found.media
+    assert twice.missing == (*found.missing, "train_release/12/dddd: listed twice, taken once")
+    other = tmp_path / "Training/image/train_release/12/dddd.png"
+    layouts.put(other, 1, "forgery_11", layouts.a_few_bytes)
+    file.write_text(file.read_text() + "train_release/12/dddd.png 1 1 11\n")
+    shared = find_media("forgerynet", tmp_path)
+    assert "train_release/12/dddd" not in by_id(shared)
+    assert shared.missing[-1].endswith("12/dddd.jpg, " + other.relative_to(tmp_path).as_posix())
+    file.write_text(file.read_text() + "train_release/12/dddd.jpg 0 0 0\n")
+    message = refusal("forgerynet", tmp_path)
+    assert "dddd.jpg is listed as forgery_11, train and as real, train" in message
+
+
+def test_an_image_of_two_splits_is_refused(tmp_path):
+    layouts.forgerynet(tmp_path)
+    image = tmp_path / "train_release/shared.jpg"
+    layouts.put(image, 0, "real", layouts.a_few_bytes)
+    for split in ("Training", "Validation"):
+        file = tmp_path / split / "image_list.txt"
+        file.write_text(file.read_text() + "train_release/shared.jpg 0 0 0\n")
+    message = refusal("forgerynet", tmp_path)
+    assert f"{image} is listed as real, train and as real, validation" in message
 
 
 # --- the user's own files ----------------------------------------------------------------------
@@ -616,20 +723,141 @@ def test_real_and_fake_below_another_folder_are_refused(tmp_path):
 # --- ids ---------------------------------------------------------------------------------------
 
 
-def test_an_id_that_is_there_twice_names_both_files(tmp_path):
+def test_files_that_share_an_id_are_all_left_out_and_named(tmp_path):
     layouts.faceforensics(tmp_path / "ff")
     videos = tmp_path / "ff/original_sequences/youtube/c23/videos"
     (videos / "003.avi").write_bytes(b"")
-    message = refusal("faceforensics", tmp_path / "ff")
-    assert str(videos / "003.avi") in message
-    assert str(videos / "003.mp4") in message
-    layouts.dfdc(tmp_path / "a" / "dfdc")
-    layouts.dfdc(tmp_path / "b" / "dfdc")
-    (tmp_path / "a/dfdc").rename(tmp_path / "both_a")
-    (tmp_path / "b/dfdc").rename(tmp_path / "both_b")
-    (tmp_path / "all").mkdir()
-    (tmp_path / "both_a").rename(tmp_path / "all/a")
-    (tmp_path / "both_b").rename(tmp_path / "all/b")
-    message = refusal("dfdc", tmp_path / "all")
-    assert str(tmp_path / "all/a") in message
-    assert str(tmp_path / "all/b") in message
+    found = find_media("faceforensics", tmp_path / "ff")
+    inner = "original_sequences/youtube/c23/videos"
+    assert found.missing == (
+        f"real/003: 2 files have this id, all left out: {inner}/003.avi, {inner}/003.mp4",
+    )
+    assert len(found.media) == 17
+    assert "real/003" not in by_id(found)
+    assert by_id(found)["Deepfakes/003_001"].source == "real/003"
+
+    layouts.celeb_df(tmp_path / "celeb")
+    (tmp_path / "celeb/Celeb-synthesis/id4_id5_0000.MOV").write_bytes(b"")
+    (line,) = find_media("celeb_df", tmp_path / "celeb").missing
+    assert line == (
+        "Celeb-synthesis/id4_id5_0000: 2 files have this id, all left out: "
+        "Celeb-synthesis/id4_id5_0000.MOV, Celeb-synthesis/id4_id5_0000.mp4"
+    )
+
+    layouts.deepfake_detection(tmp_path / "actors")
+    original = "original_sequences/actors/c23/videos/01__kitchen_pan"
+    (tmp_path / "actors" / f"{original}.mkv").write_bytes(b"")
+    line = find_media("faceforensics", tmp_path / "actors").missing[-1]
+    assert line.endswith(f"all left out: {original}.mkv, {original}.mp4")
+
+
+def test_copies_of_dfdc_beside_one_another_are_left_out_but_for_what_one_of_them_has(tmp_path):
+    layouts.dfdc(tmp_path / "a")
+    layouts.dfdc(tmp_path / "b")
+    (tmp_path / "b/dfdc_train_part_0/bbbbbbbbbb.mp4").unlink()
+    found = find_media("dfdc", tmp_path)
+    assert [m.path for m in found.media] == [tmp_path / "a/dfdc_train_part_0/bbbbbbbbbb.mp4"]
+    assert len(found.missing) == 1 + 7
+    assert (
+        "test/tttttttttt: 2 files have this id, all left out: "
+        "a/test/videos/tttttttttt.mp4, b/test/videos/tttttttttt.mp4"
+    ) in found.missing
+    layouts.dfdc(tmp_path / "b")
+    assert "8 are missing or left out, the first: dfdc_train_part_0/a" in refusal("dfdc", tmp_path)
+
+
+def test_three_files_of_one_id_are_one_line(tmp_path):
+    layouts.dfdc(tmp_path)
+    for name in ("test/tttttttttt.mp4", "test/test/tttttttttt.mp4"):
+        layouts.put(tmp_path / name, 0, "real", layouts.a_few_bytes)
+    (line,) = find_media("dfdc", tmp_path).missing
+    assert line.startswith("test/tttttttttt: 3 files have this id, all left out: ")
+    assert len(line.split(", ")) == 4
+
+
+def test_names_in_the_lists_that_differ_in_their_extensions_only_are_left_out(tmp_path):
+    layouts.dfdc(tmp_path)
+    part = tmp_path / "dfdc_train_part_0"
+    metadata = json.loads((part / "metadata.json").read_text())
+    metadata["bbbbbbbbbb.avi"] = {"label": "REAL"}
+    layouts.text(part / "metadata.json", json.dumps(metadata))
+    (part / "bbbbbbbbbb.avi").write_bytes(b"")
+    found = find_media("dfdc", tmp_path)
+    list_name = "dfdc_train_part_0/metadata.json"
+    assert found.missing == tuple(
+        f"dfdc_train_part_0/bbbbbbbbbb: bbbbbbbbbb.{extension} in {list_name} shares it with "
+        "another one, left out"
+        for extension in ("mp4", "avi")
+    )
+    assert len(found.media) == 7
+
+
+@pytest.mark.parametrize(
+    "path", ["../a/b.mp4", "a/../../b.mp4", "..\\b.mp4", "/data/b.mp4", "C:\\b.mp4", "..", "."]
+)
+def test_paths_that_lead_out_of_the_folder_are_named_and_the_rest_is_taken(tmp_path, path):
+    (tmp_path / "b.mp4").write_bytes(b"")
+    left_out = f"{path!r} is not a path below the list's folder, left out"
+
+    celeb = tmp_path / "celeb"
+    layouts.celeb_df(celeb)
+    expected = find_media("celeb_df", celeb).media
+    file = celeb / "List_of_testing_videos.txt"
+    file.write_text(file.read_text() + f"1 {path}\n")
+    assert find_media("celeb_df", celeb) == Benchmark(expected, (f"{file}:6: {left_out}",))
+
+    dfdc = tmp_path / "dfdc"
+    layouts.dfdc(dfdc)
+    expected = find_media("dfdc", dfdc).media
+    file = dfdc / "dfdc_train_part_0/metadata.json"
+    metadata = json.loads(file.read_text())
+    metadata[path] = {"label": "FAKE", "original": "aaaaaaaaaa.mp4"}
+    metadata["bbbbbbbbbb.mp4"]["original"] = path
+    layouts.text(file, json.dumps(metadata))
+    labels = dfdc / "test/labels.csv"
+    labels.write_text(labels.read_text() + f"{path},1\n")
+    assert find_media("dfdc", dfdc) == Benchmark(
+        tuple(m for m in expected if m.path.name != "bbbbbbbbbb.mp4"),
+        (
+            f"test/labels.csv: {left_out}",
+            f"dfdc_train_part_0/metadata.json: {left_out}",
+            f"dfdc_train_part_0/metadata.json: original of bbbbbbbbbb.mp4: {left_out}",
+        ),
+    )
+
+    preview = tmp_path / "preview"
+    layouts.dfdc_preview(preview)
+    expected = find_media("dfdc", preview).media
+    content = json.loads((preview / "dataset.json").read_text())
+    content[path] = {"label": "fake", "set": "train"}
+    layouts.text(preview / "dataset.json", json.dumps(content))
+    assert find_media("dfdc", preview) == Benchmark(expected, (f"dataset.json: {left_out}",))
+
+    forgerynet = tmp_path / "forgerynet"
+    layouts.forgerynet(forgerynet)
+    expected = find_media("forgerynet", forgerynet).media
+    file = forgerynet / "Training/image_list.txt"
+    file.write_text(file.read_text() + f"{path} 1 2 3\n")
+    assert find_media("forgerynet", forgerynet) == Benchmark(expected, (f"{file}:6: {left_out}",))
+
+    pairs = layouts.FF_PAIRS | {"train": [*layouts.FF_PAIRS["train"], (path, "003x")]}
+    layouts.faceforensics(tmp_path / "ff")
+    expected = find_media("faceforensics", tmp_path / "ff").media
+    layouts.write_splits(tmp_path / "ff/splits", pairs)
+    found = find_media("faceforensics", tmp_path / "ff")
+    assert found.media == expected
+    assert f"real/{path}: listed in train.json and not there" in found.missing
+
+
+def test_a_video_that_the_test_list_names_in_an_unclear_place_is_in_no_split(tmp_path):
+    layouts.celeb_df(tmp_path)
+    file = tmp_path / "List_of_testing_videos.txt"
+    listed = file.read_text().splitlines()
+    listed[-1] = listed[-1].replace("Celeb-synthesis", "/data/Celeb-synthesis")
+    before = by_id(find_media("celeb_df", tmp_path))
+    layouts.text(file, "\n".join(listed))
+    found = find_media("celeb_df", tmp_path)
+    assert before.keys() - by_id(found).keys() == {"Celeb-synthesis/id1_id0_0000"}
+    assert len(found.missing) == 1
+    layouts.text(file, "\n".join("1 /data/" + line.split()[1] for line in listed))
+    assert "names no video" in refusal("celeb_df", tmp_path)

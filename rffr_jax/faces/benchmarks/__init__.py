@@ -27,7 +27,8 @@ def find_media(
 
     Raises:
       UserError: an unknown name, an option that the benchmark does not have, a folder that is
-        missing or not laid out as the benchmark, a label file that cannot be read, an id twice.
+        missing or not laid out as the benchmark, a label file that cannot be read or contradicts
+        another, nothing to take.
     """
     if name not in NAMES:
         raise UserError(f"--benchmark {name!r} is not known; one of {', '.join(NAMES)}")
@@ -41,6 +42,8 @@ def find_media(
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise UserError(f"--input {folder}: {problem}; name the folder of {name}")
+    # Its name tells splits, and `.` has none; `..` is followed as the system follows it.
+    folder = folder.resolve() if ".." in folder.parts else folder.absolute()
     if name == "faceforensics":
         found = faceforensics.find(folder, compression=compression, splits=splits)
     elif name == "celeb_df":
@@ -54,7 +57,7 @@ def find_media(
     if not found.media:
         first = f", the first: {found.missing[0]}" if found.missing else ""
         raise UserError(
-            f"--input {folder}: none of the videos and images of {name} are there; "
-            f"{len(found.missing)} are missing{first}"
+            f"--input {folder}: no video or image of {name} can be taken; "
+            f"{len(found.missing)} are missing or left out{first}"
         )
     return found

@@ -1,4 +1,4 @@
-"""Collects the media of a benchmark: every id once, and what is missing by name."""
+"""Collects the media of a benchmark: every id once, and what is missing or left out by name."""
 
 import os
 import pathlib
@@ -20,46 +20,58 @@ class Catalogue:
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
-        self._media: dict[str, Medium] = {}
+        self._media: dict[str, list[Medium]] = {}
         self._missing: list[str] = []
 
     def add(self, medium: Medium) -> None:
         """Takes a medium in.
 
+        Files that share an id will all be left out; one that is listed again is noted.
+
         Raises:
-          UserError: another one has the same id.
+          UserError: the same file was listed with another label or split.
         """
-        other = self._media.setdefault(medium.id, medium)
-        if other is not medium:
-            if other.path == medium.path:
-                raise UserError(f"{medium.path} is listed twice; list it once")
-            raise UserError(
-                f"two files are {medium.id!r}: {other.path} and {medium.path}; keep one of them"
-            )
+        found = self._media.setdefault(medium.id, [])
+        same = next((other for other in found if other.path == medium.path), None)
+        if same is None:
+            found.append(medium)
+            return
+        before, now = (f"{other.method}, {other.split}" for other in (same, medium))
+        if before != now:
+            raise UserError(f"{medium.path} is listed as {before} and as {now}; correct the lists")
+        self.miss(f"{medium.id}: listed twice, taken once")
 
     def miss(self, line: str) -> None:
         """Notes what is not there, or not taken, and why."""
         self._missing.append(line)
 
-    def videos(self, *folders: pathlib.Path) -> dict[str, pathlib.Path]:
+    def listed_path(self, text: str, place: str) -> pathlib.PurePosixPath | None:
+        """The path that a list names, relative to where its files lie; backslashes are slashes.
+
+        None, and noted, where it is absolute, leads up with `..`, or is empty.
+
+        Args:
+          text: as it stands in the list.
+          place: where it stands, for messages.
+        """
+        path = pathlib.PurePosixPath(text.replace("\\", "/"))
+        drive = path.parts and path.parts[0].endswith(":")
+        if not path.name or path.is_absolute() or drive or ".." in path.parts:
+            self.miss(f"{place}: {text!r} is not a path below the list's folder, left out")
+            return None
+        return path
+
+    def videos(self, *folders: pathlib.Path) -> dict[str, list[pathlib.Path]]:
         """The videos that lie directly in the folders, by name without extension.
 
         Hidden files are left out (`._000.mp4` is what a Mac leaves beside `000.mp4`), and so are
         folders that do not exist; one that cannot be read is noted.
-
-        Raises:
-          UserError: two videos of one name.
         """
-        found: dict[str, pathlib.Path] = {}
+        found: dict[str, list[pathlib.Path]] = {}
         for folder in folders:
             for path in self.entries(folder):
-                if path.suffix.lower() not in VIDEO_EXTENSIONS:
-                    continue
-                other = found.setdefault(path.stem, path)
-                if other is not path:
-                    raise UserError(
-                        f"two videos are called {path.stem!r}: {other} and {path}; keep one of them"
-                    )
+                if path.suffix.lower() in VIDEO_EXTENSIONS:
+                    found.setdefault(path.stem, []).append(path)
         return found
 
     def entries(self, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -98,5 +110,12 @@ class Catalogue:
         return (path.relative_to(self.folder) if inside else path).as_posix()
 
     def benchmark(self) -> Benchmark:
-        media = tuple(self._media[id_] for id_ in sorted(self._media))
-        return Benchmark(media, tuple(self._missing))
+        """The media whose ids are one file's alone, and all that was noted."""
+        media, shared = [], []
+        for id_, found in sorted(self._media.items()):
+            if len(found) == 1:
+                media += found
+            else:
+                names = ", ".join(self.name(medium.path) for medium in found)
+                shared.append(f"{id_}: {len(found)} files have this id, all left out: {names}")
+        return Benchmark(tuple(media), (*self._missing, *shared))

@@ -27,7 +27,7 @@ import re
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.benchmarks.lists import listed_path, read_lines
+from rffr_jax.faces.benchmarks.lists import read_lines
 from rffr_jax.faces.media import Benchmark, Medium
 
 DATASET = "Celeb-DF"
@@ -49,25 +49,28 @@ def find(folder: pathlib.Path) -> Benchmark:
             f"--input {folder}: not Celeb-DF, which has {', '.join(FOLDERS)}; "
             "name the folder that holds these"
         )
-    test = _read_test_list(folder)
     catalogue = Catalogue(folder)
-    videos = {}
+    test, unclear = _read_test_list(catalogue)
+    videos: dict[str, list[pathlib.Path]] = {}
     for name in FOLDERS:
         level = folder / name / "videos"
         found = catalogue.videos(level if level.is_dir() else folder / name)
         if not found:
             catalogue.miss(f"{name}: no videos")
-        for stem, path in found.items():
+        for stem, paths in found.items():
+            if stem in unclear:
+                continue
             if name == YOUTUBE or _people(stem, name):
-                videos[f"{name}/{stem}"] = path
-            else:
-                example = "id0_0000" if name == CELEBRITIES else "id0_id1_0000"
+                videos[f"{name}/{stem}"] = paths
+                continue
+            example = "id0_0000" if name == CELEBRITIES else "id0_id1_0000"
+            for path in paths:
                 catalogue.miss(f"{catalogue.name(path)}: not named as {example}, left out")
     for id_ in sorted(test - videos.keys()):
         catalogue.miss(f"{id_}: listed in {TEST_LIST} and not there")
 
     held_out = held_out_people([_people(*reversed(id_.split("/"))) for id_ in sorted(videos)])
-    for id_, path in videos.items():
+    for id_, paths in videos.items():
         place, stem = id_.split("/")
         people = _people(stem, place)
         if id_ in test:
@@ -77,19 +80,20 @@ def find(folder: pathlib.Path) -> Benchmark:
         else:
             split = "validation" if fraction(stem) < VALIDATION else "train"
         original = f"{CELEBRITIES}/{people[0]}_{stem.split('_')[-1]}" if people else id_
-        catalogue.add(
-            Medium(
-                id=id_,
-                path=path,
-                split=split,
-                label=int(place == FAKES),
-                dataset=DATASET,
-                method=FAKES if place == FAKES else "real",
-                source=original if original in videos else id_,
-                group=people[0] if people else "",
-                person=people[0] if people else "",
+        for path in paths:
+            catalogue.add(
+                Medium(
+                    id=id_,
+                    path=path,
+                    split=split,
+                    label=int(place == FAKES),
+                    dataset=DATASET,
+                    method=FAKES if place == FAKES else "real",
+                    source=original if original in videos else id_,
+                    group=people[0] if people else "",
+                    person=people[0] if people else "",
+                )
             )
-        )
     return catalogue.benchmark()
 
 
@@ -129,21 +133,25 @@ def _people(stem: str, place: str) -> tuple[str, ...]:
     return match.groups() if match else ()
 
 
-def _read_test_list(folder: pathlib.Path) -> set[str]:
-    file = folder / TEST_LIST
+def _read_test_list(catalogue: Catalogue) -> tuple[set[str], set[str]]:
+    """The ids of the test videos, and the names of those whose place the list does not tell."""
+    file = catalogue.folder / TEST_LIST
     if not file.is_file():
         raise UserError(
-            f"--input {folder}: no {TEST_LIST}, which comes with Celeb-DF and tells which videos "
-            "are for testing; put it there"
+            f"--input {catalogue.folder}: no {TEST_LIST}, which comes with Celeb-DF and tells "
+            "which videos are for testing; put it there"
         )
-    listed = set()
+    listed, unclear = set(), set()
     for place, line in read_lines(file):
         label, _, text = line.partition(" ")
         if label not in ("0", "1") or not text.strip():
             raise UserError(
                 f"{place}: {line!r} is not a label (1 = real, 0 = fake) and a video; correct it"
             )
-        path = listed_path(text.strip(), place)
+        path = catalogue.listed_path(text.strip(), place)
+        if path is None:
+            unclear.add(pathlib.PurePosixPath(text.strip().replace("\\", "/")).stem)
+            continue
         parts = [part for part in path.parts if part != "videos"]
         if len(parts) != 2 or parts[0] not in FOLDERS:
             raise UserError(f"{place}: {text.strip()!r} is in none of {', '.join(FOLDERS)}")
@@ -155,4 +163,4 @@ def _read_test_list(folder: pathlib.Path) -> set[str]:
         listed.add(f"{parts[0]}/{pathlib.PurePosixPath(parts[1]).stem}")
     if not listed:
         raise UserError(f"{file}: names no video; take the list that comes with Celeb-DF")
-    return listed
+    return listed, unclear

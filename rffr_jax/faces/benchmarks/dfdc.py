@@ -2,23 +2,34 @@
 
     [train/]dfdc_train_part_N/metadata.json    {"x.mp4": {"label": "FAKE", "original": "y.mp4"}}
     [test/]labels.csv                          filename,label with 1 = fake
-    [test/]metadata.json                       as the training's, or with "is_fake": 0 or 1
+    validation/labels.csv                      the same, of the public leaderboard's videos
+    {test,validation}/metadata.json            as the training's, or with "is_fake": 0 or 1
     dataset.json                               the preview: {"PATH": {"label": "fake", "set": ...}}
 
 Videos lie beside their label file or in `videos` there; those of a `labels.csv` may lie in `test`
 besides. Label files are looked for in the folder and up to three levels below.
 
-A fake's source is its `original`, which is its group too; a fake without one is its own. Of the 50
-training parts, the parts 45 to 49 are `validation`, whole and always the same ones: a fake is where
-its original is. The other parts, and training videos in folders of other names, are `train`.
-The benchmark does not say who is to be seen: a person may be in several parts.
+The split is what metadata.json says in `split`; else the label file's folder, or the nearest above
+it, that is called train, validation (or val) or test, the folder given being the last one asked;
+else a `labels.csv` is of the test videos and a `metadata.json` of training videos. Training parts
+are `train` whatever lies above them.
+
+Only where no label file is of validation videos, the parts 45 to 49 stand in for them: they are
+`validation`, whole and always the same ones. With official validation videos all parts are `train`.
+That depends on the label files alone, not on which videos are there.
+
+A fake's source is its `original`, which is its group too; a fake without one is its own. A fake is
+in the split of its original. The benchmark does not say who is to be seen: a person may be in
+several parts.
 
 The preview is a data set of its own with the splits train and test that it comes with, and without
 validation. Its group and person is `target_id`. A fake SOURCE_NAME is
 taken to be made from the original called NAME, where there is one.
 """
 
+import collections
 import csv
+import dataclasses
 import io
 import os
 import pathlib
@@ -27,47 +38,74 @@ from typing import Any
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.benchmarks.lists import listed_path, read_json, read_text
+from rffr_jax.faces.benchmarks.lists import read_json, read_text
 from rffr_jax.faces.media import Benchmark, Medium
 
 DATASET, PREVIEW_DATASET = "DFDC", "DFDC-preview"
 METADATA, LABELS, PREVIEW = "metadata.json", "labels.csv", "dataset.json"
 PART = re.compile(r"dfdc_train_part_0*(\d+)")
-VALIDATION_PARTS = range(45, 50)
+STAND_INS = {f"dfdc_train_part_{number}" for number in range(45, 50)}  # for validation
+SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """What a label file says of a video; label None, original and split "" where it does not."""
+
+    label: int | None
+    original: str = ""
+    split: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class _LabelFile:
+    """A label file with its entries, by names of videos, and the folders that these may lie in.
+
+    Attributes:
+      part: what ids begin with, of entries that do not say another split than `split`.
+    """
+
+    path: pathlib.Path
+    part: str
+    split: str
+    entries: dict[str, _Entry]
+    places: tuple[pathlib.Path, ...]
+
+    def home(self, name: str) -> tuple[str, str]:
+        """Part and split of an entry."""
+        said = self.entries[name].split
+        return (self.part, self.split) if said in ("", self.split) else (said, said)
 
 
 def find(folder: pathlib.Path) -> Benchmark:
     """The videos that are there and that a label file names.
 
-    Ids are `dfdc_train_part_N/NAME`, `test/NAME` and `preview/PATH`.
+    Ids are `dfdc_train_part_N/NAME`, `validation/NAME`, `test/NAME` and `preview/PATH`.
 
     Raises:
       UserError: no label files, or one that cannot be read or contradicts another.
     """
     catalogue = Catalogue(folder)
-    files = _label_files(catalogue)
-    if not any(files.values()):
+    paths = _label_files(catalogue)
+    if not any(paths.values()):
         raise UserError(
             f"--input {folder}: not DFDC: no {METADATA}, {LABELS} or {PREVIEW} there or up to "
             "three levels below; name the folder that holds dfdc_train_part_N, test or the preview"
         )
-    tests = {}  # folder of a labels.csv -> the metadata.json that belongs to it
-    for file in files[LABELS]:
-        here = file.parent
+    files, used = [], set()
+    for path in paths[LABELS]:
+        here = path.parent
         near = [place / METADATA for place in (here, here / "videos", here / "test")]
-        tests[here] = [other for other in near if other in files[METADATA]]
-    used = {file for group in tests.values() for file in group}
-    for here, others in tests.items():
-        _add_test(catalogue, here, here / LABELS, others)
-    for file in files[METADATA]:
-        if file in used:
-            continue
-        if _is_test(file, folder):
-            _add_test(catalogue, file.parent, None, [file])
-        else:
-            _add_part(catalogue, file)
-    for file in files[PREVIEW]:
-        _add_preview(catalogue, file)
+        metadata = [other for other in near if other in paths[METADATA]]
+        used.update(metadata)
+        files.append(_labels_file(folder, path, metadata))
+    files += [_metadata_file(folder, path) for path in paths[METADATA] if path not in used]
+    splits = {file.home(name)[1] for file in files for name in file.entries}
+    stand_ins = set() if "validation" in splits else STAND_INS
+    for file in files:
+        _add(catalogue, file, stand_ins)
+    for path in paths[PREVIEW]:
+        _add_preview(catalogue, path)
     return catalogue.benchmark()
 
 
@@ -86,96 +124,106 @@ def _label_files(catalogue: Catalogue) -> dict[str, list[pathlib.Path]]:
     return found
 
 
-def _is_test(metadata: pathlib.Path, folder: pathlib.Path) -> bool:
-    """Whether a metadata.json without labels.csv is the test videos'."""
-    if PART.fullmatch(metadata.parent.name):
-        return False
-    said = {value.get("split") for value in _object(metadata).values() if isinstance(value, dict)}
-    folders = (folder.name, *metadata.parent.relative_to(folder).parts)
-    return "test" in said or ("train" not in said and "test" in map(str.lower, folders))
-
-
-def _add_part(catalogue: Catalogue, file: pathlib.Path) -> None:
-    here = file.parent
-    entries = {name: _entry(file, name, value) for name, value in _object(file).items()}
-    videos = catalogue.videos(here, here / "videos")
+def _home(folder: pathlib.Path, path: pathlib.Path) -> tuple[str, str]:
+    """Part and split of a label file, by its place; the module's docstring has the rule."""
+    here = path.parent
     numbered = PART.fullmatch(here.name)
-    part = f"dfdc_train_part_{numbered[1]}" if numbered else here.name
-    held_out = numbered is not None and int(numbered[1]) in VALIDATION_PARTS
-    _add(catalogue, part, "validation" if held_out else "train", file, entries, videos)
+    if numbered:
+        return f"dfdc_train_part_{numbered[1]}", "train"
+    for name in reversed((folder.name, *here.relative_to(folder).parts)):
+        split = SPLIT_NAMES.get(name.lower())
+        if split:
+            return here.name if split == "train" else split, split
+    return ("test", "test") if path.name == LABELS else (here.name, "train")
 
 
-def _add_test(
-    catalogue: Catalogue,
-    here: pathlib.Path,
-    labels: pathlib.Path | None,
-    metadata: list[pathlib.Path],
-) -> None:
-    entries: dict[str, tuple[int | None, str]] = {}
-    for file in metadata:
-        needs_label = labels is None
-        for name, value in _object(file).items():
-            entries[name] = _entry(file, name, value, needs_label=needs_label)
-    if labels is not None:
-        listed = _read_labels(labels)
-        for name, label in listed.items():
-            other, original = entries.get(name, (None, ""))
-            if other not in (None, label):
-                raise UserError(f"{labels}: {name} has label {label}, {metadata[0]} says {other}")
-            entries[name] = (label, original)
-        entries = {name: entries[name] for name in entries if name in listed}
-    videos = catalogue.videos(here / "videos", here, here / "test" / "videos", here / "test")
-    _add(catalogue, "test", "test", labels or metadata[0], entries, videos)
+def _metadata_file(folder: pathlib.Path, path: pathlib.Path) -> _LabelFile:
+    here = path.parent
+    entries = {name: _entry(path, name, value) for name, value in _object(path).items()}
+    return _LabelFile(path, *_home(folder, path), entries, (here, here / "videos"))
 
 
-def _add(
-    catalogue: Catalogue,
-    part: str,
-    split: str,
-    file: pathlib.Path,
-    entries: dict[str, tuple[int | None, str]],
-    videos: dict[str, pathlib.Path],
-) -> None:
-    list_name = catalogue.name(file)
-    listed = {listed_path(name, str(file)).stem: entry for name, entry in entries.items()}
-    if len(listed) != len(entries):
-        raise UserError(f"{file}: two videos differ in their extensions only; keep one of them")
+def _labels_file(
+    folder: pathlib.Path, path: pathlib.Path, metadata: list[pathlib.Path]
+) -> _LabelFile:
+    """A labels.csv, with what metadata.json tells besides."""
+    told: dict[str, tuple[pathlib.Path, _Entry]] = {}
+    for other in metadata:
+        for name, value in _object(other).items():
+            told[name] = (other, _entry(other, name, value, needs_label=False))
+    entries = {}
+    for name, label in _read_labels(path).items():
+        other, entry = told.get(name, (path, _Entry(label)))
+        if entry.label not in (None, label):
+            raise UserError(f"{path}: {name} has label {label}, {other} says {entry.label}")
+        entries[name] = dataclasses.replace(entry, label=label)
+    here = path.parent
+    places = (here / "videos", here, here / "test" / "videos", here / "test")
+    return _LabelFile(path, *_home(folder, path), entries, places)
+
+
+def _add(catalogue: Catalogue, file: _LabelFile, stand_ins: set[str]) -> None:
+    list_name = catalogue.name(file.path)
+    listed = {name: catalogue.listed_path(name, list_name) for name in file.entries}
+    stems = {name: path.stem for name, path in listed.items() if path is not None}
+    namesakes = collections.Counter(stems.values())
+    homes = {stem: file.home(name) for name, stem in stems.items()}
+    videos = catalogue.videos(*file.places)
     absent = set()
-    for stem, (label, original) in listed.items():
-        path = videos.get(stem)
-        if path is None:
-            catalogue.miss(f"{part}/{stem}: listed in {list_name} and not there")
+    for name, stem in stems.items():
+        entry, (part, split) = file.entries[name], homes[stem]
+        id_ = f"{part}/{stem}"
+        if namesakes[stem] > 1:
+            catalogue.miss(f"{id_}: {name} in {list_name} shares it with another one, left out")
             continue
-        source = listed_path(original, str(file)).stem if label and original else stem
-        if source not in videos:
-            absent.add(source)
-        catalogue.add(
-            Medium(
-                id=f"{part}/{stem}",
-                path=path,
-                split=split,
-                label=int(bool(label)),
-                dataset=DATASET,
-                method="fake" if label else "real",
-                source=f"{part}/{source}",
-                group=f"{part}/{source}",
+        source, source_id = stem, id_
+        if entry.label and entry.original:
+            original = catalogue.listed_path(entry.original, f"{list_name}: original of {name}")
+            if original is None:
+                continue
+            source = original.stem
+            source_part, source_split = homes.get(source, (part, split))
+            source_id = f"{source_part}/{source}"
+            if source_split != split:
+                raise UserError(
+                    f"{file.path}: {name} is {split} and its original {source_split}; "
+                    "they belong in one split, correct it"
+                )
+        if stem not in videos:
+            catalogue.miss(f"{id_}: listed in {list_name} and not there")
+        elif source not in videos and source not in homes:
+            absent.add(source_id)
+        for path in videos.get(stem, ()):
+            catalogue.add(
+                Medium(
+                    id=id_,
+                    path=path,
+                    split="validation" if part in stand_ins and split == "train" else split,
+                    label=int(bool(entry.label)),
+                    dataset=DATASET,
+                    method="fake" if entry.label else "real",
+                    source=source_id,
+                    group=source_id,
+                )
             )
-        )
-    for source in sorted(absent - listed.keys()):
-        catalogue.miss(f"{part}/{source}: the original of fakes in {list_name} and not there")
-    catalogue.unlisted((path for stem, path in videos.items() if stem not in listed), list_name)
+    for source_id in sorted(absent):
+        catalogue.miss(f"{source_id}: the original of fakes in {list_name} and not there")
+    for stem in sorted(videos.keys() - homes.keys()):
+        catalogue.unlisted(videos[stem], list_name)
 
 
 def _add_preview(catalogue: Catalogue, file: pathlib.Path) -> None:
-    entries = {}
+    entries = []
     for name, value in _object(file).items():
-        label, _ = _entry(file, name, value)
+        label = _entry(file, name, value).label
         split = value.get("set")
         if split not in ("train", "test"):
             raise UserError(f"{file}: {name}: set is {split!r} and not train or test; correct it")
-        entries[listed_path(name, f"{file}: {name}")] = (label, split, value.get("target_id"))
-    originals = {path.stem: path for path, (label, _, _) in entries.items() if not label}
-    for path, (label, split, target) in entries.items():
+        path = catalogue.listed_path(name, catalogue.name(file))
+        if path is not None:
+            entries.append((path, label, split, value.get("target_id")))
+    originals = {path.stem: path for path, label, _, _ in entries if not label}
+    for path, label, split, target in entries:
         there = file.parent / path
         if not os.path.isfile(there):
             name = path.with_suffix("")
@@ -205,10 +253,7 @@ def _object(file: pathlib.Path) -> dict[str, Any]:
     return content
 
 
-def _entry(
-    file: pathlib.Path, name: str, value: Any, *, needs_label: bool = True
-) -> tuple[int | None, str]:
-    """Label and original of a video; None and "" where they are not told."""
+def _entry(file: pathlib.Path, name: str, value: Any, *, needs_label: bool = True) -> _Entry:
     if not isinstance(value, dict):
         raise UserError(f'{file}: {name} is not an object like {{"label": "FAKE"}}; correct it')
     labels = {"REAL": 0, "FAKE": 1, "0": 0, "1": 1, "FALSE": 0, "TRUE": 1}
@@ -217,7 +262,8 @@ def _entry(
     if label is None and (needs_label or text):
         raise UserError(f"{file}: {name}: label {text!r} is neither REAL nor FAKE; correct it")
     original = value.get("original")
-    return label, original if isinstance(original, str) else ""
+    split = SPLIT_NAMES.get(str(value.get("split", "")).lower(), "")
+    return _Entry(label, original if isinstance(original, str) else "", split)
 
 
 def _read_labels(file: pathlib.Path) -> dict[str, int]:

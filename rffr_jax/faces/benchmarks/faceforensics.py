@@ -31,7 +31,7 @@ DATASET = "FaceForensics++"
 ACTORS_DATASET = "DeepFakeDetection"
 
 Pairs = dict[str, list[tuple[str, str]]]  # of each split
-Videos = dict[str, dict[str, pathlib.Path]]  # of each method, by name
+Videos = dict[str, dict[str, list[pathlib.Path]]]  # of each method, by name
 
 
 def find(
@@ -91,26 +91,27 @@ def _add_pairs(catalogue: Catalogue, videos: Videos, pairs: Pairs, compression: 
         for method, found in videos.items():
             for target, other in ((first, second), (second, first)):
                 name = target if method == "real" else f"{target}_{other}"
+                taken.add((method, name))
                 if name not in found:
                     catalogue.miss(f"{method}/{name}: listed in {LISTS[split]} and not there")
-                    continue
-                taken.add(found[name])
-                catalogue.add(
-                    Medium(
-                        id=f"{method}/{name}",
-                        path=found[name],
-                        split=split,
-                        label=int(method != "real"),
-                        dataset=DATASET,
-                        method=method,
-                        source=f"real/{target}",
-                        group="-".join(sorted((first, second))),
-                        compression=compression,
+                for path in found.get(name, ()):
+                    catalogue.add(
+                        Medium(
+                            id=f"{method}/{name}",
+                            path=path,
+                            split=split,
+                            label=int(method != "real"),
+                            dataset=DATASET,
+                            method=method,
+                            source=f"real/{target}",
+                            group="-".join(sorted((first, second))),
+                            compression=compression,
+                        )
                     )
-                )
-    for found in videos.values():
-        unlisted = (path for path in found.values() if path not in taken)
-        catalogue.unlisted(unlisted, ", ".join(LISTS.values()))
+    for method, found in videos.items():
+        for name, paths in found.items():
+            if (method, name) not in taken:
+                catalogue.unlisted(paths, ", ".join(LISTS.values()))
 
 
 def _in_order(pairs: Pairs) -> list[tuple[str, tuple[str, str]]]:
@@ -119,31 +120,32 @@ def _in_order(pairs: Pairs) -> list[tuple[str, tuple[str, str]]]:
 
 def _add_actors(
     catalogue: Catalogue,
-    reals: dict[str, pathlib.Path],
-    fakes: dict[str, pathlib.Path],
+    reals: dict[str, list[pathlib.Path]],
+    fakes: dict[str, list[pathlib.Path]],
     compression: str,
 ) -> None:
     for label, place, pattern, videos in (
         (0, "actors", r"(\d+)__(.+)", reals),
         (1, ACTORS_DATASET, r"(\d+)_\d+__(.+)__\w+", fakes),
     ):
-        for name, path in videos.items():
+        for name, paths in videos.items():
             parts = re.fullmatch(pattern, name)
             person = f"actor {parts[1]}" if parts else ""
-            catalogue.add(
-                Medium(
-                    id=f"{place}/{name}",
-                    path=path,
-                    split="test",
-                    label=label,
-                    dataset=ACTORS_DATASET,
-                    method=ACTORS_DATASET if label else "real",
-                    source=f"actors/{parts[1]}__{parts[2]}" if parts else f"{place}/{name}",
-                    group=person,
-                    person=person,
-                    compression=compression,
+            for path in paths:
+                catalogue.add(
+                    Medium(
+                        id=f"{place}/{name}",
+                        path=path,
+                        split="test",
+                        label=label,
+                        dataset=ACTORS_DATASET,
+                        method=ACTORS_DATASET if label else "real",
+                        source=f"actors/{parts[1]}__{parts[2]}" if parts else f"{place}/{name}",
+                        group=person,
+                        person=person,
+                        compression=compression,
+                    )
                 )
-            )
 
 
 def _read_splits(folder: pathlib.Path, splits: pathlib.Path | None) -> Pairs:
@@ -152,8 +154,8 @@ def _read_splits(folder: pathlib.Path, splits: pathlib.Path | None) -> Pairs:
             if not (splits / name).is_file():
                 raise UserError(f"--splits {splits}: no {name} in it; {_WHERE_LISTS_ARE}")
     else:
-        beside = folder.absolute().parent / "splits"
-        places = (folder, folder / "splits", folder / "dataset" / "splits", beside)
+        inside = (folder, folder / "splits", folder / "dataset" / "splits")
+        places = (*inside, folder.parent / "splits")
         complete = (p for p in places if all((p / name).is_file() for name in LISTS.values()))
         splits = next(complete, None)
     if splits is None:

@@ -26,7 +26,7 @@ import re
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.benchmarks.lists import listed_path, read_lines
+from rffr_jax.faces.benchmarks.lists import read_lines
 from rffr_jax.faces.media import Benchmark, Medium
 
 DATASET = "ForgeryNet"
@@ -110,7 +110,9 @@ def _add(
             f"{place}: binary label {binary} and 16-class label {label} disagree; "
             "0 is real in both, correct it"
         )
-    image = listed_path(cells[0], place)
+    image = catalogue.listed_path(cells[0], place)
+    if image is None:
+        return
     hit = next((n for n, p in enumerate(places) if os.path.isfile(p / image)), None)
     id_ = image.with_suffix("").as_posix()
     if hit is None:

@@ -57,20 +57,3 @@ def read_json(file: pathlib.Path) -> Any:
         raise UserError(f"{file}:{error.lineno}: not JSON ({problem}); correct it") from None
     except RecursionError:
         raise UserError(f"{file}: nested too deep; correct it") from None
-
-
-def listed_path(text: str, place: str) -> pathlib.PurePosixPath:
-    """The path that a list names, relative to where its files lie; backslashes count as slashes.
-
-    Args:
-      text: as it stands in the list.
-      place: where it stands, for messages.
-
-    Raises:
-      UserError: it is absolute, leads up with `..`, or is empty.
-    """
-    path = pathlib.PurePosixPath(text.replace("\\", "/"))
-    drive = path.parts and path.parts[0].endswith(":")
-    if not path.name or path.is_absolute() or drive or ".." in path.parts:
-        raise UserError(f"{place}: {text!r} is not a path below the list's folder; correct it")
-    return path
