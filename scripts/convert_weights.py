@@ -24,8 +24,10 @@ def main(argv: list[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         if args.export is not None:
-            for file in export_weights(args.input, args.kind, args.export):
+            _refuse_flags_of_import(args)
+            for file, reads in export_weights(args.input, args.kind, args.export).items():
                 print(f"wrote {file}")
+                print(f"it reads {reads}")
             return 0
         refuse_output(args.output, args.overwrite)
         imported = import_weights(args.input, args.kind, args.normalisation)
@@ -44,6 +46,16 @@ def main(argv: list[str] | None = None) -> int:
         f"use it with --config.{use if about['kind'] == 'mae' else 'detector.init'}={args.output}"
     )
     return 0
+
+
+def _refuse_flags_of_import(args: argparse.Namespace):
+    """Raises: UserError if a flag was given that --export would ignore."""
+    if args.overwrite:
+        raise UserError("--export replaces no file, so leave out --overwrite; name another file")
+    if args.normalisation != "auto":
+        raise UserError(
+            "--export leaves weights as they are, so leave out --normalisation; it is for --output"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

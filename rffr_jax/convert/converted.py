@@ -35,9 +35,14 @@ def write_converted(output: pathlib.Path, imported: Imported, overwrite: bool = 
             _try_disk(folder, sum(array.nbytes for array in jax.tree.leaves(imported.parameters)))
             whole, old = pathlib.Path(folder, "whole"), pathlib.Path(folder, "old")
             save_weights(whole, 0, imported.parameters, imported.about)
-            if output.exists():
-                output.rename(old)
-            whole.rename(output)
+            try:
+                if output.exists():
+                    output.rename(old)
+                whole.rename(output)
+            except BaseException:  # an interruption too: the folder goes, with what is in it
+                if old.exists() and not output.exists():
+                    old.rename(output)
+                raise
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
         raise UserError(f"--output {output} cannot be written: {reason}") from error

@@ -1,5 +1,7 @@
 """Our checkpoints as safetensors files, under the names that PyTorch users load."""
 
+import dataclasses
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +26,25 @@ from rffr_jax.training.sharding import make_mesh
 KINDS = ("timm", "hf", "hf4", "mae")
 
 
-def export_weights(checkpoint: pathlib.Path, kind: str, output: pathlib.Path) -> list[pathlib.Path]:
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """What goes into one file: arrays, and what the network of these arrays reads."""
+
+    arrays: dict[str, np.ndarray]
+    normalisation: Normalisation
+    residuals: bool = False
+
+    def reads(self) -> str:
+        if self.residuals:
+            return "residuals in [-1, 1], as here"
+        if self.normalisation == NORMALISATIONS["none"]:
+            return "pixels in [0, 1], as here"
+        return f"(p - mean) / std of pixels p in [0, 1], {self.normalisation}"
+
+
+def export_weights(
+    checkpoint: pathlib.Path, kind: str, output: pathlib.Path
+) -> dict[pathlib.Path, str]:
     """Writes what a checkpoint holds; a detector's branches in a file each.
 
     Args:
@@ -36,7 +56,7 @@ def export_weights(checkpoint: pathlib.Path, kind: str, output: pathlib.Path) ->
       output: the file; for two branches `-original` and `-residual` stand before its ending.
 
     Returns:
-      The files.
+      The files, and what the network in each reads.
 
     Raises:
       UserError: no checkpoint there, a kind that does not go with it, or a file that exists or
@@ -48,37 +68,36 @@ def export_weights(checkpoint: pathlib.Path, kind: str, output: pathlib.Path) ->
         raise UserError(f"--export {output}: its name must end with .safetensors")
     about = read_about(checkpoint, "--input", "mae", "vit", "detector")
     files = {
-        output.with_stem(output.stem + suffix): arrays
-        for suffix, arrays in _exports(checkpoint, about, kind).items()
+        output.with_stem(output.stem + suffix): export
+        for suffix, export in _exports(checkpoint, about, kind).items()
     }
     for file in files:
         if file.exists():
             raise UserError(f"--export {file} exists; name another file")
-    for file, (arrays, normalisation) in files.items():
-        write_safetensors(file, arrays, _said(about, kind, normalisation))
-    return list(files)
+    for file, export in files.items():
+        write_safetensors(file, export.arrays, _said(about, kind, export.normalisation))
+    return {file: export.reads() for file, export in files.items()}
 
 
-def _exports(
-    checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str
-) -> dict[str, tuple[dict[str, np.ndarray], Normalisation]]:
-    """The arrays of each file, by what is added to its name."""
+def _exports(checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str) -> dict[str, Export]:
+    """What goes into each file, by what is added to its name."""
     if about["kind"] == "detector":
         return _branches(checkpoint, about, kind)
     settings = ModelSettings(**about["model"])
     if about["kind"] == "vit":
         parameters = _load(checkpoint, abstract_vit(settings)[1])
         trained = {name: tuple(numbers) for name, numbers in about["normalisation"].items()}
-        return {"": (_vit(parameters, settings, kind), Normalisation(**trained))}
+        return {"": Export(_vit(parameters, settings, kind), Normalisation(**trained))}
     parameters = _load(checkpoint, abstract_mae(settings)[1])
     unit_range = NORMALISATIONS["none"]
     if kind == "timm":
-        return {"": (_vit(vit_from_mae(parameters, settings), settings, kind), unit_range)}
+        encoder = vit_from_mae(parameters, settings)
+        return {"": Export(_vit(encoder, settings, kind), unit_range)}
     whole = {**parameters, **fixed_positions(settings)}
-    return {"": (to_source(whole, MAE_TABLES[kind], settings.shape.heads), unit_range)}
+    return {"": Export(to_source(whole, MAE_TABLES[kind], settings.shape.heads), unit_range)}
 
 
-def _branches(checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str):
+def _branches(checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str) -> dict[str, Export]:
     settings = DetectionSettings.from_json(about["detection"])
     branches = _load(checkpoint, Detection(settings, jnp.float32).abstract_parameters)["branches"]
     reads = {
@@ -86,7 +105,9 @@ def _branches(checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str):
         "residual": NORMALISATIONS["none"],
     }
     return {
-        f"-{name}" if len(branches) > 1 else "": (_vit(branch, settings.model, kind), reads[name])
+        f"-{name}" if len(branches) > 1 else "": Export(
+            _vit(branch, settings.model, kind), reads[name], residuals=name == "residual"
+        )
         for name, branch in branches.items()
     }
 
@@ -102,10 +123,14 @@ def _load(checkpoint: pathlib.Path, abstract: PyTree) -> PyTree:
 
 
 def _said(about: Mapping[str, Any], kind: str, normalisation: Normalisation) -> dict[str, str]:
-    """What the file says of itself; `rffr_jax.convert.importing` reads the normalisation back."""
-    return {
+    """What the file says of itself; `rffr_jax.convert.importing` reads it back, but for the first
+    two entries."""
+    said = {
         "producer": "rffr_jax",
         "exported": f"{about['kind']} as {kind}",
         "image_mean": " ".join(map(str, normalisation.mean)),
         "image_std": " ".join(map(str, normalisation.std)),
     }
+    if about["kind"] == "mae":
+        said["norm_pix_loss"] = json.dumps(about.get("normalised_targets", False))
+    return said

@@ -57,7 +57,7 @@ class WeightFile:
 
     Attributes:
       wrapper: the entry that the arrays were under: `model`, `state_dict`, or "".
-      said: what the file, or the settings files beside it, say of the weights.
+      said: what the file says of the weights, and where it is silent the settings beside it.
     """
 
     path: pathlib.Path
@@ -72,14 +72,23 @@ class WeightFile:
 
 @contextlib.contextmanager
 def opened(path: pathlib.Path) -> Iterator[WeightFile]:
-    """A `.safetensors`, `.npz` or PyTorch file of weights.
+    """A `.safetensors`, `.npz` or PyTorch file of weights; the prefix `module.` is taken off.
 
     Raises:
       UserError: no such file, one that is damaged or of another format, a pickle that holds code,
-        or a PyTorch file where PyTorch is not installed.
+        a PyTorch file where PyTorch is not installed, or damaged settings beside the file.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    with _by_format(path) as file:
+        yield dataclasses.replace(
+            file, arrays=file.arrays.without("module."), said={**_beside(path), **file.said}
+        )
+
+
+@contextlib.contextmanager
+def _by_format(path: pathlib.Path) -> Iterator[WeightFile]:
+    """What the file itself holds and says."""
     with contextlib.ExitStack() as stack:
         if path.suffix == ".safetensors":
             with _damage(path), safetensors.safe_open(path, framework="numpy") as file:
@@ -89,8 +98,7 @@ def opened(path: pathlib.Path) -> Iterator[WeightFile]:
                 with safetensors.safe_open(path, framework="numpy") as file:
                     return file.get_tensor(name)  # and give the mapped memory back
 
-            said = {**_beside(path), **metadata}
-            yield WeightFile(path, Arrays(path, _same(names), read), said=said)
+            yield WeightFile(path, Arrays(path, _same(names), read), said=metadata)
         elif path.suffix == ".npz":
             with _damage(path):
                 if not zipfile.is_zipfile(path):
@@ -132,15 +140,21 @@ def _damage(path: pathlib.Path) -> Iterator[None]:
 
 
 def _beside(path: pathlib.Path) -> dict[str, Any]:
-    """The settings that Hugging Face's hub keeps beside its weights, if they are there."""
+    """The settings that Hugging Face's hub keeps beside its weights, if they are there.
+
+    timm's normalisation gets transformers' names.
+    """
     said = {}
     for name in ("config.json", "preprocessor_config.json"):
         file = path.with_name(name)
         if file.is_file():
             try:
                 said.update(json.loads(file.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
+            except (OSError, ValueError, TypeError) as error:
                 raise UserError(f"{file} is no JSON object: {error}") from error
+    timm = said.get("pretrained_cfg")
+    if isinstance(timm, dict) and {"mean", "std"} <= timm.keys():
+        said = {"image_mean": timm["mean"], "image_std": timm["std"], **said}
     return said
 
 
@@ -187,9 +201,8 @@ def _from_pytorch(path: pathlib.Path) -> WeightFile:
     def read(name: str) -> np.ndarray:
         return tensors[name].detach().float().numpy()
 
-    arrays = Arrays(path, _same(names), read).without("module.")
     said = vars(args) if wrapper and isinstance(args, argparse.Namespace) else {}
-    return WeightFile(path, arrays, wrapper, said)
+    return WeightFile(path, Arrays(path, _same(names), read), wrapper, said)
 
 
 def _umask() -> int:

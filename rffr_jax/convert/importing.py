@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from rffr_jax import __version__
 from rffr_jax.convert.files import Arrays, WeightFile, opened
 from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation, fold, named
 from rffr_jax.convert.rules import Rule, find_rule, to_ours
@@ -31,9 +32,14 @@ PATCH_EMBEDDINGS = {
     "hf": "embeddings.patch_embeddings.projection.weight",
     "google": "embedding/kernel",
 }
+GOOGLE_QUERY = "Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"
+HUGGINGFACE_HEADS = {
+    "heads": "num_attention_heads",
+    "decoder_heads": "decoder_num_attention_heads",
+}
 DECODER_EMBEDDINGS = ("decoder_embed.weight", "decoder.decoder_embed.weight")
 ROUNDED = 4e-3  # a file may hold bfloat16
-PACKAGES = ("rffr-jax", "jax", "numpy")
+PACKAGES = ("jax", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,11 +75,18 @@ def import_weights(path: pathlib.Path, kind: str = "auto", normalisation: str = 
     with opened(path) as file:
         _refuse_detector(file)
         found, decodes = _recognise(file)
-        if kind == "auto":
+        guessed = kind == "auto"
+        if guessed:
             kind = found
         elif kind != found and {kind, found} != {"mae", "rffr"}:
             _refuse_kind(path, kind, found)
         imported = (_import_mae if decodes else _import_vit)(file, kind, normalisation)
+    if guessed and kind == "rffr":
+        imported.notes.insert(
+            0,
+            "taken as a MAE of the RFFR authors (pixels in [0, 1], k = 4) because it lies under "
+            "`state_dict`; for another MAE say --kind mae",
+        )
     _become_jax(imported.parameters)
     return imported
 
@@ -92,11 +105,15 @@ def _import_vit(file: WeightFile, kind: str, normalisation: str) -> Imported:
     table = _table(VIT_TABLES, kind, arrays)
     settings = _settings(arrays, table, file.path, with_decoder=False)
     parameters, left_out = to_ours(arrays, table, abstract_vit(settings)[1], str(file.path))
+    _check_heads(file, kind, settings, "heads")
     fixed = np.allclose(
         parameters["positions"], fixed_positions(settings)["positions"], atol=ROUNDED
     )
-    trained = _normalisation(file, normalisation, "imagenet" if fixed or file.wrapper else "half")
-    notes = [f"left out (it has no place here): {', '.join(left_out)}"] if left_out else []
+    usual = "imagenet" if fixed or file.wrapper else "half"
+    trained, note = _normalisation(file, normalisation, usual)
+    notes = [note]
+    if left_out:
+        notes.append(f"left out (it has no place here): {', '.join(left_out)}")
     if fixed:
         notes.append(
             "this is the encoder of a MAE: a start for --config.detector.init, but nothing that "
@@ -118,6 +135,7 @@ def _import_mae(file: WeightFile, kind: str, normalisation: str) -> Imported:
     fixed = fixed_positions(settings)
     abstract = {**abstract_mae(settings)[1], **jax.eval_shape(lambda: fixed)}
     parameters, left_out = to_ours(arrays, table, abstract, str(file.path))
+    _check_heads(file, kind, settings, "heads", "decoder_heads")
     notes = []
     for name, expected in fixed.items():
         positions, said = parameters.pop(name), name.replace("_", " ")
@@ -131,14 +149,14 @@ def _import_mae(file: WeightFile, kind: str, normalisation: str) -> Imported:
                 f"{file.path}: its {said} are not the fixed sine-cosine ones, which our MAE has"
             )
 
-    trained = _normalisation(file, normalisation, "none" if kind == "rffr" else "imagenet")
+    usual = "none" if kind == "rffr" else "imagenet"
+    trained, note = _normalisation(file, normalisation, usual)
+    notes.append(note)
+    normalised_targets = _predicts_normalised(file, kind)
     if trained != NORMALISATIONS["none"]:
         parameters = fold(parameters, trained)
-        notes.append(
-            f"folded the normalisation (mean {trained.mean}, std {trained.std}) into the weights: "
-            "this MAE reads and predicts pixels in [0, 1]"
-        )
-    normalised_targets = bool(file.said.get("norm_pix_loss")) or "_full" in file.path.stem
+        does = "reads" if normalised_targets else "reads and predicts"
+        notes.append(f"folded that into the weights: this MAE {does} pixels in [0, 1]")
     if normalised_targets:
         notes.append(
             "WARNING: this decoder was trained to predict patches normalised by their own mean and "
@@ -216,7 +234,7 @@ def _settings(
         try:
             return rule.transform.to_ours(array).shape
         except (ValueError, IndexError):
-            raise UserError(f"{path} does not fit; {rule.name} is {array.shape}") from None
+            raise UserError(f"{path} does not fit; misshaped: {rule.name} {array.shape}") from None
 
     def depth(place: str) -> int:
         numbers = (rules[f"{place}/blocks/expand/kernel"].block(name) for name in arrays)
@@ -250,26 +268,54 @@ def _said(size: ModelSize, found: Mapping[str, int]) -> str:
     return " x ".join(str(getattr(size, field)) for field in found)
 
 
+def _check_heads(file: WeightFile, kind: str, settings: ModelSettings, *fields: str):
+    """Raises: UserError for other numbers of heads than the size has, where the file tells them."""
+    told = {}
+    if kind == "google" and GOOGLE_QUERY in file.arrays:
+        told = {"heads": file.arrays[GOOGLE_QUERY].shape[1]}
+    elif kind == "hf":
+        told = {field: file.said.get(HUGGINGFACE_HEADS[field]) for field in fields}
+    for field, there in told.items():
+        here = getattr(settings.shape, field)
+        if there not in (None, here):
+            raise UserError(
+                f"{file.path} is of no size known here: {field.replace('_', ' ')} {there}, where "
+                f"{settings.size} has {here}"
+            )
+
+
+def _predicts_normalised(file: WeightFile, kind: str) -> bool:
+    """Whether a decoder predicts normalised patches: as told, else by facebookresearch's names."""
+    if kind == "rffr":
+        return False
+    named_so = re.match(r"mae_pretrain_vit_\w+_full", file.path.stem) is not None
+    return str(file.said.get("norm_pix_loss", named_so)).lower() == "true"
+
+
 # ---- what is recorded
 
 
-def _normalisation(file: WeightFile, asked: str, usual: str) -> Normalisation:
-    """The one asked for, else the one that the file tells, else the kind's usual one."""
-    if asked != "auto":
-        return named(asked)
+def _normalisation(file: WeightFile, asked: str, usual: str) -> tuple[Normalisation, str]:
+    """The one asked for, else the one that the file tells, else the kind's usual one; and a note
+    that says which of these it is."""
     mean, std = file.said.get("image_mean"), file.said.get("image_std")
-    if mean is None or std is None:
-        return NORMALISATIONS[usual]
-    try:
-        return Normalisation(_colours(mean), _colours(std))
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{file.path}: its image_mean {mean!r} and image_std {std!r} are not three numbers "
-            "each; say --normalisation"
-        ) from error
+    if asked != "auto":
+        trained, why = named(asked), "as --normalisation says"
+    elif mean is None or std is None:
+        trained, why = NORMALISATIONS[usual], "assumed; --normalisation says otherwise"
+    else:
+        why = "as the file or the settings beside it say"
+        try:
+            trained = Normalisation(_colours(mean), _colours(std))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{file.path}: its image_mean {mean!r} and image_std {std!r} are not three numbers "
+                "each, the latter above 0; say --normalisation"
+            ) from error
+    return trained, f"trained on pixels in [0, 1] normalised with {trained} ({why})"
 
 
-def _colours(numbers: str | Sequence[float]) -> tuple[float, float, float]:
+def _colours(numbers: str | Sequence[float | int]) -> tuple[float, float, float]:
     red, green, blue = numbers.split() if isinstance(numbers, str) else numbers
     return float(red), float(green), float(blue)
 
@@ -283,5 +329,8 @@ def _provenance(
         "kind": kind,
         "left_out": left_out,
         "trained_with": dataclasses.asdict(trained),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {
+            "rffr-jax": __version__,
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
     }

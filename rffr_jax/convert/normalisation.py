@@ -10,10 +10,21 @@ from rffr_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Normalisation:
-    """A network reads (p - mean) / std of pixels p in [0, 1]; one number a colour."""
+    """A network reads (p - mean) / std of pixels p in [0, 1]; one number a colour.
+
+    Raises:
+      ValueError: numbers that are not finite, or a std that is not above 0.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    def __post_init__(self):
+        if not np.isfinite([self.mean, self.std]).all() or min(self.std) <= 0:
+            raise ValueError(f"mean {self.mean} and std {self.std} normalise nothing")
+
+    def __str__(self) -> str:
+        return f"mean {self.mean}, std {self.std}"
 
 
 NORMALISATIONS = {

@@ -32,7 +32,18 @@ class Transform:
 
 def _channels_last(kernel: np.ndarray) -> np.ndarray:
     """A convolution's [out, channel, row, column] as [row * column * channel, out]."""
-    return kernel.transpose(2, 3, 1, 0).reshape(-1, kernel.shape[0])
+    return _flat(kernel.transpose(2, 3, 1, 0))
+
+
+def _flat(kernel: np.ndarray) -> np.ndarray:
+    """[row, column, channel, out] as [row * column * channel, out].
+
+    Raises: ValueError for other axes, which would come out scrambled.
+    """
+    rows, columns, channels, out = kernel.shape
+    if rows != columns or channels != 3:
+        raise ValueError(f"{kernel.shape} is no square patch of three colours")
+    return kernel.reshape(-1, out)
 
 
 def _channels_first(kernel: np.ndarray, _: int) -> np.ndarray:
@@ -50,7 +61,7 @@ TRANSPOSED = Transform(lambda a: a.T, lambda a, _: a.T)
 VECTOR = Transform(lambda a: a.reshape(-1), lambda a, _: a.reshape(1, 1, -1))
 ONE_BEFORE = Transform(lambda a: a[0], lambda a, _: a[None])
 CONVOLUTION = Transform(_channels_last, _channels_first)
-FLAX_CONVOLUTION = Transform(lambda a: a.reshape(-1, a.shape[-1]), _patch_rows)
+FLAX_CONVOLUTION = Transform(_flat, _patch_rows)
 TO_HEADS = Transform(lambda a: a.reshape(len(a), -1), lambda a, heads: a.reshape(len(a), heads, -1))
 HEADS = Transform(lambda a: a.reshape(-1), lambda a, heads: a.reshape(heads, -1))
 FROM_HEADS = Transform(

@@ -11,7 +11,7 @@ import collections
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -141,22 +141,19 @@ def write_deepfakebench(
       UserError: the toolkit has no label for a method, several data sets, the toolkit would not
         find a compression under the file's name, or the disk cannot be written.
     """
-    names = {example.dataset for dataset in splits.values() for example in dataset.examples}
-    if len(names) != 1:
-        found = ", ".join(sorted(names)) or "nothing"
-        raise UserError(f"{file}: one data set goes into a DeepfakeBench file, here are {found}")
-    nested = names <= set(_WITH_COMPRESSION)
-    if nested and (file.stem not in _NAMES_WITH_COMPRESSION or not compression):
-        raise UserError(
-            f"{file}: DeepfakeBench wants a compression for {names.pop()}, and the file called one "
-            f"of {', '.join(_NAMES_WITH_COMPRESSION)}"
-        )
+    kinds = {
+        (example.label, example.dataset, example.method)
+        for dataset in splits.values()
+        for example in dataset.examples
+    }
+    check_export(file, kinds, compression)
+    nested = any(dataset in _WITH_COMPRESSION for _, dataset, _ in kinds)
     labels: dict[str, Any] = {}
     written: set[PurePosixPath] = set()
     try:
         for split, dataset in splits.items():
             for index, example in enumerate(dataset.examples):
-                label = _toolkit_label(example)
+                label = _toolkit_label(example.label, example.dataset, example.method)
                 place = labels.setdefault(label, {name: {} for name in SPLITS.values()})
                 videos = place[SPLITS[split]]
                 if nested:
@@ -189,13 +186,37 @@ def write_deepfakebench(
         raise UserError(f"{file} and {root} cannot be written: {reason}; make room") from error
 
 
-def _toolkit_label(example: Example) -> str:
-    wanted = (example.label, example.dataset, example.method)
+def check_export(file: Path, kinds: Iterable[tuple[int, str, str]], compression: str):
+    """Tells before any work is done whether `write_deepfakebench` would take the data.
+
+    Args:
+      kinds: label, data set and method of what is exported.
+
+    Raises:
+      UserError: as `write_deepfakebench`, but for the disk.
+    """
+    kinds = set(kinds)
+    names = {dataset for _, dataset, _ in kinds}
+    if len(names) != 1:
+        found = ", ".join(sorted(names)) or "nothing"
+        raise UserError(f"{file}: one data set goes into a DeepfakeBench file, here are {found}")
+    for kind in sorted(kinds):
+        _toolkit_label(*kind)
+    name = names.pop()
+    named = file.stem in _NAMES_WITH_COMPRESSION and compression
+    if name in _WITH_COMPRESSION and not named:
+        raise UserError(
+            f"{file}: DeepfakeBench wants a compression for {name}, and the file called one of "
+            f"{', '.join(_NAMES_WITH_COMPRESSION)}"
+        )
+
+
+def _toolkit_label(real_or_fake: int, dataset: str, method: str) -> str:
     for label, meaning in LABELS.items():
-        if meaning == wanted:
+        if meaning == (real_or_fake, dataset, method):
             return label
     raise UserError(
-        f"DeepfakeBench has no label for '{example.method}' of '{example.dataset}'; export "
+        f"DeepfakeBench has no label for '{method}' of '{dataset}'; export "
         f"{', '.join(dict.fromkeys(dataset for _, dataset, _ in LABELS.values()))} only"
     )
 

@@ -96,13 +96,16 @@ def read_prepared(path: Path, split: str) -> PreparedDataset:
     return PreparedDataset(folder, split)
 
 
-def preparation_of(dataset: Dataset) -> dict[str, Any] | None:
-    """What the faces of a dataset of prepared records were made with; None for other data.
-
-    Of several parts it is the first one's: `differing_preparations` tells whether they agree.
-    """
-    found = _preparations(dataset)
-    return found[0] if found else None
+def preparations_of(dataset: Dataset) -> list[dict[str, Any]]:
+    """What the faces of prepared records were made with, each way once; other data say nothing."""
+    if isinstance(dataset, PreparedDataset):
+        return [dataset.preparation]
+    found: list[dict[str, Any]] = []
+    if isinstance(dataset, Selection):
+        for preparation in itertools.chain.from_iterable(map(preparations_of, dataset.parts)):
+            if preparation not in found:
+                found.append(preparation)
+    return found
 
 
 def differing_preparations(datasets: Sequence[Dataset]) -> list[str]:
@@ -111,12 +114,12 @@ def differing_preparations(datasets: Sequence[Dataset]) -> list[str]:
     Data that are no prepared records are left out. The number of frames and the decoder's version
     do not count; a compression counts where a data set has several.
     """
-    found = [preparation for dataset in datasets for preparation in _preparations(dataset)]
+    found = [preparation for dataset in datasets for preparation in preparations_of(dataset)]
     return differences(found)
 
 
 def differences(preparations: Sequence[Mapping[str, Any]]) -> list[str]:
-    """As `differing_preparations`, of what `preparation_of` gave."""
+    """As `differing_preparations`, of what `preparations_of` gave."""
     names = sorted({name for preparation in preparations for name in preparation})
     differing = []
     for name in names:
@@ -137,14 +140,6 @@ def _text(value: Any) -> str:
 
 def _shorten(text: str) -> str:
     return text if len(text) <= 24 else f"{text[:20]}..."
-
-
-def _preparations(dataset: Dataset) -> list[dict[str, Any]]:
-    if isinstance(dataset, PreparedDataset):
-        return [dataset.preparation]
-    if isinstance(dataset, Selection):
-        return list(itertools.chain.from_iterable(map(_preparations, dataset.parts)))
-    return []
 
 
 def _shards(folder: Path) -> dict[str, list[Any]]:

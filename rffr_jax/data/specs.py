@@ -8,6 +8,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rffr_jax.data.deepfakebench import read_deepfakebench
 from rffr_jax.data.examples import Dataset, Example
@@ -170,6 +171,33 @@ def _refuse_mixed(parts: list[Dataset], specs: list[DatasetSpec]):
             f"({'; '.join(differing)}), which moves results; prepare them alike, or add mixed=ok "
             "to the specs that may differ"
         )
+
+
+def refuse_other_preparation(
+    trained: Sequence[dict[str, Any]], spec: str, dataset: Dataset, option: str
+):
+    """Faces that a detector is tried on must be prepared as those that it was trained on.
+
+    Args:
+      trained: `preparations_of` the training data; data that say nothing go with any.
+      spec: what `dataset` was loaded from.
+      option: the config entry that named it, for the message.
+
+    Raises:
+      UserError: its faces were prepared like none of those, and the spec does not say `mixed=ok`.
+    """
+    from rffr_jax.data.prepared import differences, preparations_of
+
+    if not trained or parse_spec(spec).mixed:
+        return
+    for preparation in preparations_of(dataset):
+        differing = min((differences([other, preparation]) for other in trained), key=len)
+        if differing:
+            raise UserError(
+                f"{option}: the faces of '{spec}' were prepared otherwise than those that the "
+                f"detector is trained on ({'; '.join(differing)}), which moves results; prepare "
+                "them alike, or add mixed=ok to the spec"
+            )
 
 
 def load_apart(texts: Sequence[str], *, default_split: str) -> list[Dataset]:

@@ -15,10 +15,9 @@ from jaxtyping import PyTree
 
 from rffr_jax.config import Config
 from rffr_jax.data.examples import FAKE, Dataset, Example
-from rffr_jax.data.prepared import differences, preparation_of
 from rffr_jax.data.provenance import Origins, honest_note
 from rffr_jax.data.selection import keep_frames, keep_methods
-from rffr_jax.data.specs import load_apart, parse_spec
+from rffr_jax.data.specs import load_apart, refuse_other_preparation
 from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics, results
@@ -41,7 +40,8 @@ def run(config: Config, workdir: pathlib.Path):
     """Scores the test sets; writes results.json, predictions.csv and roc.png; prints the table."""
     tests = _test_sets(config)
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
-    _refuse_other_preparation(detector, config.data.tests, tests)
+    for spec, test in zip(_as_list(config.data.tests), tests, strict=True):
+        refuse_other_preparation(detector.about["preparations"], spec, test, "data.tests")
     for test in tests:
         for name in _checkpoints(config.checkpoint, test):
             detector.require(name)
@@ -83,7 +83,7 @@ def report(
         checkpoint=checkpoint,
         preprocessing={
             **detector.about["detection"],
-            "preparation": detector.about.get("preparation"),
+            "preparations": detector.about["preparations"],
         },
         versions={name: importlib.metadata.version(name) for name in PACKAGES},
         warnings=[note, *warnings] if note else warnings,
@@ -228,23 +228,6 @@ def _test_sets(config: Config) -> list[Dataset]:
         tests.append(dataset)
     require_unique([example for test in tests for example in test.examples])
     return tests
-
-
-def _refuse_other_preparation(
-    detector: TrainedDetector, specs: str | Sequence[str], tests: Sequence[Dataset]
-):
-    """Raises: UserError if faces are tested that were prepared otherwise than those trained on."""
-    trained = detector.about.get("preparation")
-    for spec, test in zip(_as_list(specs), tests, strict=True):
-        tested = preparation_of(test)
-        if trained is None or tested is None or parse_spec(spec).mixed:
-            continue
-        if differing := differences([trained, tested]):
-            raise UserError(
-                f"data.tests: the faces of '{spec}' were prepared otherwise than those that the "
-                f"detector was trained on ({'; '.join(differing)}), which moves results; prepare "
-                "them alike, or add mixed=ok to the spec"
-            )
 
 
 def _as_list(specs: str | Sequence[str]) -> list[str]:

@@ -24,7 +24,11 @@ from rffr_jax.lock import locked
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import ALPHA, residual_image
-from rffr_jax.training.checkpoint import load_weights, read_about
+from rffr_jax.training.checkpoint import (
+    load_weights,
+    read_about,
+    warn_of_normalised_targets,
+)
 from rffr_jax.training.sharding import all_rows, fitting_batch, make_mesh, put_batch
 from rffr_jax.training.workdir import write_config
 from rffr_jax.whole_files import whole_file
@@ -111,6 +115,7 @@ def residual_arrays(
 
 def _mae_and_blocks(folder: pathlib.Path, k: int) -> tuple[ModelSettings, BlockGrid]:
     about = read_about(folder, "mae", "mae")
+    warn_of_normalised_targets(about, f"mae={folder}")
     settings = ModelSettings(**about["model"])
     return settings, BlockGrid(settings.grid, k or about["k"] or K)
 

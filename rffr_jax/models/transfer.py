@@ -30,7 +30,7 @@ def vit_from_mae(encoder: PyTree, settings: ModelSettings) -> PyTree:
 
 
 def reading_normalised(embedding: PyTree, mean: Sequence[float], std: Sequence[float]) -> PyTree:
-    """A patch embedding made for pixels in [0, 1], for pixels (p - mean) / std; exactly equal.
+    """A patch embedding made for pixels in [0, 1], for pixels (p - mean) / std.
 
     Args:
       embedding: `kernel` [pixels, width] and `bias` [width]; pixels end in the colour channel.
@@ -39,7 +39,8 @@ def reading_normalised(embedding: PyTree, mean: Sequence[float], std: Sequence[f
     kernel = embedding["kernel"]
     repeats = len(kernel) // 3
     means, stds = jnp.tile(jnp.asarray(mean), repeats), jnp.tile(jnp.asarray(std), repeats)
-    return {"kernel": kernel * stds[:, None], "bias": embedding["bias"] + means @ kernel}
+    shift = jnp.matmul(means, kernel, precision="highest")  # in float32 on every device
+    return {"kernel": kernel * stds[:, None], "bias": embedding["bias"] + shift}
 
 
 def resized_positions(

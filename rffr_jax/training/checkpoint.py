@@ -6,6 +6,7 @@ as its best, for the frozen MAE inside a detector's workdir and for converted we
 """
 
 import json
+import logging
 import pathlib
 import re
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from jaxtyping import PyTree
 
 from rffr_jax.errors import UserError
 from rffr_jax.training.sharding import parameter_shardings, with_shardings
+
+log = logging.getLogger(__name__)
 
 LATEST = pathlib.Path("checkpoints", "latest")
 BEST = pathlib.Path("checkpoints", "best")
@@ -140,6 +143,21 @@ def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]
     if kind not in kinds:
         raise UserError(f"{option}={folder} holds a {kind} checkpoint, not a {' or '.join(kinds)}")
     return about
+
+
+def warn_of_normalised_targets(about: Mapping[str, Any], where: str):
+    """Says that a MAE inpaints poorly because of what it was trained to predict.
+
+    Args:
+      about: what the MAE's checkpoint says of itself.
+      where: the config entry and its folder.
+    """
+    if about.get("normalised_targets"):
+        log.warning(
+            "%s was trained to predict patches normalised by their own mean and spread: its "
+            "residuals will be poor; train it further with --config.init_from, or use another MAE",
+            where,
+        )
 
 
 def load_weights(folder: pathlib.Path, option: str, abstract: PyTree, mesh: Mesh) -> PyTree:

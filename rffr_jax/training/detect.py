@@ -20,9 +20,9 @@ from rffr_jax.config import Config
 from rffr_jax.data.cache import InMemory
 from rffr_jax.data.examples import FAKE, Dataset, Example
 from rffr_jax.data.pipeline import Batch
-from rffr_jax.data.prepared import preparation_of
+from rffr_jax.data.prepared import preparations_of
 from rffr_jax.data.selection import keep_methods
-from rffr_jax.data.specs import load_dataset
+from rffr_jax.data.specs import load_dataset, refuse_other_preparation
 from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
@@ -39,6 +39,7 @@ from rffr_jax.training.checkpoint import (
     read_about,
     refuse_other_settings,
     save_weights,
+    warn_of_normalised_targets,
 )
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.sharding import make_mesh, on_mesh, rows_of_process
@@ -107,10 +108,10 @@ class DetectorTraining:
         self.dataset = keep_methods(
             load_dataset(config.data.train), config.data.methods, where="data.methods"
         )
-        preparation = preparation_of(self.dataset)
+        preparations = preparations_of(self.dataset)
         if config.data.cache:
             self.dataset = InMemory(self.dataset, settings.model.image_size)
-        self.validation = _named_sets(config.data.validation)
+        self.validation = _named_sets(config.data.validation, preparations)
         if config.selection != "last" and not self.validation:
             raise UserError(f"selection={config.selection} needs data.validation sets")
         if config.selection != "last":
@@ -142,7 +143,7 @@ class DetectorTraining:
             "detection": dataclasses.asdict(settings),
             "trained_methods": _fake_methods(self.dataset.examples),
             "trained_datasets": sorted({e.dataset for e in self.dataset.examples}),
-            "preparation": preparation,
+            "preparations": preparations,
         }
 
     def keep_mae(self):
@@ -297,6 +298,7 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
     if not settings.needs_mae:
         return settings, {}
     about = read_about(pathlib.Path(config.mae), "mae", "mae")
+    warn_of_normalised_targets(about, f"mae={config.mae}")
     mae = ModelSettings(**about["model"])
     same_grid = (mae.image_size, mae.patch_size) == (
         settings.model.image_size,
@@ -335,11 +337,16 @@ def _refuse_equal_names(validation: Mapping[str, Dataset]):
             curves[best] = curve
 
 
-def _named_sets(specs: tuple[str, ...] | str) -> dict[str, Dataset]:
-    """Validation sets by the name of their data; a second set of one name gets a number."""
+def _named_sets(specs: tuple[str, ...] | str, trained: list[dict[str, Any]]) -> dict[str, Dataset]:
+    """Validation sets by the name of their data; a second set of one name gets a number.
+
+    Args:
+      trained: how the faces of the training data were prepared.
+    """
     named: dict[str, Dataset] = {}
     for spec in (specs,) if isinstance(specs, str) else specs:
         dataset = load_dataset(spec, default_split="validation")
+        refuse_other_preparation(trained, spec, dataset, "data.validation")
         metrics.require_both_classes(
             np.array([example.label for example in dataset.examples]), spec
         )

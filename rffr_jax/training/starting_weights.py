@@ -85,7 +85,7 @@ def started_branches(
 
 def _check_shapes(about: dict[str, Any], settings: ModelSettings, where: str):
     there = ModelSettings(**about["model"])
-    if dataclasses.replace(there, image_size=settings.image_size) != settings:
+    if (there.size, there.patch_size) != (settings.size, settings.patch_size):
         raise UserError(
             f"{where} holds {about['model']}, this config asks for "
             f"{dataclasses.asdict(settings)}; make model.size and model.patch_size the same"

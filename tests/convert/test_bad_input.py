@@ -130,6 +130,10 @@ def test_settings_beside_the_file_that_say_nothing_are_named(refused, tmp_path):
         line = refused(file)
         assert f"its image_mean {mean!r}" in line
         assert "say --normalisation" in line
+    for std in ([1.0, 1.0, 0.0], [1.0, -1.0, 1.0]):
+        settings.write_text(json.dumps({"image_mean": [0, 0, 0], "image_std": std}))
+        line = refused(file)
+        assert f"image_std {std!r} are not three numbers each, the latter above 0" in line
 
 
 # ---- files of something else
@@ -182,17 +186,49 @@ def test_a_decoder_of_another_size_is_of_no_size_known_here(refused, tmp_path):
     assert "width 32, depth 2, decoder width 32, decoder depth 1; known: " in line
 
 
-def test_patches_that_are_no_squares_are_named(refused, tmp_path):
-    arrays = vit_arrays()
-    grey = {**arrays, "patch_embed.proj.weight": np.zeros((32, 1, 12, 12), np.float32)}
-    line = refused(write(tmp_path / "grey.safetensors", grey))
-    assert "patches of 144 numbers and 17 positions are not three colours" in line
-    odd = {**arrays, "pos_embed": np.zeros((1, 13, 32), np.float32)}
+PATCHES = [
+    (VIT_TABLES["timm"], "patch_embed.proj.weight", shape)
+    for shape in ((32, 1, 12, 12), (32, 12, 12, 3), (32, 3, 6, 24), (32, 432))
+]
+PATCHES += [
+    (VIT_TABLES["google"], "embedding/kernel", shape)
+    for shape in ((12, 12, 1, 32), (3, 12, 12, 32), (6, 24, 3, 32), (432, 32))
+]
+
+
+@pytest.mark.parametrize(("table", "name", "shape"), PATCHES)
+def test_patches_that_are_no_squares_of_three_colours_are_named(
+    refused, tmp_path, table, name, shape
+):
+    arrays = {**vit_arrays(table), name: np.zeros(shape, np.float32)}
+    line = refused(write(tmp_path / "vit.npz", arrays))
+    assert f"does not fit; misshaped: {name} {shape}" in line
+
+
+def test_positions_of_no_square_grid_are_named(refused, tmp_path):
+    odd = {**vit_arrays(), "pos_embed": np.zeros((1, 13, 32), np.float32)}
     line = refused(write(tmp_path / "odd.safetensors", odd))
     assert "13 positions are not" in line
-    flat = {**arrays, "patch_embed.proj.weight": np.zeros((32, 432), np.float32)}
-    line = refused(write(tmp_path / "flat.safetensors", flat))
-    assert "patch_embed.proj.weight is (32, 432)" in line
+
+
+def test_another_number_of_heads_is_of_no_size_known_here(refused, tmp_path):
+    arrays = vit_arrays(VIT_TABLES["google"])
+    heads = {
+        name: array.reshape(32, 4, 8)
+        for name, array in arrays.items()
+        if name.endswith(("query/kernel", "key/kernel", "value/kernel"))
+    }
+    line = refused(write(tmp_path / "vit.npz", {**arrays, **heads}))
+    assert "is of no size known here: heads 4, where tiny has 2" in line
+    vit = write(tmp_path / "vit.safetensors", vit_arrays(VIT_TABLES["hf4"]))
+    mae = write(tmp_path / "mae.safetensors", mae_arrays(MAE_TABLES["hf4"]))
+    settings = tmp_path / "config.json"
+    settings.write_text(json.dumps({"num_attention_heads": 8}))
+    for file in (vit, mae):
+        assert "heads 8, where tiny has 2" in refused(file)
+    settings.write_text(json.dumps({"num_attention_heads": 2, "decoder_num_attention_heads": 16}))
+    assert "decoder heads 16, where tiny has 2" in refused(mae)
+    assert convert(vit, tmp_path / "out") == 0
 
 
 def test_arrays_too_many_missing_and_misshaped_are_told_together(refused, tmp_path):
@@ -346,6 +382,29 @@ def test_a_full_disk_in_the_middle_leaves_what_was_there(tmp_path, capsys, monke
     assert sorted(tmp_path.rglob("*")) == files
     if overwrite:
         jobs.assert_same_arrays(jobs.saved_arrays(output / "0"), before)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+def test_an_interruption_between_old_and_new_puts_the_old_back(tmp_path, monkeypatch, error):
+    output = converted(tmp_path / "out", vit_arrays(seed=0))
+    before = jobs.saved_arrays(output / "0")
+    file = write(tmp_path / "new.safetensors", vit_arrays(seed=1))
+    files = sorted(tmp_path.rglob("*"))
+    rename = pathlib.Path.rename
+
+    def interrupted(self, target):
+        if self.name == "whole":
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", interrupted)
+    if isinstance(error, OSError):
+        assert convert(file, output, "--overwrite") == 2
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            convert(file, output, "--overwrite")
+    assert sorted(tmp_path.rglob("*")) == files
+    jobs.assert_same_arrays(jobs.saved_arrays(output / "0"), before)
 
 
 LIMITED = """
@@ -506,10 +565,30 @@ def test_settings_and_scores_beside_the_weights_are_read(tmp_path, torch, capsys
     assert convert(file, tmp_path / "out") == 0
     assert "its residuals will be poor" in capsys.readouterr().out
     assert about(tmp_path / "out")["provenance"]["kind"] == "mae"
+    (tmp_path / "config.json").write_text(
+        json.dumps({"norm_pix_loss": False, "image_mean": [0] * 3})
+    )
+    assert convert(file, tmp_path / "first") == 0
+    assert about(tmp_path / "first")["normalised_targets"]  # the file itself says so
+    (tmp_path / "config.json").unlink()
     for number, other in enumerate(({"norm_pix_loss": True}, "text", None)):
         torch.save({"model": tensors(torch, mae_arrays()), "args": other}, file)
         assert convert(file, tmp_path / f"other{number}") == 0
         assert not about(tmp_path / f"other{number}")["normalised_targets"]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("ending", PYTORCH)
+def test_settings_beside_a_file_of_pytorch_are_read(tmp_path, torch, ending):
+    settings = {"norm_pix_loss": True, "image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3]}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    file = tmp_path / f"mae{ending}"
+    torch.save(tensors(torch, mae_arrays()), file)
+    assert convert(file, tmp_path / "out") == 0
+    said = about(tmp_path / "out")
+    assert said["normalised_targets"]
+    trained = {"mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0]}
+    assert said["provenance"]["trained_with"] == trained
 
 
 @pytest.mark.parity
@@ -525,7 +604,7 @@ def test_scores_of_an_older_numpy_are_read(tmp_path, torch):
 
 @pytest.mark.parity
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_mae_of_the_rffr_authors_loads_from_either_format(tmp_path, torch, zipped):
+def test_a_mae_of_the_rffr_authors_loads_from_either_format(tmp_path, torch, capsys, zipped):
     arrays = mae_arrays()
     named = {f"module.{name}": tensor for name, tensor in tensors(torch, arrays).items()}
     file = tmp_path / "checkpoint.pth.tar"
@@ -533,6 +612,12 @@ def test_a_mae_of_the_rffr_authors_loads_from_either_format(tmp_path, torch, zip
     assert convert(file, tmp_path / "out") == 0
     said = about(tmp_path / "out")
     assert (said["kind"], said["k"], said["provenance"]["kind"]) == ("mae", 4, "rffr")
+    guess = "note: taken as a MAE of the RFFR authors (pixels in [0, 1], k = 4) because it lies"
+    assert guess in capsys.readouterr().out
+    for kind in ("rffr", "mae"):
+        assert convert(file, tmp_path / kind, "--kind", kind) == 0
+        assert guess not in capsys.readouterr().out
+        assert about(tmp_path / kind)["k"] == {"rffr": 4, "mae": None}[kind]
     expected = converted(tmp_path / "same", arrays, "--kind", "rffr")
     jobs.assert_same_arrays(
         jobs.saved_arrays(tmp_path / "out" / "0"), jobs.saved_arrays(expected / "0")

@@ -11,6 +11,7 @@ import safetensors.numpy
 
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES
 from rffr_jax.models.layers import sincos_positions
+from rffr_jax.training.checkpoint import read_about, warn_of_normalised_targets
 from scripts import convert_weights
 from tests import jobs
 from tests.convert.source_files import about, convert, converted, mae_arrays, vit_arrays, write
@@ -22,11 +23,12 @@ NONE = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 
 @pytest.fixture
 def notes(capsys) -> Callable[[], list[str]]:
-    """The notes printed since the last call."""
+    """The notes printed since the last call, without those that name the normalisation."""
 
     def printed() -> list[str]:
         lines = capsys.readouterr().out.splitlines()
-        return [line.removeprefix("note: ") for line in lines if line.startswith("note: ")]
+        found = [line.removeprefix("note: ") for line in lines if line.startswith("note: ")]
+        return [note for note in found if not note.startswith("trained on pixels")]
 
     return printed
 
@@ -52,6 +54,8 @@ def test_every_kind_of_vit(tmp_path, capsys, names, told):
     output, errors = capsys.readouterr()
     assert not errors
     assert output.splitlines() == [
+        "note: trained on pixels in [0, 1] normalised with mean (0.5, 0.5, 0.5), std (0.5, 0.5, "
+        "0.5) (assumed; --normalisation says otherwise)",
         f"wrote {tmp_path}/out: a {kind} vit (tiny, 48 px, patches of 12 px)",
         f"use it with --config.detector.init={tmp_path}/out",
     ]
@@ -73,9 +77,10 @@ def test_every_kind_of_mae(tmp_path, capsys, names, told):
     assert convert(file, tmp_path / "out", *(("--kind", kind) if told else ())) == 0
     output, errors = capsys.readouterr()
     assert not errors
-    note, *rest = output.splitlines()
-    assert note.startswith("note: folded the normalisation (mean (0.485, 0.456, 0.406)")
-    assert rest == [
+    assert output.splitlines() == [
+        "note: trained on pixels in [0, 1] normalised with mean (0.485, 0.456, 0.406), std (0.229, "
+        "0.224, 0.225) (assumed; --normalisation says otherwise)",
+        "note: folded that into the weights: this MAE reads and predicts pixels in [0, 1]",
         f"wrote {tmp_path}/out: a {kind} mae (tiny, 48 px, patches of 12 px)",
         f"use it with --config.mae, --config.init_from or --config.detector.init={tmp_path}/out",
     ]
@@ -103,7 +108,6 @@ def test_folded_normalisation_is_told_and_done(tmp_path, notes):
     assert notes() == []
     folder = converted(tmp_path / "b", arrays, "--normalisation", "half")
     (note,) = notes()
-    assert "(mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5))" in note
     assert "reads and predicts pixels in [0, 1]" in note
     assert about(folder)["provenance"]["trained_with"] == HALF
     folded = jobs.saved_arrays(folder / "0")
@@ -148,20 +152,64 @@ def test_the_encoder_of_a_mae_is_told(tmp_path, notes):
 
 def test_a_decoder_of_normalised_pixels_is_warned_of(tmp_path, notes):
     def warned(file, *flags):
-        output = tmp_path / f"out-{file.stem}-{file.parent.name}"
+        output = file.with_suffix("")
         assert convert(file, output, *flags) == 0
-        return any("its residuals will be poor" in n for n in notes()), about(output)
+        text = " ".join(notes())
+        warning = "its residuals will be poor" in text
+        assert warning == about(output)["normalised_targets"]
+        assert warning != ("predicts pixels in [0, 1]" in text)
+        return warning
 
-    by_name = write(tmp_path / "mae_pretrain_vit_tiny_full.safetensors", mae_arrays())
-    warning, said = warned(by_name)
-    assert warning
-    assert said["normalised_targets"]
+    full = "mae_pretrain_vit_tiny_full.safetensors"
+    assert warned(write(tmp_path / full, mae_arrays()))
+    assert not warned(write(tmp_path / "faces_full.safetensors", mae_arrays()))
     for told in (True, False):
-        folder = tmp_path / str(told)
-        file = write(folder / "model.safetensors", mae_arrays(MAE_TABLES["hf4"]))
-        (folder / "config.json").write_text(json.dumps({"norm_pix_loss": told}))
-        warning, said = warned(file)
-        assert warning == said["normalised_targets"] == told
+        for name in ("model.safetensors", full):
+            file = write(tmp_path / str(told) / name, mae_arrays(MAE_TABLES["hf4"]))
+            (file.parent / "config.json").write_text(json.dumps({"norm_pix_loss": told}))
+            assert warned(file) == told
+
+
+def test_the_authors_mae_predicts_pixels_whatever_its_name(tmp_path, notes):
+    file = write(tmp_path / "mae_pretrain_vit_tiny_full.safetensors", mae_arrays())
+    assert convert(file, tmp_path / "out", "--kind", "rffr") == 0
+    assert notes() == []
+    assert not about(tmp_path / "out")["normalised_targets"]
+
+
+def test_a_mae_of_normalised_targets_stays_one_on_its_way_out_and_in(tmp_path):
+    arrays = mae_arrays()
+    for name, normalised in (("mae_pretrain_vit_tiny_full", True), ("mae_visualize", False)):
+        folder = converted(tmp_path / name, arrays)
+        for kind in ("mae", "hf", "hf4"):
+            file = tmp_path / f"{name}-{kind}" / "out.safetensors"
+            assert export(folder, file, "--kind", kind) == 0
+            assert convert(file, file.with_suffix("")) == 0
+            assert about(file.with_suffix(""))["normalised_targets"] == normalised
+
+
+def test_a_mae_of_normalised_targets_can_be_warned_of_where_it_inpaints(tmp_path, caplog):
+    for name, warnings in (("mae_visualize", 0), ("mae_pretrain_vit_tiny_full", 1)):
+        folder = converted(tmp_path / name, mae_arrays())
+        with caplog.at_level("WARNING", "rffr_jax"):
+            warn_of_normalised_targets(read_about(folder, "mae", "mae"), f"mae={folder}")
+        assert len(caplog.messages) == warnings
+    assert f"mae={folder} was trained to predict patches normalised" in caplog.text
+    warn_of_normalised_targets({"kind": "mae"}, "mae=one that was trained here")
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize("names", ["timm", "google", "mae"])
+def test_a_wrapped_modules_prefix_is_taken_off(tmp_path, names):
+    arrays = mae_arrays() if names == "mae" else vit_arrays(VIT_TABLES[names])
+    ending = "npz" if names == "google" else "safetensors"
+    folders = []
+    for prefix in ("", "module."):
+        folders.append(tmp_path / f"{prefix}out")
+        named = {prefix + name: array for name, array in arrays.items()}
+        assert convert(write(tmp_path / f"{prefix}weights.{ending}", named), folders[-1]) == 0
+    plain, wrapped = (jobs.saved_arrays(folder / "0") for folder in folders)
+    jobs.assert_same_arrays(wrapped, plain)
 
 
 def test_zero_positions_of_a_fresh_model_are_told(tmp_path, notes):
@@ -193,7 +241,7 @@ def test_provenance(tmp_path):
     }
 
 
-def test_settings_beside_the_file_tell_the_normalisation(tmp_path, notes):
+def test_settings_beside_the_file_tell_the_normalisation(tmp_path, capsys):
     said = {"mean": [0.1, 0.2, 0.3], "std": [0.7, 0.8, 0.9]}
     settings = {f"image_{name}": numbers for name, numbers in said.items()}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
@@ -201,9 +249,25 @@ def test_settings_beside_the_file_tell_the_normalisation(tmp_path, notes):
     assert about(vit)["normalisation"] == said
     mae = converted(tmp_path / "mae", mae_arrays(MAE_TABLES["hf4"]))
     assert about(mae)["provenance"]["trained_with"] == said
-    assert "mean (0.1, 0.2, 0.3), std (0.7, 0.8, 0.9)" in notes()[-1]
+    told = "mean (0.1, 0.2, 0.3), std (0.7, 0.8, 0.9) (as the file or the settings beside it say)"
+    assert capsys.readouterr().out.count(told) == 2
+    assert (
+        convert(write(tmp_path / "vit.npz", vit_arrays(VIT_TABLES["google"])), tmp_path / "g") == 0
+    )
+    assert about(tmp_path / "g")["normalisation"] == said
+    capsys.readouterr()
     other = converted(tmp_path / "other", vit_arrays(), "--normalisation", "imagenet")
     assert about(other)["normalisation"] == IMAGENET
+    assert "0.225) (as --normalisation says)" in capsys.readouterr().out
+
+
+def test_timms_settings_beside_the_file_tell_the_normalisation(tmp_path):
+    settings = {"architecture": "vit", "pretrained_cfg": {**IMAGENET, "num_classes": 1000}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert about(converted(tmp_path / "vit", vit_arrays()))["normalisation"] == IMAGENET
+    settings["pretrained_cfg"] = {"num_classes": 1000}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert about(converted(tmp_path / "silent", vit_arrays()))["normalisation"] == HALF
 
 
 # ---- writing again
@@ -237,16 +301,23 @@ def test_an_exported_mae_is_the_file_it_came_from(tmp_path, capsys, kind):
     folder = converted(tmp_path / "in", arrays, "--normalisation", "none")
     file = tmp_path / "exported.safetensors"
     assert export(folder, file, "--kind", kind) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"wrote {file}"
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"wrote {file}",
+        "it reads pixels in [0, 1], as here",
+    ]
     jobs.assert_same_arrays(safetensors.numpy.load_file(file), arrays)
 
 
 @pytest.mark.parametrize("kind", ["timm", "hf", "hf4"])
-def test_an_exported_vit_is_the_file_it_came_from_and_tells_its_normalisation(tmp_path, kind):
+def test_an_exported_vit_is_the_file_it_came_from_and_tells_its_normalisation(
+    tmp_path, capsys, kind
+):
     arrays = vit_arrays(VIT_TABLES[kind])
     folder = converted(tmp_path / "in", arrays, "--normalisation", "imagenet")
     file = tmp_path / "exported.safetensors"
     assert export(folder, file, "--kind", kind) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("it reads (p - mean) / std of pixels p in [0, 1], mean (0.485, 0.456")
     jobs.assert_same_arrays(safetensors.numpy.load_file(file), arrays)
     assert convert(file, tmp_path / "again") == 0
     assert about(tmp_path / "again")["normalisation"] == IMAGENET
@@ -277,5 +348,8 @@ def test_exports_that_cannot_be_are_refused(tmp_path, capsys):
     assert f"{there} exists" in refused(mae, there, "--kind", "mae")
     assert there.read_text() == "mine"
     assert f"{blocked} cannot be written" in refused(mae, blocked, "--kind", "mae")
+    assert "leave out --overwrite" in refused(mae, fine, "--kind", "mae", "--overwrite")
+    line = refused(mae, fine, "--kind", "mae", "--normalisation", "imagenet")
+    assert "leave out --normalisation" in line
     assert "holds no checkpoint" in refused(tmp_path / "gone", fine, "--kind", "mae")
     assert "holds no checkpoint" in refused(there, fine, "--kind", "mae")

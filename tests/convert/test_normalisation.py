@@ -46,3 +46,9 @@ def test_no_normalisation_leaves_every_bit():
 def test_an_unknown_name_is_a_user_error():
     with pytest.raises(UserError, match="none, half, imagenet"):
         named("caffe")
+
+
+@pytest.mark.parametrize("std", [(0.5, 0.0, 0.5), (0.5, 0.5, -0.1), (np.nan, 0.5, 0.5)])
+def test_a_spread_that_is_not_above_zero_is_refused(std):
+    with pytest.raises(ValueError, match="normalise nothing"):
+        Normalisation((0.5, 0.5, 0.5), std)

@@ -30,6 +30,7 @@ models = pytest.importorskip("tests.convert.pytorch_models")
 pytestmark = pytest.mark.parity
 
 SETTINGS = ModelSettings("vit_b16", image_size=224, patch_size=16)
+SMALL = ModelSettings("tiny", image_size=224, patch_size=16)
 BLOCKS = BlockGrid(grid=14, k=4)
 HIDDEN_BLOCKS = (0, 9)
 CLASSES = 1000
@@ -109,6 +110,24 @@ def test_timm_pth(folder, timm_vit):
     compare_features(checkpoint, timm_vit, "half")
 
 
+def test_timm_pth_of_before_pytorch_wrote_zip_files(folder):
+    model = models.timm_vit(SMALL, CLASSES)
+    models.spread_weights(model, seed=4)
+    held = {**model.state_dict(), "pre_logits.fc.weight": torch.ones(32, 32)}
+    torch.save(held, folder / "vit.pth", _use_new_zipfile_serialization=False)
+    checkpoint = convert(folder / "vit.pth", folder / "converted")
+    left_out = read_about(checkpoint, "detector.init", "vit")["provenance"]["left_out"]
+    assert set(left_out) == {"head.weight", "head.bias", "pre_logits.fc.weight"}
+    compare_features(checkpoint, model, "half")
+
+
+def test_deit_pth(folder):
+    model = models.timm_vit(SMALL, CLASSES)
+    models.spread_weights(model, seed=5)
+    torch.save({"model": model.state_dict()}, folder / "deit.pth")
+    compare_features(convert(folder / "deit.pth", folder / "converted"), model, "imagenet")
+
+
 def test_google_npz(folder, timm_vit):
     np.savez(folder / "vit.npz", **models.google_arrays(timm_vit))
     checkpoint = convert(folder / "vit.npz", folder / "converted")
@@ -121,6 +140,14 @@ def test_huggingface_vit(folder, huggingface_vit):
     huggingface_vit.save_pretrained(folder)
     checkpoint = convert(folder / "model.safetensors", folder / "converted")
     compare_features(checkpoint, huggingface_vit, "half")
+
+
+def test_huggingface_classifier(folder):
+    model = models.huggingface_classifier(SMALL, CLASSES)
+    models.spread_weights(model, seed=6)
+    model.save_pretrained(folder)
+    checkpoint = convert(folder / "model.safetensors", folder / "converted")
+    compare_features(checkpoint, model.vit, "half")
 
 
 def test_facebook_mae(converted_mae, facebook_mae):

@@ -60,7 +60,7 @@ def test_a_vit_through_files(tmp_path, file, kind):
     source = safetensors.numpy.load_file(FIXTURES / file)
     write_converted(tmp_path / "converted", import_weights(FIXTURES / file))
     exported = tmp_path / "out.safetensors"
-    assert export_weights(tmp_path / "converted", kind, exported) == [exported]
+    assert list(export_weights(tmp_path / "converted", kind, exported)) == [exported]
     expected = {
         name.removeprefix("vit."): array
         for name, array in source.items()
@@ -93,7 +93,11 @@ def test_a_folded_mae_comes_back(tmp_path, kind):
 
 def test_the_branches_of_a_detector(tmp_path, detector):
     files = export_weights(detector, "timm", tmp_path / "out.safetensors")
-    assert [file.name for file in files] == ["out-original.safetensors", "out-residual.safetensors"]
+    assert {file.name: reads for file, reads in files.items()} == {
+        "out-original.safetensors": "(p - mean) / std of pixels p in [0, 1], "
+        "mean (0.485, 0.456, 0.406), std (0.229, 0.224, 0.225)",
+        "out-residual.safetensors": "residuals in [-1, 1], as here",
+    }
     saved = jobs.saved_arrays(find_checkpoint(detector, "--input") / "4")
     trained = {"original": NORMALISATIONS["imagenet"], "residual": NORMALISATIONS["none"]}
     for file, (branch, normalisation) in zip(files, trained.items(), strict=True):

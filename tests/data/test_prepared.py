@@ -15,9 +15,15 @@ from rffr_jax.data.prepared import (
     PreparedDataset,
     differences,
     differing_preparations,
-    preparation_of,
+    preparations_of,
 )
-from rffr_jax.data.specs import DatasetSpec, load_apart, load_dataset, parse_spec
+from rffr_jax.data.specs import (
+    DatasetSpec,
+    load_apart,
+    load_dataset,
+    parse_spec,
+    refuse_other_preparation,
+)
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces import shards
 from rffr_jax.faces.image_formats import IMAGE_FORMATS, decode, encode
@@ -221,12 +227,12 @@ def test_different_preparations_are_not_mixed_silently(tmp_path):
 def test_a_preparation_is_found_through_selections(tmp_path):
     a, b, c = differently_prepared(tmp_path)
     expected = json.loads((tmp_path / "c" / "1.0.0" / "preparation.json").read_text())
-    assert preparation_of(load_dataset(c)) == expected
-    assert preparation_of(load_dataset([f"{c}?method=Deepfakes&limit=2", f"{a}?mixed=ok"])) == (
-        expected
-    )
+    assert preparations_of(load_dataset(c)) == [expected]
+    both = preparations_of(load_dataset([f"{c}?method=Deepfakes&limit=2", f"{a}?mixed=ok"]))
+    assert len(both) == 2
+    assert both[0] == expected
     synthetic = load_dataset("synthetic:0#test?limit=4")
-    assert preparation_of(synthetic) is None
+    assert preparations_of(synthetic) == []
     together = load_dataset([a, b])
     assert differing_preparations([together, synthetic]) == []
     assert differing_preparations([together, load_dataset(f"{c}?limit=1")]) == [
@@ -234,6 +240,23 @@ def test_a_preparation_is_found_through_selections(tmp_path):
         "scale: 1.3, 1.6",
         f"weights_sha256: {'ab' * 10}..., {'ab' * 10}...",
     ]
+
+
+def test_a_detector_is_tried_on_faces_prepared_as_those_it_learnt_from(tmp_path):
+    a, b, c = differently_prepared(tmp_path)
+    trained = preparations_of(load_dataset([a, b]))
+    refuse_other_preparation(trained, b, load_dataset(b), "data.tests")
+    refuse_other_preparation(trained, f"{c}?mixed=ok", load_dataset(c), "data.tests")
+    refuse_other_preparation([], c, load_dataset(c), "data.tests")
+    synthetic = "synthetic:0#test?limit=4"
+    refuse_other_preparation(trained, synthetic, load_dataset(synthetic), "data.tests")
+    with pytest.raises(UserError) as caught:
+        refuse_other_preparation(trained, c, load_dataset(c), "data.tests")
+    message = one_line(caught)
+    assert message.startswith(f"data.tests: the faces of '{c}'")
+    assert "scale: 1.3, 1.6" in message
+    mixed = preparations_of(load_dataset([a, f"{c}?mixed=ok"]))
+    refuse_other_preparation(mixed, c, load_dataset(c), "data.tests")
 
 
 def test_compressions_count_only_where_there_are_several():

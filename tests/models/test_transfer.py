@@ -39,6 +39,13 @@ def test_a_vit_from_a_mae_equals_the_encoder_with_nothing_hidden():
     np.testing.assert_allclose(feature(normalised, shifted), expected, atol=5e-5)
 
 
+def test_the_shift_by_the_mean_is_computed_in_float32_on_every_device():
+    embedding = {"kernel": jnp.ones((48, 8)), "bias": jnp.ones(8)}
+    program = jax.make_jaxpr(lambda embedding: reading_normalised(embedding, MEAN, STD))(embedding)
+    (product,) = (e for e in program.eqns if e.primitive.name == "dot_general")
+    assert product.params["precision"] == (jax.lax.Precision.HIGHEST,) * 2
+
+
 def pillow_resized(square, grid):
     """Every channel of [side, side, width] resized by another library, with the same filter."""
     channels = [
