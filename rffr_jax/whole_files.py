@@ -2,17 +2,20 @@
 
 import contextlib
 import json
-import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A path to write to that becomes `path` when the block ends well and vanishes otherwise."""
+    """A path to write to that becomes `path` when the block ends well and vanishes otherwise.
+
+    Several processes, of several machines too, may write the same file: the last one stays.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         yield part
         part.replace(path)

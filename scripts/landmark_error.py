@@ -23,8 +23,7 @@ from rffr_jax.data.decode import read_whole_image
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.face import FaceDetector
 from rffr_jax.faces.frames import evenly_spaced
-from rffr_jax.faces.retinaface import RetinaFace
-from rffr_jax.faces.yunet import YuNet
+from rffr_jax.faces.prepare import load_detector
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,22 +41,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.limit is not None and args.limit < 1:
             raise UserError(f"--limit {args.limit}: must be at least 1")
-        detector = load(args.detector, args.detector_weights)
+        detector = load_detector(args.detector, args.detector_weights)
         annotated = read_landmarks(args.landmarks, args.input or args.landmarks.parent)
         measure(detector, [annotated[i] for i in evenly_spaced(len(annotated), args.limit)])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
-
-
-def load(name: str, weights: pathlib.Path | None) -> FaceDetector:
-    """The detector that the flags name."""
-    if name == "retinaface":
-        return RetinaFace(weights)
-    if weights is None:
-        raise UserError("--detector yunet needs --detector-weights FILE, its ONNX file")
-    return YuNet(weights)
 
 
 def read_landmarks(

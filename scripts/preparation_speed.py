@@ -3,8 +3,11 @@
     python scripts/preparation_speed.py --input VIDEO [VIDEO ...] [--frames 32] [--repeats 5]
 
 Both take the same frames of each video, find the faces, cut one out and encode it as JPEG, in one
-process with one thread; OpenCV decodes in one thread too. In turn, so that whatever else the
-machine does meets both. Prints processor seconds per video (medians) and what they make per core.
+process with one thread; OpenCV decodes in one thread too. Settings are the defaults of
+`prepare_faces.py`. Take videos that show one face: of several the loop cuts out only the best one,
+whereas each of them is cut out here until it is known which is followed. In turn, so that whatever
+else the machine does meets both. Prints processor seconds per video (medians) and what they make
+per core.
 """
 
 import argparse
@@ -50,7 +53,7 @@ def _measure(videos: list[pathlib.Path], frames: int, repeats: int):
         detector="retinaface",
         weights=None,
         crop=CropSettings(),
-        smallest_face=32,
+        smallest_face=30,
         image_format="jpeg",
         frames={"train": frames, "validation": frames, "test": frames},
     )

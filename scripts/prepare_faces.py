@@ -60,6 +60,7 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace, benchmark):
+    from rffr_jax.data.deepfakebench import check_export
     from rffr_jax.faces.beam import on_beam
     from rffr_jax.faces.build import build
     from rffr_jax.faces.crop import CropSettings
@@ -74,6 +75,9 @@ def _build(args: argparse.Namespace, benchmark):
         image_format=args.image_format,
         frames=parse_frames(args.frames),
     )
+    if args.export_deepfakebench:
+        kinds = {(medium.label, medium.dataset, medium.method) for medium in benchmark.media}
+        check_export(args.export_deepfakebench, kinds, _compression(benchmark))
     if args.runner:
         run = on_beam(args.runner, args.beam_options)
     else:
@@ -97,27 +101,34 @@ def _export(dataset: pathlib.Path, file: pathlib.Path, size: int, benchmark):
     from rffr_jax.faces.shards import read_counts
 
     splits = {split: read_prepared(dataset, split) for split in read_counts(dataset)}
-    compression = max(medium.compression for medium in benchmark.media)
-    write_deepfakebench(file, splits, file.parent / "rgb", size=size, compression=compression)
-    print(f"exported as deepfakebench:{file}#SPLIT, its frames in {file.parent / 'rgb'}")
+    frames = file.parent / "rgb"
+    write_deepfakebench(file, splits, frames, size=size, compression=_compression(benchmark))
+    print(f"exported as deepfakebench:{file}#SPLIT, its frames in {frames}")
+
+
+def _compression(benchmark) -> str:
+    return max(medium.compression for medium in benchmark.media)
 
 
 def _print_found(benchmark):
     counts = collections.Counter(
-        (medium.split, medium.method, medium.label) for medium in benchmark.media
+        (medium.split, medium.dataset, medium.label, medium.method) for medium in benchmark.media
     )
-    for (split, method, label), count in sorted(counts.items()):
-        print(f"{split:10}  {'fake' if label else 'real'}  {method:20} {count:6}")
+    for (split, dataset, label, method), count in sorted(counts.items()):
+        kind = "fake" if label else "real"
+        print(f"{split:10}  {dataset:20}  {kind}  {method:20} {count:6}")
     for line in benchmark.missing:
         print(f"missing: {line}")
     if benchmark.missing:
         print(f"{len(benchmark.missing)} missing in all")
 
 
+class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """The description as it stands, and every option with its default."""
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Help)
     add = parser.add_argument
     path = pathlib.Path
     add(
@@ -130,7 +141,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", help="of the data set; by default the benchmark's")
     add("--compression", help="of FaceForensics++ (raw, c23, c40)")
     add("--splits", type=path, metavar="DIR", help="the official lists of FaceForensics++")
-    add("--frames", default="train=32,validation=1,test=1", help="of a video; a number or all")
+    add(
+        "--frames",
+        default="train=32,validation=1,test=1",
+        help="of a video in each split, a number or all",
+    )
     add("--workers", type=int, default=1, help="processes; 0 works in this one")
     add("--runner", help="of Apache Beam, instead of --workers: DirectRunner, FlinkRunner, ...")
     add("--beam-options", default="", help="its flags, in one text")
@@ -142,7 +157,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--interpolation", default="bilinear", help="bilinear or area (antialiased)")
     add("--smallest-face", type=int, default=30, help="shorter side in pixels")
     add("--image-format", default="jpeg", help="png, jpeg (quality 95, 4:4:4) or raw")
-    add("--max-bad-fraction", type=float, default=0.05, help="of media without a face")
+    add(
+        "--max-bad-fraction",
+        type=float,
+        default=0.05,
+        help="of media without a face, of all and of each split's, data set's and method's",
+    )
     add(
         "--export-deepfakebench",
         type=path,

@@ -9,6 +9,7 @@ footprint of an output pixel when it shrinks (antialiasing). An image that alrea
 keeps its decoded pixels untouched.
 """
 
+import errno
 import io
 import os
 import warnings
@@ -24,6 +25,19 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 MIN_SIDE = 16
 MAX_PIXELS = 80_000_000  # below the limit at which Pillow itself begins to complain
+
+FAULTS_OF_A_FILE = frozenset(
+    {
+        errno.ENOENT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+    }
+)
+"""Numbers of errors that lie in a file or its name; those of a machine or its disks may pass."""
 
 _EXIF_ORIENTATION = 0x0112
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -45,6 +59,7 @@ def read_image(path: str | os.PathLike[str], size: int) -> UInt8[np.ndarray, "si
 
     Raises:
       BadImageError: there is no such file, or `decode_image` would refuse its content.
+      OSError: the fault of the machine and not of the file, such as a failing disk.
     """
     return _fit(_read(path, turn=True), size)
 
@@ -64,6 +79,7 @@ def read_whole_image(
 
     Raises:
       BadImageError: as for `read_image`, or the image is not upright and must not be turned.
+      OSError: as for `read_image`.
     """
     return np.array(_read(path, turn=turn))
 
@@ -92,7 +108,10 @@ def _read(path: str | os.PathLike[str], *, turn: bool) -> Image.Image:
         with open(path, "rb") as stream:
             return _decode(stream, name, turn=turn)
     except OSError as error:
-        raise BadImageError(name, (error.strerror or str(error)).lower()) from None
+        reason = error.strerror or str(error)
+        if error.errno in FAULTS_OF_A_FILE:
+            raise BadImageError(name, reason.lower()) from None
+        raise OSError(error.errno, reason, name) from error
     except ValueError as error:  # a name that no file can have
         raise BadImageError(name, str(error)) from None
 
@@ -113,13 +132,15 @@ def _decode(stream: io.BytesIO | io.BufferedReader, name: str, *, turn: bool) ->
                     name, "its EXIF orientation turns it, so that coordinates in it are unclear"
                 )
             return _to_rgb(_upright(image), name)
-    except BadImageError:
+    except (BadImageError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise BadImageError(name, _not_an_image(stream)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadImageError(name, _too_large("its header's number of")) from None
     except Exception as error:  # a broken file makes decoders raise nearly anything
+        if isinstance(error, OSError) and error.errno is not None:  # of reading, not of decoding
+            raise
         reason = " ".join(f"{error}".split()) or type(error).__name__
         raise BadImageError(name, f"damaged or truncated image ({reason})") from None
 

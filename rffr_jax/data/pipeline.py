@@ -167,8 +167,16 @@ def _row(dataset: Dataset, index: int, size: int) -> dict[str, Any]:
     image, label, weight = np.zeros((size, size, 3), np.uint8), 0, 0.0
     if index != PADDING:
         label = dataset.examples[index].label
-        with contextlib.suppress(BadImageError):  # bad_files.py names the rows of weight 0
+        try:
             image, weight = dataset.load(index, size), 1.0
+        except BadImageError:  # bad_files.py names the rows of weight 0
+            pass
+        except OSError as error:
+            raise UserError(
+                f"{error.filename or dataset.examples[index].path} cannot be read: "
+                f"{error.strerror or error}; this lies in the machine or its disk and not in the "
+                "file; when it is mended, start the same command again to go on"
+            ) from error
     return {
         "image": image,
         "label": np.int32(label),

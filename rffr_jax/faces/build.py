@@ -15,6 +15,7 @@ import logging
 import pathlib
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,7 +34,9 @@ from rffr_jax.whole_files import write_json
 log = logging.getLogger(__name__)
 
 REPORT = "report.json"
+SECONDS_BETWEEN_LINES = 60.0
 _BEGUN = "begun.json"
+_PROGRESS = "{n_fmt} of {total_fmt} videos, {rate_fmt}, {remaining} left"
 
 
 def build(
@@ -53,7 +56,8 @@ def build(
       output: the data set becomes OUTPUT/NAME/VERSION.
       name: small letters, digits and underscores.
       run: `in_this_process`, `in_processes(n)`, or Beam's.
-      max_bad_fraction: of the media may have given no face.
+      max_bad_fraction: of all media may have given no face; where it is more than one, also of
+        those of each split, data set and method.
 
     Returns:
       The data set's version folder, with `report.json` in it.
@@ -124,9 +128,17 @@ def _tasks(benchmark: Benchmark) -> list[Task]:
 
 def _run(run: Runner, work: Work, tasks: Sequence[Task]):
     """Raises: UserError if a runner ended well and did not do all that it was given."""
+    begun = told = time.monotonic()
     with tqdm.tqdm(total=len(tasks), unit=" videos", disable=None, smoothing=0.05) as bar:
-        for _ in run(work, tasks):
+        for done, _ in enumerate(run(work, tasks), 1):
             bar.update()
+            now = time.monotonic()
+            if bar.disable and now - told >= SECONDS_BETWEEN_LINES:  # there is no terminal
+                told = now
+                line = bar.format_meter(
+                    done, len(tasks), now - begun, unit=" videos", bar_format=_PROGRESS
+                )
+                log.info("%s", " ".join(line.split()))
     lost = [task.medium.id for task in tasks if not work.done(task)]
     if lost:
         raise UserError(
@@ -182,8 +194,10 @@ def _differences(file: pathlib.Path, preparation: Mapping[str, Any]) -> list[str
 
 
 def _media_digest(benchmark: Benchmark) -> str:
-    facts = [medium_facts(medium) for medium in benchmark.media]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for medium in benchmark.media:
+        digest.update(json.dumps(medium_facts(medium)).encode() + b"\n")
+    return digest.hexdigest()
 
 
 # ---- records
@@ -241,22 +255,35 @@ def _media_by_split(benchmark: Benchmark) -> dict[str, list[Medium]]:
 
 
 def _tell(report: Mapping[str, Any]):
-    for split, methods in report["splits"].items():
-        for method, numbers in methods.items():
-            log.info(
-                "%-10s  %-20s %6d media %8d faces in %8d frames",
-                split, method, numbers["media"], numbers["faces"], numbers["frames"],
-            )  # fmt: skip
+    for (split, dataset, method), numbers in _cells(report).items():
+        log.info(
+            "%-10s  %-20s %-20s %6d media %8d faces in %8d frames",
+            split, dataset, method, numbers["media"], numbers["faces"], numbers["frames"],
+        )  # fmt: skip
     for reason, count in report["reasons"].items():
         log.info("dropped %6d: %s", count, reason)
 
 
 def _refuse_too_many_bad(report: Mapping[str, Any], dataset: pathlib.Path, max_bad_fraction: float):
-    media = sum(cell["media"] for split in report["splits"].values() for cell in split.values())
-    without = report["without_face"]
-    if len(without) > max_bad_fraction * media:
+    cells = _cells(report)
+    numbers = {"": {key: sum(c[key] for c in cells.values()) for key in ("media", "without_face")}}
+    for name, cell in cells.items():
+        if cell["without_face"] > 1:
+            numbers[f" of {' '.join(name)}"] = cell
+    where, worst = max(numbers.items(), key=lambda n: n[1]["without_face"] / n[1]["media"])
+    if worst["without_face"] > max_bad_fraction * worst["media"]:
         raise UserError(
-            f"{len(without)} of {media} media gave no face, more than --max-bad-fraction "
-            f"{max_bad_fraction:g}; the others are in {dataset}, the reasons in {REPORT} there "
-            f"(first: {without[0]})"
+            f"{worst['without_face']} of {worst['media']} media{where} gave no face, more than "
+            f"--max-bad-fraction {max_bad_fraction:g}; the others are in {dataset}, the reasons in "
+            f"{REPORT} there (without_face: {report['without_face'][0]} the first)"
         )
+
+
+def _cells(report: Mapping[str, Any]) -> dict[tuple[str, str, str], dict[str, int]]:
+    """The numbers of each split, data set and method."""
+    return {
+        (split, dataset, method): numbers
+        for split, datasets in report["splits"].items()
+        for dataset, methods in datasets.items()
+        for method, numbers in methods.items()
+    }

@@ -8,7 +8,7 @@ numbered. Only damage that the container or the decoder reports is known; H.264 
 
 import contextlib
 import dataclasses
-import errno
+import io
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
-from rffr_jax.data.decode import EXTENSIONS, MAX_PIXELS, MIN_SIDE, read_whole_image
+from rffr_jax.data.decode import (
+    EXTENSIONS,
+    FAULTS_OF_A_FILE,
+    MAX_PIXELS,
+    MIN_SIDE,
+    read_whole_image,
+)
 from rffr_jax.errors import BadImageError, UserError
 
 if TYPE_CHECKING:
@@ -26,7 +32,6 @@ if TYPE_CHECKING:
 
 # FFmpeg reads playlists too, which name other files of this machine.
 _SAFE_FORMATS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"}
-_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class BadVideoError(BadImageError):
@@ -61,7 +66,7 @@ def count_frames(path: str | os.PathLike[str]) -> int:
     Of a file that is seen to be cut off, it is the number that its header promises.
 
     Raises:
-      BadVideoError: as for `read_frames`.
+      BadVideoError, OSError: as for `read_frames`.
     """
     if _is_photograph(path):
         return 1
@@ -101,6 +106,7 @@ def read_frames(
         `MAX_PIXELS`, or is damaged or cut off before the last wanted frame; the latter is found
         only after the frames before it have been given out.
       BadImageError: the photograph cannot be used.
+      OSError: the fault of the machine and not of the file, such as a failing disk.
       UserError: PyAV is not installed.
     """
     if count is not None and indices is not None:
@@ -156,31 +162,46 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple["InputContainer", "Vid
     av = _import_av()
     name = os.fspath(path)
     with contextlib.ExitStack() as stack:
+        # An open file: FFmpeg would take some names for protocols and cannot take others.
+        file = stack.enter_context(_open_file(name))
         try:
-            # An open file: FFmpeg would take some names for protocols and cannot take others.
-            file = stack.enter_context(open(path, "rb"))
-            if not file.peek(1):
-                raise BadVideoError(name, "the file is empty")
-            container = stack.enter_context(av.open(file, "r", options=_SAFE_FORMATS))
-        except (OSError, ValueError) as error:  # FFmpeg's errors are of both kinds
-            if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
-                raise
-            raise BadVideoError(name, _why_not_open(error)) from None
+            container = stack.enter_context(
+                av.open(file, "r", options=_SAFE_FORMATS, metadata_errors="ignore")
+            )
+        except _ffmpeg_error():
+            raise BadVideoError(
+                name, "not a video of a kind that is read, or cut off in its header"
+            ) from None
         cover = av.stream.Disposition.attached_pic
         streams = [s for s in container.streams.video if not s.disposition & cover]
         if not streams:
             raise BadVideoError(name, "there is no video stream in it")
         stream = streams[0]
+        if stream.codec_context is None:
+            raise BadVideoError(name, "its video stream is of a kind that FFmpeg cannot decode")
         stream.codec_context.thread_count = 1  # the work is shared out by files
         if stream.codec_context.width:
             _check_size(path, stream.codec_context.width, stream.codec_context.height)
         yield container, stream
 
 
-def _why_not_open(error: Exception) -> str:
-    if isinstance(error, _ffmpeg_error()):
-        return "not a video of a kind that is read, or cut off in its header"
-    return (getattr(error, "strerror", None) or str(error)).lower()
+@contextlib.contextmanager
+def _open_file(name: str) -> Iterator[io.BufferedReader]:
+    """The file; errors met when it is opened or read tell its name, whoever reads."""
+    try:
+        try:
+            opened = open(name, "rb")  # noqa: SIM115
+        except ValueError as error:  # a name that no file can have
+            raise BadVideoError(name, str(error)) from None
+        with opened as file:
+            if not file.peek(1):
+                raise BadVideoError(name, "the file is empty")
+            yield file
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in FAULTS_OF_A_FILE:
+            raise BadVideoError(name, reason.lower()) from None
+        raise OSError(error.errno, reason, name) from error
 
 
 def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:

@@ -4,6 +4,7 @@ The frames wanted are decoded in one pass, one face is followed through them, an
 warp away from its decoded frame. What gives no face is recorded with its reason.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -46,7 +47,7 @@ class Settings:
       frames: for each split how many evenly spaced frames of a video; None is all of them.
 
     Raises:
-      UserError: a setting that is not known.
+      UserError: a setting that is not known or out of range.
     """
 
     detector: str
@@ -59,6 +60,8 @@ class Settings:
     def __post_init__(self):
         if self.detector not in ("retinaface", "yunet"):
             raise UserError(f"--detector {self.detector!r} is not known; retinaface or yunet")
+        if self.smallest_face < 1:
+            raise UserError(f"--smallest-face {self.smallest_face}: must be at least 1")
         if self.image_format not in IMAGE_FORMATS:
             raise UserError(
                 f"--image-format {self.image_format!r} is not known; {', '.join(IMAGE_FORMATS)}"
@@ -133,7 +136,8 @@ def prepare_medium(medium: Medium, original: pathlib.Path | None, settings: Sett
 
     Args:
       original: the real video that a fake was made from, whose frame numbers the fake uses; None
-        where there is none. One that cannot be read counts as none.
+        where there is none. Where the fake ends before the last of them, its frames are spaced
+        over what both have. An original that cannot be read counts as none.
 
     Raises:
       OSError: the machine's fault and not the file's, such as too many open files.
@@ -141,13 +145,12 @@ def prepare_medium(medium: Medium, original: pathlib.Path | None, settings: Sett
     made_from = stamp(medium, original)
     detector = load_detector(settings.detector, settings.weights)
     count = settings.frames[medium.split]
-    indices = _indices_in(original, count)
     numbers: list[int] = []
     reasons: list[str] = []
     found: list[list[Face]] = []
     crops: list[list[_EncodedCrop]] = []  # of every face, so that no frame is kept
     try:
-        for frame in read_frames(medium.path, count if indices is None else None, indices):
+        for frame in read_frames(medium.path, indices=_wanted(medium.path, original, count)):
             faces = detector.detect(frame.image)
             large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
             numbers.append(frame.index)
@@ -158,18 +161,15 @@ def prepare_medium(medium: Medium, original: pathlib.Path | None, settings: Sett
         return Part(medium.id, made_from, 0, (), (Drop(None, error.reason),))
 
     records, drops = [], []
-    followed = follow(found, settings.smallest_face)
     for number, why, faces, there, face in zip(
-        numbers, reasons, found, crops, followed, strict=True
+        numbers, reasons, found, crops, follow(found), strict=True
     ):
         if face is None:
             drops.append(Drop(number, why))
         else:
             crop = next(crop for other, crop in zip(faces, there, strict=True) if other is face)
             records.append(_record(medium, number, face, crop))
-    beyond = sorted(set(indices or ()) - set(numbers))
-    drops += [Drop(number, "beyond the end, its original is longer") for number in beyond]
-    return Part(medium.id, made_from, len(numbers) + len(beyond), tuple(records), tuple(drops))
+    return Part(medium.id, made_from, len(numbers), tuple(records), tuple(drops))
 
 
 def stamp(medium: Medium, original: pathlib.Path | None) -> str:
@@ -193,13 +193,15 @@ def _file_stamp(path: pathlib.Path) -> str:
     return f"{status.st_size} bytes at {status.st_mtime_ns}"
 
 
-def _indices_in(original: pathlib.Path | None, count: int | None) -> list[int] | None:
-    if original is None:
-        return None
-    try:
-        return evenly_spaced(count_frames(original), count)
-    except BadImageError:
-        return None
+def _wanted(path: pathlib.Path, original: pathlib.Path | None, count: int | None) -> list[int]:
+    """Numbers of the frames that are taken."""
+    total = count_frames(path)
+    if original is not None:
+        with contextlib.suppress(BadImageError):
+            wanted = evenly_spaced(count_frames(original), count)
+            if max(wanted) < total:
+                return wanted
+    return evenly_spaced(total, count)
 
 
 def _why(faces: list[Face], large: list[Face], smallest: int) -> str:

@@ -26,17 +26,18 @@ def make_report(work: Work, media: Sequence[Medium], missing: Sequence[str]) -> 
       missing: what the benchmark's lists name and its folders do not hold.
 
     Returns:
-      `splits`: for each split and method the numbers of media, frames wanted, faces, and media
-      without a face. `reasons`: drops by reason, with N for its numbers. `without_face`: ids of
-      media. `missing`. `drops`: every one, `frame` null for a whole medium.
+      `splits`: for each split, data set and method the numbers of media, frames wanted, faces, and
+      media without a face. `reasons`: drops by reason, with N for its numbers. `without_face`: ids
+      of media. `missing`. `drops`: every one, `frame` null for a whole medium.
     """
-    numbers: dict[str, dict[str, dict[str, int]]] = {}
+    numbers: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
     reasons: collections.Counter[str] = collections.Counter()
     drops: list[dict[str, Any]] = []
     without: list[str] = []
     for medium in media:
         part = work.part(medium, images=False)
-        cell = numbers.setdefault(medium.split, {}).setdefault(
+        methods = numbers.setdefault(medium.split, {}).setdefault(medium.dataset, {})
+        cell = methods.setdefault(
             medium.method, {"media": 0, "frames": 0, "faces": 0, "without_face": 0}
         )
         cell["media"] += 1
@@ -58,18 +59,26 @@ def make_report(work: Work, media: Sequence[Medium], missing: Sequence[str]) -> 
 
 
 def draw_sheet(file: pathlib.Path, work: Work, media: Sequence[Medium], without: set[str]):
-    """A PNG with a column for each method, "real" first: middle faces of media from all over.
+    """A PNG with a column for each data set and method: middle faces of media from all over.
+
+    Of each data set "real" comes first; titles name the data set where there are several.
 
     Args:
       without: ids of media that gave no face; if none gave one, nothing is drawn.
     """
-    columns: dict[str, list[np.ndarray]] = {}
-    for method in sorted({medium.method for medium in media}, key=lambda m: (m != "real", m)):
-        shown = [m for m in media if m.method == method and m.id not in without]
-        columns[method] = [
-            _middle_face(work, shown[i]) for i in evenly_spaced(len(shown), SHEET_ROWS)
+    shown: dict[tuple[str, str], list[Medium]] = {}
+    for medium in media:
+        if medium.id not in without:
+            shown.setdefault((medium.dataset, medium.method), []).append(medium)
+    several = len({dataset for dataset, _ in shown}) > 1
+    columns = {
+        f"{dataset} {method}" if several else method: [
+            _middle_face(work, of_method[i]) for i in evenly_spaced(len(of_method), SHEET_ROWS)
         ]
-    columns = {method: images for method, images in columns.items() if images}
+        for (dataset, method), of_method in sorted(
+            shown.items(), key=lambda item: (item[0][0], item[0][1] != "real", item[0][1])
+        )
+    }
     if columns:
         size = work.settings.crop.size
         nothing = np.full((size, size, 3), 255, np.uint8)

@@ -6,6 +6,7 @@
 import concurrent.futures
 import dataclasses
 import hashlib
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -18,6 +19,8 @@ from rffr_jax.errors import UserError
 from rffr_jax.faces.media import Medium
 from rffr_jax.faces.part_file import Part, read_part, write_part
 from rffr_jax.faces.prepare import Settings, prepare_medium, stamp
+
+_TASKS_AHEAD = 16  # of each worker; a data set may have millions of media
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,22 +93,30 @@ def in_processes(count: int) -> Runner:
 
     Ctrl-C in a terminal does not reach them, the main process answers it; they end when it does.
     """
+    ahead = count * _TASKS_AHEAD
 
     def run(work: Work, tasks: Sequence[Task]) -> Iterator[str]:
         pool = concurrent.futures.ProcessPoolExecutor(
             count, multiprocessing.get_context("spawn"), initializer=_begin_worker
         )
         try:
+            futures = (pool.submit(work.prepare, task) for task in tasks)
             mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # workers inherit it
             try:
-                futures = [pool.submit(work.prepare, task) for task in tasks]
+                running = set(itertools.islice(futures, ahead))
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            for future in concurrent.futures.as_completed(futures):
-                yield future.result()
+            while running:
+                done, running = concurrent.futures.wait(
+                    running, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                running.update(itertools.islice(futures, len(done)))
+                for future in done:
+                    yield future.result()
         except BrokenProcessPool as error:
             # Tasks are begun in their order: it was one of the first that are not done.
-            at_work = [task.medium.id for task in tasks if not work.done(task)][:count]
+            left = (task.medium.id for task in tasks if not work.done(task))
+            at_work = itertools.islice(left, count)
             raise UserError(
                 f"a worker process died, at work on {' or '.join(at_work)} (out of memory, or a "
                 "file that breaks the decoder?); start the same command again to go on, with fewer "

@@ -1,6 +1,8 @@
 """Every kind of image file becomes 8-bit RGB, and whatever is no image says so."""
 
+import errno
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -9,9 +11,10 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
-from rffr_jax.data.decode import MAX_PIXELS, decode_image, read_image
+from rffr_jax.data import decode
+from rffr_jax.data.decode import MAX_PIXELS, decode_image, read_image, read_whole_image
 from rffr_jax.errors import BadImageError
 
 SIZE = 32
@@ -209,6 +212,7 @@ def test_files_that_cannot_be_read(tmp_path):
         (tmp_path / "missing.png", "no such file"),
         (tmp_path, "is a directory"),
         (f"{tmp_path}/a\0b.png", "null"),
+        (tmp_path / ("a" * 300), "file name too long"),
     ]:
         with pytest.raises(BadImageError, match=words) as caught:
             read_image(path, SIZE)
@@ -216,6 +220,58 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "empty.jpg").touch()
     with pytest.raises(BadImageError, match="empty"):
         read_image(tmp_path / "empty.jpg", SIZE)
+
+
+class FailingDisk(io.FileIO):
+    """A file that cannot be read from its middle on."""
+
+    def readinto(self, buffer) -> int:
+        half = os.fstat(self.fileno()).st_size // 2
+        if self.tell() >= half:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().readinto(memoryview(buffer)[: half - self.tell()]) or 0
+
+    def readall(self) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
+def test_failing_disk_is_not_the_fault_of_the_file(tmp_path, monkeypatch, kind):
+    noise = np.random.default_rng(1).integers(0, 256, (200, 200, 3), np.uint8)
+    path = tmp_path / "a"
+    path.write_bytes(encode(Image.fromarray(noise), kind))
+    assert read_image(path, SIZE).shape == (SIZE, SIZE, 3)
+
+    def failing(name, *_):
+        return io.BufferedReader(FailingDisk(name))
+
+    monkeypatch.setattr(decode, "open", failing, raising=False)
+    for read in (lambda: read_image(path, SIZE), lambda: read_whole_image(path)):
+        with pytest.raises(OSError, match="Input/output error") as caught:
+            read()
+        assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT])
+def test_lack_of_something_is_not_the_fault_of_the_file(tmp_path, monkeypatch, number):
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(decode, "open", fail, raising=False)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        read_image(tmp_path / "a.png", SIZE)
+
+
+def test_lack_of_memory_is_not_the_fault_of_the_file(monkeypatch):
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "load", fail)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    with pytest.raises(MemoryError):
+        decode_image(encode(Image.new("L", (SIZE, SIZE)), "BMP"), SIZE, "x")
 
 
 def test_a_file_gives_the_same_pixels_as_its_bytes(tmp_path):

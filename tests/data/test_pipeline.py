@@ -1,6 +1,7 @@
 """Batches: the same rows whatever the processes, workers and the step to start at."""
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import pathlib
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rffr_jax.data.examples import Example
 from rffr_jax.data.pipeline import evaluation_batches, train_batches
 from rffr_jax.data.sampling import BalancedSampler, UniformSampler
 from rffr_jax.data.specs import load_dataset
@@ -50,6 +52,18 @@ def train(dataset, **changes):
 def evaluate(dataset, **options):
     with contextlib.closing(evaluation_batches(dataset, size=SIZE, **options)) as batches:
         return list(batches)
+
+
+class FailingDisk:
+    """A dataset whose third image lies on a disk that fails."""
+
+    name = "d"
+    examples = tuple(Example(str(i), f"/d/{i}.png", 0, "d", "real", "v", i, "v") for i in range(4))
+
+    def load(self, index, size):
+        if index == 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return np.zeros((size, size, 3), np.uint8)
 
 
 def assert_same(some, others):
@@ -145,6 +159,7 @@ def test_mistakes_are_told_at_once_and_not_at_the_first_batch(dataset):
 
 SIGNALLED = """
 import contextlib, multiprocessing, os, signal, sys, threading
+from rffr_jax.data.examples import Example
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.specs import load_dataset
 
@@ -208,3 +223,10 @@ def test_workers_end_with_the_process_that_started_them(tmp_path, folder):
     while any(pathlib.Path("/proc", worker).exists() for worker in workers):
         assert time.monotonic() < end, f"still there: {workers}"
         time.sleep(0.1)
+
+
+def test_failing_disk_ends_the_run_and_is_no_bad_file():
+    with pytest.raises(UserError) as caught:
+        evaluate(FailingDisk(), batch_size=2)
+    assert str(caught.value).startswith("/d/2.png cannot be read: Input/output error; ")
+    assert "\n" not in str(caught.value)

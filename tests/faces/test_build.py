@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import signal
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.faces import build as building
-from rffr_jax.faces import prepare, report, runners, shards
+from rffr_jax.faces import frames, prepare, report, runners, shards
 from rffr_jax.faces.build import build
 from rffr_jax.faces.media import Benchmark
 from rffr_jax.faces.runners import Task, Work, in_processes, in_this_process
@@ -119,8 +120,8 @@ def test_data_set_holds_what_was_found(tmp_path):
     cell = {"media": 2, "frames": 4, "faces": 4, "without_face": 0}
     one = {"media": 1, "frames": 1, "faces": 1, "without_face": 0}
     assert found["splits"] == {
-        "train": {"real": cell, "Deepfakes": cell},
-        "test": {"real": one, "Face2Face": one},
+        "train": {"mine": {"real": cell, "Deepfakes": cell}},
+        "test": {"mine": {"real": one, "Face2Face": one}},
     }
     assert found["missing"] == ["real/z: listed and not there"]
     assert found["drops"] == found["without_face"] == []
@@ -164,11 +165,56 @@ def test_sheet_shows_media_from_all_over(tmp_path, monkeypatch):
     assert (left < 60).sum() > 4 * (right < 60).sum() > 0  # a column of six, another of one
 
 
+def test_data_sets_are_told_apart(tmp_path, caplog, monkeypatch):
+    """Reals of two data sets are neither counted together nor shown under one title."""
+    media = []
+    for dataset, id_, found in (
+        ("FF", "real/a", True), ("FF", "Deepfakes/a_b", True), ("FF", "real/b", True),
+        ("DFD", "real/actor", True), ("DFD", "DFD/actor", True), ("DFD", "real/nobody", False),
+    ):  # fmt: skip
+        path = tmp_path / f"{id_}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        write_movie(path, [picture((20, 20, 60)) if found else picture()])
+        media.append(medium(path, id_, dataset=dataset))
+    titles = []
+    draw = report.contact_sheet
+    monkeypatch.setattr(
+        report, "contact_sheet", lambda *args: titles.append(args[2]) or draw(*args)
+    )
+    media = tuple(sorted(media, key=lambda m: m.id))
+    with caplog.at_level("INFO"):
+        dataset = run_of(Benchmark(media), tmp_path / "out", bad=0.2)
+    cell = {"media": 1, "frames": 1, "faces": 1, "without_face": 0}
+    assert report_of(dataset)["splits"]["train"] == {
+        "FF": {"real": {**cell, "media": 2, "frames": 2, "faces": 2}, "Deepfakes": cell},
+        "DFD": {"real": {**cell, "media": 2, "frames": 2, "without_face": 1}, "DFD": cell},
+    }
+    assert titles == [["DFD real", "DFD DFD", "FF real", "FF Deepfakes"]]
+    assert re.search(r"train +DFD +real +2 media +1 faces in +2 frames", caplog.text)
+
+
+def test_media_without_a_face_of_one_method_are_too_many(tmp_path):
+    """Few of all, and most of their kind; a single one is no reason."""
+    media = []
+    for method, empty, good in (("real", 1, 9), ("Deepfakes", 0, 10), ("FaceSwap", 2, 3)):
+        for i in range(empty + good):
+            path = tmp_path / f"{method}/{i}.mp4"
+            path.parent.mkdir(exist_ok=True)
+            write_movie(path, [picture() if i < empty else picture((20, 20, 60))])
+            media.append(medium(path, f"{method}/{i}"))
+    media = tuple(sorted(media, key=lambda m: m.id))
+    message = refusal(Benchmark(media), tmp_path / "out", bad=0.15)
+    assert "2 of 5 media of train mine FaceSwap gave no face, more than --max-bad-f" in message
+    run_of(Benchmark(media), tmp_path / "out", bad=0.4)
+    fewer = tuple(m for m in media if m.id != "FaceSwap/0")
+    run_of(Benchmark(fewer), tmp_path / "fewer", bad=0.15)
+
+
 def test_media_without_a_face_are_counted_and_the_rest_is_written(tmp_path):
     benchmark = make_benchmark(tmp_path / "in")
     (tmp_path / "in/real/b.mp4").write_bytes(b"no video")
     write_movie(tmp_path / "in/Deepfakes/a_b.mp4", [picture()] * 5)
-    write_movie(tmp_path / "in/Face2Face/c_a.mp4", walk(2))
+    write_movie(tmp_path / "in/Face2Face/c_a.mp4", [picture()])
     dataset = run_of(benchmark, tmp_path / "some", bad=0.5)
     found = report_of(dataset)
     assert found["without_face"] == ["Deepfakes/a_b", "Face2Face/c_a", "real/b"]
@@ -176,11 +222,11 @@ def test_media_without_a_face_are_counted_and_the_rest_is_written(tmp_path):
     assert reasons == [
         ("Deepfakes/a_b", 1, "no face"),
         ("Deepfakes/a_b", 4, "no face"),
-        ("Face2Face/c_a", 3, "beyond the end, its original is longer"),
+        ("Face2Face/c_a", 0, "no face"),
         ("real/b", None, "not a video"),
     ]
-    assert list(found["reasons"].values()) == [2, 1, 1]
-    assert found["splits"]["train"]["real"]["without_face"] == 1
+    assert list(found["reasons"].values()) == [3, 1]
+    assert found["splits"]["train"]["mine"]["real"]["without_face"] == 1
     message = refusal(benchmark, tmp_path / "others", bad=0.49)
     assert "3 of 6 media gave no face, more than --max-bad-fraction 0.49" in message
     assert "report.json" in message
@@ -205,6 +251,21 @@ def test_reasons_are_counted_whatever_their_numbers(tmp_path):
     assert report_of(dataset)["reasons"] == {
         "N x N pixels are too few, a side needs N": 3,
     }
+
+
+def test_progress_is_logged_where_there_is_no_terminal(tmp_path, benchmark, caplog, monkeypatch):
+    with caplog.at_level("INFO"):
+        run_of(benchmark, tmp_path / "quiet")
+        assert "left" not in caplog.text  # it takes less than a minute
+        monkeypatch.setattr(building, "SECONDS_BETWEEN_LINES", 0)
+        run_of(benchmark, tmp_path / "out")
+    lines = [line for line in caplog.messages if line.endswith("left")]
+    assert len(lines) == 6
+    for done, line in enumerate(lines, 1):
+        number = r"[\d.]+"
+        assert re.fullmatch(
+            rf"{done} of 6 videos, ({number} videos/s|{number}s/ videos), \d\d:\d\d left", line
+        )
 
 
 # ---- started again
@@ -450,6 +511,23 @@ def test_defect_names_the_medium_that_shows_it(tmp_path, benchmark, monkeypatch)
     assert caught.value.__notes__ == [f"while preparing {first.id} ({first.path})"]
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_failing_disk_is_one_line_and_drops_nothing(
+    tmp_path, benchmark, whole, monkeypatch, number
+):
+
+    def failing(path, *args):
+        if "real" in os.fspath(path):
+            raise OSError(number, os.strerror(number))
+        return open(path, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(frames, "open", failing, raising=False)
+        message = refusal(benchmark, tmp_path / "out")
+    assert message.startswith(f"{benchmark.media[3].path.parent}/a.mp4: {os.strerror(number)}; ")
+    assert content(run_of(benchmark, tmp_path / "out")) == whole
+
+
 # ---- worker processes
 
 
@@ -475,3 +553,37 @@ def test_worker_that_dies_is_told_with_what_it_was_at(tmp_path):
     assert str(caught.value).startswith("a worker process died, at work on real/a (out of memory")
     assert "\n" not in str(caught.value)
     assert [work.done(task) for task in tasks] == [True, False, False]
+
+
+class LightWork(Work):
+    """Notes what it prepares, by files of its folder."""
+
+    def prepare(self, task: Task) -> str:
+        (self.folder / task.medium.id).touch()
+        return task.medium.id
+
+
+class CountedTasks(list):
+    """Notes how many tasks were taken from it."""
+
+    taken = 0
+
+    def __iter__(self):
+        for task in super().__iter__():
+            self.taken += 1
+            yield task
+
+
+def test_tasks_wait_in_a_short_queue_and_are_all_done_once(tmp_path):
+    count = 200
+    tasks = CountedTasks(Task(medium(tmp_path / "x", f"{i}"), None) for i in range(count))
+    done = []
+    for id_ in in_processes(2)(LightWork(tmp_path, settings()), tasks):
+        done.append(id_)
+        ahead = tasks.taken - len(done)
+        assert ahead <= 2 * 2 * 16
+        if len(done) == 1:
+            assert ahead >= 16
+    assert sorted(done) == sorted(str(i) for i in range(count))
+    assert len(list(tmp_path.iterdir())) == count
+    assert list(in_processes(2)(LightWork(tmp_path, settings()), [])) == []

@@ -1,6 +1,8 @@
 """Frames of videos and photographs, of all kinds of good and bad files."""
 
 import errno
+import io
+import os
 import pathlib
 import re
 import sys
@@ -205,6 +207,9 @@ def test_files_that_are_no_videos(tmp_path):
     assert reason_of(empty) == "the file is empty"
     assert reason_of(tmp_path / "absent.mp4") == "no such file or directory"
     assert reason_of(tmp_path) == "is a directory"
+    assert reason_of(text / "a.mp4") == "not a directory"
+    assert reason_of(tmp_path / f"{'a' * 300}.mp4") == "file name too long"
+    assert "null" in reason_of(tmp_path / "a\0b.mp4")
     headless = write_movie(tmp_path / "headless.mp4", noise(5, 5))
     headless.write_bytes(headless.read_bytes()[:5000])
     assert "cut off in its header" in reason_of(headless)
@@ -257,15 +262,101 @@ def test_too_small_and_too_large(tmp_path, monkeypatch):
     assert "64 x 48 pixels are too many" in reason_of(large)
 
 
-def test_lack_of_file_handles_is_not_the_fault_of_the_file(tmp_path, monkeypatch):
+class FailingDisk(io.FileIO):
+    """A file that cannot be read from some byte on."""
+
+    limit = 0
+
+    def readinto(self, buffer) -> int:
+        if self.tell() >= self.limit:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().readinto(memoryview(buffer)[:4096]) or 0
+
+
+@pytest.mark.parametrize("ending", ["mp4", "avi", "mkv"])
+def test_failing_disk_is_not_the_fault_of_the_file(tmp_path, monkeypatch, ending):
+    codec = "mpeg4" if ending == "avi" else "libx264"
+    path = write_movie(tmp_path / f"a.{ending}", noise(7, 20), codec=codec)
+    size = path.stat().st_size
+
+    def fail_late(name, *_):
+        """Only the second time, when the frames have been counted."""
+        monkeypatch.setattr(frames, "open", fail, raising=False)
+        return open(name, "rb")
+
+    def fail(name, *_):
+        return io.BufferedReader(FailingDisk(name))
+
+    for part in (0.0, 0.3, 0.8):
+        FailingDisk.limit = int(part * size)
+        for opening in (fail, fail_late):
+            monkeypatch.setattr(frames, "open", opening, raising=False)
+            with pytest.raises(OSError, match="Input/output error") as caught:
+                list(read_frames(path))
+            assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
+    FailingDisk.limit = 2 * size
+    assert len(list(read_frames(path))) == 20
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT])
+def test_lack_of_something_is_not_the_fault_of_the_file(tmp_path, monkeypatch, number):
     path = write_movie(tmp_path / "a.mp4", numbered(2))
 
     def fail(*_):
-        raise OSError(errno.EMFILE, "too many open files")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(frames, "open", fail, raising=False)
-    with pytest.raises(OSError, match="too many open files"):
+    with pytest.raises(OSError, match=os.strerror(number)):
         count_frames(path)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG])
+def test_file_that_cannot_be_opened_is_its_own_fault(tmp_path, monkeypatch, number):
+
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(frames, "open", fail, raising=False)
+    assert reason_of(tmp_path / "a.mp4") == os.strerror(number).lower()
+
+
+def test_damage_of_any_kind_is_the_fault_of_the_file(tmp_path):
+    """Whatever FFmpeg makes of a broken header: out of memory, unknown codecs, no text."""
+    random = np.random.default_rng(8)
+    path = write_movie(tmp_path / "a.mp4", noise(8, 4, 32, 32), options={"movflags": "faststart"})
+    data = path.read_bytes()
+    bad = 0
+    for _ in range(300):
+        damaged = bytearray(data)
+        for place in random.integers(0, 1500, 4):
+            damaged[place] = random.choice([0, 127, 255])
+        path.write_bytes(damaged)
+        try:
+            list(read_frames(path, count=2))
+        except BadVideoError:
+            bad += 1
+    assert 10 < bad < 290
+
+
+def test_codec_that_ffmpeg_does_not_know(tmp_path):
+    path = write_movie(tmp_path / "a.mp4", numbered(3))
+    path.write_bytes(path.read_bytes().replace(b"avc1", b"zzzz"))
+    assert reason_of(path) == "its video stream is of a kind that FFmpeg cannot decode"
+
+
+def test_title_that_is_no_unicode(tmp_path):
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "1234"
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for picture in numbered(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    assert b"1234" in data
+    path.write_bytes(data.replace(b"1234", "éàüö".encode("latin-1")))
+    assert [number_of(frame.image) for frame in read_frames(path)] == [0, 1, 2]
 
 
 def test_photograph_is_a_video_of_one_frame(tmp_path):

@@ -1,10 +1,9 @@
 """The face that is followed among several."""
 
 import numpy as np
-import pytest
 
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.tracking import follow, intersection_over_union
+from rffr_jax.faces.tracking import follow
 
 
 def face(left: float, top: float, width: float, height: float | None = None) -> Face:
@@ -12,19 +11,13 @@ def face(left: float, top: float, width: float, height: float | None = None) -> 
     return Face(box, np.zeros((5, 2), np.float32), 0.9)
 
 
-def test_intersection_over_union_against_counted_pixels():
-    random = np.random.default_rng(0)
-    values = []
-    for corners in random.integers(0, 30, (60, 2, 2, 2)):
-        low, high = corners.min(1), corners.max(1) + 1
-        grids = np.zeros((2, 32, 32), bool)
-        for grid, (left, top), (right, bottom) in zip(grids, low, high, strict=True):
-            grid[top:bottom, left:right] = True
-        expected = (grids[0] & grids[1]).sum() / (grids[0] | grids[1]).sum()
-        boxes = np.concatenate([low, high], 1).astype(np.float32)
-        values.append(intersection_over_union(boxes[0], boxes[1]))
-        assert values[-1] == pytest.approx(expected)
-    assert min(values) == 0 < max(values)
+def shuffled(seed: int, *people: list[Face]) -> list[list[Face]]:
+    """The frames of people who are all there, in a detector's arbitrary order."""
+    random = np.random.default_rng(seed)
+    frames = [list(there) for there in zip(*people, strict=True)]
+    for there in frames:
+        random.shuffle(there)  # type: ignore[arg-type]
+    return frames
 
 
 def test_biggest_face_of_a_photograph():
@@ -35,17 +28,41 @@ def test_biggest_face_of_a_photograph():
     assert follow([[], []]) == [None, None]
 
 
+def test_equal_faces_give_the_first():
+    faces = [face(0, 0, 50), face(100, 0, 50)]
+    assert follow([faces, faces[::-1]])[0] is faces[0]
+
+
 def test_face_is_followed_through_time_whatever_the_order_of_detection():
-    random = np.random.default_rng(1)
     big = [face(10 + 12 * t, 20 + 3 * t, 80 + t) for t in range(12)]
     small = [face(300 - 8 * t, 40, 60) for t in range(12)]
-    frames = [[a, b] if random.random() < 0.5 else [b, a] for a, b in zip(big, small, strict=True)]
-    assert follow(frames) == big
+    assert follow(shuffled(1, big, small)) == big
+
+
+def test_person_who_moves_by_nearly_a_face_a_frame_keeps_every_frame():
+    for dx, dy in ((90, 0), (0, -90), (60, 65)):
+        one = [face(500 + t * dx, 900 + t * dy, 100) for t in range(9)]
+        assert follow([[there] for there in one]) == one
+
+
+def test_person_who_moves_is_followed_and_not_the_smaller_one_who_stands_still():
+    moves = [face(10 + 90 * t, 40, 100) for t in range(9)]
+    stands = [face(420, 60, 60) for _ in range(9)]
+    for seed in range(5):
+        assert follow(shuffled(seed, moves, stands)) == moves
+
+
+def test_two_people_who_cross_are_not_taken_for_each_other():
+    to_the_right = [face(10 + 40 * t, 40, 100) for t in range(11)]
+    for height, side in ((40, 60), (120, 95)):  # farther away, or lower
+        to_the_left = [face(410 - 40 * t, height, side) for t in range(11)]
+        for seed in range(5):
+            assert follow(shuffled(seed, to_the_right, to_the_left)) == to_the_right
 
 
 def test_longest_track_beats_a_bigger_face_that_passes():
     stays = [face(10, 10, 60) for _ in range(10)]
-    passes = face(200, 10, 100)
+    passes = face(200, 10, 130)
     frames = [[one] for one in stays]
     frames[4] = [passes, stays[4]]
     assert follow(frames) == stays
@@ -53,35 +70,54 @@ def test_longest_track_beats_a_bigger_face_that_passes():
     assert follow(frames) == [*stays[:4], None, *stays[5:]]
 
 
-def test_faces_that_come_close_are_told_apart_by_the_larger_overlap():
-    # Both faces overlap both tracks; the nearer pairs must be joined.
+def test_faces_that_come_close_are_told_apart_by_the_smaller_distance():
     left = [face(0, 0, 100), face(30, 0, 100)]
     right = [face(60, 0, 90), face(70, 0, 90)]
     assert follow([[left[0], right[0]], [right[1], left[1]]]) == left
 
 
-def test_face_that_overlaps_less_starts_a_track_of_its_own():
+def test_nearer_of_two_faces_goes_on_and_the_other_begins():
     first, same, other = face(0, 0, 100), face(5, 0, 100), face(40, 0, 90)
     for second in ([same, other], [other, same]):
         assert follow([[first], second]) == [first, same]
 
 
-def test_track_ends_where_the_scene_changes():
-    before = [face(0, 0, 60) for _ in range(3)]
-    after = [face(300, 100, 60) for _ in range(5)]
-    frames = [[one] for one in before + after]
-    assert follow(frames) == [None] * 3 + after
+def test_track_waits_over_frames_without_its_face():
+    one = [face(10 + 30 * t, 40, 80) for t in range(8)]
+    bystander = [face(600, 40, 50) for _ in range(8)]
+    frames = shuffled(3, one, bystander)
+    for gone in (2, 3, 4):
+        frames[gone] = [bystander[gone]]
+    frames[6] = []
+    assert follow(frames) == [
+        None if number in (2, 3, 4, 6) else there for number, there in enumerate(one)
+    ]
 
 
-def test_small_faces_are_not_taken():
-    assert follow([[face(0, 0, 31.9)]]) == [None]
-    assert follow([[face(0, 0, 200, 31)]]) == [None]
-    tiny = face(0, 0, 12)
-    assert follow([[tiny]], 12) == [tiny]
-    big = face(50, 50, 64)
-    assert follow([[tiny, big], [tiny]], min_side=40) == [big, None]
+def test_what_remains_is_joined_however_far_it_went():
+    far = [face(10, 40, 80), face(700, 40, 90), face(15, 300, 85)]
+    assert follow([[one] for one in far]) == far
+    stands = [face(400, 200, 70) for _ in far]
+    assert follow(shuffled(4, far, stands)) == far
 
 
-def test_equal_faces_give_the_first():
-    faces = [face(0, 0, 50), face(100, 0, 50)]
-    assert follow([faces, faces[::-1]])[0] is faces[0]
+def test_far_face_is_another_one_where_two_might_be_meant():
+    two = [face(10, 40, 80), face(200, 40, 60)]
+    far = face(900, 40, 70)
+    assert follow([two, two, [far]]) == [two[0], two[0], None]
+
+
+def test_two_people_are_followed_up_to_two_faces_a_frame_and_no_farther():
+    for step, followed in ((190, 5), (210, 1)):
+        one = [face(step * t, 40, 100) for t in range(5)]
+        other = [face(step * t, 900, 80) for t in range(5)]
+        there = follow(shuffled(5, one, other))
+        assert [face for face in there if face is not None] == one[:followed]
+
+
+def test_face_of_another_size_is_another_one():
+    first = face(100, 100, 80)
+    for other in (face(110, 110, 38), face(60, 60, 164)):
+        assert follow([[first], [other]]) in ([first, None], [None, other])
+    for other in (face(110, 110, 42), face(60, 60, 156)):
+        assert follow([[first], [other]]) == [first, other]
