@@ -16,7 +16,7 @@ from rffr_jax import residual
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.errors import UserError
 from rffr_jax.models.abstract import abstract, abstract_mae
-from rffr_jax.models.detector import INPUTS, Detector
+from rffr_jax.models.detector import INPUTS, Detector, branch_names
 from rffr_jax.models.layers import patchify, take_patches
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
@@ -74,7 +74,7 @@ class DetectionSettings:
 
     @property
     def branches(self) -> tuple[str, ...]:
-        return ("original", "residual") if self.inputs == "both" else (self.inputs,)
+        return branch_names(self.inputs)
 
     @property
     def reads_residual(self) -> bool:

@@ -13,7 +13,6 @@ import hashlib
 import json
 import logging
 import pathlib
-import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from rffr_jax.faces.prepare import Settings, medium_facts
 from rffr_jax.faces.record import FaceRecord
 from rffr_jax.faces.report import draw_sheet, make_report
 from rffr_jax.faces.runners import Runner, Task, Work
-from rffr_jax.faces.shards import PREPARATION, VERSION, read_ids, write_dataset
+from rffr_jax.faces.shards import PREPARATION, VERSION, check_name, read_ids, write_dataset
 from rffr_jax.lock import locked
 from rffr_jax.whole_files import write_json
 
@@ -66,10 +65,7 @@ def build(
       UserError: another run is at work there; other records are there, or were begun; the disk is
         full; media are lost; or too many gave no face (the data set is written all the same).
     """
-    if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise UserError(
-            f"--name {name!r}: write small letters, digits and underscores, a letter first"
-        )
+    check_name(name, "--name")
     compressions = {medium.compression for medium in benchmark.media}
     preparation = settings.to_json() | {"compression": ",".join(sorted(compressions))}
     dataset = output / name / VERSION

@@ -44,6 +44,14 @@ def index_name(split: str) -> str:
     return f"index-{split}.csv"
 
 
+def check_name(name: str, option: str = "data set name"):
+    """Raises: UserError if TFDS would not take the name of a data set, which `option` gave."""
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise UserError(
+            f"{option} {name!r}: write small letters, digits and underscores, a letter first"
+        )
+
+
 def write_dataset(
     directory: Path,
     name: str,
@@ -74,10 +82,7 @@ def write_dataset(
         written, or the disk is full.
       ValueError: an id occurs twice, or an image format that is unknown.
     """
-    if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise UserError(
-            f"data set name {name!r}: write small letters, digits and underscores, a letter first"
-        )
+    check_name(name)
     if image_format not in IMAGE_FORMATS:
         raise ValueError(f"image format {image_format!r}; the formats are {IMAGE_FORMATS}")
     folder = directory / name / VERSION

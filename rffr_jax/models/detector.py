@@ -12,6 +12,11 @@ from rffr_jax.models.vit import ViT
 INPUTS = ("both", "original", "residual")
 
 
+def branch_names(inputs: str) -> tuple[str, ...]:
+    """The branches that a detector has, original first."""
+    return ("original", "residual") if inputs == "both" else (inputs,)
+
+
 class Detector(nnx.Module):
     """Class tokens of the branches, original first, concatenated, and one linear layer.
 
@@ -26,10 +31,10 @@ class Detector(nnx.Module):
     def __init__(self, settings: ModelSettings, *, inputs: str, dtype: DTypeLike, rngs: nnx.Rngs):
         if inputs not in INPUTS:
             raise UserError(f"detector.inputs={inputs!r} is not known; choose {', '.join(INPUTS)}")
-        branches = ("original", "residual") if inputs == "both" else (inputs,)
-        self.branches = nnx.Dict({name: ViT(settings, dtype=dtype, rngs=rngs) for name in branches})
+        names = branch_names(inputs)
+        self.branches = nnx.Dict({name: ViT(settings, dtype=dtype, rngs=rngs) for name in names})
         self.head = nnx.Linear(
-            len(branches) * settings.shape.width,
+            len(names) * settings.shape.width,
             2,
             kernel_init=nnx.initializers.normal(0.02),
             rngs=rngs,
