@@ -20,6 +20,7 @@ from rffr_jax.faces.media import Medium
 from rffr_jax.faces.part_file import Part, read_part, write_part
 from rffr_jax.faces.prepare import Settings, prepare_medium, stamp
 
+_STOPPING = {signal.SIGINT, signal.SIGTERM}
 _TASKS_AHEAD = 16  # of each worker; a data set may have millions of media
 
 
@@ -91,17 +92,19 @@ def in_this_process(work: Work, tasks: Sequence[Task]) -> Iterator[str]:
 def in_processes(count: int) -> Runner:
     """So many worker processes, each with a detector of its own.
 
-    Ctrl-C in a terminal does not reach them, the main process answers it; they end when it does.
+    Signals that ask to stop do not reach them, the main process answers; they end when it does. One
+    that died while it handed over a result would leave the main process waiting for the rest.
     """
     ahead = count * _TASKS_AHEAD
 
     def run(work: Work, tasks: Sequence[Task]) -> Iterator[str]:
+        others = set(multiprocessing.active_children())
         pool = concurrent.futures.ProcessPoolExecutor(
             count, multiprocessing.get_context("spawn"), initializer=_begin_worker
         )
         try:
             futures = (pool.submit(work.prepare, task) for task in tasks)
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # workers inherit it
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # workers inherit it
             try:
                 running = set(itertools.islice(futures, ahead))
             finally:
@@ -114,6 +117,8 @@ def in_processes(count: int) -> Runner:
                 for future in done:
                     yield future.result()
         except BrokenProcessPool as error:
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()  # the pool's SIGTERM does not reach them
             # Tasks are begun in their order: it was one of the first that are not done.
             left = (task.medium.id for task in tasks if not work.done(task))
             at_work = itertools.islice(left, count)
