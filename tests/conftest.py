@@ -9,9 +9,14 @@ from tests import jobs
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_programs(tmp_path_factory):
-    """Programs that several tests run are compiled once a session, and with little optimisation."""
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
+def compiled_programs(tmp_path_factory, worker_id):
+    """Programs that several tests run are compiled once a session, and with little optimisation.
+
+    Test processes beside each other (`pytest -n`) share what they compiled.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "compiled"
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_disable_most_optimizations", True)
 

@@ -22,7 +22,7 @@ from rffr_jax.detection import Detection, DetectionSettings, unit_range
 from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.training.sharding import all_rows, batch_sharding, local_rows, make_mesh, put_batch
+from rffr_jax.sharding import all_rows, batch_sharding, local_rows, make_mesh, put_batch
 
 assert jax.device_count() == 8
 COLLECTIVE = "all-gather|all-to-all|all-reduce|collective-permute|reduce-scatter"

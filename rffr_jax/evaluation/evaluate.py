@@ -13,6 +13,13 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from rffr_jax.checkpoints.weights import (
+    BEST,
+    FROZEN_MAE,
+    best_name,
+    load_weights,
+    read_about,
+)
 from rffr_jax.config import Config
 from rffr_jax.data.examples import FAKE, Dataset, Example
 from rffr_jax.data.provenance import Origins, honest_note
@@ -26,10 +33,9 @@ from rffr_jax.evaluation.predictions import Predictions, concatenate, require_un
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.lock import locked
 from rffr_jax.models.sizes import compute_dtype
-from rffr_jax.training.checkpoint import BEST, FROZEN_MAE, best_name, load_weights, read_about
-from rffr_jax.training.sharding import make_mesh
-from rffr_jax.training.workdir import write_config
+from rffr_jax.sharding import make_mesh
 from rffr_jax.whole_files import write_json
+from rffr_jax.workdir import write_config
 
 log = logging.getLogger(__name__)
 

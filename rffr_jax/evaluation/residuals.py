@@ -11,6 +11,11 @@ from jax.sharding import Mesh
 from jaxtyping import Float32, Int
 
 from rffr_jax.blocks import BlockGrid
+from rffr_jax.checkpoints.weights import (
+    load_weights,
+    read_about,
+    warn_of_normalised_targets,
+)
 from rffr_jax.config import Config
 from rffr_jax.contact_sheet import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.data.bad_files import BadFiles
@@ -24,14 +29,9 @@ from rffr_jax.lock import locked
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import ALPHA, residual_image
-from rffr_jax.training.checkpoint import (
-    load_weights,
-    read_about,
-    warn_of_normalised_targets,
-)
-from rffr_jax.training.sharding import all_rows, fitting_batch, make_mesh, put_batch
-from rffr_jax.training.workdir import write_config
+from rffr_jax.sharding import all_rows, fitting_batch, make_mesh, put_batch
 from rffr_jax.whole_files import whole_file
+from rffr_jax.workdir import write_config
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from rffr_jax.data.examples import Dataset, Example
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.detection import Detection
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.training.sharding import (
+from rffr_jax.sharding import (
     all_rows,
     batch_sharding,
     fitting_batch,

@@ -28,10 +28,10 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.residuals import as_pixels, residual_arrays
 from rffr_jax.evaluation.scoring import PreparedSet
 from rffr_jax.lock import locked
+from rffr_jax.sharding import make_mesh
 from rffr_jax.training import detect, pretrain
-from rffr_jax.training.sharding import make_mesh
-from rffr_jax.training.workdir import refuse_other_config, write_config
 from rffr_jax.whole_files import whole_file, write_json
+from rffr_jax.workdir import refuse_other_config, write_config
 
 log = logging.getLogger(__name__)
 

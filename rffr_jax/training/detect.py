@@ -16,6 +16,16 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
 from rffr_jax.blocks import count_distribution, count_quantiles, draw_blocks, draw_order
+from rffr_jax.checkpoints.run_state import refuse_other_settings
+from rffr_jax.checkpoints.weights import (
+    BEST,
+    FROZEN_MAE,
+    best_name,
+    load_weights,
+    read_about,
+    save_weights,
+    warn_of_normalised_targets,
+)
 from rffr_jax.config import Config
 from rffr_jax.data.cache import InMemory
 from rffr_jax.data.examples import FAKE, Dataset, Example
@@ -31,18 +41,8 @@ from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.lock import locked
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
-from rffr_jax.training.checkpoint import (
-    BEST,
-    FROZEN_MAE,
-    best_name,
-    load_weights,
-    read_about,
-    refuse_other_settings,
-    save_weights,
-    warn_of_normalised_targets,
-)
+from rffr_jax.sharding import make_mesh, on_mesh, rows_of_process
 from rffr_jax.training.loop import check_settings, train
-from rffr_jax.training.sharding import make_mesh, on_mesh, rows_of_process
 from rffr_jax.training.sources import (
     Sources,
     keep_mae_sources,
@@ -52,8 +52,8 @@ from rffr_jax.training.sources import (
     recorded_sources,
 )
 from rffr_jax.training.starting_weights import check_branches, started_branches
-from rffr_jax.training.workdir import has_begun, refuse_other_config, write_config
 from rffr_jax.whole_files import write_json
+from rffr_jax.workdir import has_begun, refuse_other_config, write_config
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
 from rffr_jax.blocks import BlockGrid, complement, draw_masks
+from rffr_jax.checkpoints.run_state import refuse_other_settings
 from rffr_jax.config import Config
 from rffr_jax.contact_sheet import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.data.bad_files import BadFiles
@@ -32,18 +33,17 @@ from rffr_jax.models.layers import patchify, take_patches, unpatchify
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import residual_image
-from rffr_jax.training.checkpoint import refuse_other_settings
-from rffr_jax.training.loop import check_settings, train
-from rffr_jax.training.sharding import (
+from rffr_jax.sharding import (
     all_rows,
     make_mesh,
     on_mesh,
     put_batch,
     rows_of_process,
 )
+from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.sources import keep_sources, recorded_sources
 from rffr_jax.training.starting_weights import check_mae, load_mae
-from rffr_jax.training.workdir import has_begun, refuse_other_config, write_config
+from rffr_jax.workdir import has_begun, refuse_other_config, write_config
 
 log = logging.getLogger(__name__)
 

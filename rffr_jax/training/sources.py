@@ -4,11 +4,14 @@ import json
 import pathlib
 from collections.abc import Mapping
 
+from rffr_jax.checkpoints.weights import (
+    FROZEN_MAE,
+    LATEST,
+)
 from rffr_jax.data.examples import Dataset
 from rffr_jax.data.provenance import Origins
-from rffr_jax.training.checkpoint import FROZEN_MAE, LATEST
-from rffr_jax.training.workdir import has_begun
 from rffr_jax.whole_files import write_json
+from rffr_jax.workdir import has_begun
 
 Sources = dict[str, list[str]]
 """What `Origins.to_json` makes; `Origins.from_json` reads it."""

@@ -8,11 +8,13 @@ from flax import nnx
 from PIL import Image
 
 from rffr_jax.blocks import BlockGrid
+from rffr_jax.checkpoints.weights import (
+    load_weights,
+)
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.residual import residual_image
-from rffr_jax.training.checkpoint import load_weights
-from rffr_jax.training.sharding import make_mesh
+from rffr_jax.sharding import make_mesh
 from tests import jobs
 
 

@@ -6,14 +6,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rffr_jax.checkpoints.weights import (
+    load_weights,
+    read_about,
+)
 from rffr_jax.data.selection import select
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.training.checkpoint import load_weights, read_about
-from rffr_jax.training.sharding import make_mesh
+from rffr_jax.sharding import make_mesh
 from tests import jobs
 
 

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 
 from configs import pretrain as pretrain_config
+from rffr_jax.checkpoints.weights import (
+    load_weights,
+)
 from rffr_jax.data.pipeline import evaluation_batches, train_batches
+from rffr_jax.sharding import make_mesh
 from rffr_jax.training import loop
-from rffr_jax.training.checkpoint import load_weights
 from rffr_jax.training.metric_writer import MetricWriter
 from rffr_jax.training.pretrain import Pretraining, real_only
-from rffr_jax.training.sharding import make_mesh
 from tests import jobs
 
 ROOT = pathlib.Path(__file__).parents[2]

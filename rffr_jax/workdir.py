@@ -5,9 +5,12 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from rffr_jax.checkpoints.weights import (
+    LATEST,
+    is_checkpoint,
+)
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
-from rffr_jax.training.checkpoint import LATEST, is_checkpoint
 from rffr_jax.whole_files import write_json
 
 MAY_CHANGE = (

@@ -9,7 +9,7 @@ from jax.sharding import AbstractMesh, PartitionSpec
 from rffr_jax.errors import UserError
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.training.sharding import (
+from rffr_jax.sharding import (
     all_rows,
     batch_sharding,
     fitting_batch,

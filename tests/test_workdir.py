@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from rffr_jax.errors import UserError
 from rffr_jax.lock import locked
-from rffr_jax.training.workdir import write_config
+from rffr_jax.workdir import write_config
 
 HOLD = """
 import fcntl, sys

@@ -8,19 +8,18 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from rffr_jax.errors import UserError
-from rffr_jax.training.checkpoint import (
+from rffr_jax.checkpoints.run_state import RunCheckpoints, refuse_other_settings
+from rffr_jax.checkpoints.weights import (
     LATEST,
-    RunCheckpoints,
     best_name,
     find_checkpoint,
     is_checkpoint,
     load_weights,
     read_about,
-    refuse_other_settings,
     save_weights,
 )
-from rffr_jax.training.sharding import make_mesh, on_mesh, parameter_shardings, with_shardings
+from rffr_jax.errors import UserError
+from rffr_jax.sharding import make_mesh, on_mesh, parameter_shardings, with_shardings
 from tests import jobs
 
 

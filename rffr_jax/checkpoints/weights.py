@@ -1,11 +1,10 @@
-"""Orbax checkpoints: the full state of a run, and weights alone.
+"""Weights in Orbax checkpoints, and what a checkpoint says of itself.
 
-Every checkpoint holds `parameters` and `about` (JSON: what the model is, how it was trained); the
-full state of a run holds `optimizer` besides. The layout is the same for weights that a run keeps
-as its best, for the frozen MAE inside a detector's workdir and for converted weights.
+Every checkpoint holds `parameters` and `about` (JSON: what the model is, how it was trained). The
+layout is the same for the newest state of a run (`run_state`), for weights that a run keeps as its
+best, for the frozen MAE inside a detector's workdir and for converted weights.
 """
 
-import json
 import logging
 import pathlib
 import re
@@ -18,72 +17,13 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from rffr_jax.errors import UserError
-from rffr_jax.training.sharding import parameter_shardings, with_shardings
+from rffr_jax.sharding import parameter_shardings, with_shardings
 
 log = logging.getLogger(__name__)
 
 LATEST = pathlib.Path("checkpoints", "latest")
 BEST = pathlib.Path("checkpoints", "best")
 FROZEN_MAE = pathlib.Path("checkpoints", "mae")
-
-
-class RunCheckpoints:
-    """The newest full states of a run, written in the background."""
-
-    def __init__(self, workdir: pathlib.Path):
-        self._manager = _manager(workdir / LATEST, keep=2)
-
-    def save(self, step: int, parameters: PyTree, training: PyTree, about: dict[str, Any]):
-        if step in self._manager.all_steps():
-            return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                parameters=ocp.args.StandardSave(parameters),
-                training=ocp.args.StandardSave(training),
-                about=ocp.args.JsonSave(about),
-            ),
-        )
-
-    def restore(self, parameters: PyTree, training: PyTree) -> tuple[int, PyTree, PyTree] | None:
-        """The newest step and its state, or None where there is none yet."""
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                parameters=ocp.args.StandardRestore(parameters),
-                training=ocp.args.StandardRestore(training),
-            ),
-        )
-        return step, restored["parameters"], restored["training"]
-
-    def close(self):
-        self._manager.wait_until_finished()
-        self._manager.close()
-
-
-def refuse_other_settings(workdir: pathlib.Path, about: dict[str, Any]):
-    """Refuses a workdir whose run is of another model or task, before anything is written there.
-
-    Raises:
-      UserError: what the newest checkpoint says of itself is not `about`; the fields are named.
-    """
-    folder = workdir / LATEST
-    if not is_checkpoint(folder):
-        return
-    there = _newest_about(folder)
-    different = sorted(
-        f"{name}: {there.get(name)} there, {value} in this config"
-        for name, value in about.items()
-        if there.get(name) != _as_json(value)
-    )
-    if different:
-        raise UserError(
-            f"{folder} holds a run with other settings ({'; '.join(different)}); "
-            "choose another --workdir or the old settings"
-        )
 
 
 def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dict[str, Any]):
@@ -96,7 +36,7 @@ def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dic
     sizes = [leaf.nbytes for leaf in jax.tree.leaves(parameters)]
     few = ocp.StandardCheckpointHandler(save_concurrent_gb=2 * max(sizes) / 10**9)  # pyright: ignore[reportArgumentType]
     handlers = {"parameters": few, "about": ocp.JsonCheckpointHandler()}
-    with _manager(folder, keep=None, item_handlers=handlers) as manager:
+    with open_manager(folder, keep=None, item_handlers=handlers) as manager:
         others = set(manager.all_steps())
         if step in others:
             manager.delete(step)
@@ -133,7 +73,7 @@ def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]
       UserError: no checkpoint there, or one of another kind.
     """
     folder = find_checkpoint(folder, option)
-    about = _newest_about(folder)
+    about = newest_about(folder)
     kind = about.get("kind")
     if kind == "vit" and kinds == ("mae",):
         raise UserError(
@@ -168,7 +108,7 @@ def load_weights(folder: pathlib.Path, option: str, abstract: PyTree, mesh: Mesh
     """
     folder = find_checkpoint(folder, option)
     target = with_shardings(abstract, parameter_shardings(abstract, mesh))
-    with _manager(folder, keep=1) as manager:
+    with open_manager(folder, keep=1) as manager:
         step = manager.latest_step()
         try:
             args = ocp.args.Composite(parameters=ocp.args.StandardRestore(target))
@@ -198,22 +138,18 @@ def is_checkpoint(folder: pathlib.Path) -> bool:
     return folder.is_dir() and any(entry.name.isdigit() for entry in folder.iterdir())
 
 
-def _manager(
+def open_manager(
     folder: pathlib.Path, keep: int | None, item_handlers: Mapping[str, Any] | None = None
 ) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(max_to_keep=keep, step_prefix=None)
     return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=item_handlers)
 
 
-def _newest_about(folder: pathlib.Path) -> dict[str, Any]:
-    with _manager(folder, keep=1) as manager:
+def newest_about(folder: pathlib.Path) -> dict[str, Any]:
+    with open_manager(folder, keep=1) as manager:
         step = manager.latest_step()
         try:
             args = ocp.args.Composite(about=ocp.args.JsonRestore())
             return manager.restore(step, args=args)["about"]
         except (ValueError, KeyError, FileNotFoundError) as error:
             raise UserError(f"{folder}/{step} is not a checkpoint of this program") from error
-
-
-def _as_json(value: object) -> object:
-    return json.loads(json.dumps(value))
