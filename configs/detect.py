@@ -45,6 +45,7 @@ def get_config() -> Config:
     config.selection = "last"
 
     config.batch_size = 32
+    config.micro_batches = 1  # parts of a batch that are worked through one after another
     config.steps = 15_000
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-5
@@ -53,6 +54,7 @@ def get_config() -> Config:
     config.optimizer.weight_decay = 0.0
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.999
+    config.optimizer.ema_decay = 0.0  # 0.999, say, evaluates and keeps averaged weights
 
     config.evaluate_every = 50
     config.evaluation_batch_size = 32

@@ -33,6 +33,7 @@ def get_config() -> Config:
     config.data.max_bad_fraction = 0.01
 
     config.batch_size = 128
+    config.micro_batches = 1  # parts of a batch that are worked through one after another
     config.steps = -(-IMAGES_SEEN // config.get_ref("batch_size"))
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 7.5e-5
@@ -41,6 +42,7 @@ def get_config() -> Config:
     config.optimizer.weight_decay = 0.05
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.95
+    config.optimizer.ema_decay = 0.0  # 0.999, say, evaluates and keeps averaged weights
 
     config.evaluate_every = 5000
     config.save_every = 1000

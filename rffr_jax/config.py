@@ -10,6 +10,7 @@ Config = Any
 
 AT_LEAST_ONE = (
     "batch_size",
+    "micro_batches",
     "steps",
     "evaluation_batch_size",
     "evaluate_every",
@@ -27,7 +28,7 @@ AT_LEAST_ZERO = (
     "optimizer.weight_decay",
 )
 ABOVE_ZERO = ("optimizer.learning_rate",)
-ZERO_TO_ONE = ("optimizer.b1", "optimizer.b2")
+ZERO_TO_ONE = ("optimizer.b1", "optimizer.b2", "optimizer.ema_decay")
 THREE_NUMBERS = ("detector.mean", "detector.std")
 INNER_JOBS = ("pretrain", "detect", "evaluate")
 

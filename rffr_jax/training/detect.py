@@ -52,6 +52,7 @@ from rffr_jax.training.sources import (
     recorded_sources,
 )
 from rffr_jax.training.starting_weights import check_branches, started_branches
+from rffr_jax.training.step import check_micro_batches
 from rffr_jax.whole_files import write_json
 from rffr_jax.workdir import has_begun, refuse_other_config, write_config
 
@@ -92,6 +93,8 @@ class DetectorTraining:
             )
         self._config, self._workdir, self._mesh = config, workdir, mesh
         rows_of_process(config.batch_size, mesh)
+        check_micro_batches(config, mesh)
+        self._parts = mesh.size * config.micro_batches
         dtype = compute_dtype(config.dtype)
         settings, self._mae_about = detection_settings(config)
         self._detection = Detection(settings, dtype)
@@ -101,7 +104,7 @@ class DetectorTraining:
             chances = count_distribution(
                 self._detection.blocks.count, blocks.probability, blocks.on_empty
             )
-            group = fitting_group(blocks.group, config.batch_size, mesh.size)
+            group = fitting_group(blocks.group, config.batch_size, self._parts)
             self._counts = count_quantiles(chances, group)
 
         # ---- data
@@ -176,14 +179,14 @@ class DetectorTraining:
         log.info("numbers of blocks in each %d images: %s", group, " ".join(map(str, self._counts)))
         if group < asked:
             log.warning(
-                "each of %d devices gets %d images, so the numbers of blocks are %d quantiles "
+                "%d images at a time on each of %d devices: the numbers of blocks are %d quantiles "
                 "instead of blocks.group=%d, a coarser distribution; --config.batch_size=%d keeps "
                 "them",
+                self._config.batch_size // self._parts,
                 self._mesh.size,
-                self._config.batch_size // self._mesh.size,
                 group,
                 asked,
-                _batch_for(asked, self._config.batch_size, self._mesh.size),
+                _batch_for(asked, self._config.batch_size, self._parts),
             )
 
     def fresh_parameters(self) -> PyTree:
@@ -252,28 +255,32 @@ class DetectorTraining:
         write_json(record, bests)
 
 
-def fitting_group(group: int, batch_size: int, devices: int) -> int:
+def fitting_group(group: int, batch_size: int, parts: int) -> int:
     """How many images of a batch share the quantiles of the number of blocks.
 
-    The largest number up to `group` that divides the images that each device gets.
+    The largest number up to `group` that divides the images that a device works on at a time.
+
+    Args:
+      parts: of a batch: devices times micro-batches.
 
     Raises:
       UserError: it would be less than `group` and less than `SMALLEST_GROUP`.
     """
-    share = batch_size // devices
+    share = batch_size // parts
     fitting = max(n for n in range(1, min(group, share) + 1) if share % n == 0)
     if fitting < min(group, SMALLEST_GROUP):
-        fits = _batch_for(group, batch_size, devices)
+        fits = _batch_for(group, batch_size, parts)
         raise UserError(
-            f"batch_size={batch_size} gives each of {devices} devices {share} images, which do "
-            f"not fit blocks.group={group}; set --config.batch_size={fits}"
+            f"batch_size={batch_size} gives each of {parts} parts (devices x micro_batches) "
+            f"{share} images, which do not fit blocks.group={group}; set "
+            f"--config.batch_size={fits}"
         )
     return fitting
 
 
-def _batch_for(group: int, batch_size: int, devices: int) -> int:
-    """The smallest even batch from `batch_size` up in which every device gets whole groups."""
-    step = math.lcm(2, group * devices)
+def _batch_for(group: int, batch_size: int, parts: int) -> int:
+    """The smallest even batch from `batch_size` up in which every part gets whole groups."""
+    step = math.lcm(2, group * parts)
     return -(-batch_size // step) * step
 
 

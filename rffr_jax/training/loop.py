@@ -4,6 +4,7 @@ Its order is fixed: evaluate, save, take the next batch, step, log. So every che
 consistent pair of state and step, and the step alone says which batch comes next.
 """
 
+import functools
 import logging
 import pathlib
 import sys
@@ -13,7 +14,6 @@ from contextlib import ExitStack, closing
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import tqdm
@@ -37,6 +37,13 @@ from rffr_jax.training.flops import matrix_flops
 from rffr_jax.training.interruption import InterruptedRunError, StopRequest
 from rffr_jax.training.metric_writer import MetricWriter
 from rffr_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from rffr_jax.training.step import (
+    State,
+    check_micro_batches,
+    empty_totals,
+    fresh_training,
+    make_step,
+)
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +91,7 @@ def check_settings(objective: Objective, config: Config, mesh: Mesh):
       UserError: batch, optimizer, sampling or random choices that do not fit.
     """
     rows = rows_of_process(config.batch_size, mesh)
+    check_micro_batches(config, mesh)
     make_optimizer(config.optimizer, config.steps)
     size = config.model.image_size
     train_batches(
@@ -117,7 +125,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
     with ExitStack() as stack:
         # ---- state: own checkpoint, else what the objective starts from
         checkpoints = stack.enter_context(closing(RunCheckpoints(workdir)))
-        start, state = _initial_state(objective, optimizer, checkpoints, mesh)
+        start, state = _initial_state(objective, optimizer, config, checkpoints, mesh)
         if start:
             log.info("resuming %s at step %d", workdir, start)
         if start >= config.steps:
@@ -141,7 +149,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
         )
         stop = stack.enter_context(StopRequest())
         totals = jax.tree.map(lambda leaf: leaf.sharding, state["totals"])
-        empty_totals = jax.jit(_empty_totals, out_shardings=totals)
+        zero_totals = jax.jit(empty_totals, out_shardings=totals)
         program, flops = _compiled_step(objective, optimizer, state, config, mesh, rows)
         writer = stack.enter_context(closing(MetricWriter(workdir, start)))
         bar = stack.enter_context(
@@ -195,7 +203,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             bar.update()
             if done % config.log_every == 0 or done == config.steps:
                 _check_finite(state, done, workdir)
-                totals, state["totals"] = state["totals"], empty_totals()
+                totals, state["totals"] = state["totals"], zero_totals()
                 values = {
                     "loss": float(totals["loss"] / totals["count"]),
                     "learning_rate": float(np.asarray(learning_rate(step))),
@@ -213,12 +221,14 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
 def _initial_state(
     objective: Objective,
     optimizer: optax.GradientTransformation,
+    config: Config,
     checkpoints: RunCheckpoints,
     mesh: Mesh,
-) -> tuple[int, dict[str, Any]]:
+) -> tuple[int, State]:
+    fresh_state = functools.partial(fresh_training, optimizer, config.optimizer.ema_decay)
     abstract = jax.eval_shape(objective.fresh_parameters)
     parameters = with_shardings(abstract, parameter_shardings(abstract, mesh))
-    abstract = jax.eval_shape(lambda p: _fresh_training(optimizer, p), parameters)
+    abstract = jax.eval_shape(fresh_state, parameters)
     training = with_shardings(abstract, parameter_shardings(abstract, mesh))
     restored = checkpoints.restore(parameters, training)
     if restored is not None:
@@ -226,20 +236,8 @@ def _initial_state(
         return step, {"parameters": parameters, **training}
     parameters = objective.starting_parameters()
     shardings = jax.tree.map(lambda leaf: leaf.sharding, training)
-    fresh = jax.jit(lambda p: _fresh_training(optimizer, p), out_shardings=shardings)(parameters)
+    fresh = jax.jit(fresh_state, out_shardings=shardings)(parameters)
     return 0, {"parameters": parameters, **fresh}
-
-
-def _fresh_training(optimizer: optax.GradientTransformation, parameters: PyTree) -> dict[str, Any]:
-    return {
-        "optimizer": optimizer.init(parameters),
-        "finite": jnp.array(True),
-        "totals": _empty_totals(),
-    }
-
-
-def _empty_totals() -> dict[str, Array]:
-    return {"loss": jnp.zeros(()), "count": jnp.zeros(())}
 
 
 def _check_finite(state: PyTree, step: int, workdir: pathlib.Path):
@@ -262,8 +260,15 @@ def _compiled_step(
     rows: slice,
 ) -> tuple[Callable, int]:
     """The compiled step and its matrix FLOPs."""
-    step = jax.jit(
-        _step_function(objective, optimizer),
+    step = make_step(
+        objective.losses,
+        optimizer,
+        mesh,
+        micro_batches=config.micro_batches,
+        ema_decay=config.optimizer.ema_decay,
+    )
+    jitted = jax.jit(
+        step,
         donate_argnums=0,
         out_shardings=jax.tree.map(lambda leaf: leaf.sharding, state),
     )
@@ -274,32 +279,8 @@ def _compiled_step(
         )
         for name, value in objective.inputs(0, example, rows).items()
     }
-    traced = step.trace(state, objective.frozen, inputs)
+    traced = jitted.trace(state, objective.frozen, inputs)
     return traced.lower().compile(), matrix_flops(traced.jaxpr)
-
-
-def _step_function(objective: Objective, optimizer: optax.GradientTransformation) -> Callable:
-    def mean_loss(parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]) -> Array:
-        losses = objective.losses(parameters, frozen, batch)
-        return jnp.sum(losses * batch["weight"]) / jnp.maximum(jnp.sum(batch["weight"]), 1.0)
-
-    def step(state: PyTree, frozen: PyTree, batch: Mapping[str, Array]) -> PyTree:
-        loss, gradients = jax.value_and_grad(mean_loss)(state["parameters"], frozen, batch)
-        updates, optimizer_state = optimizer.update(
-            gradients, state["optimizer"], state["parameters"]
-        )
-        parameters = optax.apply_updates(state["parameters"], updates)
-        arrays = jax.tree.leaves((loss, parameters, optimizer_state))
-        finite = [jnp.isfinite(array).all() for array in arrays]
-        totals = state["totals"]
-        return {
-            "parameters": parameters,
-            "optimizer": optimizer_state,
-            "finite": jnp.all(jnp.stack([state["finite"], *finite])),
-            "totals": {"loss": totals["loss"] + loss, "count": totals["count"] + 1},
-        }
-
-    return step
 
 
 # ---- speed

@@ -10,7 +10,7 @@ from tests import jobs
 
 
 @pytest.mark.parametrize(
-    ("group", "batch_size", "devices", "expected"),
+    ("group", "batch_size", "parts", "expected"),
     [
         (16, 32, 1, 16),
         (16, 32, 2, 16),
@@ -20,20 +20,18 @@ from tests import jobs
         (2, 6, 1, 2),
     ],
 )
-def test_the_group_is_the_largest_that_divides_a_device_s_share(
-    group, batch_size, devices, expected
-):
-    assert fitting_group(group, batch_size, devices) == expected
+def test_the_group_is_the_largest_that_divides_a_device_s_share(group, batch_size, parts, expected):
+    assert fitting_group(group, batch_size, parts) == expected
 
 
 @pytest.mark.parametrize(
-    ("group", "batch_size", "devices", "works"),
+    ("group", "batch_size", "parts", "works"),
     [(16, 32, 16, 256), (16, 34, 1, 48), (5, 6, 1, 10), (3, 4, 1, 6)],
 )
-def test_a_group_too_small_names_a_batch_size_that_works(group, batch_size, devices, works):
+def test_a_group_too_small_names_a_batch_size_that_works(group, batch_size, parts, works):
     with pytest.raises(UserError, match=f"set --config.batch_size={works}$"):
-        fitting_group(group, batch_size, devices)
-    assert fitting_group(group, works, devices) == group
+        fitting_group(group, batch_size, parts)
+    assert fitting_group(group, works, parts) == group
 
 
 def test_a_coarser_distribution_is_said_once(tmp_path, mae, data, caplog, monkeypatch):
@@ -43,7 +41,7 @@ def test_a_coarser_distribution_is_said_once(tmp_path, mae, data, caplog, monkey
         assert jobs.start("detect", tmp_path / "coarse", *flags, "blocks.group=16") == 0
         assert jobs.start("detect", tmp_path / "whole", *flags) == 0
     (warning,) = (record for record in caplog.records if record.levelname == "WARNING")
-    assert "each of 1 devices gets 4 images" in warning.message
+    assert "4 images at a time on each of 1 devices" in warning.message
     assert "4 quantiles instead of blocks.group=16" in warning.message
     assert "--config.batch_size=16 keeps them" in warning.message
     said = [

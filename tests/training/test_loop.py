@@ -83,8 +83,8 @@ def test_detector_training_that_was_stopped_resumes_bit_for_bit(
 
 
 def test_the_log_compiles_nothing_new(tmp_path, monkeypatch, data):
-    empty_totals, traced = loop._empty_totals, []
-    monkeypatch.setattr(loop, "_empty_totals", lambda: traced.append(1) or empty_totals())
+    empty_totals, traced = loop.empty_totals, []
+    monkeypatch.setattr(loop, "empty_totals", lambda: traced.append(1) or empty_totals())
     monkeypatch.setattr(Pretraining, "evaluate", lambda *_: {})
     assert jobs.start("pretrain", tmp_path, *data, "steps=6") == 0
     assert len(jobs.metric_lines(tmp_path)) == 6

@@ -1,0 +1,134 @@
+"""One update of the weights, as a pure function of state and batch that is compiled once.
+
+The state is a plain tree:
+
+  parameters   the weights that are evaluated, saved as best and handed on
+  optimizer    what Optax keeps
+  trained      the weights that the optimizer moves, where `parameters` are their moving average
+  updates      how many updates they have had, there alone
+  finite       whether loss, weights and optimizer have been finite so far
+  totals       loss and number of steps since the last log line
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Float, PyTree
+
+from rffr_jax.config import Config
+from rffr_jax.errors import UserError
+from rffr_jax.sharding import BATCH
+
+State = dict[str, Any]
+Losses = Callable[[PyTree, PyTree, Mapping[str, Array]], Float[Array, " batch"]]
+
+
+def check_micro_batches(config: Config, mesh: Mesh | AbstractMesh):
+    """Raises: UserError if a batch does not divide over devices and micro-batches."""
+    parts = mesh.size * config.micro_batches
+    if config.batch_size % parts:
+        raise UserError(
+            f"batch_size={config.batch_size} does not divide into micro_batches="
+            f"{config.micro_batches} on each of {mesh.size} devices; take a multiple of {parts}"
+        )
+
+
+def fresh_training(
+    optimizer: optax.GradientTransformation, ema_decay: float, parameters: PyTree
+) -> State:
+    """The state of a new run but for its `parameters`."""
+    state = {"optimizer": optimizer.init(parameters), "finite": jnp.array(True)}
+    if ema_decay:
+        state |= {
+            "trained": jax.tree.map(jnp.copy, parameters),
+            "updates": jnp.zeros((), jnp.int32),
+        }
+    return {**state, "totals": empty_totals()}
+
+
+def empty_totals() -> dict[str, Float[Array, ""]]:
+    return {"loss": jnp.zeros(()), "count": jnp.zeros(())}
+
+
+def make_step(
+    losses: Losses,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    micro_batches: int,
+    ema_decay: float,
+) -> Callable[[State, PyTree, Mapping[str, Array]], State]:
+    """The function (state, frozen, batch) -> state.
+
+    Args:
+      losses: of each row, from parameters, frozen arrays and the batch.
+      micro_batches: parts that a batch is worked through in, one after another: activations need
+        memory for one part, and the update is that of the whole batch but for rounding.
+      ema_decay: of the moving average of the weights; 0 keeps none.
+    """
+    gradients_of = jax.value_and_grad(
+        lambda parameters, frozen, batch, total: (
+            jnp.sum(losses(parameters, frozen, batch) * batch["weight"]) / total
+        )
+    )
+
+    def loss_and_gradients(parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]):
+        total = jnp.maximum(jnp.sum(batch["weight"]), 1.0)
+        if micro_batches == 1:
+            return gradients_of(parameters, frozen, batch, total)
+
+        def add(sums, part):
+            return jax.tree.map(jnp.add, sums, gradients_of(parameters, frozen, part, total)), None
+
+        zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, parameters))
+        return jax.lax.scan(add, zeros, _parts(batch, micro_batches, mesh))[0]
+
+    def step(state: State, frozen: PyTree, batch: Mapping[str, Array]) -> State:
+        trained = state["trained"] if ema_decay else state["parameters"]
+        loss, gradients = loss_and_gradients(trained, frozen, batch)
+        updates, optimizer_state = optimizer.update(gradients, state["optimizer"], trained)
+        trained = optax.apply_updates(trained, updates)
+        arrays = jax.tree.leaves((loss, trained, optimizer_state))
+        finite = [jnp.isfinite(array).all() for array in arrays]
+        totals = state["totals"]
+        new = {
+            "parameters": trained,
+            "optimizer": optimizer_state,
+            "finite": jnp.all(jnp.stack([state["finite"], *finite])),
+            "totals": {"loss": totals["loss"] + loss, "count": totals["count"] + 1},
+        }
+        if ema_decay:
+            moved = 1.0 - average_decay(ema_decay, state["updates"])
+            new["parameters"] = optax.incremental_update(trained, state["parameters"], moved)
+            new |= {"trained": trained, "updates": state["updates"] + 1}
+        return new
+
+    return step
+
+
+def average_decay(decay: float, updates: Array) -> Float[Array, ""]:
+    """The share of the old average that an update keeps: `decay`, less in the first updates.
+
+    min(decay, (1 + n) / (10 + n)) after n updates, so that the random start is soon forgotten.
+    """
+    return jnp.minimum(decay, (1.0 + updates) / (10.0 + updates))
+
+
+def _parts(batch: Mapping[str, Array], count: int, mesh: Mesh) -> dict[str, Array]:
+    """A batch as `count` micro-batches on a leading axis.
+
+    Each takes a contiguous piece of every device's rows, so that no row changes its device.
+    """
+    sharding = NamedSharding(mesh, PartitionSpec(None, *BATCH))
+
+    def parts(rows: Array) -> Array:
+        shape, share = rows.shape[1:], len(rows) // (mesh.size * count)
+        pieces = rows.reshape(mesh.size, count, share, *shape).swapaxes(0, 1)
+        pieces = pieces.reshape(count, mesh.size * share, *shape)
+        return jax.lax.with_sharding_constraint(pieces, sharding)
+
+    return {name: parts(rows) for name, rows in batch.items()}
