@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, PyTree, UInt8
+from jaxtyping import Array, Float, Float16, Int, PyTree, UInt8
 
 from rffr_jax import residual
 from rffr_jax.blocks import BlockGrid
@@ -96,7 +96,7 @@ class Detection:
     def __init__(self, settings: DetectionSettings, dtype: DTypeLike):
         self.settings = settings
         self.blocks = BlockGrid(settings.model.grid, settings.k)
-        self._dtype = dtype
+        self.dtype = dtype
         self._definition, self.abstract_parameters = abstract(self._detector)
         if settings.needs_mae:
             assert settings.mae is not None
@@ -106,7 +106,7 @@ class Detection:
 
     def _detector(self, rngs: nnx.Rngs) -> Detector:
         settings = self.settings
-        return Detector(settings.model, inputs=settings.inputs, dtype=self._dtype, rngs=rngs)
+        return Detector(settings.model, inputs=settings.inputs, dtype=self.dtype, rngs=rngs)
 
     def initial_parameters(self, seed: int) -> PyTree:
         """Fresh parameters of both branches and the head."""
@@ -119,6 +119,7 @@ class Detection:
         images: UInt8[Array, "batch size size 3"],
         chosen: Int[Array, "batch most"] | None,
         counts: tuple[int, ...],
+        differences: Float16[Array, "batch patches pixels"] | None = None,
     ) -> Float[Array, "batch 2"]:
         """Logits from the chosen blocks alone (`random`) or from all patches (`full`).
 
@@ -126,13 +127,21 @@ class Detection:
           chosen: blocks of each image, of which row r uses the first `counts[r % len(counts)]`;
             None reads all patches.
           counts: numbers of blocks in every group of rows; static.
+          differences: what `differences` gave, of the chosen blocks or of all; None computes the
+            residuals here.
         """
         if chosen is None:
-            return self.logits(parameters, images, self.residual_images(mae_parameters, images))
+            if differences is None:
+                residuals = self.residual_images(mae_parameters, images)
+            else:
+                residuals = self.residual_images_of(differences)
+            return self.logits(parameters, images, residuals)
         pixels = unit_range(images)
         indices = jnp.asarray(self.blocks.hidden)[chosen].reshape(len(images), -1)
         patches = {"original": take_patches(self._normalised_patches(pixels), indices)}
-        if self.settings.needs_mae:
+        if differences is not None:
+            patches["residual"] = residual.amplified(differences, self.settings.alpha)
+        elif self.settings.needs_mae:
             mae, alpha = self._mae(mae_parameters), self.settings.alpha
             residuals, _ = residual.residual_patches(
                 mae, self.blocks, pixels, chosen, counts, alpha
@@ -155,6 +164,26 @@ class Detection:
         mae = self._mae(mae_parameters)
         return residual.residual_image(mae, self.blocks, unit_range(images), self.settings.alpha)[1]
 
+    @property
+    def differences_shape(self) -> tuple[int, int]:
+        """Patches that blocks cover, and the values of one."""
+        return self.blocks.hidden.size, self.settings.model.patch_size**2 * 3
+
+    def differences(
+        self, mae_parameters: PyTree, images: UInt8[Array, "batch size size 3"]
+    ) -> Float16[Array, "batch covered pixels"]:
+        """B_hat - B of the area that blocks cover, not amplified, as it is kept on disk."""
+        mae = self._mae(mae_parameters)
+        found = residual.block_differences(mae, self.blocks, unit_range(images))
+        return found.astype(jnp.float16)
+
+    def residual_images_of(
+        self, differences: Float16[Array, "batch covered pixels"]
+    ) -> Float[Array, "batch size size 3"]:
+        """Whole residual images in [-1, 1] from what `differences` gave."""
+        patch, alpha = self.settings.model.patch_size, self.settings.alpha
+        return residual.residual_image_of(differences, self.blocks, patch, alpha)
+
     def logits(
         self,
         parameters: PyTree,
@@ -164,7 +193,7 @@ class Detection:
         """Logits of whole images: from every block (`random`) or every patch (`full`).
 
         Args:
-          residuals: as `residual_images` made them.
+          residuals: as `residual_images` or `residual_images_of` made them.
         """
         patch = self.settings.model.patch_size
         if self.settings.blocks == "full":

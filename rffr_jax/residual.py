@@ -72,12 +72,26 @@ def inpaint_chosen_blocks(
     return jnp.take(padded, pass_of_slot, axis=1).reshape(batch, most, *inpainted.shape[2:])
 
 
+def block_differences(
+    mae: MAE, blocks: BlockGrid, images: Float[Array, "batch size size 3"]
+) -> Float[Array, "batch covered pixels"]:
+    """B_hat - B of all patches that blocks hide, block by block; float32, not amplified."""
+    inpainted = inpaint_all_blocks(mae, blocks, images)
+    inpainted = inpainted.reshape(len(images), -1, inpainted.shape[-1]).astype(jnp.float32)
+    original = patchify(images.astype(jnp.float32), mae.patch)
+    return inpainted - take_patches(original, jnp.asarray(blocks.hidden).reshape(-1))
+
+
+def amplified(difference: Float[Array, "*shape"], alpha: float | Array) -> Float[Array, "*shape"]:
+    """Equation 5 of the paper for B_hat - B, float32, clipped to [-1, 1]."""
+    return jnp.clip(alpha * difference.astype(jnp.float32), -1.0, 1.0)
+
+
 def amplified_difference(
     inpainted: Float[Array, "*shape"], original: Float[Array, "*shape"], alpha: float | Array
 ) -> Float[Array, "*shape"]:
     """Equation 5 of the paper, float32, clipped to [-1, 1]."""
-    difference = inpainted.astype(jnp.float32) - original.astype(jnp.float32)
-    return jnp.clip(alpha * difference, -1.0, 1.0)
+    return amplified(inpainted.astype(jnp.float32) - original.astype(jnp.float32), alpha)
 
 
 def residual_patches(
@@ -126,6 +140,21 @@ def _sources(blocks: BlockGrid) -> Int[np.ndarray, " patches"]:
     sources = len(covered) + np.arange(blocks.patches)
     sources[covered] = np.arange(len(covered))
     return sources
+
+
+def residual_image_of(
+    differences: Float[Array, "batch covered pixels"],
+    blocks: BlockGrid,
+    patch: int,
+    alpha: float | Array = ALPHA,
+) -> Float[Array, "batch size size 3"]:
+    """The whole residual image from what `block_differences` gave."""
+    residuals = amplified(differences, alpha)
+    nothing = jnp.zeros_like(residuals[:, :1])
+    places = np.minimum(_sources(blocks), blocks.hidden.size)
+    return unpatchify(
+        jnp.take(jnp.concatenate([residuals, nothing], axis=1), places, axis=1), patch
+    )
 
 
 def residual_image(

@@ -1,7 +1,7 @@
-"""Scores of a detector on a test set; residuals can be kept, because the MAE never changes."""
+"""Scores of a detector on a test set; what the frozen MAE says of its images is kept."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 
 import jax
@@ -15,28 +15,34 @@ from rffr_jax.data.examples import Dataset, Example
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.detection import Detection
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.sharding import (
-    all_rows,
-    batch_sharding,
-    fitting_batch,
-    local_rows,
-    put_batch,
-)
+from rffr_jax.kept_residuals import KeptResiduals, image_digests
+from rffr_jax.sharding import all_rows, fitting_batch, put_batch
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedSet:
-    """A test set whose images are read and whose residuals are computed, in host memory.
+    """A test set for any number of passes.
 
     Attributes:
       dataset: what the batches index.
-      batches: `image`, `index`, `weight` and, for a detector that reads it, `residual`.
-      bad: examples whose file could not be used, with the reason.
+      batches: `image`, `index`, `weight` and, for a detector that reads residuals of a MAE,
+        `difference`; the same in every pass.
+      bad: examples whose file could not be used, with the reason; whole after the first pass.
     """
 
     dataset: Dataset
     batches: Iterable[Batch]
     bad: dict[Example, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Passes:
+    """Batches that can be gone through any number of times."""
+
+    start: Callable[[], Iterator[Batch]]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.start()
 
 
 class Scorer:
@@ -51,46 +57,64 @@ class Scorer:
         batch_size: int,
         workers: int,
         max_bad_fraction: float,
+        kept: KeptResiduals | None = None,
     ):
-        self._mae_parameters, self._mesh = mae_parameters, mesh
+        """
+        Args:
+          kept: where residuals are looked up and kept; in memory alone by default.
+        """
+        self.kept = kept or KeptResiduals(detection, mae_parameters, mesh)
+        self._mesh = mesh
         self._size = detection.settings.model.image_size
         self._batch_size = fitting_batch(batch_size, mesh)
         self._workers, self._max_bad_fraction = workers, max_bad_fraction
-        self._computes_residuals = detection.settings.needs_mae
-        self._residuals = jax.jit(detection.residual_images, out_shardings=batch_sharding(mesh))
-        zero = detection.settings.reads_residual and not detection.settings.needs_mae
+        self._needs_mae = detection.settings.needs_mae
+        zero = detection.settings.reads_residual and not self._needs_mae
 
-        def margin(parameters: PyTree, images: Array, residuals: Array | None) -> Array:
+        def margin(parameters: PyTree, images: Array, differences: Array | None) -> Array:
+            residuals = None
             if zero:
                 residuals = jnp.zeros(images.shape, jnp.float32)
+            elif differences is not None:
+                residuals = detection.residual_images_of(differences)
             logits = detection.logits(parameters, images, residuals)
             return logits[:, 1] - logits[:, 0]
 
         self._margin = jax.jit(margin)
 
     def prepare(self, dataset: Dataset) -> PreparedSet:
-        """Reads a test set and computes its residuals once, for any number of `score` calls.
+        """A test set for any number of `score` calls; its residuals are computed in the first.
 
-        Memory on the host: size * size * 15 bytes an image (0.75 MB at 224 pixels).
+        Its images stay in memory if `kept.memory` has room for all of them; otherwise every call
+        reads them again.
         """
         bad: dict[Example, str] = {}
-        batches = list(self._batches(dataset, bad))
-        return PreparedSet(dataset, batches, bad)
+        bad_files = BadFiles(dataset, self._max_bad_fraction)
+        images: list[Batch] = []
+        share = -(-len(dataset.examples) // jax.process_count())
+        if self.kept.memory.take(share * self._size**2 * 3):
+            images += self._read(dataset, bad_files, bad)
+
+        def batches() -> Iterator[Batch]:
+            yield from self._with_differences(images or self._read(dataset, bad_files, bad))
+
+        return PreparedSet(dataset, _Passes(batches), bad)
 
     def score(self, parameters: PyTree, prepared: Dataset | PreparedSet) -> Predictions:
         """The probability of `fake` for every example that can be read.
 
         Args:
           parameters: the detector's.
-          prepared: a prepared set, or a dataset, which is then read without keeping anything.
+          prepared: a prepared set, or a dataset, of which no image is kept then.
         """
         if not isinstance(prepared, PreparedSet):
             bad: dict[Example, str] = {}
-            prepared = PreparedSet(prepared, self._batches(prepared, bad), bad)
+            images = self._read(prepared, BadFiles(prepared, self._max_bad_fraction), bad)
+            prepared = PreparedSet(prepared, self._with_differences(images), bad)
         margins, indices = [], []
         for batch in prepared.batches:
             on_mesh = put_batch(batch, self._mesh)
-            margins.append(self._margin(parameters, on_mesh["image"], on_mesh.get("residual")))
+            margins.append(self._margin(parameters, on_mesh["image"], on_mesh.get("difference")))
             used = jnp.where(on_mesh["weight"] > 0, on_mesh["index"], -1)
             indices.append(used)
         index = np.concatenate([all_rows(rows) for rows in indices])
@@ -101,8 +125,10 @@ class Scorer:
             scores = 1.0 / (1.0 + np.exp(-margin[used]))
         return Predictions(examples, scores, prepared.bad)
 
-    def _batches(self, dataset: Dataset, bad: dict[Example, str]) -> Iterator[Batch]:
-        bad_files = BadFiles(dataset, self._max_bad_fraction)
+    def _read(
+        self, dataset: Dataset, bad_files: BadFiles, bad: dict[Example, str]
+    ) -> Iterator[Batch]:
+        """`image`, `index`, `weight` and, where residuals are needed, `digest` of the images."""
         batches = evaluation_batches(
             dataset,
             size=self._size,
@@ -114,14 +140,20 @@ class Scorer:
         with closing(batches):
             for batch in batches:
                 bad_files.update(batch)
-                kept = {name: batch[name] for name in ("image", "index", "weight")}
-                if self._computes_residuals:
-                    on_mesh = put_batch({"image": batch["image"]}, self._mesh)
-                    residuals = self._residuals(self._mae_parameters, on_mesh["image"])
-                    kept["residual"] = local_rows(residuals)
-                yield kept
+                read = {name: batch[name] for name in ("image", "index", "weight")}
+                if self._needs_mae:
+                    read["digest"] = image_digests(batch["image"])
+                yield read
         bad.update(
             (example, bad_files.names[example.path])
             for example in dataset.examples
             if example.path in bad_files.names
         )
+
+    def _with_differences(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            whole = {name: batch[name] for name in ("image", "index", "weight")}
+            if self._needs_mae:
+                whole["difference"] = self.kept.of(batch["image"], batch["digest"])
+            yield whole
+        self.kept.flush()

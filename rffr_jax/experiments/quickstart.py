@@ -108,7 +108,7 @@ def _one_seed(config: Config, seed: int, folder: pathlib.Path) -> dict[str, Any]
         plot_training_curves(workdir / "curves.png", workdir / "metrics.jsonl", note=note)
         aucs[variant] = _method_aucs(table)
         if variant == OURS:
-            energy = residual_energy(prepared, trained.covered)
+            energy = residual_energy(prepared, trained.alpha)
             aucs[ENERGY] = _energy_aucs(energy)
             errors = _mean_by_method(energy)
             _draw_residuals(folder / "residuals.png", data["test"], folder / "mae", config.evaluate)
@@ -143,13 +143,14 @@ def _method_aucs(table: dict[str, Any]) -> dict[str, float]:
 # ---- the residual without a classifier
 
 
-def residual_energy(prepared: PreparedSet, covered: np.ndarray) -> Predictions:
+def residual_energy(prepared: PreparedSet, alpha: float) -> Predictions:
     """Mean |residual| over the covered area as a score: the residual without a classifier."""
     examples, scores = [], []
     for batch in prepared.batches:
         for row in np.flatnonzero(batch["weight"] > 0):
             examples.append(prepared.dataset.examples[batch["index"][row]])
-            scores.append(float(np.abs(batch["residual"][row])[covered].mean()))
+            residual = np.clip(alpha * batch["difference"][row].astype(np.float32), -1.0, 1.0)
+            scores.append(float(np.abs(residual).mean()))
     return Predictions(examples, np.array(scores, np.float64), prepared.bad)
 
 
