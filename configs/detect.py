@@ -44,6 +44,10 @@ def get_config() -> Config:
     config.data.max_bad_fraction = 0.01
     config.selection = "last"
 
+    config.residuals = ConfigDict()
+    config.residuals.folder = "../residuals"  # seen from the workdir; '' keeps none on disk
+    config.residuals.memory_gb = 4.0  # of images and residuals; what is beyond is read from disk
+
     config.batch_size = 32
     config.micro_batches = 1  # parts of a batch that are worked through one after another
     config.steps = 15_000

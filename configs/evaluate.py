@@ -23,5 +23,8 @@ def get_config() -> Config:
     config.data.methods = ()  # fakes of these alone; on the command line A,B
     config.data.workers = 2
     config.data.max_bad_fraction = 0.01
+    config.residuals = ConfigDict()
+    config.residuals.folder = "../residuals"  # seen from the detector's; '' keeps none on disk
+    config.residuals.memory_gb = 4.0  # of images and residuals; what is beyond is read from disk
     config.mesh = ConfigDict({"fsdp": 1})
     return config

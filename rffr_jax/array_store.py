@@ -38,7 +38,7 @@ class Memory:
     """How much may be kept in the memory of this process, over all that keep something."""
 
     def __init__(self, gigabytes: float):
-        self._left = int(gigabytes * 10**9)
+        self._left = round(gigabytes * 10**9)
 
     def take(self, size: int) -> bool:
         """Whether `size` more bytes may be kept; if so, they count from now on."""
@@ -67,14 +67,15 @@ class ArrayStore:
         self._waiting: dict[bytes, np.ndarray] = {}  # for the next file
         self._places: dict[bytes, tuple[str, int, int]] = {}  # file, offset, checksum
         self._known_files: set[str] = set()
+        self._useless_files: set[str] = set()
         self._writes, self._warned = folder is not None, False
 
     def get(self, digests: Digests) -> list[np.ndarray | None]:
         """The arrays, read-only; None where there is none, or none that can be read."""
         names = [digest.tobytes() for digest in digests]
+        self._look_for(names)
         found: dict[bytes, np.ndarray] = {}
         in_files: dict[str, list[bytes]] = collections.defaultdict(list)
-        self._look_for(names)
         for digest in dict.fromkeys(names):
             array = self._kept.get(digest, self._waiting.get(digest))
             if array is not None:
@@ -82,7 +83,13 @@ class ArrayStore:
             elif digest in self._places:
                 in_files[self._places[digest][0]].append(digest)
         for file, wanted in in_files.items():
-            for digest, array in self._read(file, wanted):
+            try:
+                arrays = self._read(file, wanted)
+            except (OSError, ValueError) as error:
+                self._leave_out(file, error)
+                self._places, self._known_files = {}, set()  # it may be in another file, too
+                return self.get(digests)
+            for digest, array in arrays.items():
                 found[digest] = array
                 self._keep(digest, array)
         return [found.get(digest) for digest in names]
@@ -114,13 +121,13 @@ class ArrayStore:
             return
         index = np.zeros(len(waiting), _INDEX)
         index["digest"] = [np.frombuffer(digest, np.uint8) for digest in waiting]
-        index["checksum"] = [zlib.crc32(array) for array in waiting.values()]
+        index["checksum"] = [zlib.crc32(array.data) for array in waiting.values()]
         name = uuid.uuid4().hex + SUFFIX
         try:
             with whole_file(self._folder / name) as part, part.open("wb") as file:
                 file.write(_HEADER.pack(_MAGIC, len(index), zlib.crc32(index.tobytes())))
                 file.write(index.tobytes())
-                file.writelines(waiting.values())
+                file.writelines(array.data for array in waiting.values())
         except OSError as error:
             self._writes = False
             log.warning(
@@ -148,12 +155,11 @@ class ArrayStore:
             names = [name for name in os.listdir(self._folder) if name.endswith(SUFFIX)]
         except OSError:
             return
-        for name in sorted(set(names) - self._known_files):
+        for name in sorted(set(names) - self._known_files - self._useless_files):
             try:
                 self._enter(name, self._read_index(name))
             except (OSError, ValueError) as error:
-                self._known_files.add(name)
-                self._warn(name, error)
+                self._leave_out(name, error)
 
     def _read_index(self, name: str) -> np.ndarray:
         assert self._folder is not None
@@ -177,31 +183,25 @@ class ArrayStore:
             place = (name, first + row * self._size, int(entry["checksum"]))
             self._places.setdefault(entry["digest"].tobytes(), place)
 
-    def _read(self, name: str, wanted: list[bytes]) -> list[tuple[bytes, np.ndarray]]:
+    def _read(self, name: str, wanted: list[bytes]) -> dict[bytes, np.ndarray]:
         assert self._folder is not None
-        arrays = []
-        try:
-            with (self._folder / name).open("rb") as file:
-                for digest in sorted(wanted, key=lambda digest: self._places[digest][1]):
-                    _, offset, checksum = self._places[digest]
-                    file.seek(offset)
-                    data = file.read(self._size)
-                    if len(data) != self._size or zlib.crc32(data) != checksum:
-                        raise ValueError("its checksum is wrong")
-                    arrays.append((digest, np.frombuffer(data, self._dtype).reshape(self._shape)))
-        except (OSError, ValueError) as error:
-            gone = [digest for digest, place in self._places.items() if place[0] == name]
-            for digest in gone:
-                del self._places[digest]
-            self._warn(name, error)
+        arrays = {}
+        with (self._folder / name).open("rb") as file:
+            for digest in sorted(wanted, key=lambda digest: self._places[digest][1]):
+                _, offset, checksum = self._places[digest]
+                file.seek(offset)
+                data = file.read(self._size)
+                if len(data) != self._size or zlib.crc32(data) != checksum:
+                    raise ValueError("its checksum is wrong")
+                arrays[digest] = np.frombuffer(data, self._dtype).reshape(self._shape)
         return arrays
 
-    def _warn(self, name: str, error: Exception):
-        if self._warned:
-            return
+    def _leave_out(self, name: str, error: Exception):
+        self._useless_files.add(name)
+        if not self._warned:
+            log.warning(
+                "%s cannot be used (%s) and is computed anew; delete it and any others like it",
+                self._folder and self._folder / name,
+                getattr(error, "strerror", None) or error,
+            )
         self._warned = True
-        log.warning(
-            "%s cannot be used (%s) and is computed anew; delete it and any others like it",
-            self._folder and self._folder / name,
-            getattr(error, "strerror", None) or error,
-        )

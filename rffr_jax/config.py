@@ -26,6 +26,7 @@ AT_LEAST_ZERO = (
     "data.max_bad_fraction",
     "optimizer.warmup_steps",
     "optimizer.weight_decay",
+    "residuals.memory_gb",
 )
 ABOVE_ZERO = ("optimizer.learning_rate",)
 ZERO_TO_ONE = ("optimizer.b1", "optimizer.b2", "optimizer.ema_decay")

@@ -6,10 +6,12 @@ value, whatever alpha is. Values that were just computed are rounded in the same
 results do not depend on what was kept.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import jax
@@ -27,6 +29,15 @@ FORMAT = 1
 """Rises when the same weights and pixels give other residuals, or files are laid out otherwise."""
 
 MEMORY_GB = 4.0
+
+
+def shared_folder(entry: str, workdir: Path) -> Path | None:
+    """The folder that the config entry `residuals.folder` names; None keeps nothing on disk.
+
+    Args:
+      workdir: of the detector; a relative folder starts there.
+    """
+    return Path(os.path.normpath(workdir / entry)) if entry else None
 
 
 class KeptResiduals:
@@ -67,9 +78,7 @@ class KeptResiduals:
             on_mesh = put_batch({"image": images}, self._mesh)["image"]
             computed = local_rows(self.compute(self._mae_parameters, on_mesh))
             self._store.add(digests, computed)
-            found = [
-                new if old is None else old for old, new in zip(found, computed, strict=True)
-            ]
+            found = [new if old is None else old for old, new in zip(found, computed, strict=True)]
         return np.stack(found)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def read(self, digests: Digests) -> list[np.ndarray | None]:
@@ -117,7 +126,7 @@ def image_digests(
 ) -> Digests:
     """A digest of the pixels of every image."""
     digests = [
-        hashlib.blake2b(np.ascontiguousarray(image), digest_size=DIGEST_BYTES).digest()
+        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=DIGEST_BYTES).digest()
         for image in images
     ]
     return np.frombuffer(b"".join(digests), np.uint8).reshape(len(images), DIGEST_BYTES)
@@ -131,17 +140,15 @@ def parameters_digest(parameters: PyTree) -> str:
             leaf = multihost_utils.process_allgather(leaf, tiled=True)
         array = np.ascontiguousarray(leaf)
         digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
 def _say_what_it_is(folder: Path, about: dict[str, object]):
     """Writes about.json for whoever wonders which folder may go."""
     if not (folder / "about.json").exists():
-        try:
+        with contextlib.suppress(OSError):  # the store says so when it writes what matters
             write_json(folder / "about.json", about)
-        except OSError:
-            pass  # the store says so when it writes what matters
 
 
 def _anywhere(flag: bool) -> bool:

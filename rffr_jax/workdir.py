@@ -22,6 +22,8 @@ MAY_CHANGE = (
     "data.cache",
     "data.max_bad_fraction",
     "mesh.fsdp",
+    "residuals.folder",
+    "residuals.memory_gb",
     "mae",  # a MAE is known by its weights, wherever they lie
 )
 """What a run may go on with otherwise than it began: nothing of it shapes the weights."""

@@ -31,6 +31,7 @@ from rffr_jax.evaluation import metrics, results
 from rffr_jax.evaluation.plots import plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
+from rffr_jax.kept_residuals import KeptResiduals, shared_folder
 from rffr_jax.lock import locked
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.sharding import make_mesh
@@ -112,7 +113,7 @@ class TrainedDetector:
         self.about = read_about(folder, "detector", "detector")
         settings = DetectionSettings.from_json(self.about["detection"])
         self._detection = Detection(settings, compute_dtype(config.dtype))
-        self.covered = self._detection.blocks.covered(settings.model.patch_size)
+        self.alpha = settings.alpha
         mae: PyTree = {}
         if settings.needs_mae:
             mae = load_weights(folder / FROZEN_MAE, "detector", self._detection.abstract_mae, mesh)
@@ -123,6 +124,13 @@ class TrainedDetector:
             batch_size=config.batch_size,
             workers=config.data.workers,
             max_bad_fraction=config.data.max_bad_fraction,
+            kept=KeptResiduals(
+                self._detection,
+                mae,
+                mesh,
+                folder=shared_folder(config.residuals.folder, folder),
+                memory_gb=config.residuals.memory_gb,
+            ),
         )
 
     def predictions(

@@ -39,6 +39,7 @@ from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
+from rffr_jax.kept_residuals import KeptResiduals, shared_folder
 from rffr_jax.lock import locked
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.sharding import make_mesh, on_mesh, rows_of_process
@@ -132,6 +133,13 @@ class DetectorTraining:
             check_branches(folder, settings)
             self.mae_sources = merged(self.mae_sources, recorded_sources(folder))
 
+        kept = KeptResiduals(
+            self._detection,
+            self.frozen,
+            mesh,
+            folder=shared_folder(config.residuals.folder, workdir),
+            memory_gb=config.residuals.memory_gb,
+        )
         self._scorer = Scorer(
             self._detection,
             self.frozen,
@@ -139,6 +147,7 @@ class DetectorTraining:
             batch_size=config.evaluation_batch_size,
             workers=config.data.workers,
             max_bad_fraction=config.data.max_bad_fraction,
+            kept=kept,
         )
         self._prepared: dict[str, PreparedSet] = {}
         self.about = {

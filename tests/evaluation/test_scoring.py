@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rffr_jax import array_store
 from rffr_jax.checkpoints.weights import (
     load_weights,
     read_about,
@@ -15,6 +16,7 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.evaluation.scoring import Scorer
+from rffr_jax.kept_residuals import KeptResiduals
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.sharding import make_mesh
 from tests import jobs
@@ -37,7 +39,7 @@ def scorer(detection, detector):
         detector / "checkpoints" / "mae", "detector", detection.abstract_mae, make_mesh()
     )
 
-    def build(batch_size, max_bad_fraction=0.0):
+    def build(batch_size, max_bad_fraction=0.0, **kept):
         return Scorer(
             detection,
             mae,
@@ -45,6 +47,7 @@ def scorer(detection, detector):
             batch_size=batch_size,
             workers=0,
             max_bad_fraction=max_bad_fraction,
+            kept=KeptResiduals(detection, mae, make_mesh(), **kept) if kept else None,
         )
 
     return build
@@ -90,11 +93,41 @@ def test_order_changes_nothing(scorer, parameters, test_set, scores):
 def test_residuals_are_kept_and_give_the_same_scores(scorer, parameters, test_set, scores):
     scoring = scorer(4)
     prepared = scoring.prepare(test_set)
-    assert all(
-        batch["residual"].shape == (4, jobs.SIZE, jobs.SIZE, 3) for batch in prepared.batches
-    )
+    covered = (jobs.SIZE // jobs.PATCH) ** 2, jobs.PATCH**2 * 3
+    assert all(batch["difference"].shape == (4, *covered) for batch in prepared.batches)
     for _ in range(2):
         assert_close(by_id(scoring.score(parameters, prepared)), scores)
+
+
+class Watched:
+    """A dataset that counts how often an image is read."""
+
+    def __init__(self, dataset):
+        self.examples, self._dataset, self.loads = dataset.examples, dataset, 0
+
+    def load(self, index, size):
+        self.loads += 1
+        return self._dataset.load(index, size)
+
+
+@pytest.mark.parametrize(
+    ("memory_gb", "loads"), [(0.0, 36), (150e-6, 18), (1.0, 18)], ids=["none", "images", "all"]
+)
+def test_memory_decides_what_is_read_again_and_changes_no_score(
+    scorer, parameters, test_set, scores, tmp_path, monkeypatch, memory_gb, loads
+):
+    monkeypatch.setattr(array_store, "FILE_BYTES", 60_000)
+    scoring = scorer(4, folder=tmp_path, memory_gb=memory_gb)
+    watched = Watched(test_set)
+    prepared = scoring.prepare(watched)
+    assert_close(by_id(scoring.score(parameters, prepared)), scores)
+    assert len(list(tmp_path.glob(f"*/*{array_store.SUFFIX}"))) > 1
+    monkeypatch.setattr(scoring.kept, "compute", None)  # nothing is computed a second time
+    assert_close(by_id(scoring.score(parameters, prepared)), scores)
+    assert watched.loads == loads
+    next_run = scorer(4, folder=tmp_path, memory_gb=memory_gb)
+    monkeypatch.setattr(next_run.kept, "compute", None)
+    assert_close(by_id(next_run.score(parameters, next_run.prepare(test_set))), scores)
 
 
 class WithBadFile:
@@ -110,12 +143,17 @@ class WithBadFile:
 
 
 def test_a_bad_file_has_no_score_and_its_neighbours_keep_theirs(
-    scorer, parameters, test_set, scores
+    scorer, parameters, test_set, scores, caplog
 ):
     predictions = scorer(4, max_bad_fraction=0.1).score(parameters, WithBadFile(test_set))
     bad = test_set.examples[5]
     assert predictions.bad == {bad: "no image"}
     assert_close(by_id(predictions), {n: s for n, s in scores.items() if n != bad.id})
+    small = scorer(4, max_bad_fraction=0.1, memory_gb=0.0)
+    prepared = small.prepare(WithBadFile(test_set))
+    for _ in range(2):
+        assert small.score(parameters, prepared).bad == {bad: "no image"}
+    assert len([r for r in caplog.records if "left out" in r.message]) == 2
     with pytest.raises(UserError, match="2 of 18 images cannot be used"):
         scorer(4).score(parameters, WithBadFile(test_set, also=6))
 

@@ -50,11 +50,13 @@ def test_one_seed_has_no_interval(tmp_path):
 
 def test_energy_is_the_mean_over_the_covered_area():
     examples = tuple(Example(n, n, 0, "d", "real", n, 0, n) for n in "ab")
-    covered = np.zeros((4, 4), bool)
-    covered[1:3, 1:3] = True
-    residual = np.zeros((3, 4, 4, 3), np.float32)
-    residual[0], residual[1][covered], residual[1][~covered] = 0.5, -0.25, 1.0
-    batch = {"residual": residual, "index": np.array([1, 0, -1]), "weight": np.array([1, 1, 0.0])}
+    difference = np.zeros((3, 4, 12), np.float16)
+    difference[0], difference[1], difference[1, 0, 0] = 0.125, -0.0625, 7.0
+    batch = {
+        "difference": difference,
+        "index": np.array([1, 0, -1]),
+        "weight": np.array([1, 1, 0.0]),
+    }
 
     class Data:
         def __init__(self):
@@ -63,9 +65,9 @@ def test_energy_is_the_mean_over_the_covered_area():
         def load(self, index, size):
             raise AssertionError("the scores need no pixels")
 
-    energy = residual_energy(PreparedSet(Data(), [batch], {}), covered)
+    energy = residual_energy(PreparedSet(Data(), [batch], {}), alpha=4.0)
     scores = {e.id: s for e, s in zip(energy.examples, energy.scores, strict=True)}
-    assert scores == {"b": 0.5, "a": 0.25}
+    assert scores == {"b": 0.5, "a": pytest.approx((47 * 0.25 + 1) / 48)}
 
 
 def test_no_seed_is_a_mistake(tmp_path, capsys):
