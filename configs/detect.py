@@ -47,6 +47,7 @@ def get_config() -> Config:
     config.residuals = ConfigDict()
     config.residuals.folder = "../residuals"  # seen from the workdir; '' keeps none on disk
     config.residuals.memory_gb = 4.0  # of images and residuals; what is beyond is read from disk
+    config.residuals.training = "auto"  # or always, never: see docs/residuals.md
 
     config.batch_size = 32
     config.micro_batches = 1  # parts of a batch that are worked through one after another

@@ -38,6 +38,7 @@ def get_config() -> Config:
     config.detect.optimizer.learning_rate = 1e-3
     config.detect.optimizer.schedule = "cosine"
     config.detect.optimizer.warmup_steps = 30
+    config.detect.residuals.training = "never"  # as the numbers in docs/ were made
 
     for job in (config.pretrain, config.detect):
         job.data.workers = 0

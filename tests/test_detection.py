@@ -134,3 +134,20 @@ def test_a_mae_is_described_without_being_made():
     _, abstract = abstract_mae(TINY, jnp.float32)
     assert {type(leaf) for leaf in jax.tree.leaves(abstract)} == {jax.ShapeDtypeStruct}
     assert abstract["mask_token"].shape == (32,)
+
+
+@pytest.mark.parametrize("chosen", [np.array([[3, 0], [1, 2], [0, 2], [2, 1]], np.int32), None])
+def test_training_reads_kept_differences_as_it_reads_the_mae(images, mae_parameters, chosen):
+    blocks = "full" if chosen is None else "random"
+    detection = Detection(dataclasses.replace(SETTINGS, blocks=blocks), jnp.float32)
+    parameters, counts = detection.initial_parameters(0), (1, 2)
+    differences = np.asarray(jax.jit(detection.differences)(mae_parameters, images))
+    if chosen is not None:
+        of_blocks = differences.reshape(4, 4, 4, -1)
+        differences = of_blocks[np.arange(4)[:, None], chosen].reshape(4, 8, -1)
+    logits = jax.jit(detection.train_logits, static_argnums=4)
+    direct = logits(parameters, mae_parameters, images, chosen, counts)
+    kept = logits(parameters, {}, images, chosen, counts, differences)
+    np.testing.assert_allclose(kept, direct, atol=1e-3)
+    nothing = logits(parameters, {}, images, chosen, counts, np.zeros_like(differences))
+    assert np.abs(nothing - direct).max() > 0.01

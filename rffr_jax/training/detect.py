@@ -54,6 +54,7 @@ from rffr_jax.training.sources import (
 )
 from rffr_jax.training.starting_weights import check_branches, started_branches
 from rffr_jax.training.step import check_micro_batches
+from rffr_jax.training.training_residuals import TrainingResiduals, worth_keeping
 from rffr_jax.whole_files import write_json
 from rffr_jax.workdir import has_begun, refuse_other_config, write_config
 
@@ -101,12 +102,14 @@ class DetectorTraining:
         self._detection = Detection(settings, dtype)
         blocks = config.blocks
         self._counts: tuple[int, ...] = ()
+        share = 1.0
         if settings.blocks == "random":
             chances = count_distribution(
                 self._detection.blocks.count, blocks.probability, blocks.on_empty
             )
             group = fitting_group(blocks.group, config.batch_size, self._parts)
             self._counts = count_quantiles(chances, group)
+            share = float(chances @ np.arange(len(chances))) / self._detection.blocks.count
 
         # ---- data
         self.dataset = keep_methods(
@@ -150,6 +153,14 @@ class DetectorTraining:
             kept=kept,
         )
         self._prepared: dict[str, PreparedSet] = {}
+        self._residuals: TrainingResiduals | None = None
+        if settings.needs_mae and worth_keeping(
+            config.residuals.training,
+            draws=config.steps * config.batch_size,
+            share=share,
+            images=len(self.dataset.examples),
+        ):
+            self._residuals = TrainingResiduals(kept, self._detection, self.dataset, config)
         self.about = {
             "kind": "detector",
             "detection": dataclasses.asdict(settings),
@@ -211,22 +222,35 @@ class DetectorTraining:
         return started_branches(folder, parameters, self._detection.settings, self._mesh)
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
-        """Images and labels; for random blocks the chosen ones, and rows dealt out to counts."""
-        names = ("image", "label", "weight")
-        if not self._counts:
-            return {name: batch[name] for name in names}
-        seed, size = self._config.seed, self._config.batch_size
-        order = draw_order(len(self._counts), seed, step, size)[rows] - rows.start
-        total, most = self._detection.blocks.count, max(self._counts)
-        blocks = draw_blocks(total, most, seed, step, size)[rows]
-        return {**{name: batch[name][order] for name in names}, "blocks": blocks}
+        """Images and labels; for random blocks the chosen ones, and rows dealt out to counts.
+
+        Where the residuals of training images are kept, those that the step needs come along.
+        """
+        blocks = None
+        if self._counts:
+            seed, size = self._config.seed, self._config.batch_size
+            order = draw_order(len(self._counts), seed, step, size)[rows] - rows.start
+            total, most = self._detection.blocks.count, max(self._counts)
+            blocks = draw_blocks(total, most, seed, step, size)[rows]
+            batch = {name: array[order] for name, array in batch.items()}
+        inputs = {name: batch[name] for name in ("image", "label", "weight")}
+        if blocks is not None:
+            inputs["blocks"] = blocks
+        if self._residuals is not None:
+            inputs["difference"] = self._residuals.of(batch["index"], batch["weight"], blocks)
+        return inputs
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
     ) -> Float[Array, " batch"]:
         """Cross-entropy of each image."""
         logits = self._detection.train_logits(
-            parameters, frozen, batch["image"], batch.get("blocks"), self._counts
+            parameters,
+            frozen,
+            batch["image"],
+            batch.get("blocks"),
+            self._counts,
+            batch.get("difference"),
         )
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
 

@@ -1,0 +1,137 @@
+"""Residuals of whole training images, computed once, of which a step takes the drawn blocks.
+
+A step needs a share p of an image's blocks. When images are drawn so often that p times the draws
+of an image exceeds 1, the MAE has less to do if it goes over every image once, before the first
+step. Batches are those of the data set's order, so what is computed does not depend on the step
+at which a run starts or goes on.
+"""
+
+import logging
+from contextlib import closing
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jaxtyping import Float, Float16, Int
+
+from rffr_jax.array_store import DIGEST_BYTES
+from rffr_jax.config import Config
+from rffr_jax.data.examples import Dataset
+from rffr_jax.data.pipeline import evaluation_batches
+from rffr_jax.detection import Detection
+from rffr_jax.errors import UserError
+from rffr_jax.kept_residuals import KeptResiduals, image_digests
+
+log = logging.getLogger(__name__)
+
+CHOICES = ("auto", "always", "never")
+
+
+def worth_keeping(choice: str, *, draws: int, share: float, images: int) -> bool:
+    """Whether a training keeps the residuals of its images; the config and the data decide alone.
+
+    Args:
+      choice: `residuals.training`; `auto` keeps them if that saves work of the MAE.
+      draws: images that all steps together read.
+      share: of an image's blocks that a draw needs, on average.
+      images: number of different ones.
+
+    Raises:
+      UserError: an unknown choice.
+    """
+    if choice not in CHOICES:
+        raise UserError(
+            f"residuals.training={choice!r} is not known; choose {', '.join(CHOICES[:-1])} or "
+            f"{CHOICES[-1]}"
+        )
+    return choice == "always" or (choice == "auto" and draws * share > images)
+
+
+class TrainingResiduals:
+    """Differences B_hat - B of all training images; computed when they are first asked for."""
+
+    def __init__(self, kept: KeptResiduals, detection: Detection, dataset: Dataset, config: Config):
+        """
+        Raises:
+          UserError: there is no place for them.
+        """
+        self._kept, self._detection = kept, detection
+        self._dataset, self._config = dataset, config
+        self._digests: np.ndarray | None = None
+        size, room = len(dataset.examples) * kept.image_bytes, config.residuals.memory_gb
+        if kept.folder is None and (size > room * 10**9 or jax.process_count() > 1):
+            raise UserError(
+                f"the residuals of {len(dataset.examples)} training images take {size / 1e9:.2g} "
+                f"GB and have no place: name a --config.residuals.folder that all processes see, "
+                f"raise residuals.memory_gb={room:g} in a run of one process, or set "
+                "--config.residuals.training=never"
+            )
+
+    def of(
+        self,
+        index: Int[np.ndarray, " rows"],
+        weight: Float[np.ndarray, " rows"],
+        chosen: Int[np.ndarray, "rows most"] | None,
+    ) -> Float16[np.ndarray, "rows patches pixels"]:
+        """The differences of the chosen blocks of each row, of all blocks without a choice.
+
+        Rows of weight 0 are zero. All processes call it together.
+
+        Raises:
+          UserError: what was kept is no longer there.
+        """
+        covered, pixels = self._detection.differences_shape
+        blocks = self._detection.blocks.count
+        patches = covered if chosen is None else chosen.shape[1] * (covered // blocks)
+        differences = np.zeros((len(index), patches, pixels), np.float16)
+        if not (index >= 0).any():  # a batch that only shows its shape
+            return differences
+        if self._digests is None:
+            self._digests = self._compute()
+        rows = np.flatnonzero(weight > 0)
+        for row, whole in zip(rows, self._kept.read(self._digests[index[rows]]), strict=True):
+            if whole is None:
+                raise UserError(
+                    f"the residual of {self._dataset.examples[index[row]].path} is no longer in "
+                    f"{self._kept.folder}; start the same command again, which computes what is "
+                    "missing"
+                )
+            if chosen is not None:
+                whole = whole.reshape(blocks, -1, pixels)[chosen[row]].reshape(patches, pixels)
+            differences[row] = whole
+        return differences
+
+    def _compute(self) -> np.ndarray:
+        """Goes over the data set once; returns the digest of every image, zeros for bad files."""
+        config, examples = self._config, self._dataset.examples
+        log.info(
+            "residuals of %d training images, %.2g GB, are computed or looked up in %s",
+            len(examples),
+            len(examples) * self._kept.image_bytes / 1e9,
+            self._kept.folder or "memory",
+        )
+        digests = np.zeros((len(examples), DIGEST_BYTES), np.uint8)
+        batches = evaluation_batches(
+            self._dataset,
+            size=config.model.image_size,
+            batch_size=config.batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            workers=config.data.workers,
+        )
+        with closing(batches):
+            for batch in batches:
+                of_batch = image_digests(batch["image"])
+                self._kept.of(batch["image"], of_batch)
+                good = batch["weight"] > 0
+                digests[batch["index"][good]] = of_batch[good]
+        self._kept.flush()
+        if jax.process_count() > 1:
+            digests = multihost_utils.process_allgather(digests).max(axis=0)
+        if not self._kept.holds(digests[digests.any(axis=1)]):
+            raise UserError(
+                f"the residuals of the training images could not be kept in {self._kept.folder}, "
+                "which all processes must see and be able to write; mend that, name another "
+                "--config.residuals.folder, or set --config.residuals.training=never"
+            )
+        return digests
