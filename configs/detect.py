@@ -19,11 +19,13 @@ def get_config() -> Config:
     config.dtype = "auto"
     config.mae = "runs/pretrain"
     config.allow_other_k = False
+    config.remat = False  # True: less memory, a third more arithmetic
 
     config.model = ConfigDict({"size": "vit_b16", "image_size": 224, "patch_size": 16})
     config.blocks = ConfigDict()
     config.blocks.k = 4
     config.blocks.alpha = 4.0
+    config.blocks.blocks_per_pass = 1  # blocks hidden together; more is faster and approximate
     config.blocks.probability = 0.25
     config.blocks.on_empty = "redraw"
     config.blocks.group = 16  # images that share the quantiles of the number of blocks

@@ -19,11 +19,15 @@ def get_config() -> Config:
     config.job = "pretrain"
     config.seed = 0
     config.dtype = "auto"
+    config.remat = False  # True: less memory, a third more arithmetic
     config.init_from = ""  # a workdir or converted weights; a run's own checkpoint goes first
 
     config.model = ConfigDict({"size": "vit_b16", "image_size": 224, "patch_size": 16})
     config.blocks = ConfigDict({"k": 4, "alpha": 4.0})
-    config.mask = ConfigDict({"kind": "block", "ratio": 0.75})  # ratio: of `random` alone
+    config.mask = ConfigDict()
+    config.mask.kind = "block"
+    config.mask.blocks = 1  # hidden together; for detectors with blocks.blocks_per_pass
+    config.mask.ratio = 0.75  # of `random` alone
 
     config.data = ConfigDict()
     config.data.train = ("synthetic:0#train",)

@@ -14,7 +14,10 @@ def get_config() -> Config:
     config.job = "residual"
     config.dtype = "auto"
     config.mae = "runs/pretrain"
-    config.blocks = ConfigDict({"k": 0, "alpha": 4.0})  # k: 0 is the k of the MAE's pretraining
+    config.blocks = ConfigDict()
+    config.blocks.k = 0  # that of the MAE's pretraining
+    config.blocks.alpha = 4.0
+    config.blocks.blocks_per_pass = 1  # blocks hidden together; more is faster and approximate
     config.batch_size = 32
 
     config.data = ConfigDict()

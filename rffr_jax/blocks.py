@@ -22,18 +22,33 @@ class BlockGrid:
     The released RFFR geometry is grid = 14, k = 4: b = 3, offset 1, so that 16 blocks cover
     12 x 12 patches and the outer ring stays visible.
 
+    Attributes:
+      grid: patches along a side of the image.
+      k: blocks along a side.
+      per_pass: blocks that one pass of the MAE hides and inpaints together, far apart from each
+        other. 1 is the paper's; with n there are n times fewer passes, and each block is inpainted
+        without the help of the n - 1 others.
+
     Raises:
-      UserError: fewer patches than blocks along a side.
+      UserError: fewer patches than blocks along a side, or passes that do not come out even.
     """
 
     grid: int
     k: int
+    per_pass: int = 1
 
     def __post_init__(self):
         if not 1 <= self.k <= self.grid:
             raise UserError(
                 f"blocks.k={self.k} does not fit a grid of {self.grid} x {self.grid} patches; "
                 f"choose k between 1 and {self.grid}"
+            )
+        fitting = [1, *(n for n in range(2, self.count) if self.count % n == 0)]
+        if self.per_pass not in fitting:
+            raise UserError(
+                f"{self.per_pass} blocks in one pass (blocks.blocks_per_pass, mask.blocks) do not "
+                f"part the {self.count} blocks of k={self.k} evenly with some left visible; "
+                f"choose {', '.join(map(str, fitting))}"
             )
 
     @property
@@ -61,9 +76,23 @@ class BlockGrid:
         return square_blocks(self, np.repeat(corners, self.k), np.tile(corners, self.k))
 
     @functools.cached_property
-    def visible(self) -> Int[np.ndarray, "blocks patches_outside_block"]:
-        """Patches that stay visible while each block is hidden, ascending."""
-        return complement(self.hidden, self.patches)
+    def passes(self) -> Int[np.ndarray, "passes per_pass"]:
+        """The blocks that each pass hides together."""
+        return far_apart_groups(self.k, self.per_pass)
+
+    @functools.cached_property
+    def hidden_together(self) -> Int[np.ndarray, "blocks patches_in_pass"]:
+        """Patches that the pass of each block hides, those of the block itself first."""
+        together = np.zeros((self.count, self.per_pass), int)
+        for blocks in self.passes:
+            for place, block in enumerate(blocks):
+                together[block] = np.roll(blocks, -place)
+        return self.hidden[together].reshape(self.count, -1)
+
+    @functools.cached_property
+    def visible(self) -> Int[np.ndarray, "blocks patches_outside_pass"]:
+        """Patches that stay visible in the pass of each block, ascending."""
+        return complement(self.hidden_together, self.patches)
 
     def covered(self, patch_size: int) -> Bool[np.ndarray, "size size"]:
         """The pixels that blocks reach, in an image of `grid` patches of `patch_size` a side."""
@@ -71,6 +100,33 @@ class BlockGrid:
         patches[self.hidden.reshape(-1)] = True
         grid = patches.reshape(self.grid, self.grid)
         return grid.repeat(patch_size, axis=0).repeat(patch_size, axis=1)
+
+
+@functools.cache
+def far_apart_groups(k: int, size: int) -> Int[np.ndarray, "groups size"]:
+    """All k x k blocks in groups of `size` whose members lie far apart.
+
+    Blocks change places between groups for as long as that lowers the sum of 1 / distance**6 over
+    all pairs of a group, a sum that the closest pairs decide. With k = 4 and size 4 no two blocks
+    of a group touch, not even at a corner.
+    """
+    count = k**2
+    places = np.stack(np.divmod(np.arange(count), k), axis=1)
+    squares = ((places[:, None] - places) ** 2).sum(axis=-1)
+    closeness = np.where(squares, 1.0 / np.maximum(squares, 1) ** 3, 0.0)
+    group = np.arange(count) % (count // size)
+    while True:
+        to_group = closeness @ np.eye(count // size)[group]
+        to_other = to_group[:, group]
+        to_own = np.diagonal(to_other)
+        change = to_other + to_other.T - 2 * closeness - to_own - to_own[:, None]
+        change[group[:, None] == group] = 0.0
+        one, other = np.unravel_index(change.argmin(), change.shape)
+        if change[one, other] > -1e-9:
+            break
+        group[one], group[other] = group[other], group[one]
+    groups = np.argsort(group, kind="stable").reshape(-1, size)
+    return groups[np.argsort(groups[:, 0])]
 
 
 def square_blocks(
@@ -99,17 +155,25 @@ def draw_masks(
 
     Args:
       kind: `grid` hides one of the k x k blocks (equations 1-4 of the paper), `block` a block of
-        the same size anywhere in the area that the blocks cover, `random` single patches.
+        the same size anywhere in the area that the blocks cover, `random` single patches. With
+        several blocks a pass, `grid` hides one of the groups that `BlockGrid.passes` holds, and
+        `block` such a group, moved as a whole as far as that area has room.
       ratio: share of the patches that `random` hides.
       seed, step: the key of the draw; row i of the result belongs to global row i.
     """
     generator = np.random.default_rng((seed, step))
     if kind == "grid":
-        return blocks.hidden[generator.integers(blocks.count, size=batch)]
+        drawn = blocks.passes[generator.integers(len(blocks.passes), size=batch)]
+        return blocks.hidden[drawn].reshape(batch, -1)
     if kind == "block":
-        positions = blocks.side * (blocks.k - 1) + 1
-        corners = blocks.offset + generator.integers(positions, size=(2, batch))
-        return square_blocks(blocks, corners[0], corners[1])
+        groups = np.stack(np.divmod(blocks.passes, blocks.k))  # rows and columns of their blocks
+        groups = blocks.side * (groups - groups.min(axis=-1, keepdims=True))
+        drawn = np.random.default_rng((seed, step, 2)).integers(len(blocks.passes), size=batch)
+        groups = groups[:, drawn]
+        positions = blocks.side * (blocks.k - 1) + 1 - groups.max(axis=-1)
+        corners = groups + blocks.offset + generator.integers(positions)[:, :, None]
+        hidden = square_blocks(blocks, corners[0].reshape(-1), corners[1].reshape(-1))
+        return hidden.reshape(batch, -1)
     if kind == "random":
         hidden = round(ratio * blocks.patches)
         if not 0 < hidden < blocks.patches:

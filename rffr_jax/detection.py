@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, Float16, Int, PyTree, UInt8
 from rffr_jax import residual
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.errors import UserError
+from rffr_jax.memory import passes_at_once
 from rffr_jax.models.abstract import abstract, abstract_mae
 from rffr_jax.models.detector import INPUTS, Detector, branch_names
 from rffr_jax.models.layers import patchify, take_patches
@@ -36,6 +37,7 @@ class DetectionSettings:
       k: k x k blocks.
       alpha: amplification of the residual.
       mean, std: of the RGB branch's input, for pixels in [0, 1].
+      blocks_per_pass: blocks that one pass of the MAE hides together (`BlockGrid.per_pass`).
     """
 
     model: ModelSettings
@@ -47,6 +49,7 @@ class DetectionSettings:
     alpha: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    blocks_per_pass: int = 1
 
     def __post_init__(self):
         if self.inputs not in INPUTS:
@@ -91,12 +94,17 @@ def unit_range(images: UInt8[Array, "batch size size 3"]) -> Float[Array, "batch
 
 
 class Detection:
-    """Forward functions of one detector; parameters are passed in, so that all can be jitted."""
+    """Forward functions of one detector; parameters are passed in, so that all can be jitted.
 
-    def __init__(self, settings: DetectionSettings, dtype: DTypeLike):
+    Args:
+      dtype: what matrices are multiplied in.
+      remat: of the detector's branches, in training.
+    """
+
+    def __init__(self, settings: DetectionSettings, dtype: DTypeLike, *, remat: bool = False):
         self.settings = settings
-        self.blocks = BlockGrid(settings.model.grid, settings.k)
-        self.dtype = dtype
+        self.blocks = BlockGrid(settings.model.grid, settings.k, settings.blocks_per_pass)
+        self.dtype, self._remat = dtype, remat
         self._definition, self.abstract_parameters = abstract(self._detector)
         if settings.needs_mae:
             assert settings.mae is not None
@@ -106,7 +114,13 @@ class Detection:
 
     def _detector(self, rngs: nnx.Rngs) -> Detector:
         settings = self.settings
-        return Detector(settings.model, inputs=settings.inputs, dtype=self.dtype, rngs=rngs)
+        return Detector(
+            settings.model,
+            inputs=settings.inputs,
+            dtype=self.dtype,
+            remat=self._remat,
+            rngs=rngs,
+        )
 
     def initial_parameters(self, seed: int) -> PyTree:
         """Fresh parameters of both branches and the head."""
@@ -156,13 +170,17 @@ class Detection:
     def residual_images(
         self, mae_parameters: PyTree, images: UInt8[Array, "batch size size 3"]
     ) -> Float[Array, "batch size size 3"] | None:
-        """Whole residual images in [-1, 1]; None for a detector that reads none."""
+        """Whole residual images in [-1, 1]; None for a detector that reads none.
+
+        As many passes at a time as fit into memory.
+        """
         if not self.settings.reads_residual:
             return None
         if not self.settings.needs_mae:
             return jnp.zeros(images.shape, jnp.float32)
-        mae = self._mae(mae_parameters)
-        return residual.residual_image(mae, self.blocks, unit_range(images), self.settings.alpha)[1]
+        at_once = self._passes_at_once(len(images))
+        mae, alpha = self._mae(mae_parameters), self.settings.alpha
+        return residual.residual_image(mae, self.blocks, unit_range(images), alpha, at_once)[1]
 
     @property
     def differences_shape(self) -> tuple[int, int]:
@@ -174,7 +192,8 @@ class Detection:
     ) -> Float16[Array, "batch covered pixels"]:
         """B_hat - B of the area that blocks cover, not amplified, as it is kept on disk."""
         mae = self._mae(mae_parameters)
-        found = residual.block_differences(mae, self.blocks, unit_range(images))
+        at_once = self._passes_at_once(len(images))
+        found = residual.block_differences(mae, self.blocks, unit_range(images), at_once)
         return found.astype(jnp.float16)
 
     def residual_images_of(
@@ -219,6 +238,10 @@ class Detection:
     ) -> Array:
         detector: Detector = nnx.merge(self._definition, nnx.State(parameters))
         return detector(patches, indices, lengths)
+
+    def _passes_at_once(self, images: int) -> int:
+        assert self.settings.mae is not None
+        return passes_at_once(self.settings.mae, self.dtype, images)
 
     def _mae(self, mae_parameters: PyTree) -> MAE:
         assert self._mae_definition is not None

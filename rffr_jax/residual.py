@@ -20,19 +20,59 @@ ALPHA = 4.0
 
 
 def inpaint_all_blocks(
-    mae: MAE, blocks: BlockGrid, images: Float[Array, "batch size size 3"]
+    mae: MAE,
+    blocks: BlockGrid,
+    images: Float[Array, "batch size size 3"],
+    at_once: int | None = None,
 ) -> Float[Array, "batch blocks patches_in_block pixels"]:
-    """Every block as the MAE would fill it in, each from an image with that block alone hidden.
+    """Every block as the MAE would fill it in, from an image with the blocks of its pass hidden.
 
-    `vmap` over constant index tables: the patch embedding is computed once, and the block axis
-    stays behind the image axis, so that images split over devices are never collected.
+    The patch embedding is computed once.
+
+    Args:
+      at_once: passes of every image that are worked out beside each other while the others wait
+        (`lax.map`), which bounds the memory; lowered to a number that divides the passes. None:
+        all of them.
     """
     tokens = mae.embed(images)
+    passes = blocks.passes[:, 0]
+    fitting = _largest_divisor(len(passes), at_once or len(passes))
 
-    def one_block(visible: Array, hidden: Array) -> Array:
-        return mae.decode(mae.encode(tokens, visible), visible, hidden)
+    def some_passes(some: Int[Array, " some"]) -> Array:
+        return _inpaint(mae, blocks, tokens, jnp.broadcast_to(some, (len(images), len(some))))
 
-    return jax.vmap(one_block, out_axes=1)(jnp.asarray(blocks.visible), jnp.asarray(blocks.hidden))
+    if fitting == len(passes):
+        inpainted = some_passes(jnp.asarray(passes))
+    else:
+        parts = jax.lax.map(some_passes, jnp.asarray(passes).reshape(-1, fitting))
+        inpainted = jnp.moveaxis(parts, 0, 1)
+    inpainted = inpainted.reshape(len(images), blocks.count, blocks.side**2, inpainted.shape[-1])
+    if blocks.per_pass == 1:
+        return inpainted
+    return jnp.take(inpainted, np.argsort(blocks.passes.reshape(-1)), axis=1)
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return max(n for n in range(1, min(limit, number) + 1) if number % n == 0)
+
+
+def _inpaint(
+    mae: MAE,
+    blocks: BlockGrid,
+    tokens: Float[Array, "batch patches width"],
+    chosen: Int[Array, "batch some"],
+) -> Float[Array, "batch some patches_in_pass pixels"]:
+    """One pass for each of the chosen blocks, its own patches first.
+
+    Images and their passes become one axis, images in front, so that images split over devices
+    are never collected. (Under `vmap` cuDNN's attention would put the passes in front.)
+    """
+    batch, some = chosen.shape
+    block = chosen.reshape(-1)
+    visible, hidden = jnp.asarray(blocks.visible)[block], jnp.asarray(blocks.hidden_together)[block]
+    features = mae.encode(jnp.repeat(tokens, some, axis=0), visible)
+    inpainted = mae.decode(features, visible, hidden)
+    return inpainted.reshape(batch, some, *inpainted.shape[1:])
 
 
 def inpaint_chosen_blocks(
@@ -43,6 +83,9 @@ def inpaint_chosen_blocks(
     counts: tuple[int, ...],
 ) -> Float[Array, "batch most patches_in_block pixels"]:
     """The chosen blocks of each image as the MAE would fill them in; no other block is computed.
+
+    A block is inpainted as in the whole image: where a pass hides several blocks, all of them are
+    hidden here, too, and each chosen block is a pass of its own.
 
     Args:
       chosen: blocks of each image; of row r the first `counts[r % len(counts)]` are used.
@@ -62,21 +105,27 @@ def inpaint_chosen_blocks(
 
     tokens = mae.embed(images)
     tokens = jnp.take(tokens.reshape(*grouped, *tokens.shape[1:]), rows, axis=1)
-    tokens = tokens.reshape(-1, *tokens.shape[2:])
     slots = chosen.reshape(grouped[0], -1)
-    block = jnp.take(slots, rows * most + columns, axis=1).reshape(-1)
-    visible, hidden = jnp.asarray(blocks.visible)[block], jnp.asarray(blocks.hidden)[block]
-    inpainted = mae.decode(mae.encode(tokens, visible), visible, hidden)
-    inpainted = inpainted.reshape(grouped[0], passes, *inpainted.shape[1:])
+    block = jnp.take(slots, rows * most + columns, axis=1).reshape(-1, 1)
+    inpainted = _inpaint(mae, blocks, tokens.reshape(-1, *tokens.shape[2:]), block)
+    inpainted = inpainted[:, 0, : blocks.side**2].reshape(
+        grouped[0], passes, blocks.side**2, inpainted.shape[-1]
+    )
     padded = jnp.concatenate([inpainted, jnp.zeros_like(inpainted[:, :1])], axis=1)
     return jnp.take(padded, pass_of_slot, axis=1).reshape(batch, most, *inpainted.shape[2:])
 
 
 def block_differences(
-    mae: MAE, blocks: BlockGrid, images: Float[Array, "batch size size 3"]
+    mae: MAE,
+    blocks: BlockGrid,
+    images: Float[Array, "batch size size 3"],
+    at_once: int | None = None,
 ) -> Float[Array, "batch covered pixels"]:
-    """B_hat - B of all patches that blocks hide, block by block; float32, not amplified."""
-    inpainted = inpaint_all_blocks(mae, blocks, images)
+    """B_hat - B of all patches that blocks hide, block by block; float32, not amplified.
+
+    `at_once` as in `inpaint_all_blocks`.
+    """
+    inpainted = inpaint_all_blocks(mae, blocks, images, at_once)
     inpainted = inpainted.reshape(len(images), -1, inpainted.shape[-1]).astype(jnp.float32)
     original = patchify(images.astype(jnp.float32), mae.patch)
     return inpainted - take_patches(original, jnp.asarray(blocks.hidden).reshape(-1))
@@ -116,17 +165,21 @@ def residual_patches(
 
 
 def inpaint(
-    mae: MAE, blocks: BlockGrid, images: Float[Array, "batch size size 3"]
+    mae: MAE,
+    blocks: BlockGrid,
+    images: Float[Array, "batch size size 3"],
+    at_once: int | None = None,
 ) -> Float[Array, "batch size size 3"]:
     """The image put together from all inpainted blocks; the original where no block reaches.
 
     Args:
       images: pixels in [0, 1].
+      at_once: as in `inpaint_all_blocks`.
 
     Returns:
       Pixels in [0, 1] up to the MAE's error, float32.
     """
-    inpainted = inpaint_all_blocks(mae, blocks, images)
+    inpainted = inpaint_all_blocks(mae, blocks, images, at_once)
     inpainted = inpainted.reshape(len(images), -1, inpainted.shape[-1])
     original = patchify(images.astype(jnp.float32), mae.patch)
     both = jnp.concatenate([inpainted, original], axis=1)
@@ -162,16 +215,18 @@ def residual_image(
     blocks: BlockGrid,
     images: Float[Array, "batch size size 3"],
     alpha: float | Array = ALPHA,
+    at_once: int | None = None,
 ) -> tuple[Float[Array, "batch size size 3"], Float[Array, "batch size size 3"]]:
     """The inpainted image and the whole residual image, to be called under one `jax.jit`.
 
     Args:
       images: pixels in [0, 1].
       alpha: amplification; 4 in the paper.
+      at_once: as in `inpaint_all_blocks`; `rffr_jax.memory` chooses it.
 
     Returns:
       The inpainted image (about [0, 1]) and the residual in [-1, 1], zero where no block
       reaches; both float32.
     """
-    inpainted = inpaint(mae, blocks, images)
+    inpainted = inpaint(mae, blocks, images, at_once)
     return inpainted, amplified_difference(inpainted, images, alpha)

@@ -12,6 +12,7 @@ from rffr_jax.blocks import (
     draw_blocks,
     draw_masks,
     draw_order,
+    far_apart_groups,
 )
 from rffr_jax.errors import UserError
 
@@ -46,6 +47,69 @@ def test_hidden_and_visible_part_the_grid(grid, k):
 def test_k_that_does_not_fit_is_a_user_error(k):
     with pytest.raises(UserError, match=r"blocks\.k"):
         BlockGrid(14, k)
+
+
+@pytest.mark.parametrize(("k", "per_pass"), [(4, 0), (4, 3), (4, 16), (2, 4), (1, 2)])
+def test_passes_that_do_not_come_out_even_are_a_user_error(k, per_pass):
+    with pytest.raises(UserError, match=r"do not part the .* evenly .* choose 1"):
+        BlockGrid(14, k, per_pass)
+
+
+@pytest.mark.parametrize(
+    ("k", "size"), [(1, 1), (2, 2), (3, 3), (4, 2), (4, 4), (4, 8), (6, 9), (7, 7)]
+)
+def test_every_block_is_in_one_group(k, size):
+    groups = far_apart_groups(k, size)
+    assert groups.shape == (k * k // size, size)
+    assert sorted(groups.reshape(-1)) == list(range(k * k))
+    assert (np.diff(groups, axis=1) > 0).all()
+
+
+def nearest(k, size):
+    places = np.stack(np.divmod(far_apart_groups(k, size), k), axis=-1)
+    distances = np.linalg.norm(places[:, :, None] - places[:, None], axis=-1)
+    return distances[distances > 0].min()
+
+
+@pytest.mark.parametrize(
+    ("k", "size", "least"),
+    [(2, 2, 2**0.5), (4, 2, 8**0.5), (4, 4, 2), (4, 8, 2**0.5), (6, 4, 3), (6, 9, 2), (8, 4, 4)],
+)
+def test_groups_are_as_far_apart_as_any_can_be(k, size, least):
+    assert nearest(k, size) == pytest.approx(least)
+
+
+def test_a_pass_hides_its_blocks_and_shows_the_rest():
+    blocks = BlockGrid(14, 4, per_pass=4)
+    assert blocks.passes.shape == (4, 4)
+    for group in blocks.passes:
+        for block in group:
+            together = blocks.hidden_together[block]
+            assert together[:9].tolist() == blocks.hidden[block].tolist()
+            assert sorted(together) == sorted(blocks.hidden[group].reshape(-1))
+            assert sorted([*together, *blocks.visible[block]]) == list(range(196))
+
+
+def test_grid_masks_of_several_blocks_are_the_passes():
+    blocks = BlockGrid(14, 4, per_pass=4)
+    masks = draw_masks("grid", blocks, ratio=0.0, seed=1, step=2, batch=200)
+    passes = {tuple(blocks.hidden[group].reshape(-1)) for group in blocks.passes}
+    assert {tuple(mask) for mask in masks} == passes
+
+
+def test_moved_groups_stay_in_the_covered_area_and_keep_their_shape():
+    blocks = BlockGrid(14, 4, per_pass=2)
+    masks = draw_masks("block", blocks, ratio=0.0, seed=1, step=2, batch=500)
+    assert masks.shape == (500, 18)
+    assert all(len(set(mask)) == 18 for mask in masks)
+    assert set(masks.reshape(-1)) == set(blocks.hidden.reshape(-1))
+    rows, columns = np.divmod(masks.reshape(500, 2, 9), 14)
+    assert (np.ptp(rows, axis=-1) == 2).all()
+    assert (np.ptp(columns, axis=-1) == 2).all()
+    steps = rows[:, 1, 0] - rows[:, 0, 0], columns[:, 1, 0] - columns[:, 0, 0]
+    places = np.divmod(blocks.passes, 4)
+    of_grid = {tuple(3 * (b[1] - b[0]) for b in pair) for pair in zip(*places, strict=True)}
+    assert set(zip(*steps, strict=True)) == of_grid
 
 
 def test_complement_against_sets():

@@ -60,6 +60,13 @@ def test_settings_survive_a_checkpoint():
         assert DetectionSettings.from_json(written) == settings
 
 
+def test_a_checkpoint_that_says_nothing_of_blocks_per_pass_has_one():
+    written = dataclasses.asdict(SETTINGS)
+    assert DetectionSettings.from_json({**written, "blocks_per_pass": 2}).blocks_per_pass == 2
+    del written["blocks_per_pass"]
+    assert DetectionSettings.from_json(written) == SETTINGS
+
+
 @pytest.mark.parametrize(
     ("inputs", "residual", "reads", "needs"),
     [
@@ -83,8 +90,10 @@ def test_unknown_words_are_named():
         dataclasses.replace(SETTINGS, inputs="rgb", mae=None)
 
 
-def test_training_on_all_blocks_equals_testing(images, mae_parameters):
-    detection = Detection(SETTINGS, jnp.float32)
+@pytest.mark.parametrize("blocks_per_pass", [1, 2])
+def test_training_on_all_blocks_equals_testing(images, mae_parameters, blocks_per_pass):
+    settings = dataclasses.replace(SETTINGS, blocks_per_pass=blocks_per_pass)
+    detection = Detection(settings, jnp.float32)
     parameters = detection.initial_parameters(0)
     chosen = jnp.tile(jnp.arange(4, dtype=jnp.int32), (4, 1))
     trained = jax.jit(detection.train_logits, static_argnums=4)(

@@ -13,7 +13,7 @@ from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.layers import patchify, take_patches
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import SIZES, ModelSettings
-from rffr_jax.residual import residual_image, residual_patches
+from rffr_jax.residual import inpaint, residual_image, residual_patches
 from rffr_jax.training.flops import matrix_flops
 from tests.models import reference
 from tests.models.test_models import random_model
@@ -44,6 +44,43 @@ def test_fused_call_equals_a_loop_over_blocks_in_float64(grid, k):
         np.testing.assert_allclose(residual[row], difference, atol=4e-5)
 
 
+@pytest.mark.parametrize("per_pass", [1, 2, 4])
+@pytest.mark.parametrize("at_once", [1, 3, 4, 100])
+def test_passes_one_after_another_equal_all_beside_each_other(per_pass, at_once):
+    mae, _ = model(24, 4)
+    images = jax.random.uniform(jax.random.key(0), (3, 24, 24, 3))
+    blocks = BlockGrid(6, 4, per_pass)
+    together = jax.jit(inpaint, static_argnums=(1, 3))(mae, blocks, images, None)
+    apart = jax.jit(inpaint, static_argnums=(1, 3))(mae, blocks, images, at_once)
+    assert np.abs(together - images).max() > 0.1
+    np.testing.assert_allclose(apart, together, atol=1e-6)
+
+
+def test_fewer_passes_at_once_take_less_memory():
+    mae, _ = model(24, 4)
+    images = jax.ShapeDtypeStruct((8, 24, 24, 3), jnp.float32)
+
+    def planned(at_once):
+        lowered = jax.jit(inpaint, static_argnums=(1, 3)).lower(
+            mae, BlockGrid(6, 4), images, at_once
+        )
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    assert planned(1) < planned(4) < planned(16) / 2
+
+
+def test_blocks_of_one_pass_are_hidden_together():
+    mae, parameters = model(24, 4, seed=9)
+    blocks = BlockGrid(6, 3, per_pass=3)
+    images = np.random.default_rng(9).random((1, 24, 24, 3))
+    inpainted = jax.jit(inpaint, static_argnums=1)(mae, blocks, jnp.asarray(images, jnp.float32))
+    patches = np.asarray(patchify(inpainted, 4))[0]
+    for group in blocks.passes:
+        hidden = blocks.hidden[group].reshape(-1)
+        expected = reference.inpaint(parameters, SIZES["tiny"], 4, images[0], hidden)
+        np.testing.assert_allclose(patches[hidden], expected, atol=1e-5)
+
+
 def test_residual_is_zero_where_no_block_reaches():
     mae, _ = model(24, 4)
     blocks = BlockGrid(6, 4)  # side 1, offset 1: a ring of one patch stays visible
@@ -67,10 +104,11 @@ def test_residual_is_clipped_and_scaled():
     np.testing.assert_allclose(weak, expected, atol=1e-8)
 
 
+@pytest.mark.parametrize("per_pass", [1, 3])
 @pytest.mark.parametrize("counts", [(2,), (1, 3), (1, 1, 2, 3)])
-def test_chosen_blocks_are_those_of_the_whole_image(counts):
+def test_chosen_blocks_are_those_of_the_whole_image(counts, per_pass):
     mae, _ = model(24, 4)
-    blocks = BlockGrid(6, 3)
+    blocks = BlockGrid(6, 3, per_pass)
     images = jax.random.uniform(jax.random.key(0), (4, 24, 24, 3))
     generator = np.random.default_rng(len(counts))
     chosen = np.argsort(generator.random((4, 9)), axis=1)[:, : max(counts)].astype(np.int32)
@@ -138,11 +176,16 @@ def test_matrix_flops_equal_the_analytic_count(size, k):
     settings, blocks = ModelSettings(size, 224, 16), BlockGrid(14, k)
     definition, abstract = abstract_mae(settings, jnp.float32)
 
-    def whole(parameters, images):
-        return residual_image(nnx.merge(definition, nnx.State(parameters)), blocks, images)
+    def flops(at_once):
+        def whole(parameters, images):
+            mae = nnx.merge(definition, nnx.State(parameters))
+            return residual_image(mae, blocks, images, at_once=at_once)
+
+        return matrix_flops(jax.make_jaxpr(whole)(abstract, images))
 
     images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
-    counted = matrix_flops(jax.make_jaxpr(whole)(abstract, images))
+    counted = flops(None)
     assert counted == pytest.approx(analytic_flops(settings, blocks), rel=1e-3)
+    assert flops(1) == flops(2) == counted
     if (size, k) == ("vit_b16", 4):
         assert counted == pytest.approx(686.4e9, rel=1e-3)

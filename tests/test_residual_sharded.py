@@ -17,7 +17,7 @@ import re
 import jax, jax.numpy as jnp, numpy as np
 from flax import nnx
 from rffr_jax import residual
-from rffr_jax.blocks import draw_blocks
+from rffr_jax.blocks import BlockGrid, draw_blocks
 from rffr_jax.detection import Detection, DetectionSettings, unit_range
 from rffr_jax.kept_residuals import KeptResiduals
 from rffr_jax.models.mae import MAE
@@ -55,6 +55,18 @@ has_rows_on_all_devices(whole)
 alone = jax.jit(detection.residual_images)(mae, images)
 whole = detection.residual_images_of(local_rows(whole))
 np.testing.assert_allclose(np.asarray(whole), np.asarray(alone), atol=6e-4)
+
+# ---- however many passes at a time, and blocks in a pass
+for per_pass, at_once in ((1, 1), (1, 2), (1, 4), (2, 1), (2, 2)):
+    grid = BlockGrid(4, 2, per_pass)
+
+    @jax.jit
+    def inpainted(images):
+        return residual.inpaint(model, grid, unit_range(images), at_once)
+
+    text = inpainted.lower(on_mesh).compile().as_text()
+    assert not re.search(COLLECTIVE, text), f"collected: {per_pass} a pass, {at_once} at once"
+    has_rows_on_all_devices(inpainted(on_mesh))
 
 # ---- chosen blocks, as trainings compute them; groups are as large as a device's share
 counts = (1, 3)

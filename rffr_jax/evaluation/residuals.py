@@ -26,6 +26,7 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import unit_range
 from rffr_jax.errors import UserError
 from rffr_jax.lock import locked
+from rffr_jax.memory import passes_at_once
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import ALPHA, residual_image
@@ -43,11 +44,20 @@ def run(config: Config, workdir: pathlib.Path):
     """Writes residuals.npz (`path`; `image`, `inpainted`, `residual`: float32 [n, H, W, 3]) and
     residuals.png with the first images."""
     dataset = load_dataset(config.data.inputs)
-    mae, k, mesh = pathlib.Path(config.mae), config.blocks.k, make_mesh(config.mesh.fsdp)
-    _mae_and_blocks(mae, k)
+    mae, mesh = pathlib.Path(config.mae), make_mesh(config.mesh.fsdp)
+    k, blocks_per_pass = config.blocks.k, config.blocks.blocks_per_pass
+    _mae_and_blocks(mae, k, blocks_per_pass)
     with locked(workdir):
         write_config(workdir, config)
-        index, arrays = residual_arrays(dataset, mae, mesh, config, k=k, alpha=config.blocks.alpha)
+        index, arrays = residual_arrays(
+            dataset,
+            mae,
+            mesh,
+            config,
+            k=k,
+            alpha=config.blocks.alpha,
+            blocks_per_pass=blocks_per_pass,
+        )
         if not len(index):
             raise UserError(f"data.inputs={config.data.inputs} holds no image that can be used")
         if jax.process_index() == 0:
@@ -70,6 +80,7 @@ def residual_arrays(
     *,
     k: int = 0,
     alpha: float = ALPHA,
+    blocks_per_pass: int = 1,
 ) -> tuple[Int[np.ndarray, " n"], dict[str, Float32[np.ndarray, "n height width 3"]]]:
     """`image`, `inpainted` and `residual` of every image that can be used, and its index.
 
@@ -78,16 +89,19 @@ def residual_arrays(
       config: `batch_size`, `dtype` and `data` of the job.
       k: k x k blocks; 0 is what the MAE was pretrained with, or `K`.
       alpha: amplification of the residual.
+      blocks_per_pass: blocks that one pass of the MAE hides together.
     """
-    settings, blocks = _mae_and_blocks(folder, k)
-    definition, abstract = abstract_mae(settings, compute_dtype(config.dtype))
+    settings, blocks = _mae_and_blocks(folder, k, blocks_per_pass)
+    dtype = compute_dtype(config.dtype)
+    definition, abstract = abstract_mae(settings, dtype)
     parameters = load_weights(folder, "mae", abstract, mesh)
     bad_files = BadFiles(dataset, config.data.max_bad_fraction)
 
     @jax.jit
     def pictures(parameters, images):
         mae = nnx.merge(definition, nnx.State(parameters))
-        return residual_image(mae, blocks, unit_range(images), alpha)
+        at_once = passes_at_once(settings, dtype, len(images))
+        return residual_image(mae, blocks, unit_range(images), alpha, at_once)
 
     parts: dict[str, list[np.ndarray]] = {"image": [], "inpainted": [], "residual": []}
     indices: list[np.ndarray] = []
@@ -113,11 +127,13 @@ def residual_arrays(
     return np.concatenate(indices), arrays
 
 
-def _mae_and_blocks(folder: pathlib.Path, k: int) -> tuple[ModelSettings, BlockGrid]:
+def _mae_and_blocks(
+    folder: pathlib.Path, k: int, blocks_per_pass: int
+) -> tuple[ModelSettings, BlockGrid]:
     about = read_about(folder, "mae", "mae")
     warn_of_normalised_targets(about, f"mae={folder}")
     settings = ModelSettings(**about["model"])
-    return settings, BlockGrid(settings.grid, k or about["k"] or K)
+    return settings, BlockGrid(settings.grid, k or about["k"] or K, blocks_per_pass)
 
 
 def as_pixels(

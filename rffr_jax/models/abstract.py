@@ -13,9 +13,9 @@ from rffr_jax.models.vit import ViT
 
 
 def abstract_mae(
-    settings: ModelSettings, dtype: DTypeLike = jnp.float32
+    settings: ModelSettings, dtype: DTypeLike = jnp.float32, *, remat: bool = False
 ) -> tuple[nnx.GraphDef, PyTree]:
-    return abstract(lambda rngs: MAE(settings, dtype=dtype, rngs=rngs))
+    return abstract(lambda rngs: MAE(settings, dtype=dtype, remat=remat, rngs=rngs))
 
 
 def abstract_vit(

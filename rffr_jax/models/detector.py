@@ -23,16 +23,27 @@ class Detector(nnx.Module):
     Args:
       inputs: which branches there are: `both`, `original` or `residual`. With `original` alone
         this is the plain ViT.
+      remat: of every branch.
 
     Raises:
       UserError: unknown `inputs`.
     """
 
-    def __init__(self, settings: ModelSettings, *, inputs: str, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        settings: ModelSettings,
+        *,
+        inputs: str,
+        dtype: DTypeLike,
+        remat: bool = False,
+        rngs: nnx.Rngs,
+    ):
         if inputs not in INPUTS:
             raise UserError(f"detector.inputs={inputs!r} is not known; choose {', '.join(INPUTS)}")
         names = branch_names(inputs)
-        self.branches = nnx.Dict({name: ViT(settings, dtype=dtype, rngs=rngs) for name in names})
+        self.branches = nnx.Dict(
+            {name: ViT(settings, dtype=dtype, remat=remat, rngs=rngs) for name in names}
+        )
         self.head = nnx.Linear(
             len(names) * settings.shape.width,
             2,

@@ -25,9 +25,19 @@ class MAE(nnx.Module):
     Input and output pixels are in [0, 1] with no further normalisation. Position embeddings are
     fixed, so tokens need no order: hidden patches stand behind the visible ones, and the last
     decoder block and the prediction work on them alone.
+
+    Args:
+      remat: of both transformers.
     """
 
-    def __init__(self, settings: ModelSettings, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        settings: ModelSettings,
+        *,
+        dtype: DTypeLike,
+        remat: bool = False,
+        rngs: nnx.Rngs,
+    ):
         size = settings.shape
         self.size, self.grid, self.patch, self.dtype = (
             size,
@@ -39,12 +49,19 @@ class MAE(nnx.Module):
         normal = nnx.initializers.normal(0.02)
         self.embedding = linear(pixels, size.width, dtype, rngs)
         self.class_token = nnx.Param(normal(rngs.params(), (size.width,)))
-        self.encoder = Transformer(size.depth, size.width, size.heads, dtype=dtype, rngs=rngs)
+        self.encoder = Transformer(
+            size.depth, size.width, size.heads, dtype=dtype, remat=remat, rngs=rngs
+        )
         self.encoder_norm = layer_norm(size.width, dtype, rngs)
         self.decoder_embedding = linear(size.width, size.decoder_width, dtype, rngs)
         self.mask_token = nnx.Param(normal(rngs.params(), (size.decoder_width,)))
         self.decoder = Transformer(
-            size.decoder_depth, size.decoder_width, size.decoder_heads, dtype=dtype, rngs=rngs
+            size.decoder_depth,
+            size.decoder_width,
+            size.decoder_heads,
+            dtype=dtype,
+            remat=remat,
+            rngs=rngs,
         )
         self.decoder_norm = layer_norm(size.decoder_width, jnp.float32, rngs)
         self.prediction = linear(size.decoder_width, pixels, jnp.float32, rngs)

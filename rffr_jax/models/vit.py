@@ -10,15 +10,28 @@ from rffr_jax.models.sizes import ModelSettings
 
 
 class ViT(nnx.Module):
-    """Patch embedding, learned positions, a class token, transformer blocks, final norm."""
+    """Patch embedding, learned positions, a class token, transformer blocks, final norm.
 
-    def __init__(self, settings: ModelSettings, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    Args:
+      remat: of the transformer.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        *,
+        dtype: DTypeLike,
+        remat: bool = False,
+        rngs: nnx.Rngs,
+    ):
         size = settings.shape
         self.embedding = linear(3 * settings.patch_size**2, size.width, dtype, rngs)
         normal = nnx.initializers.normal(0.02)
         self.class_token = nnx.Param(normal(rngs.params(), (size.width,)))
         self.positions = nnx.Param(normal(rngs.params(), (1 + settings.grid**2, size.width)))
-        self.transformer = Transformer(size.depth, size.width, size.heads, dtype=dtype, rngs=rngs)
+        self.transformer = Transformer(
+            size.depth, size.width, size.heads, dtype=dtype, remat=remat, rngs=rngs
+        )
         self.norm = layer_norm(size.width, jnp.float32, rngs)
 
     def __call__(

@@ -99,7 +99,7 @@ class DetectorTraining:
         self._parts = mesh.size * config.micro_batches
         dtype = compute_dtype(config.dtype)
         settings, self._mae_about = detection_settings(config)
-        self._detection = Detection(settings, dtype)
+        self._detection = Detection(settings, dtype, remat=config.remat)
         blocks = config.blocks
         self._counts: tuple[int, ...] = ()
         share = 1.0
@@ -334,6 +334,7 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
         alpha=config.blocks.alpha,
         mean=tuple(detector.mean),
         std=tuple(detector.std),
+        blocks_per_pass=config.blocks.blocks_per_pass,
     )
     if not settings.needs_mae:
         return settings, {}

@@ -28,6 +28,7 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import unit_range
 from rffr_jax.errors import UserError
 from rffr_jax.lock import locked
+from rffr_jax.memory import passes_at_once
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.layers import patchify, take_patches, unpatchify
 from rffr_jax.models.mae import MAE
@@ -75,18 +76,15 @@ class Pretraining:
         self._settings = ModelSettings(**config.model.to_dict())
         self._dtype = compute_dtype(config.dtype)
         self._blocks = BlockGrid(self._settings.grid, config.blocks.k)
-        self._definition, _ = abstract_mae(self._settings, self._dtype)
+        self._masks = BlockGrid(self._settings.grid, config.blocks.k, config.mask.blocks)
+        self._definition, _ = abstract_mae(self._settings, self._dtype, remat=config.remat)
         self.dataset = real_only(config.data.train, "train")
         if config.data.cache:
             self.dataset = InMemory(self.dataset, self._settings.image_size)
         self._validation = real_only(config.data.validation, "validation")
         self._bad_validation = BadFiles(self._validation, config.data.max_bad_fraction)
         self._mean_loss = jax.jit(self._weighted_loss)
-        self._pictures = jax.jit(
-            lambda parameters, images: residual_image(
-                self._mae(parameters), self._blocks, unit_range(images), config.blocks.alpha
-            )
-        )
+        self._pictures = jax.jit(self._inpainted_and_residual)
         self.about = mae_about(self._settings, config)
         self.earlier_sources = {}
         if config.init_from and not has_begun(workdir):
@@ -141,6 +139,11 @@ class Pretraining:
             self._draw_samples(parameters, first["image"], step)
         return {"validation": {"loss": total / max(weight, 1.0)}}
 
+    def _inpainted_and_residual(self, parameters: PyTree, images: Array) -> tuple[Array, Array]:
+        at_once = passes_at_once(self._settings, self._dtype, len(images))
+        mae, alpha = self._mae(parameters), self._config.blocks.alpha
+        return residual_image(mae, self._blocks, unit_range(images), alpha, at_once)
+
     def _weighted_loss(self, parameters: PyTree, batch: Mapping[str, Array]):
         losses = self.losses(parameters, (), batch)
         return jnp.sum(losses * batch["weight"]), jnp.sum(batch["weight"])
@@ -149,7 +152,7 @@ class Pretraining:
         mask = self._config.mask
         size = self._config.batch_size
         hidden = draw_masks(
-            mask.kind, self._blocks, ratio=mask.ratio, seed=seed, step=step, batch=size
+            mask.kind, self._masks, ratio=mask.ratio, seed=seed, step=step, batch=size
         )[rows]
         visible = complement(hidden, self._blocks.patches)
         return {

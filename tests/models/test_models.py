@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from rffr_jax.blocks import BlockGrid
 from rffr_jax.errors import UserError
 from rffr_jax.models.detector import Detector
 from rffr_jax.models.layers import patchify, unpatchify
@@ -139,3 +140,29 @@ def test_shapes_that_do_not_fit_are_user_errors(size, image, patch):
 def test_unknown_inputs_are_a_user_error():
     with pytest.raises(UserError, match=r"detector\.inputs"):
         Detector(SETTINGS, inputs="sound", dtype=jnp.float32, rngs=nnx.Rngs(0))
+
+
+def test_remat_changes_no_gradient_and_keeps_less():
+    images = jax.random.uniform(jax.random.key(0), (8, 24, 24, 3))
+    blocks = BlockGrid(6, 3)
+    visible, hidden = jnp.asarray(blocks.visible[4]), jnp.asarray(blocks.hidden[4])
+
+    def step(remat):
+        mae, _ = random_model(
+            lambda: MAE(SETTINGS, dtype=jnp.float32, remat=remat, rngs=nnx.Rngs(0)), 0
+        )
+        definition, parameters = nnx.split(mae)
+
+        def loss(parameters):
+            return jnp.mean(nnx.merge(definition, parameters)(images, visible, hidden) ** 2)
+
+        compiled = jax.jit(jax.value_and_grad(loss)).lower(parameters).compile()
+        return compiled(parameters), compiled.memory_analysis().temp_size_in_bytes
+
+    (loss, gradients), memory = step(remat=False)
+    (same_loss, same_gradients), less = step(remat=True)
+    np.testing.assert_allclose(same_loss, loss, rtol=1e-6)
+    largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradients))
+    for one, other in zip(*map(jax.tree.leaves, (gradients, same_gradients)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6 * largest)
+    assert less < memory / 2

@@ -1,0 +1,72 @@
+"""Softmax attention, by cuDNN's fused kernel where it works, else as XLA makes it.
+
+Either way the softmax is taken in float32.
+"""
+
+import functools
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+log = logging.getLogger(__name__)
+
+
+def attention(
+    query: Float[Array, "*batch queries heads width"],
+    key: Float[Array, "*batch tokens heads width"],
+    value: Float[Array, "*batch tokens heads width"],
+    lengths: Int[Array, " batch"] | None = None,
+) -> Float[Array, "*batch queries heads width"]:
+    """Every query attends to all tokens, or to the first `lengths` of its sequence."""
+    fused = (
+        jax.default_backend() == "gpu"
+        and query.dtype in (jnp.bfloat16, jnp.float16)
+        and _cudnn_works(query.dtype, query.shape[-3:], key.shape[-3:], lengths is not None)
+    )
+    return jax.nn.dot_product_attention(
+        query,
+        key,
+        value,
+        key_value_seq_lengths=lengths,
+        implementation="cudnn" if fused else "xla",
+    )
+
+
+@functools.cache
+def _cudnn_works(
+    dtype: np.dtype, query: tuple[int, ...], key: tuple[int, ...], padded: bool
+) -> bool:
+    """Whether cuDNN computes attention and its gradient for one sequence of these shapes."""
+
+    def total(query: Array, key: Array, value: Array) -> Array:
+        lengths = jnp.array([key.shape[1]], jnp.int32) if padded else None
+        attended = jax.nn.dot_product_attention(
+            query, key, value, key_value_seq_lengths=lengths, implementation="cudnn"
+        )
+        return jnp.sum(attended.astype(jnp.float32))
+
+    try:
+        with jax.ensure_compile_time_eval():
+            arrays = [jnp.zeros((1, *shape), dtype) for shape in (query, key, key)]
+            gradients = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*arrays)
+            works = all(bool(jnp.isfinite(gradient).all()) for gradient in gradients)
+            reason = "its gradients are not finite"
+    except Exception as error:  # whatever it is, XLA's attention is there
+        works, reason = False, str(error).split("\n")[0]
+    if not works:
+        _warn_once(reason)
+    return works
+
+
+@functools.cache
+def _failures() -> list[str]:
+    return []
+
+
+def _warn_once(reason: str):
+    if not _failures():
+        log.warning("cuDNN's attention does not work here (%s); XLA's, slower, is used", reason)
+    _failures().append(reason)
