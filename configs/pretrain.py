@@ -26,7 +26,9 @@ def get_config() -> Config:
     config.blocks = ConfigDict({"k": 4, "alpha": 4.0})
     config.mask = ConfigDict()
     config.mask.kind = "block"
-    config.mask.blocks = 1  # hidden together; for detectors with blocks.blocks_per_pass
+    config.mask.blocks = (
+        1  # of `grid` and `block`: hidden together, for detectors with blocks_per_pass
+    )
     config.mask.ratio = 0.75  # of `random` alone
 
     config.data = ConfigDict()

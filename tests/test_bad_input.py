@@ -165,6 +165,7 @@ def test_too_many_bad_files_in_a_training_end_it(tmp_path, capsys):
         ("pretrain", "blocks.k=0", "blocks.k=0 does not fit"),
         ("pretrain", "model.image_size=50", "model.image_size=50 is not a multiple"),
         ("pretrain", "model.size=huge", "model.size='huge' is not known; choose one of vit_b16"),
+        ("pretrain", "mask.blocks=3", "3 blocks in one pass (blocks.blocks_per_pass, mask.blocks)"),
         ("pretrain", "mask.kind=blocks", "mask.kind='blocks' is not known"),
         ("pretrain", "dtype=half", "dtype='half' is not known"),
         ("pretrain", "optimizer.schedule=cosin", "optimizer.schedule='cosin' is not known"),

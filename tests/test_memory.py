@@ -67,9 +67,9 @@ def test_a_pass_takes_no_more_than_the_estimate_and_no_less_than_a_third(
             mae = nnx.merge(definition, nnx.State(parameters))
             return inpaint_all_blocks(mae, blocks, images, at_once)
 
-        options = {"xla_backend_optimization_level": 3}
-        compiled = jax.jit(inpaint).lower(parameters, images).compile(compiler_options=options)
-        return compiled.memory_analysis().temp_size_in_bytes
+        plan = jax.jit(inpaint).lower(parameters, images).compile().memory_analysis()
+        assert plan is not None
+        return plan.temp_size_in_bytes
 
     measured = (planned(16) - planned(4)) / (12 * 4)
     assert measured <= bytes_per_pass(settings, jnp.float32) <= 3 * measured

@@ -61,10 +61,10 @@ def test_fewer_passes_at_once_take_less_memory():
     images = jax.ShapeDtypeStruct((8, 24, 24, 3), jnp.float32)
 
     def planned(at_once):
-        lowered = jax.jit(inpaint, static_argnums=(1, 3)).lower(
-            mae, BlockGrid(6, 4), images, at_once
-        )
-        return lowered.compile().memory_analysis().temp_size_in_bytes
+        program = jax.jit(inpaint, static_argnums=(1, 3))
+        plan = program.lower(mae, BlockGrid(6, 4), images, at_once).compile().memory_analysis()
+        assert plan is not None
+        return plan.temp_size_in_bytes
 
     assert planned(1) < planned(4) < planned(16) / 2
 

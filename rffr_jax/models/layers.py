@@ -110,8 +110,9 @@ class Block(nnx.Module):
         else:
             x = x[..., -queries:, :]
             query, key, value = self._pruned_qkv(normed, queries)
-        attended = attention(*map(self._split_heads, (query, key, value)), lengths)
-        x = x + self.projection(attended.reshape(query.shape))
+        query, key, value = (self._split_heads(part) for part in (query, key, value))
+        attended = attention(query, key, value, lengths)
+        x = x + self.projection(attended.reshape(x.shape))
         return x + self.contract(nnx.gelu(self.expand(self.mlp_norm(x)), approximate=False))
 
     def _pruned_qkv(self, normed: Array, queries: int) -> tuple[Array, Array, Array]:

@@ -56,6 +56,17 @@ def test_residuals_are_those_of_the_named_mae(finished, mae):
     np.testing.assert_allclose(arrays["residual"], difference.clip(-1, 1), atol=1e-5)
 
 
+def test_several_blocks_a_pass_are_an_approximation(tmp_path, finished, faces, mae, capsys):
+    flags = (f"mae={mae}", f"data.inputs=csv:{faces}/test.csv")
+    assert jobs.start("residual", tmp_path, *flags, "blocks.blocks_per_pass=2") == 0
+    with np.load(tmp_path / "residuals.npz") as file:
+        approximate = file["residual"]
+    difference = np.abs(approximate - finished[1]["residual"])
+    assert 0 < difference.mean() < np.abs(finished[1]["residual"]).mean()
+    assert jobs.start("residual", tmp_path / "b", *flags, "blocks.blocks_per_pass=4") == 2
+    assert "4 blocks in one pass" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_bad_files_are_left_out_and_too_many_end_the_job(tmp_path, mae, capsys):
     jobs.draw_faces(tmp_path / "test", seed=2, reals=2)
     (tmp_path / "test" / "real1.png").write_bytes(b"\x89PNG")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array
 
 from rffr_jax.models import attention as module
 from rffr_jax.models.attention import attention
@@ -41,10 +42,11 @@ def calls(monkeypatch):
     return asked
 
 
-def random_heads(seed, dtype=jnp.float32, queries=5, tokens=7):
+def random_heads(seed, dtype=jnp.float32, queries=5, tokens=7) -> tuple[Array, Array, Array]:
     generator = np.random.default_rng(seed)
     shapes = [(3, queries, 2, 8), (3, tokens, 2, 8), (3, tokens, 2, 8)]
-    return [jnp.asarray(generator.standard_normal(shape), dtype) for shape in shapes]
+    query, key, value = (generator.standard_normal(shape) for shape in shapes)
+    return jnp.asarray(query, dtype), jnp.asarray(key, dtype), jnp.asarray(value, dtype)
 
 
 def expected(query, key, value, lengths):
