@@ -114,7 +114,7 @@ class KeptResiduals:
             "mae": dataclasses.asdict(settings.mae),
             "mae_digest": parameters_digest(self._mae_parameters),
             "k": settings.k,
-            "blocks_per_pass": getattr(settings, "blocks_per_pass", 1),
+            "blocks_per_pass": settings.blocks_per_pass,
             "compute": np.dtype(self._detection.dtype).name,
             "backend": jax.default_backend(),
             "matmul_precision": str(jax.config.jax_default_matmul_precision),  # pyright: ignore[reportAttributeAccessIssue]

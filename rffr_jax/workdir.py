@@ -22,6 +22,7 @@ MAY_CHANGE = (
     "data.cache",
     "data.max_bad_fraction",
     "mesh.fsdp",
+    "remat",
     "residuals.folder",
     "residuals.memory_gb",
     "mae",  # a MAE is known by its weights, wherever they lie
