@@ -44,8 +44,10 @@ def run(argv: Sequence[str]) -> int:
         if config is None:
             return DONE
         _log_to_terminal()
+        from rffr_jax.compile_cache import keep_compiled_programs
         from rffr_jax.training.interruption import InterruptedRunError
 
+        keep_compiled_programs()
         try:
             importlib.import_module(JOBS[config.job]).run(config, workdir)
         except InterruptedRunError as stopped:

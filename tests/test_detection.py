@@ -1,6 +1,7 @@
 """The detector's one forward path: training on chosen blocks and testing on all of them agree."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -103,6 +104,30 @@ def test_training_on_all_blocks_equals_testing(images, mae_parameters, blocks_pe
     tested = jax.jit(detection.logits)(parameters, images, residuals)
     assert np.asarray(tested).std() > 0
     np.testing.assert_allclose(trained, tested, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_compiled_mae_arithmetic_is_proportional_to_the_blocks_drawn(monkeypatch):
+    monkeypatch.setattr(jax.lax, "scan", functools.partial(jax.lax.scan, unroll=True))  # XLA counts
+    detection = Detection(dataclasses.replace(SETTINGS, k=4), jnp.float32)  # a loop's body once
+
+    def step_flops(counts):
+        def loss(parameters, mae_parameters, images, chosen):
+            logits = detection.train_logits(parameters, mae_parameters, images, chosen, counts)
+            return jnp.mean(logits**2)
+
+        images = jax.ShapeDtypeStruct((4, 48, 48, 3), jnp.uint8)
+        chosen = jax.ShapeDtypeStruct((4, max(counts)), jnp.int32)
+        arguments = (detection.abstract_parameters, detection.abstract_mae, images, chosen)
+        analysis = jax.jit(jax.grad(loss)).lower(*arguments).compile().cost_analysis()
+        assert analysis is not None
+        return analysis["flops"]
+
+    # The classifier reads 4 x 5 blocks each time, used or not.
+    fewest, some, most = (step_flops(counts) for counts in [(1, 1, 1, 5), (1, 3, 4, 5), (5,) * 4])
+    one_pass = (most - fewest) / (20 - 8)
+    assert one_pass > 0.02 * fewest
+    np.testing.assert_allclose(some - fewest, (13 - 8) * one_pass, rtol=0.02)
 
 
 def test_blocks_that_are_not_chosen_are_not_seen(images):
