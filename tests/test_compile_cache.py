@@ -6,9 +6,13 @@ import pytest
 from rffr_jax.compile_cache import keep_compiled_programs
 
 
+def cache_folder():
+    return jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+
+
 @pytest.fixture(autouse=True)
 def no_cache_yet():
-    before = jax.config.jax_compilation_cache_dir
+    before = cache_folder()
     jax.config.update("jax_compilation_cache_dir", None)
     yield
     jax.config.update("jax_compilation_cache_dir", before)
@@ -17,7 +21,7 @@ def no_cache_yet():
 def folder_on(monkeypatch, backend, environment):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     keep_compiled_programs(environment)
-    return jax.config.jax_compilation_cache_dir
+    return cache_folder()
 
 
 def test_on_an_accelerator_the_users_cache_folder_is_taken(monkeypatch, tmp_path):
