@@ -3,7 +3,7 @@
     python scripts/kill_test.py --output FOLDER [--kills 20] [--seed 0]
 
 Every job, pretrain and detect, is run once undisturbed. Then it is started on another workdir,
-killed at a random moment, started again, and so on; half of the kills wait for a save and hit it.
+killed at a random moment, started again, and so on; half of the kills wait for a save.
 At the end parameters, optimizer state, best weights, best.json and metrics.jsonl (but for what a
 clock measured) must be equal bit for bit, and no half-written file may be left. Prints a table;
 ends with 1 if anything differs.
@@ -14,10 +14,12 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STEPS = 24
@@ -52,7 +54,7 @@ def main() -> int:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
     mae = options.output / "pretrain" / "undisturbed"
-    print("kill  job       moment                 newest line  left unfinished", flush=True)
+    print("kill  job       moment               newest line  left unfinished", flush=True)
     kills, different = 0, []
     for number, (job, flags) in enumerate(
         {
@@ -119,17 +121,16 @@ def killed(
     seconds: float,
 ) -> str | None:
     """Starts a run and kills it; what was hit, or None if the run was done before."""
-    aimed = moments.random() < 0.5
-    saves, delay = moments.randint(1, 4), moments.uniform(0, 0.03)
-    end_of_wait = time.monotonic() + moments.uniform(0.3, 1.0) * seconds
+    (aim,) = moments.choices(("save", "line", "start"), (5, 4, 1))
+    count = moments.randint(1, {"save": 4, "line": 8, "start": 1}[aim])
+    delay = moments.uniform(0, {"save": 0.02, "line": 0.1, "start": seconds / 2}[aim])
     with start(job, workdir, flags) as run:
         try:
-            if aimed:
-                wait_for_save(run, workdir, saves)
-                time.sleep(delay)
-            else:
-                while time.monotonic() < end_of_wait and run.poll() is None:
-                    time.sleep(0.005)
+            if aim == "save":
+                wait_for_new(run, lambda: saves(workdir), count)
+            elif aim == "line":
+                wait_for_new(run, lambda: {newest_line(workdir)}, count)
+            time.sleep(delay)
             code = run.poll()
         finally:
             end(run)
@@ -137,19 +138,18 @@ def killed(
         if code:
             raise SystemExit(f"{job} in {workdir} ended with {code} by itself")
         return None
-    moment = f"save {saves} + {1000 * delay:.0f} ms" if aimed else "any time"
+    moment = f"{aim} {count} + {1000 * delay:.0f} ms"
     unfinished = [path.relative_to(workdir / "checkpoints") for path in half_written(workdir)]
-    return f"{moment:22} {newest_line(workdir):11}  {' '.join(map(str, unfinished)) or '-'}"
+    return f"{moment:20} {newest_line(workdir):11}  {' '.join(map(str, unfinished)) or '-'}"
 
 
-def wait_for_save(run: subprocess.Popen, workdir: pathlib.Path, saves: int):
-    """Returns when the run begins the given number of saves, or ends."""
-    before: set[pathlib.Path] = set(half_written(workdir))  # left by the kill before
-    seen = 0
+def wait_for_new(run: subprocess.Popen, look: Callable[[], set], count: int):
+    """Returns when something new was seen `count` times, or the run has ended."""
+    before, seen = look(), 0
     while run.poll() is None:
-        now = set(half_written(workdir))
+        now = look()
         seen += bool(now - before)
-        if seen >= saves:
+        if seen >= count:
             return
         before = now
         time.sleep(0.001)
@@ -169,10 +169,18 @@ def half_written(workdir: pathlib.Path) -> list[pathlib.Path]:
     return [path for depth in ("*", "best/*") for path in folder.glob(f"{depth}/{UNFINISHED}")]
 
 
+def saves(workdir: pathlib.Path) -> set[pathlib.Path]:
+    """The checkpoints that are there or begun, by their final names."""
+    folder = workdir / "checkpoints"
+    paths = (path for depth in ("*", "best/*") for path in folder.glob(f"{depth}/[0-9]*"))
+    return {path.with_name(path.name.split(".")[0]) for path in paths}
+
+
 def newest_line(workdir: pathlib.Path) -> str:
     file = workdir / "metrics.jsonl"
     lines = file.read_text().splitlines() if file.exists() else []
-    return f"step {json.loads(lines[-1])['step']}" if lines else "none"
+    steps = re.findall(r'"step": (\d+)', lines[-1]) if lines else ()
+    return f"step {steps[0]}" if steps else "none"
 
 
 def differences(workdir: pathlib.Path, other: pathlib.Path) -> list[str]:
