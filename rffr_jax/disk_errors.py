@@ -28,7 +28,7 @@ def disk_trouble(error: BaseException | None) -> str | None:
         if isinstance(error, OSError) and error.errno in TROUBLES:
             name = f" ({error.filename})" if error.filename else ""
             return f"{os.strerror(error.errno)}{name}"
-        told = re.search(r"\[OS error (\d+)", str(error))
+        told = re.search(r"os_error_code='(\d+)'", str(error))
         if told and int(told[1]) in TROUBLES:
             return os.strerror(int(told[1]))
         error = error.__cause__ or error.__context__

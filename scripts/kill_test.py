@@ -44,16 +44,19 @@ LIMIT = 600  # seconds that one start may take
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description="Kills trainings and compares them with undisturbed ones."
+    )
     parser.add_argument("--output", type=pathlib.Path, required=True, help="an empty folder")
     parser.add_argument("--kills", type=int, default=20, help="of both jobs together")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     options = parser.parse_args()
+    output = options.output.resolve()
     moments = random.Random(options.seed)
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(options.output / "compiled"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(output / "compiled"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
-    mae = options.output / "pretrain" / "undisturbed"
+    mae = output / "pretrain" / "undisturbed"
     print("kill  job       moment               newest line  left unfinished", flush=True)
     kills, different = 0, []
     for number, (job, flags) in enumerate(
@@ -67,7 +70,7 @@ def main() -> int:
             ),
         }.items()
     ):
-        folder = options.output / job
+        folder = output / job
         undisturbed = folder / "undisturbed"
         seconds = finish(job, undisturbed, flags)
         last = options.kills * (number + 1) // 2
@@ -217,12 +220,14 @@ def arrays(item: pathlib.Path) -> dict[str, bytes]:
     import jax
     import numpy as np
     import orbax.checkpoint as ocp
+    from etils import epath
 
     handler = ocp.PyTreeCheckpointHandler()
     tree = ocp.PyTreeCheckpointer().restore(
         item,
         restore_args=jax.tree.map(
-            lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(item).tree
+            lambda _: ocp.RestoreArgs(restore_type=np.ndarray),
+            handler.metadata(epath.Path(item)).tree,
         ),
     )
     leaves = jax.tree_util.tree_leaves_with_path(tree)

@@ -15,7 +15,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
-from rffr_jax.checkpoints.manager import open_to_write
+from rffr_jax.checkpoints.manager import open_to_write, require_space
 from rffr_jax.checkpoints.steps import newest_whole, saved_steps
 from rffr_jax.checkpoints.weights import LATEST, is_checkpoint, newest_about, restored
 from rffr_jax.errors import UserError
@@ -34,6 +34,8 @@ class RunCheckpoints:
         """Begins to write a state; an error of the save before this one is raised here."""
         if step in self._manager.all_steps():
             return
+        self._manager.wait_until_finished()
+        require_space(self._workdir / LATEST, (parameters, training))
         self._manager.save(
             step,
             args=ocp.args.Composite(

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from rffr_jax.checkpoints.fit import differences
-from rffr_jax.checkpoints.manager import open_to_read, open_to_write
+from rffr_jax.checkpoints.manager import open_to_read, open_to_write, require_space
 from rffr_jax.checkpoints.steps import newest_whole, saved_steps
 from rffr_jax.errors import UserError
 from rffr_jax.sharding import parameter_shardings, with_shardings
@@ -40,6 +40,7 @@ def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dic
     few = ocp.StandardCheckpointHandler(save_concurrent_gb=2 * max(sizes) / 10**9)  # pyright: ignore[reportArgumentType]
     handlers = {"parameters": few, "about": ocp.JsonCheckpointHandler()}
     with open_to_write(folder, keep=None, item_handlers=handlers) as manager:
+        require_space(folder, parameters)
         others = set(manager.all_steps())
         if step in others:
             manager.delete(step)
@@ -167,7 +168,7 @@ def restored(
             return dict(manager.restore(step, args=ocp.args.Composite(**args)).items())
     except (ValueError, KeyError) as error:
         for item, target in targets.items():
-            if different := differences(folder / str(step) / item, target):
+            if different := differences(folder.absolute() / str(step) / item, target):
                 raise UserError(
                     f"{where}, step {step}, does not fit this model: {different}"
                 ) from error
