@@ -9,7 +9,6 @@ import json
 import pathlib
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 from rffr_jax.whole_files import write_json
 
@@ -33,12 +32,14 @@ def find_damage(checkpoint: pathlib.Path, items: Sequence[str]) -> str | None:
     """
     try:
         sums = json.loads((checkpoint / CHECKSUMS).read_text(encoding="utf-8"))
-        parts = {item: _files_of(item, sums) for item in items}
+        if not isinstance(sums, dict):
+            raise ValueError("not a table")
     except FileNotFoundError:
         return f"{CHECKSUMS} is missing"
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         return f"{CHECKSUMS} cannot be read ({str(error).splitlines()[0]})"
-    for item, files in parts.items():
+    for item in items:
+        files = {name: sums[name] for name in sums if name.startswith(f"{item}/")}
         if not files or not (checkpoint / item).is_dir():
             return f"{item} is missing"
         for name, written in files.items():
@@ -53,10 +54,6 @@ def find_damage(checkpoint: pathlib.Path, items: Sequence[str]) -> str | None:
             except (OSError, TypeError, KeyError) as error:
                 return f"{name} cannot be read ({error})"
     return None
-
-
-def _files_of(item: str, sums: dict[str, Any]) -> dict[str, Any]:
-    return {name: there for name, there in sums.items() if name.startswith(f"{item}/")}
 
 
 def _checksum(path: pathlib.Path) -> dict[str, int]:
