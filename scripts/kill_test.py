@@ -39,7 +39,7 @@ SETTINGS = (
     "evaluate_every=3",
 )
 CLOCKED = ("images_per_second", "tflops_per_device", "seconds_waited_for_data")
-UNFINISHED = "*.orbax-checkpoint-tmp"
+SUFFIX = ".orbax-checkpoint-tmp"
 LIMIT = 600  # seconds that one start may take
 
 
@@ -57,7 +57,7 @@ def main() -> int:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
     mae = output / "pretrain" / "undisturbed"
-    print("kill  job       moment               newest line  left unfinished", flush=True)
+    print("kill  job       moment               newest line  save that was hit", flush=True)
     kills, different = 0, []
     for number, (job, flags) in enumerate(
         {
@@ -127,6 +127,7 @@ def killed(
     (aim,) = moments.choices(("save", "line", "start"), (5, 4, 1))
     count = moments.randint(1, {"save": 4, "line": 8, "start": 1}[aim])
     delay = moments.uniform(0, {"save": 0.02, "line": 0.1, "start": seconds / 2}[aim])
+    before = half_written(workdir)
     with start(job, workdir, flags) as run:
         try:
             if aim == "save":
@@ -142,8 +143,9 @@ def killed(
             raise SystemExit(f"{job} in {workdir} ended with {code} by itself")
         return None
     moment = f"{aim} {count} + {1000 * delay:.0f} ms"
-    unfinished = [path.relative_to(workdir / "checkpoints") for path in half_written(workdir)]
-    return f"{moment:20} {newest_line(workdir):11}  {' '.join(map(str, unfinished)) or '-'}"
+    hit = sorted(path for path, _ in half_written(workdir) - before)
+    saves_hit = " ".join(str(path.relative_to(workdir / "checkpoints")) for path in hit)
+    return f"{moment:20} {newest_line(workdir):11}  {saves_hit.replace(SUFFIX, '') or '-'}"
 
 
 def wait_for_new(run: subprocess.Popen, look: Callable[[], set], count: int):
@@ -167,9 +169,11 @@ def end(run: subprocess.Popen):
 # ---- what is on the disk
 
 
-def half_written(workdir: pathlib.Path) -> list[pathlib.Path]:
+def half_written(workdir: pathlib.Path) -> set[tuple[pathlib.Path, int]]:
+    """Unfinished saves, each with the time of its last change."""
     folder = workdir / "checkpoints"
-    return [path for depth in ("*", "best/*") for path in folder.glob(f"{depth}/{UNFINISHED}")]
+    paths = [path for depth in ("*", "best/*") for path in folder.glob(f"{depth}/*{SUFFIX}")]
+    return {(path, path.stat().st_ctime_ns) for path in paths}
 
 
 def saves(workdir: pathlib.Path) -> set[pathlib.Path]:
