@@ -5,6 +5,7 @@ import fcntl
 import pathlib
 from collections.abc import Iterator
 
+from rffr_jax.disk_errors import disk_trouble
 from rffr_jax.errors import UserError
 
 
@@ -16,7 +17,7 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
       option: the flag that named the folder, for messages.
 
     Raises:
-      UserError: another run holds it, or the folder cannot be written.
+      UserError: another run holds it, or the disk does not take what is written there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,4 +31,15 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
             raise UserError(
                 f"{option}={folder} is in use by another run; wait for it or name another folder"
             ) from error
-        yield
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            trouble = disk_trouble(error)
+            if trouble is None:
+                raise
+            raise UserError(
+                f"{option}={folder} cannot be written: {trouble}; what was whole there is as it "
+                "was: put this right and run the same command to go on"
+            ) from error

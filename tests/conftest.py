@@ -24,6 +24,7 @@ def compiled_programs(tmp_path_factory, worker_id):
 @pytest.fixture(autouse=True)
 def fresh_terminal_log():
     """The program's log handler keeps the stderr it was made with, which ends with a test."""
+    logging.getLogger("rffr_jax").handlers.clear()  # a fixture's
     yield
     logging.getLogger("rffr_jax").handlers.clear()
 

@@ -1,6 +1,9 @@
 """One run at a time in a workdir."""
 
+import errno
 import json
+import os
+import pathlib
 import subprocess
 import sys
 
@@ -62,3 +65,29 @@ def test_config_is_written_as_json(tmp_path):
     write_config(tmp_path, ConfigDict({"job": "detect", "data": {"train": ("a", "b")}}))
     written = json.loads((tmp_path / "config.json").read_text())
     assert written == {"job": "detect", "data": {"train": ["a", "b"]}}
+
+
+def test_a_folder_that_nobody_can_write_is_named():
+    with pytest.raises(UserError, match="--workdir=/proc/run cannot be written"):
+        locked(pathlib.Path("/proc/run")).__enter__()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
+def test_a_disk_that_takes_nothing_more_is_a_mistake_to_put_right(tmp_path, number):
+    with (
+        pytest.raises(UserError, match=f"{tmp_path} cannot be written: {os.strerror(number)}"),
+        locked(tmp_path),
+    ):
+        raise OSError(number, os.strerror(number))
+
+
+def test_the_reason_is_found_behind_other_errors(tmp_path):
+    told = ValueError("RESOURCE_EXHAUSTED: [os_error_code='28'] [source locations=..]")
+    with pytest.raises(UserError, match="No space left on device"), locked(tmp_path):
+        raise RuntimeError("the save failed") from told
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOENT, "gone"), KeyError("x"), OSError("odd")])
+def test_a_defect_stays_a_defect(tmp_path, error):
+    with pytest.raises(type(error)), locked(tmp_path):
+        raise error

@@ -16,6 +16,9 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from rffr_jax.checkpoints.fit import differences
+from rffr_jax.checkpoints.manager import open_to_read, open_to_write, require_space
+from rffr_jax.checkpoints.steps import newest_whole, saved_steps
 from rffr_jax.errors import UserError
 from rffr_jax.sharding import parameter_shardings, with_shardings
 
@@ -36,7 +39,8 @@ def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dic
     sizes = [leaf.nbytes for leaf in jax.tree.leaves(parameters)]
     few = ocp.StandardCheckpointHandler(save_concurrent_gb=2 * max(sizes) / 10**9)  # pyright: ignore[reportArgumentType]
     handlers = {"parameters": few, "about": ocp.JsonCheckpointHandler()}
-    with open_manager(folder, keep=None, item_handlers=handlers) as manager:
+    with open_to_write(folder, keep=None, item_handlers=handlers) as manager:
+        require_space(folder, parameters)
         others = set(manager.all_steps())
         if step in others:
             manager.delete(step)
@@ -73,7 +77,7 @@ def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]
       UserError: no checkpoint there, or one of another kind.
     """
     folder = find_checkpoint(folder, option)
-    about = newest_about(folder)
+    about = newest_about(folder, option)
     kind = about.get("kind")
     if kind == "vit" and kinds == ("mae",):
         raise UserError(
@@ -107,15 +111,13 @@ def load_weights(folder: pathlib.Path, option: str, abstract: PyTree, mesh: Mesh
       UserError: no checkpoint there, or one with other shapes.
     """
     folder = find_checkpoint(folder, option)
-    target = with_shardings(abstract, parameter_shardings(abstract, mesh))
-    with open_manager(folder, keep=1) as manager:
-        step = manager.latest_step()
-        try:
-            args = ocp.args.Composite(parameters=ocp.args.StandardRestore(target))
-            return manager.restore(step, args=args)["parameters"]
-        except (ValueError, KeyError) as error:
-            reason = str(error).splitlines()[0][:200]
-            raise UserError(f"{option}={folder} does not fit this model: {reason}") from error
+    step = newest_whole(folder, ("about", "parameters"), option)
+    return restored(
+        folder,
+        step,
+        {"parameters": with_shardings(abstract, parameter_shardings(abstract, mesh))},
+        f"{option}={folder}",
+    )["parameters"]
 
 
 def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
@@ -134,22 +136,40 @@ def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
 
 
 def is_checkpoint(folder: pathlib.Path) -> bool:
-    """Whether a whole checkpoint lies in the folder; Orbax names half-written ones otherwise."""
-    return folder.is_dir() and any(entry.name.isdigit() for entry in folder.iterdir())
+    """Whether a checkpoint lies in the folder, whole or damaged since it was written."""
+    return bool(saved_steps(folder))
 
 
-def open_manager(
-    folder: pathlib.Path, keep: int | None, item_handlers: Mapping[str, Any] | None = None
-) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, step_prefix=None)
-    return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=item_handlers)
+def newest_about(folder: pathlib.Path, option: str = "") -> dict[str, Any]:
+    """What the newest checkpoint of a folder says of itself.
+
+    Raises:
+      UserError: every checkpoint there is damaged.
+    """
+    step = newest_whole(folder, ("about",), option)
+    with open_to_read(folder) as manager:
+        return manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
 
 
-def newest_about(folder: pathlib.Path) -> dict[str, Any]:
-    with open_manager(folder, keep=1) as manager:
-        step = manager.latest_step()
-        try:
-            args = ocp.args.Composite(about=ocp.args.JsonRestore())
-            return manager.restore(step, args=args)["about"]
-        except (ValueError, KeyError, FileNotFoundError) as error:
-            raise UserError(f"{folder}/{step} is not a checkpoint of this program") from error
+def restored(
+    folder: pathlib.Path, step: int, targets: Mapping[str, PyTree], where: str
+) -> dict[str, PyTree]:
+    """Items of one step, laid out as their targets say.
+
+    Args:
+      where: the folder, as messages name it.
+
+    Raises:
+      UserError: the arrays there are others than those of the targets; they are named.
+    """
+    args = {item: ocp.args.StandardRestore(target) for item, target in targets.items()}
+    try:
+        with open_to_read(folder) as manager:
+            return dict(manager.restore(step, args=ocp.args.Composite(**args)).items())
+    except (ValueError, KeyError) as error:
+        for item, target in targets.items():
+            if different := differences(folder.absolute() / str(step) / item, target):
+                raise UserError(
+                    f"{where}, step {step}, does not fit this model: {different}"
+                ) from error
+        raise

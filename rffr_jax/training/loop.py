@@ -203,6 +203,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             bar.update()
             if done % config.log_every == 0 or done == config.steps:
                 _check_finite(state, done, workdir)
+                checkpoints.raise_errors()
                 totals, state["totals"] = state["totals"], zero_totals()
                 values = {
                     "loss": float(totals["loss"] / totals["count"]),

@@ -2,51 +2,66 @@
 
 import json
 import math
+import os
 import pathlib
+import time
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 
-import tensorboardX
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
+from tensorboardX.summary import scalar
+
+from rffr_jax.whole_files import whole_file
 
 
 class MetricWriter:
     """Appends one JSON object a line: {"step": ..., "split": ..., name: number, ...}.
 
     A run that resumes at a step cuts both records back to it, so that they read as if it had
-    never been interrupted.
+    never been interrupted. What was written is on the disk when `write` returns.
     """
 
     def __init__(self, workdir: pathlib.Path, resumed_step: int):
-        self._path = workdir / "metrics.jsonl"
-        _cut_back(self._path, resumed_step)
-        self._file = self._path.open("a")
-        self._events = tensorboardX.SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=resumed_step + 1, max_queue=1000
-        )
+        path = workdir / "metrics.jsonl"
+        _cut_back(path, resumed_step)
+        with ExitStack() as stack:
+            self._file = stack.enter_context(path.open("a", encoding="utf-8"))
+            folder = workdir / "tensorboard"
+            folder.mkdir(exist_ok=True)
+            # tensorboardX.SummaryWriter writes in a thread, which a full disk leaves hanging.
+            self._events = stack.enter_context(closing(EventsWriter(str(folder / "events"))))
+            purge = SessionLog(status=SessionLog.START)
+            self._events.write_event(
+                Event(wall_time=time.time(), step=resumed_step + 1, session_log=purge)
+            )
+            self._open = stack.pop_all()
 
     def write(self, step: int, split: str, values: Mapping[str, float]):
         """Writes one line; a number that is not finite is written as null."""
         finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
         self._file.write(json.dumps({"step": step, "split": split, **finite}) + "\n")
         self._file.flush()
+        os.fsync(self._file.fileno())
         for name, value in values.items():
-            self._events.add_scalar(f"{split}/{name}", value, step)
+            summary = scalar(f"{split}/{name}", value)
+            self._events.write_event(Event(wall_time=time.time(), step=step, summary=summary))
+        self._events.flush()
 
     def close(self):
-        self._file.close()
-        self._events.close()
+        self._open.close()
 
 
 def _cut_back(path: pathlib.Path, step: int):
+    """Leaves out later lines, and those that were half written when a run died."""
     if not path.exists():
         return
     kept = []
-    for line in path.read_text().splitlines(keepends=True):
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            if json.loads(line)["step"] > step:
-                continue
-        except ValueError:
-            continue  # a line that was half written when the run died
-        kept.append(line)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept))
-    temporary.replace(path)
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, TypeError, KeyError):
+            continue
+    with whole_file(path) as part:
+        part.write_text("".join(kept), encoding="utf-8")

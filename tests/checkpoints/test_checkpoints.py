@@ -118,7 +118,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 def test_a_folder_with_numbers_that_is_no_checkpoint_is_named(tmp_path):
     (tmp_path / "0001").mkdir()
-    with pytest.raises(UserError, match="is not a checkpoint of this program"):
+    with pytest.raises(UserError, match="holds no whole checkpoint of this program"):
         read_about(tmp_path, "mae", "mae")
 
 

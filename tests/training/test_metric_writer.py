@@ -56,3 +56,11 @@ def test_events_hold_every_number_under_its_split(tmp_path):
     content = events.read_bytes()
     for tag in (b"train/loss", b"train/learning_rate", b"faces/auc"):
         assert tag in content
+
+
+def test_lines_that_are_no_metrics_are_dropped(tmp_path):
+    write(tmp_path, 0, [1, 2])
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(b'\x00\xff\n[3]\n{"loss": 1}\n{"step": 2, "split": "faces"}')  # no line end
+    write(tmp_path, 2, [3])
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 2, 3]
