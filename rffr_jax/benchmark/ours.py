@@ -36,9 +36,10 @@ from rffr_jax.residual import residual_image
 from rffr_jax.sharding import make_mesh, on_mesh, put_batch
 from rffr_jax.training.detect import DetectorTraining, detection_settings
 from rffr_jax.training.flops import matrix_flops
-from rffr_jax.training.loop import Objective, _compiled_step, _fresh_training
+from rffr_jax.training.loop import Objective, compiled_step
 from rffr_jax.training.optimizer import make_optimizer
 from rffr_jax.training.pretrain import Pretraining, mae_about
+from rffr_jax.training.step import fresh_training
 
 PRECISION = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": None}
 MAE_FOLDER = "mae"
@@ -169,7 +170,8 @@ def _training_step(setup: Setup, config: Config, objective: Objective) -> Loaded
     mesh = make_mesh()
     optimizer = make_optimizer(config.optimizer, config.steps)
     parameters = on_mesh(objective.fresh_parameters, mesh)
-    state = {"parameters": parameters, **_fresh_training(optimizer, parameters)}
+    training = fresh_training(optimizer, config.optimizer.ema_decay, parameters)
+    state = {"parameters": parameters, **training}
     rows = slice(0, setup.batch)
     batch = {
         "image": setup.images(),
@@ -180,7 +182,7 @@ def _training_step(setup: Setup, config: Config, objective: Objective) -> Loaded
 
     def start() -> Work:
         began = time.perf_counter()
-        program, flops = _compiled_step(objective, optimizer, state, config, mesh, rows)
+        program, flops = compiled_step(objective, optimizer, state, config, mesh, rows)
         compile_seconds = time.perf_counter() - began
         now, done, losses = state, 0, []
 

@@ -171,23 +171,20 @@ def _table(sides: Sequence[Result]) -> list[str]:
         memory = side.memory or {}
         peak, before = memory.get("peak_bytes"), memory.get("before_bytes")
         beyond = None if peak is None or before is None else peak - before
-        lines.append(
-            _line(
-                [
-                    side.who,
-                    _seconds(side),
-                    f"{side.images_per_second:.4g}",
-                    _number(side.flops, 1e9, ".1f"),
-                    _number(side.flops_per_second, 1e12, ".4g"),
-                    _number(held["share_of_measured_rate"], 0.01, ".0f", " %"),
-                    _number(held["share_of_data_sheet"], 0.01, ".0f", " %"),
-                    _number(side.first_call_seconds, 1, ".1f"),
-                    _number(peak, 1e9, ".2f"),
-                    _number(beyond, 1e9, ".2f"),
-                    _number(side.difference, 1, ".1e"),
-                ]
-            )  # fmt: skip
+        cells = (
+            side.who,
+            _seconds(side),
+            f"{side.images_per_second:.4g}",
+            _number(side.flops, 1e9, ".1f"),
+            _number(side.flops_per_second, 1e12, ".4g"),
+            _number(held["share_of_measured_rate"], 0.01, ".0f", " %"),
+            _number(held["share_of_data_sheet"], 0.01, ".0f", " %"),
+            _number(side.first_call_seconds, 1.0, ".1f"),
+            _number(peak, 1e9, ".2f"),
+            _number(beyond, 1e9, ".2f"),
+            _number(side.difference, 1.0, ".1e"),
         )
+        lines.append(_line(cells))
     return lines
 
 
@@ -200,7 +197,7 @@ def _seconds(result: Result) -> str:
     return f"{result.median:.4g} ({low:.4g}..{high:.4g})"
 
 
-def _number(value: float | None, unit: float, form: str, behind: str = "") -> str:
+def _number(value: float | int | None, unit: float, form: str, behind: str = "") -> str:
     return "-" if value is None else f"{value / unit:{form}}{behind}"
 
 
