@@ -29,6 +29,7 @@ from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.faces.image_formats import encode
 from rffr_jax.faces.record import FaceRecord
 from rffr_jax.faces.shards import write_dataset
+from rffr_jax.kept_residuals import MEMORY_GB, KeptResiduals
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
@@ -122,12 +123,12 @@ def detector_step(setup: Setup) -> Loaded:
 
 
 def evaluation(setup: Setup) -> Loaded:
-    """Scores of a set that is read, and whose residuals are computed, every time."""
+    """Scores of a set whose residuals are computed every time."""
     return _evaluation(setup, kept=False)
 
 
 def evaluation_kept(setup: Setup) -> Loaded:
-    """Scores of a set whose images and residuals are kept from the first time."""
+    """Scores of a set whose images and residuals are in memory from the first time."""
     return _evaluation(setup, kept=True)
 
 
@@ -217,7 +218,15 @@ def _evaluation(setup: Setup, kept: bool) -> Loaded:
     mae = load_weights(setup.folder / MAE_FOLDER, "mae", detection.abstract_mae, mesh)
     parameters = on_mesh(lambda: detection.initial_parameters(0), mesh)
     dataset = _Noise(setup)
-    scorer = Scorer(detection, mae, mesh, batch_size=setup.batch, workers=0, max_bad_fraction=0)
+    scorer = Scorer(
+        detection,
+        mae,
+        mesh,
+        batch_size=setup.batch,
+        workers=0,
+        max_bad_fraction=0.0,
+        kept=KeptResiduals(detection, mae, mesh, memory_gb=MEMORY_GB if kept else 0.0),
+    )
 
     def start() -> Work:
         data = scorer.prepare(dataset) if kept else dataset

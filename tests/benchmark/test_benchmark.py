@@ -16,6 +16,9 @@ OURS = {
     "input": ["rffr_jax, records, one thread", "rffr_jax, records in batches"],
 }
 
+# Measured: up to 5e-6, of residuals in [-1, 1]; scores here are of residuals kept in 16 bits.
+TOLERANCE = {"evaluate": 1e-3}
+
 
 @pytest.fixture
 def quick_to_compile(monkeypatch):
@@ -116,7 +119,7 @@ def test_pytorch_does_the_same_work(tmp_path, quick_to_compile):
         assert "reason" not in row
         assert row["median_seconds"] > 0
         assert row["flops"] > 0
-        assert row["difference"] < 2e-5  # measured: up to 5e-6, of residuals in [-1, 1]
+        assert row["difference"] < TOLERANCE.get(row["work"], 2e-5)
 
 
 # ---- counted by hand: 2 operations for every multiply-add
