@@ -83,19 +83,20 @@ def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from rffr_jax.blocks import BlockGrid
     from rffr_jax.models.sizes import ModelSettings
 
+    shapes = QUICK if args.quick else CPU  # those of a GPU are the same
+    model = ModelSettings(
+        args.size or shapes.size,
+        args.image_size or shapes.image_size,
+        args.patch_size or shapes.patch_size,
+    )
+    BlockGrid(model.grid, K)
+    _make_folder(args.output)
     accelerator = machine.accelerator()
     defaults = QUICK if args.quick else CPU if accelerator is None else GPU
     dtypes = args.dtype or defaults.dtypes
     if "tf32" in dtypes and accelerator is None:
         raise UserError("--dtype tf32 is for a GPU; JAX sees none here")
     batches = {**defaults.batches, **args.batch}
-    model = ModelSettings(
-        args.size or defaults.size,
-        args.image_size or defaults.image_size,
-        args.patch_size or defaults.patch_size,
-    )
-    BlockGrid(model.grid, K)
-    _make_folder(args.output)
     about = {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
         "command": shlex.join(["python", "scripts/benchmark.py", *arguments]),
