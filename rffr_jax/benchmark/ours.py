@@ -322,6 +322,7 @@ def _config(setup: Setup, job: str) -> Config:
     if job == "detect":
         config.mae = str(setup.folder / MAE_FOLDER)
         config.data.validation = ()
+        config.residuals.training = "never"
     return config
 
 
