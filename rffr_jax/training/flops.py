@@ -2,13 +2,20 @@
 
 XLA's own count takes a scanned body once and adds elementwise work, so it is no base for a
 utilisation figure; here every `dot_general` and convolution counts 2 x multiply-adds, times the
-length of the scans around it.
+length of the scans around it. cuDNN's fused attention counts as the products that it stands for.
 """
 
 import math
 from typing import Any
 
 from jax.extend import core
+
+# Products of queries and tokens in cuDNN's attention, and in its gradient, where it works out the
+# scores again: that is not counted.
+_FUSED_ATTENTION = {
+    "dot_product_attention_fwd_wrapper": 2,
+    "dot_product_attention_bwd_wrapper": 4,
+}
 
 
 def matrix_flops(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
@@ -37,6 +44,10 @@ def _own_flops(equation: core.JaxprEqn) -> int:
         output = math.prod(_shape(equation.outvars[0]))
         features = equation.params["dimension_numbers"].rhs_spec[0]
         return 2 * output * math.prod(kernel) // kernel[features]
+    if equation.primitive.name in _FUSED_ATTENTION:
+        batch, queries, heads, width = _shape(equation.invars[0])
+        product = 2 * batch * heads * queries * _shape(equation.invars[1])[1] * width
+        return _FUSED_ATTENTION[equation.primitive.name] * product
     return 0
 
 

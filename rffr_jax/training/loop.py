@@ -9,7 +9,7 @@ import logging
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from typing import Any, Protocol, runtime_checkable
 
@@ -150,7 +150,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
         stop = stack.enter_context(StopRequest())
         totals = jax.tree.map(lambda leaf: leaf.sharding, state["totals"])
         zero_totals = jax.jit(empty_totals, out_shardings=totals)
-        program, flops = _compiled_step(objective, optimizer, state, config, mesh, rows)
+        program, flops = compiled_step(objective, optimizer, state, config, mesh, rows)
         writer = stack.enter_context(closing(MetricWriter(workdir, start)))
         bar = stack.enter_context(
             tqdm.tqdm(
@@ -252,15 +252,15 @@ def _check_finite(state: PyTree, step: int, workdir: pathlib.Path):
 # ---- the step
 
 
-def _compiled_step(
+def compiled_step(
     objective: Objective,
     optimizer: optax.GradientTransformation,
     state: PyTree,
     config: Config,
     mesh: Mesh,
     rows: slice,
-) -> tuple[Callable, int]:
-    """The compiled step and its matrix FLOPs."""
+) -> tuple[jax.stages.Compiled, int]:
+    """The compiled step (state, frozen arrays, batch) -> state, and its matrix FLOPs."""
     step = make_step(
         objective.losses,
         optimizer,

@@ -57,3 +57,26 @@ def test_a_gradient_costs_two_products_more():
 
     both = jax.value_and_grad(loss, argnums=(0, 1))
     assert count(both, (3, 5), (5, 7)) == 3 * PRODUCT
+
+
+@pytest.mark.parametrize("differentiated", [False, True])
+def test_fused_attention_counts_as_the_products_that_it_stands_for(monkeypatch, differentiated):
+    """Traced alone: the kernel is for GPUs."""
+    library = "jax._src.cudnn.fused_attention_stablehlo"
+    monkeypatch.setattr(f"{library}.check_cudnn_version", lambda: 91100)
+    monkeypatch.setattr(f"{library}.check_compute_capability", lambda capability: True)
+
+    def attention(implementation):
+        def total(*arrays):
+            return jnp.sum(
+                jax.nn.dot_product_attention(*arrays, implementation=implementation),
+                dtype=jnp.float32,
+            )
+
+        return jax.grad(total, argnums=(0, 1, 2)) if differentiated else total
+
+    query, key = (jax.ShapeDtypeStruct((2, n, 4, 64), jnp.bfloat16) for n in (64, 128))
+    fused, plain = (
+        matrix_flops(jax.make_jaxpr(attention(name))(query, key, key)) for name in ("cudnn", "xla")
+    )
+    assert fused == plain > 0

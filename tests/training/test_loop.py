@@ -100,7 +100,7 @@ def test_a_run_goes_on_with_other_intervals_and_workers(tmp_path, monkeypatch, d
 
 def test_a_finished_run_is_left_as_it_is(mae, data, monkeypatch):
     before = (mae / "metrics.jsonl").read_bytes()
-    monkeypatch.setattr(loop, "_compiled_step", die)
+    monkeypatch.setattr(loop, "compiled_step", die)
     assert jobs.start("pretrain", mae, *data) == 0
     assert (mae / "metrics.jsonl").read_bytes() == before
 
