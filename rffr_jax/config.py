@@ -70,6 +70,17 @@ def check(config: Config, prefix: str = "--config."):
             check(config[name], f"{prefix}{name}.")
 
 
+def flat(entries: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested entries by their dotted names."""
+    values = {}
+    for name, value in entries.items():
+        if isinstance(value, dict):
+            values |= flat(value, f"{prefix}{name}.")
+        else:
+            values[prefix + name] = value
+    return values
+
+
 def _entries(config: Config, names: tuple[str, ...]):
     for name in names:
         section, _, key = name.rpartition(".")

@@ -22,7 +22,7 @@ from jaxtyping import Float16, PyTree, UInt8
 
 from rffr_jax.array_store import DIGEST_BYTES, ArrayStore, Digests, Memory
 from rffr_jax.detection import Detection
-from rffr_jax.sharding import batch_sharding, local_rows, put_batch
+from rffr_jax.sharding import batch_sharding, local_rows, put_batch, whole
 from rffr_jax.whole_files import write_json
 
 FORMAT = 1
@@ -61,7 +61,10 @@ class KeptResiduals:
         self.memory, self.folder = Memory(memory_gb), folder
         self._detection, self._mae_parameters, self._mesh = detection, mae_parameters, mesh
         self.image_bytes = 2 * int(np.prod(detection.differences_shape))
-        self.compute = jax.jit(detection.differences, out_shardings=batch_sharding(mesh))
+        self.compute = jax.jit(
+            lambda mae, images: detection.differences(whole(mae, mesh), images),
+            out_shardings=batch_sharding(mesh),
+        )
 
     def of(
         self, images: UInt8[np.ndarray, "rows size size 3"], digests: Digests

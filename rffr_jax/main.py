@@ -2,12 +2,17 @@
 
     python -m rffr_jax.main --config=configs/<job>.py[:variant] [--workdir=DIR] [--config.a.b=...]
 
+Several processes, one an accelerator or one a machine, are found by themselves under srun and under
+Open MPI's mpirun. Elsewhere start each with --coordinator=HOST:PORT --processes=N --process=P; in a
+Kubernetes Indexed Job --process is the job's completion index where it is not given.
+
 Exit codes: 0 done; 1 a defect of the program; 2 a mistake of the user, told in one line; 75
 stopped by a signal after saving: run the same command again to go on.
 """
 
 import importlib
 import logging
+import os
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -15,8 +20,10 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
+from rffr_jax import processes
 from rffr_jax.config import Config, check
 from rffr_jax.errors import UserError
+from rffr_jax.launch import Launch, find_launch
 
 JOBS = {
     "pretrain": "rffr_jax.training.pretrain",
@@ -40,19 +47,23 @@ def run(argv: Sequence[str]) -> int:
       The exit code.
     """
     try:
-        config, workdir = _parse(argv)
+        config, workdir, launch = _parse(argv)
         if config is None:
             return DONE
-        _log_to_terminal()
-        from rffr_jax.compile_cache import keep_compiled_programs
-        from rffr_jax.training.interruption import InterruptedRunError
+        _log_to_terminal(launch)
+        with processes.joined(launch):
+            from rffr_jax.agreement import require_same_config
+            from rffr_jax.compile_cache import keep_compiled_programs
+            from rffr_jax.training.interruption import InterruptedRunError
 
-        keep_compiled_programs()
-        try:
-            importlib.import_module(JOBS[config.job]).run(config, workdir)
-        except InterruptedRunError as stopped:
-            print(f"rffr_jax: {stopped}", file=sys.stderr)
-            return STOPPED
+            require_same_config(config, workdir)
+            keep_compiled_programs()
+            try:
+                importlib.import_module(JOBS[config.job]).run(config, workdir)
+            except InterruptedRunError as stopped:
+                if processes.is_first():
+                    print(f"rffr_jax: {stopped}", file=sys.stderr)
+                return STOPPED
     except UserError as error:
         print(f"rffr_jax: {error}", file=sys.stderr)
         return USER_MISTAKE
@@ -63,17 +74,21 @@ class _TerminalHandler(logging.StreamHandler):
     """What the program says while it runs."""
 
 
-def _log_to_terminal():
+def _log_to_terminal(launch: Launch | None):
     log = logging.getLogger("rffr_jax")
     if not any(isinstance(handler, _TerminalHandler) for handler in log.handlers):
         handler = _TerminalHandler()
         handler.setFormatter(logging.Formatter("rffr_jax: %(message)s"))
+        if launch and launch.process:
+            number = f"rffr_jax: process {launch.process}: %(message)s"
+            handler.setFormatter(logging.Formatter(number))
+            handler.setLevel(logging.WARNING)
         log.addHandler(handler)
         log.setLevel(logging.INFO)
         log.propagate = False  # JAX's libraries hang a handler of their own on the root
 
 
-def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path]:
+def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | None]:
     values = flags.FlagValues()
     config_flag = config_flags.DEFINE_config_file(
         "config",
@@ -85,12 +100,21 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path]:
     workdir_flag = flags.DEFINE_string(
         "workdir", None, "Folder of the run; runs/JOB by default.", flag_values=values
     )
+    coordinator_flag = flags.DEFINE_string(
+        "coordinator", None, "HOST:PORT of process 0 of several; any free port.", flag_values=values
+    )
+    processes_flag = flags.DEFINE_integer(
+        "processes", None, "How many there are.", flag_values=values
+    )
+    process_flag = flags.DEFINE_integer(
+        "process", None, "Which this is, from 0 on.", flag_values=values
+    )
     help_flag = flags.DEFINE_bool("help", False, "Show this help.", values, short_name="h")
     try:
         rest = values(list(argv))[1:]
         if help_flag.value:
             print(f"{__doc__}\n{values.get_help()}")
-            return None, pathlib.Path()
+            return None, pathlib.Path(), None
         config = config_flag.value
         job = None if config is None else config.get("job")
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
@@ -102,9 +126,13 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path]:
     if job not in JOBS:
         raise UserError(f"the config's job is {job!r}; it must be one of {', '.join(JOBS)}")
     check(config)
+    launch = find_launch(
+        os.environ, coordinator_flag.value, processes_flag.value, process_flag.value
+    )
     workdir = pathlib.Path(workdir_flag.value or pathlib.Path("runs", job))
-    print(f"rffr_jax: {job} in {workdir}, data: {_data(config)}", flush=True)
-    return config, workdir
+    if not launch or launch.process == 0:
+        print(f"rffr_jax: {job} in {workdir}, data: {_data(config)}", flush=True)
+    return config, workdir, launch
 
 
 def _data(config: Config) -> str:

@@ -1,5 +1,6 @@
 """The device mesh ('data', 'fsdp') and where batches, parameters and states lie on it."""
 
+import collections
 from collections.abc import Callable
 
 import jax
@@ -16,19 +17,22 @@ BATCH = PartitionSpec(("data", "fsdp"))
 def make_mesh(fsdp: int = 1) -> Mesh:
     """All devices as data x fsdp, both axes Auto.
 
+    The devices of a process stand together and processes in their order, so that a process holds
+    the rows of a batch that it reads.
+
     Raises:
-      UserError: there are several processes, or `fsdp` does not divide the number of devices.
+      UserError: `fsdp` does not divide the number of devices, or processes have different numbers
+        of them.
     """
-    if jax.process_count() > 1:
-        raise UserError(
-            f"this run has {jax.process_count()} processes, and checkpoints and reports are made "
-            "for one so far; start it as one process, which uses all devices of its machine"
-        )
-    devices = jax.device_count()
-    if fsdp < 1 or devices % fsdp:
-        raise UserError(f"mesh.fsdp={fsdp} does not divide the {devices} devices of this run")
-    axis_types = (AxisType.Auto, AxisType.Auto)
-    return jax.make_mesh((devices // fsdp, fsdp), ("data", "fsdp"), axis_types=axis_types)
+    devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    if fsdp < 1 or len(devices) % fsdp:
+        raise UserError(f"mesh.fsdp={fsdp} does not divide the {len(devices)} devices of this run")
+    shares = collections.Counter(device.process_index for device in devices)
+    if len(set(shares.values())) > 1:
+        listed = ", ".join(f"process {p} has {n}" for p, n in sorted(shares.items()))
+        raise UserError(f"all processes need the same number of devices, and {listed}")
+    grid = np.array(devices).reshape(-1, fsdp)
+    return Mesh(grid, ("data", "fsdp"), axis_types=(AxisType.Auto, AxisType.Auto))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
@@ -94,6 +98,17 @@ def on_mesh(build: Callable[[], PyTree], mesh: Mesh) -> PyTree:
     """Runs `build` under jit so that no array of it is ever whole on one device or the host."""
     shardings = parameter_shardings(jax.eval_shape(build), mesh)
     return jax.jit(build, out_shardings=shardings)()
+
+
+def whole(parameters: PyTree, mesh: Mesh) -> PyTree:
+    """Inside a jitted function: parameters gathered on every device while it computes.
+
+    They lie split between computations. Without this XLA may split the work of a layer by its
+    weights, and gather and exchange activations instead.
+    """
+    if mesh.shape["fsdp"] == 1:
+        return parameters
+    return jax.lax.with_sharding_constraint(parameters, NamedSharding(mesh, PartitionSpec()))
 
 
 def local_rows(array: jax.Array) -> np.ndarray:

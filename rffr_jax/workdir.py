@@ -1,16 +1,20 @@
 """The folder of a run, and the config it was started with."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rffr_jax import processes
 from rffr_jax.checkpoints.weights import (
     LATEST,
     is_checkpoint,
 )
-from rffr_jax.config import Config
+from rffr_jax.config import Config, flat
 from rffr_jax.errors import UserError
+from rffr_jax.lock import locked
 from rffr_jax.whole_files import write_json
 
 MAY_CHANGE = (
@@ -28,6 +32,40 @@ MAY_CHANGE = (
     "mae",  # a MAE is known by its weights, wherever they lie
 )
 """What a run may go on with otherwise than it began: nothing of it shapes the weights."""
+
+
+SEEN_WITHIN = 60.0  # seconds that a shared file system may take to show a new file
+
+
+@contextlib.contextmanager
+def held(workdir: pathlib.Path) -> Iterator[None]:
+    """Holds the folder for this run: process 0 takes the lock, the others wait until it has it.
+
+    Raises:
+      UserError: another run holds it, it cannot be written, or processes see different folders.
+    """
+    with contextlib.ExitStack() as stack:
+        if processes.is_first():
+            stack.enter_context(locked(workdir))
+        processes.of_everyone()
+        _require_one_folder(workdir)
+        yield
+        processes.of_everyone()
+
+
+def _require_one_folder(workdir: pathlib.Path):
+    if processes.count() == 1:
+        return
+    end = time.monotonic() + SEEN_WITHIN
+    while not (workdir / ".lock").exists() and time.monotonic() < end:
+        time.sleep(0.5)
+    seen = processes.of_everyone([(workdir / ".lock").exists(), has_begun(workdir)])
+    for process, there in enumerate(seen):
+        if there != seen[0]:
+            raise UserError(
+                f"process {process} does not see in --workdir={workdir} what process 0 sees; name "
+                "a folder on a file system that all machines share"
+            )
 
 
 def has_begun(workdir: pathlib.Path) -> bool:
@@ -54,8 +92,8 @@ def refuse_other_config(
     file = workdir / "config.json"
     if not begun or not file.exists():
         return
-    there = _flat(json.loads(file.read_text(encoding="utf-8")))
-    here = _flat(json.loads(json.dumps(config.to_dict())))
+    there = flat(json.loads(file.read_text(encoding="utf-8")))
+    here = flat(json.loads(json.dumps(config.to_dict())))
     different = {
         name: f"{name}: {_shown(there, name)} there, {_shown(here, name)} in this config"
         for name in sorted(there.keys() | here.keys())
@@ -73,11 +111,13 @@ def refuse_other_config(
 
 
 def write_config(workdir: pathlib.Path, config: Config):
-    """Writes config.json in one piece.
+    """Writes config.json in one piece; process 0 alone does.
 
     Raises:
       UserError: another job's is there.
     """
+    if not processes.is_first():
+        return
     file = workdir / "config.json"
     if file.exists():
         job = json.loads(file.read_text(encoding="utf-8")).get("job")
@@ -87,16 +127,6 @@ def write_config(workdir: pathlib.Path, config: Config):
                 f"{config.job}"
             )
     write_json(file, config.to_dict())
-
-
-def _flat(entries: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in entries.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def _shown(entries: dict[str, Any], name: str) -> str:

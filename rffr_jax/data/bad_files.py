@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 
+from rffr_jax import processes
 from rffr_jax.data.examples import Dataset
 from rffr_jax.data.pipeline import PADDING, Batch
 from rffr_jax.errors import BadImageError, UserError
@@ -35,13 +36,34 @@ class BadFiles:
         Each is named in one warning. The file is tried again to learn the reason.
 
         Raises:
-          UserError: more than `max_bad_fraction` of the dataset's examples, and more than one,
-            are bad; or all are.
+          UserError: as `check` does.
         """
         bad = (batch["weight"] == 0) & (batch["index"] != PADDING)
         size = batch["image"].shape[1]
         for row in np.flatnonzero(bad):
             self._add(int(batch["index"][row]), size)
+        self._check()
+
+    def share(self) -> None:
+        """Makes the bad files of all processes known to each; all come by here together.
+
+        What a process knows alone is less than all know, so that none ends the run too early.
+
+        Raises:
+          UserError: more than `max_bad_fraction` of the dataset's examples, and more than one,
+            are bad; or all are.
+        """
+        known = processes.of_everyone(len(self.names))
+        if any(known) and processes.count() > 1:
+            merged = {
+                path: why
+                for names in processes.of_everyone(self.names)
+                for path, why in names.items()
+            }
+            self.names = dict(sorted(merged.items()))
+            self._check()
+
+    def _check(self) -> None:
         total = len(self._dataset.examples)
         bad_ones = len(self.names)
         if bad_ones > max(1.0, self._max_bad_fraction * total) or 0 < bad_ones == total:

@@ -13,6 +13,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from rffr_jax import processes
+from rffr_jax.agreement import require_same_data
 from rffr_jax.checkpoints.weights import (
     BEST,
     FROZEN_MAE,
@@ -32,11 +34,10 @@ from rffr_jax.evaluation.plots import plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.kept_residuals import KeptResiduals, shared_folder
-from rffr_jax.lock import locked
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.sharding import make_mesh
 from rffr_jax.whole_files import write_json
-from rffr_jax.workdir import write_config
+from rffr_jax.workdir import held, write_config
 
 log = logging.getLogger(__name__)
 
@@ -49,17 +50,19 @@ def run(config: Config, workdir: pathlib.Path):
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
     for spec, test in zip(_as_list(config.data.tests), tests, strict=True):
         refuse_other_preparation(detector.about["preparations"], spec, test, "data.tests")
+    require_same_data(**dict(zip(_as_list(config.data.tests), tests, strict=True)))
     for test in tests:
         for name in _checkpoints(config.checkpoint, test):
             detector.require(name)
-    with locked(workdir):
+    with held(workdir):
         write_config(workdir, config)
         if config.checkpoint == "matched":
             predictions, matched = _score_matched(detector, tests)
         else:
             predictions, matched = detector.predictions(config.checkpoint, tests), {}
         table = report(detector, config.checkpoint, predictions, workdir, matched)
-    print(results.format_table(table))
+    if processes.is_first():
+        print(results.format_table(table))
 
 
 def report(

@@ -10,6 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Float32, Int
 
+from rffr_jax.agreement import require_same_data
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.checkpoints.weights import (
     load_weights,
@@ -25,14 +26,13 @@ from rffr_jax.data.provenance import honest_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import unit_range
 from rffr_jax.errors import UserError
-from rffr_jax.lock import locked
 from rffr_jax.memory import passes_at_once
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import ALPHA, residual_image
-from rffr_jax.sharding import all_rows, fitting_batch, make_mesh, put_batch
+from rffr_jax.sharding import all_rows, fitting_batch, make_mesh, put_batch, whole
 from rffr_jax.whole_files import whole_file
-from rffr_jax.workdir import write_config
+from rffr_jax.workdir import held, write_config
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ def run(config: Config, workdir: pathlib.Path):
     mae, mesh = pathlib.Path(config.mae), make_mesh(config.mesh.fsdp)
     k, blocks_per_pass = config.blocks.k, config.blocks.blocks_per_pass
     _mae_and_blocks(mae, k, blocks_per_pass)
-    with locked(workdir):
+    require_same_data(inputs=dataset)
+    with held(workdir):
         write_config(workdir, config)
         index, arrays = residual_arrays(
             dataset,
@@ -99,7 +100,7 @@ def residual_arrays(
 
     @jax.jit
     def pictures(parameters, images):
-        mae = nnx.merge(definition, nnx.State(parameters))
+        mae = nnx.merge(definition, nnx.State(whole(parameters, mesh)))
         at_once = passes_at_once(settings, dtype, len(images))
         return residual_image(mae, blocks, unit_range(images), alpha, at_once)
 
@@ -123,6 +124,7 @@ def residual_arrays(
             parts["image"].append(all_rows(on_mesh["image"])[good].astype(np.float32) / 255)
             parts["inpainted"].append(inpainted[good])
             parts["residual"].append(residual[good])
+    bad_files.share()
     arrays = {name: np.concatenate(values) for name, values in parts.items()}
     return np.concatenate(indices), arrays
 

@@ -10,13 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
+from rffr_jax import processes
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.examples import Dataset, Example
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.detection import Detection
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.kept_residuals import KeptResiduals, image_digests
-from rffr_jax.sharding import all_rows, fitting_batch, put_batch
+from rffr_jax.sharding import all_rows, fitting_batch, put_batch, whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Scorer:
                 residuals = jnp.zeros(images.shape, jnp.float32)
             elif differences is not None:
                 residuals = detection.residual_images_of(differences)
-            logits = detection.logits(parameters, images, residuals)
+            logits = detection.logits(whole(parameters, mesh), images, residuals)
             return logits[:, 1] - logits[:, 0]
 
         self._margin = jax.jit(margin)
@@ -92,7 +93,7 @@ class Scorer:
         bad_files = BadFiles(dataset, self._max_bad_fraction)
         images: list[Batch] = []
         share = -(-len(dataset.examples) // jax.process_count())
-        if self.kept.memory.take(share * self._size**2 * 3):
+        if all(processes.of_everyone(self.kept.memory.take(share * self._size**2 * 3))):
             images += self._read(dataset, bad_files, bad)
 
         def batches() -> Iterator[Batch]:
@@ -144,6 +145,7 @@ class Scorer:
                 if self._needs_mae:
                     read["digest"] = image_digests(batch["image"])
                 yield read
+        bad_files.share()
         bad.update(
             (example, bad_files.names[example.path])
             for example in dataset.examples

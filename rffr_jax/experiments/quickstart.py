@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rffr_jax import processes
 from rffr_jax.config import Config
 from rffr_jax.contact_sheet import contact_sheet
 from rffr_jax.data.examples import REAL
@@ -49,6 +50,11 @@ SHEET_SOURCES = 4
 
 def run(config: Config, workdir: pathlib.Path):
     """Writes seed_N/ for every seed, summary.json and summary.txt; prints the summary."""
+    if processes.count() > 1:
+        raise UserError(
+            f"the quickstart is made for one process, and this run has {processes.count()}; start "
+            "it without srun or mpirun"
+        )
     if not config.seeds:
         raise UserError("--config.seeds is empty; name at least one, as in --config.seeds=(0,)")
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]

@@ -15,6 +15,8 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
+from rffr_jax import processes
+from rffr_jax.agreement import require_same_data
 from rffr_jax.blocks import count_distribution, count_quantiles, draw_blocks, draw_order
 from rffr_jax.checkpoints.run_state import refuse_other_settings
 from rffr_jax.checkpoints.weights import (
@@ -40,7 +42,6 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.kept_residuals import KeptResiduals, shared_folder
-from rffr_jax.lock import locked
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.sharding import make_mesh, on_mesh, rows_of_process
 from rffr_jax.training.loop import check_settings, train
@@ -56,7 +57,7 @@ from rffr_jax.training.starting_weights import check_branches, started_branches
 from rffr_jax.training.step import check_micro_batches
 from rffr_jax.training.training_residuals import TrainingResiduals, worth_keeping
 from rffr_jax.whole_files import write_json
-from rffr_jax.workdir import has_begun, refuse_other_config, write_config
+from rffr_jax.workdir import has_begun, held, refuse_other_config, write_config
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,8 @@ def run(config: Config, workdir: pathlib.Path):
     mesh = make_mesh(config.mesh.fsdp)
     objective = DetectorTraining(config, workdir, mesh)
     check_settings(objective, config, mesh)
-    with locked(workdir):
+    require_same_data(train=objective.dataset, **objective.validation)
+    with held(workdir):
         refuse_other_config(workdir, config, begun=has_begun(workdir))
         refuse_other_settings(workdir, objective.about)
         objective.keep_mae()
@@ -153,6 +155,7 @@ class DetectorTraining:
             kept=kept,
         )
         self._prepared: dict[str, PreparedSet] = {}
+        self._bests: dict[str, Any] | None = None
         self._residuals: TrainingResiduals | None = None
         if settings.needs_mae and worth_keeping(
             config.residuals.training,
@@ -176,7 +179,7 @@ class DetectorTraining:
           UserError: the run was begun with other weights.
         """
         folder = self._workdir / FROZEN_MAE
-        if not has_begun(self._workdir):
+        if not has_begun(self._workdir) and processes.is_first():
             (self._workdir / "best.json").unlink(missing_ok=True)  # of a run that never began
         if not self.frozen:
             return
@@ -275,7 +278,10 @@ class DetectorTraining:
 
     def _keep_best(self, name: str, part: Predictions, auc: float, parameters: PyTree, step: int):
         record = self._workdir / "best.json"
-        bests = json.loads(record.read_text()) if record.exists() else {}
+        bests = self._bests
+        if bests is None:
+            there = json.loads(record.read_text()) if record.exists() else {}
+            bests = self._bests = processes.of_everyone(there)[0]
         if name in bests and bests[name]["step"] < step and bests[name]["auc"] >= auc:
             return
         save_weights(self._workdir / BEST / name, step, parameters, self.about)
@@ -285,7 +291,8 @@ class DetectorTraining:
             "datasets": sorted({example.dataset for example in part.examples}),
             "methods": _fake_methods(part.examples),
         }
-        write_json(record, bests)
+        if processes.is_first():
+            write_json(record, bests)
 
 
 def fitting_group(group: int, batch_size: int, parts: int) -> int:

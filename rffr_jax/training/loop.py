@@ -20,6 +20,7 @@ import tqdm
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
+from rffr_jax import processes
 from rffr_jax.checkpoints.run_state import RunCheckpoints
 from rffr_jax.config import Config
 from rffr_jax.data.bad_files import BadFiles
@@ -91,6 +92,12 @@ def check_settings(objective: Objective, config: Config, mesh: Mesh):
       UserError: batch, optimizer, sampling or random choices that do not fit.
     """
     rows = rows_of_process(config.batch_size, mesh)
+    examples = len(objective.dataset.examples)
+    if examples < config.batch_size:
+        raise UserError(
+            f"data.train holds {examples} images, fewer than one batch of --config.batch_size="
+            f"{config.batch_size}; name more data or take a smaller batch"
+        )
     check_micro_batches(config, mesh)
     make_optimizer(config.optimizer, config.steps)
     size = config.model.image_size
@@ -151,22 +158,28 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
         totals = jax.tree.map(lambda leaf: leaf.sharding, state["totals"])
         zero_totals = jax.jit(empty_totals, out_shardings=totals)
         program, flops = compiled_step(objective, optimizer, state, config, mesh, rows)
-        writer = stack.enter_context(closing(MetricWriter(workdir, start)))
+        writer = None
+        if processes.is_first():
+            writer = stack.enter_context(closing(MetricWriter(workdir, start)))
         bar = stack.enter_context(
             tqdm.tqdm(
                 total=config.steps,
                 initial=start,
-                disable=not sys.stderr.isatty(),
+                disable=writer is None or not sys.stderr.isatty(),
                 unit="step",
                 desc=workdir.name,
             )
         )
         speed = _Speed(config.batch_size)
 
+        def record(step: int, split: str, values: Mapping[str, float]):
+            if writer:
+                writer.write(step, split, values)
+
         def evaluate(step: int):
             _check_finite(state, step, workdir)
             for split, values in objective.evaluate(state["parameters"], step).items():
-                writer.write(step, split, values)
+                record(step, split, values)
 
         def save(step: int):
             _check_finite(state, step, workdir)
@@ -180,10 +193,11 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             if step > start and (step % config.evaluate_every == 0 or last):
                 evaluate(step)
                 speed.restart()
-            if step > start and (step % config.save_every == 0 or last or stop.asked):
+            stopping = stop.agreed(step)
+            if step > start and (step % config.save_every == 0 or last or stopping):
                 save(step)
                 speed.restart()
-            if stop.asked and not last:
+            if stopping and not last:
                 raise InterruptedRunError(
                     f"stopped at step {step} of {config.steps}; run the same command to go on"
                 )
@@ -203,6 +217,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             bar.update()
             if done % config.log_every == 0 or done == config.steps:
                 _check_finite(state, done, workdir)
+                bad_files.share()
                 checkpoints.raise_errors()
                 totals, state["totals"] = state["totals"], zero_totals()
                 values = {
@@ -211,7 +226,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                     "images_seen": done * config.batch_size,
                     **speed.read(),
                 }
-                writer.write(done, "train", values)
+                record(done, "train", values)
                 bar.set_postfix(loss=f"{values['loss']:.4f}")
     return state["parameters"]
 

@@ -14,6 +14,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
+from rffr_jax.agreement import require_same_data
 from rffr_jax.blocks import BlockGrid, complement, draw_masks
 from rffr_jax.checkpoints.run_state import refuse_other_settings
 from rffr_jax.config import Config
@@ -27,7 +28,6 @@ from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import unit_range
 from rffr_jax.errors import UserError
-from rffr_jax.lock import locked
 from rffr_jax.memory import passes_at_once
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.layers import patchify, take_patches, unpatchify
@@ -40,11 +40,12 @@ from rffr_jax.sharding import (
     on_mesh,
     put_batch,
     rows_of_process,
+    whole,
 )
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.sources import keep_sources, recorded_sources
 from rffr_jax.training.starting_weights import check_mae, load_mae
-from rffr_jax.workdir import has_begun, refuse_other_config, write_config
+from rffr_jax.workdir import has_begun, held, refuse_other_config, write_config
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,8 @@ def run(config: Config, workdir: pathlib.Path):
     mesh = make_mesh(config.mesh.fsdp)
     objective = Pretraining(config, workdir, mesh)
     check_settings(objective, config, mesh)
-    with locked(workdir):
+    require_same_data(train=objective.dataset, validation=objective.validation)
+    with held(workdir):
         refuse_other_config(workdir, config, begun=has_begun(workdir))
         refuse_other_settings(workdir, objective.about)
         write_config(workdir, config)
@@ -81,8 +83,8 @@ class Pretraining:
         self.dataset = real_only(config.data.train, "train")
         if config.data.cache:
             self.dataset = InMemory(self.dataset, self._settings.image_size)
-        self._validation = real_only(config.data.validation, "validation")
-        self._bad_validation = BadFiles(self._validation, config.data.max_bad_fraction)
+        self.validation = real_only(config.data.validation, "validation")
+        self._bad_validation = BadFiles(self.validation, config.data.max_bad_fraction)
         self._mean_loss = jax.jit(self._weighted_loss)
         self._pictures = jax.jit(self._inpainted_and_residual)
         self.about = mae_about(self._settings, config)
@@ -120,7 +122,7 @@ class Pretraining:
         """Loss on the validation reals, the same masks every time; draws the sample sheet."""
         total, weight, first = 0.0, 0.0, None
         batches = evaluation_batches(
-            self._validation,
+            self.validation,
             size=self._settings.image_size,
             batch_size=self._config.batch_size,
             process_index=jax.process_index(),
@@ -135,6 +137,7 @@ class Pretraining:
                 inputs = self._masked(batch, 0, number, rows)
                 loss, counted = self._mean_loss(parameters, put_batch(inputs, self._mesh))
                 total, weight = total + float(loss), weight + float(counted)
+        self._bad_validation.share()
         if first is not None:
             self._draw_samples(parameters, first["image"], step)
         return {"validation": {"loss": total / max(weight, 1.0)}}
@@ -163,7 +166,7 @@ class Pretraining:
         }
 
     def _mae(self, parameters: PyTree) -> MAE:
-        return nnx.merge(self._definition, nnx.State(parameters))
+        return nnx.merge(self._definition, nnx.State(whole(parameters, self._mesh)))
 
     def _draw_samples(self, parameters: PyTree, images: np.ndarray, step: int):
         on_devices = put_batch({"image": images}, self._mesh)["image"]
@@ -185,7 +188,7 @@ class Pretraining:
             "all blocks inpainted",
             f"residual x {self._config.blocks.alpha:g}",
         ]
-        note = honest_note(self._validation.examples)
+        note = honest_note(self.validation.examples)
         contact_sheet(self._workdir / "samples" / f"{step:06d}.png", rows, titles, note=note)
 
 

@@ -4,6 +4,7 @@ import json
 import pathlib
 from collections.abc import Mapping
 
+from rffr_jax import processes
 from rffr_jax.checkpoints.weights import (
     FROZEN_MAE,
     LATEST,
@@ -55,7 +56,9 @@ def merged(*records: Mapping[str, list[str]]) -> Sources:
 
 
 def _write(workdir: pathlib.Path, name: str, sources: Sources):
-    """Writes a record; a run that goes on adds to what it had."""
+    """Writes a record; a run that goes on adds to what it had. Process 0 alone does."""
+    if not processes.is_first():
+        return
     file = workdir / name
     if has_begun(workdir) and file.exists():
         sources = merged(sources, json.loads(file.read_text(encoding="utf-8")))

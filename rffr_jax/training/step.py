@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, PyTree
 
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
-from rffr_jax.sharding import BATCH
+from rffr_jax.sharding import BATCH, whole
 
 State = dict[str, Any]
 Losses = Callable[[PyTree, PyTree, Mapping[str, Array]], Float[Array, " batch"]]
@@ -72,7 +72,8 @@ def make_step(
     """
     gradients_of = jax.value_and_grad(
         lambda parameters, frozen, batch, total: (
-            jnp.sum(losses(parameters, frozen, batch) * batch["weight"]) / total
+            jnp.sum(losses(whole(parameters, mesh), whole(frozen, mesh), batch) * batch["weight"])
+            / total
         )
     )
 

@@ -2,9 +2,11 @@
 
 import signal
 import threading
+import time
 
 import pytest
 
+from rffr_jax import processes
 from rffr_jax.training.interruption import SIGNALS, StopRequest
 
 
@@ -12,9 +14,9 @@ from rffr_jax.training.interruption import SIGNALS, StopRequest
 def test_a_signal_only_asks_and_handlers_come_back(name):
     before = {other: signal.getsignal(other) for other in SIGNALS}
     with StopRequest() as stop:
-        assert not stop.asked
+        assert not stop.agreed(0)
         signal.raise_signal(name)
-        assert stop.asked
+        assert stop.agreed(0)
     assert {other: signal.getsignal(other) for other in SIGNALS} == before
 
 
@@ -37,3 +39,57 @@ def test_outside_of_the_main_thread_nothing_is_changed():
     thread.start()
     thread.join()
     assert found == [before]
+
+
+class Two:
+    """Two processes as threads: what one says waits for the other, which steps at its own pace."""
+
+    def __init__(self, monkeypatch):
+        self._meeting = threading.Barrier(2, timeout=60)
+        self._said = [None, None]
+        self._number = threading.local()
+        monkeypatch.setattr(processes, "count", lambda: 2)
+        monkeypatch.setattr(processes, "of_everyone", self._of_everyone)
+
+    def _of_everyone(self, value):
+        self._said[self._number.value] = value
+        self._meeting.wait()
+        said = list(self._said)
+        self._meeting.wait()
+        return said
+
+    def run(self, pause, asked_at, steps):
+        """The step at which each stops, None for the end; process 1 is asked at a step."""
+        stopped = [None, None]
+
+        def train(number):
+            self._number.value = number
+            stop = StopRequest()
+            for step in range(steps):
+                if number == 1 and step == asked_at:
+                    stop._ask()
+                if stop.agreed(step):
+                    stopped[number] = step
+                    return
+                time.sleep(pause * number)
+
+        threads = [threading.Thread(target=train, args=(number,)) for number in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return stopped
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.001])
+@pytest.mark.parametrize("asked_at", [0, 5, 700])
+def test_processes_stop_at_one_step_soon_after_one_is_asked(monkeypatch, pause, asked_at):
+    one, other = Two(monkeypatch).run(pause, asked_at, steps=1500)
+    assert one is not None
+    assert one == other
+    assert asked_at <= one <= asked_at + 256
+
+
+def test_a_request_in_the_last_steps_may_come_too_late_for_all(monkeypatch):
+    one, other = Two(monkeypatch).run(0.0, 19, steps=20)
+    assert one == other

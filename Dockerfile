@@ -1,0 +1,24 @@
+# A GPU node's environment (CUDA 12 comes with JAX's wheels; the machine brings the driver).
+#
+#   docker build -t rffr_jax .
+#   docker run --rm --gpus all --shm-size=8g -v "$PWD/runs:/work/runs" -v /data:/data:ro \
+#     --user "$(id -u):$(id -g)" rffr_jax --config=configs/pretrain.py --config.data.train=folder:/data/FACES
+
+FROM python:3.12-slim
+
+RUN useradd --create-home --uid 1000 rffr && mkdir -p /work/runs && chown -R rffr /work
+
+WORKDIR /work
+# Packages first: a change of the program does not fetch them anew.
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY rffr_jax ./rffr_jax
+RUN pip install --no-cache-dir --no-deps .
+COPY configs ./configs
+
+USER rffr
+# Without a home of its own (--user) JAX and matplotlib would look for one.
+ENV HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib PYTHONUNBUFFERED=1
+ENTRYPOINT ["python", "-m", "rffr_jax.main"]
+CMD ["--help"]
