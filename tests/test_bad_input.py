@@ -5,7 +5,6 @@ import re
 import struct
 import zlib
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -86,8 +85,8 @@ def test_lists_with_mistakes_are_named(refused, tmp_path, entries, expected):
 
 
 def test_one_class_is_not_enough(refused, tmp_path, mae, detector, data):
-    jobs.draw_faces(tmp_path / "faces", seed=0, reals=2)
-    rows = [(f"faces/real{i}.png", 0, "real", "faces", "") for i in range(2)]
+    jobs.draw_faces(tmp_path / "faces", seed=0, reals=4)
+    rows = [(f"faces/real{i}.png", 0, "real", "faces", "") for i in range(4)]
     jobs.write_table(tmp_path / "reals.csv", rows)
     reals = f"csv:{tmp_path}/reals.csv"
     assert reals in refused("evaluate", f"detector={detector}", f"data.tests={reals}")
@@ -146,12 +145,12 @@ def test_unusual_images_are_used_and_bad_ones_are_named(tmp_path, mae, capsys):
 
 
 def test_too_many_bad_files_in_a_training_end_it(tmp_path, capsys):
-    jobs.draw_faces(tmp_path / "train", seed=0, reals=2)
+    jobs.draw_faces(tmp_path / "train", seed=0, reals=4)
     for path in (tmp_path / "train").glob("real*"):
         path.write_bytes(b"")
     flags = [f"data.{split}=csv:{tmp_path}/train.csv" for split in ("train", "validation")]
     assert jobs.start("pretrain", tmp_path / "run", *flags) == 2
-    assert "of 2 images cannot be used" in capsys.readouterr().err.splitlines()[-1]
+    assert "of 4 images cannot be used" in capsys.readouterr().err.splitlines()[-1]
     assert jobs.saved_steps(tmp_path / "run" / "checkpoints" / "latest") == []
 
 
@@ -211,16 +210,6 @@ def test_a_mistake_leaves_a_good_workdir_as_it_is(mae, data, capsys):
         assert jobs.start("pretrain", mae, *data, flag) == 2
         assert (mae / "config.json").read_bytes() == config
     capsys.readouterr()
-
-
-def test_several_processes_are_refused(refused, data, mae, detector, monkeypatch):
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    for job, flags in (
-        ("pretrain", data),
-        ("detect", (*data, f"mae={mae}")),
-        ("evaluate", (f"detector={detector}",)),
-    ):
-        assert "this run has 2 processes" in refused(job, *flags)
 
 
 def test_an_odd_balanced_batch_is_named(refused, data, mae):

@@ -142,6 +142,7 @@ def test_unknown_inputs_are_a_user_error():
         Detector(SETTINGS, inputs="sound", dtype=jnp.float32, rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 def test_remat_changes_no_gradient_and_keeps_less():
     images = jax.random.uniform(jax.random.key(0), (8, 24, 24, 3))
     blocks = BlockGrid(6, 3)

@@ -82,6 +82,7 @@ def test_detector_training_that_was_stopped_resumes_bit_for_bit(
     assert jobs.saved_steps(tmp_path / best) == jobs.saved_steps(detector / best)
 
 
+@pytest.mark.slow
 def test_the_log_compiles_nothing_new(tmp_path, monkeypatch, data):
     empty_totals, traced = loop.empty_totals, []
     monkeypatch.setattr(loop, "empty_totals", lambda: traced.append(1) or empty_totals())
@@ -91,6 +92,7 @@ def test_the_log_compiles_nothing_new(tmp_path, monkeypatch, data):
     assert len(traced) <= 3  # the shapes, the first state and, once, what the log puts there
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_other_intervals_and_workers(tmp_path, monkeypatch, data, mae):
     with when_logged(monkeypatch, 3, die), pytest.raises(RuntimeError):
         jobs.start("pretrain", tmp_path, *data)

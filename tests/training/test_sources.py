@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from rffr_jax.data.provenance import FILES
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.training.sources import (
@@ -66,6 +68,7 @@ def test_only_a_run_that_goes_on_adds_to_its_record(tmp_path):
     assert json.loads(file.read_text()) == {"a": ["1", "2"]}
 
 
+@pytest.mark.slow
 def test_a_mae_hands_on_what_its_first_weights_had_seen(tmp_path, mae, faces):
     specs = [f"data.{split}=csv:{faces}/validation.csv" for split in ("train", "validation")]
     assert jobs.start("pretrain", tmp_path, *specs, f"init_from={mae}", "steps=2") == 0

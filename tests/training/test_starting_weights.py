@@ -178,6 +178,7 @@ def test_a_mae_that_says_nothing_of_k_goes_with_any(faces, folder, tmp_path, k):
     assert (residual != 0).mean() > 0.9  # both k cover all of the 4 x 4 patches
 
 
+@pytest.mark.slow
 def test_a_detector_takes_a_mae_that_says_nothing_of_k(folder, data, tmp_path):
     flags = (data[0], f"mae={folder}/mae", "blocks.k=4", "steps=2")
     flags += ("data.validation=()", "selection=last")
@@ -194,6 +195,7 @@ def test_a_converted_mae_of_another_image_size_is_refused(folder, data, tmp_path
 # ---- the order of start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("job", "option", "name"),
     [("detect", "detector.init", "smaller-vit"), ("pretrain", "init_from", "smaller-mae")],

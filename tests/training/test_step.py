@@ -90,6 +90,7 @@ def test_the_decay_grows_to_what_was_asked_for():
     np.testing.assert_allclose(decays, [0.1, 2 / 11, 11 / 20, 0.999], rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", ["pretrain", "detect"])
 def test_a_run_in_micro_batches_is_that_of_whole_batches(tmp_path, job, mae, detector, data):
     whole = {"pretrain": mae, "detect": detector}[job]
@@ -104,6 +105,7 @@ def test_a_run_in_micro_batches_is_that_of_whole_batches(tmp_path, job, mae, det
         assert line == pytest.approx(part, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_validated_handed_on_and_resumed_with(tmp_path, mae, data):
     flags = (*data, "optimizer.ema_decay=0.9")
     assert jobs.start("pretrain", tmp_path / "run", *flags) == 0

@@ -17,6 +17,8 @@ from rffr_jax.evaluation import metrics
 from rffr_jax.training import detect, metric_writer, pretrain
 from tests import jobs
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 LATEST = pathlib.Path("checkpoints", "latest")
 BEST = pathlib.Path("checkpoints", "best")
@@ -117,7 +119,6 @@ sys.exit(jobs.start("pretrain", *sys.argv[2:]))
 """
 
 
-@pytest.mark.slow
 def test_a_limit_on_the_size_of_files_is_one_line(tmp_path, data):
     """The system itself refuses to write."""
     command = [sys.executable, "-c", LIMITED, "50000", str(tmp_path / "run"), *data]
@@ -134,10 +135,11 @@ def test_a_limit_on_the_size_of_files_is_one_line(tmp_path, data):
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 @pytest.mark.parametrize(
-    ("owner", "method"), [(pretrain.Pretraining, "evaluate"), (RunCheckpoints, "save")]
+    ("owner", "method", "saved"),
+    [(pretrain.Pretraining, "evaluate", [2]), (RunCheckpoints, "save", [2, 3])],
 )
 def test_a_signal_while_evaluating_or_saving_is_answered_after_it(
-    tmp_path, monkeypatch, capsys, mae, data, name, owner, method
+    tmp_path, monkeypatch, capsys, mae, data, name, owner, method, saved
 ):
     whole = getattr(owner, method)
 
@@ -148,8 +150,8 @@ def test_a_signal_while_evaluating_or_saving_is_answered_after_it(
     with monkeypatch.context() as patch:
         patch.setattr(owner, method, interrupted)
         assert jobs.start("pretrain", tmp_path, *data) == 75
-    assert "stopped at step 2 of 4" in capsys.readouterr().err.splitlines()[-1]
-    assert jobs.saved_steps(tmp_path / LATEST) == [2]
+    assert f"stopped at step {saved[-1]} of 4" in capsys.readouterr().err.splitlines()[-1]
+    assert jobs.saved_steps(tmp_path / LATEST) == saved
     assert jobs.start("pretrain", tmp_path, *data) == 0
     assert_same_run(tmp_path, mae)
 
@@ -171,7 +173,6 @@ def test_an_early_best_and_the_latest_are_both_kept(tmp_path, monkeypatch, data,
     assert any((best[name] != last[name]).any() for name in best)
 
 
-@pytest.mark.slow
 def test_killed_runs_end_bit_for_bit_as_undisturbed_ones(tmp_path):
     command = [sys.executable, "scripts/kill_test.py", f"--output={tmp_path}", "--kills=4"]
     found = subprocess.run(

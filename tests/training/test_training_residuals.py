@@ -63,6 +63,7 @@ def kept_run(tmp_path_factory, flags):
     return workdir
 
 
+@pytest.mark.slow
 def test_the_losses_are_those_of_a_training_that_computes_residuals(kept_run, detector):
     kept, computed = (
         [line["loss"] for line in jobs.metric_lines(workdir) if line["split"] == "train"]
@@ -73,6 +74,7 @@ def test_the_losses_are_those_of_a_training_that_computes_residuals(kept_run, de
     assert json.loads((detector / "config.json").read_text())["residuals"]["training"] == "auto"
 
 
+@pytest.mark.slow
 def test_a_run_that_died_and_lost_them_resumes_bit_for_bit(tmp_path, monkeypatch, kept_run, flags):
     in_memory = (*flags, "residuals.folder=")
     with when_logged(monkeypatch, 3, die), pytest.raises(RuntimeError):
@@ -81,6 +83,7 @@ def test_a_run_that_died_and_lost_them_resumes_bit_for_bit(tmp_path, monkeypatch
     assert_same_run(tmp_path, kept_run)
 
 
+@pytest.mark.slow
 def test_another_run_reads_them_from_the_disk(tmp_path, monkeypatch, kept_run, flags):
     monkeypatch.setattr(kept_residuals, "local_rows", die)
     where = f"residuals.folder={kept_run.parent}/residuals"
@@ -88,6 +91,7 @@ def test_another_run_reads_them_from_the_disk(tmp_path, monkeypatch, kept_run, f
     assert_same_run(tmp_path / "run", kept_run)
 
 
+@pytest.mark.slow
 def test_what_vanishes_during_a_run_is_one_clear_line(
     tmp_path, monkeypatch, capsys, kept_run, flags
 ):
@@ -105,6 +109,7 @@ def test_what_vanishes_during_a_run_is_one_clear_line(
     assert_same_run(tmp_path / "run", kept_run)
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_a_mistake_only_beyond_memory(
     tmp_path, capsys, kept_run, flags
 ):
