@@ -19,6 +19,7 @@ def compiled_programs(tmp_path_factory, worker_id):
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_disable_most_optimizations", True)
+    return folder
 
 
 @pytest.fixture(autouse=True)

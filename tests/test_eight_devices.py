@@ -99,7 +99,7 @@ def test_eight_devices_compute_what_one_does(tmp_path, mae, compiled_programs):
     plan = [(job, f"{tmp_path}/{job}-{n}", flags[job], n) for job in flags for n in FSDP]
     moved = tmp_path / "moved"
     shutil.copytree(mae, moved)
-    command = [sys.executable, "-c", PROGRAM, str(jax.config.jax_compilation_cache_dir)]
+    command = [sys.executable, "-c", PROGRAM, str(compiled_programs)]
     done = subprocess.run(
         [*command, json.dumps(plan), str(moved)],
         cwd=ROOT,

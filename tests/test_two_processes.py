@@ -118,7 +118,7 @@ def test_two_processes_do_what_one_does(tmp_path, faces, mae, data, compiled_pro
         if job in ("pretrain", "detect"):
             plan.append((job, name, True, [*more, *flags]))
         plan.append((job, name, False, [*more, *flags]))
-    port, cache = free_port(), jax.config.jax_compilation_cache_dir
+    port, cache = free_port(), compiled_programs
     arguments = [str(two), str(cache), json.dumps(plan)]
     with started([["-c", PROGRAM, str(p), str(port), *arguments] for p in (0, 1)]) as children:
         codes, outputs, _ = ended(children)

@@ -5,6 +5,7 @@ import contextlib
 import pytest
 from PIL import Image
 
+from rffr_jax import processes
 from rffr_jax.data.bad_files import BadFiles, log
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.data.specs import load_dataset
@@ -93,3 +94,35 @@ def test_a_dataset_of_one_bad_file_does(tmp_path, warnings_logged):
     dataset = faces(tmp_path, good=0, bad=1)
     with pytest.raises(UserError, match="1 of 1 images cannot be used"):
         BadFiles(dataset, max_bad_fraction=0.01).update(batches_of(dataset)[0])
+
+
+def test_processes_decide_on_the_files_of_all(tmp_path, warnings_logged, monkeypatch):
+    dataset = faces(tmp_path, good=8, bad=2)  # process 0 reads the first bad one, 1 the second
+    halves = [BadFiles(dataset, 0.1), BadFiles(dataset, 0.1)]
+    batch = batches_of(dataset)[0]
+    for row, half in enumerate(halves):
+        half.update({name: rows[row : row + 1] for name, rows in batch.items()})
+    assert [len(half.names) for half in halves] == [1, 1]  # 1 of 10 each: allowed
+
+    said = {"counts": [1, 1], "names": [dict(half.names) for half in halves]}
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(
+        processes, "of_everyone", lambda own: said["counts" if isinstance(own, int) else "names"]
+    )
+    messages = set()
+    for half in halves:
+        with pytest.raises(UserError, match="2 of 10 images") as caught:
+            half.share()
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+    assert list(halves[0].names.items()) == list(halves[1].names.items())
+
+
+def test_a_file_that_two_processes_met_counts_once(tmp_path, warnings_logged, monkeypatch):
+    dataset = faces(tmp_path, good=8, bad=1)
+    bad_files = BadFiles(dataset, 0.1)
+    bad_files.update(batches_of(dataset)[0])
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "of_everyone", lambda own: [own, own])
+    bad_files.share()
+    assert len(bad_files.names) == 1

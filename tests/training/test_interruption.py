@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -46,7 +47,7 @@ class Two:
 
     def __init__(self, monkeypatch):
         self._meeting = threading.Barrier(2, timeout=60)
-        self._said = [None, None]
+        self._said: list[Any] = [None, None]
         self._number = threading.local()
         monkeypatch.setattr(processes, "count", lambda: 2)
         monkeypatch.setattr(processes, "of_everyone", self._of_everyone)
@@ -58,9 +59,9 @@ class Two:
         self._meeting.wait()
         return said
 
-    def run(self, pause, asked_at, steps):
+    def run(self, pause, asked_at, steps) -> list[int | None]:
         """The step at which each stops, None for the end; process 1 is asked at a step."""
-        stopped = [None, None]
+        stopped: list[int | None] = [None, None]
 
         def train(number):
             self._number.value = number
