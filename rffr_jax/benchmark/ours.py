@@ -30,6 +30,7 @@ from rffr_jax.faces.image_formats import encode
 from rffr_jax.faces.record import FaceRecord
 from rffr_jax.faces.shards import write_dataset
 from rffr_jax.kept_residuals import MEMORY_GB, KeptResiduals
+from rffr_jax.memory import passes_at_once
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
@@ -93,17 +94,13 @@ def matrix_product(setup: Setup) -> Loaded:
 
 
 def full_residual(setup: Setup) -> Loaded:
-    """Residual images from uint8 images on the device, all blocks of each, in one call."""
-    _set_precision(setup)
-    definition, _ = abstract_mae(_model(setup), _dtype(setup))
-    blocks = BlockGrid(_model(setup).grid, setup.k)
-    arguments = _mae_parameters(setup), jnp.asarray(setup.images())
+    """Residual images from uint8 images on the device, as many passes at a time as memory says."""
+    return _residual(setup, passes_at_once(_model(setup), _dtype(setup), setup.batch))
 
-    def residual(parameters: PyTree, images: Array) -> Array:
-        mae: MAE = nnx.merge(definition, nnx.State(parameters))
-        return residual_image(mae, blocks, unit_range(images))[1]
 
-    return lambda: _compiled(residual, arguments, images=setup.batch, compared=True)
+def full_residual_at_once(setup: Setup) -> Loaded:
+    """The same with all passes beside each other."""
+    return _residual(setup, None)
 
 
 def pretraining_step(setup: Setup) -> Loaded:
@@ -165,6 +162,19 @@ def record_batches(setup: Setup) -> Loaded:
 
 
 # ---- parts
+
+
+def _residual(setup: Setup, at_once: int | None) -> Loaded:
+    _set_precision(setup)
+    definition, _ = abstract_mae(_model(setup), _dtype(setup))
+    blocks = BlockGrid(_model(setup).grid, setup.k)
+    arguments = _mae_parameters(setup), jnp.asarray(setup.images())
+
+    def residual(parameters: PyTree, images: Array) -> Array:
+        mae: MAE = nnx.merge(definition, nnx.State(parameters))
+        return residual_image(mae, blocks, unit_range(images), at_once=at_once)[1]
+
+    return lambda: _compiled(residual, arguments, images=setup.batch, compared=True)
 
 
 def _training_step(setup: Setup, config: Config, objective: Objective) -> Loaded:

@@ -36,6 +36,7 @@ class Side:
 ROWS: dict[str, tuple[Side, ...]] = {
     "residual": (
         Side("rffr_jax", f"{OURS}:full_residual"),
+        Side("rffr_jax, all passes at once", f"{OURS}:full_residual_at_once"),
         Side("PyTorch, a loop over the blocks", f"{PEERS}:looped_residual"),
         Side("PyTorch, blocks as a batch", f"{PEERS}:batched_residual"),
         Side("PyTorch, torch.compile", f"{PEERS}:compiled_residual", compiled=True),
