@@ -57,7 +57,8 @@ def test_every_batch_file_is_good_bash_and_asks_for_what_jax_expects():
         subprocess.run(["bash", "-n", str(file)], check=True)
     for file in BATCH_FILES:
         asked = [line for line in file.read_text().splitlines() if line.startswith("#SBATCH")]
-        options = dict(line.removeprefix("#SBATCH --").partition("=")[::2] for line in asked)
+        parts = [line.removeprefix("#SBATCH --").partition("=") for line in asked]
+        options = {name: value for name, _, value in parts}
         assert options["ntasks-per-node"] == options["gres"].removeprefix("gpu:")
         assert options["signal"].startswith("B:USR1@")
         assert "requeue" in options
