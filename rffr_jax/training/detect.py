@@ -111,7 +111,8 @@ class DetectorTraining:
             )
             group = fitting_group(blocks.group, config.batch_size, self._parts)
             self._counts = count_quantiles(chances, group)
-            share = float(chances @ np.arange(len(chances))) / self._detection.blocks.count
+            drawn = float(chances @ np.arange(len(chances)))
+            share = drawn / len(self._detection.blocks.passes)
 
         # ---- data
         self.dataset = keep_methods(

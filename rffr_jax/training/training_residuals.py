@@ -33,7 +33,7 @@ def worth_keeping(choice: str, *, draws: int, share: float, images: int) -> bool
     Args:
       choice: `residuals.training`; `auto` keeps them if that saves work of the MAE.
       draws: images that all steps together read.
-      share: of an image's blocks that a draw needs, on average.
+      share: MAE passes of a draw, on average, over those of a whole image.
       images: number of different ones.
 
     Raises:
