@@ -15,6 +15,7 @@ import dataclasses
 import datetime
 import pathlib
 import shlex
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -247,4 +248,5 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     sys.exit(main())
