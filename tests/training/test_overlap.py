@@ -1,56 +1,89 @@
-"""While a step runs, the next batch is put on the device: the loop waits for no step."""
+"""While a step runs, the next batch is put on the device: the loop reads no step before it must."""
 
-import threading
+import itertools
 
 import jax
 import numpy as np
 import pytest
 
+from rffr_jax.checkpoints.run_state import RunCheckpoints
 from rffr_jax.training import loop
 from rffr_jax.training.pretrain import Pretraining
 from tests import jobs
 
 
+class Outcome:
+    """An array that a step gave; whoever reads its values waits for the step, and is noted."""
+
+    def __init__(self, array, events: list):
+        self.array, self._events = array, events
+
+    def __array__(self, dtype=None, copy=None):
+        self._events.append("read")
+        return np.asarray(self.array, dtype)
+
+    def __bool__(self):
+        return bool(np.asarray(self))
+
+    def __float__(self):
+        return float(np.asarray(self))
+
+    def __truediv__(self, other):
+        return np.asarray(self) / np.asarray(other)
+
+    def block_until_ready(self):
+        self._events.append("read")
+        return self
+
+
 def run(workdir, monkeypatch, *flags):
-    """A pretraining in whose first step the device waits until the second batch is put there.
+    """A pretraining of four steps.
 
     Returns:
-      Whether that happened while the first step ran, and the types of the images that were put.
+      Its puts, steps and reads in their order, equal neighbours as one; and the types of
+      the images that were put.
     """
-    puts, second_is_there, answers, types = [], threading.Event(), [], set()
-    put_batch, losses = loop.put_batch, Pretraining.losses
+    events, types = [], set()
+    put_batch, compiled_step = loop.put_batch, loop.compiled_step
 
     def put(batch, mesh):
-        on_mesh = put_batch(batch, mesh)
-        types.add(on_mesh["image"].dtype)
-        puts.append(len(puts))
-        if len(puts) == 2:
-            second_is_there.set()
-        return on_mesh
+        events.append("put")
+        types.add(batch["image"].dtype)
+        return put_batch(batch, mesh)
 
-    def wait(weight):
-        answers.append(second_is_there.wait(timeout=patience))
-        return weight
+    def noted_step(*settings):
+        program, flops = compiled_step(*settings)
 
-    def waiting_losses(self, parameters, frozen, batch):
-        weight = batch["weight"]
-        weight = jax.pure_callback(wait, jax.ShapeDtypeStruct(weight.shape, weight.dtype), weight)
-        return losses(self, parameters, frozen, batch) * weight
+        def step(state, frozen, batch):
+            events.append("step")
+            arrays = [x.array if isinstance(x, Outcome) else x for x in jax.tree.leaves(state)]
+            state = program(jax.tree.unflatten(jax.tree.structure(state), arrays), frozen, batch)
+            return jax.tree.map(lambda array: Outcome(array, events), state)
 
-    patience = 5.0 if flags[0] == "log_every=1" else 120.0
+        return step, flops
+
     with monkeypatch.context() as patch:
         patch.setattr(loop, "put_batch", put)
-        patch.setattr(Pretraining, "losses", waiting_losses)
+        patch.setattr(loop, "compiled_step", noted_step)
         patch.setattr(Pretraining, "evaluate", lambda *_: {})
+        patch.setattr(RunCheckpoints, "save", lambda *_: None)
         assert jobs.start("pretrain", workdir, *flags) == 0
-    return answers[0], types
+    order = [event for event, _ in itertools.groupby(events)]
+    return order, types
 
 
-@pytest.mark.parametrize(("log_every", "expected"), [(4, True), (1, False)])
+@pytest.mark.parametrize(
+    ("log_every", "order"),
+    [
+        (4, [*("put", "step") * 4, "read"]),
+        (2, [*("put", "step") * 2, "read"] * 2),
+        (1, ["put", "step", "read"] * 4),
+    ],
+)
 def test_the_next_batch_is_put_while_a_step_runs_but_not_past_a_log(
-    tmp_path, monkeypatch, data, log_every, expected
+    tmp_path, monkeypatch, data, log_every, order
 ):
-    flags = (f"log_every={log_every}", *data, "save_every=10", "steps=4")
-    overlapped, types = run(tmp_path, monkeypatch, *flags)
-    assert overlapped == expected
+    flags = (f"log_every={log_every}", *data, "save_every=10", "evaluate_every=10", "steps=4")
+    events, types = run(tmp_path, monkeypatch, *flags)
+    assert events == order
     assert types == {np.dtype(np.uint8)}
