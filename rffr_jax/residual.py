@@ -35,16 +35,13 @@ def inpaint_all_blocks(
         all of them.
     """
     tokens = mae.embed(images)
-    passes = blocks.passes[:, 0]
+    passes = jnp.asarray(blocks.passes[:, 0])
     fitting = _largest_divisor(len(passes), at_once or len(passes))
-
-    def some_passes(some: Int[Array, " some"]) -> Array:
-        return _inpaint(mae, blocks, tokens, jnp.broadcast_to(some, (len(images), len(some))))
-
     if fitting == len(passes):
-        inpainted = some_passes(jnp.asarray(passes))
+        inpainted = _inpaint(mae, blocks, tokens, passes)
     else:
-        parts = jax.lax.map(some_passes, jnp.asarray(passes).reshape(-1, fitting))
+        some_passes = functools.partial(_inpaint, mae, blocks, tokens)
+        parts = jax.lax.map(some_passes, passes.reshape(-1, fitting))
         inpainted = jnp.moveaxis(parts, 0, 1)
     inpainted = inpainted.reshape(len(images), blocks.count, blocks.side**2, inpainted.shape[-1])
     if blocks.per_pass == 1:
@@ -60,19 +57,22 @@ def _inpaint(
     mae: MAE,
     blocks: BlockGrid,
     tokens: Float[Array, "batch patches width"],
-    chosen: Int[Array, "batch some"],
+    chosen: Int[Array, " some"] | Int[Array, "batch some"],
 ) -> Float[Array, "batch some patches_in_pass pixels"]:
-    """One pass for each of the chosen blocks, its own patches first.
+    """A pass for each of the chosen blocks, the same of every image or each image's own.
 
-    Images and their passes become one axis, images in front, so that images split over devices
-    are never collected. (Under `vmap` cuDNN's attention would put the passes in front.)
+    The patches of the block itself come first. `vmap` over the passes stands inside that over the
+    images: wherever XLA or cuDNN makes one axis of the two, images are in front, and images that
+    lie on several devices are never collected.
     """
-    batch, some = chosen.shape
-    block = chosen.reshape(-1)
-    visible, hidden = jnp.asarray(blocks.visible)[block], jnp.asarray(blocks.hidden_together)[block]
-    features = mae.encode(jnp.repeat(tokens, some, axis=0), visible)
-    inpainted = mae.decode(features, visible, hidden)
-    return inpainted.reshape(batch, some, *inpainted.shape[1:])
+    visible, hidden = jnp.asarray(blocks.visible), jnp.asarray(blocks.hidden_together)
+
+    def one_pass(tokens: Float[Array, "patches width"], block: Int[Array, ""]) -> Array:
+        features = mae.encode(tokens, visible[block])
+        return mae.decode(features, visible[block], hidden[block])
+
+    all_passes = jax.vmap(one_pass, in_axes=(None, 0))
+    return jax.vmap(all_passes, in_axes=(0, None if chosen.ndim == 1 else 0))(tokens, chosen)
 
 
 def inpaint_chosen_blocks(

@@ -39,15 +39,15 @@ def unpatchify(
 
 
 def take_patches(
-    tokens: Float[Array, "batch patches width"],
+    tokens: Float[Array, "*batch patches width"],
     indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
-) -> Float[Array, "batch chosen width"]:
+) -> Float[Array, "*batch chosen width"]:
     """The chosen tokens of every image; one list for all images, or one for each.
 
     Both gathers stay inside an image, so that a batch split over devices is not collected.
     """
     if indices.ndim == 1:
-        return jnp.take(tokens, indices, axis=1)
+        return jnp.take(tokens, indices, axis=-2)
     return jnp.take_along_axis(tokens, indices[:, :, None], axis=1)
 
 

@@ -72,24 +72,25 @@ class MAE(nnx.Module):
         return self.embedding(patchify(images, self.patch)) + positions.astype(self.dtype)
 
     def encode(
-        self, tokens: Float[Array, "batch patches w"], visible: Visible
-    ) -> Float[Array, "batch tokens w"]:
-        """Features of the class token and the visible patches."""
-        first = jnp.broadcast_to(self.class_token[...], (len(tokens), 1, self.size.width))
+        self, tokens: Float[Array, "*batch patches w"], visible: Visible
+    ) -> Float[Array, "*batch tokens w"]:
+        """Features of the class token and the visible patches, of one image or of several."""
         seen = take_patches(tokens, visible)
-        x = jnp.concatenate([first.astype(seen.dtype), seen], axis=1)
+        first = jnp.broadcast_to(self.class_token[...], (*seen.shape[:-2], 1, self.size.width))
+        x = jnp.concatenate([first.astype(seen.dtype), seen], axis=-2)
         return self.encoder_norm(self.encoder(x))
 
     def decode(
-        self, features: Float[Array, "batch tokens w"], visible: Visible, hidden: Hidden
-    ) -> Float[Array, "batch hidden pixels"]:
+        self, features: Float[Array, "*batch tokens w"], visible: Visible, hidden: Hidden
+    ) -> Float[Array, "*batch hidden pixels"]:
         """Pixels of the hidden patches, float32, in [0, 1] up to the model's error."""
         positions = jnp.asarray(sincos_positions(self.grid, self.size.decoder_width), self.dtype)
         embedded = self.decoder_embedding(features)
-        first, seen = embedded[:, :1], embedded[:, 1:] + jnp.take(positions, visible, axis=0)
+        first, seen = jnp.split(embedded, [1], axis=-2)
+        seen = seen + jnp.take(positions, visible, axis=0)
         unseen = self.mask_token[...].astype(self.dtype) + jnp.take(positions, hidden, axis=0)
-        unseen = jnp.broadcast_to(unseen, (len(features), *unseen.shape[-2:]))
-        x = jnp.concatenate([first, seen, unseen], axis=1)
+        unseen = jnp.broadcast_to(unseen, (*features.shape[:-2], *unseen.shape[-2:]))
+        x = jnp.concatenate([first, seen, unseen], axis=-2)
         return self.prediction(self.decoder_norm(self.decoder(x, queries=hidden.shape[-1])))
 
     def __call__(
