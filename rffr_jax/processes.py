@@ -47,7 +47,7 @@ class _Run:
         self._record: dict[str, Any] = {"beat": 0}
         self._others: dict[int, dict[str, Any]] = {}
         self._silent: dict[int, int] = {}
-        self._waited = 0
+        self._waited = self._looks = 0
         self._closing = threading.Event()
         self._leaving = threading.Lock()
         self._threads = [
@@ -114,6 +114,7 @@ class _Run:
             except Exception:
                 continue  # `_judge` finds out what it means
             self._waited = 0
+            self._looks += 1
             for process in range(self.launch.processes):
                 stands = before.get(process) == self._others.get(process)
                 self._silent[process] = self._silent.get(process, 0) + 1 if stands else 0
@@ -121,16 +122,26 @@ class _Run:
     def _judge(self):
         """A thread of its own, because a look hangs when the coordinator is gone."""
         while not self._closing.wait(BEAT / 2):  # counts, so that a suspended run is not lost
-            for process, record in sorted(self._others.items()):
-                if "ended" in record and process != self.launch.process:
-                    code, text, told_by = record["ended"]
-                    self.end(code, text, process if told_by is None else told_by)
+            self._end_with_the_others()
             self._waited += 1
             if self._waited > 2 * LOST_AFTER or (self._waited > 3 and self._refuses()):
                 self._lost([0])
-            lost = [p for p, looks in self._silent.items() if looks >= LOST_AFTER]
-            if lost:
-                self._lost(lost)
+
+    def _end_with_the_others(self):
+        for process, record in sorted(self._others.items()):
+            if "ended" in record and process != self.launch.process:
+                code, text, told_by = record["ended"]
+                self.end(code, text, process if told_by is None else told_by)
+        lost = [p for p, looks in self._silent.items() if looks >= LOST_AFTER]
+        if lost:
+            self._lost(lost)
+
+    def find_the_lost(self):
+        """Looks at the others for as long as it takes to lose one; ends this process if one is."""
+        enough = self._looks + LOST_AFTER + 1
+        while self._looks < enough:  # `_judge` ends a process whose looks are not answered
+            time.sleep(BEAT)
+        self._end_with_the_others()
 
     def _refuses(self) -> bool:
         """Whether nobody listens where the coordinator was: its process is gone, not just slow."""
@@ -216,8 +227,8 @@ def joined(launch: Launch | None) -> Iterator[None]:
     except UserError as error:
         run.end(USER_MISTAKE, str(error))
     except BaseException as error:
-        if _comes_from_jax(error):  # by a lost process, it may be: time to find out which
-            time.sleep((LOST_AFTER + 5) * BEAT)
+        if _comes_from_jax(error):  # by a lost process, it may be
+            run.find_the_lost()
         traceback.print_exc()
         run.end(DEFECT, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     _run = None
