@@ -34,15 +34,19 @@ def attention(
 
 
 def _two_products(query: Array, key: Array, value: Array, lengths: Array | None) -> Array:
-    """What `jax.nn.dot_product_attention` computes, with fewer copies under `vmap` on a CPU."""
-    products = "...qhw,...thw->...hqt"
-    logits = jnp.einsum(products, query, key, preferred_element_type=jnp.float32)
+    """What `jax.nn.dot_product_attention` computes, with the heads in front of the tokens.
+
+    So a CPU multiplies whole matrices: with the heads behind the tokens, as there, attention takes
+    three times as long (docs/benchmarks.md).
+    """
+    query, key, value = (jnp.swapaxes(heads, -2, -3) for heads in (query, key, value))
+    logits = jnp.einsum("...qw,...kw->...qk", query, key, preferred_element_type=jnp.float32)
     logits *= query.shape[-1] ** -0.5
     if lengths is not None:
-        there = jnp.arange(key.shape[-3]) < lengths[..., None, None, None]
+        there = jnp.arange(key.shape[-2]) < lengths[..., None, None, None]
         logits = jnp.where(there, logits, jnp.finfo(logits.dtype).min)
     weights = jax.nn.softmax(logits, axis=-1).astype(value.dtype)
-    return jnp.einsum("...hqt,...thw->...qhw", weights, value)
+    return jnp.swapaxes(weights @ value, -2, -3)
 
 
 @functools.cache
