@@ -18,6 +18,7 @@ AT_LEAST_ONE = (
     "log_every",
     "mesh.fsdp",
     "blocks.group",
+    "replicates",
 )
 AT_LEAST_ZERO = (
     "seed",

@@ -72,6 +72,8 @@ def test_every_record_is_counted_once_and_against_all_reals(finished, faces):
         "frame",
         "label",
         "score",
+        "source",
+        "group",
     ]
     with (faces / "test.csv").open(newline="") as file:
         listed = sorted(row["path"] for row in csv.DictReader(file))
