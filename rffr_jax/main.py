@@ -139,7 +139,8 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | N
 def _data(config: Config) -> str:
     """The specs of the config, said at the start of every run."""
     names = ("train", "validation", "test", "tests", "inputs")
-    specs = {name: config.data[name] for name in names if name in config.get("data", {})}
+    data = config.get("data", {})
+    specs = {name: data[name] for name in names if data.get(name)}
     if "runs" in config:
         specs["runs"] = config.runs
     return ", ".join(

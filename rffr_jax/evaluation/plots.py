@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from rffr_jax.data.examples import FAKE
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
+from rffr_jax.evaluation.calibration import Calibration, reliability
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.whole_files import whole_file
@@ -61,6 +62,44 @@ def _draw_roc(axes: Axes, part: Predictions) -> None:
         _add_legend(axes, title="AUC, %", loc="lower right")
     else:
         _add_legend(axes, title="AUC, %", loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def plot_reliability(
+    path: str | Path, predictions: Predictions, title: str, calibration: Calibration | None = None
+) -> None:
+    """Writes a PNG with a panel a dataset: how often what scored so is fake (reliability diagram).
+
+    The area of a mark is the share of images in its bin; the dotted line is a probability that
+    holds what it says.
+
+    Args:
+      path: of the PNG.
+      predictions: of one or several datasets, scores in [0, 1].
+      title: as for `plot_roc`.
+      calibration: drawn as a second curve.
+    """
+    datasets = predictions.ordered().datasets()
+    columns = min(len(datasets), 3)
+    rows = -(-len(datasets) // columns)
+    figure = _new_figure(width=5.0 * columns, height=5.0 * rows + 0.4)
+    figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
+    for number, (name, part) in enumerate(datasets.items(), start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":")
+        curves = {"score": part.scores}
+        if calibration is not None:
+            curves["calibrated"] = calibration.probabilities(part.scores)
+        for label, probabilities in curves.items():
+            found = reliability(part.labels, probabilities)
+            shown = f"{100 * found.ece:.1f}  {label}"
+            (line,) = axes.plot(found.said, found.found, linewidth=1.2, label=shown)
+            area = 300 * found.count / found.count.sum()
+            axes.scatter(found.said, found.found, s=area, color=line.get_color(), alpha=0.6)
+        axes.set(xlabel="probability of fake", ylabel="share of fakes", aspect="equal")
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        axes.set_title(name, fontsize=11, parse_math=False)
+        _add_legend(axes, title="ECE, %", loc="upper left")
+    _save(figure, path)
 
 
 def plot_training_curves(path: str | Path, metrics_path: str | Path, note: str = "") -> None:
