@@ -30,6 +30,7 @@ JOBS = {
     "detect": "rffr_jax.training.detect",
     "evaluate": "rffr_jax.evaluation.evaluate",
     "compare": "rffr_jax.evaluation.compare",
+    "robustness": "rffr_jax.evaluation.robustness",
     "residual": "rffr_jax.evaluation.residuals",
     "quickstart": "rffr_jax.experiments.quickstart",
 }

@@ -88,7 +88,7 @@ def read_run(place: pathlib.Path) -> tuple[Run, dict[str, Any]]:
 
 def format_comparison(table: dict[str, Any]) -> str:
     """The comparisons as a Markdown table whose columns are aligned, for a terminal too."""
-    rows = [HEADER]
+    rows: list[tuple[str, ...]] = [HEADER]
     for entry in table["comparisons"]:
         interval = [f"{100 * end:+.1f}" for end in entry["ci95"] or ()]
         rows.append(

@@ -49,17 +49,17 @@ PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "grain", "numpy", "pill
 def run(config: Config, workdir: pathlib.Path):
     """Scores the test sets; writes results.json, predictions.csv, roc.png and reliability.png;
     prints the table."""
-    tests = _test_sets(config)
+    tests = test_sets(config)
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
-    for spec, test in zip(_as_list(config.data.tests), tests, strict=True):
+    for spec, test in zip(as_list(config.data.tests), tests, strict=True):
         refuse_other_preparation(detector.about["preparations"], spec, test, "data.tests")
     validation = _validation_set(config)
     if validation is not None:
-        spec = _as_list(config.data.validation)[0]
+        spec = as_list(config.data.validation)[0]
         refuse_other_preparation(
             detector.about["preparations"], spec, validation, "data.validation"
         )
-    named = dict(zip(_as_list(config.data.tests), tests, strict=True))
+    named = dict(zip(as_list(config.data.tests), tests, strict=True))
     require_same_data(**named, **({"data.validation": validation} if validation else {}))
     for test in tests:
         for name in _checkpoints(config.checkpoint, test):
@@ -249,6 +249,11 @@ class TrainedDetector:
         return json.loads(record.read_text()) if record.exists() else {}
 
 
+def as_list(specs: str | Sequence[str]) -> list[str]:
+    """One spec or several as a list."""
+    return [specs] if isinstance(specs, str) else list(specs)
+
+
 def _checkpoints(checkpoint: str, test: Dataset) -> list[str]:
     """What must be in the workdir to score a test set with `checkpoint`."""
     if checkpoint != "matched":
@@ -281,7 +286,7 @@ def _score_matched(
 
 def _validation_set(config: Config) -> Dataset | None:
     """What threshold and calibration are to be chosen on, if anything is named."""
-    specs = _as_list(config.data.validation)
+    specs = as_list(config.data.validation)
     if not specs:
         return None
     if config.checkpoint == "matched":
@@ -313,7 +318,7 @@ def _operating_point(
         raise UserError(f"data.validation chooses a threshold for the test: {shared}; name others")
     predictions = detector.predictions(config.checkpoint, [validation])
     metrics.require_both_classes(predictions.labels, "data.validation")
-    specs = _as_list(config.data.validation)
+    specs = as_list(config.data.validation)
     point = operating_point.choose(predictions, specs, config.max_fpr, config.calibration)
     detector.keep_operating_point(config.checkpoint, point)
     return point
@@ -345,9 +350,9 @@ def _fakes(test: Dataset) -> list[Example]:
     return [example for example in test.examples if example.label == FAKE]
 
 
-def _test_sets(config: Config) -> list[Dataset]:
+def test_sets(config: Config) -> list[Dataset]:
     """The test sets, filtered; equal names are made different before anything is scored."""
-    specs = _as_list(config.data.tests)
+    specs = as_list(config.data.tests)
     tests = []
     for spec, dataset in zip(specs, load_apart(specs, default_split="test"), strict=True):
         dataset = keep_methods(dataset, config.data.methods, where=f"data.methods, for {spec}")
@@ -357,10 +362,6 @@ def _test_sets(config: Config) -> list[Dataset]:
         tests.append(dataset)
     require_unique([example for test in tests for example in test.examples])
     return tests
-
-
-def _as_list(specs: str | Sequence[str]) -> list[str]:
-    return [specs] if isinstance(specs, str) else list(specs)
 
 
 def _made_of_paths(names: Iterable[str]) -> bool:

@@ -47,21 +47,22 @@ def localise(
     examples: Sequence[Example],
     masks: Sequence[Float32[np.ndarray, "size size"] | None],
     residuals: Float[np.ndarray, "n size size 3"],
-    covered: Bool[np.ndarray, "size size"],
 ) -> list[Localisation]:
     """Every fake that has a mask with pixels inside and outside in the covered area.
+
+    What no block covers is 0 in all residuals, and so does not count.
 
     Args:
       examples: fakes and, where they are there, their originals (same dataset, source and frame).
       masks: 0 to 1, of each example; above 0.5 is inside.
       residuals: in [-1, 1].
-      covered: the pixels that blocks reach; elsewhere residuals are zero by definition.
     """
     originals = {
         (example.dataset, example.source, example.frame): row
         for row, example in enumerate(examples)
         if example.label == REAL
     }
+    covered = (residuals != 0).any(axis=(0, 3))
     found = []
     for example, mask, residual in zip(examples, masks, residuals, strict=True):
         if example.label != FAKE or mask is None:

@@ -4,7 +4,7 @@ They use matplotlib's object interface with its Agg canvas: no display, no globa
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,37 @@ def plot_reliability(
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         axes.set_title(name, fontsize=11, parse_math=False)
         _add_legend(axes, title="ECE, %", loc="upper left")
+    _save(figure, path)
+
+
+def plot_robustness(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Writes a PNG with a panel a corruption: AUC over its levels, a curve a dataset and method.
+
+    The dotted line of a curve's colour is its AUC on clean images.
+
+    Args:
+      path: of the PNG.
+      rows: of `robustness.robustness`.
+      title: as for `plot_roc`.
+    """
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    figure = _new_figure(width=3.6 * len(kinds) + 2.0, height=4.0)
+    figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
+    panels = np.ravel(figure.subplots(1, len(kinds), sharey=True, squeeze=False))
+    names = list(dict.fromkeys((row["dataset"], row["fakes"]) for row in rows))
+    colours = _colours(len(names))
+    for axes, kind in zip(panels, kinds, strict=True):
+        for (dataset, fakes), colour in zip(names, colours, strict=True):
+            own = [
+                r for r in rows if (r["kind"], r["dataset"], r["fakes"]) == (kind, dataset, fakes)
+            ]
+            levels, aucs = zip(*((row["level"], 100 * row["auc"]) for row in own), strict=True)
+            axes.plot(levels, aucs, color=colour, marker=".", label=f" {dataset}: {fakes}")
+            axes.axhline(100 * own[0]["clean_auc"], color=colour, linewidth=0.8, linestyle=":")
+        axes.set_xlabel(kind)
+        axes.grid(color="0.9")
+    panels[0].set_ylabel("AUC, %")
+    _add_legend(panels[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, path)
 
 

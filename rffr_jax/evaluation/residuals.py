@@ -53,7 +53,7 @@ def run(config: Config, workdir: pathlib.Path):
     dataset = load_dataset(config.data.inputs)
     mae, mesh = pathlib.Path(config.mae), make_mesh(config.mesh.fsdp)
     k, blocks_per_pass = config.blocks.k, config.blocks.blocks_per_pass
-    settings, blocks = _mae_and_blocks(mae, k, blocks_per_pass)
+    _mae_and_blocks(mae, k, blocks_per_pass)
     require_same_data(inputs=dataset)
     with held(workdir):
         write_config(workdir, config)
@@ -77,12 +77,10 @@ def run(config: Config, workdir: pathlib.Path):
             rows = list(zip(*columns, strict=True))
             note = honest_note([dataset.examples[i] for i in index])
             contact_sheet(workdir / "residuals.png", rows, titles, note)
-            covered = blocks.covered(settings.patch_size)
             found = localise(
                 [dataset.examples[i] for i in index],
-                [manipulation_mask(dataset, int(i), settings.image_size) for i in index],
+                [manipulation_mask(dataset, int(i), arrays["residual"].shape[1]) for i in index],
                 arrays["residual"],
-                covered,
             )
             if found:
                 table = localisation_table(found)

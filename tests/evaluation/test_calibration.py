@@ -42,6 +42,7 @@ def test_reliability_is_that_of_a_loop():
 def test_platt_is_the_maximum_of_its_likelihood():
     labels, scores = overconfident(1, 300)
     found = fit("platt", labels, scores)
+    assert isinstance(found, Platt)
     fakes, reals = labels.sum(), (1 - labels).sum()
     targets = np.where(labels == 1, (fakes + 1) / (fakes + 2), 1 / (reals + 2))
     logits = np.log(scores / (1 - scores))

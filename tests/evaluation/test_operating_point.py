@@ -41,7 +41,9 @@ def test_no_lower_threshold_keeps_the_promise(digits, max_fpr):
     own = rates(labels, scores, threshold, 0.5)
     assert own["tpr"] == pytest.approx(tpr_at_fpr(labels, scores, max_fpr + 1e-12))
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
-    assert any(np.allclose(point, (own["fpr"], own["tpr"])) for point in zip(fpr, tpr, strict=True))
+    assert {"fpr": own["fpr"], "tpr": own["tpr"]} in [
+        {"fpr": pytest.approx(x), "tpr": pytest.approx(y)} for x, y in zip(fpr, tpr, strict=True)
+    ]
 
 
 def test_ppv_is_the_share_of_fakes_among_what_is_flagged():
