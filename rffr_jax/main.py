@@ -31,6 +31,7 @@ JOBS = {
     "evaluate": "rffr_jax.evaluation.evaluate",
     "compare": "rffr_jax.evaluation.compare",
     "robustness": "rffr_jax.evaluation.robustness",
+    "features": "rffr_jax.evaluation.features",
     "residual": "rffr_jax.evaluation.residuals",
     "quickstart": "rffr_jax.experiments.quickstart",
 }

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import PyTree
+from jaxtyping import Float32, PyTree
 
 from rffr_jax import processes
 from rffr_jax.agreement import require_same_data
@@ -171,6 +171,12 @@ class TrainedDetector:
         """Scores of all test sets with `last` or `best:NAME`; nothing of a `Dataset` is kept."""
         parameters = self._parameters(checkpoint)
         return concatenate([self.scorer.score(parameters, test) for test in tests])
+
+    def evidence(
+        self, checkpoint: str, dataset: Dataset
+    ) -> tuple[list[Example], Float32[np.ndarray, "n features"], Float32[np.ndarray, "n _ _ _"]]:
+        """Class tokens and attention maps of a data set, as `Scorer.evidence` gives them."""
+        return self.scorer.evidence(self._parameters(checkpoint), dataset)
 
     def require(self, checkpoint: str):
         """Raises: UserError if there is no such checkpoint (`last` or `best:NAME`)."""
