@@ -78,7 +78,7 @@ def fit(method: str, labels: Labels, scores: Scores) -> Calibration:
     both = np.repeat([FAKE, REAL], len(labels))
     model = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10, max_iter=1000)
     model.fit(inputs, both, sample_weight=np.concatenate([target, 1 - target]))
-    return Platt(*np.ravel([model.coef_, model.intercept_[:, None]]).tolist())
+    return Platt(float(np.ravel(model.coef_)[0]), float(np.ravel(model.intercept_)[0]))
 
 
 def to_json(calibration: Calibration) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def run(config: Config, workdir: pathlib.Path):
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
     for spec, test in zip(as_list(config.data.tests), tests, strict=True):
         refuse_other_preparation(detector.about["preparations"], spec, test, "data.tests")
-    validation = _validation_set(config)
+    validation = _validation_set(config, tests)
     if validation is not None:
         spec = as_list(config.data.validation)[0]
         refuse_other_preparation(
@@ -290,8 +290,8 @@ def _score_matched(
     return concatenate(pooled), matched
 
 
-def _validation_set(config: Config) -> Dataset | None:
-    """What threshold and calibration are to be chosen on, if anything is named."""
+def _validation_set(config: Config, tests: list[Dataset]) -> Dataset | None:
+    """What threshold and calibration are to be chosen on, if anything is named; not the tests."""
     specs = as_list(config.data.validation)
     if not specs:
         return None
@@ -304,6 +304,10 @@ def _validation_set(config: Config) -> Dataset | None:
     dataset = keep_frames(load_dataset(specs, default_split="validation"), config.frames_per_video)
     labels = np.array([example.label for example in dataset.examples])
     metrics.require_both_classes(labels, f"data.validation, {', '.join(specs)}")
+    tested = [example for test in tests for example in test.examples]
+    shared = operating_point.shared_with_test(Origins.of(dataset.examples), tested)
+    if shared:
+        raise UserError(f"data.validation chooses a threshold for the test: {shared}; name others")
     return dataset
 
 
@@ -311,17 +315,14 @@ def _operating_point(
     detector: TrainedDetector, config: Config, validation: Dataset | None, tests: list[Dataset]
 ) -> OperatingPoint:
     """Chosen on the validation set and kept beside the detector, or what was kept there before."""
-    tested = [example for test in tests for example in test.examples]
     if validation is None:
         point = detector.operating_point(config.checkpoint)
+        tested = [example for test in tests for example in test.examples]
         shared = operating_point.shared_with_test(point.origins, tested)
         if not shared:
             return point
         log.warning("the threshold beside the detector is not used: %s", shared)
         return operating_point.NONE_CHOSEN
-    shared = operating_point.shared_with_test(Origins.of(validation.examples), tested)
-    if shared:
-        raise UserError(f"data.validation chooses a threshold for the test: {shared}; name others")
     predictions = detector.predictions(config.checkpoint, [validation])
     metrics.require_both_classes(predictions.labels, "data.validation")
     specs = as_list(config.data.validation)

@@ -117,7 +117,7 @@ def plot_robustness(path: str | Path, rows: Sequence[Mapping[str, Any]], title: 
     figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
     panels = np.ravel(figure.subplots(1, len(kinds), sharey=True, squeeze=False))
     names = list(dict.fromkeys((row["dataset"], row["fakes"]) for row in rows))
-    colours = _colours(len(names))
+    colours = _colours(len(names))[: len(names)]
     for axes, kind in zip(panels, kinds, strict=True):
         for (dataset, fakes), colour in zip(names, colours, strict=True):
             own = [

@@ -163,6 +163,7 @@ def test_what_is_tested_must_not_choose(tmp_path, detector, faces, capsys):
         assert jobs.start("evaluate", tmp_path / "run", *flags, f"data.validation={spec}") == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert message in line
+        assert not (tmp_path / "run").exists()
     spec = f"data.validation=csv:{faces}/validation.csv"
     assert jobs.start("evaluate", tmp_path / "x", *flags, spec, "checkpoint=matched") == 2
     assert "checkpoint=matched has weights of its own" in capsys.readouterr().err
