@@ -122,6 +122,7 @@ def test_the_best_of_each_method_is_matched_to_it(tmp_path, detector, faces):
             assert {row["method"] for row in csv.DictReader(file)} == {"real", method}
 
 
+@pytest.mark.slow
 def test_validation_data_choose_the_threshold_for_this_and_later_tests(tmp_path, detector, faces):
     detector = shutil.copytree(detector, tmp_path / "detector")
     test, chooses = f"csv:{faces}/test.csv", f"data.validation=csv:{faces}/validation.csv"
