@@ -16,10 +16,14 @@ def get_config() -> Config:
     config.detector = "runs/detect"
     config.checkpoint = "last"  # or best:NAME, or matched
     config.frames_per_video = 1  # the middle one; 0 takes all
+    config.max_fpr = 0.01  # of the threshold that data.validation chooses
+    config.calibration = "platt"  # or isotonic; fitted on data.validation
+    config.prevalence = 0.01  # share of fakes for which PPV is stated
     config.batch_size = 32
 
     config.data = ConfigDict()
     config.data.tests = ("synthetic:0#test",)
+    config.data.validation = ()  # chooses threshold and calibration; never data of the tests
     config.data.methods = ()  # fakes of these alone; on the command line A,B
     config.data.workers = 2
     config.data.max_bad_fraction = 0.01

@@ -18,6 +18,7 @@ AT_LEAST_ONE = (
     "log_every",
     "mesh.fsdp",
     "blocks.group",
+    "replicates",
 )
 AT_LEAST_ZERO = (
     "seed",
@@ -29,7 +30,13 @@ AT_LEAST_ZERO = (
     "residuals.memory_gb",
 )
 ABOVE_ZERO = ("optimizer.learning_rate",)
-ZERO_TO_ONE = ("optimizer.b1", "optimizer.b2", "optimizer.ema_decay")
+ZERO_TO_ONE = (
+    "optimizer.b1",
+    "optimizer.b2",
+    "optimizer.ema_decay",
+    "max_fpr",
+    "prevalence",
+)
 THREE_NUMBERS = ("detector.mean", "detector.std")
 INNER_JOBS = ("pretrain", "detect", "evaluate")
 

@@ -214,6 +214,33 @@ class Detection:
         Args:
           residuals: as `residual_images` or `residual_images_of` made them.
         """
+        return self._classify(parameters, *self._whole_images(images, residuals))
+
+    def evidence(
+        self,
+        parameters: PyTree,
+        images: UInt8[Array, "batch size size 3"],
+        residuals: Float[Array, "batch size size 3"] | None,
+    ) -> tuple[Float[Array, "batch features"], Float[Array, "batch branches grid grid"]]:
+        """What logits of whole images come from.
+
+        Returns:
+          The class tokens of the branches, original first; and for every branch how much its class
+          token attends to each patch in the last block, the mean over heads (0 where no patch is
+          read).
+        """
+        patches, indices = self._whole_images(images, residuals)
+        detector: Detector = nnx.merge(self._definition, nnx.State(parameters))
+        attention = detector.class_attention(patches, indices)
+        grid = self.settings.model.grid
+        maps = jnp.zeros((*attention.shape[:2], grid**2)).at[..., indices].set(attention)
+        features = detector.features(patches, indices)
+        return features, maps.reshape(*attention.shape[:2], grid, grid)
+
+    def _whole_images(
+        self, images: Array, residuals: Array | None
+    ) -> tuple[dict[str, Array], Array]:
+        """The patches that a test reads, of every branch, and their places."""
         patch = self.settings.model.patch_size
         if self.settings.blocks == "full":
             indices = jnp.arange(self.blocks.patches)
@@ -223,7 +250,7 @@ class Detection:
         patches = {"original": take_patches(pixels, indices)}
         if residuals is not None:
             patches["residual"] = take_patches(patchify(residuals, patch), indices)
-        return self._classify(parameters, patches, indices)
+        return patches, indices
 
     def _normalised_patches(self, pixels: Array) -> Array:
         mean, std = jnp.asarray(self.settings.mean), jnp.asarray(self.settings.std)

@@ -29,6 +29,9 @@ JOBS = {
     "pretrain": "rffr_jax.training.pretrain",
     "detect": "rffr_jax.training.detect",
     "evaluate": "rffr_jax.evaluation.evaluate",
+    "compare": "rffr_jax.evaluation.compare",
+    "robustness": "rffr_jax.evaluation.robustness",
+    "features": "rffr_jax.evaluation.features",
     "residual": "rffr_jax.evaluation.residuals",
     "quickstart": "rffr_jax.experiments.quickstart",
 }
@@ -138,7 +141,10 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | N
 def _data(config: Config) -> str:
     """The specs of the config, said at the start of every run."""
     names = ("train", "validation", "test", "tests", "inputs")
-    specs = {name: config.data[name] for name in names if name in config.get("data", {})}
+    data = config.get("data", {})
+    specs = {name: data[name] for name in names if data.get(name)}
+    if "runs" in config:
+        specs["runs"] = config.runs
     return ", ".join(
         f"{name} {spec if isinstance(spec, str) else ' '.join(spec)}"
         for name, spec in specs.items()

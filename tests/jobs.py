@@ -37,6 +37,8 @@ FIXED = {
         "--config.selection=source",
     ),
     "evaluate": ("--config.batch_size=4",),
+    "robustness": ("--config.batch_size=4",),
+    "features": ("--config.batch_size=4",),
     "residual": ("--config.batch_size=4",),
 }
 CLOCKED = ("images_per_second", "tflops_per_device", "seconds_waited_for_data")

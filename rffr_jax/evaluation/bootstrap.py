@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Float64, Integer
@@ -42,8 +42,13 @@ def auc_interval(
     aucs = bootstrap_aucs(labels, scores, clusters, replicates=replicates, seed=seed)
     if len(set(clusters)) == 1:
         return None
+    return percentile_interval(aucs)
+
+
+def percentile_interval(values: Float[np.ndarray, " replicates"]) -> tuple[float, float]:
+    """The middle 95 % of the replicates that are finite."""
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(aucs[np.isfinite(aucs)], [tail, 100 - tail])
+    low, high = np.percentile(values[np.isfinite(values)], [tail, 100 - tail])
     return float(low), float(high)
 
 
@@ -56,15 +61,25 @@ def bootstrap_aucs(
     seed: int = SEED,
 ) -> Float64[np.ndarray, " {replicates}"]:
     """The AUC of each replicate; NaN for a replicate that lacks one class."""
+    draws = cluster_draws(clusters, replicates=replicates, seed=seed)
+    return np.concatenate([weighted_aucs(labels, scores, times) for times in draws])
+
+
+def cluster_draws(
+    clusters: Sequence[str], *, replicates: int = REPLICATES, seed: int = SEED
+) -> Iterator[Float64[np.ndarray, "n some"]]:
+    """How often each example is drawn in each replicate, some replicates at a time.
+
+    The same clusters and seed give the same draws, so that numbers of several detectors on the
+    same examples can be compared replicate by replicate.
+    """
     names, cluster_of = np.unique(np.asarray(clusters), return_inverse=True)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
-    aucs = []
     for first in range(0, replicates, _REPLICATES_AT_ONCE):
         count = min(_REPLICATES_AT_ONCE, replicates - first)
         drawn = rng.integers(len(names), size=(count, len(names)))
         times = np.stack([np.bincount(row, minlength=len(names)) for row in drawn], axis=1)
-        aucs.append(weighted_aucs(labels, scores, times[cluster_of].astype(np.float64)))
-    return np.concatenate(aucs)
+        yield times[cluster_of].astype(np.float64)
 
 
 def weighted_aucs(

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import PyTree
+from jaxtyping import Float32, PyTree
 
 from rffr_jax import processes
 from rffr_jax.agreement import require_same_data
@@ -26,14 +26,16 @@ from rffr_jax.config import Config
 from rffr_jax.data.examples import FAKE, Dataset, Example
 from rffr_jax.data.provenance import Origins, honest_note
 from rffr_jax.data.selection import keep_frames, keep_methods
-from rffr_jax.data.specs import load_apart, refuse_other_preparation
+from rffr_jax.data.specs import load_apart, load_dataset, refuse_other_preparation
 from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import metrics, results
-from rffr_jax.evaluation.plots import plot_roc
+from rffr_jax.evaluation import metrics, operating_point, results
+from rffr_jax.evaluation.calibration import check_method
+from rffr_jax.evaluation.operating_point import OperatingPoint
+from rffr_jax.evaluation.plots import plot_reliability, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
-from rffr_jax.kept_residuals import KeptResiduals, shared_folder
+from rffr_jax.kept_residuals import KeptResiduals, parameters_digest, shared_folder
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.sharding import make_mesh
 from rffr_jax.whole_files import write_json
@@ -45,12 +47,20 @@ PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "grain", "numpy", "pill
 
 
 def run(config: Config, workdir: pathlib.Path):
-    """Scores the test sets; writes results.json, predictions.csv and roc.png; prints the table."""
-    tests = _test_sets(config)
+    """Scores the test sets; writes results.json, predictions.csv, roc.png and reliability.png;
+    prints the table."""
+    tests = test_sets(config)
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
-    for spec, test in zip(_as_list(config.data.tests), tests, strict=True):
+    for spec, test in zip(as_list(config.data.tests), tests, strict=True):
         refuse_other_preparation(detector.about["preparations"], spec, test, "data.tests")
-    require_same_data(**dict(zip(_as_list(config.data.tests), tests, strict=True)))
+    validation = _validation_set(config, tests)
+    if validation is not None:
+        spec = as_list(config.data.validation)[0]
+        refuse_other_preparation(
+            detector.about["preparations"], spec, validation, "data.validation"
+        )
+    named = dict(zip(as_list(config.data.tests), tests, strict=True))
+    require_same_data(**named, **({"data.validation": validation} if validation else {}))
     for test in tests:
         for name in _checkpoints(config.checkpoint, test):
             detector.require(name)
@@ -58,9 +68,19 @@ def run(config: Config, workdir: pathlib.Path):
         write_config(workdir, config)
         if config.checkpoint == "matched":
             predictions, matched = _score_matched(detector, tests)
+            point = operating_point.NONE_CHOSEN
         else:
+            point = _operating_point(detector, config, validation, tests)
             predictions, matched = detector.predictions(config.checkpoint, tests), {}
-        table = report(detector, config.checkpoint, predictions, workdir, matched)
+        table = report(
+            detector,
+            config.checkpoint,
+            predictions,
+            workdir,
+            matched,
+            point=point,
+            prevalence=config.prevalence,
+        )
     if processes.is_first():
         print(results.format_table(table))
 
@@ -71,12 +91,16 @@ def report(
     predictions: Predictions,
     workdir: pathlib.Path,
     matched: Mapping[tuple[str, str], Predictions] | None = None,
+    *,
+    point: OperatingPoint = operating_point.NONE_CHOSEN,
+    prevalence: float = results.PREVALENCE,
 ) -> dict[str, Any]:
-    """Writes results.json, predictions.csv and roc.png for scores of a detector.
+    """Writes results.json, predictions.csv, roc.png and reliability.png for scores of a detector.
 
     Args:
       checkpoint: the one that made the scores: `last`, `best:NAME` or `matched`.
       matched: with `matched`, the scores of each method's own checkpoint.
+      point, prevalence: as for `results.results_table`.
 
     Returns:
       What results.json holds.
@@ -84,6 +108,7 @@ def report(
     matched = matched or {}
     rule = detector.selection_rule(checkpoint, predictions.examples)
     warnings = results.overlap_with_training(predictions.examples, detector.trained_on())
+    warnings += _doubts(point, detector.trained_on())
     note = honest_note(predictions.examples)
     table = results.results_table(
         predictions,
@@ -97,6 +122,8 @@ def report(
         },
         versions={name: importlib.metadata.version(name) for name in PACKAGES},
         warnings=[note, *warnings] if note else warnings,
+        point=point,
+        prevalence=prevalence,
     )
     if jax.process_index() == 0:
         write_json(workdir / "results.json", table)
@@ -104,7 +131,9 @@ def report(
         for (dataset, method), part in matched.items():
             part.write_csv(workdir / f"predictions-{best_name(dataset, method)}.csv")
         title = f"checkpoint {checkpoint}, selection rule {rule}"
-        plot_roc(workdir / "roc.png", predictions, f"{title}\n{note}" if note else title)
+        title = f"{title}\n{note}" if note else title
+        plot_roc(workdir / "roc.png", predictions, title)
+        plot_reliability(workdir / "reliability.png", predictions, title, point.calibration)
     return table
 
 
@@ -142,6 +171,12 @@ class TrainedDetector:
         """Scores of all test sets with `last` or `best:NAME`; nothing of a `Dataset` is kept."""
         parameters = self._parameters(checkpoint)
         return concatenate([self.scorer.score(parameters, test) for test in tests])
+
+    def evidence(
+        self, checkpoint: str, dataset: Dataset
+    ) -> tuple[list[Example], Float32[np.ndarray, "n features"], Float32[np.ndarray, "n _ _ _"]]:
+        """Class tokens and attention maps of a data set, as `Scorer.evidence` gives them."""
+        return self.scorer.evidence(self._parameters(checkpoint), dataset)
 
     def require(self, checkpoint: str):
         """Raises: UserError if there is no such checkpoint (`last` or `best:NAME`)."""
@@ -183,6 +218,27 @@ class TrainedDetector:
         """What the detector and its MAE were trained on; nothing where it is not recorded."""
         return {"detector": self._seen("training"), "MAE": self._seen("mae_training")}
 
+    def operating_point(self, checkpoint: str) -> OperatingPoint:
+        """The threshold and calibration that are kept for these very weights, if there are."""
+        file = self._operating_point_file(checkpoint)
+        if not any(processes.of_everyone(file.is_file())):
+            return operating_point.NONE_CHOSEN
+        return operating_point.kept(file, parameters_digest(self._parameters(checkpoint)))
+
+    def keep_operating_point(self, checkpoint: str, point: OperatingPoint):
+        """Writes a threshold and a calibration beside the weights, for later use."""
+        digest = parameters_digest(self._parameters(checkpoint))
+        file = self._operating_point_file(checkpoint)
+        if not processes.is_first():
+            return
+        try:
+            operating_point.keep(file, point, digest)
+        except OSError as error:
+            log.warning("%s cannot be written (%s): results.json alone has it", file, error)
+
+    def _operating_point_file(self, checkpoint: str) -> pathlib.Path:
+        return self._folder / "operating_points" / f"{checkpoint.replace(':', '-')}.json"
+
     def _seen(self, part: str) -> Origins:
         file = self._folder / f"{part}_sources.json"
         return Origins.from_json(json.loads(file.read_text()) if file.exists() else {})
@@ -197,6 +253,11 @@ class TrainedDetector:
     def _best(self) -> dict[str, Any]:
         record = self._folder / "best.json"
         return json.loads(record.read_text()) if record.exists() else {}
+
+
+def as_list(specs: str | Sequence[str]) -> list[str]:
+    """One spec or several as a list."""
+    return [specs] if isinstance(specs, str) else list(specs)
 
 
 def _checkpoints(checkpoint: str, test: Dataset) -> list[str]:
@@ -229,13 +290,76 @@ def _score_matched(
     return concatenate(pooled), matched
 
 
+def _validation_set(config: Config, tests: list[Dataset]) -> Dataset | None:
+    """What threshold and calibration are to be chosen on, if anything is named; not the tests."""
+    specs = as_list(config.data.validation)
+    if not specs:
+        return None
+    if config.checkpoint == "matched":
+        raise UserError(
+            "checkpoint=matched has weights of its own for every method, and a threshold belongs "
+            "to one set of weights; leave out data.validation, or choose last or best:NAME"
+        )
+    check_method(config.calibration)
+    dataset = keep_frames(load_dataset(specs, default_split="validation"), config.frames_per_video)
+    labels = np.array([example.label for example in dataset.examples])
+    metrics.require_both_classes(labels, f"data.validation, {', '.join(specs)}")
+    tested = [example for test in tests for example in test.examples]
+    shared = operating_point.shared_with_test(Origins.of(dataset.examples), tested)
+    if shared:
+        raise UserError(f"data.validation chooses a threshold for the test: {shared}; name others")
+    return dataset
+
+
+def _operating_point(
+    detector: TrainedDetector, config: Config, validation: Dataset | None, tests: list[Dataset]
+) -> OperatingPoint:
+    """Chosen on the validation set and kept beside the detector, or what was kept there before."""
+    if validation is None:
+        point = detector.operating_point(config.checkpoint)
+        tested = [example for test in tests for example in test.examples]
+        shared = operating_point.shared_with_test(point.origins, tested)
+        if not shared:
+            return point
+        log.warning("the threshold beside the detector is not used: %s", shared)
+        return operating_point.NONE_CHOSEN
+    predictions = detector.predictions(config.checkpoint, [validation])
+    metrics.require_both_classes(predictions.labels, "data.validation")
+    specs = as_list(config.data.validation)
+    point = operating_point.choose(predictions, specs, config.max_fpr, config.calibration)
+    detector.keep_operating_point(config.checkpoint, point)
+    return point
+
+
+def _doubts(point: OperatingPoint, trained: Mapping[str, Origins]) -> list[str]:
+    """What the reader of a threshold must know."""
+    if point.max_fpr is None:
+        return []
+    doubts = []
+    reals = point.chosen_on["n_real"]
+    if reals * point.max_fpr < 1:
+        doubts.append(
+            f"the threshold for {100 * point.max_fpr:g}% FPR rests on the one highest of {reals} "
+            "reals in data.validation"
+        )
+    seen = {model: point.origins.sources & origins.sources for model, origins in trained.items()}
+    all_seen = set().union(*seen.values())
+    if all_seen:
+        counts = ", ".join(f"{model}: {len(sources)}" for model, sources in seen.items() if sources)
+        doubts.append(
+            f"{len(all_seen)} of {len(point.origins.sources)} originals in data.validation were "
+            f"seen in training ({counts}): threshold and calibration are too sure of themselves"
+        )
+    return doubts
+
+
 def _fakes(test: Dataset) -> list[Example]:
     return [example for example in test.examples if example.label == FAKE]
 
 
-def _test_sets(config: Config) -> list[Dataset]:
+def test_sets(config: Config) -> list[Dataset]:
     """The test sets, filtered; equal names are made different before anything is scored."""
-    specs = _as_list(config.data.tests)
+    specs = as_list(config.data.tests)
     tests = []
     for spec, dataset in zip(specs, load_apart(specs, default_split="test"), strict=True):
         dataset = keep_methods(dataset, config.data.methods, where=f"data.methods, for {spec}")
@@ -245,10 +369,6 @@ def _test_sets(config: Config) -> list[Dataset]:
         tests.append(dataset)
     require_unique([example for test in tests for example in test.examples])
     return tests
-
-
-def _as_list(specs: str | Sequence[str]) -> list[str]:
-    return [specs] if isinstance(specs, str) else list(specs)
 
 
 def _made_of_paths(names: Iterable[str]) -> bool:

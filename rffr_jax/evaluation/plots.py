@@ -4,7 +4,7 @@ They use matplotlib's object interface with its Agg canvas: no display, no globa
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from rffr_jax.data.examples import FAKE
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
+from rffr_jax.evaluation.calibration import Calibration, reliability
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.whole_files import whole_file
@@ -61,6 +62,75 @@ def _draw_roc(axes: Axes, part: Predictions) -> None:
         _add_legend(axes, title="AUC, %", loc="lower right")
     else:
         _add_legend(axes, title="AUC, %", loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def plot_reliability(
+    path: str | Path, predictions: Predictions, title: str, calibration: Calibration | None = None
+) -> None:
+    """Writes a PNG with a panel a dataset: how often what scored so is fake (reliability diagram).
+
+    The area of a mark is the share of images in its bin; the dotted line is a probability that
+    holds what it says.
+
+    Args:
+      path: of the PNG.
+      predictions: of one or several datasets, scores in [0, 1].
+      title: as for `plot_roc`.
+      calibration: drawn as a second curve.
+    """
+    datasets = predictions.ordered().datasets()
+    columns = min(len(datasets), 3)
+    rows = -(-len(datasets) // columns)
+    figure = _new_figure(width=5.0 * columns, height=5.0 * rows + 0.4)
+    figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
+    for number, (name, part) in enumerate(datasets.items(), start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":")
+        curves = {"score": part.scores}
+        if calibration is not None:
+            curves["calibrated"] = calibration.probabilities(part.scores)
+        for label, probabilities in curves.items():
+            found = reliability(part.labels, probabilities)
+            shown = f"{100 * found.ece:.1f}  {label}"
+            (line,) = axes.plot(found.said, found.found, linewidth=1.2, label=shown)
+            area = 300 * found.count / found.count.sum()
+            axes.scatter(found.said, found.found, s=area, color=line.get_color(), alpha=0.6)
+        axes.set(xlabel="probability of fake", ylabel="share of fakes", aspect="equal")
+        axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        axes.set_title(name, fontsize=11, parse_math=False)
+        _add_legend(axes, title="ECE, %", loc="upper left")
+    _save(figure, path)
+
+
+def plot_robustness(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Writes a PNG with a panel a corruption: AUC over its levels, a curve a dataset and method.
+
+    The dotted line of a curve's colour is its AUC on clean images.
+
+    Args:
+      path: of the PNG.
+      rows: of `robustness.robustness`.
+      title: as for `plot_roc`.
+    """
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    figure = _new_figure(width=3.6 * len(kinds) + 2.0, height=4.0)
+    figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
+    panels = np.ravel(figure.subplots(1, len(kinds), sharey=True, squeeze=False))
+    names = list(dict.fromkeys((row["dataset"], row["fakes"]) for row in rows))
+    colours = _colours(len(names))[: len(names)]
+    for axes, kind in zip(panels, kinds, strict=True):
+        for (dataset, fakes), colour in zip(names, colours, strict=True):
+            own = [
+                r for r in rows if (r["kind"], r["dataset"], r["fakes"]) == (kind, dataset, fakes)
+            ]
+            levels, aucs = zip(*((row["level"], 100 * row["auc"]) for row in own), strict=True)
+            axes.plot(levels, aucs, color=colour, marker=".", label=f" {dataset}: {fakes}")
+            axes.axhline(100 * own[0]["clean_auc"], color=colour, linewidth=0.8, linestyle=":")
+        axes.set_xlabel(kind)
+        axes.grid(color="0.9")
+    panels[0].set_ylabel("AUC, %")
+    _add_legend(panels[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _save(figure, path)
 
 
 def plot_training_curves(path: str | Path, metrics_path: str | Path, note: str = "") -> None:

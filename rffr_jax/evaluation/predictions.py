@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from rffr_jax.data.examples import Example
+from rffr_jax.data.examples import FAKE, REAL, Example
 from rffr_jax.errors import UserError
 from rffr_jax.whole_files import whole_file
 
-CSV_COLUMNS = ("id", "path", "dataset", "method", "video", "frame", "label", "score")
+CSV_COLUMNS = (
+    *("id", "path", "dataset", "method", "video", "frame", "label", "score"),
+    *("source", "group"),
+)
+NEEDED_COLUMNS = ("id", "dataset", "label", "score")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,8 +87,65 @@ class Predictions:
             writer.writerow(CSV_COLUMNS)
             ordered = self.ordered()
             for example, score in zip(ordered.examples, ordered.scores, strict=True):
-                known = [getattr(example, column) for column in CSV_COLUMNS[:-1]]
-                writer.writerow([*known, repr(float(score))])
+                row = dataclasses.asdict(example) | {"score": repr(float(score))}
+                writer.writerow([row[column] for column in CSV_COLUMNS])
+
+    @classmethod
+    def read_csv(cls, path: str | Path) -> "Predictions":
+        """Reads what `write_csv` wrote, or a table of another program with such a header.
+
+        Needed are `id`, `dataset`, `label` and `score`. Without the others the method is `real` or
+        `fake`, path and video are the id, and source and group are empty: unknown.
+
+        Raises:
+          UserError: no such table; the line is named.
+        """
+        path = Path(path)
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+                reader = csv.DictReader(file, strict=True)
+                header = reader.fieldnames or ()
+                missing = [name for name in NEEDED_COLUMNS if name not in header]
+                if missing:
+                    raise UserError(
+                        f"{path}: no column {', '.join(missing)}; a table of predictions has the "
+                        f"header {','.join(CSV_COLUMNS)}"
+                    )
+                rows = [_example_and_score(row, path, reader.line_num) for row in reader]
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(f"{path}: {reason}; name a table of predictions") from None
+        except csv.Error as error:
+            raise UserError(f"{path}: no CSV table ({error}); correct it") from None
+        if not rows:
+            raise UserError(f"{path}: no predictions in it; evaluate again")
+        return cls([example for example, _ in rows], np.array([score for _, score in rows]))
+
+
+def _example_and_score(row: dict[str, str | None], path: Path, line: int) -> tuple[Example, float]:
+    if None in row or None in row.values():
+        raise UserError(f"{path}: line {line} has not as many cells as the header; correct it")
+    cells = {name: cell or "" for name, cell in row.items()}
+    try:
+        label, score = int(cells["label"]), float(cells["score"])
+        frame = int(cells.get("frame") or 0)
+    except ValueError as error:
+        raise UserError(f"{path}: line {line}: {error}; correct it") from None
+    if label not in (REAL, FAKE):
+        raise UserError(f"{path}: line {line}: label {label}; it must be 0 (real) or 1 (fake)")
+    name = cells["id"]
+    example = Example(
+        id=name,
+        path=cells.get("path", name),
+        label=label,
+        dataset=cells["dataset"],
+        method=cells.get("method") or ("fake" if label == FAKE else "real"),
+        video=cells.get("video", name),
+        frame=frame,
+        source=cells.get("source", ""),
+        group=cells.get("group", ""),
+    )
+    return example, score
 
 
 def require_unique(examples: Sequence[Example]) -> None:

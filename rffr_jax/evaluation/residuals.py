@@ -21,17 +21,23 @@ from rffr_jax.config import Config
 from rffr_jax.contact_sheet import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.examples import Dataset
+from rffr_jax.data.masks import manipulation_mask
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.data.provenance import honest_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import unit_range
 from rffr_jax.errors import UserError
+from rffr_jax.evaluation.localisation import (
+    format_localisation,
+    localisation_table,
+    localise,
+)
 from rffr_jax.memory import passes_at_once
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.residual import ALPHA, residual_image
 from rffr_jax.sharding import all_rows, fitting_batch, make_mesh, put_batch, whole
-from rffr_jax.whole_files import whole_file
+from rffr_jax.whole_files import whole_file, write_json
 from rffr_jax.workdir import held, write_config
 
 log = logging.getLogger(__name__)
@@ -41,8 +47,9 @@ K = 4  # the paper's, for a MAE that was pretrained without blocks
 
 
 def run(config: Config, workdir: pathlib.Path):
-    """Writes residuals.npz (`path`; `image`, `inpainted`, `residual`: float32 [n, H, W, 3]) and
-    residuals.png with the first images."""
+    """Writes residuals.npz (`path`; `image`, `inpainted`, `residual`: float32 [n, H, W, 3]),
+    residuals.png with the first images and, where fakes carry masks, localisation.json: whether
+    the residuals lie where the fakes were manipulated."""
     dataset = load_dataset(config.data.inputs)
     mae, mesh = pathlib.Path(config.mae), make_mesh(config.mesh.fsdp)
     k, blocks_per_pass = config.blocks.k, config.blocks.blocks_per_pass
@@ -70,6 +77,15 @@ def run(config: Config, workdir: pathlib.Path):
             rows = list(zip(*columns, strict=True))
             note = honest_note([dataset.examples[i] for i in index])
             contact_sheet(workdir / "residuals.png", rows, titles, note)
+            found = localise(
+                [dataset.examples[i] for i in index],
+                [manipulation_mask(dataset, int(i), arrays["residual"].shape[1]) for i in index],
+                arrays["residual"],
+            )
+            if found:
+                table = localisation_table(found)
+                write_json(workdir / "localisation.json", {"methods": table, "note": note})
+                print(format_localisation(table))
     log.info("%d residual images in %s", len(index), workdir)
 
 

@@ -10,10 +10,14 @@ from rffr_jax.data.examples import FAKE, REAL, Example
 from rffr_jax.data.provenance import Origins
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics
+from rffr_jax.evaluation.calibration import reliability
+from rffr_jax.evaluation.operating_point import NONE_CHOSEN, OperatingPoint, by_group, rates
 from rffr_jax.evaluation.predictions import Predictions
 
 ABOUT = "about"
+PREVALENCE = 0.01
 _NAMES_IN_A_WARNING = 20
+_GROUPS_SHOWN = 5
 
 
 def results_table(
@@ -26,6 +30,8 @@ def results_table(
     versions: dict,
     warnings: Sequence[str] = (),
     matched: Mapping[tuple[str, str], Predictions] | None = None,
+    point: OperatingPoint = NONE_CHOSEN,
+    prevalence: float = PREVALENCE,
 ) -> dict[str, Any]:
     """Every metric of every dataset and method.
 
@@ -39,13 +45,17 @@ def results_table(
       matched: for (dataset, method) the predictions of a checkpoint chosen for it; they replace
         that method's share of `predictions`.
       warnings: what the reader must know, such as `overlap_with_training`.
+      point: threshold and calibration, chosen on validation data; 0.5 and none without.
+      prevalence: share of fakes for which `ppv` is stated.
 
     Returns:
-      {DATASET: {"pooled": entry, "methods": {METHOD: entry}, "mean_all", "mean_unseen"},
-      "about": {...}} where an entry is `auc, auc_ci95, ap, eer, accuracy, tpr_at_fpr_1e-2,
-      video_auc` (in [0, 1]) and `n_real, n_fake, n_bad`. A method is measured against ALL reals of
-      its dataset. `mean_all` is the mean AUC over the methods (the paper's 'Avg'), `mean_unseen`
-      over those not in `trained_methods` (None if there is none).
+      {DATASET: {"pooled": entry, "methods": {METHOD: entry}, "mean_all", "mean_unseen",
+      "reliability", "groups"}, "about": {...}} where an entry is `auc, auc_ci95, ap, eer, accuracy,
+      tpr_at_fpr_1e-2, tpr_at_fpr_1e-3, video_auc` (in [0, 1]), `at_threshold` (`fpr, tpr, ppv`) and
+      `n_real, n_fake, n_bad`. A method is measured against ALL reals of its dataset. `mean_all` is
+      the mean AUC over the methods (the paper's 'Avg'), `mean_unseen` over those not in
+      `trained_methods` (None if there is none). `reliability` holds `ece`, `ece_calibrated` (None
+      without a calibration) and the `bins`; `groups` is `operating_point.by_group`.
 
     Raises:
       UserError: a dataset lacks a class, or is named "about".
@@ -55,7 +65,9 @@ def results_table(
     for name, part in predictions.ordered().datasets().items():
         if name == ABOUT:
             raise UserError(f"a dataset cannot be named '{ABOUT}' (it has its own use): rename it")
-        table[name] = _dataset_results(part, name, trained_methods, matched or {})
+        table[name] = _dataset_results(
+            part, name, trained_methods, matched or {}, point, prevalence
+        )
         if part.bad:
             bad[name] = {example.id: reason for example, reason in part.bad.items()}
     if not table:
@@ -67,6 +79,7 @@ def results_table(
         "preprocessing": preprocessing,
         "versions": versions,
         "bootstrap": {"replicates": bootstrap.REPLICATES, "seed": bootstrap.SEED},
+        "operating_point": {**point.said(), "prevalence": prevalence},
         "bad": bad,
         "warnings": list(warnings),
     }
@@ -78,20 +91,41 @@ def _dataset_results(
     name: str,
     trained_methods: Sequence[str],
     matched: Mapping[tuple[str, str], Predictions],
+    point: OperatingPoint,
+    prevalence: float,
 ) -> dict[str, Any]:
     metrics.require_both_classes(part.labels, name)
     methods = sorted({example.method for example in part.examples if example.label == FAKE})
     entries = {
-        method: _entry(matched.get((name, method)) or against_all_reals(part, method))
+        method: _entry(
+            matched.get((name, method)) or against_all_reals(part, method), point, prevalence
+        )
         for method in methods
     }
     aucs = {method: entry["auc"] for method, entry in entries.items()}
     unseen = [value for method, value in aucs.items() if method not in trained_methods]
     return {
-        "pooled": _entry(part),
+        "pooled": _entry(part, point, prevalence),
         "methods": entries,
         "mean_all": float(np.mean(list(aucs.values()))),
         "mean_unseen": float(np.mean(unseen)) if unseen else None,
+        "reliability": _reliability(part, point),
+        "groups": by_group(part, point.threshold),
+    }
+
+
+def _reliability(part: Predictions, point: OperatingPoint) -> dict[str, Any]:
+    found = reliability(part.labels, part.scores)
+    calibrated = None
+    if point.calibration is not None:
+        probabilities = point.calibration.probabilities(part.scores)
+        calibrated = reliability(part.labels, probabilities).ece
+    columns = zip(found.count.tolist(), found.said.tolist(), found.found.tolist(), strict=True)
+    names = ("n", "mean_score", "share_of_fakes")
+    return {
+        "ece": found.ece,
+        "ece_calibrated": calibrated,
+        "bins": [dict(zip(names, bin, strict=True)) for bin in columns],
     }
 
 
@@ -106,7 +140,7 @@ def against_all_reals(part: Predictions, method: str) -> Predictions:
     return Predictions([part.examples[i] for i in rows], part.scores[rows], bad)
 
 
-def _entry(part: Predictions) -> dict[str, Any]:
+def _entry(part: Predictions, point: OperatingPoint, prevalence: float) -> dict[str, Any]:
     labels, scores = part.labels, part.scores
     clusters = [example.cluster for example in part.examples]
     interval = bootstrap.auc_interval(labels, scores, clusters)
@@ -117,6 +151,8 @@ def _entry(part: Predictions) -> dict[str, Any]:
         "eer": metrics.eer(labels, scores),
         "accuracy": metrics.accuracy(labels, scores),
         "tpr_at_fpr_1e-2": metrics.tpr_at_fpr(labels, scores, 1e-2),
+        "tpr_at_fpr_1e-3": metrics.tpr_at_fpr(labels, scores, 1e-3),
+        "at_threshold": rates(labels, scores, point.threshold, prevalence),
         "video_auc": metrics.video_auc(part.examples, scores),
         "n_real": int(np.count_nonzero(labels == REAL)),
         "n_fake": int(np.count_nonzero(labels == FAKE)),
@@ -173,6 +209,49 @@ def format_table(table: dict[str, Any]) -> str:
         rows.append((name, "(mean, all)", _percent(result["mean_all"]), *blank))
         rows.append((name, "(mean, unseen)", _percent(result["mean_unseen"]), *blank))
 
+    lines = _aligned(rows)
+    lines.append("")
+    lines.append(f"checkpoint: {about['checkpoint']}, chosen by rule: {about['rule']}")
+    lines.append("rates in %; each method against all reals of its dataset; * = trained on")
+    lines.extend(["", *_decisions(table), ""])
+    lines.extend(f"warning: {warning}" for warning in about["warnings"])
+    for name, files in about["bad"].items():
+        lines.extend(f"left out of '{name}': {file}: {reason}" for file, reason in files.items())
+    return "\n".join(lines)
+
+
+def _decisions(table: dict[str, Any]) -> list[str]:
+    """What a threshold makes of the scores, and how far they can be taken for probabilities."""
+    point = table[ABOUT]["operating_point"]
+    ppv = f"PPV at {100 * point['prevalence']:g}%"
+    rows: list[tuple[str, ...]] = [("dataset", "fakes", "TPR@0.1%", "FPR", "TPR", ppv, "ECE")]
+    groups = []
+    for name, result in table.items():
+        if name == ABOUT:
+            continue
+        entries = {**result["methods"], "(pooled)": result["pooled"]}
+        for fakes, entry in entries.items():
+            at = entry["at_threshold"]
+            ece = _percent(result["reliability"]["ece"]) if fakes == "(pooled)" else ""
+            shown = (entry["tpr_at_fpr_1e-3"], at["fpr"], at["tpr"], at["ppv"])
+            rows.append((name, fakes, *map(_percent, shown), ece))
+        calibrated = result["reliability"]["ece_calibrated"]
+        if calibrated is not None:
+            rows.append((name, "(calibrated)", *("",) * 4, _percent(calibrated)))
+        with_reals = [(g, e) for g, e in result["groups"].items() if e["n_real"]]
+        worst = sorted(with_reals, key=lambda item: -item[1]["fpr"])[:_GROUPS_SHOWN]
+        named = (f"{g} {_percent(e['fpr'])} of {e['n_real']}" for g, e in worst)
+        if worst:
+            groups.append(f"'{name}', FPR by group, the highest: {', '.join(named)}")
+    chosen = "which nothing chose: name data.validation"
+    if point["chosen_on"]:
+        data = ", ".join(point["chosen_on"]["data"])
+        chosen = f"chosen for {100 * point['max_fpr']:g}% FPR on {data}"
+    return [*_aligned(rows), "", f"threshold {point['threshold']:.6g}, {chosen}", *groups]
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of cells under each other, with a rule where the first cell changes."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for number, row in enumerate(rows):
@@ -183,13 +262,7 @@ def format_table(table: dict[str, Any]) -> str:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())
-    lines.append("")
-    lines.append(f"checkpoint: {about['checkpoint']}, chosen by rule: {about['rule']}")
-    lines.append("rates in %; each method against all reals of its dataset; * = trained on")
-    lines.extend(f"warning: {warning}" for warning in about["warnings"])
-    for name, files in about["bad"].items():
-        lines.extend(f"left out of '{name}': {file}: {reason}" for file, reason in files.items())
-    return "\n".join(lines)
+    return lines
 
 
 def _row(dataset: str, fakes: str, entry: dict[str, Any]) -> tuple[str, ...]:

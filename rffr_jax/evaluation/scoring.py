@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float32, PyTree
 
 from rffr_jax import processes
 from rffr_jax.data.bad_files import BadFiles
@@ -72,16 +72,23 @@ class Scorer:
         self._needs_mae = detection.settings.needs_mae
         zero = detection.settings.reads_residual and not self._needs_mae
 
-        def margin(parameters: PyTree, images: Array, differences: Array | None) -> Array:
-            residuals = None
+        def residuals_of(images: Array, differences: Array | None) -> Array | None:
             if zero:
-                residuals = jnp.zeros(images.shape, jnp.float32)
-            elif differences is not None:
-                residuals = detection.residual_images_of(differences)
+                return jnp.zeros(images.shape, jnp.float32)
+            return None if differences is None else detection.residual_images_of(differences)
+
+        def margin(parameters: PyTree, images: Array, differences: Array | None) -> Array:
+            residuals = residuals_of(images, differences)
             logits = detection.logits(whole(parameters, mesh), images, residuals)
             return logits[:, 1] - logits[:, 0]
 
-        self._margin = jax.jit(margin)
+        def evidence(
+            parameters: PyTree, images: Array, differences: Array | None
+        ) -> tuple[Array, Array]:
+            residuals = residuals_of(images, differences)
+            return detection.evidence(whole(parameters, mesh), images, residuals)
+
+        self._margin, self._evidence = jax.jit(margin), jax.jit(evidence)
 
     def prepare(self, dataset: Dataset) -> PreparedSet:
         """A test set for any number of `score` calls; its residuals are computed in the first.
@@ -109,9 +116,7 @@ class Scorer:
           prepared: a prepared set, or a dataset, of which no image is kept then.
         """
         if not isinstance(prepared, PreparedSet):
-            bad: dict[Example, str] = {}
-            images = self._read(prepared, BadFiles(prepared, self._max_bad_fraction), bad)
-            prepared = PreparedSet(prepared, self._with_differences(images), bad)
+            prepared = self._once(prepared)
         margins, indices = [], []
         for batch in prepared.batches:
             on_mesh = put_batch(batch, self._mesh)
@@ -125,6 +130,27 @@ class Scorer:
         with np.errstate(over="ignore"):
             scores = 1.0 / (1.0 + np.exp(-margin[used]))
         return Predictions(examples, scores, prepared.bad)
+
+    def evidence(
+        self, parameters: PyTree, dataset: Dataset
+    ) -> tuple[list[Example], Float32[np.ndarray, "n features"], Float32[np.ndarray, "n _ _ _"]]:
+        """`Detection.evidence` of every example that can be read, and the image's example."""
+        indices, features, attention = [], [], []
+        for batch in self._once(dataset).batches:
+            on_mesh = put_batch(batch, self._mesh)
+            found = self._evidence(parameters, on_mesh["image"], on_mesh.get("difference"))
+            good = all_rows(on_mesh["weight"]) > 0
+            indices.append(all_rows(on_mesh["index"])[good])
+            features.append(all_rows(found[0])[good])
+            attention.append(all_rows(found[1])[good])
+        examples = [dataset.examples[i] for i in np.concatenate(indices)]
+        return examples, np.concatenate(features), np.concatenate(attention)
+
+    def _once(self, dataset: Dataset) -> PreparedSet:
+        """A dataset for one pass; nothing of it is kept but residuals."""
+        bad: dict[Example, str] = {}
+        images = self._read(dataset, BadFiles(dataset, self._max_bad_fraction), bad)
+        return PreparedSet(dataset, self._with_differences(images), bad)
 
     def _read(
         self, dataset: Dataset, bad_files: BadFiles, bad: dict[Example, str]

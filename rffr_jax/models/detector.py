@@ -64,7 +64,28 @@ class Detector(nnx.Module):
           indices: places of the chosen patches, the same for both branches.
           lengths: patches of each image; what lies behind is padding. None: all of them.
         """
-        features = [
+        return self.head(self.features(patches, indices, lengths))
+
+    def features(
+        self,
+        patches: dict[str, Float[Array, "batch chosen pixels"]],
+        indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
+        lengths: Int[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch features"]:
+        """The class tokens that the linear layer reads, those of the original branch first."""
+        tokens = [
             self.branches[name](patches[name], indices, lengths) for name in sorted(self.branches)
         ]
-        return self.head(jnp.concatenate(features, axis=-1))
+        return jnp.concatenate(tokens, axis=-1)
+
+    def class_attention(
+        self,
+        patches: dict[str, Float[Array, "batch chosen pixels"]],
+        indices: Int[Array, " chosen"],
+    ) -> Float[Array, "batch branches chosen"]:
+        """`ViT.class_attention` of every branch, original first, the mean over its heads."""
+        maps = [
+            self.branches[name].class_attention(patches[name], indices).mean(axis=1)
+            for name in sorted(self.branches)
+        ]
+        return jnp.stack(maps, axis=1)

@@ -115,6 +115,15 @@ class Block(nnx.Module):
         x = x + self.projection(attended.reshape(x.shape))
         return x + self.contract(nnx.gelu(self.expand(self.mlp_norm(x)), approximate=False))
 
+    def class_attention(
+        self, x: Float[Array, "*batch tokens width"]
+    ) -> Float[Array, "*batch heads tokens"]:
+        """How much of its attention the first token gives to each; float32, 1 in sum."""
+        query, key, _ = jnp.split(self.qkv(self.attention_norm(x)), 3, axis=-1)
+        query, key = self._split_heads(query[..., :1, :]), self._split_heads(key)
+        logits = jnp.einsum("...qhw,...thw->...hqt", query, key, preferred_element_type=jnp.float32)
+        return jax.nn.softmax(logits * query.shape[-1] ** -0.5, axis=-1)[..., 0, :]
+
     def _pruned_qkv(self, normed: Array, queries: int) -> tuple[Array, Array, Array]:
         width = normed.shape[-1]
         kernel, bias = self.qkv.kernel[...], self.qkv.bias[...]  # pyright: ignore[reportOptionalSubscript]
@@ -183,3 +192,16 @@ class Transformer(nnx.Module):
             return jax.lax.scan(layer, x, layers)[0]
         x = jax.lax.scan(layer, x, jax.tree.map(lambda a: a[:-1], layers))[0]
         return block(x, jax.tree.map(lambda a: a[-1], layers), queries)
+
+    def class_attention(
+        self, x: Float[Array, "*batch tokens width"]
+    ) -> Float[Array, "*batch heads tokens"]:
+        """How much the first token attends to each in the last block, in each head."""
+        definition, layers = nnx.split(self.blocks)
+
+        def layer(x: Array, parameters: PyTree) -> tuple[Array, None]:
+            return nnx.merge(definition, parameters)(x), None
+
+        x = x.astype(self.dtype)
+        x = jax.lax.scan(layer, x, jax.tree.map(lambda a: a[:-1], layers))[0]
+        return nnx.merge(definition, jax.tree.map(lambda a: a[-1], layers)).class_attention(x)

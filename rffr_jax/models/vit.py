@@ -47,10 +47,25 @@ class ViT(nnx.Module):
           indices: where each patch lies on the grid; it gets the position embedding of that place.
           lengths: patches of each image; what lies behind is padding. None: all of them.
         """
+        tokens = None if lengths is None else 1 + lengths
+        embedded = self._embedded(patches, indices)
+        return self.norm(self.transformer(embedded, lengths=tokens)[:, 0])
+
+    def class_attention(
+        self,
+        patches: Float[Array, "batch chosen pixels"],
+        indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
+    ) -> Float[Array, "batch heads chosen"]:
+        """How much the class token attends to each patch in the last block, in each head.
+
+        In [0, 1]; what is missing to 1 in sum it keeps for itself.
+        """
+        return self.transformer.class_attention(self._embedded(patches, indices))[..., 1:]
+
+    def _embedded(self, patches: Array, indices: Array) -> Array:
+        """The class token and the patches, with their positions."""
         positions = self.positions[...]
         first = (self.class_token[...] + positions[0])[None, None]
         first = jnp.broadcast_to(first, (len(patches), 1, first.shape[-1]))
         x = self.embedding(patches) + jnp.take(positions[1:], indices, axis=0)
-        x = jnp.concatenate([first.astype(x.dtype), x], axis=1)
-        tokens = None if lengths is None else 1 + lengths
-        return self.norm(self.transformer(x, lengths=tokens)[:, 0])
+        return jnp.concatenate([first.astype(x.dtype), x], axis=1)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -13,9 +14,11 @@ from rffr_jax.data.examples import Example
 from rffr_jax.data.provenance import Origins
 from rffr_jax.evaluation import evaluate as module
 from rffr_jax.evaluation.evaluate import TrainedDetector
+from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.scoring import Scorer
 from tests import jobs
 
+DATASET = {"pooled", "methods", "mean_all", "mean_unseen", "reliability", "groups"}
 ENTRY = {
     "auc",
     "auc_ci95",
@@ -23,6 +26,8 @@ ENTRY = {
     "eer",
     "accuracy",
     "tpr_at_fpr_1e-2",
+    "tpr_at_fpr_1e-3",
+    "at_threshold",
     "video_auc",
     "n_real",
     "n_fake",
@@ -45,7 +50,7 @@ def finished(tmp_path_factory, detector, faces):
 def test_results_hold_what_is_promised(finished):
     workdir, table = finished
     assert set(table) == {"faces", "about"}
-    assert set(table["faces"]) == {"pooled", "methods", "mean_all", "mean_unseen"}
+    assert set(table["faces"]) == DATASET
     assert set(table["faces"]["methods"]) == {"rows", "columns"}
     for entry in (table["faces"]["pooled"], *table["faces"]["methods"].values()):
         assert set(entry) == ENTRY
@@ -72,6 +77,8 @@ def test_every_record_is_counted_once_and_against_all_reals(finished, faces):
         "frame",
         "label",
         "score",
+        "source",
+        "group",
     ]
     with (faces / "test.csv").open(newline="") as file:
         listed = sorted(row["path"] for row in csv.DictReader(file))
@@ -84,8 +91,9 @@ def test_every_record_is_counted_once_and_against_all_reals(finished, faces):
         labels = np.array([int(row["label"]) for row in rows])[part]
         assert entry["auc"] == pytest.approx(roc_auc_score(labels, scores[part]))
         assert (entry["n_real"], entry["n_fake"], entry["n_bad"]) == (6, 6, 0)
-    with Image.open(workdir / "roc.png") as picture:
-        assert min(picture.size) > 200
+    for name in ("roc.png", "reliability.png"):
+        with Image.open(workdir / name) as picture:
+            assert min(picture.size) > 200
 
 
 def test_a_test_that_was_trained_on_is_named(tmp_path, detector, faces, capsys):
@@ -112,6 +120,65 @@ def test_the_best_of_each_method_is_matched_to_it(tmp_path, detector, faces):
     for method in ("rows", "columns"):
         with (tmp_path / f"predictions-faces-{method}.csv").open(newline="") as file:
             assert {row["method"] for row in csv.DictReader(file)} == {"real", method}
+
+
+@pytest.mark.slow
+def test_validation_data_choose_the_threshold_for_this_and_later_tests(tmp_path, detector, faces):
+    detector = shutil.copytree(detector, tmp_path / "detector")
+    test, chooses = f"csv:{faces}/test.csv", f"data.validation=csv:{faces}/validation.csv"
+    before = evaluate(tmp_path / "before", detector, test)
+    assert before["about"]["operating_point"] == {
+        "threshold": 0.5,
+        "max_fpr": None,
+        "chosen_on": None,
+        "calibration": None,
+        "prevalence": 0.01,
+    }
+    table = evaluate(tmp_path / "a", detector, test, chooses, "max_fpr=0.2", "prevalence=0.5")
+    own = evaluate(tmp_path / "validation", detector, f"csv:{faces}/validation.csv")
+    assert own["about"]["operating_point"]["threshold"] == 0.5  # what chose is not tested by it
+    scores = Predictions.read_csv(tmp_path / "validation" / "predictions.csv")
+    point = table["about"]["operating_point"]
+    assert point["threshold"] == sorted(scores.scores[scores.labels == 0])[-2]  # one of six above
+    assert point["chosen_on"] == {"data": [chooses.partition("=")[2]], "n_real": 6, "n_fake": 12}
+    predictions = Predictions.read_csv(tmp_path / "a" / "predictions.csv")
+    above = predictions.scores > point["threshold"]
+    fpr, tpr = (above[predictions.labels == label].mean() for label in (0, 1))
+    at = table["faces"]["pooled"]["at_threshold"]
+    assert (at["fpr"], at["tpr"]) == (fpr, tpr)
+    assert at["ppv"] == (pytest.approx(tpr / (tpr + fpr)) if tpr + fpr else None)
+    assert before["faces"]["pooled"]["auc"] == table["faces"]["pooled"]["auc"]
+
+    later = evaluate(tmp_path / "b", detector, test)
+    assert later["about"]["operating_point"] == {**point, "prevalence": 0.01}
+    assert later["faces"]["reliability"] == table["faces"]["reliability"]
+
+
+def test_what_is_tested_must_not_choose(tmp_path, detector, faces, capsys):
+    flags = (f"detector={detector}", f"data.tests=csv:{faces}/test.csv")
+    for filters, message in (
+        ("limit=3", "3 of 18 test images share their original or file with it, the first 'test/"),
+        ("method=none", "no fakes of method 'none'"),
+    ):
+        spec = f"csv:{faces}/test.csv?{filters}"
+        assert jobs.start("evaluate", tmp_path / "run", *flags, f"data.validation={spec}") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+        assert not (tmp_path / "run").exists()
+    spec = f"data.validation=csv:{faces}/validation.csv"
+    assert jobs.start("evaluate", tmp_path / "x", *flags, spec, "checkpoint=matched") == 2
+    assert "checkpoint=matched has weights of its own" in capsys.readouterr().err
+    assert jobs.start("evaluate", tmp_path / "y", *flags, spec, "calibration=beta") == 2
+    assert "calibration='beta' is not known; choose platt or isotonic" in capsys.readouterr().err
+
+
+def test_a_threshold_that_rests_on_little_says_so(tmp_path, detector, faces):
+    detector = shutil.copytree(detector, tmp_path / "detector")
+    spec = f"data.validation=csv:{faces}/train.csv"
+    table = evaluate(tmp_path / "run", detector, f"csv:{faces}/test.csv", spec)
+    few, seen = table["about"]["warnings"]
+    assert "the threshold for 1% FPR rests on the one highest of 6 reals" in few
+    assert "6 of 6 originals in data.validation were seen in training (detector: 6, MAE: 6)" in seen
 
 
 def image(dataset, source, path=""):

@@ -8,6 +8,8 @@ from PIL import Image
 
 from rffr_jax.data.examples import Example
 from rffr_jax.errors import UserError
+from rffr_jax.evaluation import plots
+from rffr_jax.evaluation.calibration import Platt, reliability
 from rffr_jax.evaluation.plots import plot_roc, plot_training_curves
 from rffr_jax.evaluation.predictions import Predictions
 
@@ -121,3 +123,20 @@ def test_a_note_stands_below_the_curves(tmp_path):
     assert plain.shape == noted.shape
     strip = slice(-16, None)
     assert (plain[strip] < 128).sum() < (noted[strip] < 128).sum()
+
+
+def test_reliability_draws_scores_and_what_mends_them(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    part = predictions_of(["swap"], count=40)
+    part = Predictions(part.examples, 1 / (1 + np.exp(-part.scores)))
+    plots.plot_reliability(tmp_path / "r.png", part, "title", Platt(0.1, 0.0))
+    (axes,) = figures[0].axes
+    _, raw, mended = axes.lines
+    found = reliability(part.labels, part.scores)
+    expected = np.stack([found.said, found.found], 1)
+    np.testing.assert_allclose(raw.get_xydata(), expected, atol=1e-12)
+    assert np.ptp(mended.get_xdata()) < 0.5 * np.ptp(raw.get_xdata())
+    first, second = (text.get_text() for text in axes.get_legend().get_texts())
+    assert first == f"{100 * found.ece:.1f}  score"
+    assert second.endswith("  calibrated")

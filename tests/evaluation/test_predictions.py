@@ -25,7 +25,10 @@ def test_csv_has_the_contracts_columns_and_every_digit(tmp_path):
     odd = 'comma, "quote" ü'
     Predictions([example("b", label=0), example(odd)], scores).write_csv(tmp_path / "p.csv")
     head, *rows = rows_of(tmp_path / "p.csv")
-    assert head == ["id", "path", "dataset", "method", "video", "frame", "label", "score"]
+    assert head == [
+        *("id", "path", "dataset", "method", "video", "frame", "label", "score"),
+        *("source", "group"),
+    ]
     assert [row[0] for row in rows] == ["b", odd]
     assert rows[0][1:7] == ["/x/b", "d", "real", "b", "3", "0"]
     assert [float(row[7]) for row in rows] == scores.tolist()

@@ -1,16 +1,21 @@
 """Job `residual`: arrays and a picture."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.checkpoints.weights import (
     load_weights,
 )
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.data.synthetic import SyntheticDataset
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.residual import residual_image
@@ -91,3 +96,34 @@ def test_a_sheet_of_procedural_faces_says_so(tmp_path, mae, finished):
     ):
         assert noted.width == plain.width
         assert noted.height > plain.height  # 12 rows both
+
+
+def test_where_fakes_carry_masks_residuals_are_held_against_them(tmp_path, mae, finished, capsys):
+    assert not (finished[0] / "localisation.json").exists()  # files carry no masks
+    spec = "data.inputs=synthetic:0#test?limit=12&method=lowres_swap+mouth_warp"
+    assert jobs.start("residual", tmp_path, f"mae={mae}", spec) == 0
+    said = json.loads((tmp_path / "localisation.json").read_text())
+    assert set(said["methods"]) == {"lowres_swap", "mouth_warp", "(all)"}
+    assert "procedural faces" in said["note"]
+    entry = said["methods"]["lowres_swap"]
+    with np.load(tmp_path / "residuals.npz") as file:
+        paths, residuals = file["path"].tolist(), file["residual"]
+    dataset = load_dataset(spec.partition("=")[2])
+    data = SyntheticDataset(0, "test")
+    aucs, gains = [], []
+    for path, residual in zip(paths, residuals, strict=True):
+        example = next(e for e in dataset.examples if e.path == path)
+        if example.method != "lowres_swap":
+            continue
+        index = next(i for i, e in enumerate(data.examples) if e.path == path)
+        mask = data.mask(index, jobs.SIZE) > 0.5
+        aucs.append(roc_auc_score(mask.ravel(), np.abs(residual).mean(-1).ravel()))
+        if example.source in paths:
+            before = residuals[paths.index(example.source)]
+            own = roc_auc_score(mask.ravel(), np.abs(before).mean(-1).ravel())
+            gains.append(aucs[-1] - own)
+    assert entry["n"] == len(aucs) > 1
+    assert entry["n_with_original"] == len(gains) > 0
+    assert entry["pixel_auc"] == pytest.approx(np.mean(aucs))
+    assert entry["pixel_auc_gain"] == pytest.approx(np.mean(gains))
+    assert "gain over original" in capsys.readouterr().out

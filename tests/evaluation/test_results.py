@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import re
@@ -9,6 +10,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from rffr_jax.data.examples import Example
 from rffr_jax.data.provenance import Origins
 from rffr_jax.errors import UserError
+from rffr_jax.evaluation.calibration import Platt
+from rffr_jax.evaluation.operating_point import OperatingPoint
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.results import (
     format_table,
@@ -17,8 +20,10 @@ from rffr_jax.evaluation.results import (
 )
 from rffr_jax.whole_files import write_json
 
+DATASET = {"pooled", "methods", "mean_all", "mean_unseen", "reliability", "groups"}
 ENTRY = {
     *("auc", "auc_ci95", "ap", "eer", "accuracy", "tpr_at_fpr_1e-2", "video_auc"),
+    *("tpr_at_fpr_1e-3", "at_threshold"),
     *("n_real", "n_fake", "n_bad"),
 }
 
@@ -61,7 +66,7 @@ def table(two_sets):
 def test_layout_is_the_contracts(table):
     assert set(table) == {"x", "y", "about"}
     for name in ("x", "y"):
-        assert set(table[name]) == {"pooled", "methods", "mean_all", "mean_unseen"}
+        assert set(table[name]) == DATASET
         assert all(set(entry) == ENTRY for entry in table[name]["methods"].values())
         assert set(table[name]["pooled"]) == ENTRY
     about = table["about"]
@@ -238,3 +243,52 @@ def test_many_overlaps_are_one_line():
     assert "500 of 500" in warning
     assert "and 480 more" in warning
     assert "\n" not in warning
+
+
+def test_decisions_are_counted_by_hand():
+    rng = np.random.default_rng(4)
+    part = a_set("x", ("aa", "b"), 50, 4)
+    groups = rng.choice(["left", "right", ""], size=150)
+    examples = [
+        dataclasses.replace(e, group=str(g)) for e, g in zip(part.examples, groups, strict=True)
+    ]
+    part = Predictions(examples, part.scores)
+    point = OperatingPoint(threshold=0.6, calibration=Platt(0.5, 0.2))
+    table = table_of(part, point=point, prevalence=0.1)
+    rows = list(zip(examples, part.scores, strict=True))
+
+    def share(chosen):
+        flagged = [score > 0.6 for example, score in rows if chosen(example)]
+        return sum(flagged) / len(flagged)
+
+    fpr = share(lambda e: e.label == 0)
+    for method in ("aa", "b"):
+        tpr = share(lambda e, m=method: e.method == m)
+        at = table["x"]["methods"][method]["at_threshold"]
+        assert (at["fpr"], at["tpr"]) == pytest.approx((fpr, tpr))
+        assert at["ppv"] == pytest.approx(0.1 * tpr / (0.1 * tpr + 0.9 * fpr))
+    assert set(table["x"]["groups"]) == {"left", "right"}
+    for group, entry in table["x"]["groups"].items():
+        reals = [e for e, _ in rows if e.group == group and e.label == 0]
+        assert entry["n_real"] == len(reals)
+        assert entry["fpr"] == pytest.approx(share(lambda e, g=group: e.group == g and not e.label))
+        assert entry["tpr"] == pytest.approx(share(lambda e, g=group: e.group == g and e.label))
+    text = format_table(table)
+    worst = max(("left", "right"), key=lambda g: table["x"]["groups"][g]["fpr"])
+    assert f"FPR by group, the highest: {worst} " in text
+    assert "threshold 0.6, which nothing chose" in text
+    found = table["x"]["reliability"]
+    assert sum(bin["n"] for bin in found["bins"]) == 150
+    assert found["ece"] != found["ece_calibrated"]
+
+
+def test_no_decision_without_what_it_needs():
+    part = Predictions(
+        [example("x", "real", 1), dataclasses.replace(example("x", "aa", 1), group="g")],
+        np.array([0.2, 0.3]),
+    )
+    table = table_of(part)
+    assert table["x"]["pooled"]["at_threshold"] == {"fpr": 0.0, "tpr": 0.0, "ppv": None}
+    assert table["x"]["groups"] == {"g": {"n_real": 0, "n_fake": 1, "fpr": None, "tpr": 0.0}}
+    assert table["x"]["reliability"]["ece_calibrated"] is None
+    assert "FPR by group" not in format_table(table)

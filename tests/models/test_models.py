@@ -169,3 +169,34 @@ def test_remat_changes_no_gradient_and_keeps_less():
     for one, other in zip(*map(jax.tree.leaves, (gradients, same_gradients)), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6 * largest)
     assert less < 0.7 * memory
+
+
+@pytest.mark.parametrize("inputs", ["both", "residual"])
+def test_attention_of_the_class_token_equals_the_reference(inputs):
+    """The mean over heads in the last block, of tokens that the reference took there."""
+    detector, parameters = random_model(
+        lambda: Detector(SETTINGS, inputs=inputs, dtype=jnp.float32, rngs=nnx.Rngs(0)), 6
+    )
+    generator = np.random.default_rng(7)
+    indices = generator.permutation(36)[:9].astype(np.int32)
+    patches = {name: generator.random((2, 9, 48)) for name in ("original", "residual")}
+    as_float32 = {name: jnp.asarray(value, jnp.float32) for name, value in patches.items()}
+    found = jax.jit(lambda model, *x: model.class_attention(*x))(detector, as_float32, indices)
+    size = SIZES["tiny"]
+    width = size.width // size.heads
+    for branch, name in enumerate(["original", "residual"] if inputs == "both" else [inputs]):
+        p = parameters["branches"][name]
+        last = reference.layer(p["transformer"]["blocks"], size.depth - 1)
+        for row in range(2):
+            tokens = reference.linear(patches[name][row], p["embedding"])
+            tokens = tokens + p["positions"][1:][indices]
+            x = np.concatenate([(p["class_token"] + p["positions"][0])[None], tokens])
+            x = reference.transformer(x, p["transformer"]["blocks"], size.depth - 1, size.heads)
+            qkv = reference.linear(reference.norm(x, last["attention_norm"]), last["qkv"])
+            query, key, _ = np.split(qkv, 3, axis=-1)
+            total = np.zeros(10)
+            for head in range(size.heads):
+                part = slice(head * width, (head + 1) * width)
+                exponents = np.exp(key[:, part] @ query[0, part] / np.sqrt(width))
+                total += exponents / exponents.sum() / size.heads
+            np.testing.assert_allclose(found[row, branch], total[1:], atol=2e-5)

@@ -1,0 +1,16 @@
+"""Which of two or more evaluated detectors is better, and where that cannot be told.
+
+python -m rffr_jax.main --config=configs/compare.py --config.runs=runs/evaluate_a,runs/evaluate_b
+"""
+
+from ml_collections import ConfigDict
+
+from rffr_jax.config import Config
+
+
+def get_config() -> Config:
+    config = ConfigDict()
+    config.job = "compare"
+    config.runs = ""  # workdirs of evaluate, or tables of predictions: A,B
+    config.replicates = 10_000  # of the bootstrap; fewer cannot resolve many pairs at once
+    return config

@@ -1,0 +1,26 @@
+"""Where an image is manipulated, for data that know it."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from rffr_jax.data.examples import Dataset
+from rffr_jax.data.selection import Selection
+
+
+@runtime_checkable
+class KnowsMasks(Protocol):
+    """A dataset whose examples carry a manipulation mask."""
+
+    def mask(self, index: int, size: int) -> Float32[np.ndarray, "size size"]: ...
+
+
+def manipulation_mask(
+    dataset: Dataset, index: int, size: int
+) -> Float32[np.ndarray, "size size"] | None:
+    """Where example `index` is manipulated, 0 to 1; None where the data do not say."""
+    if isinstance(dataset, Selection):
+        part, there = dataset.places[index]
+        return manipulation_mask(dataset.parts[part], there, size)
+    return dataset.mask(index, size) if isinstance(dataset, KnowsMasks) else None

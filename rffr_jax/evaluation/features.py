@@ -1,0 +1,83 @@
+"""Job `features`: class tokens and attention maps of a trained detector, for any images."""
+
+import logging
+import pathlib
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from rffr_jax import processes
+from rffr_jax.agreement import require_same_data
+from rffr_jax.config import Config
+from rffr_jax.contact_sheet import contact_sheet, image_pixels
+from rffr_jax.data.examples import Dataset, Example
+from rffr_jax.data.provenance import honest_note
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.evaluate import TrainedDetector
+from rffr_jax.models.detector import branch_names
+from rffr_jax.sharding import make_mesh
+from rffr_jax.whole_files import whole_file
+from rffr_jax.workdir import held, write_config
+
+log = logging.getLogger(__name__)
+
+SHEET_ROWS = 12
+KNOWN = ("id", "path", "dataset", "method", "video", "label")
+
+
+def run(config: Config, workdir: pathlib.Path):
+    """Writes features.npz (`id`, `path`, `dataset`, `method`, `video`, `label`; `features`: float32
+    [n, branches x width], `attention`: float32 [n, branches, grid, grid], `branches`) and
+    attention.png with the first images."""
+    dataset = load_dataset(config.data.inputs, default_split="test")
+    detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
+    if config.checkpoint == "matched":
+        raise UserError("checkpoint=matched is many checkpoints; choose last or best:NAME")
+    detector.require(config.checkpoint)
+    require_same_data(inputs=dataset)
+    with held(workdir):
+        write_config(workdir, config)
+        examples, features, attention = detector.evidence(config.checkpoint, dataset)
+        if not examples:
+            raise UserError(f"data.inputs={config.data.inputs} holds no image that can be used")
+        if processes.is_first():
+            branches = branch_names(detector.about["detection"]["inputs"])
+            known = {name: np.array([getattr(e, name) for e in examples]) for name in KNOWN}
+            with whole_file(workdir / "features.npz") as part, part.open("wb") as file:
+                np.savez(
+                    file,
+                    allow_pickle=False,
+                    **known,
+                    features=features,
+                    attention=attention,
+                    branches=np.array(branches),
+                )
+            size = detector.about["detection"]["model"]["image_size"]
+            shown = _images(dataset, examples[:SHEET_ROWS], size)
+            rows = [
+                [image, *(heat(image, one) for one in maps)]
+                for image, maps in zip(shown, attention, strict=False)
+            ]
+            titles = ["image", *(f"attention, {name}" for name in branches)]
+            contact_sheet(workdir / "attention.png", rows, titles, honest_note(examples))
+    log.info("features of %d images in %s", len(examples), workdir)
+
+
+def heat(
+    image: UInt8[np.ndarray, "size size 3"], attention: Float[np.ndarray, "grid grid"]
+) -> UInt8[np.ndarray, "size size 3"]:
+    """A grey image under the colours of a map, enlarged bilinearly; its highest value is yellow."""
+    size = len(image)
+    scaled = Image.fromarray(np.float32(attention / max(float(attention.max()), 1e-12)))
+    enlarged = np.asarray(scaled.resize((size, size), Image.Resampling.BILINEAR))
+    colours = matplotlib.colormaps["viridis"](enlarged)[..., :3]
+    grey = image.mean(axis=-1, keepdims=True) / 255
+    return image_pixels(0.4 * grey + 0.6 * colours)
+
+
+def _images(dataset: Dataset, examples: list[Example], size: int) -> list[np.ndarray]:
+    place = {example: index for index, example in enumerate(dataset.examples)}
+    return [dataset.load(place[example], size) for example in examples]

@@ -1,0 +1,132 @@
+"""Job `robustness`: how much AUC is left on images that went through the world."""
+
+import logging
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from rffr_jax import processes
+from rffr_jax.agreement import require_same_data
+from rffr_jax.config import Config
+from rffr_jax.data.corruptions import CORRUPTIONS, Corrupted, Level, check_level
+from rffr_jax.data.examples import Dataset
+from rffr_jax.data.provenance import honest_note
+from rffr_jax.data.specs import refuse_other_preparation
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation import bootstrap
+from rffr_jax.evaluation.comparison import Run, compare
+from rffr_jax.evaluation.evaluate import TrainedDetector, as_list, test_sets
+from rffr_jax.evaluation.plots import plot_robustness
+from rffr_jax.sharding import make_mesh
+from rffr_jax.whole_files import whole_file, write_json
+from rffr_jax.workdir import held, write_config
+
+log = logging.getLogger(__name__)
+
+CLEAN = "clean"
+
+
+def run(config: Config, workdir: pathlib.Path):
+    """Writes robustness.json, robustness.md and robustness.png; prints the table."""
+    sweep = _sweep(config)
+    tests = test_sets(config)
+    detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
+    specs = as_list(config.data.tests)
+    for spec, test in zip(specs, tests, strict=True):
+        refuse_other_preparation(detector.about["preparations"], spec, test, "data.tests")
+    require_same_data(**dict(zip(specs, tests, strict=True)))
+    if config.checkpoint == "matched":
+        raise UserError("checkpoint=matched is many checkpoints; choose last or best:NAME")
+    detector.require(config.checkpoint)
+    with held(workdir):
+        write_config(workdir, config)
+        rows = robustness(detector, config.checkpoint, tests, sweep)
+        examples = [example for test in tests for example in test.examples]
+        rule, note = detector.selection_rule(config.checkpoint, examples), honest_note(examples)
+        about = {
+            "checkpoint": config.checkpoint,
+            "rule": rule,
+            "bootstrap": {"replicates": bootstrap.REPLICATES, "seed": bootstrap.SEED},
+            "note": note,
+        }
+        text = format_robustness(rows, about)
+        if processes.is_first():
+            write_json(workdir / "robustness.json", {"rows": rows, "about": about})
+            with whole_file(workdir / "robustness.md") as part:
+                part.write_text(text + "\n", encoding="utf-8")
+            title = f"checkpoint {config.checkpoint}, selection rule {rule}"
+            plot_robustness(workdir / "robustness.png", rows, f"{title}\n{note}".strip())
+    if processes.is_first():
+        print(text)
+
+
+def robustness(
+    detector: TrainedDetector,
+    checkpoint: str,
+    tests: Sequence[Dataset],
+    sweep: Sequence[tuple[str, Level]],
+) -> list[dict[str, Any]]:
+    """AUC on clean and on corrupted images.
+
+    Args:
+      sweep: kinds of `CORRUPTIONS` with levels.
+
+    Returns:
+      One entry a kind, level, dataset and method (against all reals), and `(mean)` over the methods
+      where there are several: `kind, level, dataset, fakes, auc, clean_auc, change` (auc -
+      clean_auc) and `change_ci95`, paired over clusters.
+    """
+    clean = Run(detector.predictions(checkpoint, tests))
+    rows = []
+    for kind, level in sweep:
+        log.info("scoring with %s %g", kind, level)
+        corrupted = [Corrupted(test, kind, level) for test in tests]
+        runs = {kind: Run(detector.predictions(checkpoint, corrupted)), CLEAN: clean}
+        for entry in compare(runs, replicates=bootstrap.REPLICATES):
+            rows.append(
+                {
+                    **{"kind": kind, "level": level},
+                    **{name: entry[name] for name in ("dataset", "fakes")},
+                    **{"auc": entry["auc_a"], "clean_auc": entry["auc_b"]},
+                    **{"change": entry["difference"], "change_ci95": entry["ci95"]},
+                }
+            )
+    return rows
+
+
+def format_robustness(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> str:
+    """A Markdown table for each dataset: levels down, methods across, and the rule."""
+    lines = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        own = [row for row in rows if row["dataset"] == dataset]
+        fakes = list(dict.fromkeys(row["fakes"] for row in own))
+        last = fakes[-1]
+        by_level: dict[tuple[str, Any], dict[str, dict[str, Any]]] = {}
+        for row in own:
+            by_level.setdefault((row["kind"], row["level"]), {})[row["fakes"]] = row
+        first = next(iter(by_level.values()))
+        table = [("corruption", *fakes, f"change of {last}, 95 %")]
+        table.append((CLEAN, *(f"{100 * first[name]['clean_auc']:.1f}" for name in fakes), ""))
+        for (kind, level), found in by_level.items():
+            ends = [f"{100 * end:+.1f}" for end in found[last]["change_ci95"] or ()]
+            change = f"{100 * found[last]['change']:+.1f}"
+            cells = (f"{100 * found[name]['auc']:.1f}" for name in fakes)
+            shown = f"{change} [{', '.join(ends)}]" if ends else change
+            table.append((f"{kind} {level:g}", *cells, shown))
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        own_lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in table]
+        own_lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        lines += [f"AUC in %, {dataset}", "", *own_lines, ""]
+    lines.append(f"checkpoint: {about['checkpoint']}, chosen by rule: {about['rule']}")
+    if about["note"]:
+        lines += ["", f"note: {about['note']}"]
+    return "\n".join(lines)
+
+
+def _sweep(config: Config) -> list[tuple[str, Level]]:
+    sweep = [(kind, level) for kind in CORRUPTIONS for level in config.corruptions.get(kind, ())]
+    for kind, level in sweep:
+        check_level(kind, level)
+    if not sweep:
+        raise UserError(f"corruptions: no level at all; name some of {', '.join(CORRUPTIONS)}")
+    return sweep
