@@ -51,11 +51,7 @@ class BalancedSampler:
     """
 
     def __init__(self, examples: Sequence[Example], batch_size: int, seed: int):
-        if batch_size % 2:
-            raise UserError(
-                f"batch size {batch_size} is odd, and half of a balanced batch is real; "
-                f"take {batch_size + 1}"
-            )
+        self._half = _half_batch(batch_size)
         reals, fakes = [], collections.defaultdict(list)
         for index, example in enumerate(examples):
             (reals if example.label == REAL else fakes[example.method]).append(index)
@@ -66,7 +62,6 @@ class BalancedSampler:
                     f"data.train holds no {kind} images (label {label}), and half of every "
                     f"balanced batch is {kind}; add some"
                 )
-        self._half = batch_size // 2
         self._reals = _Stratum(reals, (seed, 0))
         self._methods = [
             _Stratum(fakes[method], (seed, number))
@@ -80,6 +75,39 @@ class BalancedSampler:
             return self._reals[position]
         method = self._turns[position]
         return self._methods[method][position // len(self._methods)]
+
+
+class PairSampler:
+    """Every real in an even row, once an epoch, and the fake made of it in the row after it.
+
+    Args:
+      count: n: examples 0 to n - 1 are reals, example n + i is the fake of real i.
+
+    Raises:
+      UserError: the batch size is odd.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int):
+        self._half = _half_batch(batch_size)
+        self._count = count
+        self._order = _Epochs(count, (seed, 0))
+
+    def index(self, step: int, row: int) -> int:
+        return self._order[step * self._half + row // 2] + (row % 2) * self._count
+
+
+def _half_batch(batch_size: int) -> int:
+    """The rows of a batch of which half are real.
+
+    Raises:
+      UserError: the batch size is odd.
+    """
+    if batch_size % 2:
+        raise UserError(
+            f"batch size {batch_size} is odd, and half of a balanced batch is real; "
+            f"take {batch_size + 1}"
+        )
+    return batch_size // 2
 
 
 class _Epochs:

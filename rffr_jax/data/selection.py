@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rffr_jax.data.examples import FAKE, REAL, Dataset, Example
+from rffr_jax.data.landmarks import FaceDataset, LandmarkedFace, landmark_count
 from rffr_jax.errors import UserError
 
 
@@ -30,6 +31,18 @@ class Selection:
         """The RGB image of example `index`, in [0, 255]; `BadImageError` as the part raises it."""
         part, there = self.places[index]
         return self.parts[part].load(there, size)
+
+    def landmark_count(self, index: int) -> int:
+        """How many landmarks the example's part knows of it."""
+        part, there = self.places[index]
+        return landmark_count(self.parts[part], there)
+
+    def face(self, index: int, size: int) -> LandmarkedFace:
+        """The face of example `index` as its part keeps it."""
+        number, there = self.places[index]
+        part = self.parts[number]
+        assert isinstance(part, FaceDataset)
+        return part.face(there, size)
 
 
 def select(dataset: Dataset, kept: Sequence[int]) -> Dataset:

@@ -27,7 +27,7 @@ from rffr_jax.errors import UserError
 READERS = {"folder": read_folder, "list": read_list, "csv": read_csv}
 DEEPFAKEBENCH, PREPARED = "deepfakebench", "tfds"
 KINDS = (PROCEDURAL, *READERS, DEEPFAKEBENCH, PREPARED)
-KEYS = ("method", "frames", "limit", "compression", "mixed")
+KEYS = ("method", "frames", "limit", "compression", "mixed", "landmarks")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,7 @@ class DatasetSpec:
       limit: examples to keep, None for all.
       compression: the level to read of a `deepfakebench` file that holds several.
       mixed: whether the data may stand beside others that were prepared differently.
+      aligned: whether files without landmarks hold faces that are aligned as FFHQ's.
     """
 
     text: str
@@ -55,6 +56,7 @@ class DatasetSpec:
     limit: int | None = None
     compression: str | None = None
     mixed: bool = False
+    aligned: bool = False
 
 
 def parse_spec(text: str) -> DatasetSpec:
@@ -81,6 +83,13 @@ def parse_spec(text: str) -> DatasetSpec:
         raise UserError(
             f"dataset '{text}': mixed={values['mixed']}; write mixed=ok or leave it out"
         )
+    if values.get("landmarks", "aligned") != "aligned":
+        raise UserError(
+            f"dataset '{text}': landmarks={values['landmarks']}; write landmarks=aligned (faces "
+            "without landmarks are aligned as FFHQ's) or leave it out"
+        )
+    if "landmarks" in values and kind in (PROCEDURAL, PREPARED):
+        raise UserError(f"dataset '{text}': {kind} has landmarks; leave landmarks=aligned out")
     if "compression" in values and kind != DEEPFAKEBENCH:
         raise UserError(f"dataset '{text}': compression=... is for {DEEPFAKEBENCH}; leave it out")
     return DatasetSpec(
@@ -93,6 +102,7 @@ def parse_spec(text: str) -> DatasetSpec:
         limit=_count(text, values, "limit"),
         compression=values.get("compression"),
         mixed="mixed" in values,
+        aligned="landmarks" in values,
     )
 
 
@@ -110,8 +120,8 @@ def _parse_query(text: str, query: str) -> dict[str, str]:
 
 
 _KEYS_HELP = (
-    "method=A,B (or A+B), frames=N and limit=N; compression=NAME for deepfakebench and mixed=ok "
-    "for tfds"
+    "method=A,B (or A+B), frames=N and limit=N; compression=NAME for deepfakebench, mixed=ok for "
+    "tfds and landmarks=aligned for files"
 )
 
 
@@ -250,7 +260,8 @@ def _open(spec: DatasetSpec, default_split: str) -> Dataset:
     if spec.kind == PROCEDURAL:
         return _open_synthetic(spec, split)
     if spec.kind == DEEPFAKEBENCH:
-        return read_deepfakebench(path, split, spec.compression)
+        files = read_deepfakebench(path, split, spec.compression)
+        return dataclasses.replace(files, aligned=spec.aligned)
     if spec.kind == PREPARED:
         from rffr_jax.data.prepared import read_prepared
 
@@ -259,7 +270,7 @@ def _open(spec: DatasetSpec, default_split: str) -> Dataset:
         raise UserError(
             f"dataset '{spec.text}': {spec.kind} has no splits; leave out '#{spec.split}'"
         )
-    return READERS[spec.kind](path)
+    return dataclasses.replace(READERS[spec.kind](path), aligned=spec.aligned)
 
 
 def _open_synthetic(spec: DatasetSpec, split: str) -> Dataset:
