@@ -7,6 +7,7 @@ from jaxtyping import UInt8
 
 from rffr_jax.data.examples import Dataset, Example
 from rffr_jax.data.landmarks import FaceDataset, LandmarkedFace, landmark_count
+from rffr_jax.data.selection import weights_of
 from rffr_jax.errors import BadImageError
 
 
@@ -22,6 +23,7 @@ class InMemory:
         self._dataset = dataset
         self._size = size
         self._kept: dict[int, np.ndarray | BadImageError] = {}
+        self.strata, self.weights = weights_of(dataset)
         self._faces: dict[int, LandmarkedFace | BadImageError] = {}
 
     @property

@@ -32,7 +32,7 @@ class FileDataset:
     name: str
     root: Path
     examples: tuple[Example, ...]
-    landmarks: tuple[Float32[np.ndarray, "points 2"] | None, ...] = ()
+    landmarks: tuple[Float32[np.ndarray, "_ 2"] | None, ...] = ()
     aligned: bool = False
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:

@@ -22,7 +22,14 @@ import numpy as np
 from absl import flags
 
 from rffr_jax.data.examples import Dataset, Example
-from rffr_jax.data.sampling import BalancedSampler, PairSampler, Sampler, UniformSampler
+from rffr_jax.data.sampling import (
+    BalancedSampler,
+    PairSampler,
+    Sampler,
+    UniformSampler,
+    WeightedSampler,
+)
+from rffr_jax.data.selection import weights_of
 from rffr_jax.data.self_blended_pairs import SelfBlendedPairs
 from rffr_jax.errors import BadImageError, UserError
 
@@ -67,8 +74,8 @@ def train_batches(
       seed: of the order.
       start_step: the first step wanted, 0 in a new run.
       num_steps: the step at which the run ends, counted from 0 and not from `start_step`.
-      balanced: half real, half fake, as in `BalancedSampler`; otherwise `UniformSampler`. Pairs
-        are always balanced.
+      balanced: half real, half fake, as in `BalancedSampler`; otherwise by the dataset's weights
+        (`WeightedSampler`) or, without any, `UniformSampler`. Pairs are always balanced.
       process_index: p.
       process_count: n.
       workers: worker processes that read; 0 reads with threads of this process.
@@ -91,8 +98,12 @@ def train_batches(
 def _sampler(dataset: Dataset, batch_size: int, seed: int, balanced: bool) -> Sampler:
     if isinstance(dataset, SelfBlendedPairs):
         return PairSampler(dataset.count, batch_size, seed)
-    kind = BalancedSampler if balanced else UniformSampler
-    return kind(dataset.examples, batch_size, seed)
+    if balanced:
+        return BalancedSampler(dataset.examples, batch_size, seed)
+    strata, weights = weights_of(dataset)
+    if weights:
+        return WeightedSampler(strata, weights, batch_size, seed)
+    return UniformSampler(dataset.examples, batch_size, seed)
 
 
 def evaluation_batches(

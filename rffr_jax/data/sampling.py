@@ -39,6 +39,46 @@ class UniformSampler:
         return self._order[step * self._batch_size + row]
 
 
+class WeightedSampler:
+    """Examples of several sources in the ratio of their weights, whatever the sources' sizes.
+
+    With weights w_1, ..., w_S and W their sum, every window of W consecutive rows holds w_s
+    examples of source s, in an order keyed by the seed and the window; batches run across windows.
+    Each source runs through epochs of its own.
+
+    Args:
+      strata: the source of each example, from 0 to S - 1.
+      weights: w_1, ..., w_S, whole numbers from 1 up.
+
+    Raises:
+      UserError: a source without examples.
+    """
+
+    def __init__(self, strata: Sequence[int], weights: Sequence[int], batch_size: int, seed: int):
+        members = [[] for _ in weights]
+        for index, stratum in enumerate(strata):
+            members[stratum].append(index)
+        for number, there in enumerate(members, start=1):
+            if not there:
+                raise UserError(
+                    f"data.train: spec {number} of {len(weights)} has a weight and holds no image "
+                    "to draw; leave it out"
+                )
+        self._batch_size = batch_size
+        self._sources = [_Stratum(there, (seed, s)) for s, there in enumerate(members)]
+        self._slots = [
+            (source, slot) for source, weight in enumerate(weights) for slot in range(weight)
+        ]
+        self._weights = tuple(weights)
+        self._order = _Epochs(len(self._slots), (seed, len(weights)))
+
+    def index(self, step: int, row: int) -> int:
+        position = step * self._batch_size + row
+        source, slot = self._slots[self._order[position]]
+        window = position // len(self._slots)
+        return self._sources[source][window * self._weights[source] + slot]
+
+
 class BalancedSampler:
     """Real examples in even rows, fake ones in odd rows, the fakes uniform over their methods.
 

@@ -75,6 +75,11 @@ def test_each_batch_holds_pairs_and_each_epoch_every_real_once(pairs):
         assert sorted(epoch) == list(range(REALS))
 
 
+def test_an_odd_batch_is_refused(pairs):
+    with pytest.raises(UserError, match="batch size 3 is odd"):
+        train(pairs, batch_size=3)
+
+
 def test_a_fake_is_blended_at_the_resolution_of_its_real_for_its_step_and_row(pairs, spec):
     reals = keep_reals(load_dataset(spec))
     for step, batch in enumerate(train(pairs)):
