@@ -44,7 +44,9 @@ _LIPS = (
     (0.415, 0.725), (0.473, 0.717), (0.500, 0.715), (0.527, 0.717), (0.585, 0.725), (0.527, 0.739),
     (0.500, 0.742), (0.473, 0.739),
 )  # fmt: skip
-TEMPLATE_SHAPE: Float32[np.ndarray, "68 2"] = np.float32(_JAW + _BROWS + _NOSE + _EYES + _LIPS)
+TEMPLATE_SHAPE: Float32[np.ndarray, "68 2"] = np.array(
+    _JAW + _BROWS + _NOSE + _EYES + _LIPS, np.float32
+)
 
 
 @dataclasses.dataclass(frozen=True)

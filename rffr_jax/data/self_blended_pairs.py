@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from rffr_jax.data.decode import resized
+from rffr_jax.data.decode import decode_image, resized
 from rffr_jax.data.examples import FAKE, Dataset, Example
 from rffr_jax.data.landmarks import ALL, FIVE, FaceDataset, landmark_count
 from rffr_jax.data.selection import keep_reals
@@ -138,5 +138,5 @@ def post_augmented(
     if compresses:
         bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+        image = decode_image(encoded.tobytes(), len(image), "post-augmentation")
     return image

@@ -136,7 +136,7 @@ def changed_colours(
     image: Float32[np.ndarray, "height width 3"], colours: Colours
 ) -> Float32[np.ndarray, "height width 3"]:
     """RGB in [0, 1] with other colours, in [0, 1] again."""
-    hsv = cv2.cvtColor((image + np.float32(colours.rgb)).clip(0, 1), cv2.COLOR_RGB2HSV)
+    hsv = cv2.cvtColor((image + np.array(colours.rgb, np.float32)).clip(0, 1), cv2.COLOR_RGB2HSV)
     hue, saturation, value = cv2.split(hsv)  # planes, on which NumPy is several times faster
     hue = (hue + colours.hue) % 360
     saturation = (saturation + colours.saturation).clip(0, 1)

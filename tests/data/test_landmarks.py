@@ -13,6 +13,7 @@ from rffr_jax.data.cache import InMemory
 from rffr_jax.data.capture import geometry
 from rffr_jax.data.landmarks import (
     TEMPLATE_SHAPE,
+    FaceDataset,
     centred_square,
     face_shape,
     five_points,
@@ -30,6 +31,13 @@ MIRRORED = [
     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
     *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
 ]  # fmt: skip
+
+
+def open_faces(spec) -> FaceDataset:
+    """The dataset that a spec names, which has landmarks."""
+    dataset = load_dataset(spec)
+    assert isinstance(dataset, FaceDataset)
+    return dataset
 
 
 def one_line(caught):
@@ -64,7 +72,7 @@ def test_the_centred_square_keeps_points_on_their_pixels(height, width):
     rng = np.random.default_rng(height)
     image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     x, y = width // 2, height // 2
-    face = centred_square(image, np.float32([[x, y]]))
+    face = centred_square(image, np.array([[x, y]], np.float32))
     assert face.image.shape == (40, 40, 3) if height != width else (50, 50, 3)
     there, here = face.landmarks[0].astype(int)
     np.testing.assert_array_equal(face.image[here, there], image[y, x])
@@ -72,7 +80,7 @@ def test_the_centred_square_keeps_points_on_their_pixels(height, width):
 
 def test_procedural_faces_know_their_own_points():
     """Against the five that the painter gives out, brought through the same camera."""
-    dataset = load_dataset("synthetic:3#validation?limit=24")
+    dataset = open_faces("synthetic:3#validation?limit=24")
     for index in range(12):
         assert landmark_count(dataset, index) == 68
         face = dataset.face(index, 96)
@@ -102,13 +110,13 @@ def test_tables_and_lists_carry_landmarks(tmp_path):
         writer.writeheader()
         writer.writerows(rows)
     for spec in (f"csv:{tmp_path}/table.csv", f"list:{tmp_path}/list.json"):
-        dataset = load_dataset(spec)
+        dataset = open_faces(spec)
         assert [landmark_count(dataset, i) for i in range(3)] == [68, 5, 0]
         for index, points in enumerate(known.values()):
             face = dataset.face(index, 16)
             np.testing.assert_allclose(face.landmarks, points - [10, 0], atol=1e-4)
             assert face.image.shape == (40, 40, 3)
-        aligned = load_dataset(f"{spec}?landmarks=aligned")
+        aligned = open_faces(f"{spec}?landmarks=aligned")
         assert [landmark_count(aligned, i) for i in range(3)] == [68, 5, 5]
         np.testing.assert_array_equal(aligned.face(2, 16).landmarks, template_landmarks(40))
 
@@ -128,7 +136,7 @@ def test_a_turned_photograph_with_landmarks_is_a_bad_file(tmp_path):
     points = " ".join(["1"] * 10)
     (tmp_path / "t.csv").write_text(f"path,label,landmarks\na.jpg,0,{points}\n")
     with pytest.raises(BadImageError, match="EXIF orientation turns it"):
-        load_dataset(f"csv:{tmp_path}/t.csv").face(0, 16)
+        open_faces(f"csv:{tmp_path}/t.csv").face(0, 16)
 
 
 def test_specs_say_where_faces_are_aligned(tmp_path):
@@ -146,7 +154,7 @@ def test_specs_say_where_faces_are_aligned(tmp_path):
 def test_prepared_records_give_their_crop_and_its_points(tmp_path):
     records = draw_records(5, "png")
     write(tmp_path, {"train": records})
-    dataset = load_dataset(f"tfds:{tmp_path}/faces#train")
+    dataset = open_faces(f"tfds:{tmp_path}/faces#train")
     for index, record in enumerate(records):
         assert landmark_count(dataset, index) == 5
         face = dataset.face(index, 16)
@@ -174,7 +182,8 @@ def test_the_template_covers_most_of_annotated_faces():
     overlaps = []
     with (ANNOTATED / "landmarks.csv").open(newline="") as file:
         for row in list(csv.DictReader(file))[::20]:
-            points = np.float32([[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(68)])
+            points = [[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(68)]
+            points = np.array(points, np.float32)
             fitted = face_shape(five_points(points))
             own, other = (hull_mask(shape, 300) > 0 for shape in (points, fitted))
             overlaps.append((own & other).sum() / (own | other).sum())

@@ -10,6 +10,7 @@ from rffr_jax.data import self_blended_pairs
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.cache import InMemory
 from rffr_jax.data.decode import resized
+from rffr_jax.data.landmarks import FaceDataset
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blended_pairs import SelfBlendedPairs, post_augmented
@@ -82,6 +83,7 @@ def test_an_odd_batch_is_refused(pairs):
 
 def test_a_fake_is_blended_at_the_resolution_of_its_real_for_its_step_and_row(pairs, spec):
     reals = keep_reals(load_dataset(spec))
+    assert isinstance(reals, FaceDataset)
     for step, batch in enumerate(train(pairs)):
         for row, index in enumerate(batch["index"].tolist()):
             if index % REALS == 3:

@@ -13,7 +13,7 @@ from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
 from rffr_jax.data import self_blending
 from rffr_jax.data.landmarks import LandmarkedFace, face_shape
 from rffr_jax.data.self_blending import Colours, blending_mask, draw_recipe, self_blend
-from rffr_jax.data.specs import load_dataset
+from tests.data.test_landmarks import open_faces
 
 PHOTOGRAPHS = pathlib.Path(__file__).parents[3] / "shared" / "faces" / "ffhq256"
 SIDE = 96
@@ -22,7 +22,7 @@ PLAIN = Colours((0.0, 0.0, 0.0), 0.0, 0.0, 0.0, 0.0, 0.0)
 
 @pytest.fixture(scope="module")
 def face():
-    return load_dataset("synthetic:0#validation?limit=8").face(1, SIDE)
+    return open_faces("synthetic:0#validation?limit=8").face(1, SIDE)
 
 
 def recipe(seed=0, **changes):
@@ -51,14 +51,14 @@ def distance_inside(inside):
 
 def test_drawn_numbers_fill_the_stated_ranges():
     drawn = [draw_recipe(np.random.default_rng(seed)) for seed in range(4000)]
-    ranges = {
-        "scale": (0.95, 1 / 0.95),
-        "shift": [(-0.03, 0.03), (-0.015, 0.015)],
-        "blur": (0.02, 0.12),
-    }
-    for name, stated in ranges.items():
-        for axis in range(2):
-            low, high = stated[axis] if isinstance(stated, list) else stated
+    stretched = (0.95, 1 / 0.95)
+    ranges = [
+        ("scale", (stretched, stretched)),
+        ("shift", ((-0.03, 0.03), (-0.015, 0.015))),
+        ("blur", ((0.02, 0.12), (0.02, 0.12))),
+    ]
+    for name, stated in ranges:
+        for axis, (low, high) in enumerate(stated):
             values = np.array([getattr(one, name)[axis] for one in drawn])
             width = high - low
             assert low <= values.min() < low + 0.01 * width
@@ -122,7 +122,7 @@ def test_a_larger_first_blur_keeps_the_mask_within_the_deformed_hull(face):
 
 
 def test_the_mask_is_the_same_face_at_every_size():
-    dataset = load_dataset("synthetic:0#validation?limit=8")
+    dataset = open_faces("synthetic:0#validation?limit=8")
     shape = face_shape(dataset.face(1, 64).landmarks)
     small = blending_mask(shape, 64, recipe(3))
     large = blending_mask((shape + 0.5) * 4 - 0.5, 256, recipe(3))
@@ -141,13 +141,13 @@ def test_the_edge_of_a_mask_has_no_step(face):
 
 
 def test_a_narrow_face_keeps_a_mask():
-    points = np.float32([[40, 20], [44, 20], [44, 80], [40, 80]]).repeat(17, 0)
+    points = np.array([[40, 20], [44, 20], [44, 80], [40, 80]], np.float32).repeat(17, 0)
     assert blending_mask(points, SIDE, recipe(blur=(0.12, 0.02), ratio=1.0)).max() > 0.3
 
 
 def test_landmarks_that_enclose_nothing_are_refused(face):
     for points in (np.zeros((68, 2)), np.full((68, 2), 5000.0), np.linspace(0, 40, 136)):
-        bad = LandmarkedFace(face.image, np.float32(points).reshape(68, 2))
+        bad = LandmarkedFace(face.image, points.astype(np.float32).reshape(68, 2))
         with pytest.raises(ValueError, match="enclose less than 1% of it"):
             self_blend(bad, recipe())
 
@@ -194,7 +194,7 @@ def test_the_source_is_stretched_about_the_middle_and_shifted():
     """A white dot, tracked by its centroid."""
     image = np.zeros((101, 101, 3), np.uint8)
     image[29:32, 69:72] = 255  # its middle is at x 70, y 30
-    ends = np.float32([[1, 1], [99, 1], [99, 99], [1, 99]]).repeat(17, 0)
+    ends = np.array([[1, 1], [99, 1], [99, 99], [1, 99]], np.float32).repeat(17, 0)
     one = recipe(
         changes_source=True,
         colours=PLAIN,
@@ -234,7 +234,7 @@ def test_where_the_source_is_changed_nothing_outside_the_mask_is(face):
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="no photographs here")
 def test_photographs_stay_plausible():
     """The colours of an image move by a few per cent of the scale, and its face does not go."""
-    dataset = load_dataset(f"folder:{PHOTOGRAPHS}?limit=20&landmarks=aligned")
+    dataset = open_faces(f"folder:{PHOTOGRAPHS}?limit=20&landmarks=aligned")
     for index in range(20):
         face = dataset.face(index, 224)
         made = self_blend(face, recipe(index))
