@@ -39,11 +39,11 @@ def reference_hull(points):
 
 
 def distance_outside(inside):
-    return scipy.ndimage.distance_transform_edt(~inside)
+    return np.asarray(scipy.ndimage.distance_transform_edt(~inside))
 
 
 def distance_inside(inside):
-    return scipy.ndimage.distance_transform_edt(inside)
+    return np.asarray(scipy.ndimage.distance_transform_edt(inside))
 
 
 # ---- what is drawn
