@@ -41,6 +41,8 @@ def get_config() -> Config:
     config.data.train = ("synthetic:0#train",)
     config.data.validation = ("synthetic:0#validation",)
     config.data.methods = ()
+    config.data.fakes = "given"  # or self_blended: made of the training reals alone, on the fly
+    config.data.post_augmentation = False  # of self-blended pairs: see docs/self_blending.md
     config.data.cache = False
     config.data.workers = 2
     config.data.max_bad_fraction = 0.01

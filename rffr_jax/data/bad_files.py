@@ -23,11 +23,12 @@ class BadFiles:
         """
         Args:
           dataset: the one that the batches' indices point into.
-          max_bad_fraction: of all the dataset's examples; more bad ones end the run. A single one
+          max_bad_fraction: of all the dataset's files; more bad ones end the run. A single one
             never does, as long as there are others.
         """
         self.names: dict[str, str] = {}
         self._dataset = dataset
+        self._files = len({example.path for example in dataset.examples})
         self._max_bad_fraction = max_bad_fraction
 
     def update(self, batch: Batch) -> None:
@@ -50,8 +51,8 @@ class BadFiles:
         What a process knows alone is less than all know, so that none ends the run too early.
 
         Raises:
-          UserError: more than `max_bad_fraction` of the dataset's examples, and more than one,
-            are bad; or all are.
+          UserError: more than `max_bad_fraction` of the dataset's files, and more than one, are
+            bad; or all are.
         """
         known = processes.of_everyone(len(self.names))
         if any(known) and processes.count() > 1:
@@ -64,7 +65,7 @@ class BadFiles:
             self._check()
 
     def _check(self) -> None:
-        total = len(self._dataset.examples)
+        total = self._files
         bad_ones = len(self.names)
         if bad_ones > max(1.0, self._max_bad_fraction * total) or 0 < bad_ones == total:
             name, reason = next(iter(self.names.items()))

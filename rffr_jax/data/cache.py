@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rffr_jax.data.examples import Dataset, Example
+from rffr_jax.data.landmarks import FaceDataset, LandmarkedFace, landmark_count
+from rffr_jax.data.selection import weights_of
 from rffr_jax.errors import BadImageError
 
 
@@ -13,14 +15,16 @@ class InMemory:
     """A `Dataset` that loads every example of another one at most once, at one size.
 
     Memory grows to n * size * size * 3 bytes as the n examples are first used (0.6 GB for 4096 at
-    224 pixels). Bad files are remembered as well. Read it with `workers=0`: every worker process
-    would fill a copy of its own.
+    224 pixels), and by the faces that are asked for, at their own sizes. Bad files are remembered
+    as well. Read it with `workers=0`: every worker process would fill a copy of its own.
     """
 
     def __init__(self, dataset: Dataset, size: int):
         self._dataset = dataset
         self._size = size
         self._kept: dict[int, np.ndarray | BadImageError] = {}
+        self.strata, self.weights = weights_of(dataset)
+        self._faces: dict[int, LandmarkedFace | BadImageError] = {}
 
     @property
     def examples(self) -> Sequence[Example]:
@@ -41,6 +45,28 @@ class InMemory:
         if isinstance(kept, BadImageError):
             raise BadImageError(kept.name, kept.reason)
         return kept
+
+    def landmark_count(self, index: int) -> int:
+        """How many landmarks the dataset knows of the example."""
+        return landmark_count(self._dataset, index)
+
+    def face(self, index: int, size: int) -> LandmarkedFace:
+        """The face of example `index` as the dataset keeps it; errors as for `load`."""
+        kept = self._faces.get(index)
+        if kept is None:
+            kept = self._faces[index] = self._face(index, size)
+        if isinstance(kept, BadImageError):
+            raise BadImageError(kept.name, kept.reason)
+        return kept
+
+    def _face(self, index: int, size: int) -> LandmarkedFace | BadImageError:
+        assert isinstance(self._dataset, FaceDataset)
+        try:
+            face = self._dataset.face(index, size)
+        except BadImageError as error:
+            return BadImageError(error.name, error.reason)
+        face.image.setflags(write=False)
+        return face
 
     def _load(self, index: int) -> np.ndarray | BadImageError:
         try:

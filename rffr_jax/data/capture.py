@@ -65,6 +65,11 @@ def capture(
     return Captured(decode_image(encoded, size, "capture"), made.mask, encoded)
 
 
+def geometry(key: tuple[int, ...], source_size: int, size: int) -> Float64[np.ndarray, "2 3"]:
+    """The similarity from pixels of a source to pixels of its capture; arguments as there."""
+    return _similarity(_generator(key, _GEOMETRY, IDENTITY), source_size, size)
+
+
 def resample(face: AlignedFace, rng: np.random.Generator, size: int) -> AlignedFace:
     """The face at `size` x `size` pixels after a small random similarity, antialiased."""
     matrix = _similarity(rng, face.size, size)

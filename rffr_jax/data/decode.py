@@ -102,6 +102,13 @@ def decode_image(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size s
     return _fit(_decode(io.BytesIO(data), name, turn=True), size)
 
 
+def resized(
+    image: UInt8[np.ndarray, "height width 3"], size: int
+) -> UInt8[np.ndarray, "size size 3"]:
+    """RGB pixels at `size` x `size`, by the same rule as a decoded image."""
+    return _fit(Image.fromarray(image), size)
+
+
 def _read(path: str | os.PathLike[str], *, turn: bool) -> Image.Image:
     name = os.fspath(path)
     try:

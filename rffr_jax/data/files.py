@@ -5,10 +5,12 @@ import os
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
-from rffr_jax.data.decode import EXTENSIONS, read_image
+from rffr_jax.data.alignment import template_landmarks
+from rffr_jax.data.decode import EXTENSIONS, read_image, read_whole_image
 from rffr_jax.data.examples import FAKE, REAL, Example
+from rffr_jax.data.landmarks import FIVE, LandmarkedFace, centred_square
 from rffr_jax.errors import UserError
 
 LABELS = {"real": REAL, "fake": FAKE}
@@ -22,11 +24,16 @@ class FileDataset:
       name: of the data set, where no column names it: see `data_set_name`.
       root: the folder that the examples' ids are relative to.
       examples: the files; an id is a path below `root` with forward slashes.
+      landmarks: of each file the 68 or five points in its pixels, None where they are not known;
+        empty where none are.
+      aligned: whether faces without landmarks of their own lie as `alignment.TEMPLATE` says.
     """
 
     name: str
     root: Path
     examples: tuple[Example, ...]
+    landmarks: tuple[Float32[np.ndarray, "_ 2"] | None, ...] = ()
+    aligned: bool = False
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
         """The RGB pixels of file `index`, in [0, 255].
@@ -35,6 +42,29 @@ class FileDataset:
           BadImageError: the file is missing or no usable image.
         """
         return read_image(self.root / self.examples[index].id, size)
+
+    def landmark_count(self, index: int) -> int:
+        """68 or 5 where the points are known or the faces are aligned, else 0."""
+        points = self._points(index)
+        if points is None:
+            return FIVE if self.aligned else 0
+        return len(points)
+
+    def face(self, index: int, size: int) -> LandmarkedFace:
+        """The largest centred square of file `index` at its own size.
+
+        Raises:
+          BadImageError: as for `load`, or the file is turned by its EXIF data and has landmarks.
+        """
+        points = self._points(index)
+        image = read_whole_image(self.root / self.examples[index].id, turn=points is None)
+        if points is not None:
+            return centred_square(image, points)
+        square = centred_square(image, np.zeros((0, 2), np.float32)).image
+        return LandmarkedFace(square, template_landmarks(len(square)))
+
+    def _points(self, index: int) -> np.ndarray | None:
+        return self.landmarks[index] if self.landmarks else None
 
 
 def read_folder(folder: Path) -> FileDataset:

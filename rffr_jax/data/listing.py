@@ -9,12 +9,16 @@ import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from jaxtyping import Float32
+
 from rffr_jax.data.examples import FAKE, REAL, Example
 from rffr_jax.data.files import FileDataset, data_set_name, photograph
+from rffr_jax.data.landmarks import ALL, FIVE
 from rffr_jax.errors import UserError
 
 REQUIRED = ("path", "label")
-OPTIONAL = ("video", "method", "dataset", "source", "group")
+OPTIONAL = ("video", "method", "dataset", "source", "group", "landmarks")
 
 
 def read_list(file: Path) -> FileDataset:
@@ -49,7 +53,7 @@ def read_list(file: Path) -> FileDataset:
 
 
 def read_csv(file: Path) -> FileDataset:
-    """Reads a table with the header `path,label[,video,method,dataset,source,group]`.
+    """Reads a table with the header `path,label[,video,method,dataset,source,group,landmarks]`.
 
     Paths are relative to the file; backslashes count as slashes. Label 0 is real, 1 is fake. Empty
     cells and absent columns mean: method "fake" (for a fake), dataset = FOLDER/FILE (the file's
@@ -58,7 +62,8 @@ def read_csv(file: Path) -> FileDataset:
     the file's name, else by their order here. A video name that stands under several methods or
     data sets (as the four manipulations of one FaceForensics++ pair do) becomes
     `dataset/method/video`, so that they do not merge; `source` keeps the names as written. A source
-    that is the path of a listed image means that image's.
+    that is the path of a listed image means that image's. `landmarks` are 68 or five points, x and
+    y in pixels of the image, with spaces between the numbers.
 
     Raises:
       UserError: the table is missing, empty or not such a table; the line is named.
@@ -114,7 +119,7 @@ def _dataset(file: Path, where: str, rows: list[tuple[str, dict]]) -> FileDatase
     if not rows:
         raise UserError(f"{where}: no images are listed; add some")
     places: dict[str, str] = {}
-    examples = []
+    examples, landmarks = [], []
     frames = collections.Counter()
     for place, row in rows:
         example = _example(file, place, row, frames)
@@ -122,8 +127,25 @@ def _dataset(file: Path, where: str, rows: list[tuple[str, dict]]) -> FileDatase
             raise UserError(f"{place}: {example.id} is listed before, at {places[example.id]}")
         places[example.id] = place.removeprefix(f"{where}: ")
         examples.append(example)
+        landmarks.append(_landmarks(place, row))
     examples = _separate_videos(_resolve_sources(examples))
-    return FileDataset(data_set_name(file), file.parent, tuple(examples))
+    known = tuple(landmarks) if any(points is not None for points in landmarks) else ()
+    return FileDataset(data_set_name(file), file.parent, tuple(examples), known)
+
+
+def _landmarks(place: str, row: dict) -> Float32[np.ndarray, "points 2"] | None:
+    if not row.get("landmarks"):
+        return None
+    try:
+        points = np.array([float(number) for number in row["landmarks"].split()], np.float32)
+    except ValueError:
+        points = np.empty(0)
+    if len(points) not in (2 * FIVE, 2 * ALL) or not np.isfinite(points).all():
+        raise UserError(
+            f"{place}: landmarks '{row['landmarks'][:40]}'; write the x and y of {ALL} or {FIVE} "
+            "points in pixels, spaces between the numbers"
+        )
+    return points.reshape(-1, 2)
 
 
 def _example(file: Path, place: str, row: dict, frames: collections.Counter) -> Example:

@@ -7,12 +7,13 @@ starting at its step.
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing import resource_tracker
 from typing import Any
 
@@ -20,8 +21,16 @@ import grain
 import numpy as np
 from absl import flags
 
-from rffr_jax.data.examples import Dataset
-from rffr_jax.data.sampling import BalancedSampler, Sampler, UniformSampler
+from rffr_jax.data.examples import Dataset, Example
+from rffr_jax.data.sampling import (
+    BalancedSampler,
+    PairSampler,
+    Sampler,
+    UniformSampler,
+    WeightedSampler,
+)
+from rffr_jax.data.selection import weights_of
+from rffr_jax.data.self_blended_pairs import SelfBlendedPairs
 from rffr_jax.errors import BadImageError, UserError
 
 # image   uint8   [batch, size, size, 3]  RGB in [0, 255]; zeros where weight is 0
@@ -58,13 +67,15 @@ def train_batches(
     its end: that ends the workers.
 
     Args:
-      dataset: where the examples are from; picklable if there are workers.
+      dataset: where the examples are from; picklable if there are workers. Of `SelfBlendedPairs`
+        the two of a pair follow each other, each drawn anew for its step and row.
       size: height and width of the images, in pixels.
       batch_size: rows of the global batch, B; a multiple of `process_count`.
       seed: of the order.
       start_step: the first step wanted, 0 in a new run.
       num_steps: the step at which the run ends, counted from 0 and not from `start_step`.
-      balanced: half real, half fake, as in `BalancedSampler`; otherwise `UniformSampler`.
+      balanced: half real, half fake, as in `BalancedSampler`; otherwise by the dataset's weights
+        (`WeightedSampler`) or, without any, `UniformSampler`. Pairs are always balanced.
       process_index: p.
       process_count: n.
       workers: worker processes that read; 0 reads with threads of this process.
@@ -76,12 +87,23 @@ def train_batches(
       UserError: the batch size does not fit, or the dataset lacks reals or fakes.
     """
     local_size = _local_size(batch_size, process_count)
-    sampler = (BalancedSampler if balanced else UniformSampler)(dataset.examples, batch_size, seed)
+    sampler = _sampler(dataset, batch_size, seed, balanced)
     rows = _TrainRows(
         dataset, size, sampler, num_steps, local_size, first_row=process_index * local_size
     )
     batches = grain.MapDataset.source(rows).batch(local_size)
     return _read_ahead(batches[start_step:], workers)
+
+
+def _sampler(dataset: Dataset, batch_size: int, seed: int, balanced: bool) -> Sampler:
+    if isinstance(dataset, SelfBlendedPairs):
+        return PairSampler(dataset.count, batch_size, seed)
+    if balanced:
+        return BalancedSampler(dataset.examples, batch_size, seed)
+    strata, weights = weights_of(dataset)
+    if weights:
+        return WeightedSampler(strata, weights, batch_size, seed)
+    return UniformSampler(dataset.examples, batch_size, seed)
 
 
 def evaluation_batches(
@@ -140,7 +162,11 @@ class _TrainRows:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         step, row = divmod(index, self.local_size)
-        return _row(self.dataset, self.sampler.index(step, self.first_row + row), self.size)
+        row += self.first_row
+        load = self.dataset.load
+        if isinstance(self.dataset, SelfBlendedPairs):
+            load = functools.partial(self.dataset.load_drawn, step=step, row=row)
+        return _row(self.dataset.examples, self.sampler.index(step, row), self.size, load)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,20 +186,22 @@ class _EvaluationRows:
         example = batch * self.batch_size + self.first_row + row
         if example >= len(self.dataset.examples):
             example = PADDING
-        return _row(self.dataset, example, self.size)
+        return _row(self.dataset.examples, example, self.size, self.dataset.load)
 
 
-def _row(dataset: Dataset, index: int, size: int) -> dict[str, Any]:
+def _row(
+    examples: Sequence[Example], index: int, size: int, load: Callable[[int, int], np.ndarray]
+) -> dict[str, Any]:
     image, label, weight = np.zeros((size, size, 3), np.uint8), 0, 0.0
     if index != PADDING:
-        label = dataset.examples[index].label
+        label = examples[index].label
         try:
-            image, weight = dataset.load(index, size), 1.0
+            image, weight = load(index, size), 1.0
         except BadImageError:  # bad_files.py names the rows of weight 0
             pass
         except OSError as error:
             raise UserError(
-                f"{error.filename or dataset.examples[index].path} cannot be read: "
+                f"{error.filename or examples[index].path} cannot be read: "
                 f"{error.strerror or error}; this lies in the machine or its disk and not in the "
                 "file; when it is mended, start the same command again to go on"
             ) from error

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from rffr_jax.data.examples import Dataset, Example
+from rffr_jax.data.landmarks import FIVE, LandmarkedFace
 from rffr_jax.data.selection import Selection
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.image_formats import decode
@@ -54,6 +55,7 @@ class PreparedDataset:
                 f"hold {count}; prepare the data set again"
             )
         self._image_format: str = self.preparation["image_format"]
+        self._size: int = self.preparation["size"]
         # Opens the shards when they are first read, and again in every process.
         self._records = ArrayRecordDataSource(shards[split])
 
@@ -63,17 +65,34 @@ class PreparedDataset:
         Raises:
           BadImageError: the record or its shard is missing or damaged.
         """
+        image, _ = self._read(index)
+        return decode(image, self._image_format, size, self.examples[index].path)
+
+    def landmark_count(self, index: int) -> int:
+        """Always the five that the face detector found."""
+        return FIVE
+
+    def face(self, index: int, size: int) -> LandmarkedFace:
+        """The crop of record `index` at the size it was cut out at; errors as for `load`."""
+        image, landmarks = self._read(index)
+        path = self.examples[index].path
+        return LandmarkedFace(decode(image, self._image_format, self._size, path), landmarks)
+
+    def _read(self, index: int) -> tuple[bytes, Float32[np.ndarray, "5 2"]]:
+        """The encoded image of a record, and its landmarks in pixels of the crop."""
         example = self.examples[index]
         try:
             features = parse(self._records[index])
             found = features["id"].bytes_list.value[0].decode()
             image = features["image"].bytes_list.value[0]
+            landmarks = np.array(features["landmarks"].float_list.value, np.float32)
+            landmarks = landmarks.reshape(FIVE, 2)
         except Exception as error:  # array_record and protobuf have many
             reason = " ".join(f"{error}".split())
             raise BadImageError(example.path, f"damaged or missing record ({reason})") from None
         if found != example.id:
             raise BadImageError(example.path, f"the record there is {found}")
-        return decode(image, self._image_format, size, example.path)
+        return image, landmarks
 
 
 def read_prepared(path: Path, split: str) -> PreparedDataset:

@@ -10,7 +10,7 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from rffr_jax.data.alignment import TEMPLATE, AlignedFace
 from rffr_jax.data.canvas import CIRCLE, Canvas, between_lines, cloud, lowered
@@ -39,9 +39,9 @@ def render_face(seed: int, identity: int, size: int) -> AlignedFace:
     Returns:
       An RGB float image in [0, 1] and the five landmarks.
     """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, identity, 0xFACE]))
+    rng = coarse_generator(seed, identity)
     fine = np.random.default_rng(np.random.SeedSequence([seed, identity, 0xF1CE]))
-    person = _Person(rng)
+    person = Person(rng)
     canvas = Canvas(_background(rng, size))
     strands = _strands(fine, size, person)
 
@@ -59,8 +59,16 @@ def render_face(seed: int, identity: int, size: int) -> AlignedFace:
     return AlignedFace(image, (person.landmarks * size - 0.5).astype(np.float32))
 
 
-class _Person:
-    """What is drawn once for an identity: proportions, colours, style of hair."""
+def coarse_generator(seed: int, identity: int) -> np.random.Generator:
+    """Of a person first, then of all in the picture but its finest detail."""
+    return np.random.default_rng(np.random.SeedSequence([seed, identity, 0xFACE]))
+
+
+class Person:
+    """What is drawn once for an identity: proportions, colours, style of hair.
+
+    Positions and lengths are fractions of the crop.
+    """
 
     def __init__(self, rng: np.random.Generator):
         tone = np.clip(rng.beta(1.1, 1.6) * 3, 0, 3)
@@ -154,7 +162,7 @@ def _polar(size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.arctan2(x, y) / (2 * np.pi) + 0.5, np.hypot(x, y)
 
 
-def _strands(rng: np.random.Generator, size: int, person: _Person) -> np.ndarray:
+def _strands(rng: np.random.Generator, size: int, person: Person) -> np.ndarray:
     """Hair as a picture: strands run outwards from the parting, in bundles of like brightness."""
     angle, distance = _polar(size)
     angle = angle + person.parting * (0.4 - distance)
@@ -171,8 +179,11 @@ def _strands(rng: np.random.Generator, size: int, person: _Person) -> np.ndarray
     return colour * (1.1 + 1.6 * light + sheen) + 0.03 * light
 
 
-def _head_outline(person: _Person, grow: float = 0.0) -> np.ndarray:
-    sine, cosine = np.sin(_HEAD_TURN), np.cos(_HEAD_TURN)
+def head_outline(
+    person: Person, grow: float = 0.0, turn: np.ndarray = _HEAD_TURN
+) -> Float[np.ndarray, "angles 2"]:
+    """The head's edge at angles from the crown (0) by the right ear to the chin (pi) and on."""
+    sine, cosine = np.sin(turn), np.cos(turn)
     up, down = 0.5 - person.top + grow, person.chin - 0.5 + grow
     across = np.sign(sine) * np.abs(sine) ** np.where(cosine < 0, person.jaw, 0.9)
     across = across * np.where(cosine < 0, 1 + person.taper * cosine, 1)
@@ -185,18 +196,18 @@ def _curtain(half: float) -> np.ndarray:
     return np.array([[0.5 - half, 0.5], [0.5 + half, 0.5], [0.5 + half, 1.1], [0.5 - half, 1.1]])
 
 
-def _paint_back_hair(canvas: Canvas, person: _Person, strands: np.ndarray) -> None:
+def _paint_back_hair(canvas: Canvas, person: Person, strands: np.ndarray) -> None:
     if person.bald or not person.long_hair:
         return
     half = person.width + person.hair_volume + 0.03
-    outline = _head_outline(person, person.hair_volume + 0.02)
+    outline = head_outline(person, person.hair_volume + 0.02)
     outline[outline[:, 1] > 0.55, 1] = 1.05
     outline[:, 0] = 0.5 + np.clip(outline[:, 0] - 0.5, -half, half)
     canvas.fill(outline, strands * 0.75, blur=0.006)
     canvas.fill(_curtain(half), strands * 0.75, blur=0.01)
 
 
-def _paint_body(canvas: Canvas, person: _Person, rng, fine) -> None:
+def _paint_body(canvas: Canvas, person: Person, rng, fine) -> None:
     size = canvas.size
     cloth = _muted(rng).astype(np.float32)
     weave = 0.05 * cloud(fine, size, (12, 40, 90), 0.8)
@@ -216,7 +227,7 @@ def _paint_body(canvas: Canvas, person: _Person, rng, fine) -> None:
     canvas.fill(np.array(body), cloth[:, None, None] + weave, blur=0.003)
 
 
-def _relief(person: _Person) -> tuple[np.ndarray, np.ndarray]:
+def _relief(person: Person) -> tuple[np.ndarray, np.ndarray]:
     """Diffuse and glossy light on the head, from the slopes of a relief of bumps."""
     axis = (np.arange(_RELIEF, dtype=np.float32) + 0.5) / _RELIEF
     squared = ((axis[None] - 0.5 - person.turn / 2) / (person.width * 1.12)) ** 2 + (
@@ -255,7 +266,7 @@ def _relief(person: _Person) -> tuple[np.ndarray, np.ndarray]:
     return lit.astype(np.float32), gloss.astype(np.float32)
 
 
-def _paint_head(canvas: Canvas, person: _Person, rng, fine) -> None:
+def _paint_head(canvas: Canvas, person: Person, rng, fine) -> None:
     size = canvas.size
     diffuse, gloss = (
         cv2.resize(part, (size, size), interpolation=cv2.INTER_CUBIC) for part in _relief(person)
@@ -272,7 +283,7 @@ def _paint_head(canvas: Canvas, person: _Person, rng, fine) -> None:
     ears = np.array([0.5 + person.turn / 2, 0.53]) + sides
     canvas.fill(ears + CIRCLE * [0.026, 0.06], person.skin * 0.75, blur=0.002)
     canvas.fill(ears + CIRCLE * [0.012, 0.036], person.skin * 0.5, blur=0.006)
-    outline = _head_outline(person)
+    outline = head_outline(person)
     canvas.fill(outline + [0, 0.03], person.skin * 0.4, blur=0.02, opacity=0.6)
     canvas.fill(outline, skin, blur=0.0025)
 
@@ -284,7 +295,7 @@ def _paint_head(canvas: Canvas, person: _Person, rng, fine) -> None:
         _paint_beard(canvas, person, fine)
 
 
-def _paint_creases(canvas: Canvas, person: _Person) -> None:
+def _paint_creases(canvas: Canvas, person: Person) -> None:
     nose, left, right = person.landmarks[2:]
     folds = [
         [nose + [side * (person.nose_width + 0.012), 0.01], mouth + [side * 0.02, -0.05],
@@ -293,8 +304,8 @@ def _paint_creases(canvas: Canvas, person: _Person) -> None:
     canvas.lines(np.array(folds), person.skin * 0.6, 0.006, blur=0.006, opacity=0.6)
 
 
-def _paint_beard(canvas: Canvas, person: _Person, fine) -> None:
-    outline = _head_outline(person)
+def _paint_beard(canvas: Canvas, person: Person, fine) -> None:
+    outline = head_outline(person)
     mouth = person.landmarks[3:].mean(0)
     lower = outline[outline[:, 1] > mouth[1] - 0.07]
     mask = canvas.mask(lower[np.argsort(np.arctan2(*(lower - mouth).T))], 0.02)
@@ -303,13 +314,38 @@ def _paint_beard(canvas: Canvas, person: _Person, fine) -> None:
     canvas.blend(mask * (person.beard * hairs.clip(0, 1)), person.hair * 0.8 + person.skin * 0.08)
 
 
-def _paint_eyes(canvas: Canvas, person: _Person) -> None:
+def eyelids(person: Person) -> tuple[Float[np.ndarray, "2 13 2"], Float[np.ndarray, "2 13 2"]]:
+    """The edges of the upper and of the lower lids, left and right eye, each from left to right."""
     bulge = 1 - np.abs(_ALONG) ** 2.2
     tilt = person.slant * person.eye_long * _OUTWARD
-    centres = person.landmarks[:2, None]
-    level = centres + person.eye_long * _STRAIGHT
+    level = person.landmarks[:2, None] + person.eye_long * _STRAIGHT
     upper = lowered(level, -person.eye_open * bulge - tilt)
     lower = lowered(level, 0.75 * person.eye_open * bulge - tilt)
+    return upper, lower
+
+
+def brows(person: Person) -> Float[np.ndarray, "2 13 2"]:
+    """The middle lines of the brows, left and right, each from left to right."""
+    height = -person.brow_height - person.brow_arch * (1 - (_OUTWARD - 0.3) ** 2)
+    return lowered(person.landmarks[:2, None] + 0.062 * _STRAIGHT, height)
+
+
+def lips(person: Person) -> Float[np.ndarray, "4 13 2"]:
+    """Upper and lower edge of the upper lip, then of the lower one, each from left to right."""
+    left, right = person.landmarks[3:]
+    bulge = 1 - _ALONG**2
+    bow = 1 - 0.35 * np.exp(-((_ALONG / 0.16) ** 2))
+    middle = lowered(left + (_ALONG[:, None] + 1) / 2 * (right - left), person.smile * bulge)
+    inner_top = lowered(middle, -0.4 * person.mouth_open * bulge)
+    inner_low = lowered(middle, 0.8 * person.mouth_open * bulge)
+    top = lowered(inner_top, -person.lip_height * bulge**0.7 * bow)
+    low = lowered(inner_low, 1.25 * person.lip_height * bulge**0.7)
+    return np.stack([top, inner_top, inner_low, low])
+
+
+def _paint_eyes(canvas: Canvas, person: Person) -> None:
+    upper, lower = eyelids(person)
+    centres = person.landmarks[:2, None]
     dark = person.skin * 0.35
     canvas.lines(lowered(upper, -0.014), dark, 0.004, blur=0.003, opacity=0.7)
     canvas.lines(lowered(lower, 0.012), dark, 0.004, blur=0.006, opacity=0.45)
@@ -326,9 +362,8 @@ def _paint_eyes(canvas: Canvas, person: _Person) -> None:
     canvas.lines(upper, person.hair * 0.3, 0.006, blur=0.001, opacity=0.9)
 
 
-def _paint_brows(canvas: Canvas, person: _Person, rng: np.random.Generator) -> None:
-    height = -person.brow_height - person.brow_arch * (1 - (_OUTWARD - 0.3) ** 2)
-    line = lowered(person.landmarks[:2, None] + 0.062 * _STRAIGHT, height)
+def _paint_brows(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
+    line = brows(person)
     thick = person.brow_thick * (1.1 - 0.5 * _OUTWARD.clip(0))
     colour = person.hair * 0.6
     shape = between_lines(lowered(line, -thick), lowered(line, thick))
@@ -339,7 +374,7 @@ def _paint_brows(canvas: Canvas, person: _Person, rng: np.random.Generator) -> N
     canvas.lines(hairs, colour * 0.8, 0.003, opacity=0.8)
 
 
-def _paint_nose(canvas: Canvas, person: _Person) -> None:
+def _paint_nose(canvas: Canvas, person: Person) -> None:
     tip = person.landmarks[2]
     sides = np.array([-1, 1])[:, None, None]
     nostrils = tip + [0, 0.024] + sides * [0.52 * person.nose_width, 0] + CIRCLE * [0.011, 0.006]
@@ -353,15 +388,9 @@ def _paint_nose(canvas: Canvas, person: _Person) -> None:
     canvas.lines(bottom, person.skin * 0.5, 0.005, blur=0.005, opacity=0.6)
 
 
-def _paint_mouth(canvas: Canvas, person: _Person) -> None:
-    left, right = person.landmarks[3:]
+def _paint_mouth(canvas: Canvas, person: Person) -> None:
     bulge = 1 - _ALONG**2
-    bow = 1 - 0.35 * np.exp(-((_ALONG / 0.16) ** 2))
-    middle = lowered(left + (_ALONG[:, None] + 1) / 2 * (right - left), person.smile * bulge)
-    inner_top = lowered(middle, -0.4 * person.mouth_open * bulge)
-    inner_low = lowered(middle, 0.8 * person.mouth_open * bulge)
-    top = lowered(inner_top, -person.lip_height * bulge**0.7 * bow)
-    low = lowered(inner_low, 1.25 * person.lip_height * bulge**0.7)
+    top, inner_top, inner_low, low = lips(person)
     canvas.fill(between_lines(top, inner_top), person.lips * 0.8, blur=0.002)
     canvas.fill(between_lines(inner_low, low), person.lips, blur=0.002)
     shine = lowered(inner_low, 0.6 * person.lip_height * bulge)[4:9]
@@ -381,10 +410,10 @@ def _paint_mouth(canvas: Canvas, person: _Person) -> None:
     canvas.lines(joints, [0.5, 0.42, 0.4], 0.002, opacity=0.6, clip=inside)
 
 
-def _paint_front_hair(canvas: Canvas, person: _Person, strands: np.ndarray) -> None:
+def _paint_front_hair(canvas: Canvas, person: Person, strands: np.ndarray) -> None:
     if person.bald:
         return
-    outline = _head_outline(person, person.hair_volume)
+    outline = head_outline(person, person.hair_volume)
     end = 1.1 if person.long_hair else 0.5
     outline[:, 1] = np.minimum(outline[:, 1], end)
     if person.long_hair:
@@ -403,7 +432,7 @@ def _paint_front_hair(canvas: Canvas, person: _Person, strands: np.ndarray) -> N
     canvas.blend(mask * (1 - canvas.mask(opening, 0.006)), strands)
 
 
-def _paint_glasses(canvas: Canvas, person: _Person) -> None:
+def _paint_glasses(canvas: Canvas, person: Person) -> None:
     frame = person.hair * 0.3
     left, right = person.landmarks[:2]
     rims = CIRCLE * [0.075, 0.056] + np.stack([left, right])[:, None] + [0, 0.008]

@@ -39,6 +39,46 @@ class UniformSampler:
         return self._order[step * self._batch_size + row]
 
 
+class WeightedSampler:
+    """Examples of several sources in the ratio of their weights, whatever the sources' sizes.
+
+    With weights w_1, ..., w_S and W their sum, every window of W consecutive rows holds w_s
+    examples of source s, in an order keyed by the seed and the window; batches run across windows.
+    Each source runs through epochs of its own.
+
+    Args:
+      strata: the source of each example, from 0 to S - 1.
+      weights: w_1, ..., w_S, whole numbers from 1 up.
+
+    Raises:
+      UserError: a source without examples.
+    """
+
+    def __init__(self, strata: Sequence[int], weights: Sequence[int], batch_size: int, seed: int):
+        members = [[] for _ in weights]
+        for index, stratum in enumerate(strata):
+            members[stratum].append(index)
+        for number, there in enumerate(members, start=1):
+            if not there:
+                raise UserError(
+                    f"data.train: spec {number} of {len(weights)} has a weight and holds no image "
+                    "to draw; leave it out"
+                )
+        self._batch_size = batch_size
+        self._sources = [_Stratum(there, (seed, s)) for s, there in enumerate(members)]
+        self._slots = [
+            (source, slot) for source, weight in enumerate(weights) for slot in range(weight)
+        ]
+        self._weights = tuple(weights)
+        self._order = _Epochs(len(self._slots), (seed, len(weights)))
+
+    def index(self, step: int, row: int) -> int:
+        position = step * self._batch_size + row
+        source, slot = self._slots[self._order[position]]
+        window = position // len(self._slots)
+        return self._sources[source][window * self._weights[source] + slot]
+
+
 class BalancedSampler:
     """Real examples in even rows, fake ones in odd rows, the fakes uniform over their methods.
 
@@ -51,11 +91,7 @@ class BalancedSampler:
     """
 
     def __init__(self, examples: Sequence[Example], batch_size: int, seed: int):
-        if batch_size % 2:
-            raise UserError(
-                f"batch size {batch_size} is odd, and half of a balanced batch is real; "
-                f"take {batch_size + 1}"
-            )
+        self._half = _half_batch(batch_size)
         reals, fakes = [], collections.defaultdict(list)
         for index, example in enumerate(examples):
             (reals if example.label == REAL else fakes[example.method]).append(index)
@@ -66,7 +102,6 @@ class BalancedSampler:
                     f"data.train holds no {kind} images (label {label}), and half of every "
                     f"balanced batch is {kind}; add some"
                 )
-        self._half = batch_size // 2
         self._reals = _Stratum(reals, (seed, 0))
         self._methods = [
             _Stratum(fakes[method], (seed, number))
@@ -80,6 +115,39 @@ class BalancedSampler:
             return self._reals[position]
         method = self._turns[position]
         return self._methods[method][position // len(self._methods)]
+
+
+class PairSampler:
+    """Every real in an even row, once an epoch, and the fake made of it in the row after it.
+
+    Args:
+      count: n: examples 0 to n - 1 are reals, example n + i is the fake of real i.
+
+    Raises:
+      UserError: the batch size is odd.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int):
+        self._half = _half_batch(batch_size)
+        self._count = count
+        self._order = _Epochs(count, (seed, 0))
+
+    def index(self, step: int, row: int) -> int:
+        return self._order[step * self._half + row // 2] + (row % 2) * self._count
+
+
+def _half_batch(batch_size: int) -> int:
+    """The rows of a batch of which half are real.
+
+    Raises:
+      UserError: the batch size is odd.
+    """
+    if batch_size % 2:
+        raise UserError(
+            f"batch size {batch_size} is odd, and half of a balanced batch is real; "
+            f"take {batch_size + 1}"
+        )
+    return batch_size // 2
 
 
 class _Epochs:

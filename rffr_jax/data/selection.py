@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rffr_jax.data.examples import FAKE, REAL, Dataset, Example
+from rffr_jax.data.landmarks import FaceDataset, LandmarkedFace, landmark_count
 from rffr_jax.errors import UserError
 
 
@@ -20,16 +21,32 @@ class Selection:
       examples: the chosen ones.
       parts: the datasets that they are from.
       places: of each example, the number of its part and its index there.
+      strata: of each example, the number of the weight that it is drawn by; empty without weights.
+      weights: how many examples of each stratum are drawn for those of the others.
     """
 
     examples: tuple[Example, ...]
     parts: tuple[Dataset, ...]
     places: tuple[tuple[int, int], ...]
+    strata: tuple[int, ...] = ()
+    weights: tuple[int, ...] = ()
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
         """The RGB image of example `index`, in [0, 255]; `BadImageError` as the part raises it."""
         part, there = self.places[index]
         return self.parts[part].load(there, size)
+
+    def landmark_count(self, index: int) -> int:
+        """How many landmarks the example's part knows of it."""
+        part, there = self.places[index]
+        return landmark_count(self.parts[part], there)
+
+    def face(self, index: int, size: int) -> LandmarkedFace:
+        """The face of example `index` as its part keeps it."""
+        number, there = self.places[index]
+        part = self.parts[number]
+        assert isinstance(part, FaceDataset)
+        return part.face(there, size)
 
 
 def select(dataset: Dataset, kept: Sequence[int]) -> Dataset:
@@ -37,7 +54,15 @@ def select(dataset: Dataset, kept: Sequence[int]) -> Dataset:
     if len(kept) == len(dataset.examples):
         return dataset
     examples = tuple(dataset.examples[index] for index in kept)
-    return Selection(examples, (dataset,), tuple((0, index) for index in kept))
+    places = tuple((0, index) for index in kept)
+    strata, weights = weights_of(dataset)
+    strata = tuple(strata[index] for index in kept) if weights else ()
+    return Selection(examples, (dataset,), places, strata, weights)
+
+
+def weights_of(dataset: Dataset) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The strata and the weights of a dataset, as `Selection` has them; two empty ones if none."""
+    return getattr(dataset, "strata", ()), getattr(dataset, "weights", ())
 
 
 def keep_reals(dataset: Dataset) -> Dataset:

@@ -27,7 +27,7 @@ from rffr_jax.errors import UserError
 READERS = {"folder": read_folder, "list": read_list, "csv": read_csv}
 DEEPFAKEBENCH, PREPARED = "deepfakebench", "tfds"
 KINDS = (PROCEDURAL, *READERS, DEEPFAKEBENCH, PREPARED)
-KEYS = ("method", "frames", "limit", "compression", "mixed")
+KEYS = ("method", "frames", "limit", "compression", "mixed", "landmarks", "weight")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,8 @@ class DatasetSpec:
       limit: examples to keep, None for all.
       compression: the level to read of a `deepfakebench` file that holds several.
       mixed: whether the data may stand beside others that were prepared differently.
+      aligned: whether files without landmarks hold faces that are aligned as FFHQ's.
+      weight: how many of its images are drawn for those of the other specs; None if not given.
     """
 
     text: str
@@ -55,6 +57,8 @@ class DatasetSpec:
     limit: int | None = None
     compression: str | None = None
     mixed: bool = False
+    aligned: bool = False
+    weight: int | None = None
 
 
 def parse_spec(text: str) -> DatasetSpec:
@@ -81,6 +85,13 @@ def parse_spec(text: str) -> DatasetSpec:
         raise UserError(
             f"dataset '{text}': mixed={values['mixed']}; write mixed=ok or leave it out"
         )
+    if values.get("landmarks", "aligned") != "aligned":
+        raise UserError(
+            f"dataset '{text}': landmarks={values['landmarks']}; write landmarks=aligned (faces "
+            "without landmarks are aligned as FFHQ's) or leave it out"
+        )
+    if "landmarks" in values and kind in (PROCEDURAL, PREPARED):
+        raise UserError(f"dataset '{text}': {kind} has landmarks; leave landmarks=aligned out")
     if "compression" in values and kind != DEEPFAKEBENCH:
         raise UserError(f"dataset '{text}': compression=... is for {DEEPFAKEBENCH}; leave it out")
     return DatasetSpec(
@@ -93,6 +104,8 @@ def parse_spec(text: str) -> DatasetSpec:
         limit=_count(text, values, "limit"),
         compression=values.get("compression"),
         mixed="mixed" in values,
+        aligned="landmarks" in values,
+        weight=_count(text, values, "weight"),
     )
 
 
@@ -110,8 +123,8 @@ def _parse_query(text: str, query: str) -> dict[str, str]:
 
 
 _KEYS_HELP = (
-    "method=A,B (or A+B), frames=N and limit=N; compression=NAME for deepfakebench and mixed=ok "
-    "for tfds"
+    "method=A,B (or A+B), frames=N and limit=N; compression=NAME for deepfakebench, mixed=ok for "
+    "tfds, landmarks=aligned for files and weight=N for pretraining"
 )
 
 
@@ -124,7 +137,9 @@ def _count(text: str, values: dict[str, str], key: str) -> int | None:
     return int(value)
 
 
-def load_dataset(spec: str | Sequence[str], *, default_split: str = "train") -> Dataset:
+def load_dataset(
+    spec: str | Sequence[str], *, default_split: str = "train", weighted: bool = False
+) -> Dataset:
     """The dataset that a spec names, or several of them one after another.
 
     The filters of a spec are applied in the order method, frames, limit. `limit` keeps the first
@@ -137,10 +152,11 @@ def load_dataset(spec: str | Sequence[str], *, default_split: str = "train") -> 
     Args:
       spec: one spec or a list of them.
       default_split: the split where the kind has splits and the spec names none.
+      weighted: whether specs may have weights, which then all of several must have.
 
     Raises:
-      UserError: the spec is wrong, what it names is missing, empty or not as it should be, or the
-        specs were prepared differently.
+      UserError: the spec is wrong, what it names is missing, empty or not as it should be, the
+        specs were prepared differently, or their weights are not wanted or not for all.
     """
     texts = [spec] if isinstance(spec, str) else list(spec)
     if not texts:
@@ -149,9 +165,23 @@ def load_dataset(spec: str | Sequence[str], *, default_split: str = "train") -> 
     if repeated:
         raise UserError(f"dataset '{repeated[0]}' is listed twice; list it once")
     specs = [parse_spec(text) for text in texts]
+    _check_weights(specs, weighted)
     parts = [_filtered(_open(part, default_split), part) for part in specs]
     _refuse_mixed(parts, specs)
     return parts[0] if len(parts) == 1 else _concatenate(parts, specs)
+
+
+def _check_weights(specs: list[DatasetSpec], weighted: bool):
+    having = [spec.text for spec in specs if spec.weight]
+    if having and not weighted:
+        raise UserError(
+            f"dataset '{having[0]}': weight=... is for data.train of a pretraining; leave it out"
+        )
+    if having and (len(having) < len(specs) or len(specs) == 1):
+        raise UserError(
+            f"dataset '{having[0]}': weight=... says how often it is drawn beside others; name "
+            "several specs and give each a weight, or none"
+        )
 
 
 def _refuse_mixed(parts: list[Dataset], specs: list[DatasetSpec]):
@@ -250,7 +280,8 @@ def _open(spec: DatasetSpec, default_split: str) -> Dataset:
     if spec.kind == PROCEDURAL:
         return _open_synthetic(spec, split)
     if spec.kind == DEEPFAKEBENCH:
-        return read_deepfakebench(path, split, spec.compression)
+        files = read_deepfakebench(path, split, spec.compression)
+        return dataclasses.replace(files, aligned=spec.aligned)
     if spec.kind == PREPARED:
         from rffr_jax.data.prepared import read_prepared
 
@@ -259,7 +290,7 @@ def _open(spec: DatasetSpec, default_split: str) -> Dataset:
         raise UserError(
             f"dataset '{spec.text}': {spec.kind} has no splits; leave out '#{spec.split}'"
         )
-    return READERS[spec.kind](path)
+    return dataclasses.replace(READERS[spec.kind](path), aligned=spec.aligned)
 
 
 def _open_synthetic(spec: DatasetSpec, split: str) -> Dataset:
@@ -299,7 +330,9 @@ def _concatenate(parts: list[Dataset], specs: list[DatasetSpec]) -> Selection:
     places = tuple(
         (n, index) for n, part in enumerate(parts) for index in range(len(part.examples))
     )
-    return Selection(tuple(examples), tuple(parts), places)
+    weights = tuple(spec.weight for spec in specs if spec.weight)
+    strata = tuple(number for number, _ in places) if weights else ()
+    return Selection(tuple(examples), tuple(parts), places, strata, weights)
 
 
 def _with_prefix(example: Example, prefix: str, names: Sequence[str]) -> Example:

@@ -3,10 +3,13 @@
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from rffr_jax.data.capture import Captured, capture
+from rffr_jax.data.alignment import transform_points
+from rffr_jax.data.capture import Captured, capture, geometry
 from rffr_jax.data.examples import FAKE, REAL, Example
+from rffr_jax.data.landmarks import ALL, LandmarkedFace
 from rffr_jax.data.manipulations import IDENTITY, METHODS, NEEDS_DONOR
 from rffr_jax.data.procedural import render_face
+from rffr_jax.data.procedural_shape import procedural_shape
 from rffr_jax.errors import UserError
 
 SPLIT_SIZES = {"train": 4096, "validation": 512, "test": 512}
@@ -50,6 +53,18 @@ class SyntheticDataset:
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
         """The RGB image of example `index` at `size` x `size` pixels, always the same."""
         return self.captured(index, size).image
+
+    def landmark_count(self, index: int) -> int:
+        """All 68: those of the person portrayed, whatever was done to the picture."""
+        return ALL
+
+    def face(self, index: int, size: int) -> LandmarkedFace:
+        """The picture of example `index`, drawn at `size`, with the points that it is drawn by."""
+        number, _ = self._recipe(index)
+        person, portrait = self._first + number, round(_OVERSAMPLING * size)
+        shape = procedural_shape(self.seed, person) * portrait - 0.5
+        matrix = geometry((self.seed, person), portrait, size)
+        return LandmarkedFace(self.load(index, size), transform_points(shape, matrix))
 
     def mask(self, index: int, size: int) -> Float32[np.ndarray, "size size"]:
         """Where example `index` is manipulated, 0 to 1; all 0 for a real."""

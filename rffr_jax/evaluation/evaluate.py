@@ -119,6 +119,7 @@ def report(
         preprocessing={
             **detector.about["detection"],
             "preparations": detector.about["preparations"],
+            "self_blending": detector.about.get("self_blending"),
         },
         versions={name: importlib.metadata.version(name) for name in PACKAGES},
         warnings=[note, *warnings] if note else warnings,

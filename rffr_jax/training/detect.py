@@ -29,11 +29,8 @@ from rffr_jax.checkpoints.weights import (
     warn_of_normalised_targets,
 )
 from rffr_jax.config import Config
-from rffr_jax.data.cache import InMemory
 from rffr_jax.data.examples import FAKE, Dataset, Example
 from rffr_jax.data.pipeline import Batch
-from rffr_jax.data.prepared import preparations_of
-from rffr_jax.data.selection import keep_methods
 from rffr_jax.data.specs import load_dataset, refuse_other_preparation
 from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import UserError
@@ -56,6 +53,7 @@ from rffr_jax.training.sources import (
 from rffr_jax.training.starting_weights import check_branches, started_branches
 from rffr_jax.training.step import check_micro_batches
 from rffr_jax.training.training_residuals import TrainingResiduals, worth_keeping
+from rffr_jax.training.training_set import training_set
 from rffr_jax.whole_files import write_json
 from rffr_jax.workdir import has_begun, held, refuse_other_config, write_config
 
@@ -115,12 +113,7 @@ class DetectorTraining:
             share = drawn / len(self._detection.blocks.passes)
 
         # ---- data
-        self.dataset = keep_methods(
-            load_dataset(config.data.train), config.data.methods, where="data.methods"
-        )
-        preparations = preparations_of(self.dataset)
-        if config.data.cache:
-            self.dataset = InMemory(self.dataset, settings.model.image_size)
+        self.dataset, preparations, self_blending = training_set(config)
         self.validation = _named_sets(config.data.validation, preparations)
         if config.selection != "last" and not self.validation:
             raise UserError(f"selection={config.selection} needs data.validation sets")
@@ -158,12 +151,13 @@ class DetectorTraining:
         self._prepared: dict[str, PreparedSet] = {}
         self._bests: dict[str, Any] | None = None
         self._residuals: TrainingResiduals | None = None
-        if settings.needs_mae and worth_keeping(
+        keep = settings.needs_mae and worth_keeping(
             config.residuals.training,
             draws=config.steps * config.batch_size,
             share=share,
             images=len(self.dataset.examples),
-        ):
+        )
+        if keep and not self_blending:  # of which no two are alike
             self._residuals = TrainingResiduals(kept, self._detection, self.dataset, config)
         self.about = {
             "kind": "detector",
@@ -171,6 +165,7 @@ class DetectorTraining:
             "trained_methods": _fake_methods(self.dataset.examples),
             "trained_datasets": sorted({e.dataset for e in self.dataset.examples}),
             "preparations": preparations,
+            **self_blending,
         }
 
     def keep_mae(self):

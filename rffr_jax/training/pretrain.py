@@ -198,7 +198,7 @@ def real_only(specs: str | tuple[str, ...], default_split: str) -> Dataset:
     Raises:
       UserError: no real image in it.
     """
-    dataset = load_dataset(specs, default_split=default_split)
+    dataset = load_dataset(specs, default_split=default_split, weighted=default_split == "train")
     reals = keep_reals(dataset)
     left_out = len(dataset.examples) - len(reals.examples)
     if not reals.examples:

@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from rffr_jax.data.examples import Example
-from rffr_jax.data.sampling import BalancedSampler, UniformSampler
+from rffr_jax.data.sampling import BalancedSampler, PairSampler, UniformSampler, WeightedSampler
 from rffr_jax.errors import UserError
 
 
@@ -127,3 +127,44 @@ def test_balanced_batches_need_an_even_size_and_both_labels():
         BalancedSampler(mixed(0, A=2), 4, seed=0)
     with pytest.raises(UserError, match="no examples"):
         UniformSampler([], 4, seed=0)
+
+
+def test_pairs_follow_each_other_and_resume_anywhere():
+    order = walk(PairSampler(5, 6, seed=3), 6, steps=5)
+    reals, fakes = order[::2], order[1::2]
+    assert [fake - 5 for fake in fakes] == reals
+    assert all(sorted(reals[start : start + 5]) == list(range(5)) for start in (0, 5, 10))
+    assert reals[:5] != reals[5:10]
+    again = PairSampler(5, 6, seed=3)
+    assert [again.index(4, row) for row in range(6)] == order[-6:]
+    with pytest.raises(UserError, match="batch size 3 is odd"):
+        PairSampler(5, 3, seed=0)
+
+
+@pytest.mark.parametrize("weights", [(1, 1), (3, 1), (2, 5, 1)])
+def test_weighted_sources_have_their_share_and_epochs_of_their_own(weights):
+    sizes = (4, 7, 3)[: len(weights)]
+    strata = [source for source, size in enumerate(sizes) for _ in range(size)]
+    order = walk(WeightedSampler(strata, weights, 6, seed=4), 6, steps=80)
+    drawn = [strata[index] for index in order]
+    total = sum(weights)
+    windows = [drawn[start : start + total] for start in range(0, 480 - total + 1, total)]
+    for window in windows:
+        assert [window.count(source) for source in range(len(weights))] == list(weights)
+    assert len({tuple(window) for window in windows}) > 1
+    for source, weight in enumerate(weights):
+        counts = collections.Counter(index for index in order if strata[index] == source)
+        expected = 480 * weight / total / sizes[source]
+        # Epochs may lie across a window, in which their order is drawn anew.
+        assert all(abs(count - expected) <= 2 for count in counts.values())
+        assert len(counts) == sizes[source]
+    backward = WeightedSampler(strata, weights, 6, seed=4)
+    assert [backward.index(s, r) for s in range(79, -1, -1) for r in range(5, -1, -1)] == order[
+        ::-1
+    ]
+    assert walk(WeightedSampler(strata, weights, 6, seed=5), 6, steps=80) != order
+
+
+def test_a_weight_for_nothing_is_refused():
+    with pytest.raises(UserError, match="spec 2 of 2 has a weight and holds no image"):
+        WeightedSampler([0, 0], (1, 2), 4, seed=0)

@@ -1,13 +1,17 @@
 """Parsing of dataset specs, their filters, and lists of them."""
 
 import collections
+import contextlib
 import pickle
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.data.selection import keep_methods
+from rffr_jax.data.cache import InMemory
+from rffr_jax.data.pipeline import train_batches
+from rffr_jax.data.selection import keep_methods, keep_reals, weights_of
 from rffr_jax.data.specs import DatasetSpec, load_apart, load_dataset, parse_spec
 from rffr_jax.data.synthetic import SyntheticDataset
 from rffr_jax.errors import UserError
@@ -171,6 +175,47 @@ def test_the_same_real_taken_twice_stays_one_cluster(folder):
     assert len(joined.examples) == 12
     assert len({example.id for example in joined.examples}) == 12
     assert len({example.cluster for example in joined.examples}) == 8
+
+
+def test_weights_stay_with_their_examples(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp("others") / "other"
+    shutil.copytree(folder, other)
+    specs = [f"folder:{folder}?weight=3", f"folder:{other}?weight=1"]
+    joined = load_dataset(specs, weighted=True)
+    sizes = [len(load_dataset(spec.partition("?")[0]).examples) for spec in specs]
+    assert weights_of(joined) == ((0,) * sizes[0] + (1,) * sizes[1], (3, 1))
+    reals = keep_reals(joined)
+    strata, weights = weights_of(InMemory(reals, 16))
+    assert weights == (3, 1)
+    assert [joined.examples.index(e) >= sizes[0] for e in reals.examples] == list(map(bool, strata))
+    assert weights_of(load_dataset([spec.partition("?")[0] for spec in specs])) == ((), ())
+    batches = train_batches(
+        InMemory(reals, 16),
+        size=16,
+        batch_size=8,
+        seed=0,
+        start_step=0,
+        num_steps=6,
+        balanced=False,
+    )
+    with contextlib.closing(batches):
+        drawn = [strata[index] for batch in batches for index in batch["index"]]
+    assert drawn.count(0) == 36
+
+
+@pytest.mark.parametrize(
+    ("queries", "words", "weighted"),
+    [
+        (("?weight=2", "?limit=1"), "give each a weight, or none", True),
+        (("?weight=2",), "name several specs", True),
+        (("?weight=0", "?weight=1"), "weight=0; write a whole number", True),
+        (("?weight=2", "?weight=1"), "is for data.train of a pretraining", False),
+    ],
+)
+def test_weights_are_for_several_specs_of_a_pretraining(folder, queries, words, weighted):
+    with pytest.raises(UserError, match=words) as caught:
+        load_dataset([f"folder:{folder}{query}" for query in queries], weighted=weighted)
+    assert "\n" not in str(caught.value)
 
 
 def test_synthetic_specs_name_seed_and_split():

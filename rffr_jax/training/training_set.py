@@ -1,0 +1,71 @@
+"""What a detector is trained on: given reals and fakes, or reals and self-blended fakes of them."""
+
+import logging
+from typing import Any
+
+from rffr_jax.config import Config
+from rffr_jax.data.cache import InMemory
+from rffr_jax.data.examples import Dataset
+from rffr_jax.data.prepared import preparations_of
+from rffr_jax.data.selection import keep_methods, keep_reals
+from rffr_jax.data.self_blended_pairs import SelfBlendedPairs
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import UserError
+
+log = logging.getLogger(__name__)
+
+GIVEN, SELF_BLENDED = "given", "self_blended"
+
+
+def training_set(
+    config: Config,
+) -> tuple[Dataset, list[dict[str, Any]], dict[str, Any]]:
+    """The images that a detector learns from.
+
+    Returns:
+      The data set; how its faces were prepared (`preparations_of`); and, where its fakes are
+      self-blended, `{"self_blending": ...}`: what a checkpoint says of that.
+
+    Raises:
+      UserError: the data or the settings of its fakes do not fit.
+    """
+    data, size = config.data, config.model.image_size
+    if data.fakes not in (GIVEN, SELF_BLENDED):
+        raise UserError(f"data.fakes={data.fakes!r} is not known; choose {GIVEN} or {SELF_BLENDED}")
+    if data.fakes == GIVEN:
+        if data.post_augmentation:
+            raise UserError(
+                f"data.post_augmentation is for self-blended pairs; set data.fakes={SELF_BLENDED}, "
+                "or leave it out"
+            )
+        dataset = keep_methods(load_dataset(data.train), data.methods, where="data.methods")
+        kept = InMemory(dataset, size) if data.cache else dataset
+        return kept, preparations_of(dataset), {}
+    if data.methods:
+        raise UserError(
+            f"data.methods chooses given fakes, and data.fakes={SELF_BLENDED} uses none; leave "
+            "one of them out"
+        )
+    if config.residuals.training == "always":
+        raise UserError(
+            "residuals.training=always keeps the residuals of training images, and "
+            f"data.fakes={SELF_BLENDED} makes new ones at every step; leave one of them out"
+        )
+    given = load_dataset(data.train)
+    reals = keep_reals(given)
+    left_out = len(given.examples) - len(reals.examples)
+    pairs = SelfBlendedPairs(
+        InMemory(reals, size) if data.cache else reals,
+        config.seed,
+        post_augmentation=data.post_augmentation,
+    )
+    log.info(
+        "fakes are self-blended from %d reals (%d with 68 landmarks, %d with a template fitted to "
+        "five: approximate); %d given fakes are not used",
+        pairs.count,
+        pairs.shapes["own"],
+        pairs.shapes["approximate template"],
+        left_out,
+    )
+    about = {"landmarks": pairs.shapes, "post_augmentation": data.post_augmentation}
+    return pairs, preparations_of(reals), {"self_blending": about}

@@ -1,0 +1,80 @@
+"""What a detector is trained on: given fakes, or self-blended ones of the reals alone."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests import jobs
+from tests.test_bad_input import refused  # noqa: F401
+
+SELF_BLENDED = "data.fakes=self_blended"
+
+
+@pytest.fixture(scope="module")
+def aligned(faces):
+    """The flags of a training on pictures that count as aligned."""
+    return (
+        f"data.train=csv:{faces}/train.csv?landmarks=aligned",
+        f"data.validation=csv:{faces}/validation.csv",
+        "batch_size=4",
+    )
+
+
+def test_a_detector_is_trained(tmp_path, aligned, capsys):
+    workdir = tmp_path / "run"
+    plain = ("detector.inputs=original", "detector.blocks=full")
+    flags = (*aligned, *plain, SELF_BLENDED, "selection=last", "data.validation=()")
+    assert jobs.start("detect", workdir, *flags) == 0
+    said = capsys.readouterr().err
+    assert "self-blended from 6 reals (0 with 68 landmarks, 6 with a template" in said
+    assert "12 given fakes are not used" in said
+    losses = [line["loss"] for line in jobs.metric_lines(workdir) if line["split"] == "train"]
+    assert len(losses) == 4
+    assert np.isfinite(losses).all()
+    kept = json.loads((workdir / "training_sources.json").read_text())
+    assert len(kept["faces"]) == 6
+
+
+@pytest.mark.slow
+def test_results_say_how_the_fakes_were_made(tmp_path, mae, aligned, faces):
+    workdir = tmp_path / "run"
+    assert jobs.start("detect", workdir, *aligned, f"mae={mae}", SELF_BLENDED, "steps=2") == 0
+    tests = f"data.tests=csv:{faces}/test.csv"
+    results = tmp_path / "results"
+    assert jobs.start("evaluate", results, f"detector={workdir}", tests) == 0
+    about = json.loads((results / "results.json").read_text())["about"]
+    assert about["trained_methods"] == ["self_blended"]
+    assert about["preprocessing"]["self_blending"] == {
+        "landmarks": {"own": 0, "approximate template": 6},
+        "post_augmentation": False,
+    }
+
+
+@pytest.mark.slow
+def test_the_given_fakes_change_nothing(tmp_path, mae, aligned, faces):
+    """The same reals with other fakes beside them give the same weights."""
+    weights = []
+    for methods in ("rows", "columns"):
+        train = f"data.train=csv:{faces}/train.csv?landmarks=aligned&method={methods}"
+        flags = (train, *aligned[1:], f"mae={mae}", SELF_BLENDED, "data.cache=True")
+        workdir = tmp_path / methods
+        assert jobs.start("detect", workdir, *flags) == 0
+        latest = workdir / "checkpoints" / "latest"
+        weights.append(jobs.saved_arrays(latest / str(max(jobs.saved_steps(latest)))))
+    jobs.assert_same_arrays(*weights)
+
+
+def test_settings_that_do_not_fit_are_refused(refused, mae, data, aligned):  # noqa: F811
+    def line(*flags):
+        return refused("detect", f"mae={mae}", *flags)
+
+    assert "data.fakes='blended' is not known; choose given or" in line(
+        *aligned, "data.fakes=blended"
+    )
+    assert "data.methods chooses given fakes" in line(*aligned, SELF_BLENDED, "data.methods=rows")
+    assert "set data.fakes=self_blended" in line(*aligned, "data.post_augmentation=True")
+    assert "makes new ones at every step" in line(
+        *aligned, SELF_BLENDED, "residuals.training=always"
+    )
+    assert "no landmarks are known of" in line(*data, SELF_BLENDED)
