@@ -36,6 +36,10 @@ def run(config: Config, workdir: pathlib.Path):
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
     if config.checkpoint == "matched":
         raise UserError("checkpoint=matched is many checkpoints; choose last or best:NAME")
+    if detector.about["detection"].get("xception"):
+        raise UserError(
+            f"detector={config.detector} is an Xception: it has no class tokens and no attention"
+        )
     detector.require(config.checkpoint)
     require_same_data(inputs=dataset)
     with held(workdir):

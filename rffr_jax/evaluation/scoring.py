@@ -52,7 +52,7 @@ class Scorer:
     def __init__(
         self,
         detection: Detection,
-        mae_parameters: PyTree,
+        frozen: PyTree,
         mesh: Mesh,
         *,
         batch_size: int,
@@ -62,30 +62,32 @@ class Scorer:
     ):
         """
         Args:
-          kept: where residuals are looked up and kept; in memory alone by default.
+          frozen: of the MAE or the UNet that residuals come from; {} without one.
+          kept: where residuals of a MAE are looked up and kept; in memory alone by default.
         """
-        self.kept = kept or KeptResiduals(detection, mae_parameters, mesh)
+        self.kept = kept or KeptResiduals(detection, frozen, mesh)
         self._mesh = mesh
         self._size = detection.settings.model.image_size
         self._batch_size = fitting_batch(batch_size, mesh)
         self._workers, self._max_bad_fraction = workers, max_bad_fraction
-        self._needs_mae = detection.settings.needs_mae
-        zero = detection.settings.reads_residual and not self._needs_mae
+        self._needs_mae, self._frozen = detection.settings.needs_mae, frozen
 
-        def residuals_of(images: Array, differences: Array | None) -> Array | None:
-            if zero:
-                return jnp.zeros(images.shape, jnp.float32)
-            return None if differences is None else detection.residual_images_of(differences)
+        def residuals_of(frozen: PyTree, images: Array, differences: Array | None) -> Array | None:
+            if differences is None:
+                return detection.residual_images(whole(frozen, mesh), images)
+            return detection.residual_images_of(differences)
 
-        def margin(parameters: PyTree, images: Array, differences: Array | None) -> Array:
-            residuals = residuals_of(images, differences)
+        def margin(
+            parameters: PyTree, frozen: PyTree, images: Array, differences: Array | None
+        ) -> Array:
+            residuals = residuals_of(frozen, images, differences)
             logits = detection.logits(whole(parameters, mesh), images, residuals)
             return logits[:, 1] - logits[:, 0]
 
         def evidence(
-            parameters: PyTree, images: Array, differences: Array | None
+            parameters: PyTree, frozen: PyTree, images: Array, differences: Array | None
         ) -> tuple[Array, Array]:
-            residuals = residuals_of(images, differences)
+            residuals = residuals_of(frozen, images, differences)
             return detection.evidence(whole(parameters, mesh), images, residuals)
 
         self._margin, self._evidence = jax.jit(margin), jax.jit(evidence)
@@ -120,7 +122,8 @@ class Scorer:
         margins, indices = [], []
         for batch in prepared.batches:
             on_mesh = put_batch(batch, self._mesh)
-            margins.append(self._margin(parameters, on_mesh["image"], on_mesh.get("difference")))
+            differences = on_mesh.get("difference")
+            margins.append(self._margin(parameters, self._frozen, on_mesh["image"], differences))
             used = jnp.where(on_mesh["weight"] > 0, on_mesh["index"], -1)
             indices.append(used)
         index = np.concatenate([all_rows(rows) for rows in indices])
@@ -138,7 +141,8 @@ class Scorer:
         indices, features, attention = [], [], []
         for batch in self._once(dataset).batches:
             on_mesh = put_batch(batch, self._mesh)
-            found = self._evidence(parameters, on_mesh["image"], on_mesh.get("difference"))
+            differences = on_mesh.get("difference")
+            found = self._evidence(parameters, self._frozen, on_mesh["image"], differences)
             good = all_rows(on_mesh["weight"]) > 0
             indices.append(all_rows(on_mesh["index"])[good])
             features.append(all_rows(found[0])[good])

@@ -8,8 +8,12 @@ from jax.typing import DTypeLike
 from jaxtyping import PyTree
 
 from rffr_jax.models.mae import MAE
-from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.models.sizes import ModelSettings, UNetSettings
+from rffr_jax.models.unet import UNet
 from rffr_jax.models.vit import ViT
+
+PARAMETERS = nnx.Any(nnx.Param, nnx.BatchStat)
+"""What is in a tree of parameters: batch normalisation's running statistics, too."""
 
 
 def abstract_mae(
@@ -24,7 +28,13 @@ def abstract_vit(
     return abstract(lambda rngs: ViT(settings, dtype=dtype, rngs=rngs))
 
 
+def abstract_unet(
+    settings: UNetSettings, dtype: DTypeLike = jnp.float32
+) -> tuple[nnx.GraphDef, PyTree]:
+    return abstract(lambda rngs: UNet(settings, dtype=dtype, rngs=rngs))
+
+
 def abstract(build: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.GraphDef, PyTree]:
     """The definition of what `build` makes, and its parameters as `jax.ShapeDtypeStruct`."""
-    definition, state = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))), nnx.Param)
+    definition, state = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))), PARAMETERS)
     return definition, nnx.to_pure_dict(state)

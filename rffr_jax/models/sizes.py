@@ -68,6 +68,58 @@ class ModelSettings:
         return self.image_size // self.patch_size
 
 
+@dataclasses.dataclass(frozen=True)
+class UNetSettings:
+    """What fixes the shapes of a UNet autoencoder's parameters, and the images it is used on.
+
+    Attributes:
+      image_size: side of the square image in pixels.
+      width: channels at full resolution; 64 in the original.
+      depth: how often the resolution is halved; 4 in the original.
+
+    Raises:
+      UserError: less than one channel or level, or an image that cannot be halved so often.
+    """
+
+    image_size: int
+    width: int
+    depth: int
+
+    def __post_init__(self):
+        if self.width < 1 or self.depth < 1:
+            raise UserError(
+                f"unet.width={self.width} and unet.depth={self.depth} must both be 1 or more"
+            )
+        if self.image_size % 2**self.depth:
+            raise UserError(
+                f"unet.depth={self.depth} halves the image {self.depth} times, and "
+                f"model.image_size={self.image_size} is not a multiple of {2**self.depth}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class XceptionSettings:
+    """What fixes the shapes of an Xception's parameters; images of any size fit them.
+
+    Attributes:
+      width: factor of all numbers of channels; 1 in the paper.
+      middle_blocks: blocks of the middle flow; 8 in the paper.
+
+    Raises:
+      UserError: a factor that is not above 0, or less than no block.
+    """
+
+    width: float
+    middle_blocks: int
+
+    def __post_init__(self):
+        if self.width <= 0 or self.middle_blocks < 0:
+            raise UserError(
+                f"xception.width={self.width} must be above 0 and xception.middle_blocks="
+                f"{self.middle_blocks} must not be negative"
+            )
+
+
 def compute_dtype(name: str) -> DTypeLike:
     """`auto` is bfloat16 on a GPU or TPU and float32 on a CPU.
 
