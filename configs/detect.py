@@ -17,7 +17,7 @@ def get_config() -> Config:
     config.job = "detect"
     config.seed = 0
     config.dtype = "auto"
-    config.mae = "runs/pretrain"
+    config.mae = "runs/pretrain"  # a MAE, or the UNet of detector.residual=unet
     config.allow_other_k = False
     config.remat = False  # True: less memory, a third more arithmetic
 
@@ -31,9 +31,9 @@ def get_config() -> Config:
     config.blocks.group = 16  # images that share the quantiles of the number of blocks
     config.detector = ConfigDict()
     config.detector.init = ""  # a ViT or a MAE for both branches; the paper's is an ImageNet ViT
-    config.detector.inputs = "both"
-    config.detector.blocks = "random"
-    config.detector.residual = "mae"
+    config.detector.inputs = "both"  # or original, residual
+    config.detector.blocks = "random"  # or full, covered
+    config.detector.residual = "mae"  # or unet, high_pass, zero
     config.detector.mean = (0.485, 0.456, 0.406)
     config.detector.std = (0.229, 0.224, 0.225)
 

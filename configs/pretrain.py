@@ -4,7 +4,8 @@ python -m rffr_jax.main --config=configs/pretrain.py --config.data.train=folder:
 
 Batch 128 and learning rate 7.5e-5 are the paper's; the number of steps is not in it: 15 million
 images are what the authors' released configuration sees. Another batch size sees as many; a tenth
-of the steps is warm-up, however many there are.
+of the steps is warm-up, however many there are. `autoencoder=unet` trains the UNet that the paper
+compares with, which reconstructs whole images: blocks and mask mean nothing to it.
 """
 
 from ml_collections import ConfigDict
@@ -22,6 +23,8 @@ def get_config() -> Config:
     config.remat = False  # True: less memory, a third more arithmetic
     config.init_from = ""  # a workdir or converted weights; a run's own checkpoint goes first
 
+    config.autoencoder = "mae"  # or unet
+    config.unet = ConfigDict({"width": 64, "depth": 4})  # of `unet` alone, with model.image_size
     config.model = ConfigDict({"size": "vit_b16", "image_size": 224, "patch_size": 16})
     config.blocks = ConfigDict({"k": 4, "alpha": 4.0})
     config.mask = ConfigDict()

@@ -13,7 +13,7 @@ def get_config() -> Config:
     config = ConfigDict()
     config.job = "residual"
     config.dtype = "auto"
-    config.mae = "runs/pretrain"
+    config.mae = "runs/pretrain"  # a MAE or a UNet
     config.blocks = ConfigDict()
     config.blocks.k = 0  # that of the MAE's pretraining
     config.blocks.alpha = 4.0

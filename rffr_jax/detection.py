@@ -13,14 +13,24 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float16, Int, PyTree, UInt8
 
 from rffr_jax import residual
+from rffr_jax.baseline_residuals import high_pass_residual, reconstruction_residual
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.errors import UserError
 from rffr_jax.memory import passes_at_once
-from rffr_jax.models.abstract import abstract, abstract_mae
+from rffr_jax.models.abstract import abstract, abstract_mae, abstract_unet
 from rffr_jax.models.detector import INPUTS, Detector, branch_names
 from rffr_jax.models.layers import patchify, take_patches
 from rffr_jax.models.mae import MAE
-from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.models.sizes import ModelSettings, UNetSettings
+from rffr_jax.models.unet import UNet
+
+BLOCKS = ("random", "full", "covered")
+RESIDUALS = ("mae", "unet", "high_pass", "zero")
+AUTOENCODERS = {"mae": "MAE", "unet": "UNet"}
+"""Residuals that take trained weights, and what messages call those."""
+
+LATER = ("unet",)
+"""Settings that were added when there were checkpoints already."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +39,19 @@ class DetectionSettings:
 
     Attributes:
       model: shapes of both branches.
-      mae: shapes of the frozen MAE; None where no residual is computed.
+      mae: shapes of the frozen MAE; None where no residual of one is computed.
       inputs: `both`, `original` or `residual`.
       blocks: `random` reads the blocks that are drawn (all of them in a test); `full` reads every
-        patch of the image, in training too, so that `original` + `full` is the plain ViT.
-      residual: `mae`, or `zero`: the control with the same capacity and no information.
+        patch of the image, in training too, so that `original` + `full` is the plain ViT;
+        `covered` reads the patches that blocks cover, in training too: `full` without the ring
+        that no block reaches.
+      residual: `mae`; `unet`, of an autoencoder that hides nothing; `high_pass`, of a filter; or
+        `zero`, the control with the same capacity and no information.
       k: k x k blocks.
       alpha: amplification of the residual.
       mean, std: of the RGB branch's input, for pixels in [0, 1].
       blocks_per_pass: blocks that one pass of the MAE hides together (`BlockGrid.per_pass`).
+      unet: shapes of the frozen UNet; None where no residual of one is computed.
     """
 
     model: ModelSettings
@@ -50,30 +64,43 @@ class DetectionSettings:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     blocks_per_pass: int = 1
+    unet: UNetSettings | None = None
 
     def __post_init__(self):
         if self.inputs not in INPUTS:
             raise UserError(
                 f"detector.inputs={self.inputs!r} is not known; choose {', '.join(INPUTS)}"
             )
-        if self.blocks not in ("random", "full"):
-            raise UserError(f"detector.blocks={self.blocks!r} is not known; choose random or full")
-        if self.residual not in ("mae", "zero"):
-            raise UserError(f"detector.residual={self.residual!r} is not known; choose mae or zero")
+        if self.blocks not in BLOCKS:
+            raise UserError(
+                f"detector.blocks={self.blocks!r} is not known; choose {', '.join(BLOCKS)}"
+            )
+        if self.residual not in RESIDUALS:
+            raise UserError(
+                f"detector.residual={self.residual!r} is not known; choose {', '.join(RESIDUALS)} "
+                "(a detector that reads no residual has detector.inputs=original)"
+            )
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "DetectionSettings":
-        """The settings that `dataclasses.asdict` wrote into a checkpoint."""
-        mae = fields["mae"]
+        """The settings that `to_json` wrote into a checkpoint."""
+        mae, unet = fields["mae"], fields.get("unet")
         return cls(
             **{
                 **fields,
                 "model": ModelSettings(**fields["model"]),
                 "mae": None if mae is None else ModelSettings(**mae),
+                "unet": None if unet is None else UNetSettings(**unet),
                 "mean": tuple(fields["mean"]),
                 "std": tuple(fields["std"]),
             }
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint records; what older ones do not hold is left out where it is unused,
+        so that the two are equal for a run that goes on."""
+        fields = dataclasses.asdict(self)
+        return {name: fields[name] for name in fields if name not in LATER or fields[name]}
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -86,6 +113,12 @@ class DetectionSettings:
     @property
     def needs_mae(self) -> bool:
         return self.reads_residual and self.residual == "mae"
+
+    @property
+    def autoencoder(self) -> str:
+        """The kind of frozen model that residuals come from, `mae` or `unet`; '' for none."""
+        needed = self.reads_residual and self.residual in AUTOENCODERS
+        return self.residual if needed else ""
 
 
 def unit_range(images: UInt8[Array, "batch size size 3"]) -> Float[Array, "batch size size 3"]:
@@ -108,9 +141,12 @@ class Detection:
         self._definition, self.abstract_parameters = abstract(self._detector)
         if settings.needs_mae:
             assert settings.mae is not None
-            self._mae_definition, self.abstract_mae = abstract_mae(settings.mae, dtype)
+            self._frozen_definition, self.abstract_frozen = abstract_mae(settings.mae, dtype)
+        elif settings.autoencoder == "unet":
+            assert settings.unet is not None
+            self._frozen_definition, self.abstract_frozen = abstract_unet(settings.unet, dtype)
         else:
-            self._mae_definition, self.abstract_mae = None, {}
+            self._frozen_definition, self.abstract_frozen = None, {}
 
     def _detector(self, rngs: nnx.Rngs) -> Detector:
         settings = self.settings
@@ -129,24 +165,25 @@ class Detection:
     def train_logits(
         self,
         parameters: PyTree,
-        mae_parameters: PyTree,
+        frozen: PyTree,
         images: UInt8[Array, "batch size size 3"],
         chosen: Int[Array, "batch most"] | None,
         counts: tuple[int, ...],
         differences: Float16[Array, "batch patches pixels"] | None = None,
     ) -> Float[Array, "batch 2"]:
-        """Logits from the chosen blocks alone (`random`) or from all patches (`full`).
+        """Logits from the chosen blocks alone (`random`) or from whole images (the others).
 
         Args:
+          frozen: of the MAE or the UNet that residuals come from; {} without one.
           chosen: blocks of each image, of which row r uses the first `counts[r % len(counts)]`;
-            None reads all patches.
+            None reads what a test reads.
           counts: numbers of blocks in every group of rows; static.
           differences: what `differences` gave, of the chosen blocks or of all; None computes the
             residuals here.
         """
         if chosen is None:
             if differences is None:
-                residuals = self.residual_images(mae_parameters, images)
+                residuals = self.residual_images(frozen, images)
             else:
                 residuals = self.residual_images_of(differences)
             return self.logits(parameters, images, residuals)
@@ -156,31 +193,40 @@ class Detection:
         if differences is not None:
             patches["residual"] = residual.amplified(differences, self.settings.alpha)
         elif self.settings.needs_mae:
-            mae, alpha = self._mae(mae_parameters), self.settings.alpha
+            mae, alpha = self._mae(frozen), self.settings.alpha
             residuals, _ = residual.residual_patches(
                 mae, self.blocks, pixels, chosen, counts, alpha
             )
             patches["residual"] = jax.lax.stop_gradient(residuals)
-        elif self.settings.reads_residual:
-            patches["residual"] = jnp.zeros_like(patches["original"])
+        else:
+            residuals = self.residual_images(frozen, images)
+            if residuals is not None:
+                patches["residual"] = self._patches(residuals, indices)
         groups = len(images) // len(counts)
         lengths = jnp.tile(jnp.array(counts, jnp.int32) * self.blocks.side**2, groups)
         return self._classify(parameters, patches, indices, lengths)
 
     def residual_images(
-        self, mae_parameters: PyTree, images: UInt8[Array, "batch size size 3"]
+        self, frozen: PyTree, images: UInt8[Array, "batch size size 3"]
     ) -> Float[Array, "batch size size 3"] | None:
         """Whole residual images in [-1, 1]; None for a detector that reads none.
 
-        As many passes at a time as fit into memory.
+        As many passes of the MAE at a time as fit into memory.
         """
-        if not self.settings.reads_residual:
+        settings, pixels = self.settings, unit_range(images)
+        if not settings.reads_residual:
             return None
-        if not self.settings.needs_mae:
-            return jnp.zeros(images.shape, jnp.float32)
+        if settings.residual == "zero":
+            return jnp.zeros_like(pixels)
+        if settings.residual == "high_pass":
+            return high_pass_residual(pixels, settings.alpha)
+        if settings.residual == "unet":
+            residuals = reconstruction_residual(self._unet(frozen), pixels, settings.alpha)[1]
+            return jax.lax.stop_gradient(residuals)
         at_once = self._passes_at_once(len(images))
-        mae, alpha = self._mae(mae_parameters), self.settings.alpha
-        return residual.residual_image(mae, self.blocks, unit_range(images), alpha, at_once)[1]
+        return residual.residual_image(
+            self._mae(frozen), self.blocks, pixels, settings.alpha, at_once
+        )[1]
 
     @property
     def differences_shape(self) -> tuple[int, int]:
@@ -188,10 +234,13 @@ class Detection:
         return self.blocks.hidden.size, self.settings.model.patch_size**2 * 3
 
     def differences(
-        self, mae_parameters: PyTree, images: UInt8[Array, "batch size size 3"]
+        self, frozen: PyTree, images: UInt8[Array, "batch size size 3"]
     ) -> Float16[Array, "batch covered pixels"]:
-        """B_hat - B of the area that blocks cover, not amplified, as it is kept on disk."""
-        mae = self._mae(mae_parameters)
+        """B_hat - B of the area that blocks cover, not amplified, as it is kept on disk.
+
+        Of a MAE alone: the other residuals take one pass, and are computed each time.
+        """
+        mae = self._mae(frozen)
         at_once = self._passes_at_once(len(images))
         found = residual.block_differences(mae, self.blocks, unit_range(images), at_once)
         return found.astype(jnp.float16)
@@ -209,12 +258,11 @@ class Detection:
         images: UInt8[Array, "batch size size 3"],
         residuals: Float[Array, "batch size size 3"] | None,
     ) -> Float[Array, "batch 2"]:
-        """Logits of whole images: from every block (`random`) or every patch (`full`).
+        """Logits of whole images: from every patch (`full`), or from those that blocks cover.
 
         Args:
           residuals: as `residual_images` or `residual_images_of` made them.
         """
-        patch = self.settings.model.patch_size
         if self.settings.blocks == "full":
             indices = jnp.arange(self.blocks.patches)
         else:
@@ -222,12 +270,15 @@ class Detection:
         pixels = self._normalised_patches(unit_range(images))
         patches = {"original": take_patches(pixels, indices)}
         if residuals is not None:
-            patches["residual"] = take_patches(patchify(residuals, patch), indices)
+            patches["residual"] = self._patches(residuals, indices)
         return self._classify(parameters, patches, indices)
 
     def _normalised_patches(self, pixels: Array) -> Array:
         mean, std = jnp.asarray(self.settings.mean), jnp.asarray(self.settings.std)
         return patchify((pixels - mean) / std, self.settings.model.patch_size)
+
+    def _patches(self, residuals: Array, indices: Array) -> Array:
+        return take_patches(patchify(residuals, self.settings.model.patch_size), indices)
 
     def _classify(
         self,
@@ -243,6 +294,9 @@ class Detection:
         assert self.settings.mae is not None
         return passes_at_once(self.settings.mae, self.dtype, images)
 
-    def _mae(self, mae_parameters: PyTree) -> MAE:
-        assert self._mae_definition is not None
-        return nnx.merge(self._mae_definition, nnx.State(mae_parameters))
+    def _mae(self, frozen: PyTree) -> MAE:
+        assert self.settings.needs_mae
+        return nnx.merge(self._frozen_definition, nnx.State(frozen))
+
+    def _unet(self, frozen: PyTree) -> UNet:
+        return nnx.merge(self._frozen_definition, nnx.State(frozen))

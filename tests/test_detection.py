@@ -83,9 +83,9 @@ def test_who_needs_a_mae(inputs, residual, reads, needs):
 
 
 def test_unknown_words_are_named():
-    with pytest.raises(UserError, match=r"detector.blocks='ful' is not known; choose random or"):
+    with pytest.raises(UserError, match=r"blocks='ful' is not known; choose random, full, "):
         dataclasses.replace(SETTINGS, blocks="ful")
-    with pytest.raises(UserError, match=r"detector.residual='none' is not known; choose mae or"):
+    with pytest.raises(UserError, match=r"='none' is not known; .* detector.inputs=original"):
         dataclasses.replace(SETTINGS, residual="none")
     with pytest.raises(UserError, match=r"detector.inputs='rgb' is not known; choose both, "):
         dataclasses.replace(SETTINGS, inputs="rgb", mae=None)
@@ -118,7 +118,7 @@ def test_compiled_mae_arithmetic_is_proportional_to_the_blocks_drawn(monkeypatch
 
         images = jax.ShapeDtypeStruct((4, 48, 48, 3), jnp.uint8)
         chosen = jax.ShapeDtypeStruct((4, max(counts)), jnp.int32)
-        arguments = (detection.abstract_parameters, detection.abstract_mae, images, chosen)
+        arguments = (detection.abstract_parameters, detection.abstract_frozen, images, chosen)
         analysis = jax.jit(jax.grad(loss)).lower(*arguments).compile().cost_analysis()
         assert analysis is not None
         return analysis["flops"]
@@ -148,7 +148,7 @@ def test_blocks_that_are_not_chosen_are_not_seen(images):
 def test_the_plain_vit_reads_every_patch_and_no_mae(images):
     settings = dataclasses.replace(SETTINGS, inputs="original", blocks="full", k=3, mae=None)
     detection = Detection(settings, jnp.float32)
-    assert detection.abstract_mae == {}
+    assert detection.abstract_frozen == {}
     parameters = detection.initial_parameters(0)
     logits = jax.jit(lambda pixels: detection.train_logits(parameters, {}, pixels, None, ()))
     last_patch = images.at[:, 36:, 36:].set(0)  # outside of what 3 x 3 blocks of 1 patch cover

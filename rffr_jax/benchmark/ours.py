@@ -225,7 +225,7 @@ def _evaluation(setup: Setup, kept: bool) -> Loaded:
     _set_precision(setup)
     mesh = make_mesh()
     detection = _detection(setup)
-    mae = load_weights(setup.folder / MAE_FOLDER, "mae", detection.abstract_mae, mesh)
+    mae = load_weights(setup.folder / MAE_FOLDER, "mae", detection.abstract_frozen, mesh)
     parameters = on_mesh(lambda: detection.initial_parameters(0), mesh)
     dataset = _Noise(setup)
     scorer = Scorer(

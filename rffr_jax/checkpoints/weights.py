@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 
 LATEST = pathlib.Path("checkpoints", "latest")
 BEST = pathlib.Path("checkpoints", "best")
-FROZEN_MAE = pathlib.Path("checkpoints", "mae")
+FROZEN = {kind: pathlib.Path("checkpoints", kind) for kind in ("mae", "unet")}
+"""Where a detector's workdir holds the autoencoder that its residuals come from."""
 
 
 def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dict[str, Any]):
@@ -71,7 +72,7 @@ def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]
 
     Args:
       option: the config entry that named the folder, for messages.
-      kinds: what may be there: `mae`, `vit` or `detector`.
+      kinds: what may be there: `mae`, `unet`, `vit` or `detector`.
 
     Raises:
       UserError: no checkpoint there, or one of another kind.
@@ -79,7 +80,7 @@ def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]
     folder = find_checkpoint(folder, option)
     about = newest_about(folder, option)
     kind = about.get("kind")
-    if kind == "vit" and kinds == ("mae",):
+    if kind == "vit" and "mae" in kinds and "vit" not in kinds:
         raise UserError(
             f"{option}={folder} holds a ViT: an encoder that has no decoder cannot inpaint; name a "
             "MAE, or use this one as --config.detector.init"

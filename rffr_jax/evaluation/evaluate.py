@@ -17,7 +17,7 @@ from rffr_jax import processes
 from rffr_jax.agreement import require_same_data
 from rffr_jax.checkpoints.weights import (
     BEST,
-    FROZEN_MAE,
+    FROZEN,
     best_name,
     load_weights,
     read_about,
@@ -27,7 +27,7 @@ from rffr_jax.data.examples import FAKE, Dataset, Example
 from rffr_jax.data.provenance import Origins, honest_note
 from rffr_jax.data.selection import keep_frames, keep_methods
 from rffr_jax.data.specs import load_apart, refuse_other_preparation
-from rffr_jax.detection import Detection, DetectionSettings
+from rffr_jax.detection import AUTOENCODERS, Detection, DetectionSettings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics, results
 from rffr_jax.evaluation.plots import plot_roc
@@ -117,19 +117,24 @@ class TrainedDetector:
         settings = DetectionSettings.from_json(self.about["detection"])
         self._detection = Detection(settings, compute_dtype(config.dtype))
         self.alpha = settings.alpha
-        mae: PyTree = {}
-        if settings.needs_mae:
-            mae = load_weights(folder / FROZEN_MAE, "detector", self._detection.abstract_mae, mesh)
+        frozen: PyTree = {}
+        if settings.autoencoder:
+            frozen = load_weights(
+                folder / FROZEN[settings.autoencoder],
+                "detector",
+                self._detection.abstract_frozen,
+                mesh,
+            )
         self.scorer = Scorer(
             self._detection,
-            mae,
+            frozen,
             mesh,
             batch_size=config.batch_size,
             workers=config.data.workers,
             max_bad_fraction=config.data.max_bad_fraction,
             kept=KeptResiduals(
                 self._detection,
-                mae,
+                frozen,
                 mesh,
                 folder=shared_folder(config.residuals.folder, folder),
                 memory_gb=config.residuals.memory_gb,
@@ -180,8 +185,9 @@ class TrainedDetector:
         return "unknown" if alike else "transfer"
 
     def trained_on(self) -> dict[str, Origins]:
-        """What the detector and its MAE were trained on; nothing where it is not recorded."""
-        return {"detector": self._seen("training"), "MAE": self._seen("mae_training")}
+        """What the detector and its MAE or UNet were trained on; nothing where it is not known."""
+        autoencoder = AUTOENCODERS.get(self._detection.settings.autoencoder, "MAE")
+        return {"detector": self._seen("training"), autoencoder: self._seen("mae_training")}
 
     def _seen(self, part: str) -> Origins:
         file = self._folder / f"{part}_sources.json"

@@ -1,16 +1,21 @@
 """Job `residual`: the residual images of any images, as arrays and as a picture to look at."""
 
+import dataclasses
+import functools
 import logging
 import pathlib
+from collections.abc import Callable
 from contextlib import closing
 
 import jax
 import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Float32, Int
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float32, Int, PyTree
 
 from rffr_jax.agreement import require_same_data
+from rffr_jax.baseline_residuals import reconstruction_residual
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.checkpoints.weights import (
     load_weights,
@@ -27,8 +32,9 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.detection import unit_range
 from rffr_jax.errors import UserError
 from rffr_jax.memory import passes_at_once
-from rffr_jax.models.abstract import abstract_mae
-from rffr_jax.models.sizes import ModelSettings, compute_dtype
+from rffr_jax.models.abstract import abstract_mae, abstract_unet
+from rffr_jax.models.mae import MAE
+from rffr_jax.models.sizes import ModelSettings, UNetSettings, compute_dtype
 from rffr_jax.residual import ALPHA, residual_image
 from rffr_jax.sharding import all_rows, fitting_batch, make_mesh, put_batch, whole
 from rffr_jax.whole_files import whole_file
@@ -42,11 +48,11 @@ K = 4  # the paper's, for a MAE that was pretrained without blocks
 
 def run(config: Config, workdir: pathlib.Path):
     """Writes residuals.npz (`path`; `image`, `inpainted`, `residual`: float32 [n, H, W, 3]) and
-    residuals.png with the first images."""
+    residuals.png with the first images; what a UNet reconstructs stands under `inpainted`."""
     dataset = load_dataset(config.data.inputs)
     mae, mesh = pathlib.Path(config.mae), make_mesh(config.mesh.fsdp)
     k, blocks_per_pass = config.blocks.k, config.blocks.blocks_per_pass
-    _mae_and_blocks(mae, k, blocks_per_pass)
+    source = _source(mae, compute_dtype(config.dtype), k, config.blocks.alpha, blocks_per_pass)
     require_same_data(inputs=dataset)
     with held(workdir):
         write_config(workdir, config)
@@ -66,7 +72,7 @@ def run(config: Config, workdir: pathlib.Path):
             with whole_file(workdir / "residuals.npz") as part, part.open("wb") as file:
                 np.savez(file, allow_pickle=False, path=paths, **arrays)
             columns = [pixels[:SHEET_ROWS] for pixels in as_pixels(arrays)]
-            titles = ["original", "inpainted", f"residual x {config.blocks.alpha:g}"]
+            titles = ["original", source.title, f"residual x {config.blocks.alpha:g}"]
             rows = list(zip(*columns, strict=True))
             note = honest_note([dataset.examples[i] for i in index])
             contact_sheet(workdir / "residuals.png", rows, titles, note)
@@ -86,29 +92,26 @@ def residual_arrays(
     """`image`, `inpainted` and `residual` of every image that can be used, and its index.
 
     Args:
-      folder: a pretrain workdir or converted weights.
+      folder: a pretrain workdir or converted weights, of a MAE or a UNet.
       config: `batch_size`, `dtype` and `data` of the job.
-      k: k x k blocks; 0 is what the MAE was pretrained with, or `K`.
+      k: k x k blocks of a MAE; 0 is what the MAE was pretrained with, or `K`.
       alpha: amplification of the residual.
       blocks_per_pass: blocks that one pass of the MAE hides together.
     """
-    settings, blocks = _mae_and_blocks(folder, k, blocks_per_pass)
-    dtype = compute_dtype(config.dtype)
-    definition, abstract = abstract_mae(settings, dtype)
-    parameters = load_weights(folder, "mae", abstract, mesh)
+    source = _source(folder, compute_dtype(config.dtype), k, alpha, blocks_per_pass)
+    parameters = load_weights(folder, "mae", source.abstract, mesh)
     bad_files = BadFiles(dataset, config.data.max_bad_fraction)
 
     @jax.jit
     def pictures(parameters, images):
-        mae = nnx.merge(definition, nnx.State(whole(parameters, mesh)))
-        at_once = passes_at_once(settings, dtype, len(images))
-        return residual_image(mae, blocks, unit_range(images), alpha, at_once)
+        model = nnx.merge(source.definition, nnx.State(whole(parameters, mesh)))
+        return source.residual_image(model, unit_range(images))
 
     parts: dict[str, list[np.ndarray]] = {"image": [], "inpainted": [], "residual": []}
     indices: list[np.ndarray] = []
     batches = evaluation_batches(
         dataset,
-        size=settings.image_size,
+        size=source.image_size,
         batch_size=fitting_batch(config.batch_size, mesh),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -129,13 +132,39 @@ def residual_arrays(
     return np.concatenate(indices), arrays
 
 
-def _mae_and_blocks(
-    folder: pathlib.Path, k: int, blocks_per_pass: int
-) -> tuple[ModelSettings, BlockGrid]:
-    about = read_about(folder, "mae", "mae")
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """What makes residuals of images.
+
+    Attributes:
+      residual_image: of the model and images in [0, 1]: what it makes of them, and the residual.
+      title: of the first of these in the picture.
+    """
+
+    image_size: int
+    definition: nnx.GraphDef
+    abstract: PyTree
+    residual_image: Callable[..., tuple[Array, Array]]
+    title: str
+
+
+def _source(
+    folder: pathlib.Path, dtype: DTypeLike, k: int, alpha: float, blocks_per_pass: int
+) -> _Source:
+    about = read_about(folder, "mae", "mae", "unet")
+    if about["kind"] == "unet":
+        unet = UNetSettings(**about["model"])
+        reconstruct = functools.partial(reconstruction_residual, alpha=alpha)
+        return _Source(unet.image_size, *abstract_unet(unet, dtype), reconstruct, "reconstructed")
     warn_of_normalised_targets(about, f"mae={folder}")
     settings = ModelSettings(**about["model"])
-    return settings, BlockGrid(settings.grid, k or about["k"] or K, blocks_per_pass)
+    blocks = BlockGrid(settings.grid, k or about["k"] or K, blocks_per_pass)
+
+    def inpaint(mae: MAE, images: Array):
+        at_once = passes_at_once(settings, dtype, len(images))
+        return residual_image(mae, blocks, images, alpha, at_once)
+
+    return _Source(settings.image_size, *abstract_mae(settings, dtype), inpaint, "inpainted")
 
 
 def as_pixels(

@@ -52,7 +52,7 @@ class Scorer:
     def __init__(
         self,
         detection: Detection,
-        mae_parameters: PyTree,
+        frozen: PyTree,
         mesh: Mesh,
         *,
         batch_size: int,
@@ -62,21 +62,22 @@ class Scorer:
     ):
         """
         Args:
-          kept: where residuals are looked up and kept; in memory alone by default.
+          frozen: of the MAE or the UNet that residuals come from; {} without one.
+          kept: where residuals of a MAE are looked up and kept; in memory alone by default.
         """
-        self.kept = kept or KeptResiduals(detection, mae_parameters, mesh)
+        self.kept = kept or KeptResiduals(detection, frozen, mesh)
         self._mesh = mesh
         self._size = detection.settings.model.image_size
         self._batch_size = fitting_batch(batch_size, mesh)
         self._workers, self._max_bad_fraction = workers, max_bad_fraction
-        self._needs_mae = detection.settings.needs_mae
-        zero = detection.settings.reads_residual and not self._needs_mae
+        self._needs_mae, self._frozen = detection.settings.needs_mae, frozen
 
-        def margin(parameters: PyTree, images: Array, differences: Array | None) -> Array:
-            residuals = None
-            if zero:
-                residuals = jnp.zeros(images.shape, jnp.float32)
-            elif differences is not None:
+        def margin(
+            parameters: PyTree, frozen: PyTree, images: Array, differences: Array | None
+        ) -> Array:
+            if differences is None:
+                residuals = detection.residual_images(whole(frozen, mesh), images)
+            else:
                 residuals = detection.residual_images_of(differences)
             logits = detection.logits(whole(parameters, mesh), images, residuals)
             return logits[:, 1] - logits[:, 0]
@@ -115,7 +116,8 @@ class Scorer:
         margins, indices = [], []
         for batch in prepared.batches:
             on_mesh = put_batch(batch, self._mesh)
-            margins.append(self._margin(parameters, on_mesh["image"], on_mesh.get("difference")))
+            differences = on_mesh.get("difference")
+            margins.append(self._margin(parameters, self._frozen, on_mesh["image"], differences))
             used = jnp.where(on_mesh["weight"] > 0, on_mesh["index"], -1)
             indices.append(used)
         index = np.concatenate([all_rows(rows) for rows in indices])

@@ -8,7 +8,8 @@ from jax.typing import DTypeLike
 from jaxtyping import PyTree
 
 from rffr_jax.models.mae import MAE
-from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.models.sizes import ModelSettings, UNetSettings
+from rffr_jax.models.unet import UNet
 from rffr_jax.models.vit import ViT
 
 
@@ -22,6 +23,12 @@ def abstract_vit(
     settings: ModelSettings, dtype: DTypeLike = jnp.float32
 ) -> tuple[nnx.GraphDef, PyTree]:
     return abstract(lambda rngs: ViT(settings, dtype=dtype, rngs=rngs))
+
+
+def abstract_unet(
+    settings: UNetSettings, dtype: DTypeLike = jnp.float32
+) -> tuple[nnx.GraphDef, PyTree]:
+    return abstract(lambda rngs: UNet(settings, dtype=dtype, rngs=rngs))
 
 
 def abstract(build: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.GraphDef, PyTree]:

@@ -68,6 +68,35 @@ class ModelSettings:
         return self.image_size // self.patch_size
 
 
+@dataclasses.dataclass(frozen=True)
+class UNetSettings:
+    """What fixes the shapes of a UNet autoencoder's parameters, and the images it is used on.
+
+    Attributes:
+      image_size: side of the square image in pixels.
+      width: channels at full resolution; 64 in the original.
+      depth: how often the resolution is halved; 4 in the original.
+
+    Raises:
+      UserError: less than one channel or level, or an image that cannot be halved so often.
+    """
+
+    image_size: int
+    width: int
+    depth: int
+
+    def __post_init__(self):
+        if self.width < 1 or self.depth < 1:
+            raise UserError(
+                f"unet.width={self.width} and unet.depth={self.depth} must both be 1 or more"
+            )
+        if self.image_size % 2**self.depth:
+            raise UserError(
+                f"unet.depth={self.depth} halves the image {self.depth} times, and "
+                f"model.image_size={self.image_size} is not a multiple of {2**self.depth}"
+            )
+
+
 def compute_dtype(name: str) -> DTypeLike:
     """`auto` is bfloat16 on a GPU or TPU and float32 on a CPU.
 

@@ -21,7 +21,7 @@ from rffr_jax.blocks import count_distribution, count_quantiles, draw_blocks, dr
 from rffr_jax.checkpoints.run_state import refuse_other_settings
 from rffr_jax.checkpoints.weights import (
     BEST,
-    FROZEN_MAE,
+    FROZEN,
     best_name,
     load_weights,
     read_about,
@@ -35,14 +35,14 @@ from rffr_jax.data.pipeline import Batch
 from rffr_jax.data.prepared import preparations_of
 from rffr_jax.data.selection import keep_methods
 from rffr_jax.data.specs import load_dataset, refuse_other_preparation
-from rffr_jax.detection import Detection, DetectionSettings
+from rffr_jax.detection import AUTOENCODERS, Detection, DetectionSettings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.kept_residuals import KeptResiduals, shared_folder
-from rffr_jax.models.sizes import ModelSettings, compute_dtype
+from rffr_jax.models.sizes import ModelSettings, UNetSettings, compute_dtype
 from rffr_jax.sharding import make_mesh, on_mesh, rows_of_process
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.sources import (
@@ -74,7 +74,7 @@ def run(config: Config, workdir: pathlib.Path):
     with held(workdir):
         refuse_other_config(workdir, config, begun=has_begun(workdir))
         refuse_other_settings(workdir, objective.about)
-        objective.keep_mae()
+        objective.keep_frozen()
         write_config(workdir, config)
         keep_sources(workdir, objective.dataset, earlier={})
         keep_mae_sources(workdir, objective.mae_sources)
@@ -100,7 +100,7 @@ class DetectorTraining:
         check_micro_batches(config, mesh)
         self._parts = mesh.size * config.micro_batches
         dtype = compute_dtype(config.dtype)
-        settings, self._mae_about = detection_settings(config)
+        settings, self._frozen_about = detection_settings(config)
         self._detection = Detection(settings, dtype, remat=config.remat)
         blocks = config.blocks
         self._counts: tuple[int, ...] = ()
@@ -127,12 +127,12 @@ class DetectorTraining:
         if config.selection != "last":
             _refuse_equal_names(self.validation)
 
-        # ---- the frozen MAE, and a MAE that the branches start from
+        # ---- the frozen MAE or UNet, and a MAE that the branches start from
         self.frozen: PyTree = {}
         self.mae_sources: Sources = {}
-        if settings.needs_mae:
+        if settings.autoencoder:
             folder = pathlib.Path(config.mae)
-            self.frozen = load_weights(folder, "mae", self._detection.abstract_mae, mesh)
+            self.frozen = load_weights(folder, "mae", self._detection.abstract_frozen, mesh)
             self.mae_sources = recorded_sources(folder)
         if config.detector.init and not has_begun(workdir):
             folder = pathlib.Path(config.detector.init)
@@ -167,32 +167,33 @@ class DetectorTraining:
             self._residuals = TrainingResiduals(kept, self._detection, self.dataset, config)
         self.about = {
             "kind": "detector",
-            "detection": dataclasses.asdict(settings),
+            "detection": settings.to_json(),
             "trained_methods": _fake_methods(self.dataset.examples),
             "trained_datasets": sorted({e.dataset for e in self.dataset.examples}),
             "preparations": preparations,
         }
 
-    def keep_mae(self):
-        """Copies the frozen MAE into the workdir, so that a detector works alone.
+    def keep_frozen(self):
+        """Copies the frozen MAE or UNet into the workdir, so that a detector works alone.
 
         Raises:
           UserError: the run was begun with other weights.
         """
-        folder = self._workdir / FROZEN_MAE
         if not has_begun(self._workdir) and processes.is_first():
             (self._workdir / "best.json").unlink(missing_ok=True)  # of a run that never began
-        if not self.frozen:
+        kind = self._detection.settings.autoencoder
+        if not kind:
             return
+        folder = self._workdir / FROZEN[kind]
         if not has_begun(self._workdir):
-            save_weights(folder, 0, self.frozen, self._mae_about)
+            save_weights(folder, 0, self.frozen, self._frozen_about)
             return
-        kept = load_weights(folder, "mae", self._detection.abstract_mae, self._mesh)
+        kept = load_weights(folder, "mae", self._detection.abstract_frozen, self._mesh)
         same = jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), kept, self.frozen)
         if not all(jax.tree.leaves(same)):
             raise UserError(
-                f"mae={self._config.mae} is not the MAE that {self._workdir} was begun with; go on "
-                f"with --config.mae={folder}, or choose another --workdir"
+                f"mae={self._config.mae} is not the {AUTOENCODERS[kind]} that {self._workdir} was "
+                f"begun with; go on with --config.mae={folder}, or choose another --workdir"
             )
 
     def log_counts(self):
@@ -326,10 +327,10 @@ def _batch_for(group: int, batch_size: int, parts: int) -> int:
 
 
 def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any]]:
-    """The detector that a config asks for, and what its MAE says of itself ({} without one).
+    """The detector that a config asks for, and what its MAE or UNet says of itself ({} without).
 
     Raises:
-      UserError: unknown settings, or a MAE that is missing or does not fit.
+      UserError: unknown settings, or a MAE or UNet that is missing or does not fit.
     """
     detector = config.detector
     settings = DetectionSettings(
@@ -344,9 +345,23 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
         std=tuple(detector.std),
         blocks_per_pass=config.blocks.blocks_per_pass,
     )
-    if not settings.needs_mae:
+    if not settings.autoencoder:
         return settings, {}
-    about = read_about(pathlib.Path(config.mae), "mae", "mae")
+    about = read_about(pathlib.Path(config.mae), "mae", "mae", "unet")
+    if about["kind"] != settings.autoencoder:
+        raise UserError(
+            f"mae={config.mae} holds a {about['kind']} checkpoint and detector.residual is "
+            f"{settings.residual!r}; name another checkpoint, or set "
+            f"--config.detector.residual={about['kind']}"
+        )
+    if about["kind"] == "unet":
+        unet = UNetSettings(**about["model"])
+        if unet.image_size != settings.model.image_size:
+            raise UserError(
+                f"mae={config.mae} reads {unet.image_size} px images, the detector "
+                f"{settings.model.image_size} px; make model.image_size the same"
+            )
+        return dataclasses.replace(settings, unet=unet), about
     warn_of_normalised_targets(about, f"mae={config.mae}")
     mae = ModelSettings(**about["model"])
     same_grid = (mae.image_size, mae.patch_size) == (

@@ -5,10 +5,7 @@ import pathlib
 from collections.abc import Mapping
 
 from rffr_jax import processes
-from rffr_jax.checkpoints.weights import (
-    FROZEN_MAE,
-    LATEST,
-)
+from rffr_jax.checkpoints.weights import FROZEN, LATEST
 from rffr_jax.data.examples import Dataset
 from rffr_jax.data.provenance import Origins
 from rffr_jax.whole_files import write_json
@@ -28,7 +25,7 @@ def keep_sources(workdir: pathlib.Path, dataset: Dataset, earlier: Sources):
 
 
 def keep_mae_sources(workdir: pathlib.Path, sources: Sources):
-    """Writes mae_training_sources.json: what the MAE of a detector was pretrained on."""
+    """Writes mae_training_sources.json: what a detector's MAE or UNet was pretrained on."""
     _write(workdir, MAE, sources)
 
 
@@ -40,7 +37,7 @@ def keep_validation_sources(workdir: pathlib.Path, sets: Mapping[str, Dataset]):
 
 def recorded_sources(folder: pathlib.Path) -> Sources:
     """What a pretraining's workdir, or a checkpoint in it, says; nothing where nothing is said."""
-    places = {LATEST.parts: TRAINING, FROZEN_MAE.parts: MAE}
+    places = {LATEST.parts: TRAINING, **{frozen.parts: MAE for frozen in FROZEN.values()}}
     inside = folder.absolute().parts[-2:]
     file = folder.parent.parent / places[inside] if inside in places else folder / TRAINING
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}

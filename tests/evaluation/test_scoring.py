@@ -36,7 +36,7 @@ def parameters(detection, detector):
 @pytest.fixture(scope="module")
 def scorer(detection, detector):
     mae = load_weights(
-        detector / "checkpoints" / "mae", "detector", detection.abstract_mae, make_mesh()
+        detector / "checkpoints" / "mae", "detector", detection.abstract_frozen, make_mesh()
     )
 
     def build(batch_size, max_bad_fraction=0.0, **kept):

@@ -20,7 +20,8 @@ from rffr_jax.data.pipeline import evaluation_batches, train_batches
 from rffr_jax.sharding import make_mesh
 from rffr_jax.training import loop
 from rffr_jax.training.metric_writer import MetricWriter
-from rffr_jax.training.pretrain import Pretraining, real_only
+from rffr_jax.training.pretrain import Pretraining
+from rffr_jax.training.real_faces import real_only
 from tests import jobs
 
 ROOT = pathlib.Path(__file__).parents[2]
