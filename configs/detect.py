@@ -22,6 +22,7 @@ def get_config() -> Config:
     config.remat = False  # True: less memory, a third more arithmetic
 
     config.model = ConfigDict({"size": "vit_b16", "image_size": 224, "patch_size": 16})
+    config.xception = ConfigDict({"width": 1.0, "middle_blocks": 8})  # of that backbone alone
     config.blocks = ConfigDict()
     config.blocks.k = 4
     config.blocks.alpha = 4.0
@@ -31,6 +32,7 @@ def get_config() -> Config:
     config.blocks.group = 16  # images that share the quantiles of the number of blocks
     config.detector = ConfigDict()
     config.detector.init = ""  # a ViT or a MAE for both branches; the paper's is an ImageNet ViT
+    config.detector.backbone = "vit"  # or xception, with inputs=original and blocks=full
     config.detector.inputs = "both"  # or original, residual
     config.detector.blocks = "random"  # or full, covered
     config.detector.residual = "mae"  # or unet, high_pass, zero

@@ -17,20 +17,21 @@ from rffr_jax.baseline_residuals import high_pass_residual, reconstruction_resid
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.errors import UserError
 from rffr_jax.memory import passes_at_once
-from rffr_jax.models.abstract import abstract, abstract_mae, abstract_unet
+from rffr_jax.models.abstract import PARAMETERS, abstract, abstract_mae, abstract_unet
 from rffr_jax.models.detector import INPUTS, Detector, branch_names
 from rffr_jax.models.layers import patchify, take_patches
 from rffr_jax.models.mae import MAE
-from rffr_jax.models.sizes import ModelSettings, UNetSettings
+from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
 from rffr_jax.models.unet import UNet
+from rffr_jax.models.xception import Xception
 
 BLOCKS = ("random", "full", "covered")
 RESIDUALS = ("mae", "unet", "high_pass", "zero")
 AUTOENCODERS = {"mae": "MAE", "unet": "UNet"}
 """Residuals that take trained weights, and what messages call those."""
 
-LATER = ("unet",)
-"""Settings that were added when there were checkpoints already."""
+ADDED_LATER = ("unet", "xception")
+"""Settings that the first checkpoints lack; None there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +53,8 @@ class DetectionSettings:
       mean, std: of the RGB branch's input, for pixels in [0, 1].
       blocks_per_pass: blocks that one pass of the MAE hides together (`BlockGrid.per_pass`).
       unet: shapes of the frozen UNet; None where no residual of one is computed.
+      xception: shapes of an Xception, which reads whole original images; None where there is a ViT
+        for every branch.
     """
 
     model: ModelSettings
@@ -65,6 +68,7 @@ class DetectionSettings:
     std: tuple[float, float, float]
     blocks_per_pass: int = 1
     unet: UNetSettings | None = None
+    xception: XceptionSettings | None = None
 
     def __post_init__(self):
         if self.inputs not in INPUTS:
@@ -81,26 +85,37 @@ class DetectionSettings:
                 "(a detector that reads no residual has detector.inputs=original)"
             )
 
+        if self.xception is not None and (self.inputs, self.blocks) != ("original", "full"):
+            raise UserError(
+                "detector.backbone='xception' reads whole original images; add "
+                "--config.detector.inputs=original --config.detector.blocks=full"
+            )
+
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "DetectionSettings":
         """The settings that `to_json` wrote into a checkpoint."""
-        mae, unet = fields["mae"], fields.get("unet")
+        mae, unet, xception = (fields.get(name) for name in ("mae", "unet", "xception"))
         return cls(
             **{
                 **fields,
                 "model": ModelSettings(**fields["model"]),
                 "mae": None if mae is None else ModelSettings(**mae),
                 "unet": None if unet is None else UNetSettings(**unet),
+                "xception": None if xception is None else XceptionSettings(**xception),
                 "mean": tuple(fields["mean"]),
                 "std": tuple(fields["std"]),
             }
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What a checkpoint records; what older ones do not hold is left out where it is unused,
-        so that the two are equal for a run that goes on."""
+        """What a checkpoint records. A setting that was added later is left out where it is as
+        it was before, so that an older run goes on."""
         fields = dataclasses.asdict(self)
-        return {name: fields[name] for name in fields if name not in LATER or fields[name]}
+        return {
+            name: value
+            for name, value in fields.items()
+            if name not in ADDED_LATER or value is not None
+        }
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -148,8 +163,10 @@ class Detection:
         else:
             self._frozen_definition, self.abstract_frozen = None, {}
 
-    def _detector(self, rngs: nnx.Rngs) -> Detector:
+    def _detector(self, rngs: nnx.Rngs) -> Detector | Xception:
         settings = self.settings
+        if settings.xception is not None:
+            return Xception(settings.xception, dtype=self.dtype, rngs=rngs)
         return Detector(
             settings.model,
             inputs=settings.inputs,
@@ -159,8 +176,8 @@ class Detection:
         )
 
     def initial_parameters(self, seed: int) -> PyTree:
-        """Fresh parameters of both branches and the head."""
-        return nnx.to_pure_dict(nnx.state(self._detector(nnx.Rngs(seed)), nnx.Param))
+        """Fresh parameters of both branches and the head, or of an Xception."""
+        return nnx.to_pure_dict(nnx.state(self._detector(nnx.Rngs(seed)), PARAMETERS))
 
     def train_logits(
         self,
@@ -170,8 +187,12 @@ class Detection:
         chosen: Int[Array, "batch most"] | None,
         counts: tuple[int, ...],
         differences: Float16[Array, "batch patches pixels"] | None = None,
-    ) -> Float[Array, "batch 2"]:
+        weight: Float[Array, " batch"] | None = None,
+    ) -> tuple[Float[Array, "batch 2"], PyTree]:
         """Logits from the chosen blocks alone (`random`) or from whole images (the others).
+
+        With them come the parameters that follow the batch, running statistics of an Xception's
+        batch normalisation; {} for a ViT.
 
         Args:
           frozen: of the MAE or the UNet that residuals come from; {} without one.
@@ -180,13 +201,18 @@ class Detection:
           counts: numbers of blocks in every group of rows; static.
           differences: what `differences` gave, of the chosen blocks or of all; None computes the
             residuals here.
+          weight: of the images; those of weight 0 do not count in batch normalisation.
         """
+        if self.settings.xception is not None:
+            model = self._xception(parameters)
+            logits = model(self._normalised(unit_range(images)), training=True, weight=weight)
+            return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
         if chosen is None:
             if differences is None:
                 residuals = self.residual_images(frozen, images)
             else:
                 residuals = self.residual_images_of(differences)
-            return self.logits(parameters, images, residuals)
+            return self.logits(parameters, images, residuals), {}
         pixels = unit_range(images)
         indices = jnp.asarray(self.blocks.hidden)[chosen].reshape(len(images), -1)
         patches = {"original": take_patches(self._normalised_patches(pixels), indices)}
@@ -204,7 +230,7 @@ class Detection:
                 patches["residual"] = self._patches(residuals, indices)
         groups = len(images) // len(counts)
         lengths = jnp.tile(jnp.array(counts, jnp.int32) * self.blocks.side**2, groups)
-        return self._classify(parameters, patches, indices, lengths)
+        return self._classify(parameters, patches, indices, lengths), {}
 
     def residual_images(
         self, frozen: PyTree, images: UInt8[Array, "batch size size 3"]
@@ -263,6 +289,9 @@ class Detection:
         Args:
           residuals: as `residual_images` or `residual_images_of` made them.
         """
+        if self.settings.xception is not None:
+            pixels = self._normalised(unit_range(images))
+            return self._xception(parameters)(pixels, training=False)
         if self.settings.blocks == "full":
             indices = jnp.arange(self.blocks.patches)
         else:
@@ -273,9 +302,11 @@ class Detection:
             patches["residual"] = self._patches(residuals, indices)
         return self._classify(parameters, patches, indices)
 
+    def _normalised(self, pixels: Array) -> Array:
+        return (pixels - jnp.asarray(self.settings.mean)) / jnp.asarray(self.settings.std)
+
     def _normalised_patches(self, pixels: Array) -> Array:
-        mean, std = jnp.asarray(self.settings.mean), jnp.asarray(self.settings.std)
-        return patchify((pixels - mean) / std, self.settings.model.patch_size)
+        return patchify(self._normalised(pixels), self.settings.model.patch_size)
 
     def _patches(self, residuals: Array, indices: Array) -> Array:
         return take_patches(patchify(residuals, self.settings.model.patch_size), indices)
@@ -290,13 +321,17 @@ class Detection:
         detector: Detector = nnx.merge(self._definition, nnx.State(parameters))
         return detector(patches, indices, lengths)
 
+    def _xception(self, parameters: PyTree) -> Xception:
+        return nnx.merge(self._definition, nnx.State(parameters))
+
     def _passes_at_once(self, images: int) -> int:
         assert self.settings.mae is not None
         return passes_at_once(self.settings.mae, self.dtype, images)
 
     def _mae(self, frozen: PyTree) -> MAE:
-        assert self.settings.needs_mae
+        assert self._frozen_definition is not None
         return nnx.merge(self._frozen_definition, nnx.State(frozen))
 
     def _unet(self, frozen: PyTree) -> UNet:
+        assert self._frozen_definition is not None
         return nnx.merge(self._frozen_definition, nnx.State(frozen))

@@ -33,7 +33,14 @@ MAY_CHANGE = (
 )
 """What a run may go on with otherwise than it began: nothing of it shapes the weights."""
 
-ADDED_LATER = {"autoencoder": "mae", "unet.width": 64, "unet.depth": 4}
+ADDED_LATER = {
+    "autoencoder": "mae",
+    "unet.width": 64,
+    "unet.depth": 4,
+    "detector.backbone": "vit",
+    "xception.width": 1.0,
+    "xception.middle_blocks": 8,
+}
 """Entries that the config.json of an older run lacks, and the values that it ran with."""
 
 SEEN_WITHIN = 60.0  # seconds that a shared file system may take to show a new file

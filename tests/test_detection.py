@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 
 import jax
@@ -15,7 +16,8 @@ from rffr_jax.detection import Detection, DetectionSettings, unit_range
 from rffr_jax.errors import UserError
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.mae import MAE
-from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
+from rffr_jax.models.unet import UNet
 
 TINY = ModelSettings("tiny", 48, 12)
 SETTINGS = DetectionSettings(
@@ -29,6 +31,8 @@ SETTINGS = DetectionSettings(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
 )
+
+MEAN, STD = np.array(SETTINGS.mean), np.array(SETTINGS.std)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +101,7 @@ def test_training_on_all_blocks_equals_testing(images, mae_parameters, blocks_pe
     detection = Detection(settings, jnp.float32)
     parameters = detection.initial_parameters(0)
     chosen = jnp.tile(jnp.arange(4, dtype=jnp.int32), (4, 1))
-    trained = jax.jit(detection.train_logits, static_argnums=4)(
+    trained, _ = jax.jit(detection.train_logits, static_argnums=4)(
         parameters, mae_parameters, images, chosen, (4,)
     )
     residuals = jax.jit(detection.residual_images)(mae_parameters, images)
@@ -113,7 +117,7 @@ def test_compiled_mae_arithmetic_is_proportional_to_the_blocks_drawn(monkeypatch
 
     def step_flops(counts):
         def loss(parameters, mae_parameters, images, chosen):
-            logits = detection.train_logits(parameters, mae_parameters, images, chosen, counts)
+            logits, _ = detection.train_logits(parameters, mae_parameters, images, chosen, counts)
             return jnp.mean(logits**2)
 
         images = jax.ShapeDtypeStruct((4, 48, 48, 3), jnp.uint8)
@@ -135,7 +139,9 @@ def test_blocks_that_are_not_chosen_are_not_seen(images):
     detection = Detection(settings, jnp.float32)
     parameters = detection.initial_parameters(0)
     chosen = jnp.array([[0, 1], [0, 2], [3, 1], [2, 0]], jnp.int32)
-    logits = jax.jit(lambda pixels: detection.train_logits(parameters, {}, pixels, chosen, (1, 2)))
+    logits = jax.jit(
+        lambda pixels: detection.train_logits(parameters, {}, pixels, chosen, (1, 2))[0]
+    )
     first = np.asarray(logits(images))
     corner = images.at[:, :24, :24].set(0)  # block 0: rows 0 (its only block), 1 and 3 see it
     changed = np.abs(np.asarray(logits(corner)) - first).max(axis=1)
@@ -150,7 +156,7 @@ def test_the_plain_vit_reads_every_patch_and_no_mae(images):
     detection = Detection(settings, jnp.float32)
     assert detection.abstract_frozen == {}
     parameters = detection.initial_parameters(0)
-    logits = jax.jit(lambda pixels: detection.train_logits(parameters, {}, pixels, None, ()))
+    logits = jax.jit(lambda pixels: detection.train_logits(parameters, {}, pixels, None, ())[0])
     last_patch = images.at[:, 36:, 36:].set(0)  # outside of what 3 x 3 blocks of 1 patch cover
     assert np.abs(np.asarray(logits(last_patch) - logits(images))).max() > 1e-4
 
@@ -180,8 +186,143 @@ def test_training_reads_kept_differences_as_it_reads_the_mae(images, mae_paramet
         of_blocks = differences.reshape(4, 4, 4, -1)
         differences = of_blocks[np.arange(4)[:, None], chosen].reshape(4, 8, -1)
     logits = jax.jit(detection.train_logits, static_argnums=4)
-    direct = logits(parameters, mae_parameters, images, chosen, counts)
-    kept = logits(parameters, {}, images, chosen, counts, differences)
+    direct, _ = logits(parameters, mae_parameters, images, chosen, counts)
+    kept, _ = logits(parameters, {}, images, chosen, counts, differences)
     np.testing.assert_allclose(kept, direct, atol=1e-3)
-    nothing = logits(parameters, {}, images, chosen, counts, np.zeros_like(differences))
+    nothing, _ = logits(parameters, {}, images, chosen, counts, np.zeros_like(differences))
     assert np.abs(nothing - direct).max() > 0.01
+
+
+def test_the_covered_area_is_the_image_without_its_ring(images):
+    """3 x 3 of 4 x 4 patches: what lies outside is not seen, and all that lies inside is."""
+    settings = dataclasses.replace(SETTINGS, inputs="original", blocks="covered", k=3, mae=None)
+    detection = Detection(settings, jnp.float32)
+    parameters = detection.initial_parameters(0)
+    train = jax.jit(lambda pixels: detection.train_logits(parameters, {}, pixels, None, ())[0])
+    first = np.asarray(train(images))
+    covered = detection.blocks.covered(12)
+    assert 0 < covered.sum() < covered.size
+    outside = jnp.where(covered[..., None], images, 0)
+    np.testing.assert_array_equal(train(outside), first)
+    for row, column in np.argwhere(covered)[:: 12 * 12]:
+        assert np.abs(np.asarray(train(images.at[:, row, column].set(0))) - first).max() > 0
+    np.testing.assert_allclose(detection.logits(parameters, images, None), first, atol=1e-6)
+
+
+UNET = UNetSettings(48, 2, 2)
+
+
+def unet_parameters():
+    return nnx.to_pure_dict(nnx.state(UNet(UNET, dtype=jnp.float32, rngs=nnx.Rngs(1)), nnx.Param))
+
+
+@pytest.mark.parametrize("source", ["unet", "high_pass", "zero"])
+def test_residuals_of_whole_images_are_read_where_the_blocks_are(images, source):
+    changes = {"residual": source, "mae": None, "unet": UNET if source == "unet" else None}
+    detection = Detection(dataclasses.replace(SETTINGS, **changes), jnp.float32)
+    frozen = unet_parameters() if source == "unet" else {}
+    parameters = detection.initial_parameters(0)
+    train = jax.jit(detection.train_logits, static_argnums=4)
+    every = jnp.tile(jnp.array([2, 0, 3, 1], jnp.int32), (4, 1))
+    trained, _ = train(parameters, frozen, images, every, (4,))
+    residuals = jax.jit(detection.residual_images)(frozen, images)
+    tested = detection.logits(parameters, images, residuals)
+    np.testing.assert_allclose(trained, tested, atol=1e-5)
+
+
+def test_every_source_has_its_own_residual(images, mae_parameters):
+    found = []
+    for source, frozen in (
+        ("mae", mae_parameters),
+        ("unet", unet_parameters()),
+        ("high_pass", {}),
+        ("zero", {}),
+    ):
+        settings = dataclasses.replace(SETTINGS, residual=source, unet=UNET)
+        residuals = jax.jit(Detection(settings, jnp.float32).residual_images)(frozen, images)
+        found.append(np.asarray(residuals))
+        assert found[-1].dtype == np.float32
+        assert np.abs(found[-1]).max() <= 1
+    for one, other in itertools.combinations(found, 2):
+        assert np.abs(one - other).mean() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("inputs", "source", "kind"),
+    [
+        ("both", "mae", "mae"),
+        ("residual", "unet", "unet"),
+        ("original", "unet", ""),
+        ("both", "high_pass", ""),
+        ("both", "zero", ""),
+    ],
+)
+def test_who_needs_trained_weights(inputs, source, kind):
+    settings = dataclasses.replace(SETTINGS, inputs=inputs, residual=source, unet=UNET)
+    assert settings.autoencoder == kind
+    assert bool(Detection(settings, jnp.float32).abstract_frozen) == bool(kind)
+
+
+def test_settings_added_later_are_left_out_where_they_are_unused():
+    assert SETTINGS.to_json() == {
+        name: value
+        for name, value in dataclasses.asdict(SETTINGS).items()
+        if name not in ("unet", "xception")
+    }
+    for settings in (
+        SETTINGS,
+        dataclasses.replace(SETTINGS, residual="unet", mae=None, unet=UNET),
+        XCEPTION,
+    ):
+        written = json.loads(json.dumps(settings.to_json()))
+        assert DetectionSettings.from_json(written) == settings
+
+
+# ---- Xception
+
+XCEPTION = dataclasses.replace(
+    SETTINGS, inputs="original", blocks="full", mae=None, xception=XceptionSettings(1 / 16, 1)
+)
+
+
+def test_an_xception_reads_normalised_whole_images_and_follows_the_batch(images):
+    detection = Detection(XCEPTION, jnp.float32)
+    parameters = jax.jit(detection.initial_parameters, static_argnums=0)(0)
+    weight = jnp.array([1.0, 1.0, 0.0, 1.0])
+    train = jax.jit(
+        lambda parameters, pixels: detection.train_logits(
+            parameters, {}, pixels, None, (), None, weight
+        )
+    )
+    logits, statistics = train(parameters, images)
+    model = nnx.merge(
+        nnx.graphdef(nnx.eval_shape(lambda: detection._detector(nnx.Rngs(0)))),
+        nnx.State(parameters),
+    )
+    pixels = jnp.asarray((images / 255 - MEAN) / STD, jnp.float32)
+    expected = jax.jit(lambda pixels: model(pixels, training=True, weight=weight))(pixels)
+    np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=1e-4)
+    shapes = jax.tree.map(jnp.shape, parameters)
+    assert statistics["stem1"]["norm"].keys() == {"mean", "var"}
+    assert jax.tree.map(jnp.shape, statistics["middle"]) == {
+        "middle0": {
+            "convolutions": {
+                name: {
+                    "norm": {n: shape for n, shape in layer["norm"].items() if n in ("mean", "var")}
+                }
+                for name, layer in shapes["middle"]["middle0"]["convolutions"].items()
+            }
+        }
+    }
+    other = images.at[2].set(255 - images[2])  # the image of weight 0
+    jax.tree.map(np.testing.assert_array_equal, train(parameters, other)[1], statistics)
+    test = jax.jit(lambda pixels: detection.logits(parameters, pixels, None))
+    assert np.abs(test(images) - logits).max() > 0.01
+    changed = np.abs(np.asarray(test(other) - test(images))).max(axis=1)
+    assert changed[2] > 1e-4
+    assert changed[[0, 1, 3]].max() < 1e-5
+
+
+def test_an_xception_is_for_whole_originals():
+    with pytest.raises(UserError, match=r"add --config.detector.inputs=original --config.det"):
+        dataclasses.replace(XCEPTION, blocks="random")

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from rffr_jax.errors import UserError
 from rffr_jax.lock import locked
-from rffr_jax.workdir import write_config
+from rffr_jax.workdir import refuse_other_config, write_config
 
 HOLD = """
 import fcntl, sys
@@ -21,6 +21,21 @@ fcntl.flock(lock, fcntl.LOCK_EX)
 print("held", flush=True)
 sys.stdin.read()
 """
+
+
+def test_entries_that_came_later_are_as_the_older_run_had_them(tmp_path):
+    older = {"job": "pretrain", "steps": 4, "detect": {"steps": 3}}
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    later = {
+        **older,
+        "autoencoder": "mae",
+        "detect": {"steps": 3, "detector": {"backbone": "vit"}},
+    }
+    refuse_other_config(tmp_path, ConfigDict(later), begun=True)
+    with pytest.raises(UserError, match=r'autoencoder: "mae" there, "unet" in this config\)'):
+        refuse_other_config(tmp_path, ConfigDict(later | {"autoencoder": "unet"}), begun=True)
+    with pytest.raises(UserError, match=r"\(unknown: nothing there, 1 in this config\)"):
+        refuse_other_config(tmp_path, ConfigDict(later | {"unknown": 1}), begun=True)
 
 
 def test_a_second_run_is_refused_and_a_later_one_is_not(tmp_path):

@@ -1,1 +1,1 @@
-"""Flax modules: transformer layers, ViT, masked autoencoder, UNet, two-branch detector."""
+"""Flax modules: transformer layers, ViT, masked autoencoder, UNet, detector, Xception."""

@@ -12,6 +12,9 @@ from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.models.unet import UNet
 from rffr_jax.models.vit import ViT
 
+PARAMETERS = nnx.Any(nnx.Param, nnx.BatchStat)
+"""What is in a tree of parameters: batch normalisation's running statistics, too."""
+
 
 def abstract_mae(
     settings: ModelSettings, dtype: DTypeLike = jnp.float32, *, remat: bool = False
@@ -33,5 +36,5 @@ def abstract_unet(
 
 def abstract(build: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.GraphDef, PyTree]:
     """The definition of what `build` makes, and its parameters as `jax.ShapeDtypeStruct`."""
-    definition, state = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))), nnx.Param)
+    definition, state = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))), PARAMETERS)
     return definition, nnx.to_pure_dict(state)

@@ -97,6 +97,29 @@ class UNetSettings:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class XceptionSettings:
+    """What fixes the shapes of an Xception's parameters; images of any size fit them.
+
+    Attributes:
+      width: factor of all numbers of channels; 1 in the paper.
+      middle_blocks: blocks of the middle flow; 8 in the paper.
+
+    Raises:
+      UserError: a factor that is not above 0, or less than no block.
+    """
+
+    width: float
+    middle_blocks: int
+
+    def __post_init__(self):
+        if self.width <= 0 or self.middle_blocks < 0:
+            raise UserError(
+                f"xception.width={self.width} must be above 0 and xception.middle_blocks="
+                f"{self.middle_blocks} must not be negative"
+            )
+
+
 def compute_dtype(name: str) -> DTypeLike:
     """`auto` is bfloat16 on a GPU or TPU and float32 on a CPU.
 

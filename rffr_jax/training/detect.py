@@ -42,7 +42,7 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.kept_residuals import KeptResiduals, shared_folder
-from rffr_jax.models.sizes import ModelSettings, UNetSettings, compute_dtype
+from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings, compute_dtype
 from rffr_jax.sharding import make_mesh, on_mesh, rows_of_process
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.sources import (
@@ -62,6 +62,7 @@ from rffr_jax.workdir import has_begun, held, refuse_other_config, write_config
 log = logging.getLogger(__name__)
 
 SELECTIONS = ("last", "source", "oracle", "transfer")
+BACKBONES = ("vit", "xception")
 SMALLEST_GROUP = 4  # fewer quantiles say too little of the number of blocks
 
 
@@ -101,6 +102,8 @@ class DetectorTraining:
         self._parts = mesh.size * config.micro_batches
         dtype = compute_dtype(config.dtype)
         settings, self._frozen_about = detection_settings(config)
+        if settings.xception:
+            _refuse_for_xception(config)
         self._detection = Detection(settings, dtype, remat=config.remat)
         blocks = config.blocks
         self._counts: tuple[int, ...] = ()
@@ -247,17 +250,19 @@ class DetectorTraining:
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
-    ) -> Float[Array, " batch"]:
-        """Cross-entropy of each image."""
-        logits = self._detection.train_logits(
+    ) -> tuple[Float[Array, " batch"], PyTree]:
+        """Cross-entropy of each image, and running statistics if the detector has any."""
+        logits, statistics = self._detection.train_logits(
             parameters,
             frozen,
             batch["image"],
             batch.get("blocks"),
             self._counts,
             batch.get("difference"),
+            batch["weight"],
         )
-        return optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        return losses, statistics
 
     def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
         """AUC of every validation set and method; keeps the weights wherever one improves."""
@@ -333,6 +338,13 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
       UserError: unknown settings, or a MAE or UNet that is missing or does not fit.
     """
     detector = config.detector
+    if detector.backbone not in BACKBONES:
+        raise UserError(
+            f"detector.backbone={detector.backbone!r} is not known; choose {' or '.join(BACKBONES)}"
+        )
+    xception = None
+    if detector.backbone == "xception":
+        xception = XceptionSettings(**config.xception.to_dict())
     settings = DetectionSettings(
         model=ModelSettings(**config.model.to_dict()),
         mae=None,
@@ -344,6 +356,7 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
         mean=tuple(detector.mean),
         std=tuple(detector.std),
         blocks_per_pass=config.blocks.blocks_per_pass,
+        xception=xception,
     )
     if not settings.autoencoder:
         return settings, {}
@@ -380,6 +393,17 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
             f"--config.blocks.k={about['k']}, or --config.allow_other_k to use it all the same"
         )
     return dataclasses.replace(settings, mae=mae), about
+
+
+def _refuse_for_xception(config: Config):
+    """Raises: UserError for settings that only a ViT has."""
+    if config.detector.init:
+        raise UserError(
+            f"detector.init={config.detector.init} is for the branches of a ViT; leave it empty "
+            "with detector.backbone='xception'"
+        )
+    if config.remat:
+        raise UserError("remat=True is for a ViT; leave it out with detector.backbone='xception'")
 
 
 def _fake_methods(examples: Sequence[Example]) -> list[str]:

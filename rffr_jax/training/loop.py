@@ -78,7 +78,9 @@ class Objective(Protocol):
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
-    ) -> Float[Array, " batch"]: ...
+    ) -> tuple[Float[Array, " batch"], PyTree]:
+        """Of each row, and new values of parameters that no gradient moves, {} without any."""
+        ...
 
     def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
         """Metrics for each validation split; also where samples are drawn and bests are kept."""

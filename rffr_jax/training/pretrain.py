@@ -102,12 +102,12 @@ class Pretraining(RealFaceTraining):
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
-    ) -> Float[Array, " batch"]:
+    ) -> tuple[Float[Array, " batch"], PyTree]:
         """Mean squared error of each image over its hidden patches."""
         images = unit_range(batch["image"])
         predicted = self._mae(parameters)(images, batch["visible"], batch["hidden"])
         target = take_patches(patchify(images, self._settings.patch_size), batch["hidden"])
-        return jnp.mean((predicted - target) ** 2, axis=(1, 2))
+        return jnp.mean((predicted - target) ** 2, axis=(1, 2)), {}
 
     def reconstructed_and_residual(
         self, parameters: PyTree, images: UInt8[Array, "batch size size 3"]

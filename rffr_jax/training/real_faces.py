@@ -75,8 +75,8 @@ class RealFaceTraining(abc.ABC):
     @abc.abstractmethod
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
-    ) -> Float[Array, " batch"]:
-        """Of every image."""
+    ) -> tuple[Float[Array, " batch"], PyTree]:
+        """Of every image; the second is {}."""
 
     @abc.abstractmethod
     def reconstructed_and_residual(
@@ -129,7 +129,7 @@ class RealFaceTraining(abc.ABC):
         return {"validation": {"loss": total / max(weight, 1.0)}}
 
     def _weighted_loss(self, parameters: PyTree, batch: Mapping[str, Array]):
-        losses = self.losses(parameters, (), batch)
+        losses, _ = self.losses(parameters, (), batch)
         return jnp.sum(losses * batch["weight"]), jnp.sum(batch["weight"])
 
     def _draw_samples(self, parameters: PyTree, images: np.ndarray, step: int):

@@ -67,10 +67,10 @@ class Reconstruction(RealFaceTraining):
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
-    ) -> Float[Array, " batch"]:
+    ) -> tuple[Float[Array, " batch"], PyTree]:
         """Mean squared error of each image."""
         images = unit_range(batch["image"])
-        return jnp.mean((self._unet(parameters)(images) - images) ** 2, axis=(1, 2, 3))
+        return jnp.mean((self._unet(parameters)(images) - images) ** 2, axis=(1, 2, 3)), {}
 
     def reconstructed_and_residual(
         self, parameters: PyTree, images: UInt8[Array, "batch size size 3"]

@@ -2,7 +2,8 @@
 
 The state is a plain tree:
 
-  parameters   the weights that are evaluated, saved as best and handed on
+  parameters   the weights that are evaluated, saved as best and handed on; running statistics of
+               batch normalisation are among them, and no gradient moves those
   optimizer    what Optax keeps
   trained      the weights that the optimizer moves, where `parameters` are their moving average
   updates      how many updates they have had, there alone
@@ -10,6 +11,7 @@ The state is a plain tree:
   totals       loss and number of steps since the last log line
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +26,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.sharding import BATCH, whole
 
 State = dict[str, Any]
-Losses = Callable[[PyTree, PyTree, Mapping[str, Array]], Float[Array, " batch"]]
+Losses = Callable[[PyTree, PyTree, Mapping[str, Array]], tuple[Float[Array, " batch"], PyTree]]
 
 
 def check_micro_batches(config: Config, mesh: Mesh | AbstractMesh):
@@ -65,17 +67,19 @@ def make_step(
     """The function (state, frozen, batch) -> state.
 
     Args:
-      losses: of each row, from parameters, frozen arrays and the batch.
+      losses: of each row, from parameters, frozen arrays and the batch; and the new values of
+        those parameters that follow the batch instead of a gradient, a part of the tree of
+        parameters ({} where there are none).
       micro_batches: parts that a batch is worked through in, one after another: activations need
-        memory for one part, and the update is that of the whole batch but for rounding.
+        memory for one part, and the update is that of the whole batch but for rounding. Batch
+        normalisation sees one part at a time, and its new statistics are the mean over the parts.
       ema_decay: of the moving average of the weights; 0 keeps none.
     """
-    gradients_of = jax.value_and_grad(
-        lambda parameters, frozen, batch, total: (
-            jnp.sum(losses(whole(parameters, mesh), whole(frozen, mesh), batch) * batch["weight"])
-            / total
-        )
-    )
+
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def gradients_of(parameters, frozen, batch, total):
+        each, followed = losses(whole(parameters, mesh), whole(frozen, mesh), batch)
+        return jnp.sum(each * batch["weight"]) / total, followed
 
     def loss_and_gradients(parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]):
         total = jnp.maximum(jnp.sum(batch["weight"]), 1.0)
@@ -83,16 +87,19 @@ def make_step(
             return gradients_of(parameters, frozen, batch, total)
 
         def add(sums, part):
-            return jax.tree.map(jnp.add, sums, gradients_of(parameters, frozen, part, total)), None
+            (loss, followed), gradients = gradients_of(parameters, frozen, part, total)
+            return jax.tree.map(jnp.add, sums, (loss, gradients)), followed
 
         zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, parameters))
-        return jax.lax.scan(add, zeros, _parts(batch, micro_batches, mesh))[0]
+        sums, followed = jax.lax.scan(add, zeros, _parts(batch, micro_batches, mesh))
+        loss, gradients = sums
+        return (loss, jax.tree.map(lambda parts: parts.mean(axis=0), followed)), gradients
 
     def step(state: State, frozen: PyTree, batch: Mapping[str, Array]) -> State:
         trained = state["trained"] if ema_decay else state["parameters"]
-        loss, gradients = loss_and_gradients(trained, frozen, batch)
+        (loss, followed), gradients = loss_and_gradients(trained, frozen, batch)
         updates, optimizer_state = optimizer.update(gradients, state["optimizer"], trained)
-        trained = optax.apply_updates(trained, updates)
+        trained = _replaced(optax.apply_updates(trained, updates), followed)
         arrays = jax.tree.leaves((loss, trained, optimizer_state))
         finite = [jnp.isfinite(array).all() for array in arrays]
         totals = state["totals"]
@@ -117,6 +124,16 @@ def average_decay(decay: float, updates: Array) -> Float[Array, ""]:
     min(decay, (1 + n) / (10 + n)) after n updates, so that the random start is soon forgotten.
     """
     return jnp.minimum(decay, (1.0 + updates) / (10.0 + updates))
+
+
+def _replaced(tree: PyTree, part: PyTree) -> PyTree:
+    """A tree of dictionaries with the leaves of `part`, a smaller one, in their places."""
+    if not isinstance(tree, dict):
+        return part
+    return {
+        name: _replaced(entry, part[name]) if name in part else entry
+        for name, entry in tree.items()
+    }
 
 
 def _parts(batch: Mapping[str, Array], count: int, mesh: Mesh) -> dict[str, Array]:

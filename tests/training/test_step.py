@@ -21,7 +21,7 @@ LATEST = "checkpoints/latest"
 
 def losses(parameters, frozen, batch):
     """Of a linear model with one weight too many, so that every row matters."""
-    return (jnp.tanh(batch["x"]) @ parameters["kernel"] - frozen * batch["y"]) ** 2
+    return (jnp.tanh(batch["x"]) @ parameters["kernel"] - frozen * batch["y"]) ** 2, {}
 
 
 def problem(seed, rows=12):
@@ -68,6 +68,35 @@ def test_a_batch_without_any_usable_row_changes_nothing():
     batch["weight"] = np.zeros_like(batch["weight"])
     (state,) = stepped(parameters, batch, optax.sgd(1.0), micro_batches=3)
     np.testing.assert_array_equal(state["parameters"]["kernel"], parameters["kernel"])
+
+
+def following(parameters, frozen, batch):
+    """A model with a running mean of its input, as batch normalisation keeps it."""
+    error = batch["x"] @ parameters["kernel"] - batch["y"]
+    mean = 0.9 * parameters["norm"]["mean"] + 0.1 * batch["x"].mean(axis=0)
+    return error**2, {"norm": {"mean": mean}}
+
+
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_running_statistics_follow_the_batch_and_no_gradient(micro_batches):
+    """They take the mean over equal parts, which is that of the batch; Adam leaves them alone."""
+    (parameters, batch), (_, other) = problem(seed=8), problem(seed=9)
+    start = np.random.default_rng(1).normal(size=5).astype(np.float32)
+    parameters |= {"norm": {"mean": start, "scale": np.ones(5, np.float32)}}
+    optimizer = optax.adamw(0.1)
+    step = jax.jit(
+        make_step(following, optimizer, make_mesh(), micro_batches=micro_batches, ema_decay=0.5)
+    )
+    state = {"parameters": parameters, **fresh_training(optimizer, 0.5, parameters)}
+    mean, average = start.astype(np.float64), start.astype(np.float64)
+    for updates, x in enumerate((batch, other)):
+        state = step(state, {}, x)
+        mean = 0.9 * mean + 0.1 * x["x"].mean(axis=0)
+        decay = min(0.5, (1 + updates) / (10 + updates))
+        average = decay * average + (1 - decay) * mean
+    np.testing.assert_allclose(state["trained"]["norm"]["mean"], mean, rtol=1e-5)
+    np.testing.assert_allclose(state["parameters"]["norm"]["mean"], average, rtol=1e-5)
+    assert np.abs(state["trained"]["kernel"] - parameters["kernel"]).min() > 0.01
 
 
 def test_the_average_follows_the_trained_weights():
