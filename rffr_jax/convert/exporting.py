@@ -102,6 +102,8 @@ def _exports(checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str) -> d
 
 def _branches(checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str) -> dict[str, Export]:
     settings = DetectionSettings.from_json(about["detection"])
+    if settings.xception is not None:
+        raise UserError(f"--input {checkpoint} holds an Xception; only MAEs and ViTs go out")
     branches = _load(checkpoint, Detection(settings, jnp.float32).abstract_parameters)["branches"]
     reads = {
         "original": Normalisation(settings.mean, settings.std),

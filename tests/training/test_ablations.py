@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rffr_jax.convert.exporting import export_weights
+from rffr_jax.errors import UserError
 from tests import jobs
 
 LATEST = "checkpoints/latest"
@@ -106,22 +108,17 @@ def test_an_xception_trains_resumes_bit_for_bit_and_is_evaluated(tmp_path, data,
     assert len(means) > 10
     assert all(np.abs(mean).max() > 0 for mean in means)
     tests = (f"detector={workdir}", f"data.tests=csv:{faces}/test.csv")
-    assert jobs.start("evaluate", tmp_path / "evaluate", *tests) == 0
-    assert jobs.start("evaluate", tmp_path / "best", *tests, "checkpoint=best:faces") == 0
+    assert jobs.start("evaluate", tmp_path / "evaluate", *tests, "checkpoint=best:faces") == 0
+    with pytest.raises(UserError, match=f"--input {workdir} holds an Xception"):
+        export_weights(workdir, "timm", tmp_path / "x.safetensors")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "flags",
-    [("detector.residual=high_pass",), ("detector.inputs=original", "detector.blocks=covered")],
-    ids=["high pass", "covered"],
-)
-def test_settings_without_trained_weights_need_none(tmp_path, data, faces, flags):
-    assert jobs.start("detect", tmp_path / "run", *data, *flags, "mae=nowhere") == 0
-    assert {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()} == {
-        "latest",
-        "best",
-    }
+def test_a_filter_needs_no_trained_weights(tmp_path, data, faces):
+    flags = (*data, "detector.residual=high_pass", "detector.blocks=covered", "mae=nowhere")
+    assert jobs.start("detect", tmp_path / "run", *flags) == 0
+    checkpoints = (tmp_path / "run" / "checkpoints").iterdir()
+    assert {path.name for path in checkpoints} == {"latest", "best"}
     tests = (f"detector={tmp_path}/run", f"data.tests=csv:{faces}/test.csv")
     assert jobs.start("evaluate", tmp_path / "evaluate", *tests) == 0
 
