@@ -41,6 +41,9 @@ def reconstruction_residual(
 ) -> tuple[Float[Array, "batch size size 3"], Float[Array, "batch size size 3"]]:
     """The autoencoder's reconstruction X_hat and R = alpha (X_hat - X) in [-1, 1], float32.
 
+    To be called with a UNet that computes in float32: its copies are so good that the rounding of
+    bfloat16 would be as large as the difference.
+
     Args:
       images: pixels in [0, 1].
     """

@@ -159,7 +159,7 @@ class Detection:
             self._frozen_definition, self.abstract_frozen = abstract_mae(settings.mae, dtype)
         elif settings.autoencoder == "unet":
             assert settings.unet is not None
-            self._frozen_definition, self.abstract_frozen = abstract_unet(settings.unet, dtype)
+            self._frozen_definition, self.abstract_frozen = abstract_unet(settings.unet)
         else:
             self._frozen_definition, self.abstract_frozen = None, {}
 

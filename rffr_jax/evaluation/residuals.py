@@ -155,7 +155,7 @@ def _source(
     if about["kind"] == "unet":
         unet = UNetSettings(**about["model"])
         reconstruct = functools.partial(reconstruction_residual, alpha=alpha)
-        return _Source(unet.image_size, *abstract_unet(unet, dtype), reconstruct, "reconstructed")
+        return _Source(unet.image_size, *abstract_unet(unet), reconstruct, "reconstructed")
     warn_of_normalised_targets(about, f"mae={folder}")
     settings = ModelSettings(**about["model"])
     blocks = BlockGrid(settings.grid, k or about["k"] or K, blocks_per_pass)

@@ -43,7 +43,8 @@ def _own_flops(equation: core.JaxprEqn) -> int:
         kernel = _shape(equation.invars[1])
         output = math.prod(_shape(equation.outvars[0]))
         features = equation.params["dimension_numbers"].rhs_spec[0]
-        return 2 * output * math.prod(kernel) // kernel[features]
+        inserted = math.prod(equation.params["lhs_dilation"])  # zeros between pixels, not worked on
+        return 2 * output * math.prod(kernel) // kernel[features] // inserted
     if equation.primitive.name in _FUSED_ATTENTION:
         batch, queries, heads, width = _shape(equation.invars[0])
         product = 2 * batch * heads * queries * _shape(equation.invars[1])[1] * width

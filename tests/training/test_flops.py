@@ -59,6 +59,28 @@ def test_a_gradient_costs_two_products_more():
     assert count(both, (3, 5), (5, 7)) == 3 * PRODUCT
 
 
+@pytest.mark.parametrize(
+    ("groups", "stride"), [(1, 1), (1, 2), (6, 1)], ids=["plain", "strided", "depthwise"]
+)
+def test_the_gradient_of_a_convolution_costs_two_more(groups, stride):
+    def loss(x, kernel):
+        return jnp.sum(
+            jax.lax.conv_general_dilated(
+                x,
+                kernel,
+                (stride, stride),
+                "VALID",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                feature_group_count=groups,
+            )
+            ** 2
+        )
+
+    shapes = [(2, 8, 8, 6), (2, 2, 6 // groups, 12)]
+    both = jax.value_and_grad(loss, argnums=(0, 1))
+    assert count(both, *shapes) == pytest.approx(3 * count(loss, *shapes), rel=0.5)
+
+
 @pytest.mark.parametrize("differentiated", [False, True])
 def test_fused_attention_counts_as_the_products_that_it_stands_for(monkeypatch, differentiated):
     """Traced alone: the kernel is for GPUs."""
