@@ -159,9 +159,7 @@ def real_only(specs: str | tuple[str, ...], default_split: str) -> Dataset:
     reals = keep_reals(dataset)
     left_out = len(dataset.examples) - len(reals.examples)
     if not reals.examples:
-        raise UserError(f"{specs} holds no real image; pretraining learns from real faces only")
+        raise UserError(f"{specs} holds no real image; pretraining is for real faces only")
     if left_out:
-        log.info(
-            "left out %d fakes of %s: pretraining learns from real faces only", left_out, specs
-        )
+        log.info("left out %d fakes of %s: pretraining is for real faces only", left_out, specs)
     return reals

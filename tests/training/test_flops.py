@@ -60,25 +60,27 @@ def test_a_gradient_costs_two_products_more():
 
 
 @pytest.mark.parametrize(
-    ("groups", "stride"), [(1, 1), (1, 2), (6, 1)], ids=["plain", "strided", "depthwise"]
+    ("groups", "side", "stride"),
+    [(1, 3, 1), (1, 2, 2), (6, 3, 1)],
+    ids=["plain", "strided", "depthwise"],
 )
-def test_the_gradient_of_a_convolution_costs_two_more(groups, stride):
+def test_the_gradient_of_a_convolution_costs_two_more(groups, side, stride):
     def loss(x, kernel):
         return jnp.sum(
             jax.lax.conv_general_dilated(
                 x,
                 kernel,
                 (stride, stride),
-                "VALID",
+                "SAME",
                 dimension_numbers=("NHWC", "HWIO", "NHWC"),
                 feature_group_count=groups,
             )
             ** 2
         )
 
-    shapes = [(2, 8, 8, 6), (2, 2, 6 // groups, 12)]
+    shapes = [(2, 8, 8, 6), (side, side, 6 // groups, 12)]
     both = jax.value_and_grad(loss, argnums=(0, 1))
-    assert count(both, *shapes) == pytest.approx(3 * count(loss, *shapes), rel=0.5)
+    assert count(both, *shapes) == 3 * count(loss, *shapes) > 0
 
 
 @pytest.mark.parametrize("differentiated", [False, True])
