@@ -14,10 +14,11 @@ from flax import nnx
 from rffr_jax.blocks import BlockGrid
 from rffr_jax.detection import Detection, DetectionSettings, unit_range
 from rffr_jax.errors import UserError
-from rffr_jax.models.abstract import abstract_mae
+from rffr_jax.models.abstract import abstract, abstract_mae
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
 from rffr_jax.models.unet import UNet
+from rffr_jax.models.xception import Xception
 
 TINY = ModelSettings("tiny", 48, 12)
 SETTINGS = DetectionSettings(
@@ -295,12 +296,16 @@ def test_an_xception_reads_normalised_whole_images_and_follows_the_batch(images)
         )
     )
     logits, statistics = train(parameters, images)
-    model = nnx.merge(
-        nnx.graphdef(nnx.eval_shape(lambda: detection._detector(nnx.Rngs(0)))),
-        nnx.State(parameters),
+    definition, _ = abstract(
+        lambda rngs: Xception(XceptionSettings(1 / 16, 1), dtype=jnp.float32, rngs=rngs)
     )
-    pixels = jnp.asarray((images / 255 - MEAN) / STD, jnp.float32)
-    expected = jax.jit(lambda pixels: model(pixels, training=True, weight=weight))(pixels)
+
+    @jax.jit
+    def plain(parameters, pixels):
+        model = nnx.merge(definition, nnx.State(parameters))
+        return model(pixels, training=True, weight=weight)
+
+    expected = plain(parameters, jnp.asarray((images / 255 - MEAN) / STD, jnp.float32))
     np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=1e-4)
     shapes = jax.tree.map(jnp.shape, parameters)
     assert statistics["stem1"]["norm"].keys() == {"mean", "var"}
