@@ -286,6 +286,7 @@ XCEPTION = dataclasses.replace(
 )
 
 
+@pytest.mark.slow
 def test_an_xception_reads_normalised_whole_images_and_follows_the_batch(images):
     detection = Detection(XCEPTION, jnp.float32)
     parameters = jax.jit(detection.initial_parameters, static_argnums=0)(0)
