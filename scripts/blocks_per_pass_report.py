@@ -43,7 +43,7 @@ def report(detector: pathlib.Path, tests: str, limit: int):
     import jax
     import jax.numpy as jnp
 
-    from rffr_jax.checkpoints.weights import FROZEN_MAE, load_weights, read_about
+    from rffr_jax.checkpoints.weights import FROZEN, load_weights, read_about
     from rffr_jax.data.pipeline import evaluation_batches
     from rffr_jax.data.specs import load_dataset
     from rffr_jax.detection import Detection, DetectionSettings
@@ -57,7 +57,7 @@ def report(detector: pathlib.Path, tests: str, limit: int):
     mesh, dataset = make_mesh(), load_dataset(tests)
     own = Detection(settings, jnp.float32)
     parameters = load_weights(detector, "--detector", own.abstract_parameters, mesh)
-    mae = load_weights(detector / FROZEN_MAE, "--detector", own.abstract_mae, mesh)
+    mae = load_weights(detector / FROZEN["mae"], "--detector", own.abstract_frozen, mesh)
     size = settings.model.image_size
     batches = evaluation_batches(load_dataset(limited(tests, limit)), size=size, batch_size=8)
     some = [batch["image"][batch["weight"] > 0] for batch in batches]
