@@ -222,7 +222,7 @@ class TrainedDetector:
 
     def trained_on(self) -> dict[str, Origins]:
         """What the detector and its MAE or UNet were trained on; nothing where it is not known."""
-        autoencoder = AUTOENCODERS.get(self._detection.settings.autoencoder, "MAE")
+        autoencoder = AUTOENCODERS.get(self.about["detection"]["residual"], "MAE")
         return {"detector": self._seen("training"), autoencoder: self._seen("mae_training")}
 
     def operating_point(self, checkpoint: str) -> OperatingPoint:

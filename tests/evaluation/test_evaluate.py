@@ -190,7 +190,11 @@ class Known(TrainedDetector):
 
     def __init__(self, folder, trained="faces"):
         self._folder = folder
-        self.about = {"trained_datasets": [trained], "trained_methods": ["rows"]}
+        self.about = {
+            "trained_datasets": [trained],
+            "trained_methods": ["rows"],
+            "detection": {"residual": "mae"},
+        }
 
 
 def write_best(folder, **datasets):
