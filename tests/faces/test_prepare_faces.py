@@ -345,6 +345,11 @@ def command(folder, output, *flags):
     ]  # fmt: skip
 
 
+def heed_interrupts():
+    """What a shell starts in the background ignores Ctrl-C, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def started(folder, output, *flags):
     """The script with two workers in a process group of its own, one part written."""
@@ -355,6 +360,7 @@ def started(folder, output, *flags):
         text=True,
         env=ENVIRONMENT,
         start_new_session=True,
+        preexec_fn=heed_interrupts,
     )
     try:
         deadline = time.monotonic() + 120
