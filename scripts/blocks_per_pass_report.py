@@ -11,10 +11,14 @@ import argparse
 import dataclasses
 import pathlib
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rffr_jax.errors import UserError
+
+if TYPE_CHECKING:
+    from rffr_jax.evaluation.predictions import Predictions
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,6 +49,7 @@ def report(detector: pathlib.Path, tests: str, limit: int):
 
     from rffr_jax.checkpoints.weights import FROZEN, load_weights, read_about
     from rffr_jax.data.pipeline import evaluation_batches
+    from rffr_jax.data.selection import keep_first
     from rffr_jax.data.specs import load_dataset
     from rffr_jax.detection import Detection, DetectionSettings
     from rffr_jax.evaluation.scoring import Scorer
@@ -59,7 +64,7 @@ def report(detector: pathlib.Path, tests: str, limit: int):
     parameters = load_weights(detector, "--detector", own.abstract_parameters, mesh)
     mae = load_weights(detector / FROZEN["mae"], "--detector", own.abstract_frozen, mesh)
     size = settings.model.image_size
-    batches = evaluation_batches(load_dataset(limited(tests, limit)), size=size, batch_size=8)
+    batches = evaluation_batches(keep_first(dataset, limit), size=size, batch_size=8)
     some = [batch["image"][batch["weight"] > 0] for batch in batches]
 
     before = None
@@ -68,8 +73,7 @@ def report(detector: pathlib.Path, tests: str, limit: int):
         residual_images = jax.jit(detection.residual_images)
         residuals = [np.asarray(residual_images(mae, images)) for images in some]
         scorer = Scorer(detection, mae, mesh, batch_size=32, workers=0, max_bad_fraction=0.01)
-        scored = scorer.score(parameters, dataset)
-        now = residuals, aucs(scored.examples, scored.scores)
+        now = residuals, aucs(scorer.score(parameters, dataset))
         before = before or now
         print(line(per_pass, *now, *before), flush=True)
 
@@ -80,17 +84,15 @@ def others(settings) -> list[int]:
     return [n for n in range(1, blocks) if blocks % n == 0 and n != settings.blocks_per_pass]
 
 
-def aucs(examples, scores: np.ndarray) -> dict[str, float]:
+def aucs(scored: "Predictions") -> dict[str, float]:
     """Of each method against all reals."""
+    from rffr_jax.data.examples import FAKE
     from rffr_jax.evaluation.metrics import auc
+    from rffr_jax.evaluation.results import against_all_reals
 
-    labels = np.array([example.label for example in examples])
-    methods = np.array([example.method for example in examples])
-    found = {}
-    for method in sorted(set(methods[labels == 1])):
-        used = (labels == 0) | (methods == method)
-        found[method] = auc(labels[used], scores[used])
-    return found
+    methods = sorted({example.method for example in scored.examples if example.label == FAKE})
+    parts = {method: against_all_reals(scored, method) for method in methods}
+    return {method: auc(part.labels, part.scores) for method, part in parts.items()}
 
 
 def line(
@@ -107,10 +109,6 @@ def line(
     return (
         f"{per_pass} a pass: mean |difference| / mean |R| {error.mean() / size:.3f}; AUC {numbers}"
     )
-
-
-def limited(spec: str, limit: int) -> str:
-    return f"{spec}{'&' if '?' in spec else '?'}limit={limit}"
 
 
 if __name__ == "__main__":

@@ -345,14 +345,11 @@ def command(folder, output, *flags):
     ]  # fmt: skip
 
 
-def heed_interrupts():
-    """What a shell starts in the background ignores Ctrl-C, and so do its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @contextlib.contextmanager
 def started(folder, output, *flags):
     """The script with two workers in a process group of its own, one part written."""
+    # What a shell starts in the background ignores Ctrl-C, and so would the script.
+    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command(folder, output, "--workers", "2", *flags),
         stderr=subprocess.PIPE,
@@ -360,8 +357,8 @@ def started(folder, output, *flags):
         text=True,
         env=ENVIRONMENT,
         start_new_session=True,
-        preexec_fn=heed_interrupts,
     )
+    signal.signal(signal.SIGINT, heeded)
     try:
         deadline = time.monotonic() + 120
         while not list((output / ".faceforensics.parts").glob("??/*.part")):
