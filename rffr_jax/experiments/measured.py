@@ -1,0 +1,85 @@
+"""What an experiment measured, and what it is to show: the hand-over from trainings to tables."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One detector, tested: a row of a table for one pair of seeds.
+
+    Attributes:
+      trained_on: label of the fakes that it learnt from, such as "F2F".
+      method: label of the row, such as "Ours".
+      rule: how its weights were chosen, as the config asked: last, source, oracle or transfer.
+      seed: of the detector.
+      mae_seed: of its MAE or UNet; None where it has none.
+      aucs: in [0, 1], by the label of the column.
+      intervals: 95 % of the AUC over clusters of test images; None where there is one cluster.
+      rules: how the weights were chosen for each column, as results.json says.
+      training: workdir of `detect`.
+      evaluations: workdir of `evaluate` for each column; several columns may share one.
+      autoencoder: workdir of `pretrain`; None where there is none.
+      seconds: that the training of the detector took.
+      inference_seconds: that one image takes, residual included; None where nobody asked.
+    """
+
+    trained_on: str
+    method: str
+    rule: str
+    seed: int
+    mae_seed: int | None
+    aucs: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float] | None]
+    rules: Mapping[str, str]
+    training: pathlib.Path
+    evaluations: Mapping[str, pathlib.Path]
+    autoencoder: pathlib.Path | None
+    seconds: float
+    inference_seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """The paper says that one row beats another.
+
+    Attributes:
+      text: in words.
+      better, worse: labels of two rows.
+      trained_on: for these fakes; '' for all that the table trains on.
+      column: in this column; '' for the mean over the columns that were not trained on.
+    """
+
+    text: str
+    better: str
+    worse: str
+    trained_on: str = ""
+    column: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of the paper, as it is to be written.
+
+    Attributes:
+      name: such as "table5".
+      variant: the data: synthetic, smoke, photographs or faceforensics.
+      title: what is compared, in one line.
+      columns: labels in their order.
+      seen: for each `Measured.trained_on` the columns whose fakes it was trained on.
+      note: what must be said of made-up data; '' for a benchmark.
+      claims: what the paper says of its rows.
+      external: label of a row -> `external:FILE`, the predictions of another program.
+      command: that makes it again.
+    """
+
+    name: str
+    variant: str
+    title: str
+    columns: tuple[str, ...]
+    seen: Mapping[str, tuple[str, ...]]
+    note: str
+    claims: tuple[Claim, ...] = ()
+    external: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    command: str = ""
