@@ -34,6 +34,7 @@ JOBS = {
     "features": "rffr_jax.evaluation.features",
     "residual": "rffr_jax.evaluation.residuals",
     "quickstart": "rffr_jax.experiments.quickstart",
+    "experiment": "rffr_jax.experiments.experiment",
 }
 TERMINAL = logging.StreamHandler()
 DONE, USER_MISTAKE, STOPPED = 0, 2, 75
@@ -132,10 +133,16 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | N
     launch = find_launch(
         os.environ, coordinator_flag.value, processes_flag.value, process_flag.value
     )
-    workdir = pathlib.Path(workdir_flag.value or pathlib.Path("runs", job))
+    workdir = pathlib.Path(workdir_flag.value or _default_workdir(config))
     if not launch or launch.process == 0:
         print(f"rffr_jax: {job} in {workdir}, data: {_data(config)}", flush=True)
     return config, workdir, launch
+
+
+def _default_workdir(config: Config) -> pathlib.Path:
+    if config.job == "experiment":
+        return pathlib.Path("runs", "paper", f"{config.name}-{config.variant}")
+    return pathlib.Path("runs", config.job)
 
 
 def _data(config: Config) -> str:

@@ -17,6 +17,7 @@ from rffr_jax.errors import UserError
 
 Labels = Integer[np.ndarray, " n"]
 Scores = Float[np.ndarray, " n"]
+DRAWS = 10  # of a single frame a video
 
 
 def auc(labels: Labels, scores: Scores) -> float:
@@ -70,13 +71,44 @@ def video_auc(examples: Sequence[Example], scores: Scores) -> float:
     A video is known by dataset, method and video together (and its label): the folders of four
     manipulations use the same names for different videos.
     """
+    frames = _frames_of_videos(examples, scores)
+    labels = np.array([key[0] for key in frames])
+    means = np.array([math.fsum(values) / len(values) for values in frames.values()])
+    return auc(labels, means)
+
+
+def single_frame_aucs(
+    examples: Sequence[Example], scores: Scores, draws: int = DRAWS
+) -> Float[np.ndarray, " draws"] | None:
+    """AUCs of one frame a video, drawn anew each time: what the choice of the frame is worth.
+
+    The same examples give the same draws, in whatever order they come.
+
+    Returns:
+      None where no video has several frames.
+    """
+    frames = {key: sorted(values) for key, values in _frames_of_videos(examples, scores).items()}
+    if all(len(values) == 1 for values in frames.values()):
+        return None
+    videos = sorted(frames)
+    labels = np.array([key[0] for key in videos])
+    rng = np.random.default_rng(0)
+    return np.array(
+        [
+            auc(labels, np.array([frames[key][rng.integers(len(frames[key]))] for key in videos]))
+            for _ in range(draws)
+        ]
+    )
+
+
+def _frames_of_videos(
+    examples: Sequence[Example], scores: Scores
+) -> dict[tuple[int, str, str, str], list[float]]:
     frames: dict[tuple[int, str, str, str], list[float]] = {}
     for example, score in zip(examples, scores, strict=True):
         key = (example.label, example.dataset, example.method, example.video)
         frames.setdefault(key, []).append(float(score))
-    labels = np.array([key[0] for key in frames])
-    means = np.array([math.fsum(values) / len(values) for values in frames.values()])
-    return auc(labels, means)
+    return frames
 
 
 def roc_points(

@@ -51,8 +51,8 @@ def results_table(
     Returns:
       {DATASET: {"pooled": entry, "methods": {METHOD: entry}, "mean_all", "mean_unseen",
       "reliability", "groups"}, "about": {...}} where an entry is `auc, auc_ci95, ap, eer, accuracy,
-      tpr_at_fpr_1e-2, tpr_at_fpr_1e-3, video_auc` (in [0, 1]), `at_threshold` (`fpr, tpr, ppv`) and
-      `n_real, n_fake, n_bad`. A method is measured against ALL reals of its dataset. `mean_all` is
+      tpr_at_fpr_1e-2, tpr_at_fpr_1e-3, video_auc` (in [0, 1]), `single_frame_auc` (`draws, mean, sd, lowest, highest`;
+      None with one frame a video), `at_threshold` (`fpr, tpr, ppv`) and `n_real, n_fake, n_bad`. A method is measured against ALL reals of its dataset. `mean_all` is
       the mean AUC over the methods (the paper's 'Avg'), `mean_unseen` over those not in
       `trained_methods` (None if there is none). `reliability` holds `ece`, `ece_calibrated` (None
       without a calibration) and the `bins`; `groups` is `operating_point.by_group`.
@@ -154,10 +154,25 @@ def _entry(part: Predictions, point: OperatingPoint, prevalence: float) -> dict[
         "tpr_at_fpr_1e-3": metrics.tpr_at_fpr(labels, scores, 1e-3),
         "at_threshold": rates(labels, scores, point.threshold, prevalence),
         "video_auc": metrics.video_auc(part.examples, scores),
+        "single_frame_auc": _single_frame(part),
         "n_real": int(np.count_nonzero(labels == REAL)),
         "n_fake": int(np.count_nonzero(labels == FAKE)),
         "n_bad": len(part.bad),
     }
+
+
+def _single_frame(part: Predictions) -> dict[str, Any] | None:
+    """The spread over draws of one frame a video; None where videos have no other."""
+    aucs = metrics.single_frame_aucs(part.examples, part.scores)
+    if aucs is None:
+        return None
+    said = {
+        "mean": aucs.mean(),
+        "sd": aucs.std(ddof=1),
+        "lowest": aucs.min(),
+        "highest": aucs.max(),
+    }
+    return {"draws": len(aucs), **{name: float(value) for name, value in said.items()}}
 
 
 def overlap_with_training(

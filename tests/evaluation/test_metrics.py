@@ -202,3 +202,34 @@ def test_a_missing_class_is_named_in_one_line(labels, message):
 
 def test_both_classes_are_fine():
     metrics.require_both_classes(np.array([0, 1]), "celeb")
+
+
+def test_draws_of_a_single_frame_are_aucs_of_one_frame_a_video():
+    rng = np.random.default_rng(8)
+    frames = {f"{label}/{n}": rng.random(rng.integers(1, 5)) for label in (0, 1) for n in range(6)}
+    examples, scores = [], []
+    for video, values in frames.items():
+        label = int(video[0])
+        for number, score in enumerate(values):
+            name = f"{video}/{number}"
+            examples.append(Example(name, name, label, "d", "m" if label else "real", video, 0, ""))
+            scores.append(score)
+    found = metrics.single_frame_aucs(examples, np.array(scores))
+    assert found is not None and len(found) == metrics.DRAWS and len({*found}) > 1
+
+    many = metrics.single_frame_aucs(examples, np.array(scores), draws=4000)
+    chances = [
+        np.mean([0.5 * (f == r) + (f > r) for f in frames[f"1/{i}"] for r in frames[f"0/{j}"]])
+        for i in range(6)
+        for j in range(6)
+    ]
+    assert many.mean() == pytest.approx(np.mean(chances), abs=0.01)
+
+    mixed = rng.permutation(len(examples))
+    again = metrics.single_frame_aucs([examples[i] for i in mixed], np.array(scores)[mixed])
+    np.testing.assert_array_equal(again, found)
+
+
+def test_one_frame_a_video_leaves_nothing_to_draw():
+    examples = [Example(f"{n}", "", n % 2, "d", "m", f"{n}", 0, "") for n in range(6)]
+    assert metrics.single_frame_aucs(examples, np.arange(6.0)) is None

@@ -23,6 +23,7 @@ from rffr_jax.whole_files import write_json
 DATASET = {"pooled", "methods", "mean_all", "mean_unseen", "reliability", "groups"}
 ENTRY = {
     *("auc", "auc_ci95", "ap", "eer", "accuracy", "tpr_at_fpr_1e-2", "video_auc"),
+    "single_frame_auc",
     *("tpr_at_fpr_1e-3", "at_threshold"),
     *("n_real", "n_fake", "n_bad"),
 }

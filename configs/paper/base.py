@@ -1,0 +1,202 @@
+"""What all tables of the paper share: data, models and steps of every variant, seeds and folders.
+
+synthetic       procedural faces, minutes on a CPU; says nothing about real deepfakes
+smoke           the same at a size that shows that everything runs, and nothing else
+photographs     real photographs with manipulations made by this program:
+                scripts/make_manipulations.py --input FACES --output data/photographs --size 64
+faceforensics   the paper's data, prepared by scripts/prepare_faces.py, and its training
+"""
+
+from collections.abc import Collection
+
+from ml_collections import ConfigDict
+
+from configs import detect, evaluate, pretrain
+from rffr_jax.config import Config
+from rffr_jax.errors import UserError
+
+VARIANTS = ("synthetic", "smoke", "photographs", "faceforensics")
+FACEFORENSICS = {
+    "DF": "Deepfakes",
+    "F2F": "Face2Face",
+    "FSW": "FaceSwap",
+    "NT": "NeuralTextures",
+}
+PROCEDURAL = {
+    name: name for name in ("lowres_swap", "mouth_warp", "polygon_paste", "texture_upsample")
+}
+SMALL = {"size": "mini", "image_size": 64, "patch_size": 8}
+SMALLEST = {"size": "tiny", "image_size": 48, "patch_size": 6}
+WHOLE_IMAGES = {"inputs": "original", "blocks": "full"}
+XCEPTION = {"detector": {**WHOLE_IMAGES, "backbone": "xception"}}
+
+
+def base(name: str, title: str, variant: str, variants: Collection[str] = VARIANTS) -> Config:
+    """A table with the paper's method as its only row, trained on one kind of fakes.
+
+    Args:
+      name: of the table, such as "table5".
+      title: what it compares.
+      variant: one of `variants`.
+      variants: those that the table has.
+
+    Raises:
+      UserError: no such variant.
+    """
+    if variant not in variants:
+        raise UserError(
+            f"variant {variant!r} is not known; write --config=configs/paper/{name}.py:VARIANT "
+            f"with one of {', '.join(variants)}"
+        )
+    config = ConfigDict()
+    config.job = "experiment"
+    config.name, config.title, config.variant = name, title, variant
+    config.seeds = (1,)  # of the detectors
+    config.mae_seeds = (1,)  # of the MAEs; every detector is trained on each
+    config.at_once = 1  # trainings beside each other, one a GPU
+    config.shared = ".."  # seen from the workdir: trainings and drawn data of all tables
+    config.rules = ("oracle", "last")  # or source, transfer
+    config.time_inference = False
+    config.figures = ()
+    config.galleries = ()  # names of autoencoders to draw
+    config.external = ConfigDict()  # label of a row -> external:FILE
+    config.claims = ConfigDict()
+
+    config.pretrain = pretrain.get_config()
+    config.detect = detect.get_config()
+    config.evaluate = evaluate.get_config()
+    config.data = _data(variant)
+    config.autoencoders = ConfigDict({"mae": {}})
+    config.rows = numbered({"ours": row("Ours", "mae")})
+    methods = manipulations(variant)
+    label = trained_label(variant)
+    config.trained_on = ConfigDict({label: trained_on(methods[label])})
+    test = config.data.get_ref("test")
+    config.columns = ConfigDict(
+        {name: {"test": test, "method": method} for name, method in methods.items()}
+    )
+    {
+        "synthetic": _small,
+        "smoke": _smallest,
+        "photographs": _small,
+        "faceforensics": _as_published,
+    }[variant](config)
+    return config
+
+
+def row(label: str, autoencoder: str = "", **detect: dict) -> dict:
+    """A row of a table.
+
+    Args:
+      label: as it is printed.
+      autoencoder: name of an entry of `autoencoders`; '' for a detector without one.
+      detect: what is different in the job `detect`.
+    """
+    return {"label": label, "autoencoder": autoencoder, "detect": detect}
+
+
+def numbered(entries: dict[str, dict]) -> Config:
+    """Rows or claims in their order, which a ConfigDict, sorted by names, would lose."""
+    return ConfigDict(
+        {f"{number:02d}_{name}": entry for number, (name, entry) in enumerate(entries.items(), 1)}
+    )
+
+
+def trained_on(*methods: str) -> dict:
+    """The fakes that a detector learns from."""
+    return {"data": {"methods": methods}}
+
+
+def claim(text: str, better: str, worse: str, **where: str) -> dict:
+    """What the paper says of two rows."""
+    return {"text": text, "better": better, "worse": worse, **where}
+
+
+def manipulations(variant: str) -> dict[str, str]:
+    """Label of a column -> method of the fakes."""
+    return FACEFORENSICS if variant == "faceforensics" else PROCEDURAL
+
+
+def trained_label(variant: str) -> str:
+    """The fakes that most tables train on: Face2Face in the paper."""
+    return "F2F" if variant == "faceforensics" else "lowres_swap"
+
+
+def _data(variant: str) -> Config:
+    data = ConfigDict()
+    if variant == "synthetic":
+        data.pretrain = ("synthetic:11#train", "synthetic:31#train")
+        data.one_source = ("synthetic:11#train",)
+        data.pretrain_validation = ("synthetic:11#validation?limit=64",)
+        data.train = ("synthetic:11#train",)
+        data.validation = ("synthetic:11#validation?limit=256",)
+        data.test = ("synthetic:11#test",)
+    elif variant == "smoke":
+        data.pretrain = ("synthetic:1#train?limit=80", "synthetic:2#train?limit=80")
+        data.one_source = ("synthetic:1#train?limit=80",)
+        data.pretrain_validation = ("synthetic:1#validation?limit=16",)
+        data.train = ("synthetic:1#train?limit=80",)
+        data.validation = ("synthetic:1#validation?limit=40",)
+        data.test = ("synthetic:1#test?limit=40",)
+    elif variant == "photographs":
+        data.pretrain = ("csv:data/photographs/train.csv", "csv:data/other_photographs/train.csv")
+        data.one_source = ("csv:data/photographs/train.csv",)
+        data.pretrain_validation = ("csv:data/photographs/validation.csv",)
+        data.train = ("csv:data/photographs/train.csv",)
+        data.validation = ("csv:data/photographs/validation.csv",)
+        data.test = ("csv:data/photographs/test.csv",)
+    else:
+        data.pretrain = ("tfds:data/faceforensics#train", "tfds:data/forgerynet#train")
+        data.one_source = ("tfds:data/faceforensics#train",)
+        data.pretrain_validation = ("tfds:data/faceforensics#validation",)
+        data.train = ("tfds:data/faceforensics#train",)
+        data.validation = ("tfds:data/faceforensics#validation?frames=1",)
+        data.test = ("tfds:data/faceforensics#test",)
+    data.chosen_on = ()  # the foreign set that the rule `transfer` chooses by
+    return data
+
+
+def _small(config: Config):
+    """The quickstart's models and steps."""
+    config.pretrain.model = ConfigDict(SMALL)
+    config.pretrain.batch_size = 16
+    config.pretrain.steps = 1200
+    config.pretrain.optimizer.learning_rate = 2e-3
+    config.pretrain.unet = ConfigDict({"width": 16, "depth": 3})
+    config.pretrain.evaluate_every = config.pretrain.save_every = 10_000
+    config.detect.model = ConfigDict(SMALL)
+    config.detect.xception = ConfigDict({"width": 0.25, "middle_blocks": 2})
+    config.detect.steps = 300
+    config.detect.optimizer.learning_rate = 1e-3
+    config.detect.optimizer.schedule = "cosine"
+    config.detect.optimizer.warmup_steps = 30
+    config.detect.evaluate_every = 30
+    config.detect.save_every = 10_000
+    config.detect.residuals.training = "always"  # shared by all seeds and rows
+    _in_memory(config)
+
+
+def _smallest(config: Config):
+    _small(config)
+    config.pretrain.model = config.detect.model = ConfigDict(SMALLEST)
+    config.pretrain.batch_size = config.detect.batch_size = 8
+    config.pretrain.steps = config.detect.steps = 4
+    config.pretrain.optimizer.warmup_steps = config.detect.optimizer.warmup_steps = 1
+    config.pretrain.unet = ConfigDict({"width": 4, "depth": 2})
+    config.detect.xception = ConfigDict({"width": 0.0625, "middle_blocks": 1})
+    config.detect.blocks.group = 4
+    config.detect.evaluate_every = 2
+
+
+def _in_memory(config: Config):
+    for job in (config.pretrain, config.detect):
+        job.data.workers = 0
+        job.data.cache = True
+        job.log_every = 50
+    config.evaluate.data.workers = 0
+
+
+def _as_published(config: Config):
+    """The paper's, as the jobs' own configs have it; both branches start from an ImageNet ViT."""
+    config.detect.detector.init = "weights/vit_b16_imagenet"
+    config.detect.evaluate_every = 50

@@ -1,0 +1,18 @@
+"""Fig. 3: real and fake faces, inpainted, and their residuals.
+
+On data that know where fakes were manipulated it measures whether the residuals lie there.
+
+python -m rffr_jax.main --config=configs/paper/fig3.py:synthetic
+"""
+
+from ml_collections import ConfigDict
+
+from configs.paper.base import base
+from rffr_jax.config import Config
+
+
+def get_config(variant: str = "synthetic") -> Config:
+    config = base("fig3", "what the MAE inpaints in real and fake faces", variant)
+    config.rows = ConfigDict()
+    config.galleries = ("mae",)
+    return config

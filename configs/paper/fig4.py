@@ -1,0 +1,17 @@
+"""Fig. 4: what an autoencoder reconstructs, what the MAE inpaints, and the residuals of both.
+
+python -m rffr_jax.main --config=configs/paper/fig4.py:synthetic
+"""
+
+from ml_collections import ConfigDict
+
+from configs.paper.base import base
+from rffr_jax.config import Config
+
+
+def get_config(variant: str = "synthetic") -> Config:
+    config = base("fig4", "an autoencoder beside the MAE", variant)
+    config.autoencoders = ConfigDict({"unet": {"autoencoder": "unet"}, "mae": {}})
+    config.rows = ConfigDict()
+    config.galleries = ("unet", "mae")
+    return config

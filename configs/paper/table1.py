@@ -1,0 +1,17 @@
+"""Table 1: trained on each manipulation, tested on all four, weights chosen on the target.
+
+python -m rffr_jax.main --config=configs/paper/table1.py:synthetic
+"""
+
+from ml_collections import ConfigDict
+
+from configs.paper.base import base, manipulations, trained_on
+from rffr_jax.config import Config
+
+
+def get_config(variant: str = "synthetic") -> Config:
+    config = base("table1", "trained on one manipulation, tested on all", variant)
+    methods = manipulations(variant)
+    config.trained_on = ConfigDict({name: trained_on(fakes) for name, fakes in methods.items()})
+    config.rules = ("oracle",)
+    return config

@@ -1,0 +1,70 @@
+"""Table 2: trained on one data set, tested on others; with fakes, or self-blended images alone.
+
+The first foreign set chooses the weights for both (its own number is therefore an oracle's). The
+procedural foreign sets show other people, and each a manipulation that was not trained on.
+
+python -m rffr_jax.main --config=configs/paper/table2.py:synthetic
+"""
+
+from ml_collections import ConfigDict
+
+from configs.paper.base import base, claim, numbered, row, trained_on
+from rffr_jax.config import Config
+
+PROCEDURAL = (
+    "two manipulations",
+    ("lowres_swap", "mouth_warp"),
+    "synthetic:21#validation?method=polygon_paste{limit}",
+    {
+        "polygon_paste, other people": "synthetic:21#test?method=polygon_paste{limit}",
+        "texture_upsample, other people": "synthetic:22#test?method=texture_upsample{limit}",
+    },
+)
+
+
+def _limited(limit: str) -> tuple:
+    label, methods, chosen_on, tests = PROCEDURAL
+    tests = {name: test.format(limit=limit) for name, test in tests.items()}
+    return label, methods, chosen_on.format(limit=limit), tests
+
+
+DATA = {
+    "synthetic": _limited(""),
+    "smoke": _limited("&limit=24"),
+    "faceforensics": (
+        "FF",
+        ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"),
+        "tfds:data/celeb_df#validation?frames=1",
+        {"Celeb-DF": "tfds:data/celeb_df#test", "DFDC": "tfds:data/dfdc#test"},
+    ),
+}
+
+
+def get_config(variant: str = "synthetic") -> Config:
+    config = base("table2", "trained on one data set, tested on others", variant, DATA)
+    label, methods, chosen_on, tests = DATA[variant]
+    config.trained_on = ConfigDict({label: trained_on(*methods)})
+    self_blended = {"fakes": "self_blended", "methods": (), "train": config.data.train}
+    config.rows = numbered(
+        {
+            "ours": row("Ours", "mae"),
+            "sbi": row("Ours + SBI", "mae", data=self_blended, residuals={"training": "never"}),
+        }
+    )
+    config.rules = ("transfer", "last")
+    config.data.chosen_on = (chosen_on,)
+    config.data.validation = (*config.data.validation, chosen_on)
+    config.columns = ConfigDict(
+        {name: {"test": (test,), "method": ""} for name, test in tests.items()}
+    )
+    config.claims = numbered(
+        {
+            "sbi": claim(
+                "self-blended images help on the first foreign set",
+                better="Ours + SBI",
+                worse="Ours",
+                column=next(iter(tests)),
+            )
+        }
+    )
+    return config

@@ -1,0 +1,48 @@
+"""Table 5: full or random blocks of the original, of the residual, of both.
+
+A full residual has zeros in the ring that no block reaches; where there is such a ring, rows with
+the covered patches alone stand beside.
+
+python -m rffr_jax.main --config=configs/paper/table5.py:synthetic
+"""
+
+from configs.paper.base import base, claim, numbered, row
+from rffr_jax.config import Config
+
+BOTH = "original and residual"
+INPUTS = {"original": "original", "residual": "residual", "both": BOTH}
+
+
+def get_config(variant: str = "synthetic") -> Config:
+    config = base("table5", "what the classifier reads", variant)
+    rows = {}
+    for blocks in ("full", "random"):
+        for inputs, label in INPUTS.items():
+            autoencoder = "" if inputs == "original" else "mae"
+            detector = {"inputs": inputs, "blocks": blocks}
+            rows[f"{blocks}_{inputs}"] = row(
+                f"{blocks.capitalize()} {label}", autoencoder, detector=detector
+            )
+    if variant == "faceforensics":
+        for inputs in ("residual", "both"):
+            detector = {"inputs": inputs, "blocks": "covered"}
+            rows[f"covered_{inputs}"] = row(f"Covered {INPUTS[inputs]}", "mae", detector=detector)
+    config.rows = numbered(rows)
+    config.claims = numbered(
+        {
+            **{
+                f"random_{inputs}": claim(
+                    f"random blocks beat full images: {label}", f"Random {label}", f"Full {label}"
+                )
+                for inputs, label in INPUTS.items()
+            },
+            **{
+                f"both_{inputs}": claim(
+                    f"both inputs beat the {label} alone", f"Random {BOTH}", f"Random {label}"
+                )
+                for inputs, label in INPUTS.items()
+                if label != BOTH
+            },
+        }
+    )
+    return config

@@ -1,0 +1,17 @@
+"""Table 6: weights that validation on the target chose, and the last ones.
+
+Between them stands what a user can have: weights that validation on the trained fakes chose.
+
+python -m rffr_jax.main --config=configs/paper/table6.py:synthetic
+"""
+
+from configs.paper.base import XCEPTION, base, claim, numbered, row
+from rffr_jax.config import Config
+
+
+def get_config(variant: str = "synthetic") -> Config:
+    config = base("table6", "with validation on the target and without", variant)
+    config.rows = numbered({"xception": row("Xception", **XCEPTION), "ours": row("Ours", "mae")})
+    config.rules = ("oracle", "source", "last")
+    config.claims = numbered({"ours": claim("RFFR beats a plain Xception", "Ours", "Xception")})
+    return config

@@ -1,0 +1,33 @@
+"""Table 8: where the residual comes from. 'None' reads random blocks of the original alone.
+
+'Zero' is a control that is not in the paper: two branches, the second without information.
+
+python -m rffr_jax.main --config=configs/paper/table8.py:synthetic
+"""
+
+from ml_collections import ConfigDict
+
+from configs.paper.base import base, claim, numbered, row
+from rffr_jax.config import Config
+
+
+def get_config(variant: str = "synthetic") -> Config:
+    config = base("table8", "where the residual comes from", variant)
+    config.autoencoders = ConfigDict({"mae": {}, "unet": {"autoencoder": "unet"}})
+    config.rows = numbered(
+        {
+            "none": row("None", detector={"inputs": "original"}),
+            "zero": row("Zero", detector={"residual": "zero"}),
+            "unet": row("Autoencoder", "unet", detector={"residual": "unet"}),
+            "high_pass": row("High-pass filter", detector={"residual": "high_pass"}),
+            "mae": row("MIM", "mae"),
+        }
+    )
+    config.claims = numbered(
+        {
+            "mim": claim("inpainting beats a filter", "MIM", "High-pass filter"),
+            "filter": claim("a filter beats no residual", "High-pass filter", "None"),
+            "unet": claim("an autoencoder's residual does not help", "None", "Autoencoder"),
+        }
+    )
+    return config

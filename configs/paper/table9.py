@@ -1,0 +1,29 @@
+"""Table 9: k x k blocks, with the time that an image takes.
+
+Sizes differ in coverage, too: at 224 px 2 x 2 blocks cover all 196 patches, 4 x 4 and 6 x 6 the
+inner 144. The last row covers as many as 2 x 2 does, with small blocks.
+
+python -m rffr_jax.main --config=configs/paper/table9.py:synthetic
+"""
+
+from ml_collections import ConfigDict
+
+from configs.paper.base import base, claim, numbered, row
+from rffr_jax.config import Config
+
+FULL_COVERAGE = {"faceforensics": 7}
+
+
+def get_config(variant: str = "synthetic") -> Config:
+    config = base("table9", "size of the blocks", variant)
+    sizes = (2, 4, 6, FULL_COVERAGE.get(variant, 8))
+    config.autoencoders = ConfigDict({f"mae_{k}": {"blocks": {"k": k}} for k in sizes})
+    config.rows = numbered({f"k{k}": row(f"{k}x{k}", f"mae_{k}") for k in sizes})
+    config.claims = numbered(
+        {
+            "larger": claim("large blocks hinder", "4x4", "2x2"),
+            "smaller": claim("small blocks do not help", "4x4", "6x6"),
+        }
+    )
+    config.time_inference = True
+    return config

@@ -1,0 +1,262 @@
+"""Job `experiment`: a table or figure of the paper, from its trainings to its report.
+
+What is done is found and not done again, so a stopped run goes on, and tables that ask for the
+same training share it.
+"""
+
+import json
+import logging
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from rffr_jax import processes
+from rffr_jax.checkpoints.weights import is_checkpoint
+from rffr_jax.config import Config
+from rffr_jax.data.provenance import PROCEDURAL, honest_note
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation import results
+from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.experiments.drawn import drawn
+from rffr_jax.experiments.grid import (
+    Point,
+    Run,
+    as_tuple,
+    autoencoder_run,
+    different,
+    grid,
+)
+from rffr_jax.experiments.inference_time import seconds_an_image
+from rffr_jax.experiments.measured import Claim, Measured, Table
+from rffr_jax.experiments.trainer import run_all, seconds_of
+from rffr_jax.lock import locked
+from rffr_jax.workdir import write_config
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, workdir: pathlib.Path):
+    """Runs the grid; writes the table in four formats, the figures and report.html."""
+    if processes.count() > 1:
+        raise UserError(
+            f"an experiment starts its trainings itself, and this run has {processes.count()} "
+            "processes; start it without srun or mpirun, with --config.at_once=GPUS"
+        )
+    shared = pathlib.Path(os.path.normpath(workdir / config.shared))
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
+        # Rows and seeds share programs: each is compiled once.
+        jax.config.update("jax_compilation_cache_dir", str((shared / "compiled").absolute()))
+    with locked(workdir):
+        _refuse_other_table(workdir, config)
+        _require_data(config)
+        write_config(workdir, config)
+        on_disk = with_data_on_disk(config, shared / "data")
+        points = grid(on_disk, shared / "trainings")
+        autoencoders = [
+            autoencoder_run(on_disk, name, config.mae_seeds[0], shared / "trainings")
+            for name in config.galleries
+        ]
+        pretrainings = [point.pretrain for point in points if point.pretrain] + autoencoders
+        run_all(different(pretrainings), config.at_once)
+        run_all(different(point.detect for point in points), config.at_once)
+        run_all(
+            different(run for point in points for run in point.evaluations.values()),
+            config.at_once,
+        )
+        measured = [_measured(on_disk, point) for point in points]
+        _write(workdir, config, on_disk, measured, dict(zip(config.galleries, autoencoders)))
+
+
+# ---- data
+
+
+def _refuse_other_table(workdir: pathlib.Path, config: Config):
+    file = workdir / "config.json"
+    if not file.exists():
+        return
+    there = json.loads(file.read_text(encoding="utf-8"))
+    if there.get("job") == config.job and (there["name"], there["variant"]) != (
+        config.name,
+        config.variant,
+    ):
+        raise UserError(
+            f"--workdir={workdir} holds {there['name']}:{there['variant']}; name another folder "
+            f"for {config.name}:{config.variant}"
+        )
+
+
+def _require_data(config: Config):
+    """Raises: UserError that lists all data, weights and tables of others that are not there."""
+    missing = []
+    for spec in dict.fromkeys(_specs(config)):
+        if not spec.startswith(f"{PROCEDURAL}:"):
+            try:
+                load_dataset(spec.partition("?")[0])
+            except UserError as error:
+                missing.append(str(error))
+    for name in dict.fromkeys(_starting_weights(config)):
+        if not is_checkpoint(pathlib.Path(name)):
+            missing.append(
+                f"{name} holds no converted weights; make them with scripts/convert_weights.py, or "
+                "start from random weights with --config.detect.detector.init="
+            )
+    for label, table in config.external.items():
+        if not pathlib.Path(table.removeprefix("external:")).is_file():
+            missing.append(f"external row '{label}': {table} is no file")
+    missing = list(dict.fromkeys(missing))
+    if missing:
+        raise UserError(
+            f"{len(missing)} things are missing, and nothing was trained: "
+            + "; ".join(f"({number}) {text}" for number, text in enumerate(missing, start=1))
+        )
+
+
+def _specs(config: Config) -> Iterator[str]:
+    """Every spec that a run of the grid may name."""
+    for name in ("pretrain", "pretrain_validation", "train", "validation", "chosen_on"):
+        yield from as_tuple(config.data[name])
+    for overrides in (
+        *config.autoencoders.values(),
+        *config.trained_on.values(),
+        *(row.detect for row in config.rows.values()),
+    ):
+        for name in ("train", "validation"):
+            yield from as_tuple(overrides.get("data", {}).get(name, ()))
+    for column in config.columns.values():
+        yield from as_tuple(column.test)
+
+
+def _starting_weights(config: Config) -> Iterator[str]:
+    for job in (config.detect, *(row.detect for row in config.rows.values())):
+        name = job.get("detector", {}).get("init", "")
+        if name:
+            yield name
+
+
+def with_data_on_disk(config: Config, folder: pathlib.Path) -> Config:
+    """The config with its data handed to the inner jobs, procedural data drawn to files.
+
+    Self-blended fakes need landmarks, which files of procedural faces lack: rows that make them
+    draw their training data as they go.
+    """
+    config = config.copy_and_resolve_references()
+    size = config.detect.model.image_size
+
+    def on_disk(specs: str | Sequence[str], split: str) -> tuple[str, ...]:
+        return drawn(as_tuple(specs), folder, size, split)
+
+    config.pretrain.data.train = on_disk(config.data.pretrain, "train")
+    config.pretrain.data.validation = on_disk(config.data.pretrain_validation, "validation")
+    config.detect.data.train = on_disk(config.data.train, "train")
+    config.detect.data.validation = on_disk(config.data.validation, "validation")
+    config.data.chosen_on = on_disk(config.data.chosen_on, "validation")
+    for overrides in (
+        *config.autoencoders.values(),
+        *config.trained_on.values(),
+        *(row.detect for row in config.rows.values()),
+    ):
+        data = overrides.get("data", {})
+        for name, split in (("train", "train"), ("validation", "validation")):
+            if name in data and data.get("fakes", "given") == "given":
+                data[name] = on_disk(data[name], split)
+    for column in config.columns.values():
+        column.test = on_disk(column.test, "test")
+    return config
+
+
+# ---- numbers
+
+
+def _measured(config: Config, point: Point) -> Measured:
+    aucs, intervals, rules = {}, {}, {}
+    for label, column in config.columns.items():
+        run = point.evaluations[label]
+        table = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
+        entry = _entry(table, column, label, run)
+        interval = entry["auc_ci95"]
+        aucs[label] = entry["auc"]
+        intervals[label] = None if interval is None else (interval[0], interval[1])
+        rules[label] = table[results.ABOUT]["rule"]
+    return Measured(
+        trained_on=point.trained_on,
+        method=point.method,
+        rule=point.rule,
+        seed=point.seed,
+        mae_seed=point.mae_seed,
+        aucs=aucs,
+        intervals=intervals,
+        rules=rules,
+        training=point.detect.folder,
+        evaluations={label: run.folder for label, run in point.evaluations.items()},
+        autoencoder=point.pretrain.folder if point.pretrain else None,
+        seconds=seconds_of(point.detect.folder),
+        inference_seconds=seconds_an_image(point.detect.folder) if config.time_inference else None,
+    )
+
+
+def _entry(table: dict[str, Any], column: Config, label: str, run: Run) -> dict[str, Any]:
+    names = [name for name in table if name != results.ABOUT]
+    if len(names) != 1:
+        raise UserError(
+            f"column {label}: its test {', '.join(run.config.data.tests)} holds "
+            f"{len(names)} data sets ({', '.join(names)}); a column is measured on one"
+        )
+    dataset = table[names[0]]
+    if not column.method:
+        return dataset["pooled"]
+    if column.method not in dataset["methods"]:
+        raise UserError(
+            f"column {label}: no fakes of {column.method} in {', '.join(run.config.data.tests)}; "
+            f"there are {', '.join(dataset['methods'])}"
+        )
+    return dataset["methods"][column.method]
+
+
+def _write(
+    workdir: pathlib.Path,
+    config: Config,
+    on_disk: Config,
+    measured: Sequence[Measured],
+    autoencoders: Mapping[str, Run],
+):
+    columns = {}
+    for label, folder in measured[0].evaluations.items():
+        predictions = Predictions.read_csv(folder / "predictions.csv")
+        method = on_disk.columns[label].method
+        columns[label] = results.against_all_reals(predictions, method) if method else predictions
+    table = Table(
+        name=config.name,
+        variant=config.variant,
+        title=config.title,
+        columns=tuple(config.columns),
+        seen={label: _seen(config, fakes) for label, fakes in config.trained_on.items()},
+        note=honest_note([e for part in columns.values() for e in part.examples]),
+        claims=tuple(Claim(**claim.to_dict()) for claim in config.claims.values()),
+        external=config.external.to_dict(),
+        command=_command(config, workdir),
+    )
+    raise NotImplementedError
+
+
+def _seen(config: Config, fakes: Config) -> tuple[str, ...]:
+    """The columns whose fakes are of a method that is trained on, of the data that are."""
+    methods = fakes.get("data", {}).get("methods", ())
+    return tuple(
+        label
+        for label, column in config.columns.items()
+        if column.method and (column.method in methods or not methods)
+    )
+
+
+def _command(config: Config, workdir: pathlib.Path) -> str:
+    changes = "".join(
+        f' --config.{name}="{tuple(config[name])}"' for name in ("seeds", "mae_seeds")
+    )
+    return (
+        f"python -m rffr_jax.main --config=configs/paper/{config.name}.py:{config.variant}"
+        f"{changes} --workdir={workdir}"
+    )

@@ -1,0 +1,56 @@
+"""How long a trained detector takes for an image, residual included (the paper's Table 9)."""
+
+import json
+import pathlib
+import statistics
+import time
+
+import jax
+import numpy as np
+
+from rffr_jax.checkpoints.weights import FROZEN, load_weights, read_about
+from rffr_jax.detection import Detection, DetectionSettings
+from rffr_jax.models.sizes import compute_dtype
+from rffr_jax.sharding import make_mesh
+from rffr_jax.whole_files import write_json
+
+BATCH, REPEATS = 8, 5
+RECORD = "inference_seconds.json"
+
+
+def seconds_an_image(detector: pathlib.Path) -> float:
+    """Median over repeats of one compiled call on a batch, after one that compiles, an image.
+
+    Written beside the detector, with the device, and read from there the next time.
+
+    Args:
+      detector: a workdir of `detect`.
+    """
+    file = detector / RECORD
+    if file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))["seconds"]
+    settings = DetectionSettings.from_json(
+        read_about(detector, "detector", "detector")["detection"]
+    )
+    detection, mesh = Detection(settings, compute_dtype("auto")), make_mesh()
+    parameters = load_weights(detector, "detector", detection.abstract_parameters, mesh)
+    frozen = {}
+    if settings.autoencoder:
+        folder = detector / FROZEN[settings.autoencoder]
+        frozen = load_weights(folder, "detector", detection.abstract_frozen, mesh)
+
+    @jax.jit
+    def score(parameters, frozen, images):
+        return detection.logits(parameters, images, detection.residual_images(frozen, images))
+
+    side = settings.model.image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, side, side, 3), dtype=np.uint8)
+    times = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        jax.block_until_ready(score(parameters, frozen, pixels))
+        times.append((time.perf_counter() - start) / BATCH)
+    seconds = statistics.median(times[1:])
+    record = {"seconds": seconds, "batch": BATCH, "device": jax.devices()[0].device_kind}
+    write_json(file, record)
+    return seconds

@@ -1,0 +1,207 @@
+"""Runs of a grid, one after another in this process or several at once in processes of their own.
+
+A run that is done says so in `run.json` beside what it wrote, with the seconds that it took; it
+is not done again.
+"""
+
+import contextlib
+import gc
+import importlib
+import json
+import logging
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+import jax
+
+from rffr_jax.errors import UserError
+from rffr_jax.experiments import stored_config
+from rffr_jax.experiments.grid import Run
+from rffr_jax.training.interruption import InterruptedRunError, StopRequest
+from rffr_jax.whole_files import write_json
+
+log = logging.getLogger(__name__)
+
+RECORD = "run.json"
+LOG, STORED = "log.txt", "asked.json"
+JOBS = {
+    "pretrain": "rffr_jax.training.pretrain",
+    "detect": "rffr_jax.training.detect",
+    "evaluate": "rffr_jax.evaluation.evaluate",
+    "residual": "rffr_jax.evaluation.residuals",
+}
+SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_TO_SAVE = 120.0  # after which a child that was asked to stop is killed
+DONE, STOPPED = 0, 75
+
+
+def run_all(runs: Sequence[Run], at_once: int):
+    """Runs what is not done yet.
+
+    Args:
+      at_once: 1 runs in this process; more start as many processes, of which number i sees the
+        i-th of the GPUs that this one sees.
+
+    Raises:
+      UserError: a run's own, or that of its process.
+      InterruptedRunError: a signal asked to stop; every run has saved its state.
+    """
+    waiting = [run for run in runs if not is_done(run.folder)]
+    log.info("%d runs, %d of them done already", len(runs), len(runs) - len(waiting))
+    if at_once == 1:
+        for number, run in enumerate(waiting, start=1):
+            log.info("run %d of %d: %s", number, len(waiting), run.folder)
+            run.folder.mkdir(parents=True, exist_ok=True)
+            with (
+                _timed(run.folder),
+                (run.folder / LOG).open("w", encoding="utf-8") as said,
+                contextlib.redirect_stdout(said),
+            ):
+                importlib.import_module(JOBS[run.config.job]).run(run.config, run.folder)
+            jax.clear_caches()
+            gc.collect()
+    elif waiting:
+        _Children(waiting, at_once).run()
+
+
+def is_done(folder: pathlib.Path) -> bool:
+    """Whether a run has come to its end there."""
+    return _record(folder)["done"]
+
+
+def seconds_of(folder: pathlib.Path) -> float:
+    """What a run has taken, all its parts together if it was stopped between."""
+    return _record(folder)["seconds"]
+
+
+def _record(folder: pathlib.Path) -> dict:
+    file = folder / RECORD
+    if not file.exists():
+        return {"done": False, "seconds": 0.0}
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+@contextlib.contextmanager
+def _timed(folder: pathlib.Path) -> Iterator[None]:
+    before, start, done = seconds_of(folder), time.monotonic(), False
+    try:
+        yield
+        done = True
+    finally:
+        seconds = before + time.monotonic() - start
+        write_json(folder / RECORD, {"done": done, "seconds": seconds})
+
+
+class _Children:
+    """Runs in processes of their own, as many at once as there are places."""
+
+    def __init__(self, runs: Sequence[Run], places: int):
+        self._waiting = list(runs)
+        self._total = len(runs)
+        self._free = list(range(places))
+        self._running: dict[subprocess.Popen, tuple[Run, int, contextlib.ExitStack]] = {}
+        self._failure: UserError | None = None
+        self._stopped = False
+
+    def run(self):
+        """Until all are done, one fails or a signal asks to stop."""
+        try:
+            with StopRequest() as request:
+                while self._running or (self._waiting and not self._ends):
+                    if request.agreed(0) and not self._stopped:
+                        self._stopped = True
+                        self._ask_to_stop()
+                    while self._free and self._waiting and not self._ends:
+                        self._start(self._waiting.pop(0), self._free.pop(0))
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                    self._look()
+        finally:
+            self._end()
+        if self._failure:
+            raise self._failure
+        if self._stopped:
+            raise InterruptedRunError("stopped; run the same command to go on")
+
+    @property
+    def _ends(self) -> bool:
+        return self._stopped or self._failure is not None
+
+    def _start(self, run: Run, place: int):
+        number = self._total - len(self._waiting)
+        log.info("run %d of %d: %s", number, self._total, run.folder)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        write_json(run.folder / STORED, run.config.to_dict())
+        command = [
+            *(sys.executable, "-m", "rffr_jax.main"),
+            f"--config={stored_config.__file__}:{run.folder / STORED}",
+            f"--workdir={run.folder}",
+        ]
+        stack = contextlib.ExitStack()
+        output = stack.enter_context((run.folder / LOG).open("w"))
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **_place(place)},
+            start_new_session=True,  # a Ctrl-C of the terminal reaches it once, from here
+        )
+        stack.enter_context(_timed_child(run, child))
+        self._running[child] = (run, place, stack)
+
+    def _look(self):
+        for child in [child for child in self._running if child.poll() is not None]:
+            run, place, stack = self._running.pop(child)
+            stack.close()
+            self._free.append(place)
+            if child.returncode == STOPPED:
+                self._stopped = True
+            elif child.returncode != DONE and self._failure is None:
+                self._failure = _failure(run, child.returncode)
+                self._ask_to_stop()
+
+    def _ask_to_stop(self):
+        for child in self._running:
+            child.terminate()
+
+    def _end(self):
+        """Leaves no process behind, whatever happened."""
+        self._ask_to_stop()
+        end = time.monotonic() + SECONDS_TO_SAVE
+        for child, (_, _, stack) in self._running.items():
+            try:
+                child.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            stack.close()
+
+
+@contextlib.contextmanager
+def _timed_child(run: Run, child: subprocess.Popen) -> Iterator[None]:
+    """Writes what a process took, once it has ended, and whether it did what it should."""
+    before, start = seconds_of(run.folder), time.monotonic()
+    yield
+    record = {
+        "done": child.returncode == DONE,
+        "seconds": before + time.monotonic() - start,
+    }
+    write_json(run.folder / RECORD, record)
+
+
+def _place(place: int) -> dict[str, str]:
+    """The environment in which a process sees one GPU."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else []
+    return {"CUDA_VISIBLE_DEVICES": names[place] if place < len(names) else str(place)}
+
+
+def _failure(run: Run, code: int) -> UserError:
+    lines = (run.folder / LOG).read_text(encoding="utf-8", errors="replace").split("\n")
+    said = [line for line in lines if line.strip()]
+    last = said[-1].removeprefix("rffr_jax: ") if said else "it said nothing"
+    return UserError(f"the run in {run.folder} ended with code {code}: {last} (see {LOG} there)")
