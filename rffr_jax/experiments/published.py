@@ -160,7 +160,7 @@ _TABLE_8 = (
 )
 
 _TABLE_9 = tuple(
-    _on_four("F2F", split, "oracle", *percent, inference_time=f"{passes} × MAE inference")
+    _on_four("F2F", split, "oracle", *percent, inference_time=f"{passes} x MAE inference")
     for split, passes, percent in (
         ("2x2", 4, (91.44, 98.07, 74.14, 75.67, 84.83)),
         ("4x4", 16, (93.44, 99.61, 78.62, 79.56, 87.81)),
