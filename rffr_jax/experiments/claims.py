@@ -55,17 +55,14 @@ def claim_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
             continue
         bounds = entry["ci95"]
         shown = f"[{100 * bounds[0]:+.1f}, {100 * bounds[1]:+.1f}]" if bounds else "no interval"
-        where = entry["column"] or "mean, unseen"
-        by_mae = ", ".join(
-            f"MAE {one['mae_seed']}: {100 * one['difference']:+.1f}"
-            for one in entry["by_mae"]
-            if one["mae_seed"] is not None
-        )
-        lines.append(
-            f"- {entry['text']}: **{entry['verdict']}** ({entry['better']} - {entry['worse']} = "
-            f"{100 * entry['difference']:+.1f}, {shown}; trained on {entry['trained_on']}, "
-            f"{where}; rule {entry['rule']}; seeds: {entry['seeds']}{'; ' if by_mae else ''}{by_mae})"
-        )
+        about = [
+            f"{entry['better']} - {entry['worse']} = {100 * entry['difference']:+.1f}, {shown}",
+            f"trained on {entry['trained_on']}, {entry['column'] or 'mean, unseen'}",
+            f"rule {entry['rule']}",
+            f"seeds: {entry['seeds']}",
+            *(f"MAE {one['mae_seed']}: {100 * one['difference']:+.1f}" for one in entry["by_mae"]),
+        ]
+        lines.append(f"- {entry['text']}: **{entry['verdict']}** ({'; '.join(about)})")
     return lines
 
 
