@@ -1,0 +1,145 @@
+"""A table of the paper from what was measured: as JSON, CSV, Markdown and LaTeX."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.experiments.claims import judge_claims
+from rffr_jax.experiments.external import external_rows
+from rffr_jax.experiments.measured import Measured, Table
+from rffr_jax.experiments.published import PUBLISHED, PublishedRow
+from rffr_jax.experiments.summary import measured_rows, unique
+from rffr_jax.experiments.table_formats import format_csv, format_latex, format_markdown
+from rffr_jax.whole_files import whole_file, write_json
+
+OF_THE_PAPER = "faceforensics"
+"""The variant whose data are the paper's: only its numbers can be held against the published."""
+
+CONTAINS, DOES_NOT = "contains the published value", "does not contain the published value"
+
+
+def write_tables(
+    workdir: pathlib.Path,
+    table: Table,
+    measured: Sequence[Measured],
+    columns: Mapping[str, Predictions],
+) -> dict[str, Any]:
+    """Writes `table.name` + .json, .csv, .md and .tex into `workdir`.
+
+    Args:
+      workdir: where to.
+      table: what it is about.
+      measured: its runs; of each row every detector seed with every MAE seed.
+      columns: our predictions of each column (reals and the column's fakes), of any one run: what
+        rows of other toolkits are matched with. May be empty where `table.external` is.
+
+    Returns:
+      What the JSON file holds: see `table_of`.
+
+    Raises:
+      UserError: predictions of another toolkit do not match.
+    """
+    made = table_of(table, measured, columns)
+    write_json(workdir / f"{table.name}.json", made)
+    formats = {"csv": format_csv, "md": format_markdown, "tex": format_latex}
+    for ending, formatted in formats.items():
+        with whole_file(workdir / f"{table.name}.{ending}") as part:
+            part.write_text(formatted(made) + "\n", encoding="utf-8")
+    return made
+
+
+def table_of(
+    table: Table, measured: Sequence[Measured], columns: Mapping[str, Predictions]
+) -> dict[str, Any]:
+    """The numbers of a table; AUCs in [0, 1].
+
+    Returns:
+      `name, variant, title, note, command, columns, seeds, mae_seeds`; `rows`, of which the
+      measured ones stand behind the published ones that they are to reach where the data are the
+      paper's; `claims` (see `claims.judge_claims`); `published`: all rows that the paper printed.
+      A row is `trained_on, method, rule, source` ("measured", "published" or "external"), `cells`,
+      `seconds` and `inference_seconds`. A cell, of a column, "mean_all" or "mean_unseen", holds
+      what `summary.cells` says, `published` (None on other data) and `verdict`: whether `ci95`
+      contains the published value.
+    """
+    published = [_published_row(row) for row in PUBLISHED.get(table.name, ())]
+    beside = published if table.variant == OF_THE_PAPER else []
+    rows = [_with_verdicts(row, beside) for row in measured_rows(table, measured)]
+    others = [_with_verdicts(row, []) for row in external_rows(table, columns)]
+    maes = {run.mae_seed for run in measured if run.mae_seed is not None}
+    return {
+        "name": table.name,
+        "variant": table.variant,
+        "title": table.title,
+        "note": table.note,
+        "command": table.command,
+        "columns": list(table.columns),
+        "seeds": sorted({run.seed for run in measured}),
+        "mae_seeds": sorted(maes),
+        "rows": [*_side_by_side(rows, beside), *others],
+        "claims": judge_claims(table, measured),
+        "published": published,
+    }
+
+
+def _published_row(row: PublishedRow) -> dict[str, Any]:
+    cells = {
+        column: {
+            "auc": round(percent / 100, 4),
+            **{"sd": None, "ci95": None, "runs": [], "by_mae": []},
+            "rule": _published_rule(row, column),
+            "seen": column == row.trained_on,
+            **{"published": None, "verdict": None},
+            "note": row.notes.get(column, ""),
+        }
+        for column, percent in row.percent.items()
+    }
+    return {
+        "trained_on": row.trained_on,
+        "method": row.method,
+        "rule": row.rule,
+        "source": "published",
+        "cells": cells,
+        "seconds": None,
+        "inference_seconds": None,
+        "inference_time": row.inference_time,
+    }
+
+
+def _published_rule(row: PublishedRow, column: str) -> str:
+    """Table 2 chooses on Celeb-DF what it tests on DFDC."""
+    return "oracle" if (row.rule, column) == ("transfer", "Celeb-DF") else row.rule
+
+
+def _with_verdicts(row: dict[str, Any], published: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The row with what the paper printed for the same fakes, method and rule in each cell."""
+    same = [other["cells"] for other in published if _key(other) == _key(row)]
+    cells = {}
+    for name, cell in row["cells"].items():
+        printed = same[0][name]["auc"] if same and name in same[0] else None
+        verdict = None
+        if printed is not None and cell["ci95"] is not None:
+            low, high = cell["ci95"]
+            verdict = CONTAINS if low <= printed <= high else DOES_NOT
+        cells[name] = {**cell, "published": printed, "verdict": verdict}
+    return {**row, "cells": cells}
+
+
+def _side_by_side(
+    rows: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Rows with the same training fakes together; each published row before ours of that name."""
+    ordered = []
+    for trained_on in unique(row["trained_on"] for row in (*rows, *published)):
+        ours = [row for row in rows if row["trained_on"] == trained_on]
+        theirs = [row for row in published if row["trained_on"] == trained_on]
+        for row in theirs:
+            ordered += [row, *(own for own in ours if _key(own) == _key(row))]
+        known = {_key(row) for row in theirs}
+        ordered += [own for own in ours if _key(own) not in known]
+    return ordered
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["trained_on"], row["method"], row["rule"]

@@ -1,0 +1,59 @@
+"""Made-up runs of an experiment, and predictions of a test set."""
+
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from rffr_jax.data.examples import Example
+from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.experiments.measured import Measured
+
+
+def measured(
+    rng: np.random.Generator,
+    columns: Sequence[str],
+    *,
+    trained_on: str = "F2F",
+    method: str = "Ours",
+    rule: str = "last",
+    seeds: Sequence[int] = (0, 1, 2),
+    maes: Sequence[int | None] = (0, 1),
+    at: float = 0.7,
+    **others: object,
+) -> list[Measured]:
+    """Every detector seed with every MAE, with AUCs around `at`."""
+    runs = []
+    for seed in seeds:
+        for mae in maes:
+            aucs = {column: float(at + 0.02 * rng.normal()) for column in columns}
+            halves = {column: float(rng.uniform(0.01, 0.05)) for column in columns}
+            row = {
+                "trained_on": trained_on,
+                "method": method,
+                "rule": rule,
+                "seed": seed,
+                "mae_seed": mae,
+                "aucs": aucs,
+                "intervals": {c: (aucs[c] - halves[c], aucs[c] + halves[c] / 2) for c in columns},
+                "rules": dict.fromkeys(columns, rule),
+                "training": pathlib.Path("training"),
+                "evaluations": dict.fromkeys(columns, pathlib.Path("evaluation")),
+                "autoencoder": None,
+                "seconds": float(rng.uniform(1, 2)),
+            }
+            runs.append(Measured(**{**row, **others}))
+    return runs
+
+
+def predictions(
+    rng: np.random.Generator, method: str, videos: int = 12, dataset: str = "d"
+) -> Predictions:
+    """Reals, the same for every method, and as many fakes of one, two frames a video."""
+    examples = [
+        Example(f"{m}/{v}/{f}", f"{m}/{v}/{f}", int(m != "real"), dataset, m, f"{m}{v}", f, f"s{v}")
+        for m in ("real", method)
+        for v in range(videos)
+        for f in range(2)
+    ]
+    return Predictions(examples, rng.uniform(size=len(examples)))
