@@ -220,8 +220,9 @@ def curves_caption(curves: Mapping[str, Mapping[str, Sequence[Curve]]], window: 
 def moving_average(values: Float64[np.ndarray, " n"], window: int) -> Float64[np.ndarray, " n"]:
     """The mean of `window` neighbours about each value; of those that are there, at the ends."""
     ones = np.ones(min(window, 2 * len(values) - 1))
-    return np.convolve(values, ones, "full")[len(ones) // 2 :][: len(values)] / (
-        np.convolve(np.ones(len(values)), ones, "full")[len(ones) // 2 :][: len(values)]
+    return (
+        np.convolve(values, ones, "full")[len(ones) // 2 :][: len(values)]
+        / (np.convolve(np.ones(len(values)), ones, "full")[len(ones) // 2 :][: len(values)])
     )
 
 
