@@ -34,6 +34,7 @@ def contact_sheet(
     rows: Sequence[Sequence[np.ndarray]],
     titles: Sequence[str],
     note: str = "",
+    row_titles: Sequence[str] = (),
 ) -> None:
     """Writes a PNG of images in rows and columns, pixel by pixel, with a title over each column.
 
@@ -45,12 +46,16 @@ def contact_sheet(
         (`image_pixels` and `residual_pixels` make them).
       titles: one a column.
       note: drawn small under the images; the place for what the data are.
+      row_titles: one a row, to the left of it; none by default.
 
     Raises:
-      ValueError: no image, rows of another length than `titles`, or images that differ in size.
+      ValueError: no image, rows of another length than `titles`, another number of rows than of
+        `row_titles`, or images that differ in size.
     """
     if not rows or not titles or any(len(row) != len(titles) for row in rows):
         raise ValueError(f"need rows of {len(titles)} images, got {[len(row) for row in rows]}")
+    if row_titles and len(row_titles) != len(rows):
+        raise ValueError(f"need {len(rows)} titles of rows, got {len(row_titles)}")
     forms = {(image.shape, image.dtype.name) for row in rows for image in row}
     height, width, *_ = shape = rows[0][0].shape
     if forms != {(shape, "uint8")} or shape != (height, width, 3):
@@ -61,7 +66,8 @@ def contact_sheet(
     font = ImageFont.truetype(_font_file(), FONT_SIZE)
     column = max(width, *(int(np.ceil(font.getlength(title))) for title in titles))
     top = FONT_SIZE + 2 * GAP
-    sheet_width = GAP + len(titles) * (column + GAP)
+    margin = GAP + max((int(np.ceil(font.getlength(t))) + GAP for t in row_titles), default=0)
+    sheet_width = margin + len(titles) * (column + GAP)
     bottom = top + len(rows) * (height + GAP)
     small = ImageFont.truetype(_font_file(), NOTE_FONT_SIZE)
     letters = int((sheet_width - 2 * GAP) / small.getlength("m"))
@@ -71,8 +77,11 @@ def contact_sheet(
     draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
         draw.text((GAP, bottom + number * line_height), line, fill="black", font=small)
+    for i, title in enumerate(row_titles):
+        middle = top + i * (height + GAP) + height / 2
+        draw.text((GAP, middle), title, fill="black", font=font, anchor="lm")
     for j, title in enumerate(titles):
-        left = GAP + j * (column + GAP)
+        left = margin + j * (column + GAP)
         draw.text((left + column / 2, top / 2), title, fill="black", font=font, anchor="mm")
         for i, row in enumerate(rows):
             enlarged = row[j].repeat(factor, axis=0).repeat(factor, axis=1)

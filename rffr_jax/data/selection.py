@@ -51,7 +51,7 @@ class Selection:
 
 def select(dataset: Dataset, kept: Sequence[int]) -> Dataset:
     """The examples of a dataset whose indices are in `kept`, in that order."""
-    if len(kept) == len(dataset.examples):
+    if list(kept) == list(range(len(dataset.examples))):
         return dataset
     examples = tuple(dataset.examples[index] for index in kept)
     places = tuple((0, index) for index in kept)

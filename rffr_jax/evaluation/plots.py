@@ -14,13 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from rffr_jax.data.examples import FAKE
+from rffr_jax.data.examples import FAKE, REAL
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.calibration import Calibration, reliability
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.whole_files import whole_file
+
+HISTOGRAM_BINS = 25
+BLUE, RED = "#0072B2", "#D55E00"  # of Okabe and Ito: told apart by the colour-blind, too
 
 
 def plot_roc(path: str | Path, predictions: Predictions, title: str) -> None:
@@ -37,7 +40,7 @@ def plot_roc(path: str | Path, predictions: Predictions, title: str) -> None:
     datasets = predictions.ordered().datasets()
     columns = min(len(datasets), 3)
     rows = -(-len(datasets) // columns)
-    figure = _new_figure(width=5.0 * columns, height=5.0 * rows + 0.4)
+    figure = new_figure(width=5.0 * columns, height=5.0 * rows + 0.4)
     figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
     for number, (name, part) in enumerate(datasets.items(), start=1):
         metrics.require_both_classes(part.labels, name)
@@ -59,9 +62,50 @@ def _draw_roc(axes: Axes, part: Predictions) -> None:
     axes.set(xlabel="reals called fake", ylabel="fakes found", aspect="equal")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     if len(methods) <= 8:
-        _add_legend(axes, title="AUC, %", loc="lower right")
+        add_legend(axes, title="AUC, %", loc="lower right")
     else:
-        _add_legend(axes, title="AUC, %", loc="center left", bbox_to_anchor=(1.0, 0.5))
+        add_legend(axes, title="AUC, %", loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def plot_histograms(path: str | Path, predictions: Predictions, title: str) -> None:
+    """Writes a PNG with a panel a manipulation: how reals and its fakes spread over the scores.
+
+    Bars of reals, and those of fakes, add up to 100 %; all panels share bins and axes.
+
+    Args:
+      path: of the PNG.
+      predictions: of one or several datasets.
+      title: as for `plot_roc`.
+
+    Raises:
+      UserError: a dataset lacks reals or fakes.
+    """
+    pairs = {}
+    for name, part in predictions.ordered().datasets().items():
+        metrics.require_both_classes(part.labels, name)
+        for method in sorted({e.method for e in part.examples if e.label == FAKE}):
+            pairs[f"{name}: {method}"] = against_all_reals(part, method)
+    columns = min(len(pairs), 3)
+    rows = -(-len(pairs) // columns)
+    figure = new_figure(width=3.4 * columns, height=2.6 * rows + 0.6)
+    figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
+    low, high = min(0.0, predictions.scores.min()), max(1.0, predictions.scores.max())
+    edges = np.linspace(low, high, HISTOGRAM_BINS + 1)
+    panels = np.ravel(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False))
+    for axes, (name, part) in zip(panels, pairs.items(), strict=False):
+        for label, kind, colour, hatch in ((REAL, "reals", BLUE, ""), (FAKE, "fakes", RED, "///")):
+            scores = part.scores[part.labels == label]
+            shares = 100 * np.histogram(scores, edges)[0] / len(scores)
+            axes.stairs(shares, edges, fill=True, color=colour, alpha=0.3)
+            axes.stairs(shares, edges, color=colour, hatch=hatch, label=f" {kind}, {len(scores)}")
+        axes.set_title(name, fontsize=9, parse_math=False)
+        axes.tick_params(labelbottom=True)
+        add_legend(axes)
+    for axes in panels[len(pairs) :]:
+        axes.remove()
+    figure.supxlabel("score", fontsize=10)
+    figure.supylabel("images, %", fontsize=10)
+    _save(figure, path)
 
 
 def plot_reliability(
@@ -81,7 +125,7 @@ def plot_reliability(
     datasets = predictions.ordered().datasets()
     columns = min(len(datasets), 3)
     rows = -(-len(datasets) // columns)
-    figure = _new_figure(width=5.0 * columns, height=5.0 * rows + 0.4)
+    figure = new_figure(width=5.0 * columns, height=5.0 * rows + 0.4)
     figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
     for number, (name, part) in enumerate(datasets.items(), start=1):
         axes = figure.add_subplot(rows, columns, number)
@@ -98,7 +142,7 @@ def plot_reliability(
         axes.set(xlabel="probability of fake", ylabel="share of fakes", aspect="equal")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         axes.set_title(name, fontsize=11, parse_math=False)
-        _add_legend(axes, title="ECE, %", loc="upper left")
+        add_legend(axes, title="ECE, %", loc="upper left")
     _save(figure, path)
 
 
@@ -113,7 +157,7 @@ def plot_robustness(path: str | Path, rows: Sequence[Mapping[str, Any]], title: 
       title: as for `plot_roc`.
     """
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    figure = _new_figure(width=3.6 * len(kinds) + 2.0, height=4.0)
+    figure = new_figure(width=3.6 * len(kinds) + 2.0, height=4.0)
     figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
     panels = np.ravel(figure.subplots(1, len(kinds), sharey=True, squeeze=False))
     names = list(dict.fromkeys((row["dataset"], row["fakes"]) for row in rows))
@@ -129,7 +173,7 @@ def plot_robustness(path: str | Path, rows: Sequence[Mapping[str, Any]], title: 
         axes.set_xlabel(kind)
         axes.grid(color="0.9")
     panels[0].set_ylabel("AUC, %")
-    _add_legend(panels[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
+    add_legend(panels[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
     _save(figure, path)
 
 
@@ -149,14 +193,14 @@ def plot_training_curves(path: str | Path, metrics_path: str | Path, note: str =
         "learning rate": {},
         "AUC": {},
     }
-    for step, split, name, value in _logged_numbers(Path(metrics_path)):
+    for step, split, name, value in logged_numbers(Path(metrics_path)):
         panel = _panel_of(name)
         if panel:
             panels[panel].setdefault(f"{split} {name}".strip(), []).append((step, value))
     shown = {title: curves for title, curves in panels.items() if curves}
     if not shown:
         raise UserError(f"{metrics_path} holds no loss, learning rate or AUC: nothing to draw")
-    figure = _new_figure(width=8.0, height=2.6 * len(shown) + 0.4)
+    figure = new_figure(width=8.0, height=2.6 * len(shown) + 0.4)
     axes_list = np.ravel(figure.subplots(len(shown), 1, sharex=True, squeeze=False))
     for axes, (title, curves) in zip(axes_list, shown.items(), strict=True):
         axes.set_prop_cycle(color=_colours(len(curves)))
@@ -166,7 +210,7 @@ def plot_training_curves(path: str | Path, metrics_path: str | Path, note: str =
             axes.plot(steps, values, linewidth=1.3, marker=marker, label=f" {label}")
         axes.set_ylabel(title)
         axes.grid(color="0.9")
-        _add_legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        add_legend(axes, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes_list[-1].set_xlabel("step")
     if note:
         figure.supxlabel(note, fontsize=8, parse_math=False, wrap=True)
@@ -182,7 +226,12 @@ def _panel_of(name: str) -> str | None:
     return "AUC" if "auc" in name.lower() else None
 
 
-def _logged_numbers(path: Path) -> Iterator[tuple[int, str, str, float]]:
+def logged_numbers(path: Path) -> Iterator[tuple[int, str, str, float]]:
+    """Step, split, name and value of every number in a run's `metrics.jsonl`.
+
+    Raises:
+      UserError: the file is missing, or a line is no JSON object with a step.
+    """
     if not path.is_file():
         raise UserError(f"{path} does not exist: give the metrics.jsonl of a run")
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -196,7 +245,8 @@ def _logged_numbers(path: Path) -> Iterator[tuple[int, str, str, float]]:
                 yield step, split, name, float(value)
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches, to be drawn without a display."""
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -208,7 +258,8 @@ def _colours(count: int) -> list[Any]:
     return list(matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, count)))
 
 
-def _add_legend(axes: Axes, **place: Any) -> None:
+def add_legend(axes: Axes, **place: Any) -> None:
+    """Adds a legend of the labels as they are: a `$` in a name is a `$`."""
     legend = axes.legend(fontsize=9, title_fontsize=9, frameon=False, **place)
     for text in legend.get_texts():
         text.set_parse_math(False)

@@ -15,19 +15,17 @@ import numpy as np
 
 from rffr_jax import processes
 from rffr_jax.config import Config
-from rffr_jax.contact_sheet import contact_sheet
 from rffr_jax.data.examples import REAL
 from rffr_jax.data.export import export
 from rffr_jax.data.provenance import honest_note
-from rffr_jax.data.selection import select
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics, results
 from rffr_jax.evaluation.evaluate import TrainedDetector, report
 from rffr_jax.evaluation.plots import plot_training_curves
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.residuals import as_pixels, residual_arrays
 from rffr_jax.evaluation.scoring import PreparedSet
+from rffr_jax.experiments.galleries import draw_gallery
 from rffr_jax.lock import locked
 from rffr_jax.sharding import make_mesh
 from rffr_jax.training import detect, pretrain
@@ -45,7 +43,6 @@ VARIANTS: dict[str, dict[str, str]] = {
     "ViT from the MAE": {"inputs": "original", "blocks": "random", "init": "mae"},
     OURS: {"inputs": "both", "blocks": "random"},
 }
-SHEET_SOURCES = 4
 
 
 def run(config: Config, workdir: pathlib.Path):
@@ -117,7 +114,8 @@ def _one_seed(config: Config, seed: int, folder: pathlib.Path) -> dict[str, Any]
             energy = residual_energy(prepared, trained.alpha)
             aucs[ENERGY] = _energy_aucs(energy)
             errors = _mean_by_method(energy)
-            _draw_residuals(folder / "residuals.png", data["test"], folder / "mae", config.evaluate)
+            test, autoencoder = load_dataset(data["test"]), {"inpainted": folder / "mae"}
+            draw_gallery(folder / "residuals", test, autoencoder, make_mesh(), config.evaluate)
     tables = {"seed": seed, "note": note, "aucs": aucs, "mean_residual": errors}
     write_json(record, tables)
     return tables
@@ -172,23 +170,6 @@ def _mean_by_method(energy: Predictions) -> dict[str, float]:
 
 def _fake_methods(predictions: Predictions) -> list[str]:
     return sorted({e.method for e in predictions.examples if e.label != REAL})
-
-
-def _draw_residuals(path: pathlib.Path, specs: tuple[str, ...], mae: pathlib.Path, config: Config):
-    """A real and its fakes side by side: the images, below them inpainted, below the residuals."""
-    dataset = load_dataset(specs)
-    sources: dict[str, dict[str, int]] = {}
-    for index, example in enumerate(dataset.examples):
-        sources.setdefault(example.source, {})[example.method] = index
-    methods = max(sources.values(), key=len)
-    titles = sorted(methods, key=lambda method: (method != "real", method))
-    complete = [row for row in sources.values() if set(row) == set(titles)][:SHEET_SOURCES]
-    shown = select(dataset, [row[method] for row in complete for method in titles])
-    _, arrays = residual_arrays(shown, mae, make_mesh(), config)
-    rows = []
-    for first in range(0, len(shown.examples), len(titles)):
-        rows += [pixels[first : first + len(titles)] for pixels in as_pixels(arrays)]
-    contact_sheet(path, rows, titles, note=honest_note(dataset.examples))
 
 
 # ---- all seeds together

@@ -1,0 +1,238 @@
+"""The charts of an experiment: mean AUC in bars (Fig. 1), validation curves (Fig. 5)."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.plots import add_legend, logged_numbers, new_figure
+from rffr_jax.experiments.measured import Measured
+from rffr_jax.whole_files import whole_file
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#555555", "#F0E442")
+"""Of Okabe and Ito: told apart by the colour-blind, too."""
+HATCHES, LINES = ("", "//", "..", "xx"), ("-", "--", "-.", ":")
+CHANCE = 50.0
+MEANS = {"mean_all": "mean", "mean_unseen": "mean unseen"}
+LABELS = ("trained_on", "method", "rule")
+
+
+def row_labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name for every row of a table: its method, and whatever else tells it from others."""
+    varied = [key for key in LABELS if len({row[key] for row in rows}) > 1 or key == "method"]
+    return [", ".join(str(row[key]) for key in varied) for row in rows]
+
+
+# ---- Fig. 1
+
+
+def plot_bars(stem: pathlib.Path, table: Mapping[str, Any]) -> pathlib.Path:
+    """Writes STEM.png and STEM.pdf: a group of bars a column and for the means, a bar a row.
+
+    Bars stand on the AUC of chance, 50 %; lines are the 95 % intervals, dots single runs.
+
+    Args:
+      stem: where to, without a suffix.
+      table: a table as its JSON file holds it; only its measured rows are drawn.
+
+    Returns:
+      The path of the PNG.
+
+    Raises:
+      UserError: no row was measured.
+    """
+    rows = [row for row in table["rows"] if row["source"] == "measured"]
+    if not rows:
+        raise UserError(f"{table['name']} has no measured row: nothing to draw")
+    shown = [(name, name) for name in table["columns"]]
+    shown += [(key, name) for key, name in MEANS.items() if any(key in r["cells"] for r in rows)]
+    figure = new_figure(width=max(6.0, 1.5 + 0.28 * len(shown) * (len(rows) + 1)), height=4.4)
+    axes = figure.add_subplot()
+    lowest = CHANCE
+    for number, (row, label) in enumerate(zip(rows, row_labels(rows), strict=True)):
+        cells = [row["cells"].get(key) for key, _ in shown]
+        there = [i for i, cell in enumerate(cells) if cell and cell["auc"] is not None]
+        lowest = min([lowest, *(_draw_bar(axes, cells[i], i, number, len(rows)) for i in there)])
+        axes.bar(0, 0, label=f" {label}", **_style(number))
+    axes.axhline(CHANCE, color="0.3", linewidth=0.8)
+    axes.set_xticks(range(len(shown)), [name for _, name in shown], parse_math=False)
+    axes.set(ylabel="AUC, %", ylim=(lowest - (lowest < CHANCE), 100.5))
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
+    add_legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=max(1, min(len(rows), 4)))
+    return _save(figure, stem, table["title"], table["note"])
+
+
+def _draw_bar(axes: Axes, cell: Mapping[str, Any], group: int, number: int, count: int) -> float:
+    """Draws one bar with its interval and dots; returns the lowest value that is to be seen."""
+    width = 0.84 / count
+    place = group + (number - (count - 1) / 2) * width
+    mean, runs = 100 * cell["auc"], [100 * run["auc"] for run in cell["runs"]]
+    axes.bar(place, mean - CHANCE, 0.92 * width, bottom=CHANCE, **_style(number))
+    interval = [100 * bound for bound in cell["ci95"] or ()]
+    if interval:
+        axes.vlines(place, *interval, color="black", linewidth=1.3, zorder=3)
+    spread = np.linspace(-0.25, 0.25, len(runs)) * width if len(runs) > 1 else np.zeros(len(runs))
+    axes.scatter(
+        place + spread, runs, s=9, color="white", edgecolors="black", linewidths=0.6, zorder=4
+    )
+    return min([mean, *interval, *runs])
+
+
+def _style(number: int) -> dict[str, Any]:
+    colour = COLOURS[number % len(COLOURS)]
+    hatch = HATCHES[number // len(COLOURS) % len(HATCHES)]
+    return {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.0}
+
+
+# ---- Fig. 5
+
+Curve = dict[int, float]  # AUC in [0, 1] by step
+
+
+def validation_curves(
+    measured: Sequence[Measured], columns: Sequence[str], names: Mapping[str, str] | None = None
+) -> dict[str, dict[str, list[Curve]]]:
+    """The AUC on validation data over the steps of training, of every run.
+
+    Args:
+      measured: detectors; one training that is there several times is read once.
+      columns: of the table.
+      names: for a column the manipulation or data set that `metrics.jsonl` has it under, where
+        that is not the column's own label. If several data sets hold a manipulation, the first
+        one counts.
+
+    Returns:
+      For each column that was validated, by the label of the row, a curve a run.
+
+    Raises:
+      UserError: a training has no readable `metrics.jsonl`.
+    """
+    own = [{key: getattr(one, key) for key in LABELS[:2]} | {"rule": ""} for one in measured]
+    labels = row_labels(own)
+    found: dict[str, dict[str, list[Curve]]] = {}
+    seen = set()
+    for one, label in zip(measured, labels, strict=True):
+        if (label, one.training) in seen:
+            continue
+        seen.add((label, one.training))
+        logged: dict[tuple[str, str], Curve] = {}
+        for step, split, metric, value in logged_numbers(one.training / "metrics.jsonl"):
+            logged.setdefault((split, metric), {})[step] = value
+        for column in columns:
+            name = (names or {}).get(column, column)
+            keys = [key for key in logged if key[1] == f"auc_{name}"] + [(name, "auc")]
+            if keys[0] in logged:
+                found.setdefault(column, {}).setdefault(label, []).append(logged[keys[0]])
+    return {column: found[column] for column in columns if column in found}
+
+
+def plot_validation_curves(
+    stem: pathlib.Path,
+    curves: Mapping[str, Mapping[str, Sequence[Curve]]],
+    title: str,
+    note: str = "",
+    window: int = 1,
+) -> pathlib.Path:
+    """Writes STEM.png and STEM.pdf: a panel a column, for every method the mean over its runs.
+
+    Thin, faint lines are single runs, as they were measured.
+
+    Args:
+      stem: where to, without a suffix.
+      curves: of `validation_curves`; runs of a method are averaged at the steps that all have.
+      title: above all panels.
+      note: under them; the place for what the data are.
+      window: evaluations that the means are averaged over, an odd number; 1 leaves them as they
+        are.
+
+    Returns:
+      The path of the PNG.
+
+    Raises:
+      UserError: there is no curve, or `window` is even or below 1.
+    """
+    if not curves:
+        raise UserError(
+            "no training was validated on a column of the table: name data.validation, and set "
+            "evaluate_every"
+        )
+    if window < 1 or window % 2 == 0:
+        raise UserError(f"a moving average over {window} evaluations; give an odd number")
+    across = min(len(curves), 2)
+    down = -(-len(curves) // across)
+    figure = new_figure(width=4.6 * across, height=3.0 * down + 0.9)
+    panels = np.ravel(figure.subplots(down, across, sharex=True, sharey=True, squeeze=False))
+    methods = list(dict.fromkeys(label for column in curves.values() for label in column))
+    for axes, (column, of_method) in zip(panels, curves.items(), strict=False):
+        for label, runs in of_method.items():
+            number = methods.index(label)
+            colour = COLOURS[number % len(COLOURS)]
+            for run in runs:
+                steps = sorted(run)
+                values = [100 * run[step] for step in steps]
+                axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.4)
+            steps = sorted(set.intersection(*(set(run) for run in runs)))
+            mean = np.array([100 * np.mean([run[step] for run in runs]) for step in steps])
+            line = LINES[number // len(COLOURS) % len(LINES)]
+            marker = "." if len(steps) <= 20 else ""
+            axes.plot(
+                steps,
+                moving_average(mean, window),
+                color=colour,
+                linestyle=line,
+                marker=marker,
+                linewidth=1.8,
+                label=f" {label}",
+            )
+        axes.axhline(CHANCE, color="0.5", linewidth=0.8, linestyle=":")
+        axes.set_title(column, fontsize=10, parse_math=False)
+        axes.grid(color="0.9")
+        axes.tick_params(labelbottom=True)
+    for axes in panels[len(curves) :]:
+        axes.remove()
+    lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
+    named = [lines[f" {label}"] for label in methods]
+    legend = figure.legend(named, methods, loc="outside upper center", frameon=False, ncols=3)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    figure.supxlabel("step", fontsize=10)
+    figure.supylabel("validation AUC, %", fontsize=10)
+    return _save(figure, stem, f"{title}\n{curves_caption(curves, window)}", note)
+
+
+def curves_caption(curves: Mapping[str, Mapping[str, Sequence[Curve]]], window: int) -> str:
+    """How the lines of `plot_validation_curves` came about."""
+    runs = {len(one) for of_method in curves.values() for one in of_method.values()}
+    parts = []
+    if max(runs) > 1:
+        parts.append(f"mean over {' or '.join(map(str, sorted(runs)))} runs")
+    if window > 1:
+        parts.append(f"moving average over {window} evaluations")
+    return f"{' and '.join(parts)}; faint: single runs as measured" if parts else "as measured"
+
+
+def moving_average(values: Float64[np.ndarray, " n"], window: int) -> Float64[np.ndarray, " n"]:
+    """The mean of `window` neighbours about each value; of those that are there, at the ends."""
+    ones = np.ones(min(window, 2 * len(values) - 1))
+    return (
+        np.convolve(values, ones, "full")[len(ones) // 2 :][: len(values)]
+        / (np.convolve(np.ones(len(values)), ones, "full")[len(ones) // 2 :][: len(values)])
+    )
+
+
+def _save(figure: Figure, stem: pathlib.Path, title: str, note: str) -> pathlib.Path:
+    figure.suptitle(title, fontsize=10, parse_math=False, wrap=True)
+    if note:
+        bottom = figure.get_supxlabel()
+        text = f"{bottom}\n{note}" if bottom else note
+        figure.supxlabel(text, fontsize=8, parse_math=False, wrap=True)
+    for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
+        with whole_file(stem.with_suffix(suffix)) as part:
+            figure.savefig(part, format=suffix[1:], metadata=metadata)
+    return stem.with_suffix(".png")
