@@ -19,6 +19,7 @@ AT_LEAST_ONE = (
     "mesh.fsdp",
     "blocks.group",
     "replicates",
+    "at_once",
 )
 AT_LEAST_ZERO = (
     "seed",
@@ -38,7 +39,7 @@ ZERO_TO_ONE = (
     "prevalence",
 )
 THREE_NUMBERS = ("detector.mean", "detector.std")
-INNER_JOBS = ("pretrain", "detect", "evaluate")
+INNER_JOBS = ("pretrain", "detect", "evaluate", "residual")
 
 
 def check(config: Config, prefix: str = "--config."):

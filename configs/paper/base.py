@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from ml_collections import ConfigDict
 
-from configs import detect, evaluate, pretrain
+from configs import detect, evaluate, pretrain, residual
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 
@@ -24,6 +24,10 @@ FACEFORENSICS = {
 }
 PROCEDURAL = {
     name: name for name in ("lowres_swap", "mouth_warp", "polygon_paste", "texture_upsample")
+}
+PROCEDURAL_MASKS = {
+    "synthetic": ("synthetic:11#test",),
+    "smoke": ("synthetic:1#test?limit=40",),
 }
 SMALL = {"size": "mini", "image_size": 64, "patch_size": 8}
 SMALLEST = {"size": "tiny", "image_size": 48, "patch_size": 6}
@@ -57,7 +61,8 @@ def base(name: str, title: str, variant: str, variants: Collection[str] = VARIAN
     config.shared = ".."  # seen from the workdir: trainings and drawn data of all tables
     config.rules = ("oracle", "last")  # or source, transfer
     config.time_inference = False
-    config.figures = ()
+    config.figures = ()  # bars, curves
+    config.smoothing = 1  # evaluations that a mean curve is averaged over, an odd number
     config.galleries = ()  # names of autoencoders to draw
     config.external = ConfigDict()  # label of a row -> external:FILE
     config.claims = ConfigDict()
@@ -65,6 +70,7 @@ def base(name: str, title: str, variant: str, variants: Collection[str] = VARIAN
     config.pretrain = pretrain.get_config()
     config.detect = detect.get_config()
     config.evaluate = evaluate.get_config()
+    config.residual = residual.get_config()
     config.data = _data(variant)
     config.autoencoders = ConfigDict({"mae": {}})
     config.rows = numbered({"ours": row("Ours", "mae")})
@@ -152,6 +158,7 @@ def _data(variant: str) -> Config:
         data.train = ("tfds:data/faceforensics#train",)
         data.validation = ("tfds:data/faceforensics#validation?frames=1",)
         data.test = ("tfds:data/faceforensics#test",)
+    data.masks = PROCEDURAL_MASKS.get(variant, ())  # fakes that know where they were manipulated
     data.chosen_on = ()  # the foreign set that the rule `transfer` chooses by
     return data
 
@@ -178,7 +185,8 @@ def _small(config: Config):
 
 def _smallest(config: Config):
     _small(config)
-    config.pretrain.model = config.detect.model = ConfigDict(SMALLEST)
+    config.pretrain.model = ConfigDict(SMALLEST)
+    config.detect.model = ConfigDict(SMALLEST)
     config.pretrain.batch_size = config.detect.batch_size = 8
     config.pretrain.steps = config.detect.steps = 4
     config.pretrain.optimizer.warmup_steps = config.detect.optimizer.warmup_steps = 1
@@ -200,3 +208,4 @@ def _as_published(config: Config):
     """The paper's, as the jobs' own configs have it; both branches start from an ImageNet ViT."""
     config.detect.detector.init = "weights/vit_b16_imagenet"
     config.detect.evaluate_every = 50
+    config.smoothing = 25

@@ -16,12 +16,16 @@ import jax
 from rffr_jax import processes
 from rffr_jax.checkpoints.weights import is_checkpoint
 from rffr_jax.config import Config
+from rffr_jax.data.examples import Dataset
 from rffr_jax.data.provenance import PROCEDURAL, honest_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import results
+from rffr_jax.evaluation.localisation import format_localisation
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.results import ABOUT, against_all_reals
 from rffr_jax.experiments.drawn import drawn
+from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
+from rffr_jax.experiments.galleries import draw_gallery
 from rffr_jax.experiments.grid import (
     Point,
     Run,
@@ -32,8 +36,12 @@ from rffr_jax.experiments.grid import (
 )
 from rffr_jax.experiments.inference_time import seconds_an_image
 from rffr_jax.experiments.measured import Claim, Measured, Table
+from rffr_jax.experiments.report import write_report
+from rffr_jax.experiments.table_formats import format_markdown
+from rffr_jax.experiments.tables import write_tables
 from rffr_jax.experiments.trainer import run_all, seconds_of
 from rffr_jax.lock import locked
+from rffr_jax.sharding import make_mesh
 from rffr_jax.workdir import write_config
 
 log = logging.getLogger(__name__)
@@ -68,7 +76,13 @@ def run(config: Config, workdir: pathlib.Path):
             config.at_once,
         )
         measured = [_measured(on_disk, point) for point in points]
-        _write(workdir, config, on_disk, measured, dict(zip(config.galleries, autoencoders)))
+        _write(
+            workdir,
+            config,
+            on_disk,
+            measured,
+            dict(zip(config.galleries, autoencoders, strict=True)),
+        )
 
 
 # ---- data
@@ -180,7 +194,7 @@ def _measured(config: Config, point: Point) -> Measured:
         interval = entry["auc_ci95"]
         aucs[label] = entry["auc"]
         intervals[label] = None if interval is None else (interval[0], interval[1])
-        rules[label] = table[results.ABOUT]["rule"]
+        rules[label] = table[ABOUT]["rule"]
     return Measured(
         trained_on=point.trained_on,
         method=point.method,
@@ -199,7 +213,7 @@ def _measured(config: Config, point: Point) -> Measured:
 
 
 def _entry(table: dict[str, Any], column: Config, label: str, run: Run) -> dict[str, Any]:
-    names = [name for name in table if name != results.ABOUT]
+    names = [name for name in table if name != ABOUT]
     if len(names) != 1:
         raise UserError(
             f"column {label}: its test {', '.join(run.config.data.tests)} holds "
@@ -223,23 +237,86 @@ def _write(
     measured: Sequence[Measured],
     autoencoders: Mapping[str, Run],
 ):
-    columns = {}
-    for label, folder in measured[0].evaluations.items():
-        predictions = Predictions.read_csv(folder / "predictions.csv")
-        method = on_disk.columns[label].method
-        columns[label] = results.against_all_reals(predictions, method) if method else predictions
+    columns = _predictions(on_disk, measured)
+    tests = load_dataset(_tests(on_disk), default_split="test")
     table = Table(
         name=config.name,
         variant=config.variant,
         title=config.title,
         columns=tuple(config.columns),
         seen={label: _seen(config, fakes) for label, fakes in config.trained_on.items()},
-        note=honest_note([e for part in columns.values() for e in part.examples]),
+        note=honest_note(tests.examples),
         claims=tuple(Claim(**claim.to_dict()) for claim in config.claims.values()),
         external=config.external.to_dict(),
         command=_command(config, workdir),
     )
-    raise NotImplementedError
+    summary = write_tables(workdir, table, measured, columns)
+    names = {label: column.method for label, column in on_disk.columns.items() if column.method}
+    if "bars" in config.figures:
+        plot_bars(workdir / config.name, summary)
+    if "curves" in config.figures:
+        curves = validation_curves(measured, table.columns, names)
+        plot_validation_curves(
+            workdir / config.name, curves, config.title, table.note, config.smoothing
+        )
+    galleries = _draw_galleries(workdir, config, on_disk, tests, autoencoders)
+    write_report(
+        workdir,
+        table,
+        measured,
+        summary,
+        galleries,
+        tests=tests,
+        names=names,
+        window=config.smoothing,
+    )
+    print(format_markdown(summary))
+    log.info("all of it, with pictures: %s", workdir / "report.html")
+
+
+def _predictions(config: Config, measured: Sequence[Measured]) -> dict[str, Predictions]:
+    """Of the first detector, for each column: reals and the column's fakes."""
+    columns = {}
+    for label, folder in measured[0].evaluations.items() if measured else ():
+        predictions = Predictions.read_csv(folder / "predictions.csv")
+        method = config.columns[label].method
+        columns[label] = against_all_reals(predictions, method) if method else predictions
+    return columns
+
+
+def _tests(config: Config) -> list[str]:
+    return list(
+        dict.fromkeys(spec for column in config.columns.values() for spec in as_tuple(column.test))
+    )
+
+
+def _draw_galleries(
+    workdir: pathlib.Path,
+    config: Config,
+    on_disk: Config,
+    tests: Dataset,
+    autoencoders: Mapping[str, Run],
+) -> dict[str, pathlib.Path]:
+    """A gallery of all autoencoders together, and whether residuals lie where fakes were made.
+
+    The masks of procedural fakes are not in files, so that is measured on the data as they come.
+    """
+    if not autoencoders:
+        return {}
+    folders = {name: run.folder for name, run in autoencoders.items()}
+    picture = draw_gallery(workdir / config.name, tests, folders, make_mesh(), on_disk.evaluate)
+    if config.data.masks:
+        runs = {}
+        for name, folder in folders.items():
+            job = config.residual.copy_and_resolve_references()
+            job.mae = str(folder)
+            job.data.inputs = as_tuple(config.data.masks)
+            runs[name] = Run(job, workdir / f"localisation-{name}")
+        run_all(list(runs.values()), config.at_once)
+        for name, run in runs.items():
+            found = json.loads((run.folder / "localisation.json").read_text(encoding="utf-8"))
+            print(f"{name}:\n{format_localisation(found['methods'])}\n")
+    return {config.title: picture}
 
 
 def _seen(config: Config, fakes: Config) -> tuple[str, ...]:

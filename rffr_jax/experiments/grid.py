@@ -106,7 +106,7 @@ def different(runs: Iterable[Run]) -> list[Run]:
 
 
 def _check(config: Config):
-    for name in ("seeds", "mae_seeds", "rules", "rows", "columns"):
+    for name in ("seeds", "mae_seeds", "rules", "columns"):
         if not len(config[name]):
             raise UserError(f"--config.{name} is empty; name at least one")
     for name in ("seeds", "mae_seeds"):
@@ -116,6 +116,8 @@ def _check(config: Config):
     for rule in config.rules:
         if rule not in RULES:
             raise UserError(f"rules: {rule!r} is not known; choose of {', '.join(RULES)}")
+    if not config.rows and not config.galleries:
+        raise UserError("the table has neither rows nor galleries: nothing to do")
     if "transfer" in config.rules and not config.data.chosen_on:
         raise UserError("rules: transfer needs data.chosen_on, the foreign set that chooses")
 
