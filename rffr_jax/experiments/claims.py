@@ -57,7 +57,7 @@ def claim_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
         shown = f"[{100 * bounds[0]:+.1f}, {100 * bounds[1]:+.1f}]" if bounds else "no interval"
         about = [
             f"{entry['better']} - {entry['worse']} = {100 * entry['difference']:+.1f}, {shown}",
-            f"trained on {entry['trained_on']}, {entry['column'] or 'mean, unseen'}",
+            f"trained on {entry['trained_on']}, {entry['column'] or 'mean (unseen)'}",
             f"rule {entry['rule']}",
             f"seeds: {entry['seeds']}",
             *(f"MAE {one['mae_seed']}: {100 * one['difference']:+.1f}" for one in entry["by_mae"]),

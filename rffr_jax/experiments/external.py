@@ -22,6 +22,17 @@ def external_rows(table: Table, columns: Mapping[str, Predictions]) -> list[dict
     return [external_row(table, label, spec, columns) for label, spec in table.external.items()]
 
 
+def read_external(label: str, spec: str) -> Predictions:
+    """The scores of another program; worth a try before anything is trained.
+
+    Raises:
+      UserError: `spec` is not `external:FILE`, or FILE is no table of predictions.
+    """
+    if not spec.startswith(KIND):
+        raise UserError(f"row '{label}': '{spec}' is no {KIND}FILE; name a table of predictions")
+    return Predictions.read_csv(spec.removeprefix(KIND))
+
+
 def external_row(
     table: Table, label: str, spec: str, columns: Mapping[str, Predictions]
 ) -> dict[str, Any]:
@@ -44,10 +55,7 @@ def external_row(
     Raises:
       UserError: no such table, it lacks examples of a column, or gives them other labels.
     """
-    if not spec.startswith(KIND):
-        raise UserError(f"row '{label}': '{spec}' is no {KIND}FILE; name a table of predictions")
-    file = spec.removeprefix(KIND)
-    theirs = Predictions.read_csv(file)
+    theirs, file = read_external(label, spec), spec.removeprefix(KIND)
     found = {
         (example.dataset, example.id): (example.label, float(score))
         for example, score in zip(theirs.examples, theirs.scores, strict=True)

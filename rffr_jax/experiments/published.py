@@ -11,7 +11,7 @@ CITED = "cited"
 """Rule of a row that the paper took from another one, without saying how weights were chosen."""
 
 AVERAGE = "mean_all"
-FF_METHODS = ("DF", "F2F", "FSW", "NT")
+FF_METHODS: tuple[str, ...] = ("DF", "F2F", "FSW", "NT")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,8 @@ def _on_four(
     trained_on: str, method: str, rule: str, *percent: float, inference_time: str = ""
 ) -> PublishedRow:
     """A row of a table whose columns are the four manipulations and their average."""
-    cells = dict(zip((*FF_METHODS, AVERAGE), percent, strict=True))
+    columns = (*FF_METHODS, AVERAGE)
+    cells = dict(zip(columns, percent, strict=True))
     return PublishedRow(trained_on, method, rule, cells, inference_time=inference_time)
 
 

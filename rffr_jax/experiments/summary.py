@@ -128,7 +128,7 @@ def cells(
       of `mean_unseen` where there is an unseen one, each with its `rule` and with `seen`.
     """
     shown = [column for column in table.columns if column in runs]
-    groups = {column: (column,) for column in shown}
+    groups: dict[str, tuple[str, ...]] = {column: (column,) for column in shown}
     if len(shown) == len(table.columns):
         groups[MEAN_ALL] = table.columns
         unseen = unseen_columns(table, trained_on)

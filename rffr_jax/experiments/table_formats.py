@@ -20,7 +20,7 @@ RULES = {
     "cited": "taken by the paper from another one, which rule is not said",
     "unknown": "nothing says how the weights were chosen",
 }
-HEADINGS = {MEAN_ALL: "mean, all", MEAN_UNSEEN: "mean, unseen"}
+HEADINGS: Mapping[str, str] = {MEAN_ALL: "mean (all)", MEAN_UNSEEN: "mean (unseen)"}
 CSV_COLUMNS = (
     *("table", "variant", "trained_on", "method", "rule", "source", "column", "chosen_by"),
     *("seen", "auc", "sd", "ci95_low", "ci95_high", "published", "verdict", "seeds", "mae_seeds"),
@@ -131,7 +131,7 @@ def _grid(
     columns = own or [c for c in unique(c for row in rows for c in row["cells"]) if c != MEAN_ALL]
     if len(columns) > 1:
         columns = [*columns, *(mean for mean in (MEAN_ALL, MEAN_UNSEEN) if mean in there)]
-    headings = ["trained on", "method", "rule", "source", *(HEADINGS.get(c, c) for c in columns)]
+    headings = ["trained on", "method", "rule", "source", *map(_heading, columns)]
     timed = any(_inference(row) for row in rows)
     if timed:
         headings.append("one image")
@@ -142,6 +142,10 @@ def _grid(
         last = [_Shown(_inference(row) or "-")] if timed else []
         body.append([*map(_Shown, lead), *cells, *last])
     return headings, body
+
+
+def _heading(column: str) -> str:
+    return HEADINGS.get(column, column)
 
 
 def _cell(row: Mapping[str, Any], column: str, best: bool) -> _Shown:
@@ -182,8 +186,9 @@ def _remarks(table: Mapping[str, Any]) -> list[str]:
     """What must be known to read the numbers, a paragraph each."""
     remarks = [
         "AUC in %. ± is the standard deviation over runs, [ ] the 95 % interval over detector "
-        "seeds (each the mean over its MAEs) and clusters of test images; that of a mean over "
-        f"columns is an upper bound of its width. {SEEN_MARK}: trained on these fakes. Bold: the "
+        "seeds (each the mean over its MAEs) and clusters of test images, for one seed over those "
+        "alone; that of a mean over columns is no narrower than it should be. How MAEs differ is "
+        f"in the JSON file. {SEEN_MARK}: trained on these fakes. Bold: the "
         "best measured of the same training fakes and rule."
     ]
     rows = [*table["rows"], *table["published"]]
@@ -208,9 +213,9 @@ def _verdicts(table: Mapping[str, Any]) -> list[str]:
         said: dict[str, list[str]] = {}
         for column, cell in row["cells"].items():
             if cell["verdict"] is not None:
-                said.setdefault(cell["verdict"], []).append(HEADINGS.get(column, column))
+                said.setdefault(cell["verdict"], []).append(_heading(column))
         if said:
-            verdicts = "; ".join(f"{text}: {', '.join(names)}" for text, names in said.items())
+            verdicts = "; ".join(f"{text} of {', '.join(names)}" for text, names in said.items())
             about = f"{row['method']}, trained on {row['trained_on']}, rule {row['rule']}"
             lines.append(f"{about}: the interval {verdicts}.")
     return lines

@@ -26,7 +26,7 @@ def test_the_difference_is_paired_by_seed_over_means_of_maes():
     vit = measured(rng, COLUMNS, method="ViT", seeds=seeds[::-1], maes=(None,))
     (entry,) = judge_claims(table(claim()), [*vit, *ours])
     better, worse = [], []
-    by_mae = {0: [], 1: []}
+    by_mae: dict[int | None, list[float]] = {0: [], 1: []}
     for seed in seeds:
         of_seed = {r.mae_seed: (r.aucs["DF"] + r.aucs["FSW"]) / 2 for r in ours if r.seed == seed}
         (other,) = ((r.aucs["DF"] + r.aucs["FSW"]) / 2 for r in vit if r.seed == seed)

@@ -106,7 +106,7 @@ def test_markdown_shows_per_cent_and_the_best_in_bold():
     headings, *shown = markdown_rows(format_markdown(made))[0]
     assert headings == [
         *("trained on", "method", "rule", "source"),
-        *(*FF, "mean, all", "mean, unseen"),
+        *(*FF, "mean (all)", "mean (unseen)"),
     ]
     names = [*FF, "mean_all", "mean_unseen"]
     for cells, line in zip((ours, vit, last), shown, strict=True):
