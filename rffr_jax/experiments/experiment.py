@@ -24,6 +24,7 @@ from rffr_jax.evaluation.localisation import format_localisation
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import ABOUT, against_all_reals
 from rffr_jax.experiments.drawn import drawn
+from rffr_jax.experiments.external import read_external
 from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
 from rffr_jax.experiments.galleries import draw_gallery
 from rffr_jax.experiments.grid import (
@@ -38,7 +39,7 @@ from rffr_jax.experiments.inference_time import seconds_an_image
 from rffr_jax.experiments.measured import Claim, Measured, Table
 from rffr_jax.experiments.report import write_report
 from rffr_jax.experiments.table_formats import format_markdown
-from rffr_jax.experiments.tables import write_tables
+from rffr_jax.experiments.tables import table_of, write_tables
 from rffr_jax.experiments.trainer import run_all, seconds_of
 from rffr_jax.lock import locked
 from rffr_jax.sharding import make_mesh
@@ -119,8 +120,10 @@ def _require_data(config: Config):
                 "start from random weights with --config.detect.detector.init="
             )
     for label, table in config.external.items():
-        if not pathlib.Path(table.removeprefix("external:")).is_file():
-            missing.append(f"external row '{label}': {table} is no file")
+        try:
+            read_external(label, table)
+        except UserError as error:
+            missing.append(str(error))
     missing = list(dict.fromkeys(missing))
     if missing:
         raise UserError(
@@ -250,7 +253,10 @@ def _write(
         external=config.external.to_dict(),
         command=_command(config, workdir),
     )
-    summary = write_tables(workdir, table, measured, columns)
+    summary = table_of(table, measured, columns)
+    if measured:
+        write_tables(workdir, summary)
+        print(format_markdown(summary))
     names = {label: column.method for label, column in on_disk.columns.items() if column.method}
     if "bars" in config.figures:
         plot_bars(workdir / config.name, summary)
@@ -270,7 +276,6 @@ def _write(
         names=names,
         window=config.smoothing,
     )
-    print(format_markdown(summary))
     log.info("all of it, with pictures: %s", workdir / "report.html")
 
 

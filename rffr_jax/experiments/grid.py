@@ -126,7 +126,7 @@ def _pretrain(config: Config, name: str, seed: int, trainings: pathlib.Path) -> 
     job = config.pretrain.copy_and_resolve_references()
     job.update(config.autoencoders[name])
     job.seed = seed
-    return Run(job, trainings / _folder_name(f"{name}-seed{seed}", job))
+    return Run(job, trainings / _folder_name(f"{job.autoencoder}-k{job.blocks.k}-seed{seed}", job))
 
 
 def _detect(
@@ -149,8 +149,12 @@ def _detect(
         job.mae = str(pretrain.folder)
         of_mae = pretrain.folder.name
         job.blocks.k = pretrain.config.blocks.k
-    methods = "-".join(job.data.methods) or "all"
-    name = f"{row.label}-{methods}-seed{seed}"
+    detector = job.detector
+    reads = f"{detector.blocks}-{detector.inputs}"
+    if detector.inputs != "original":
+        reads += f"-{detector.residual}"
+    learnt = "-".join(job.data.methods) or job.data.fakes
+    name = f"{detector.backbone}-{reads}-{learnt}-seed{seed}"
     return Run(job, folder / _folder_name(name, job, of_mae))
 
 

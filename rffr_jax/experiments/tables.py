@@ -19,40 +19,25 @@ OF_THE_PAPER = "faceforensics"
 CONTAINS, DOES_NOT = "contains the published value", "does not contain the published value"
 
 
-def write_tables(
-    workdir: pathlib.Path,
-    table: Table,
-    measured: Sequence[Measured],
-    columns: Mapping[str, Predictions],
-) -> dict[str, Any]:
-    """Writes `table.name` + .json, .csv, .md and .tex into `workdir`.
-
-    Args:
-      workdir: where to.
-      table: what it is about.
-      measured: its runs; of each row every detector seed with every MAE seed.
-      columns: our predictions of each column (reals and the column's fakes), of any one run: what
-        rows of other toolkits are matched with. May be empty where `table.external` is.
-
-    Returns:
-      What the JSON file holds: see `table_of`.
-
-    Raises:
-      UserError: predictions of another toolkit do not match.
-    """
-    made = table_of(table, measured, columns)
-    write_json(workdir / f"{table.name}.json", made)
+def write_tables(workdir: pathlib.Path, table: Mapping[str, Any]) -> None:
+    """Writes NAME.json, .csv, .md and .tex into `workdir`, of a table that `table_of` made."""
+    write_json(workdir / f"{table['name']}.json", table)
     formats = {"csv": format_csv, "md": format_markdown, "tex": format_latex}
     for ending, formatted in formats.items():
-        with whole_file(workdir / f"{table.name}.{ending}") as part:
-            part.write_text(formatted(made) + "\n", encoding="utf-8")
-    return made
+        with whole_file(workdir / f"{table['name']}.{ending}") as part:
+            part.write_text(formatted(table) + "\n", encoding="utf-8")
 
 
 def table_of(
     table: Table, measured: Sequence[Measured], columns: Mapping[str, Predictions]
 ) -> dict[str, Any]:
     """The numbers of a table; AUCs in [0, 1].
+
+    Args:
+      table: what it is about.
+      measured: its runs; of each row every detector seed with every MAE seed.
+      columns: our predictions of each column (reals and the column's fakes), of any one run: what
+        rows of other toolkits are matched with. May be empty where `table.external` is.
 
     Returns:
       `name, variant, title, note, command, columns, seeds, mae_seeds`; `rows`, of which the

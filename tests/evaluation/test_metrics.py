@@ -215,9 +215,12 @@ def test_draws_of_a_single_frame_are_aucs_of_one_frame_a_video():
             examples.append(Example(name, name, label, "d", "m" if label else "real", video, 0, ""))
             scores.append(score)
     found = metrics.single_frame_aucs(examples, np.array(scores))
-    assert found is not None and len(found) == metrics.DRAWS and len({*found}) > 1
+    assert found is not None
+    assert len(found) == metrics.DRAWS
+    assert len({*found}) > 1
 
     many = metrics.single_frame_aucs(examples, np.array(scores), draws=4000)
+    assert many is not None
     chances = [
         np.mean([0.5 * (f == r) + (f > r) for f in frames[f"1/{i}"] for r in frames[f"0/{j}"]])
         for i in range(6)

@@ -164,7 +164,8 @@ def test_four_files_say_all_that_must_be_said(tmp_path):
     note = "made-up data: 100 % {synthetic}"
     table = dataclasses.replace(TABLE_1, external={"Other_tool": f"external:{file}"}, note=note)
     runs = on_f2f(rng)
-    made = write_tables(tmp_path / "out", table, runs, columns)
+    made = table_of(table, runs, columns)
+    write_tables(tmp_path / "out", made)
     assert json.loads((tmp_path / "out/table1.json").read_text()) == made
     texts = {end: (tmp_path / f"out/table1.{end}").read_text() for end in ("csv", "md", "tex")}
     assert texts["md"] == format_markdown(made) + "\n"
@@ -219,7 +220,7 @@ def test_latex_is_balanced_and_escaped(tmp_path, variant):
         for method in (NASTY, "Ours")
         for run in measured(rng, columns, method=method, trained_on="[label")
     ]
-    write_tables(tmp_path, table, runs, {})
+    write_tables(tmp_path, table_of(table, runs, {}))
     text = (tmp_path / "table1.tex").read_text()
     comment, body = text.split("\n", 1)
     assert comment.startswith("% Made by: first second")

@@ -1,0 +1,99 @@
+import pytest
+
+from configs.paper import table1, table2, table5, table6, table8, table9
+from rffr_jax.errors import UserError
+from rffr_jax.experiments.experiment import with_data_on_disk
+from rffr_jax.experiments.grid import different, grid
+
+
+@pytest.fixture(scope="module")
+def drawn_data(tmp_path_factory):
+    return tmp_path_factory.mktemp("drawn")
+
+
+def points_of(module, drawn_data, variant="smoke", **changes):
+    config = module.get_config(variant)
+    config.update(changes)
+    return grid(with_data_on_disk(config, drawn_data), drawn_data / "trainings")
+
+
+def test_every_row_has_every_seed_under_every_rule(drawn_data):
+    points = points_of(table5, drawn_data, seeds=(1, 2, 3), mae_seeds=(4, 5))
+    found = {(p.method, p.rule, p.seed, p.mae_seed) for p in points}
+    assert len(found) == len(points) == 2 * 3 * (2 * 1 + 4 * 2)
+    assert {p.mae_seed for p in points if p.method == "Random original"} == {None}
+    assert {p.mae_seed for p in points if p.method == "Random residual"} == {4, 5}
+
+
+def test_runs_that_are_asked_for_twice_are_one(drawn_data):
+    points = points_of(table5, drawn_data, seeds=(1, 2), mae_seeds=(1, 2))
+    assert len(different(p.detect for p in points)) == len(points) / 2  # two rules
+    assert len(different(p.pretrain for p in points if p.pretrain)) == 2
+
+
+def test_tables_share_trainings(drawn_data):
+    five = {p.method: p.detect.folder for p in points_of(table5, drawn_data)}
+    eight = {p.method: p.detect.folder for p in points_of(table8, drawn_data)}
+    one = {p.trained_on: p.detect.folder for p in points_of(table1, drawn_data)}
+    nine = {p.method: p.detect.folder for p in points_of(table9, drawn_data)}
+    assert five["Random original and residual"] == eight["MIM"] == one["lowres_swap"] == nine["4x4"]
+    assert five["Random original"] == eight["None"]
+    assert len({*five.values()}) == 6
+
+
+def test_what_shapes_the_weights_makes_another_training(drawn_data):
+    def folder(**changes):
+        config = table1.get_config("smoke")
+        for name, value in changes.items():
+            config.update_from_flattened_dict({name.replace("__", "."): value})
+        return grid(with_data_on_disk(config, drawn_data), drawn_data)[0].detect.folder
+
+    assert folder() == folder(detect__data__workers=3) == folder(detect__save_every=7)
+    others = [
+        folder(),
+        folder(detect__steps=5),
+        folder(detect__optimizer__learning_rate=0.5),
+        folder(pretrain__steps=5),
+        folder(seeds=(9,)),
+        folder(mae_seeds=(9,)),
+    ]
+    assert len({*others}) == len(others)
+
+
+def test_rules_name_checkpoints(drawn_data):
+    checkpoints = {
+        p.rule: next(iter(p.evaluations.values())).config.checkpoint
+        for p in points_of(table6, drawn_data)
+    }
+    assert checkpoints == {
+        "oracle": "matched",
+        "source": "best:synthetic_1-lowres_swap",
+        "last": "last",
+    }
+    for point in points_of(table2, drawn_data):
+        if point.rule == "transfer":
+            assert {run.config.checkpoint for run in point.evaluations.values()} == {
+                "best:synthetic_21"
+            }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seeds": ()}, "seeds is empty"),
+        ({"seeds": (1, 1)}, "different whole numbers"),
+        ({"mae_seeds": (-1,)}, "different whole numbers"),
+        ({"rules": ("best",)}, "'best' is not known"),
+        ({"rules": ("transfer",)}, "needs data.chosen_on"),
+        ({"rows": {}}, None),
+    ],
+)
+def test_a_grid_that_makes_no_sense_is_refused(drawn_data, changes, said):
+    config = table1.get_config("smoke")
+    if said is None:
+        config.rows = type(config)()
+        said = "nothing to do"
+    else:
+        config.update(changes)
+    with pytest.raises(UserError, match=said):
+        grid(with_data_on_disk(config, drawn_data), drawn_data)
