@@ -53,8 +53,8 @@ def results_table(
       "reliability", "groups"}, "about": {...}} where an entry is `auc, auc_ci95, ap, eer, accuracy,
       tpr_at_fpr_1e-2, tpr_at_fpr_1e-3, video_auc` (in [0, 1]), `single_frame_auc` (`draws, mean,
       sd, lowest, highest`; None with one frame a video), `at_threshold` (`fpr, tpr, ppv`) and
-      `n_real, n_fake, n_bad`. A method is measured against ALL reals of its dataset. `mean_all` is the mean
-      AUC over the methods (the paper's 'Avg'), `mean_unseen` over those not in
+      `n_real, n_fake, n_bad`. A method is measured against ALL reals of its dataset. `mean_all` is
+      the mean AUC over the methods (the paper's 'Avg'), `mean_unseen` over those not in
       `trained_methods` (None if there is none). `reliability` holds `ece`, `ece_calibrated` (None
       without a calibration) and the `bins`; `groups` is `operating_point.by_group`.
 
