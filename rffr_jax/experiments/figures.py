@@ -164,12 +164,16 @@ def plot_validation_curves(
         )
     if window < 1 or window % 2 == 0:
         raise UserError(f"a moving average over {window} evaluations; give an odd number")
-    across = min(len(curves), 2)
-    down = -(-len(curves) // across)
-    figure = new_figure(width=4.6 * across, height=3.0 * down + 0.9)
-    panels = np.ravel(figure.subplots(down, across, sharex=True, sharey=True, squeeze=False))
     methods = list(dict.fromkeys(label for column in curves.values() for label in column))
-    for axes, (column, of_method) in zip(panels, curves.items(), strict=False):
+    across = min(len(curves), 2)
+    down, lines_of_legend = -(-len(curves) // across), -(-len(methods) // across)
+    top = 0.25 * lines_of_legend
+    figure = new_figure(width=4.6 * across, height=3.0 * down + top + 0.9)
+    grid = figure.add_gridspec(down + 1, across, height_ratios=[top, *[3.0] * down])
+    places = [grid[1 + i // across, i % across] for i in range(len(curves))]
+    first = figure.add_subplot(places[0])
+    panels = [first, *(figure.add_subplot(p, sharex=first, sharey=first) for p in places[1:])]
+    for axes, (column, of_method) in zip(panels, curves.items(), strict=True):
         for label, runs in of_method.items():
             number = methods.index(label)
             colour = COLOURS[number % len(COLOURS)]
@@ -193,14 +197,11 @@ def plot_validation_curves(
         axes.axhline(CHANCE, color="0.5", linewidth=0.8, linestyle=":")
         axes.set_title(column, fontsize=10, parse_math=False)
         axes.grid(color="0.9")
-        axes.tick_params(labelbottom=True)
-    for axes in panels[len(curves) :]:
-        axes.remove()
-    lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
-    named = [lines[f" {label}"] for label in methods]
-    legend = figure.legend(named, methods, loc="outside upper center", frameon=False, ncols=3)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    named = {line.get_label(): line for axes in panels for line in axes.lines}
+    key = figure.add_subplot(grid[0, :])
+    key.axis("off")
+    shown = [named[f" {label}"] for label in methods]
+    add_legend(key, handles=shown, loc="center", ncols=across)
     figure.supxlabel("step", fontsize=10)
     figure.supylabel("validation AUC, %", fontsize=10)
     return _save(figure, stem, f"{title}\n{curves_caption(curves, window)}", note)
