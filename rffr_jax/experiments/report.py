@@ -140,7 +140,7 @@ def _charts(scratch: pathlib.Path, drawn: Mapping[str, Measured], rows: int, tab
         ("scores of reals and fakes", plot_histograms),
     )
     for label, one in drawn.items():
-        predictions = tested(one)
+        predictions = all_scores(one)
         title = f"{label}, seed {one.seed}\n{table.note}".strip()
         parts.append(f'<h3>{escaped(label)}</h3><div class="charts">')
         for name, draw in drawings:
@@ -150,7 +150,7 @@ def _charts(scratch: pathlib.Path, drawn: Mapping[str, Measured], rows: int, tab
     return "\n".join(parts)
 
 
-def tested(one: Measured) -> Predictions:
+def all_scores(one: Measured) -> Predictions:
     """All scores that a detector's AUCs are of.
 
     Where a column or a manipulation was tested with weights of its own, so that images were scored

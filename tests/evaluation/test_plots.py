@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import sys
@@ -166,7 +167,7 @@ def test_histograms_have_a_panel_a_manipulation_against_all_reals(tmp_path, monk
             assert (edges[0], edges[-1]) == pytest.approx((low, high))
             expected = [
                 100 * np.mean([a <= s < b or s == b == high for s in scores])
-                for a, b in zip(edges, edges[1:], strict=False)
+                for a, b in itertools.pairwise(edges)
             ]
             np.testing.assert_allclose(shares, expected)
 

@@ -52,7 +52,7 @@ def test_bars_stand_on_chance_and_reach_the_mean(tmp_path, drawn):
     summary["rows"][0]["cells"]["rows"] = cell([0.31, 0.45])
     assert plot_bars(tmp_path / "fig1", summary) == tmp_path / "fig1.png"
     assert_png_and_pdf(tmp_path / "fig1")
-    (axes,) = drawn[0].axes
+    axes, key = drawn[0].axes
     tops = sorted(p.get_y() + p.get_height() for p in axes.patches if p.get_y() == 50)
     keys = (*COLUMNS, "mean_all", "mean_unseen")
     measured = summary["rows"][:3]
@@ -61,10 +61,25 @@ def test_bars_stand_on_chance_and_reach_the_mean(tmp_path, drawn):
     dots = np.concatenate([c.get_offsets()[:, 1] for c in axes.collections[1::2]])
     runs = [100 * r["auc"] for m in measured for k in keys for r in m["cells"][k]["runs"]]
     np.testing.assert_allclose(np.sort(dots), np.sort(runs))
-    assert axes.get_ylim()[0] < 31 - 5
-    assert [t.get_text() for t in axes.get_legend().get_texts()] == [" one $x$", " two", " three"]
+    assert axes.get_ylim()[0] < 31
+    assert [t.get_text() for t in key.get_legend().get_texts()] == [" one $x$", " two", " three"]
     assert [tick.get_text() for tick in axes.get_xticklabels()][-2:] == ["mean", "mean unseen"]
     assert {to_hex(p.get_facecolor()) for p in axes.patches} == {c.lower() for c in COLOURS[:3]}
+
+
+def test_bars_have_a_panel_for_what_was_trained_on(tmp_path, drawn):
+    _, _, summary = experiment(tmp_path / "runs", ["one", "two"])
+    summary["rows"].append(row("two", {"columns": cell([0.6])}, trained_on="columns"))
+    plot_bars(tmp_path / "fig1", summary)
+    first, second, _ = drawn[0].axes
+    assert [axes.get_title() for axes in (first, second)] == [
+        "trained on rows",
+        "trained on columns",
+    ]
+    (alone,) = second.patches
+    assert to_hex(alone.get_facecolor()) == COLOURS[1].lower()
+    assert alone.get_x() > 1 > first.patches[1].get_x()
+    assert first.get_ylim() == second.get_ylim()
 
 
 def test_bars_of_nothing_measured(tmp_path):

@@ -50,7 +50,7 @@ def test_a_real_stands_beside_the_nearest_frames_of_its_fakes(seed):
 def test_fakes_without_their_reals_make_no_gallery():
     dataset = Frames(np.random.default_rng(0))
     dataset.examples = [e for e in dataset.examples if e.method != "real"]
-    with pytest.raises(UserError, match="none of 10 fakes has the real"):
+    with pytest.raises(UserError, match="none of 12 fakes has the real"):
         same_sources(dataset, 2)
 
 
