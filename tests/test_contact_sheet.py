@@ -77,3 +77,18 @@ def test_a_note_stands_below_the_images(tmp_path):
 def test_sheet_refuses_what_does_not_fit(tmp_path, rows):
     with pytest.raises(ValueError, match="need"):
         contact_sheet(tmp_path / "sheet.png", rows, ["a", "b"])
+
+
+def test_rows_have_titles_to_their_left(tmp_path):
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    rows = [[grey, grey], [grey, grey]]
+    contact_sheet(tmp_path / "plain.png", rows, ["a", "b"])
+    contact_sheet(tmp_path / "titled.png", rows, ["a", "b"], row_titles=["original", ""])
+    plain, titled = pixels(tmp_path / "plain.png"), pixels(tmp_path / "titled.png")
+    margin = titled.shape[1] - plain.shape[1]
+    np.testing.assert_array_equal(titled[:, margin:], plain)
+    ink = (titled[:, :margin] < 100).any(axis=(1, 2))
+    assert ink[31 : 31 + 192].any()
+    assert not ink[31 + 192 :].any()
+    with pytest.raises(ValueError, match="need 2 titles of rows"):
+        contact_sheet(tmp_path / "sheet.png", rows, ["a", "b"], row_titles=["one"])

@@ -85,7 +85,7 @@ def plot_histograms(path: str | Path, predictions: Predictions, title: str) -> N
         metrics.require_both_classes(part.labels, name)
         for method in sorted({e.method for e in part.examples if e.label == FAKE}):
             pairs[f"{name}: {method}"] = against_all_reals(part, method)
-    columns = min(len(pairs), 3)
+    columns = min(len(pairs), 2)
     rows = -(-len(pairs) // columns)
     figure = new_figure(width=3.4 * columns, height=2.6 * rows + 0.6)
     figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.plots import add_legend, logged_numbers, new_figure
@@ -34,7 +35,8 @@ def row_labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def plot_bars(stem: pathlib.Path, table: Mapping[str, Any]) -> pathlib.Path:
     """Writes STEM.png and STEM.pdf: a group of bars a column and for the means, a bar a row.
 
-    Bars stand on the AUC of chance, 50 %; lines are the 95 % intervals, dots single runs.
+    There is a panel for each kind of fakes that was trained on. Bars stand on the AUC of chance,
+    50 %; lines are the 95 % intervals, dots single runs.
 
     Args:
       stem: where to, without a suffix.
@@ -49,22 +51,32 @@ def plot_bars(stem: pathlib.Path, table: Mapping[str, Any]) -> pathlib.Path:
     rows = [row for row in table["rows"] if row["source"] == "measured"]
     if not rows:
         raise UserError(f"{table['name']} has no measured row: nothing to draw")
+    labels = row_labels([{**row, "trained_on": ""} for row in rows])
+    named = list(dict.fromkeys(labels))
+    trainings = list(dict.fromkeys(row["trained_on"] for row in rows))
     shown = [(name, name) for name in table["columns"]]
     shown += [(key, name) for key, name in MEANS.items() if any(key in r["cells"] for r in rows)]
-    figure = new_figure(width=max(6.0, 1.5 + 0.28 * len(shown) * (len(rows) + 1)), height=4.4)
-    axes = figure.add_subplot()
+    width = max(6.0, 1.5 + 0.28 * len(shown) * (len(named) + 1))
+    figure, panels, key = _panels(len(trainings), 1, width, named)
     lowest = CHANCE
-    for number, (row, label) in enumerate(zip(rows, row_labels(rows), strict=True)):
-        cells = [row["cells"].get(key) for key, _ in shown]
-        there = [i for i, cell in enumerate(cells) if cell and cell["auc"] is not None]
-        lowest = min([lowest, *(_draw_bar(axes, cells[i], i, number, len(rows)) for i in there)])
-        axes.bar(0, 0, label=f" {label}", **_style(number))
-    axes.axhline(CHANCE, color="0.3", linewidth=0.8)
-    axes.set_xticks(range(len(shown)), [name for _, name in shown], parse_math=False)
-    axes.set(ylabel="AUC, %", ylim=(lowest - (lowest < CHANCE), 100.5))
-    axes.grid(axis="y", color="0.9")
-    axes.set_axisbelow(True)
-    add_legend(axes, loc="lower left", bbox_to_anchor=(0, 1), ncols=max(1, min(len(rows), 4)))
+    for axes, trained_on in zip(panels, trainings, strict=True):
+        for row, label in zip(rows, labels, strict=True):
+            if row["trained_on"] != trained_on:
+                continue
+            for group, (name, _) in enumerate(shown):
+                if name in row["cells"]:
+                    place = named.index(label), len(named)
+                    lowest = min(lowest, _draw_bar(axes, row["cells"][name], group, *place))
+        axes.axhline(CHANCE, color="0.3", linewidth=0.8)
+        axes.set_xticks(range(len(shown)), [name for _, name in shown], parse_math=False)
+        axes.set_ylabel("AUC, %")
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+        axes.set_title(f"trained on {trained_on}", fontsize=10, parse_math=False)
+    panels[0].set_ylim(lowest - (lowest < CHANCE), 100.5)
+    handles = [Patch(label=f" {label}", **_style(number)) for number, label in enumerate(named)]
+    add_legend(key, handles=handles, loc="center", ncols=_legend_columns(named, width))
+    key.get_legend().set_in_layout(False)
     return _save(figure, stem, table["title"], table["note"])
 
 
@@ -164,12 +176,11 @@ def plot_validation_curves(
         )
     if window < 1 or window % 2 == 0:
         raise UserError(f"a moving average over {window} evaluations; give an odd number")
-    across = min(len(curves), 2)
-    down = -(-len(curves) // across)
-    figure = new_figure(width=4.6 * across, height=3.0 * down + 0.9)
-    panels = np.ravel(figure.subplots(down, across, sharex=True, sharey=True, squeeze=False))
     methods = list(dict.fromkeys(label for column in curves.values() for label in column))
-    for axes, (column, of_method) in zip(panels, curves.items(), strict=False):
+    across = min(len(curves), 2)
+    width = 4.6 * across
+    figure, panels, key = _panels(len(curves), across, width, methods)
+    for axes, (column, of_method) in zip(panels, curves.items(), strict=True):
         for label, runs in of_method.items():
             number = methods.index(label)
             colour = COLOURS[number % len(COLOURS)]
@@ -193,14 +204,10 @@ def plot_validation_curves(
         axes.axhline(CHANCE, color="0.5", linewidth=0.8, linestyle=":")
         axes.set_title(column, fontsize=10, parse_math=False)
         axes.grid(color="0.9")
-        axes.tick_params(labelbottom=True)
-    for axes in panels[len(curves) :]:
-        axes.remove()
-    lines = {line.get_label(): line for axes in figure.axes for line in axes.lines}
-    named = [lines[f" {label}"] for label in methods]
-    legend = figure.legend(named, methods, loc="outside upper center", frameon=False, ncols=3)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    named = {line.get_label(): line for axes in panels for line in axes.lines}
+    handles = [named[f" {label}"] for label in methods]
+    add_legend(key, handles=handles, loc="center", ncols=_legend_columns(methods, width))
+    key.get_legend().set_in_layout(False)
     figure.supxlabel("step", fontsize=10)
     figure.supylabel("validation AUC, %", fontsize=10)
     return _save(figure, stem, f"{title}\n{curves_caption(curves, window)}", note)
@@ -224,6 +231,31 @@ def moving_average(values: Float64[np.ndarray, " n"], window: int) -> Float64[np
         np.convolve(values, ones, "full")[len(ones) // 2 :][: len(values)]
         / (np.convolve(np.ones(len(values)), ones, "full")[len(ones) // 2 :][: len(values)])
     )
+
+
+# ---- sheets
+
+
+def _panels(
+    count: int, across: int, width: float, labels: Sequence[str]
+) -> tuple[Figure, list[Axes], Axes]:
+    """A figure with panels of the same axes, and a place above them for a legend of `labels`."""
+    down = -(-count // across)
+    top = 0.25 * -(-len(labels) // _legend_columns(labels, width))
+    figure = new_figure(width=width, height=3.0 * down + top + 0.9)
+    grid = figure.add_gridspec(down + 1, across, height_ratios=[top, *[3.0] * down])
+    places = [grid[1 + i // across, i % across] for i in range(count)]
+    first = figure.add_subplot(places[0])
+    panels = [first, *(figure.add_subplot(p, sharex=first, sharey=first) for p in places[1:])]
+    key = figure.add_subplot(grid[0, :])
+    key.axis("off")
+    return figure, panels, key
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many columns of labels fit into so many inches."""
+    widest = 0.7 + 0.085 * max(len(label) for label in labels)
+    return max(1, min(len(labels), int(width / widest)))
 
 
 def _save(figure: Figure, stem: pathlib.Path, title: str, note: str) -> pathlib.Path:

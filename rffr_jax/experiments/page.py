@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+BROAD = 700
+
 _PAGE = string.Template("""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -39,10 +41,11 @@ th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.6rem; text-alig
   vertical-align: top; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 tbody th { font-weight: normal; }
+tbody th, td:first-child { min-width: 9rem; }
 tr.group th { background: var(--shade); font-weight: 600; }
 tr.published { color: var(--faint); font-style: italic; }
 td .small { display: block; }
-figure { margin: 0 0 1rem; }
+figure { margin: 1rem 0; overflow-x: auto; }
 figure img { display: block; max-width: 100%; height: auto; background: #ffffff;
   border-radius: 4px; }
 .charts { display: grid; gap: 1rem; align-items: start;
@@ -51,13 +54,15 @@ figure img { display: block; max-width: 100%; height: auto; background: #ffffff;
   grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }
 .faces img { width: 100%; }
 pre { background: var(--shade); padding: 0.75rem; overflow-x: auto; font-size: 0.8rem; }
+@media (max-width: 40rem) { .broad img { max-width: none; width: 40rem; } }
 @media print {
   :root { --paper: #ffffff; --ink: #000000; --faint: #444444; --line: #bbbbbb; --shade: #f3f4f6;
     --mark: #000000; --warn: #ffffff; }
   body { max-width: none; padding: 0; font-size: 10pt; }
   nav { display: none; }
   pre { white-space: pre-wrap; }
-  .wide { overflow: visible; }
+  .wide, figure { overflow: visible; }
+  .broad img { max-width: 100%; }
   figure, tr { break-inside: avoid; }
   h2, h3 { break-after: avoid; }
 }
@@ -129,12 +134,16 @@ def picture_file(path: pathlib.Path, most: int, caption: str) -> str:
 
 
 def picture(data: bytes, caption: str) -> str:
-    """A `figure` of the bytes of a PNG or JPEG, with its caption as plain text."""
+    """A `figure` of the bytes of a PNG or JPEG, with its caption as plain text.
+
+    On a phone one of more than `BROAD` pixels is to be moved sideways, so that it can be read.
+    """
     with Image.open(io.BytesIO(data)) as image:
         (width, height), kind = image.size, Image.MIME[image.format or "PNG"]
     text = escaped(caption)
     coded = base64.b64encode(data).decode("ascii")
+    broad = ' class="broad"' if width > BROAD else ""
     return (
-        f'<figure><img src="data:{kind};base64,{coded}" width="{width}" height="{height}" '
+        f'<figure{broad}><img src="data:{kind};base64,{coded}" width="{width}" height="{height}" '
         f'alt="{text}"><figcaption>{text}</figcaption></figure>'
     )

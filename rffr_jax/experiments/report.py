@@ -27,7 +27,8 @@ from rffr_jax.experiments.page import escaped, page, picture, picture_file, plai
 from rffr_jax.whole_files import whole_file
 
 ROWS_DRAWN, ERRORS_SHOWN = 8, 8
-CHART_BYTES, GALLERY_BYTES = 150_000, 2_400_000  # of a chart; of all galleries together
+CHART_BYTES, ROW_CHART_BYTES = 500_000, 150_000  # of a chart; of one that every row has
+GALLERY_BYTES = 2_000_000  # of all galleries together
 
 
 def write_report(
@@ -66,12 +67,11 @@ def write_report(
     labels = dict(
         zip(first, row_labels([dataclasses.asdict(one) for one in first.values()]), strict=True)
     )
-    sections = [("Results", _results(table, summary))]
-    if summary["claims"]:
-        sections.append(("What the paper says of it", claims_table(summary["claims"])))
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
-        sections[0] = ("Results", sections[0][1] + _bars(scratch, summary))
+        sections = [("Results", _results(scratch, table, summary))]
+        if summary["claims"]:
+            sections.append(("What the paper says of it", claims_table(summary["claims"])))
         curves = validation_curves(measured, table.columns, names)
         if curves:
             chart = plot_validation_curves(
@@ -114,22 +114,18 @@ def _rank(row: Mapping[str, Any] | None) -> float:
 # ---- results
 
 
-def _results(table: Table, summary: Mapping[str, Any]) -> str:
+def _results(scratch: pathlib.Path, table: Table, summary: Mapping[str, Any]) -> str:
     rows, published = summary["rows"], summary["published"]
-    parts = [results_table(rows, table.columns, table.title), legend(rows)]
+    parts = [results_table(rows, table.columns, f"{table.name}: AUC, %"), legend(rows)]
+    if any(row["source"] == "measured" for row in rows):
+        caption = "Mean AUC of each row; lines: 95 % intervals, dots: single runs."
+        parts.append(picture_file(plot_bars(scratch / "bars", summary), CHART_BYTES, caption))
     if published and not any(row["source"] == "published" for row in rows):
         columns = dict.fromkeys(key for row in published for key in row["cells"])
-        caption = "What the paper printed, on other data: compare orderings, not values."
         plain = [key for key in columns if not key.startswith("mean_")]
-        parts += ["<h3>The paper</h3>", results_table(published, plain, caption)]
+        caption = "Printed for other data: compare orderings, not values."
+        parts += ["<h3>What the paper printed</h3>", results_table(published, plain, caption)]
     return "\n".join(parts)
-
-
-def _bars(scratch: pathlib.Path, summary: Mapping[str, Any]) -> str:
-    if not any(row["source"] == "measured" for row in summary["rows"]):
-        return ""
-    caption = "Mean AUC of each row; lines: 95 % intervals, dots: single runs."
-    return picture_file(plot_bars(scratch / "bars", summary), CHART_BYTES, caption)
 
 
 # ---- charts of the scores
@@ -144,17 +140,17 @@ def _charts(scratch: pathlib.Path, drawn: Mapping[str, Measured], rows: int, tab
         ("scores of reals and fakes", plot_histograms),
     )
     for label, one in drawn.items():
-        predictions = tested(one)
+        predictions = all_scores(one)
         title = f"{label}, seed {one.seed}\n{table.note}".strip()
         parts.append(f'<h3>{escaped(label)}</h3><div class="charts">')
         for name, draw in drawings:
             draw(scratch / "chart.png", predictions, title)
-            parts.append(picture_file(scratch / "chart.png", CHART_BYTES, f"{label}: {name}"))
+            parts.append(picture_file(scratch / "chart.png", ROW_CHART_BYTES, f"{label}: {name}"))
         parts.append("</div>")
     return "\n".join(parts)
 
 
-def tested(one: Measured) -> Predictions:
+def all_scores(one: Measured) -> Predictions:
     """All scores that a detector's AUCs are of.
 
     Where a column or a manipulation was tested with weights of its own, so that images were scored

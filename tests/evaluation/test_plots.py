@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import sys
@@ -140,3 +141,37 @@ def test_reliability_draws_scores_and_what_mends_them(tmp_path, monkeypatch):
     first, second = (text.get_text() for text in axes.get_legend().get_texts())
     assert first == f"{100 * found.ece:.1f}  score"
     assert second.endswith("  calibrated")
+
+
+def test_histograms_have_a_panel_a_manipulation_against_all_reals(tmp_path, monkeypatch):
+    figures = []
+    save = plots._save
+    monkeypatch.setattr(plots, "_save", lambda f, path: figures.append(f) or save(f, path))
+    predictions = predictions_of(["b", "a$"], datasets=2, count=30)
+    plots.plot_histograms(tmp_path / "h.png", predictions, "title")
+    assert pixels(tmp_path / "h.png").shape[1] == 2 * round(3.4 * 120)
+    panels = figures[0].axes
+    titles = [f"set ${d}: {method}" for d in range(2) for method in ("a$", "b")]
+    assert [axes.get_title() for axes in panels] == titles
+    low, high = min(0, predictions.scores.min()), max(1, predictions.scores.max())
+    for axes, title in zip(panels, titles, strict=True):
+        name, method = title.split(": ")
+        outlines = [patch for patch in axes.patches if not patch.get_fill()]
+        for kind, outline in zip(("real", method), outlines, strict=True):
+            scores = [
+                score
+                for example, score in zip(predictions.examples, predictions.scores, strict=True)
+                if (example.dataset, example.method) == (name, kind)
+            ]
+            shares, edges, _ = outline.get_data()
+            assert (edges[0], edges[-1]) == pytest.approx((low, high))
+            expected = [
+                100 * np.mean([a <= s < b or s == b == high for s in scores])
+                for a, b in itertools.pairwise(edges)
+            ]
+            np.testing.assert_allclose(shares, expected)
+
+
+def test_histograms_of_one_class_are_a_users_mistake(tmp_path):
+    with pytest.raises(UserError, match="has no usable fake"):
+        plots.plot_histograms(tmp_path / "h.png", predictions_of([]), "title")
