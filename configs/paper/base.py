@@ -169,7 +169,7 @@ def _small(config: Config):
     config.pretrain.batch_size = 16
     config.pretrain.steps = 1200
     config.pretrain.optimizer.learning_rate = 2e-3
-    config.pretrain.unet = ConfigDict({"width": 16, "depth": 3})
+    config.pretrain.unet = ConfigDict({"width": 8, "depth": 3})
     config.pretrain.evaluate_every = config.pretrain.save_every = 10_000
     config.detect.model = ConfigDict(SMALL)
     config.detect.xception = ConfigDict({"width": 0.25, "middle_blocks": 2})
