@@ -262,11 +262,13 @@ def _connected(launch: Launch) -> tuple[Any, str]:
 
 
 def _comes_from_jax(error: BaseException | None) -> bool:
-    import jax
-
-    while error is not None and not isinstance(error, jax.errors.JaxRuntimeError):
+    """Whether JAX raised it: collectives that break report a ValueError as well as its own type."""
+    while error is not None:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if frames and frames[-1].f_globals.get("__name__", "").split(".")[0] == "jax":
+            return True
         error = error.__cause__ or error.__context__
-    return error is not None
+    return False
 
 
 def _give_time_to_speak():
