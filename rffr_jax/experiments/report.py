@@ -49,7 +49,7 @@ def write_report(
     Args:
       workdir: of the experiment; the `config.json` there is shown.
       table: what the experiment is about.
-      measured: its runs. ROC curves and histograms are of the first run of each row, of
+      measured: its runs; none for one of pictures alone. ROC curves and histograms are of the first run of each row, of
         `ROWS_DRAWN` rows at most.
       summary: the table as its JSON file holds it.
       galleries: the PNG of a gallery of residuals by its title.
@@ -69,7 +69,9 @@ def write_report(
     )
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
-        sections = [("Results", _results(scratch, table, summary))]
+        sections = []
+        if summary["rows"]:
+            sections.append(("Results", _results(scratch, table, summary)))
         if summary["claims"]:
             sections.append(("What the paper says of it", claims_table(summary["claims"])))
         curves = validation_curves(measured, table.columns, names)
@@ -79,7 +81,8 @@ def write_report(
             )
             sections.append(("Validation curves", picture_file(chart, CHART_BYTES, CURVES_CAPTION)))
         drawn = {labels[key]: one for key, one in list(first.items())[:ROWS_DRAWN]}
-        sections.append(("ROC curves and scores", _charts(scratch, drawn, len(first), table)))
+        if drawn:
+            sections.append(("ROC curves and scores", _charts(scratch, drawn, len(first), table)))
     if galleries:
         most = GALLERY_BYTES // len(galleries)
         shown = [picture_file(path, most, title) for title, path in galleries.items()]

@@ -14,8 +14,10 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.experiments import report
 from rffr_jax.experiments.html_table import results_table
+from rffr_jax.experiments.measured import Claim
 from rffr_jax.experiments.page import picture_file
 from rffr_jax.experiments.report import ERRORS_SHOWN, all_scores, write_report
+from rffr_jax.experiments.tables import table_of
 from tests.experiments.example import COLUMNS, EVIL, cell, experiment, row
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -210,6 +212,16 @@ def test_a_report_without_extras(tmp_path):
     assert found.text.count("(no picture)") == 2 * ERRORS_SHOWN
 
 
+def test_a_report_of_pictures_alone(tmp_path):
+    table, _, summary = experiment(tmp_path, [])
+    Image.new("RGB", (20, 10)).save(tmp_path / "fig3.png")
+    nothing = {"claims": [], "published": []}
+    write_report(tmp_path, table, [], summary | nothing, {"Fig. 3": tmp_path / "fig3.png"})
+    found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert found.headings[1:] == ["Residuals", "How it was made"]
+    assert len(found.pictures) == 1
+
+
 def test_an_evaluation_that_is_none(tmp_path):
     table, measured, summary = experiment(tmp_path, ["one"], seeds=1)
     (measured[0].training / "results.json").write_text("{}")
@@ -228,3 +240,19 @@ def test_large_pictures_are_made_to_fit(tmp_path):
         assert ("noise.png" in found.text) == (most < 10**6)
         with Image.open(io.BytesIO(data)) as image:
             assert abs(image.width / image.height - 4 / 3) < 0.1
+
+
+def test_a_report_of_what_the_tables_write(tmp_path):
+    table, measured, _ = experiment(tmp_path, ["Ours", "Full original"], seeds=2)
+    claim = Claim("residuals help", "Ours", "Full original")
+    unknown = Claim("more faces help", "Ours", "nothing")
+    table = dataclasses.replace(table, claims=(claim, unknown))
+    summary = table_of(table, measured, {})
+    write_report(tmp_path, table, measured, summary, {})
+    found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    for judged in summary["claims"]:
+        assert judged["text"] in found.texts
+        assert judged["verdict"] in found.texts
+    for published in summary["published"]:
+        assert f"{published['method']} (the paper)" in found.texts
+        assert f"{100 * published['cells']['FSW']['auc']:.1f}" in found.texts
