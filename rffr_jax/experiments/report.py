@@ -49,8 +49,8 @@ def write_report(
     Args:
       workdir: of the experiment; the `config.json` there is shown.
       table: what the experiment is about.
-      measured: its runs; none for one of pictures alone. ROC curves and histograms are of the first run of each row, of
-        `ROWS_DRAWN` rows at most.
+      measured: its runs; none for one of pictures alone. ROC curves and histograms are of the first
+        run of each row, of `ROWS_DRAWN` rows at most.
       summary: the table as its JSON file holds it.
       galleries: the PNG of a gallery of residuals by its title.
       tests: where the images of the hardest errors are looked up; without it they have no pictures.
@@ -60,7 +60,8 @@ def write_report(
     Raises:
       UserError: a file of a training or an evaluation is missing or cannot be read.
     """
-    rows = {(row["trained_on"], row["method"], row["rule"]): row for row in summary["rows"][::-1]}
+    ours = [row for row in summary["rows"] if row["source"] == "measured"]
+    rows = {(row["trained_on"], row["method"], row["rule"]): row for row in ours}
     first: dict[tuple[str, str, str], Measured] = {}
     for one in measured:
         first.setdefault(_key(one), one)
