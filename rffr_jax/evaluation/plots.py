@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from rffr_jax.data.examples import FAKE, REAL
 from rffr_jax.errors import UserError
@@ -258,11 +259,12 @@ def _colours(count: int) -> list[Any]:
     return list(matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, count)))
 
 
-def add_legend(axes: Axes, **place: Any) -> None:
+def add_legend(axes: Axes, **place: Any) -> Legend:
     """Adds a legend of the labels as they are: a `$` in a name is a `$`."""
     legend = axes.legend(fontsize=9, title_fontsize=9, frameon=False, **place)
     for text in legend.get_texts():
         text.set_parse_math(False)
+    return legend
 
 
 def _save(figure: Figure, path: str | Path) -> None:

@@ -75,8 +75,8 @@ def plot_bars(stem: pathlib.Path, table: Mapping[str, Any]) -> pathlib.Path:
         axes.set_title(f"trained on {trained_on}", fontsize=10, parse_math=False)
     panels[0].set_ylim(lowest - (lowest < CHANCE), 100.5)
     handles = [Patch(label=f" {label}", **_style(number)) for number, label in enumerate(named)]
-    add_legend(key, handles=handles, loc="center", ncols=_legend_columns(named, width))
-    key.get_legend().set_in_layout(False)
+    legend = add_legend(key, handles=handles, loc="center", ncols=_legend_columns(named, width))
+    legend.set_in_layout(False)
     return _save(figure, stem, table["title"], table["note"])
 
 
@@ -206,8 +206,8 @@ def plot_validation_curves(
         axes.grid(color="0.9")
     named = {line.get_label(): line for axes in panels for line in axes.lines}
     handles = [named[f" {label}"] for label in methods]
-    add_legend(key, handles=handles, loc="center", ncols=_legend_columns(methods, width))
-    key.get_legend().set_in_layout(False)
+    legend = add_legend(key, handles=handles, loc="center", ncols=_legend_columns(methods, width))
+    legend.set_in_layout(False)
     figure.supxlabel("step", fontsize=10)
     figure.supylabel("validation AUC, %", fontsize=10)
     return _save(figure, stem, f"{title}\n{curves_caption(curves, window)}", note)

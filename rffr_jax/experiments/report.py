@@ -49,8 +49,8 @@ def write_report(
     Args:
       workdir: of the experiment; the `config.json` there is shown.
       table: what the experiment is about.
-      measured: its runs. ROC curves and histograms are of the first run of each row, of
-        `ROWS_DRAWN` rows at most.
+      measured: its runs; none for one of pictures alone. ROC curves and histograms are of the first
+        run of each row, of `ROWS_DRAWN` rows at most.
       summary: the table as its JSON file holds it.
       galleries: the PNG of a gallery of residuals by its title.
       tests: where the images of the hardest errors are looked up; without it they have no pictures.
@@ -60,7 +60,8 @@ def write_report(
     Raises:
       UserError: a file of a training or an evaluation is missing or cannot be read.
     """
-    rows = {(row["trained_on"], row["method"], row["rule"]): row for row in summary["rows"][::-1]}
+    ours = [row for row in summary["rows"] if row["source"] == "measured"]
+    rows = {(row["trained_on"], row["method"], row["rule"]): row for row in ours}
     first: dict[tuple[str, str, str], Measured] = {}
     for one in measured:
         first.setdefault(_key(one), one)
@@ -69,7 +70,9 @@ def write_report(
     )
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
-        sections = [("Results", _results(scratch, table, summary))]
+        sections = []
+        if summary["rows"]:
+            sections.append(("Results", _results(scratch, table, summary)))
         if summary["claims"]:
             sections.append(("What the paper says of it", claims_table(summary["claims"])))
         curves = validation_curves(measured, table.columns, names)
@@ -79,7 +82,8 @@ def write_report(
             )
             sections.append(("Validation curves", picture_file(chart, CHART_BYTES, CURVES_CAPTION)))
         drawn = {labels[key]: one for key, one in list(first.items())[:ROWS_DRAWN]}
-        sections.append(("ROC curves and scores", _charts(scratch, drawn, len(first), table)))
+        if drawn:
+            sections.append(("ROC curves and scores", _charts(scratch, drawn, len(first), table)))
     if galleries:
         most = GALLERY_BYTES // len(galleries)
         shown = [picture_file(path, most, title) for title, path in galleries.items()]

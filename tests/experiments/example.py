@@ -9,7 +9,7 @@ from rffr_jax.data.examples import Example
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.experiments.measured import Measured, Table
 
-COLUMNS = ("rows", "columns")
+COLUMNS: tuple[str, ...] = ("rows", "columns")
 EVIL = "<script>alert('x')</script>&"
 
 

@@ -25,9 +25,9 @@ def test_the_hardest_are_those_a_loop_finds():
     expected = {0: [], 1: []}
     for label, worse in ((0, lambda a, b: a > b), (1, lambda a, b: a < b)):
         for _ in range(7):
-            hardest = None
+            hardest = min(left[label])
             for i in sorted(left[label]):
-                if hardest is None or worse(scores[i], scores[hardest]):
+                if worse(scores[i], scores[hardest]):
                     hardest = i
             expected[label].append(hardest)
             left[label].remove(hardest)

@@ -14,8 +14,10 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.experiments import report
 from rffr_jax.experiments.html_table import results_table
+from rffr_jax.experiments.measured import Claim
 from rffr_jax.experiments.page import picture_file
 from rffr_jax.experiments.report import ERRORS_SHOWN, all_scores, write_report
+from rffr_jax.experiments.tables import table_of
 from tests.experiments.example import COLUMNS, EVIL, cell, experiment, row
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -82,6 +84,8 @@ def written(tmp_path_factory):
     Image.fromarray(noise).save(folder / "gallery.png")
     (folder / "config.json").write_text(json.dumps({"job": "experiment", "mark": EVIL}))
     faces = Faces(tuple(Predictions.read_csv(measured[-1].training / "predictions.csv").examples))
+    published = {"mean_unseen": cell([0.99], ci95=None)}
+    summary["rows"].insert(0, row(summary["rows"][0]["method"], published, "published"))
     galleries = {f"Fig. 3 {EVIL}": folder / "gallery.png"}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(report, "ROWS_DRAWN", 2)
@@ -123,26 +127,25 @@ def test_every_section_row_and_claim_is_there(written, read):
         "Hardest errors",
         "How it was made",
     ]
-    for number, one in enumerate(summary["rows"]):
+    for number, one in enumerate(summary["rows"][1:]):
         heading = number < 2  # of its charts
         assert read.texts.count(one["method"]) == 1 + 2 + heading  # in the tables; of two seeds
         for of_column in one["cells"].values():
             assert f"{100 * of_column['auc']:.1f}" in read.text
     for said in (
         *(summary["note"], summary["command"], summary["claims"][0]["text"], "unresolved"),
-        *("+3.1", "[-1.0, +7.0]", "theirs (the paper)", "1.2.3", f"a warning {EVIL}"),
+        *("+3.1", "[-1.0, +7.0]", "(the paper)", "99.0", "1.2.3", f"a warning {EVIL}"),
         *("of the first 2 of 3 rows", str(measured[5].training)),
-        *("nothing was chosen", "compare orderings, not values"),
+        *("nothing was chosen"),
     ):
         assert said in read.text
     assert json.dumps({"job": "experiment", "mark": EVIL}) in read.text
 
 
 def test_the_best_is_bold(written, read):
-    rows = written[2]["rows"]
+    rows = written[2]["rows"][1:]
     best = [max(one["cells"][key]["auc"] for one in rows) for key in rows[0]["cells"]]
-    assert read.bold[: len(best)] == [f"{100 * value:.1f}" for value in best]
-    assert read.bold[len(best) :] == ["93.4"]
+    assert read.bold == ["99.0", *(f"{100 * value:.1f}" for value in best)]
 
 
 def test_the_hardest_errors_are_of_the_best_row(written, read):
@@ -210,6 +213,16 @@ def test_a_report_without_extras(tmp_path):
     assert found.text.count("(no picture)") == 2 * ERRORS_SHOWN
 
 
+def test_a_report_of_pictures_alone(tmp_path):
+    table, _, summary = experiment(tmp_path, [])
+    Image.new("RGB", (20, 10)).save(tmp_path / "fig3.png")
+    nothing = {"claims": [], "published": []}
+    write_report(tmp_path, table, [], summary | nothing, {"Fig. 3": tmp_path / "fig3.png"})
+    found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert found.headings[1:] == ["Residuals", "How it was made"]
+    assert len(found.pictures) == 1
+
+
 def test_an_evaluation_that_is_none(tmp_path):
     table, measured, summary = experiment(tmp_path, ["one"], seeds=1)
     (measured[0].training / "results.json").write_text("{}")
@@ -228,3 +241,20 @@ def test_large_pictures_are_made_to_fit(tmp_path):
         assert ("noise.png" in found.text) == (most < 10**6)
         with Image.open(io.BytesIO(data)) as image:
             assert abs(image.width / image.height - 4 / 3) < 0.1
+
+
+def test_a_report_of_what_the_tables_write(tmp_path):
+    table, measured, _ = experiment(tmp_path, ["Ours", "Full original"], seeds=2)
+    claim = Claim("residuals help", "Ours", "Full original")
+    unknown = Claim("more faces help", "Ours", "nothing")
+    table = dataclasses.replace(table, claims=(claim, unknown))
+    summary = table_of(table, measured, {})
+    write_report(tmp_path, table, measured, summary, {})
+    found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    for judged in summary["claims"]:
+        assert judged["text"] in found.texts
+        assert judged["verdict"] in found.texts
+    for published in summary["published"]:
+        assert f"{published['method']} (the paper)" in found.texts
+        assert f"{100 * published['cells']['FSW']['auc']:.1f}" in found.texts
+    assert "compare orderings, not values" in found.text
