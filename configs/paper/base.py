@@ -32,6 +32,7 @@ PROCEDURAL_MASKS = {
 SMALL = {"size": "mini", "image_size": 64, "patch_size": 8}
 SMALLEST = {"size": "tiny", "image_size": 48, "patch_size": 6}
 WHOLE_IMAGES = {"inputs": "original", "blocks": "full"}
+UNET_STEPS = {"synthetic": 400, "smoke": 4, "photographs": 400}  # it learns to copy soon
 XCEPTION = {"detector": {**WHOLE_IMAGES, "backbone": "xception"}}
 
 
@@ -88,6 +89,12 @@ def base(name: str, title: str, variant: str, variants: Collection[str] = VARIAN
         "faceforensics": _as_published,
     }[variant](config)
     return config
+
+
+def unet(variant: str) -> dict:
+    """The autoencoder that the paper compares with, an entry of `autoencoders`."""
+    steps = {"steps": UNET_STEPS[variant]} if variant in UNET_STEPS else {}
+    return {"autoencoder": "unet", **steps}
 
 
 def row(label: str, autoencoder: str = "", **detect: dict) -> dict:

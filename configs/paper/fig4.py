@@ -5,13 +5,13 @@ python -m rffr_jax.main --config=configs/paper/fig4.py:synthetic
 
 from ml_collections import ConfigDict
 
-from configs.paper.base import base
+from configs.paper.base import base, unet
 from rffr_jax.config import Config
 
 
 def get_config(variant: str = "synthetic") -> Config:
     config = base("fig4", "an autoencoder beside the MAE", variant)
-    config.autoencoders = ConfigDict({"unet": {"autoencoder": "unet"}, "mae": {}})
+    config.autoencoders = ConfigDict({"unet": unet(variant), "mae": {}})
     config.rows = ConfigDict()
     config.galleries = ("unet", "mae")
     return config

@@ -7,13 +7,13 @@ python -m rffr_jax.main --config=configs/paper/table8.py:synthetic
 
 from ml_collections import ConfigDict
 
-from configs.paper.base import base, claim, numbered, row
+from configs.paper.base import base, claim, numbered, row, unet
 from rffr_jax.config import Config
 
 
 def get_config(variant: str = "synthetic") -> Config:
     config = base("table8", "where the residual comes from", variant)
-    config.autoencoders = ConfigDict({"mae": {}, "unet": {"autoencoder": "unet"}})
+    config.autoencoders = ConfigDict({"mae": {}, "unet": unet(variant)})
     config.rows = numbered(
         {
             "none": row("None", detector={"inputs": "original"}),
