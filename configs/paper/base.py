@@ -213,6 +213,6 @@ def _in_memory(config: Config):
 
 def _as_published(config: Config):
     """The paper's, as the jobs' own configs have it; both branches start from an ImageNet ViT."""
-    config.detect.detector.init = "weights/vit_b16_imagenet"
+    config.detect.detector.init = "weights/vit"
     config.detect.evaluate_every = 50
     config.smoothing = 25

@@ -1,0 +1,157 @@
+"""The tables of the paper from a user's command to the files, at a size that shows they run."""
+
+import dataclasses
+import html.parser
+import json
+import logging
+import pathlib
+
+import pytest
+
+from configs.paper import table4
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.experiments import experiment
+from rffr_jax.lock import locked
+from rffr_jax.main import run
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs" / "paper"
+NAMES = [*(f"table{number}" for number in range(1, 10)), "fig1", "fig3", "fig4", "fig5"]
+
+
+def start(name: str, workdir: pathlib.Path, *flags: str) -> int:
+    return run(["rffr_jax", f"--config={CONFIGS / name}.py:smoke", f"--workdir={workdir}", *flags])
+
+
+def table_of(workdir: pathlib.Path, name: str) -> dict:
+    return json.loads((workdir / f"{name}.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A folder whose tables share trainings and drawn data."""
+    return tmp_path_factory.mktemp("paper")
+
+
+def plain_vit():
+    """Table 4 with the plain ViT alone, under one rule."""
+    config = table4.get_config("smoke")
+    rows = {name: row for name, row in config.rows.items() if row.label == "ViT"}
+    config.rows = type(config)(rows)
+    config.rules = ("last",)
+    config.detect.steps = 2
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(shared):
+    experiment.run(plain_vit(), shared / "plain")
+    return shared / "plain"
+
+
+def test_a_table_says_what_was_measured(finished):
+    table = table_of(finished, "table4")
+    (row,) = table["rows"]
+    assert (row["method"], row["rule"], row["trained_on"]) == ("ViT", "last", "lowres_swap")
+    assert row["cells"]["lowres_swap"]["seen"]
+    assert not row["cells"]["mouth_warp"]["seen"]
+    assert {claim["verdict"] for claim in table["claims"]} == {"not measured"}
+    (evaluation,) = (finished.parent / "trainings").glob("*/evaluations/*")
+    results = json.loads((evaluation / "results.json").read_text())["synthetic:1"]
+    for method, entry in results["methods"].items():
+        assert row["cells"][method]["auc"] == entry["auc"]
+    assert row["cells"]["mean_all"]["auc"] == pytest.approx(results["mean_all"])
+    assert row["cells"]["mean_unseen"]["auc"] == pytest.approx(results["mean_unseen"])
+
+
+def test_what_is_there_is_not_trained_again(finished, caplog, monkeypatch):
+    before = (finished / "table4.json").read_bytes()
+    page = (finished / "report.html").read_bytes()
+    monkeypatch.setattr(logging.getLogger("rffr_jax"), "propagate", True)
+    with caplog.at_level(logging.INFO, "rffr_jax"):
+        experiment.run(plain_vit(), finished)
+    assert [line for line in caplog.messages if "done already" in line] == [
+        "0 runs, 0 of them done already",
+        "1 runs, 1 of them done already",
+        "1 runs, 1 of them done already",
+    ]
+    assert (finished / "table4.json").read_bytes() == before
+    assert (finished / "report.html").read_bytes() == page
+
+
+def test_rows_of_others_stand_beside(finished):
+    config = plain_vit()
+    (evaluation,) = (finished.parent / "trainings").glob("*/evaluations/*")
+    ours = Predictions.read_csv(evaluation / "predictions.csv")
+    perfect = dataclasses.replace(ours, scores=ours.labels.astype(float))
+    theirs = finished.parent / "theirs.csv"
+    perfect.write_csv(theirs)
+    config.external = {"Perfect": f"external:{theirs}"}
+    experiment.run(config, finished)
+    rows = {row["method"]: row for row in table_of(finished, "table4")["rows"]}
+    assert rows["Perfect"]["source"] == "external"
+    assert rows["Perfect"]["cells"]["mouth_warp"]["auc"] == 1
+
+
+def test_another_table_in_its_workdir_is_refused(finished, capsys):
+    assert start("table5", finished) == 2
+    assert "holds table4:smoke" in capsys.readouterr().err
+
+
+def test_two_runs_at_once_in_a_workdir_are_refused(finished):
+    with locked(finished), pytest.raises(UserError, match="in use by another run"):
+        experiment.run(plain_vit(), finished)
+
+
+def test_all_that_is_missing_is_said_before_anything_is_trained(tmp_path, capsys):
+    flags = ["--config.data.train=('csv:none.csv',)", "--config.detect.detector.init=weights/none"]
+    command = ["rffr_jax", f"--config={CONFIGS / 'table2.py'}:faceforensics", *flags]
+    assert run([*command, f"--workdir={tmp_path / 'run'}"]) == 2
+    said = capsys.readouterr().err
+    for name in ("forgerynet", "celeb_df", "dfdc", "none.csv", "weights/none"):
+        assert name in said
+    assert "nothing was trained" in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "trainings").exists()
+
+
+def test_an_unknown_variant_is_named(capsys):
+    assert run(["rffr_jax", f"--config={CONFIGS / 'table1.py'}:mine"]) == 2
+    assert "variant 'mine' is not known" in capsys.readouterr().err
+
+
+def test_a_column_that_the_test_does_not_hold_is_named(finished):
+    config = plain_vit()
+    config.columns.mouth_warp.method = "nose_job"
+    with pytest.raises(UserError, match="no fakes of nose_job"):
+        experiment.run(config, finished)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_table_and_figure_runs(shared, name, capsys):
+    workdir = shared / name
+    assert start(name, workdir) == 0
+    page = (workdir / "report.html").read_text()
+    html.parser.HTMLParser().feed(page)
+    assert "procedural faces" in page
+    if name in ("fig3", "fig4"):
+        assert (workdir / f"{name}.png").stat().st_size > 10_000
+        assert (workdir / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        for folder in workdir.glob("localisation-*"):
+            assert json.loads((folder / "localisation.json").read_text())["methods"]
+        return
+    table = table_of(workdir, name)
+    assert table["rows"]
+    assert all(0 <= cell["auc"] <= 1 for row in table["rows"] for cell in row["cells"].values())
+    for ending in ("csv", "md", "tex"):
+        assert (workdir / f"{name}.{ending}").stat().st_size > 200
+    if name in ("fig1", "fig5"):
+        assert (workdir / f"{name}.png").stat().st_size > 10_000
+        assert (workdir / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    if name == "table9":
+        assert all(row["inference_seconds"] > 0 for row in table["rows"])
+    if name == "table2":
+        rules = {c: cell["rule"] for c, cell in table["rows"][0]["cells"].items() if "," in c}
+        assert list(rules.values()) == ["oracle", "transfer"]
+    assert "report.html" in capsys.readouterr().err
