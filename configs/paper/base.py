@@ -65,7 +65,7 @@ def base(name: str, title: str, variant: str, variants: Collection[str] = VARIAN
     config.figures = ()  # bars, curves
     config.smoothing = 1  # evaluations that a mean curve is averaged over, an odd number
     config.galleries = ()  # names of autoencoders to draw
-    config.external = ConfigDict()  # label of a row -> external:FILE
+    config.external = ""  # rows of other toolkits: LABEL=external:FILE, commas between
     config.claims = ConfigDict()
 
     config.pretrain = pretrain.get_config()

@@ -119,7 +119,7 @@ def _require_data(config: Config):
                 f"{name} holds no converted weights; make them with scripts/convert_weights.py, or "
                 "start from random weights with --config.detect.detector.init="
             )
-    for label, table in config.external.items():
+    for label, table in _external(config).items():
         try:
             read_external(label, table)
         except UserError as error:
@@ -130,6 +130,15 @@ def _require_data(config: Config):
             f"{len(missing)} things are missing, and nothing was trained: "
             + "; ".join(f"({number}) {text}" for number, text in enumerate(missing, start=1))
         )
+
+
+def _external(config: Config) -> dict[str, str]:
+    """Label of a row -> the table of another toolkit."""
+    rows = [entry.partition("=") for entry in config.external.split(",") if entry]
+    for label, _, table in rows:
+        if not table:
+            raise UserError(f"external: '{label}' names no table; write LABEL=external:FILE")
+    return {label: table for label, _, table in rows}
 
 
 def _specs(config: Config) -> Iterator[str]:
@@ -250,7 +259,7 @@ def _write(
         seen={label: _seen(config, fakes) for label, fakes in config.trained_on.items()},
         note=honest_note(tests.examples),
         claims=tuple(Claim(**claim.to_dict()) for claim in config.claims.values()),
-        external=config.external.to_dict(),
+        external=_external(config),
         command=_command(config, workdir),
     )
     summary = table_of(table, measured, columns)

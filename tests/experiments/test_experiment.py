@@ -86,7 +86,7 @@ def test_rows_of_others_stand_beside(finished):
     perfect = dataclasses.replace(ours, scores=ours.labels.astype(float))
     theirs = finished.parent / "theirs.csv"
     perfect.write_csv(theirs)
-    config.external = {"Perfect": f"external:{theirs}"}
+    config.external = f"Perfect=external:{theirs}"
     experiment.run(config, finished)
     rows = {row["method"]: row for row in table_of(finished, "table4")["rows"]}
     assert rows["Perfect"]["source"] == "external"
@@ -155,3 +155,10 @@ def test_every_table_and_figure_runs(shared, name, capsys):
         rules = {c: cell["rule"] for c, cell in table["rows"][0]["cells"].items() if "," in c}
         assert list(rules.values()) == ["oracle", "transfer"]
     assert "report.html" in capsys.readouterr().err
+
+
+def test_an_external_row_without_a_table_is_refused(tmp_path):
+    config = plain_vit()
+    config.external = "RECCE"
+    with pytest.raises(UserError, match="write LABEL=external:FILE"):
+        experiment.run(config, tmp_path)
