@@ -55,6 +55,8 @@ def run(argv: Sequence[str]) -> int:
         if config is None:
             return DONE
         _log_to_terminal(launch)
+        if config.get("at_once", 1) > 1:  # the GPUs' memory is for the processes that it starts
+            os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         with processes.joined(launch):
             from rffr_jax.agreement import require_same_config
             from rffr_jax.compile_cache import keep_compiled_programs

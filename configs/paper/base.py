@@ -58,7 +58,7 @@ def base(name: str, title: str, variant: str, variants: Collection[str] = VARIAN
     config.name, config.title, config.variant = name, title, variant
     config.seeds = (1,)  # of the detectors
     config.mae_seeds = (1,)  # of the MAEs; every detector is trained on each
-    config.at_once = 1  # trainings beside each other, one a GPU
+    config.at_once = 1  # trainings beside each other, one a GPU as long as there are GPUs
     config.shared = ".."  # seen from the workdir: trainings and drawn data of all tables
     config.rules = ("oracle", "last")  # or source, transfer
     config.time_inference = False
@@ -171,7 +171,8 @@ def _data(variant: str) -> Config:
 
 
 def _small(config: Config):
-    """The quickstart's models and steps."""
+    """The quickstart's models; detectors learn for twice its steps."""
+    config.at_once = 2
     config.pretrain.model = ConfigDict(SMALL)
     config.pretrain.batch_size = 16
     config.pretrain.steps = 1200
@@ -180,11 +181,11 @@ def _small(config: Config):
     config.pretrain.evaluate_every = config.pretrain.save_every = 10_000
     config.detect.model = ConfigDict(SMALL)
     config.detect.xception = ConfigDict({"width": 0.25, "middle_blocks": 2})
-    config.detect.steps = 300
+    config.detect.steps = 600
     config.detect.optimizer.learning_rate = 1e-3
     config.detect.optimizer.schedule = "cosine"
-    config.detect.optimizer.warmup_steps = 30
-    config.detect.evaluate_every = 30
+    config.detect.optimizer.warmup_steps = 60
+    config.detect.evaluate_every = 60
     config.detect.save_every = 10_000
     config.detect.residuals.training = "always"  # shared by all seeds and rows
     _in_memory(config)
@@ -192,6 +193,7 @@ def _small(config: Config):
 
 def _smallest(config: Config):
     _small(config)
+    config.at_once = 1
     config.pretrain.model = ConfigDict(SMALLEST)
     config.detect.model = ConfigDict(SMALLEST)
     config.pretrain.batch_size = config.detect.batch_size = 8

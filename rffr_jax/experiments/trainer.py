@@ -43,8 +43,8 @@ def run_all(runs: Sequence[Run], at_once: int):
     """Runs what is not done yet.
 
     Args:
-      at_once: 1 runs in this process; more start as many processes, of which number i sees the
-        i-th of the GPUs that this one sees.
+      at_once: 1 runs in this process; more start as many processes, of which each sees one of
+        the GPUs that this one sees, in turn.
 
     Raises:
       UserError: a run's own, or that of its process.
@@ -194,10 +194,12 @@ def _timed_child(run: Run, child: subprocess.Popen) -> Iterator[None]:
 
 
 def _place(place: int) -> dict[str, str]:
-    """The environment in which a process sees one GPU."""
+    """The environment in which a process sees one of the GPUs; nothing without GPUs."""
+    if jax.default_backend() != "gpu":
+        return {}
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible else []
-    return {"CUDA_VISIBLE_DEVICES": names[place] if place < len(names) else str(place)}
+    gpus = visible.split(",") if visible else list(map(str, range(jax.local_device_count())))
+    return {"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]}
 
 
 def _failure(run: Run, code: int) -> UserError:

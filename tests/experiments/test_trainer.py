@@ -60,6 +60,7 @@ def sleeping(tmp_path, monkeypatch, script):
 
 
 def test_processes_see_a_gpu_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer.jax, "default_backend", lambda: "gpu")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     script = "echo $CUDA_VISIBLE_DEVICES; sleep 0.5"
     runs = sleeping(tmp_path, monkeypatch, script)
@@ -68,6 +69,14 @@ def test_processes_see_a_gpu_each(tmp_path, monkeypatch):
     assert sorted(seen[:2]) == ["4", "7"]
     assert {*seen} == {"4", "7"}
     assert all(trainer.is_done(run.folder) for run in runs)
+
+
+def test_more_processes_than_gpus_share_them(monkeypatch):
+    monkeypatch.setattr(trainer.jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(trainer.jax, "local_device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    places = [trainer._place(number)["CUDA_VISIBLE_DEVICES"] for number in range(4)]
+    assert places == ["0", "1", "0", "1"]
 
 
 def test_a_run_that_fails_stops_the_others_and_is_named(tmp_path, monkeypatch):
