@@ -64,7 +64,8 @@ def base(name: str, title: str, variant: str, variants: Collection[str] = VARIAN
     config.time_inference = False
     config.figures = ()  # bars, curves
     config.smoothing = 1  # evaluations that a mean curve is averaged over, an odd number
-    config.galleries = ()  # names of autoencoders to draw
+    config.galleries = ("mae",)  # autoencoders whose residuals are drawn
+    config.localise = False  # measure whether residuals lie where fakes were made
     config.external = ""  # rows of other toolkits: LABEL=external:FILE, commas between
     config.claims = ConfigDict()
 

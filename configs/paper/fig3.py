@@ -14,5 +14,5 @@ from rffr_jax.config import Config
 def get_config(variant: str = "synthetic") -> Config:
     config = base("fig3", "what the MAE inpaints in real and fake faces", variant)
     config.rows = ConfigDict()
-    config.galleries = ("mae",)
+    config.localise = bool(config.data.masks)
     return config

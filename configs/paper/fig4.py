@@ -14,4 +14,5 @@ def get_config(variant: str = "synthetic") -> Config:
     config.autoencoders = ConfigDict({"unet": unet(variant), "mae": {}})
     config.rows = ConfigDict()
     config.galleries = ("unet", "mae")
+    config.localise = bool(config.data.masks)
     return config

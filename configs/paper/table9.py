@@ -25,5 +25,6 @@ def get_config(variant: str = "synthetic") -> Config:
             "smaller": claim("small blocks do not help", "4x4", "6x6"),
         }
     )
+    config.galleries = ("mae_4",)
     config.time_inference = True
     return config

@@ -8,23 +8,21 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 
 from rffr_jax import processes
-from rffr_jax.checkpoints.weights import is_checkpoint
 from rffr_jax.config import Config
 from rffr_jax.data.examples import Dataset
-from rffr_jax.data.provenance import PROCEDURAL, honest_note
+from rffr_jax.data.provenance import honest_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.localisation import format_localisation
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import ABOUT, against_all_reals
 from rffr_jax.experiments.drawn import drawn
-from rffr_jax.experiments.external import read_external
 from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
 from rffr_jax.experiments.galleries import draw_gallery
 from rffr_jax.experiments.grid import (
@@ -37,6 +35,7 @@ from rffr_jax.experiments.grid import (
 )
 from rffr_jax.experiments.inference_time import seconds_an_image
 from rffr_jax.experiments.measured import Claim, Measured, Table
+from rffr_jax.experiments.needs import external_tables, require_all
 from rffr_jax.experiments.report import write_report
 from rffr_jax.experiments.table_formats import format_markdown
 from rffr_jax.experiments.tables import table_of, write_tables
@@ -61,7 +60,7 @@ def run(config: Config, workdir: pathlib.Path):
         jax.config.update("jax_compilation_cache_dir", str((shared / "compiled").absolute()))
     with locked(workdir):
         _refuse_other_table(workdir, config)
-        _require_data(config)
+        require_all(config)
         write_config(workdir, config)
         on_disk = with_data_on_disk(config, shared / "data")
         points = grid(on_disk, shared / "trainings")
@@ -102,65 +101,6 @@ def _refuse_other_table(workdir: pathlib.Path, config: Config):
             f"--workdir={workdir} holds {there['name']}:{there['variant']}; name another folder "
             f"for {config.name}:{config.variant}"
         )
-
-
-def _require_data(config: Config):
-    """Raises: UserError that lists all data, weights and tables of others that are not there."""
-    missing = []
-    for spec in dict.fromkeys(_specs(config)):
-        if not spec.startswith(f"{PROCEDURAL}:"):
-            try:
-                load_dataset(spec.partition("?")[0])
-            except UserError as error:
-                missing.append(str(error))
-    for name in dict.fromkeys(_starting_weights(config)):
-        if not is_checkpoint(pathlib.Path(name)):
-            missing.append(
-                f"{name} holds no converted weights; make them with scripts/convert_weights.py, or "
-                "start from random weights with --config.detect.detector.init="
-            )
-    for label, table in _external(config).items():
-        try:
-            read_external(label, table)
-        except UserError as error:
-            missing.append(str(error))
-    missing = list(dict.fromkeys(missing))
-    if missing:
-        raise UserError(
-            f"{len(missing)} things are missing, and nothing was trained: "
-            + "; ".join(f"({number}) {text}" for number, text in enumerate(missing, start=1))
-        )
-
-
-def _external(config: Config) -> dict[str, str]:
-    """Label of a row -> the table of another toolkit."""
-    rows = [entry.partition("=") for entry in config.external.split(",") if entry]
-    for label, _, table in rows:
-        if not table:
-            raise UserError(f"external: '{label}' names no table; write LABEL=external:FILE")
-    return {label: table for label, _, table in rows}
-
-
-def _specs(config: Config) -> Iterator[str]:
-    """Every spec that a run of the grid may name."""
-    for name in ("pretrain", "pretrain_validation", "train", "validation", "chosen_on"):
-        yield from as_tuple(config.data[name])
-    for overrides in (
-        *config.autoencoders.values(),
-        *config.trained_on.values(),
-        *(row.detect for row in config.rows.values()),
-    ):
-        for name in ("train", "validation"):
-            yield from as_tuple(overrides.get("data", {}).get(name, ()))
-    for column in config.columns.values():
-        yield from as_tuple(column.test)
-
-
-def _starting_weights(config: Config) -> Iterator[str]:
-    for job in (config.detect, *(row.detect for row in config.rows.values())):
-        name = job.get("detector", {}).get("init", "")
-        if name:
-            yield name
 
 
 def with_data_on_disk(config: Config, folder: pathlib.Path) -> Config:
@@ -259,7 +199,7 @@ def _write(
         seen={label: _seen(config, fakes) for label, fakes in config.trained_on.items()},
         note=honest_note(tests.examples),
         claims=tuple(Claim(**claim.to_dict()) for claim in config.claims.values()),
-        external=_external(config),
+        external=external_tables(config),
         command=_command(config, workdir),
     )
     summary = table_of(table, measured, columns)
@@ -275,12 +215,16 @@ def _write(
             workdir / config.name, curves, config.title, table.note, config.smoothing
         )
     galleries = _draw_galleries(workdir, config, on_disk, tests, autoencoders)
+    localisation = _localise(workdir, config, autoencoders) if config.localise else {}
+    for name, text in localisation.items():
+        print(f"{name}:\n{text}\n")
     write_report(
         workdir,
         table,
         measured,
         summary,
         galleries,
+        localisation=localisation,
         tests=tests,
         names=names,
         window=config.smoothing,
@@ -311,26 +255,33 @@ def _draw_galleries(
     tests: Dataset,
     autoencoders: Mapping[str, Run],
 ) -> dict[str, pathlib.Path]:
-    """A gallery of all autoencoders together, and whether residuals lie where fakes were made.
-
-    The masks of procedural fakes are not in files, so that is measured on the data as they come.
-    """
+    """Real and fake faces of the test, what all autoencoders make of them, and the residuals."""
     if not autoencoders:
         return {}
     folders = {name: run.folder for name, run in autoencoders.items()}
-    picture = draw_gallery(workdir / config.name, tests, folders, make_mesh(), on_disk.evaluate)
-    if config.data.masks:
-        runs = {}
-        for name, folder in folders.items():
-            job = config.residual.copy_and_resolve_references()
-            job.mae = str(folder)
-            job.data.inputs = as_tuple(config.data.masks)
-            runs[name] = Run(job, workdir / f"localisation-{name}")
-        run_all(list(runs.values()), config.at_once)
-        for name, run in runs.items():
-            found = json.loads((run.folder / "localisation.json").read_text(encoding="utf-8"))
-            print(f"{name}:\n{format_localisation(found['methods'])}\n")
-    return {config.title: picture}
+    stem = workdir / (config.name if not config.rows else "residuals")
+    return {"Test faces": draw_gallery(stem, tests, folders, make_mesh(), on_disk.evaluate)}
+
+
+def _localise(
+    workdir: pathlib.Path, config: Config, autoencoders: Mapping[str, Run]
+) -> dict[str, str]:
+    """Whether residuals lie where fakes were made, as a text for each autoencoder.
+
+    The masks of procedural fakes are not in files: they are drawn again.
+    """
+    runs = {}
+    for name, autoencoder in autoencoders.items():
+        job = config.residual.copy_and_resolve_references()
+        job.mae = str(autoencoder.folder)
+        job.data.inputs = as_tuple(config.data.masks)
+        runs[name] = Run(job, workdir / f"localisation-{name}")
+    run_all(list(runs.values()), config.at_once)
+    found = {
+        name: json.loads((run.folder / "localisation.json").read_text(encoding="utf-8"))
+        for name, run in runs.items()
+    }
+    return {name: format_localisation(entry["methods"]) for name, entry in found.items()}
 
 
 def _seen(config: Config, fakes: Config) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ def write_report(
     summary: Mapping[str, Any],
     galleries: Mapping[str, pathlib.Path],
     *,
+    localisation: Mapping[str, str] | None = None,
     tests: Dataset | None = None,
     names: Mapping[str, str] | None = None,
     window: int = 1,
@@ -53,6 +54,7 @@ def write_report(
         run of each row, of `ROWS_DRAWN` rows at most.
       summary: the table as its JSON file holds it.
       galleries: the PNG of a gallery of residuals by its title.
+      localisation: for each autoencoder whether its residuals lie where fakes were made, as text.
       tests: where the images of the hardest errors are looked up; without it they have no pictures.
       names: for a column the manipulation or data set that it shows, where that is not its label.
       window: for `figures.plot_validation_curves`.
@@ -88,6 +90,9 @@ def write_report(
         most = GALLERY_BYTES // len(galleries)
         shown = [picture_file(path, most, title) for title, path in galleries.items()]
         sections.append(("Residuals", f"<p>{RESIDUALS_CAPTION}</p>" + "\n".join(shown)))
+    if localisation:
+        texts = [f"<h3>{escaped(n)}</h3><pre>{escaped(t)}</pre>" for n, t in localisation.items()]
+        sections.append(("Do the residuals lie where the fakes were made?", "\n".join(texts)))
     if first:
         best = max(first, key=lambda key: _rank(rows.get(key)))
         sections.append(("Hardest errors", _errors(first[best], labels[best], tests)))

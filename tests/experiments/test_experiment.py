@@ -39,6 +39,7 @@ def plain_vit():
     rows = {name: row for name, row in config.rows.items() if row.label == "ViT"}
     config.rows = type(config)(rows)
     config.rules = ("last",)
+    config.galleries = ()
     config.detect.steps = 2
     return config
 

@@ -1,0 +1,71 @@
+"""What a grid needs to be there before anything is trained: data, weights, tables of others."""
+
+import pathlib
+from collections.abc import Iterator
+
+from rffr_jax.checkpoints.weights import is_checkpoint
+from rffr_jax.config import Config
+from rffr_jax.data.provenance import PROCEDURAL
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import UserError
+from rffr_jax.experiments.external import read_external
+from rffr_jax.experiments.grid import as_tuple
+
+
+def require_all(config: Config):
+    """Raises: UserError that lists all data, weights and tables of others that are not there."""
+    missing = []
+    for spec in dict.fromkeys(_specs(config)):
+        if not spec.startswith(f"{PROCEDURAL}:"):
+            try:
+                load_dataset(spec.partition("?")[0])
+            except UserError as error:
+                missing.append(str(error))
+    for name in dict.fromkeys(_starting_weights(config)):
+        if not is_checkpoint(pathlib.Path(name)):
+            missing.append(
+                f"{name} holds no converted weights; make them with scripts/convert_weights.py, or "
+                "start from random weights with --config.detect.detector.init="
+            )
+    for label, table in external_tables(config).items():
+        try:
+            read_external(label, table)
+        except UserError as error:
+            missing.append(str(error))
+    missing = list(dict.fromkeys(missing))
+    if missing:
+        raise UserError(
+            f"{len(missing)} things are missing, and nothing was trained: "
+            + "; ".join(f"({number}) {text}" for number, text in enumerate(missing, start=1))
+        )
+
+
+def external_tables(config: Config) -> dict[str, str]:
+    """Label of a row -> the table of another toolkit."""
+    rows = [entry.partition("=") for entry in config.external.split(",") if entry]
+    for label, _, table in rows:
+        if not table:
+            raise UserError(f"external: '{label}' names no table; write LABEL=external:FILE")
+    return {label: table for label, _, table in rows}
+
+
+def _specs(config: Config) -> Iterator[str]:
+    """Every spec that a run of the grid may name."""
+    for name in ("pretrain", "pretrain_validation", "train", "validation", "chosen_on"):
+        yield from as_tuple(config.data[name])
+    for overrides in (
+        *config.autoencoders.values(),
+        *config.trained_on.values(),
+        *(row.detect for row in config.rows.values()),
+    ):
+        for name in ("train", "validation"):
+            yield from as_tuple(overrides.get("data", {}).get(name, ()))
+    for column in config.columns.values():
+        yield from as_tuple(column.test)
+
+
+def _starting_weights(config: Config) -> Iterator[str]:
+    for job in (config.detect, *(row.detect for row in config.rows.values())):
+        name = job.get("detector", {}).get("init", "")
+        if name:
+            yield name
