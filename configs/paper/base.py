@@ -181,7 +181,7 @@ def _small(config: Config):
     config.pretrain.unet = ConfigDict({"width": 8, "depth": 3})
     config.pretrain.evaluate_every = config.pretrain.save_every = 10_000
     config.detect.model = ConfigDict(SMALL)
-    config.detect.xception = ConfigDict({"width": 0.25, "middle_blocks": 2})
+    config.detect.xception = ConfigDict({"width": 0.125, "middle_blocks": 1})
     config.detect.steps = 600
     config.detect.optimizer.learning_rate = 1e-3
     config.detect.optimizer.schedule = "cosine"

@@ -28,7 +28,7 @@ def results_table(rows: Sequence[Row], columns: Sequence[str], caption: str) -> 
     """Rows in groups of what they were trained on.
 
     A cell holds the mean AUC in per cent, its spread over runs and its interval; the best of each
-    group and column is bold, among the rows of the paper apart from the others.
+    group, rule and column is bold, among the rows of the paper apart from the others.
 
     Args:
       rows: as in a table's JSON file.
@@ -47,18 +47,16 @@ def results_table(rows: Sequence[Row], columns: Sequence[str], caption: str) -> 
     lines.append("</tr></thead>")
     for trained_on in dict.fromkeys(row["trained_on"] for row in rows):
         group = [row for row in rows if row["trained_on"] == trained_on]
-        best = {key: (_best(group, key, True), _best(group, key, False)) for key in keys}
         name = f"trained on {trained_on}" if trained_on else "trained on: not known"
         lines.append('<tbody><tr class="group">')
         lines.append(f'<th scope="rowgroup" colspan="{len(heads)}">{escaped(name)}</th></tr>')
         for row in group:
-            paper = row["source"] == "published"
             label = row["method"] if row["source"] == "measured" else _named_source(row)
             lines.append(f'<tr class="{escaped(row["source"])}">')
             lines.append(f'<th scope="row">{escaped(label)}</th><td>{escaped(row["rule"])}</td>')
             for key in keys:
                 cell = row["cells"].get(key)
-                bold = bool(cell) and cell["auc"] == best[key][0 if paper else 1]
+                bold = bool(cell) and cell["auc"] == _best(group, key, row)
                 lines.append(f'<td class="number">{_cell(cell, row["rule"], bold)}</td>')
             if timed:
                 lines.append(f'<td class="number">{escaped(_time(row))}</td>')
@@ -78,11 +76,14 @@ def _time(row: Row) -> str:
     return row.get("inference_time") or ""
 
 
-def _best(rows: Sequence[Row], key: str, published: bool) -> float | None:
+def _best(rows: Sequence[Row], key: str, beside: Row) -> float | None:
+    """The highest AUC that a row may be held against: of its rule, of ours or of the printed."""
     values = [
         row["cells"][key]["auc"]
         for row in rows
-        if key in row["cells"] and (row["source"] == "published") == published
+        if key in row["cells"]
+        and row["rule"] == beside["rule"]
+        and (row["source"] == "published") == (beside["source"] == "published")
     ]
     return max((value for value in values if value is not None), default=None)
 
@@ -111,7 +112,7 @@ def _cell(cell: Mapping[str, Any] | None, rule: str, bold: bool) -> str:
 def legend(rows: Sequence[Row]) -> str:
     """What the signs and the rules of a table mean, as a list."""
     cells = [cell for row in rows for cell in row["cells"].values()]
-    lines = ["AUC in per cent; bold: the best of its group and column."]
+    lines = ["AUC in per cent; bold: the best of its group, rule and column."]
     if any(cell["seen"] for cell in cells):
         lines.append("* the detector was trained on these fakes.")
     if any(cell.get("sd") is not None for cell in cells):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.data.examples import Dataset
+from rffr_jax.data.examples import FAKE, Dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.plots import plot_histograms, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate
@@ -163,7 +163,7 @@ def all_scores(one: Measured) -> Predictions:
     """All scores that a detector's AUCs are of.
 
     Where a column or a manipulation was tested with weights of its own, so that images were scored
-    several times, the data sets are named after it.
+    several times, its name stands in place of the data set's.
     """
     columns: dict[pathlib.Path, list[str]] = {}
     for column, folder in one.evaluations.items():
@@ -173,8 +173,9 @@ def all_scores(one: Measured) -> Predictions:
         matched = _about(folder)["checkpoint"] == "matched"
         files = sorted(folder.glob("predictions-*.csv")) if matched else []
         for file in files or [folder / "predictions.csv"]:
-            weights = f"weights for {file.stem.removeprefix('predictions-')}"
-            parts.append((weights if files else ", ".join(of_folder), Predictions.read_csv(file)))
+            part = Predictions.read_csv(file)
+            fakes = dict.fromkeys(e.method for e in part.examples if e.label == FAKE)
+            parts.append((f"weights for {', '.join(fakes if files else of_folder)}", part))
     scored = [(e.dataset, e.id) for _, part in parts for e in part.examples]
     if len(set(scored)) == len(scored):
         return concatenate([part for _, part in parts])
@@ -182,7 +183,7 @@ def all_scores(one: Measured) -> Predictions:
 
 
 def _renamed(part: Predictions, name: str) -> Predictions:
-    examples = [dataclasses.replace(e, dataset=f"{e.dataset} ({name})") for e in part.examples]
+    examples = [dataclasses.replace(e, dataset=name) for e in part.examples]
     return Predictions(examples, part.scores)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.experiments import report
 from rffr_jax.experiments.html_table import results_table
 from rffr_jax.experiments.measured import Claim
@@ -186,16 +187,17 @@ def test_an_image_scored_with_several_weights_stays_apart(tmp_path):
     _, (other,), _ = experiment(tmp_path / "more", ["one"], seeds=1)
     places = {"rows": one.training, "columns": other.training}
     two = all_scores(dataclasses.replace(one, evaluations=places))
-    assert {e.dataset for e in two.examples} == {"faces (rows)", "faces (columns)"}
+    assert {e.dataset for e in two.examples} == {"weights for rows", "weights for columns"}
     assert len(two.examples) == 2 * len(all_scores(one).examples)
     results = one.training / "results.json"
     about = json.loads(results.read_text())
     about["about"]["checkpoint"] = "matched"
     results.write_text(json.dumps(about))
     for method in COLUMNS:
-        all_scores(other).write_csv(one.training / f"predictions-faces-{method}.csv")
+        part = against_all_reals(all_scores(other), method)
+        part.write_csv(one.training / f"predictions-faces-{method}.csv")
     names = {e.dataset for e in all_scores(one).examples}
-    assert names == {f"faces (weights for faces-{method})" for method in COLUMNS}
+    assert names == {f"weights for {method}" for method in COLUMNS}
 
 
 def test_a_report_without_extras(tmp_path):
