@@ -87,7 +87,7 @@ def test_rows_have_titles_to_their_left(tmp_path):
     plain, titled = pixels(tmp_path / "plain.png"), pixels(tmp_path / "titled.png")
     margin = titled.shape[1] - plain.shape[1]
     np.testing.assert_array_equal(titled[:, margin:], plain)
-    ink = (titled[:, :margin] < 100).any(axis=(1, 2))
+    ink = np.any(titled[:, :margin] < 100, axis=(1, 2))
     assert ink[31 : 31 + 192].any()
     assert not ink[31 + 192 :].any()
     with pytest.raises(ValueError, match="need 2 titles of rows"):

@@ -33,7 +33,7 @@ SMALL = {"size": "mini", "image_size": 64, "patch_size": 8}
 SMALLEST = {"size": "tiny", "image_size": 48, "patch_size": 6}
 WHOLE_IMAGES = {"inputs": "original", "blocks": "full"}
 UNET_STEPS = {"synthetic": 400, "smoke": 4, "photographs": 400}  # it learns to copy soon
-XCEPTION = {"detector": {**WHOLE_IMAGES, "backbone": "xception"}}
+XCEPTION = {**WHOLE_IMAGES, "backbone": "xception"}
 
 
 def base(name: str, title: str, variant: str, variants: Collection[str] = VARIANTS) -> Config:

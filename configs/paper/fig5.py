@@ -11,7 +11,7 @@ def get_config(variant: str = "synthetic") -> Config:
     config = base("fig5", "validation curves", variant)
     config.rows = numbered(
         {
-            "xception": row("Xception", **XCEPTION),
+            "xception": row("Xception", detector=XCEPTION),
             "vit": row("ViT", detector=WHOLE_IMAGES),
             "ours": row("Ours", "mae"),
         }

@@ -11,7 +11,7 @@ def get_config(variant: str = "synthetic") -> Config:
     config = base("table4", "the method beside plain backbones", variant)
     config.rows = numbered(
         {
-            "xception": row("Xception", **XCEPTION),
+            "xception": row("Xception", detector=XCEPTION),
             "vit": row("ViT", detector=WHOLE_IMAGES),
             "ours": row("Ours", "mae"),
         }

@@ -11,7 +11,9 @@ from rffr_jax.config import Config
 
 def get_config(variant: str = "synthetic") -> Config:
     config = base("table6", "with validation on the target and without", variant)
-    config.rows = numbered({"xception": row("Xception", **XCEPTION), "ours": row("Ours", "mae")})
+    config.rows = numbered(
+        {"xception": row("Xception", detector=XCEPTION), "ours": row("Ours", "mae")}
+    )
     config.rules = ("oracle", "source", "last")
     config.claims = numbered({"ours": claim("RFFR beats a plain Xception", "Ours", "Xception")})
     return config

@@ -32,6 +32,9 @@ SHAPE_NOTHING = (
 )
 """Entries that leave the result as it is; by them two runs are still the same one."""
 
+MEANT_FOR = {"unet": ("autoencoder", "unet"), "xception": ("detector.backbone", "xception")}
+"""Sections that nothing reads unless another entry has a certain value."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -193,10 +196,12 @@ def as_tuple(specs: str | Sequence[str]) -> tuple[str, ...]:
 
 def _folder_name(name: str, config: Config, of_mae: str = "") -> str:
     """A name to read, and a digest of every entry that shapes the result."""
-    entries: dict[str, Any] = {
+    entries: dict[str, Any] = flat(json.loads(json.dumps(config.to_dict())))
+    unread = {section for section, (name, value) in MEANT_FOR.items() if entries.get(name) != value}
+    entries = {
         key: value
-        for key, value in flat(json.loads(json.dumps(config.to_dict()))).items()
-        if key not in SHAPE_NOTHING
+        for key, value in entries.items()
+        if key not in SHAPE_NOTHING and key.partition(".")[0] not in unread
     }
     if "mae" in entries:
         entries["mae"] = of_mae

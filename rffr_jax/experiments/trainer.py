@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -158,7 +159,7 @@ class _Children:
             run, place, stack = self._running.pop(child)
             stack.close()
             self._free.append(place)
-            if child.returncode == STOPPED:
+            if child.returncode in (STOPPED, -signal.SIGTERM):  # the latter before it could listen
                 self._stopped = True
             elif child.returncode != DONE and self._failure is None:
                 self._failure = _failure(run, child.returncode)

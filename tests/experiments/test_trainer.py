@@ -89,8 +89,9 @@ def test_a_run_that_fails_stops_the_others_and_is_named(tmp_path, monkeypatch):
     assert not any(trainer.is_done(run.folder) for run in runs)
 
 
-def test_a_signal_lets_children_save(tmp_path, monkeypatch):
-    script = "trap 'exit 75' TERM; touch {0}/$$; while :; do sleep 0.1; done"
+@pytest.mark.parametrize("trap", ["trap 'exit 75' TERM", "trap - TERM"])
+def test_a_signal_lets_children_save(tmp_path, monkeypatch, trap):
+    script = trap + "; touch {0}/$$; while :; do sleep 0.1; done"
     runs = sleeping(tmp_path, monkeypatch, script.format(tmp_path))
 
     def stop():
