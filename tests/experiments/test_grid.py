@@ -92,7 +92,7 @@ def test_rules_name_checkpoints(drawn_data):
 def test_a_grid_that_makes_no_sense_is_refused(drawn_data, changes, said):
     config = table1.get_config("smoke")
     if said is None:
-        config.rows = type(config)()
+        config.rows, config.galleries = type(config)(), ()
         said = "nothing to do"
     else:
         config.update(changes)
