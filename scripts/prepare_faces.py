@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _prepare(args: argparse.Namespace) -> int:
     from rffr_jax.faces.benchmarks import find_media
+    from rffr_jax.faces.benchmarks.video_list import keep_listed
 
     if args.output is None and not args.dry_run:
         raise UserError("--output DIR is missing; name the folder for the records, or --dry-run")
@@ -53,6 +54,8 @@ def _prepare(args: argparse.Namespace) -> int:
     benchmark = find_media(
         args.benchmark, args.input, compression=args.compression, splits=args.splits
     )
+    if args.video_list:
+        benchmark = keep_listed(benchmark, args.video_list)
     _print_found(benchmark)
     if not args.dry_run:
         _build(args, benchmark)
@@ -141,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", help="of the data set; by default the benchmark's")
     add("--compression", help="of FaceForensics++ (raw, c23, c40)")
     add("--splits", type=path, metavar="DIR", help="the official lists of FaceForensics++")
+    add("--video-list", type=path, metavar="FILE", help="the test videos to take, one a line")
     add(
         "--frames",
         default="train=32,validation=1,test=1",

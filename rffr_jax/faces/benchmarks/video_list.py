@@ -1,0 +1,43 @@
+"""A test set that a paper chose for itself: a file that names its videos."""
+
+import collections
+import dataclasses
+import pathlib
+
+from rffr_jax.errors import UserError
+from rffr_jax.faces.benchmarks.lists import read_lines
+from rffr_jax.faces.media import Benchmark, Medium
+
+TEST = "test"
+
+
+def keep_listed(benchmark: Benchmark, file: pathlib.Path) -> Benchmark:
+    """A benchmark whose test part is the videos that a file names; other parts stay whole.
+
+    Args:
+      file: one video a line: its id, its file name, or that without the ending.
+
+    Raises:
+      UserError: a line that names no test video, or several, or one that is there already; an empty
+        or unreadable file.
+    """
+    named: dict[str, list[Medium]] = collections.defaultdict(list)
+    for medium in benchmark.media:
+        if medium.split == TEST:
+            for name in {medium.id, medium.path.name, medium.path.stem}:
+                named[name].append(medium)
+    listed: dict[str, str] = {}
+    for place, name in read_lines(file):
+        found = named.get(name, [])
+        if len(found) != 1:
+            problem = (
+                f"names {len(found)} test videos; write its id" if found else "is no test video"
+            )
+            raise UserError(f"{place}: '{name}' {problem}")
+        if found[0].id in listed:
+            raise UserError(f"{place}: '{name}' is in {listed[found[0].id]} already; name it once")
+        listed[found[0].id] = place
+    if not listed:
+        raise UserError(f"{file} names no video; write one a line")
+    media = tuple(m for m in benchmark.media if m.split != TEST or m.id in listed)
+    return dataclasses.replace(benchmark, media=media)

@@ -1,0 +1,50 @@
+import pytest
+
+from rffr_jax.errors import UserError
+from rffr_jax.faces.benchmarks import find_media
+from rffr_jax.faces.benchmarks.video_list import keep_listed
+from tests.faces import layouts
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    layouts.dfdc(tmp_path / "dfdc")
+    return find_media("dfdc", tmp_path / "dfdc")
+
+
+def test_of_the_test_part_only_what_is_listed_stays(benchmark, tmp_path):
+    tests = [medium for medium in benchmark.media if medium.split == "test"]
+    others = [medium for medium in benchmark.media if medium.split != "test"]
+    for chosen in tests:
+        for name in (chosen.id, chosen.path.name, chosen.path.stem):
+            (tmp_path / "list.txt").write_text(f"\n{name}\n")
+            kept = keep_listed(benchmark, tmp_path / "list.txt")
+            assert [m for m in kept.media if m.split == "test"] == [chosen] != tests
+            assert [m for m in kept.media if m.split != "test"] == others
+            assert kept.missing == benchmark.missing
+
+
+def test_lines_that_name_no_single_video_are_named(benchmark, tmp_path):
+    tests = [medium for medium in benchmark.media if medium.split == "test"]
+    train = next(medium for medium in benchmark.media if medium.split == "train")
+    file = tmp_path / "list.txt"
+    for lines, said in (
+        (["nobody.mp4"], "list.txt:1: 'nobody.mp4' is no test video"),
+        ([train.id], "is no test video"),
+        ([tests[0].id, tests[0].path.name], r"list.txt:2: .* is in .*list.txt:1 already"),
+        ([""], "names no video"),
+    ):
+        file.write_text("\n".join(lines))
+        with pytest.raises(UserError, match=said):
+            keep_listed(benchmark, file)
+
+
+def test_a_name_that_several_videos_have_asks_for_the_id(tmp_path):
+    layouts.faceforensics(tmp_path / "ff")
+    found = find_media("faceforensics", tmp_path / "ff")
+    fakes = [m for m in found.media if m.split == "test" and m.label]
+    same = [m for m in fakes if m.path.stem == fakes[0].path.stem]
+    assert len(same) > 1
+    (tmp_path / "list.txt").write_text(fakes[0].path.stem)
+    with pytest.raises(UserError, match=f"names {len(same)} test videos; write its id"):
+        keep_listed(found, tmp_path / "list.txt")
