@@ -62,7 +62,8 @@ def run(config: Config, workdir: pathlib.Path):
         _refuse_other_table(workdir, config)
         require_all(config)
         write_config(workdir, config)
-        on_disk = with_data_on_disk(config, shared / "data")
+        with locked(shared / "data", "--config.shared: the folder"):
+            on_disk = with_data_on_disk(config, shared / "data")
         points = grid(on_disk, shared / "trainings")
         autoencoders = [
             autoencoder_run(on_disk, name, config.mae_seeds[0], shared / "trainings")

@@ -148,7 +148,7 @@ class _Children:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **_place(place)},
+            env={**os.environ, **_compiled(), **_place(place)},
             start_new_session=True,  # a Ctrl-C of the terminal reaches it once, from here
         )
         stack.enter_context(_timed_child(run, child))
@@ -192,6 +192,12 @@ def _timed_child(run: Run, child: subprocess.Popen) -> Iterator[None]:
         "seconds": before + time.monotonic() - start,
     }
     write_json(run.folder / RECORD, record)
+
+
+def _compiled() -> dict[str, str]:
+    """The environment in which a process finds the programs that others have compiled."""
+    folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    return {"JAX_COMPILATION_CACHE_DIR": folder} if folder else {}
 
 
 def _place(place: int) -> dict[str, str]:
