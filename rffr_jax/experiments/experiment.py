@@ -62,7 +62,7 @@ def run(config: Config, workdir: pathlib.Path):
         _refuse_other_table(workdir, config)
         require_all(config)
         write_config(workdir, config)
-        with locked(shared / "data", "--config.shared: the folder"):
+        with locked(shared / "data", "--config.shared"):
             on_disk = with_data_on_disk(config, shared / "data")
         points = grid(on_disk, shared / "trainings")
         autoencoders = [
