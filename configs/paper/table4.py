@@ -3,7 +3,7 @@
 python -m rffr_jax.main --config=configs/paper/table4.py:synthetic
 """
 
-from configs.paper.base import WHOLE_IMAGES, XCEPTION, base, claim, numbered, row
+from configs.paper.base import WHOLE_IMAGES, base, claim, numbered, row, xception
 from rffr_jax.config import Config
 
 
@@ -11,7 +11,7 @@ def get_config(variant: str = "synthetic") -> Config:
     config = base("table4", "the method beside plain backbones", variant)
     config.rows = numbered(
         {
-            "xception": row("Xception", detector=XCEPTION),
+            "xception": row("Xception", **xception(variant)),
             "vit": row("ViT", detector=WHOLE_IMAGES),
             "ours": row("Ours", "mae"),
         }

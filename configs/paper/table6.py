@@ -5,14 +5,14 @@ Between them stands what a user can have: weights that validation on the trained
 python -m rffr_jax.main --config=configs/paper/table6.py:synthetic
 """
 
-from configs.paper.base import XCEPTION, base, claim, numbered, row
+from configs.paper.base import base, claim, numbered, row, xception
 from rffr_jax.config import Config
 
 
 def get_config(variant: str = "synthetic") -> Config:
     config = base("table6", "with validation on the target and without", variant)
     config.rows = numbered(
-        {"xception": row("Xception", detector=XCEPTION), "ours": row("Ours", "mae")}
+        {"xception": row("Xception", **xception(variant)), "ours": row("Ours", "mae")}
     )
     config.rules = ("oracle", "source", "last")
     config.claims = numbered({"ours": claim("RFFR beats a plain Xception", "Ours", "Xception")})
