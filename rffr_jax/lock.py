@@ -43,3 +43,16 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
                 f"{option}={folder} cannot be written: {trouble}; what was whole there is as it "
                 "was: put this right and run the same command to go on"
             ) from error
+
+
+def in_use(folder: pathlib.Path) -> bool:
+    """Whether a run holds a folder just now; False too where there is no folder."""
+    file = folder / ".lock"
+    if not file.exists():
+        return False
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -14,6 +14,7 @@ import importlib
 import logging
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -123,6 +124,10 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | N
             return None, pathlib.Path(), None
         config = config_flag.value
         job = None if config is None else config.get("job")
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{_one_line(error)}; start it in the folder that holds configs/"
+        ) from error
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         raise UserError(_one_line(error)) from error
     if rest:
@@ -132,6 +137,8 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | N
     if job not in JOBS:
         raise UserError(f"the config's job is {job!r}; it must be one of {', '.join(JOBS)}")
     check(config)
+    if "command" in config:
+        config.command = f"python -m rffr_jax.main {shlex.join(argv[1:])}"
     launch = find_launch(
         os.environ, coordinator_flag.value, processes_flag.value, process_flag.value
     )

@@ -65,6 +65,7 @@ def base(name: str, title: str, variant: str, variants: Collection[str] = VARIAN
     config.smoothing = 1  # evaluations that a mean curve is averaged over, an odd number
     config.galleries = ("mae",)  # autoencoders whose residuals are drawn
     config.localise = False  # measure whether residuals lie where fakes were made
+    config.command = ""  # main.py says here what was typed
     config.external = ""  # rows of other toolkits: LABEL=external:FILE, commas between
     config.claims = ConfigDict()
 
@@ -103,7 +104,7 @@ def xception(variant: str) -> dict:
     On small images it needs a third of a ViT's steps, each of which takes many times as long on a
     CPU.
     """
-    settings: dict = {"detector": {**WHOLE_IMAGES, "backbone": "xception"}}
+    settings: dict = {"detector": {**WHOLE_IMAGES, "backbone": "xception", "init": ""}}
     if variant in ("synthetic", "photographs"):
         settings |= {"steps": 200, "evaluate_every": 20, "optimizer": {"warmup_steps": 20}}
     return settings
@@ -133,7 +134,11 @@ def trained_on(*methods: str) -> dict:
 
 
 def claim(text: str, better: str, worse: str, **where: str) -> dict:
-    """What the paper says of two rows."""
+    """What the paper says of two rows.
+
+    Args:
+      where: `column` and `trained_on` as in `measured.Claim`.
+    """
     return {"text": text, "better": better, "worse": worse, **where}
 
 
@@ -164,8 +169,9 @@ def _data(variant: str) -> Config:
         data.validation = ("synthetic:1#validation?limit=40",)
         data.test = ("synthetic:1#test?limit=40",)
     elif variant == "photographs":
-        data.pretrain = ("csv:data/photographs/train.csv", "csv:data/other_photographs/train.csv")
+        data.pretrain = ("csv:data/photographs/train.csv",)
         data.one_source = ("csv:data/photographs/train.csv",)
+        data.two_sources = (*data.one_source, "csv:data/other_photographs/train.csv")
         data.pretrain_validation = ("csv:data/photographs/validation.csv",)
         data.train = ("csv:data/photographs/train.csv",)
         data.validation = ("csv:data/photographs/validation.csv",)
@@ -176,7 +182,9 @@ def _data(variant: str) -> Config:
         data.pretrain_validation = ("tfds:data/faceforensics#validation",)
         data.train = ("tfds:data/faceforensics#train",)
         data.validation = ("tfds:data/faceforensics#validation?frames=1",)
-        data.test = ("tfds:data/faceforensics#test",)
+        data.test = ("tfds:data/faceforensics#test?dataset=FaceForensics++",)
+    if "two_sources" not in data:
+        data.two_sources = data.pretrain
     data.masks = PROCEDURAL_MASKS.get(variant, ())  # fakes that know where they were manipulated
     data.chosen_on = ()  # the foreign set that the rule `transfer` chooses by
     return data

@@ -12,7 +12,10 @@ def real_faces(name: str, title: str, variant: str) -> Config:
     """Rows without a MAE, with one that saw one source of real faces, and with one that saw two."""
     config = base(name, title, variant)
     config.autoencoders = ConfigDict(
-        {"one_source": {"data": {"train": config.data.one_source}}, "mae": {}}
+        {
+            "one_source": {"data": {"train": config.data.one_source}},
+            "mae": {"data": {"train": config.data.two_sources}},
+        }
     )
     config.rows = numbered(
         {

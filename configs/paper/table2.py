@@ -12,7 +12,7 @@ from configs.paper.base import base, claim, numbered, row, trained_on
 from rffr_jax.config import Config
 
 PROCEDURAL = (
-    "two manipulations",
+    "one data set",
     ("lowres_swap", "mouth_warp"),
     "synthetic:21#validation?method=polygon_paste{limit}",
     {
@@ -49,6 +49,12 @@ def get_config(variant: str = "synthetic") -> Config:
         {
             "ours": row("Ours", "mae"),
             "sbi": row("Ours + SBI", "mae", data=self_blended, residuals={"training": "never"}),
+            "augmented": row(
+                "Ours + SBI, augmented",
+                "mae",
+                data={**self_blended, "post_augmentation": True},
+                residuals={"training": "never"},
+            ),
         }
     )
     config.rules = ("transfer", "last")

@@ -28,17 +28,24 @@ def get_config(variant: str = "synthetic") -> Config:
             detector = {"inputs": inputs, "blocks": "covered"}
             rows[f"covered_{inputs}"] = row(f"Covered {INPUTS[inputs]}", "mae", detector=detector)
     config.rows = numbered(rows)
+    where = {"column": "FSW"} if variant == "faceforensics" else {}
     config.claims = numbered(
         {
             **{
                 f"random_{inputs}": claim(
-                    f"random blocks beat full images: {label}", f"Random {label}", f"Full {label}"
+                    f"random blocks beat full images: {label}",
+                    f"Random {label}",
+                    f"Full {label}",
+                    **where,
                 )
                 for inputs, label in INPUTS.items()
             },
             **{
                 f"both_{inputs}": claim(
-                    f"both inputs beat the {label} alone", f"Random {BOTH}", f"Random {label}"
+                    f"both inputs beat the {label} alone",
+                    f"Random {BOTH}",
+                    f"Random {label}",
+                    **where,
                 )
                 for inputs, label in INPUTS.items()
                 if label != BOTH

@@ -23,11 +23,12 @@ def get_config(variant: str = "synthetic") -> Config:
             "mae": row("MIM", "mae"),
         }
     )
+    where = {"column": "FSW"} if variant == "faceforensics" else {}
     config.claims = numbered(
         {
-            "mim": claim("inpainting beats a filter", "MIM", "High-pass filter"),
-            "filter": claim("a filter beats no residual", "High-pass filter", "None"),
-            "unet": claim("an autoencoder's residual does not help", "None", "Autoencoder"),
+            "mim": claim("inpainting beats a filter", "MIM", "High-pass filter", **where),
+            "filter": claim("a filter beats no residual", "High-pass filter", "None", **where),
+            "unet": claim("no residual beats an autoencoder's", "None", "Autoencoder", **where),
         }
     )
     return config

@@ -21,8 +21,8 @@ def get_config(variant: str = "synthetic") -> Config:
     config.rows = numbered({f"k{k}": row(f"{k}x{k}", f"mae_{k}") for k in sizes})
     config.claims = numbered(
         {
-            "larger": claim("large blocks hinder", "4x4", "2x2"),
-            "smaller": claim("small blocks do not help", "4x4", "6x6"),
+            "larger": claim("4 x 4 beats larger blocks", "4x4", "2x2"),
+            "smaller": claim("4 x 4 beats smaller blocks", "4x4", "6x6"),
         }
     )
     config.galleries = ("mae_4",)

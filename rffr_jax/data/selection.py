@@ -76,6 +76,19 @@ def split_methods(text: str) -> list[str]:
     return re.split("[,+]", text)
 
 
+def keep_dataset(dataset: Dataset, name: str, *, where: str) -> Dataset:
+    """The examples of one data set among several.
+
+    Raises:
+      UserError: none is of that name; those that are there are listed.
+    """
+    names = {example.dataset for example in dataset.examples}
+    if name not in names:
+        raise UserError(f"{where}: no data set {name!r}; there are {', '.join(sorted(names))}")
+    kept = [i for i, example in enumerate(dataset.examples) if example.dataset == name]
+    return select(dataset, kept)
+
+
 def keep_methods(dataset: Dataset, methods: Sequence[str], *, where: str) -> Dataset:
     """All reals and the fakes of the named methods; every fake where none is named.
 

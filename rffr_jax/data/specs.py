@@ -17,6 +17,7 @@ from rffr_jax.data.listing import read_csv, read_list
 from rffr_jax.data.provenance import PROCEDURAL
 from rffr_jax.data.selection import (
     Selection,
+    keep_dataset,
     keep_first,
     keep_frames,
     keep_methods,
@@ -27,7 +28,7 @@ from rffr_jax.errors import UserError
 READERS = {"folder": read_folder, "list": read_list, "csv": read_csv}
 DEEPFAKEBENCH, PREPARED = "deepfakebench", "tfds"
 KINDS = (PROCEDURAL, *READERS, DEEPFAKEBENCH, PREPARED)
-KEYS = ("method", "frames", "limit", "compression", "mixed", "landmarks", "weight")
+KEYS = ("dataset", "method", "frames", "limit", "compression", "mixed", "landmarks", "weight")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,7 @@ class DatasetSpec:
       mixed: whether the data may stand beside others that were prepared differently.
       aligned: whether files without landmarks hold faces that are aligned as FFHQ's.
       weight: how many of its images are drawn for those of the other specs; None if not given.
+      dataset: the one data set to keep of several; all of them if empty.
     """
 
     text: str
@@ -59,6 +61,7 @@ class DatasetSpec:
     mixed: bool = False
     aligned: bool = False
     weight: int | None = None
+    dataset: str = ""
 
 
 def parse_spec(text: str) -> DatasetSpec:
@@ -106,6 +109,7 @@ def parse_spec(text: str) -> DatasetSpec:
         mixed="mixed" in values,
         aligned="landmarks" in values,
         weight=_count(text, values, "weight"),
+        dataset=values.get("dataset", ""),
     )
 
 
@@ -123,8 +127,8 @@ def _parse_query(text: str, query: str) -> dict[str, str]:
 
 
 _KEYS_HELP = (
-    "method=A,B (or A+B), frames=N and limit=N; compression=NAME for deepfakebench, mixed=ok for "
-    "tfds, landmarks=aligned for files and weight=N for pretraining"
+    "dataset=NAME, method=A,B (or A+B), frames=N and limit=N; compression=NAME for deepfakebench, "
+    "mixed=ok for tfds, landmarks=aligned for files and weight=N for pretraining"
 )
 
 
@@ -142,8 +146,8 @@ def load_dataset(
 ) -> Dataset:
     """The dataset that a spec names, or several of them one after another.
 
-    The filters of a spec are applied in the order method, frames, limit. `limit` keeps the first
-    examples of every method and of the reals in proportion to their numbers, in their order.
+    The filters of a spec are applied in the order dataset, method, frames, limit. `limit` keeps the
+    first examples of every method and of the reals in proportion to their numbers, in their order.
     Where two parts hold the same id, every id in them gets the spec as a prefix; if the parts are
     different data, their names of videos, sources and groups too.
 
@@ -305,7 +309,10 @@ def _open_synthetic(spec: DatasetSpec, split: str) -> Dataset:
 
 
 def _filtered(dataset: Dataset, spec: DatasetSpec) -> Dataset:
-    dataset = keep_methods(dataset, spec.methods, where=f"dataset '{spec.text}'")
+    where = f"dataset '{spec.text}'"
+    if spec.dataset:
+        dataset = keep_dataset(dataset, spec.dataset, where=where)
+    dataset = keep_methods(dataset, spec.methods, where=where)
     dataset = keep_frames(dataset, spec.frames)
     return keep_first(dataset, spec.limit)
 

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pathlib
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,7 @@ from rffr_jax.experiments.grid import (
     as_tuple,
     autoencoder_run,
     different,
+    folder_name,
     grid,
 )
 from rffr_jax.experiments.inference_time import seconds_an_image
@@ -39,8 +41,8 @@ from rffr_jax.experiments.needs import external_tables, require_all
 from rffr_jax.experiments.report import write_report
 from rffr_jax.experiments.table_formats import format_markdown
 from rffr_jax.experiments.tables import table_of, write_tables
-from rffr_jax.experiments.trainer import run_all, seconds_of
-from rffr_jax.lock import locked
+from rffr_jax.experiments.trainer import SECONDS_BETWEEN_QUESTIONS, run_all, seconds_of
+from rffr_jax.lock import in_use, locked
 from rffr_jax.sharding import make_mesh
 from rffr_jax.workdir import write_config
 
@@ -62,6 +64,9 @@ def run(config: Config, workdir: pathlib.Path):
         _refuse_other_table(workdir, config)
         require_all(config)
         write_config(workdir, config)
+        while in_use(shared / "data"):
+            log.info("another run draws %s; waiting for it", shared / "data")
+            time.sleep(SECONDS_BETWEEN_QUESTIONS)
         with locked(shared / "data", "--config.shared"):
             on_disk = with_data_on_disk(config, shared / "data")
         points = grid(on_disk, shared / "trainings")
@@ -143,7 +148,7 @@ def _measured(config: Config, point: Point) -> Measured:
     for label, column in config.columns.items():
         run = point.evaluations[label]
         table = json.loads((run.folder / "results.json").read_text(encoding="utf-8"))
-        entry = _entry(table, column, label, run)
+        entry = _entry(table, column)
         interval = entry["auc_ci95"]
         aucs[label] = entry["auc"]
         intervals[label] = None if interval is None else (interval[0], interval[1])
@@ -165,22 +170,9 @@ def _measured(config: Config, point: Point) -> Measured:
     )
 
 
-def _entry(table: dict[str, Any], column: Config, label: str, run: Run) -> dict[str, Any]:
-    names = [name for name in table if name != ABOUT]
-    if len(names) != 1:
-        raise UserError(
-            f"column {label}: its test {', '.join(run.config.data.tests)} holds "
-            f"{len(names)} data sets ({', '.join(names)}); a column is measured on one"
-        )
-    dataset = table[names[0]]
-    if not column.method:
-        return dataset["pooled"]
-    if column.method not in dataset["methods"]:
-        raise UserError(
-            f"column {label}: no fakes of {column.method} in {', '.join(run.config.data.tests)}; "
-            f"there are {', '.join(dataset['methods'])}"
-        )
-    return dataset["methods"][column.method]
+def _entry(table: dict[str, Any], column: Config) -> dict[str, Any]:
+    (dataset,) = (entry for name, entry in table.items() if name != ABOUT)
+    return dataset["methods"][column.method] if column.method else dataset["pooled"]
 
 
 def _write(
@@ -201,7 +193,7 @@ def _write(
         note=honest_note(tests.examples),
         claims=tuple(Claim(**claim.to_dict()) for claim in config.claims.values()),
         external=external_tables(config),
-        command=_command(config, workdir),
+        command=config.command,
     )
     summary = table_of(table, measured, columns)
     if measured:
@@ -216,7 +208,7 @@ def _write(
             workdir / config.name, curves, config.title, table.note, config.smoothing
         )
     galleries = _draw_galleries(workdir, config, on_disk, tests, autoencoders)
-    localisation = _localise(workdir, config, autoencoders) if config.localise else {}
+    localisation = _localise(config, autoencoders) if config.localise else {}
     for name, text in localisation.items():
         print(f"{name}:\n{text}\n")
     write_report(
@@ -261,12 +253,16 @@ def _draw_galleries(
         return {}
     folders = {name: run.folder for name, run in autoencoders.items()}
     stem = workdir / (config.name if not config.rows else "residuals")
-    return {"Test faces": draw_gallery(stem, tests, folders, make_mesh(), on_disk.evaluate)}
+    try:
+        return {"Test faces": draw_gallery(stem, tests, folders, make_mesh(), on_disk.evaluate)}
+    except UserError as error:
+        if not config.rows:
+            raise
+        log.warning("no pictures of residuals: %s", error)
+        return {}
 
 
-def _localise(
-    workdir: pathlib.Path, config: Config, autoencoders: Mapping[str, Run]
-) -> dict[str, str]:
+def _localise(config: Config, autoencoders: Mapping[str, Run]) -> dict[str, str]:
     """Whether residuals lie where fakes were made, as a text for each autoencoder.
 
     The masks of procedural fakes are not in files: they are drawn again.
@@ -276,7 +272,8 @@ def _localise(
         job = config.residual.copy_and_resolve_references()
         job.mae = str(autoencoder.folder)
         job.data.inputs = as_tuple(config.data.masks)
-        runs[name] = Run(job, workdir / f"localisation-{name}")
+        folder = autoencoder.folder
+        runs[name] = Run(job, folder / folder_name("localisation", job, folder.parent))
     run_all(list(runs.values()), config.at_once)
     found = {
         name: json.loads((run.folder / "localisation.json").read_text(encoding="utf-8"))
@@ -292,14 +289,4 @@ def _seen(config: Config, fakes: Config) -> tuple[str, ...]:
         label
         for label, column in config.columns.items()
         if column.method and (column.method in methods or not methods)
-    )
-
-
-def _command(config: Config, workdir: pathlib.Path) -> str:
-    changes = "".join(
-        f' --config.{name}="{tuple(config[name])}"' for name in ("seeds", "mae_seeds")
-    )
-    return (
-        f"python -m rffr_jax.main --config=configs/paper/{config.name}.py:{config.variant}"
-        f"{changes} --workdir={workdir}"
     )

@@ -119,6 +119,14 @@ def _check(config: Config):
     for rule in config.rules:
         if rule not in RULES:
             raise UserError(f"rules: {rule!r} is not known; choose of {', '.join(RULES)}")
+    named = [*config.galleries, *(row.autoencoder for row in config.rows.values())]
+    for name in named:
+        if name and name not in config.autoencoders:
+            raise UserError(
+                f"autoencoders has no '{name}'; there are {', '.join(config.autoencoders)}"
+            )
+    if config.external and not config.rows:
+        raise UserError(f"external={config.external}: {config.name} has no rows to stand beside")
     if not config.rows and not config.galleries:
         raise UserError("the table has neither rows nor galleries: nothing to do")
     if "transfer" in config.rules and not config.data.chosen_on:
@@ -129,7 +137,8 @@ def _pretrain(config: Config, name: str, seed: int, trainings: pathlib.Path) -> 
     job = config.pretrain.copy_and_resolve_references()
     job.update(config.autoencoders[name])
     job.seed = seed
-    return Run(job, trainings / _folder_name(f"{job.autoencoder}-k{job.blocks.k}-seed{seed}", job))
+    name = f"{job.autoencoder}-k{job.blocks.k}-seed{seed}"
+    return Run(job, trainings / folder_name(name, job, trainings))
 
 
 def _detect(
@@ -158,7 +167,7 @@ def _detect(
         reads += f"-{detector.residual}"
     learnt = "-".join(job.data.methods) or job.data.fakes
     name = f"{detector.backbone}-{reads}-{learnt}-seed{seed}"
-    return Run(job, folder / _folder_name(name, job, of_mae))
+    return Run(job, folder / folder_name(name, job, folder, of_mae))
 
 
 def _evaluations(config: Config, detect: Run, rule: str) -> dict[str, Run]:
@@ -168,7 +177,8 @@ def _evaluations(config: Config, detect: Run, rule: str) -> dict[str, Run]:
         job.detector = str(detect.folder)
         job.checkpoint = checkpoint(config, detect.config, rule)
         job.data.tests = as_tuple(column.test)
-        runs[label] = Run(job, detect.folder / "evaluations" / _folder_name(rule, job))
+        name = folder_name(rule, job, detect.folder.parent)
+        runs[label] = Run(job, detect.folder / "evaluations" / name)
     return runs
 
 
@@ -194,8 +204,13 @@ def as_tuple(specs: str | Sequence[str]) -> tuple[str, ...]:
     return (specs,) if isinstance(specs, str) else tuple(specs)
 
 
-def _folder_name(name: str, config: Config, of_mae: str = "") -> str:
-    """A name to read, and a digest of every entry that shapes the result."""
+def folder_name(name: str, config: Config, trainings: pathlib.Path, of_mae: str = "") -> str:
+    """A name to read, and a digest of every entry that shapes the result.
+
+    Args:
+      trainings: the folder that all tables share; where it lies changes nothing.
+      of_mae: name of the folder of the MAE or UNet that the config names.
+    """
     entries: dict[str, Any] = flat(json.loads(json.dumps(config.to_dict())))
     unread = {section for section, (name, value) in MEANT_FOR.items() if entries.get(name) != value}
     entries = {
@@ -205,6 +220,6 @@ def _folder_name(name: str, config: Config, of_mae: str = "") -> str:
     }
     if "mae" in entries:
         entries["mae"] = of_mae
-    text = json.dumps(entries, sort_keys=True)
+    text = json.dumps(entries, sort_keys=True).replace(f"{trainings.parent}/", "")
     readable = re.sub(r"[^A-Za-z0-9.]+", "_", name).strip("_")
     return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rffr_jax.experiments.page import escaped, plain_table
+from rffr_jax.experiments.table_formats import is_best
 
 MEANS = {"mean_all": "mean", "mean_unseen": "mean unseen"}
 RULES = {
     "last": "the weights after the last step; nothing was chosen",
     "source": "chosen on validation data of the domain that was trained on",
-    "oracle": "chosen on validation data of the very target that is tested: an upper bound, which "
-    "nobody has in practice",
+    "oracle": "chosen on labelled validation fakes of the very target that is tested: optimistic",
     "transfer": "chosen on a foreign data set and tested on another",
     "cited": "taken by the paper from another one, which does not say",
     "unknown": "nobody can tell from the names of the data",
@@ -28,7 +28,7 @@ def results_table(rows: Sequence[Row], columns: Sequence[str], caption: str) -> 
     """Rows in groups of what they were trained on.
 
     A cell holds the mean AUC in per cent, its spread over runs and its interval; the best of each
-    group, rule and column is bold, among the rows of the paper apart from the others.
+    group, rule and column is bold where several were measured.
 
     Args:
       rows: as in a table's JSON file.
@@ -56,7 +56,7 @@ def results_table(rows: Sequence[Row], columns: Sequence[str], caption: str) -> 
             lines.append(f'<th scope="row">{escaped(label)}</th><td>{escaped(row["rule"])}</td>')
             for key in keys:
                 cell = row["cells"].get(key)
-                bold = bool(cell) and cell["auc"] == _best(group, key, row)
+                bold = is_best(group, row, key)
                 lines.append(f'<td class="number">{_cell(cell, row["rule"], bold)}</td>')
             if timed:
                 lines.append(f'<td class="number">{escaped(_time(row))}</td>')
@@ -74,18 +74,6 @@ def _time(row: Row) -> str:
     if row.get("inference_seconds"):
         return f"{1000 * row['inference_seconds']:.1f} ms"
     return row.get("inference_time") or ""
-
-
-def _best(rows: Sequence[Row], key: str, beside: Row) -> float | None:
-    """The highest AUC that a row may be held against: of its rule, of ours or of the printed."""
-    values = [
-        row["cells"][key]["auc"]
-        for row in rows
-        if key in row["cells"]
-        and row["rule"] == beside["rule"]
-        and (row["source"] == "published") == (beside["source"] == "published")
-    ]
-    return max((value for value in values if value is not None), default=None)
 
 
 def _cell(cell: Mapping[str, Any] | None, rule: str, bold: bool) -> str:
@@ -112,7 +100,7 @@ def _cell(cell: Mapping[str, Any] | None, rule: str, bold: bool) -> str:
 def legend(rows: Sequence[Row]) -> str:
     """What the signs and the rules of a table mean, as a list."""
     cells = [cell for row in rows for cell in row["cells"].values()]
-    lines = ["AUC in per cent; bold: the best of its group, rule and column."]
+    lines = ["AUC in per cent; bold: the best measured of its group, rule and column."]
     if any(cell["seen"] for cell in cells):
         lines.append("* the detector was trained on these fakes.")
     if any(cell.get("sd") is not None for cell in cells):
@@ -142,4 +130,8 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
             + (claim["seeds"],)
         )
     header = ("the paper says", "verdict", "points", "95 %", "trained on, column", "weights")
-    return plain_table((*header, "seeds"), rows)
+    note = (
+        "Points of AUC, paired by detector seed; the intervals are over detector seeds, with these "
+        "MAEs, on these test images, and are not corrected for the number of claims."
+    )
+    return plain_table((*header, "seeds"), rows) + f'<p class="small">{note}</p>'

@@ -1,10 +1,11 @@
 """What a grid needs to be there before anything is trained: data, weights, tables of others."""
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rffr_jax.checkpoints.weights import is_checkpoint
 from rffr_jax.config import Config
+from rffr_jax.data.examples import FAKE
 from rffr_jax.data.provenance import PROCEDURAL
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
@@ -21,6 +22,8 @@ def require_all(config: Config):
                 load_dataset(spec.partition("?")[0])
             except UserError as error:
                 missing.append(str(error))
+    if not missing:
+        missing += _unfit(config)
     for name in dict.fromkeys(_starting_weights(config)):
         if not is_checkpoint(pathlib.Path(name)):
             missing.append(
@@ -37,6 +40,33 @@ def require_all(config: Config):
         raise UserError(
             f"{len(missing)} things are missing, and nothing was trained: "
             + "; ".join(f"({number}) {text}" for number, text in enumerate(missing, start=1))
+        )
+
+
+def _unfit(config: Config) -> Iterator[str]:
+    """What data that are there lack: manipulations to learn from, and columns of the table."""
+    for label, fakes in config.trained_on.items():
+        for method in fakes.get("data", {}).get("methods", ()):
+            yield from _lacks(config.data.train, "train", method, f"training on {label}")
+    for label, column in config.columns.items():
+        yield from _lacks(column.test, "test", column.method, f"column {label}")
+
+
+def _lacks(
+    specs: str | Sequence[str], default_split: str, method: str, where: str
+) -> Iterator[str]:
+    examples = load_dataset(as_tuple(specs), default_split=default_split).examples
+    datasets = {example.dataset for example in examples}
+    methods = {example.method for example in examples if example.label == FAKE}
+    if default_split == "test" and len(datasets) > 1:
+        yield (
+            f"{where}: {', '.join(as_tuple(specs))} holds {len(datasets)} data sets "
+            f"({', '.join(sorted(datasets))}); keep one with ?dataset=NAME"
+        )
+    if method and method not in methods:
+        yield (
+            f"{where}: no fakes of {method} in {', '.join(as_tuple(specs))}; there are "
+            f"{', '.join(sorted(methods)) or 'none'}"
         )
 
 

@@ -138,7 +138,7 @@ def _grid(
     body = []
     for row in rows:
         lead = (row["trained_on"] or "-", row["method"], _row_rule(row), row["source"])
-        cells = [_cell(row, column, _best(rows, row, column)) for column in columns]
+        cells = [_cell(row, column, is_best(rows, row, column)) for column in columns]
         last = [_Shown(_inference(row) or "-")] if timed else []
         body.append([*map(_Shown, lead), *cells, *last])
     return headings, body
@@ -161,7 +161,7 @@ def _cell(row: Mapping[str, Any], column: str, best: bool) -> _Shown:
     return _Shown(number, f"[{bounds}]" if bounds else "", best)
 
 
-def _best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any], column: str) -> bool:
+def is_best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any], column: str) -> bool:
     """Whether it is the highest of several measured ones of the same training fakes and rule."""
     rivals = [
         other["cells"][column]["auc"]

@@ -9,11 +9,13 @@ import gc
 import importlib
 import json
 import logging
+import math
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
@@ -22,6 +24,7 @@ import jax
 from rffr_jax.errors import UserError
 from rffr_jax.experiments import stored_config
 from rffr_jax.experiments.grid import Run
+from rffr_jax.lock import in_use
 from rffr_jax.training.interruption import InterruptedRunError, StopRequest
 from rffr_jax.whole_files import write_json
 
@@ -36,6 +39,8 @@ JOBS = {
     "residual": "rffr_jax.evaluation.residuals",
 }
 SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_BETWEEN_QUESTIONS = 5.0  # whether another run has left a folder
+STOPPED_TEXT = "stopped; run the same command to go on"
 SECONDS_TO_SAVE = 120.0  # after which a child that was asked to stop is killed
 DONE, STOPPED = 0, 75
 
@@ -54,19 +59,31 @@ def run_all(runs: Sequence[Run], at_once: int):
     waiting = [run for run in runs if not is_done(run.folder)]
     log.info("%d runs, %d of them done already", len(runs), len(runs) - len(waiting))
     if at_once == 1:
-        for number, run in enumerate(waiting, start=1):
-            log.info("run %d of %d: %s", number, len(waiting), run.folder)
-            run.folder.mkdir(parents=True, exist_ok=True)
-            with (
-                _timed(run.folder),
-                (run.folder / LOG).open("w", encoding="utf-8") as said,
-                contextlib.redirect_stdout(said),
-            ):
-                importlib.import_module(JOBS[run.config.job]).run(run.config, run.folder)
-            jax.clear_caches()
-            gc.collect()
+        with StopRequest() as request:
+            for number, run in enumerate(waiting, start=1):
+                _run_here(run, f"run {number} of {len(waiting)}", request)
     elif waiting:
         _Children(waiting, at_once).run()
+
+
+def _run_here(run: Run, name: str, request: StopRequest):
+    while in_use(run.folder) and not request.agreed(0):
+        log.info("%s: another run is at %s; waiting for it", name, run.folder)
+        time.sleep(SECONDS_BETWEEN_QUESTIONS)
+    if request.agreed(0):
+        raise InterruptedRunError(STOPPED_TEXT)
+    if is_done(run.folder):
+        return
+    log.info("%s: %s", name, run.folder)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with (
+        _timed(run.folder),
+        (run.folder / LOG).open("w", encoding="utf-8") as said,
+        contextlib.redirect_stdout(said),
+    ):
+        importlib.import_module(JOBS[run.config.job]).run(run.config, run.folder)
+    jax.clear_caches()
+    gc.collect()
 
 
 def is_done(folder: pathlib.Path) -> bool:
@@ -107,29 +124,43 @@ class _Children:
         self._running: dict[subprocess.Popen, tuple[Run, int, contextlib.ExitStack]] = {}
         self._failure: UserError | None = None
         self._stopped = False
+        self._kill_at = math.inf
 
     def run(self):
         """Until all are done, one fails or a signal asks to stop."""
         try:
-            with StopRequest() as request:
+            with StopRequest() as request, _hangup_as_stop():
                 while self._running or (self._waiting and not self._ends):
                     if request.agreed(0) and not self._stopped:
                         self._stopped = True
                         self._ask_to_stop()
-                    while self._free and self._waiting and not self._ends:
-                        self._start(self._waiting.pop(0), self._free.pop(0))
+                    if not self._ends:
+                        self._start_some()
                     time.sleep(SECONDS_BETWEEN_LOOKS)
                     self._look()
+                    if time.monotonic() > self._kill_at:
+                        break
         finally:
             self._end()
         if self._failure:
             raise self._failure
         if self._stopped:
-            raise InterruptedRunError("stopped; run the same command to go on")
+            raise InterruptedRunError(STOPPED_TEXT)
 
     @property
     def _ends(self) -> bool:
         return self._stopped or self._failure is not None
+
+    def _start_some(self):
+        """Runs that another program is at wait, and may be done when it leaves them."""
+        for run in list(self._waiting):
+            if not self._free:
+                return
+            if in_use(run.folder):
+                continue
+            self._waiting.remove(run)
+            if not is_done(run.folder):
+                self._start(run, self._free.pop(0))
 
     def _start(self, run: Run, place: int):
         number = self._total - len(self._waiting)
@@ -166,20 +197,33 @@ class _Children:
                 self._ask_to_stop()
 
     def _ask_to_stop(self):
+        self._kill_at = min(self._kill_at, time.monotonic() + SECONDS_TO_SAVE)
         for child in self._running:
             child.terminate()
 
     def _end(self):
         """Leaves no process behind, whatever happened."""
         self._ask_to_stop()
-        end = time.monotonic() + SECONDS_TO_SAVE
         for child, (_, _, stack) in self._running.items():
             try:
-                child.wait(max(0.0, end - time.monotonic()))
+                child.wait(max(0.0, self._kill_at - time.monotonic()))
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
             stack.close()
+
+
+@contextlib.contextmanager
+def _hangup_as_stop() -> Iterator[None]:
+    """A terminal that closes asks to stop, as its signal does not reach the children."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before is not signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGHUP, before)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html.parser
+import importlib
 import json
 import logging
 import pathlib
@@ -9,11 +10,14 @@ import pathlib
 import pytest
 
 from configs.paper import table4
+from configs.paper.base import VARIANTS
+from rffr_jax.config import check
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.experiments import experiment
+from rffr_jax.experiments import experiment, grid
 from rffr_jax.lock import locked
 from rffr_jax.main import run
+from rffr_jax.training import detect
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs" / "paper"
 NAMES = [*(f"table{number}" for number in range(1, 10)), "fig1", "fig3", "fig4", "fig5"]
@@ -124,8 +128,49 @@ def test_an_unknown_variant_is_named(capsys):
 def test_a_column_that_the_test_does_not_hold_is_named(finished):
     config = plain_vit()
     config.columns.mouth_warp.method = "nose_job"
-    with pytest.raises(UserError, match="no fakes of nose_job"):
+    with pytest.raises(UserError, match="column mouth_warp: no fakes of nose_job"):
         experiment.run(config, finished)
+
+
+def test_a_column_of_two_data_sets_is_refused(finished, tmp_path):
+    table = finished.parent / "data" / "synthetic_1_test_limit_40_48px.csv"
+    lines = table.read_text().splitlines()
+    lines = [line.replace("synthetic:1,", f"set {n % 2},") for n, line in enumerate(lines)]
+    (tmp_path / "two.csv").write_text("\n".join(lines))
+    config = plain_vit()
+    config.data.test = (f"csv:{tmp_path}/two.csv",)
+    with pytest.raises(UserError, match=r"holds 2 data sets \(set 0, set 1\); keep one"):
+        experiment.run(config, finished)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_detector_of_every_variant_can_be_built(name, variant, tmp_path, monkeypatch):
+    """What needs no data: the settings that `detect` would refuse after a MAE was trained."""
+    config = importlib.import_module(f"configs.paper.{name}")
+    if (name, variant) == ("table2", "photographs"):
+        with pytest.raises(UserError, match="variant 'photographs' is not known"):
+            config.get_config(variant)
+        return
+    config = config.get_config(variant)
+    monkeypatch.setattr(grid, "_dataset_name", lambda spec: "validation")
+    check(config)
+    for point in grid.grid(config, tmp_path):
+        job = point.detect.config
+        check(job)
+        if point.pretrain:
+            about = {
+                "kind": point.pretrain.config.autoencoder,
+                "k": job.blocks.k,
+                "model": point.pretrain.config.model.to_dict(),
+            }
+            if about["kind"] == "unet":
+                size = {"image_size": about["model"]["image_size"]}
+                about["model"] = point.pretrain.config.unet.to_dict() | size
+            monkeypatch.setattr(detect, "read_about", lambda *_, about=about: about)
+        settings, _ = detect.detection_settings(job)
+        if settings.xception:
+            detect._refuse_for_xception(job)
 
 
 @pytest.mark.slow

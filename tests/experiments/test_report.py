@@ -146,7 +146,7 @@ def test_every_section_row_and_claim_is_there(written, read):
 def test_the_best_is_bold(written, read):
     rows = written[2]["rows"][1:]
     best = [max(one["cells"][key]["auc"] for one in rows) for key in rows[0]["cells"]]
-    assert read.bold == ["99.0", *(f"{100 * value:.1f}" for value in best)]
+    assert sorted(read.bold) == sorted(f"{100 * value:.1f}" for value in best)
 
 
 def test_the_hardest_errors_are_of_the_best_row(written, read):
@@ -164,7 +164,7 @@ def test_the_hardest_errors_are_of_the_best_row(written, read):
         assert faces.examples[shade].id == example.id
 
 
-def test_bold_is_apart_for_each_group_and_for_the_paper():
+def test_bold_is_the_best_where_several_were_measured():
     rows = [
         row("a", {"rows": cell([0.9]), "columns": cell([0.7])}),
         row("b", {"rows": cell([0.8]), "columns": cell([0.71])}),
@@ -175,7 +175,7 @@ def test_bold_is_apart_for_each_group_and_for_the_paper():
     verdict = {"published": 0.7123, "verdict": "does not contain the published value"}
     rows[1]["cells"]["columns"] |= verdict
     found = Page(results_table(rows, COLUMNS, "caption"))
-    assert found.bold == ["71.0", "99.0", "95.0", "60.0"]
+    assert found.bold == ["90.0", "71.0"]
     assert "paper 71.2: outside" in found.text
     assert "oracle" in found.text
     assert "x (external)" in found.text
