@@ -296,3 +296,14 @@ def test_two_seeds_are_two_data_sets():
     ]
     (dataset, _) = load_apart(["synthetic:0", "synthetic:1"], default_split="test")
     np.testing.assert_array_equal(dataset.load(3, 32), SyntheticDataset(0, "test").load(3, 32))
+
+
+def test_one_data_set_of_several_is_kept(tmp_path):
+    lines = [f"{n}.png,{n % 2},set {n % 3}" for n in range(9)]
+    table = tmp_path / "mixed.csv"
+    table.write_text("\n".join(["path,label,dataset", *lines]))
+    kept = load_dataset(f"csv:{table}?dataset=set 1&method=fake")
+    assert {example.dataset for example in kept.examples} == {"set 1"}
+    assert len(kept.examples) == 3
+    with pytest.raises(UserError, match="no data set 'set 7'; there are set 0, set 1, set 2"):
+        load_dataset(f"csv:{table}?dataset=set 7")

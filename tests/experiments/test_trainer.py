@@ -11,6 +11,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.experiments import trainer
 from rffr_jax.experiments.grid import Run
 from rffr_jax.experiments.stored_config import get_config
+from rffr_jax.lock import locked
 from rffr_jax.training.interruption import InterruptedRunError
 
 
@@ -103,3 +104,33 @@ def test_a_signal_lets_children_save(tmp_path, monkeypatch, trap):
     with pytest.raises(InterruptedRunError):
         trainer.run_all(runs, at_once=2)
     assert not any(trainer.is_done(run.folder) for run in runs)
+
+
+def test_a_child_that_does_not_stop_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "SECONDS_TO_SAVE", 1.0)
+    script = "mkdir {0} && exit 2; trap '' TERM; while :; do sleep 0.1; done"
+    runs = sleeping(tmp_path, monkeypatch, script.format(tmp_path / "first"))
+    with pytest.raises(UserError, match="ended with code 2"):
+        trainer.run_all(runs, at_once=2)
+
+
+def test_a_run_that_another_program_is_at_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_QUESTIONS", 0.05)
+    called = []
+
+    class Job:
+        @staticmethod
+        def run(config, folder):
+            called.append(folder)
+
+    monkeypatch.setattr(trainer.importlib, "import_module", lambda _: Job)
+    run = Run(ConfigDict({"job": "detect"}), tmp_path / "run")
+    with locked(run.folder):
+        other = threading.Thread(target=trainer.run_all, args=([run], 1))
+        other.start()
+        time.sleep(0.3)
+        assert not called
+        trainer.write_json(run.folder / trainer.RECORD, {"done": True, "seconds": 1.0})
+    other.join(30)
+    assert not other.is_alive()
+    assert not called
