@@ -79,7 +79,7 @@ def grid(config: Config, trainings: pathlib.Path) -> list[Point]:
             for mae_seed in config.mae_seeds if row.autoencoder else (None,):
                 pretrain = None
                 if mae_seed is not None:
-                    pretrain = _pretrain(config, row.autoencoder, mae_seed, trainings)
+                    pretrain = autoencoder_run(config, row.autoencoder, mae_seed, trainings)
                 for seed in config.seeds:
                     detect = _detect(config, fakes, row, seed, pretrain, trainings)
                     for rule in config.rules:
@@ -96,11 +96,6 @@ def grid(config: Config, trainings: pathlib.Path) -> list[Point]:
                             )
                         )
     return points
-
-
-def autoencoder_run(config: Config, name: str, seed: int, trainings: pathlib.Path) -> Run:
-    """The pretraining of the autoencoder that the config calls `name`."""
-    return _pretrain(config, name, seed, trainings)
 
 
 def different(runs: Iterable[Run]) -> list[Run]:
@@ -133,7 +128,8 @@ def _check(config: Config):
         raise UserError("rules: transfer needs data.chosen_on, the foreign set that chooses")
 
 
-def _pretrain(config: Config, name: str, seed: int, trainings: pathlib.Path) -> Run:
+def autoencoder_run(config: Config, name: str, seed: int, trainings: pathlib.Path) -> Run:
+    """The pretraining of the autoencoder that the config calls `name`."""
     job = config.pretrain.copy_and_resolve_references()
     job.update(config.autoencoders[name])
     job.seed = seed

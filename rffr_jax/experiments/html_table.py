@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rffr_jax.experiments.page import escaped, plain_table
+from rffr_jax.experiments.summary import MEANS
 from rffr_jax.experiments.table_formats import is_best
 
-MEANS = {"mean_all": "mean", "mean_unseen": "mean unseen"}
 RULES = {
     "last": "the weights after the last step; nothing was chosen",
     "source": "chosen on validation data of the domain that was trained on",

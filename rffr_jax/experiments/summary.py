@@ -12,6 +12,7 @@ from rffr_jax.evaluation.bootstrap import CONFIDENCE
 from rffr_jax.experiments.measured import Measured, Table
 
 MEAN_ALL, MEAN_UNSEEN = "mean_all", "mean_unseen"
+MEANS = {MEAN_ALL: "mean", MEAN_UNSEEN: "mean unseen"}  # their short names
 
 
 @dataclasses.dataclass(frozen=True)
