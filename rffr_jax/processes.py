@@ -262,8 +262,13 @@ def _connected(launch: Launch) -> tuple[Any, str]:
 
 
 def _comes_from_jax(error: BaseException | None) -> bool:
-    """Whether JAX raised it: collectives that break report a ValueError as well as its own type."""
+    """Whether JAX raised it: in its own type (the coordination service, called from here, too) or,
+    where a collective breaks, as a ValueError out of its own code."""
+    import jax
+
     while error is not None:
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            return True
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         if frames and frames[-1].f_globals.get("__name__", "").split(".")[0] == "jax":
             return True

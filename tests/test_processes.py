@@ -9,7 +9,10 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
+
+from rffr_jax import processes
 
 ROOT = pathlib.Path(__file__).parent.parent
 GENEROUS = 900  # seconds, on a machine that has other things to do
@@ -138,3 +141,9 @@ def test_a_lost_process_is_named_and_the_others_end(number, name):
         f"rffr_jax: {who} is gone; the last checkpoint is whole: start all 2 processes again to "
         "go on"
     ]
+
+
+def test_an_error_of_the_coordination_service_may_mean_a_lost_process():
+    """It is raised in this package's own frame, where the service is called."""
+    assert processes._comes_from_jax(jax.errors.JaxRuntimeError("UNAVAILABLE: Socket closed"))
+    assert not processes._comes_from_jax(ValueError("a mistake of ours"))
