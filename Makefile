@@ -16,7 +16,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python -m rffr_jax.main --config=configs/quickstart.py
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow and not parity" -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -m "not slow and not parity" -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow

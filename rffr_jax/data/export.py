@@ -15,14 +15,15 @@ from rffr_jax.whole_files import whole_file
 COLUMNS = ("path", "label", "video", "method", "dataset", "source", "group")
 _BATCH = 64
 _MOST_WORKERS = 8
+_IMAGES_A_WORKER = 256  # fewer are made sooner than a process has started
 
 
 def export(dataset: Dataset, table: pathlib.Path, size: int):
     """Writes every image at `size` pixels below a folder named as the table, then the table.
 
-    The spec `csv:TABLE` reads it. Worker processes make the images, one for each core that this
-    process may use, at most 8. The table comes last: where it is, the images are whole. Bad
-    files are left out and named.
+    The spec `csv:TABLE` reads it. Worker processes make the images, one for 256 images and for
+    each core that this process may use, at most 8. The table comes last: where it is, the images
+    are whole. Bad files are left out and named.
 
     Raises:
       UserError: every image is bad.
@@ -31,7 +32,7 @@ def export(dataset: Dataset, table: pathlib.Path, size: int):
     folder.mkdir(parents=True, exist_ok=True)
     bad_files = BadFiles(dataset, max_bad_fraction=1.0)
     rows = []
-    batches = evaluation_batches(dataset, size=size, batch_size=_BATCH, workers=_workers())
+    batches = evaluation_batches(dataset, size=size, batch_size=_BATCH, workers=_workers(dataset))
     with closing(batches):
         for batch in batches:
             bad_files.update(batch)
@@ -48,7 +49,7 @@ def export(dataset: Dataset, table: pathlib.Path, size: int):
         writer.writerows(rows)
 
 
-def _workers() -> int:
+def _workers(dataset: Dataset) -> int:
     allowed = getattr(os, "sched_getaffinity", None)  # not on every system
     cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    return min(_MOST_WORKERS, cores)
+    return min(_MOST_WORKERS, cores, len(dataset.examples) // _IMAGES_A_WORKER)

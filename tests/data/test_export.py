@@ -50,8 +50,11 @@ def test_pixels_are_exact_and_bad_files_left_out(written):
     assert len(written.examples) == 2
 
 
-@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (3, 3), (64, 8)])
-def test_no_more_workers_than_cores_that_may_be_used(tmp_path, monkeypatch, cores, expected):
+@pytest.mark.parametrize(
+    ("cores", "images", "expected"),
+    [(1, 10_000, 1), (3, 10_000, 3), (64, 10_000, 8), (3, 255, 0), (3, 600, 2)],
+)
+def test_no_more_workers_than_cores_and_work(tmp_path, monkeypatch, cores, images, expected):
     asked = []
 
     def batches(dataset, **settings):
@@ -60,5 +63,7 @@ def test_no_more_workers_than_cores_that_may_be_used(tmp_path, monkeypatch, core
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
     monkeypatch.setattr(module, "evaluation_batches", batches)
-    export(Drawn(), tmp_path / "drawn.csv", SIZE)
+    drawn = Drawn()
+    drawn.examples = Drawn.examples[:1] * images
+    export(drawn, tmp_path / "drawn.csv", SIZE)
     assert asked == [expected]
