@@ -139,32 +139,39 @@ def report(
 
 
 class TrainedDetector:
-    """A detect workdir: its last and best weights, and what they were trained on."""
+    """A detect workdir: its last and best weights, and what they were trained on.
+
+    Attributes:
+      about: what its checkpoint says of it.
+      detection: its forward functions.
+      frozen: weights of the MAE or UNet in it; {} without one.
+      scorer: of images and data sets.
+    """
 
     def __init__(self, folder: pathlib.Path, mesh: Mesh, config: Config):
         self._folder, self._mesh = folder, mesh
         self.about = read_about(folder, "detector", "detector")
         settings = DetectionSettings.from_json(self.about["detection"])
-        self._detection = Detection(settings, compute_dtype(config.dtype))
+        self.detection = Detection(settings, compute_dtype(config.dtype))
         self.alpha = settings.alpha
-        frozen: PyTree = {}
+        self.frozen: PyTree = {}
         if settings.autoencoder:
-            frozen = load_weights(
+            self.frozen = load_weights(
                 folder / FROZEN[settings.autoencoder],
                 "detector",
-                self._detection.abstract_frozen,
+                self.detection.abstract_frozen,
                 mesh,
             )
         self.scorer = Scorer(
-            self._detection,
-            frozen,
+            self.detection,
+            self.frozen,
             mesh,
             batch_size=config.batch_size,
             workers=config.data.workers,
             max_bad_fraction=config.data.max_bad_fraction,
             kept=KeptResiduals(
-                self._detection,
-                frozen,
+                self.detection,
+                self.frozen,
                 mesh,
                 folder=shared_folder(config.residuals.folder, folder),
                 memory_gb=config.residuals.memory_gb,
@@ -175,14 +182,14 @@ class TrainedDetector:
         self, checkpoint: str, tests: Sequence[Dataset] | Sequence[PreparedSet]
     ) -> Predictions:
         """Scores of all test sets with `last` or `best:NAME`; nothing of a `Dataset` is kept."""
-        parameters = self._parameters(checkpoint)
+        parameters = self.parameters(checkpoint)
         return concatenate([self.scorer.score(parameters, test) for test in tests])
 
     def evidence(
         self, checkpoint: str, dataset: Dataset
     ) -> tuple[list[Example], Float32[np.ndarray, "n features"], Float32[np.ndarray, "n _ _ _"]]:
         """Class tokens and attention maps of a data set, as `Scorer.evidence` gives them."""
-        return self.scorer.evidence(self._parameters(checkpoint), dataset)
+        return self.scorer.evidence(self.parameters(checkpoint), dataset)
 
     def require(self, checkpoint: str):
         """Raises: UserError if there is no such checkpoint (`last` or `best:NAME`)."""
@@ -230,11 +237,11 @@ class TrainedDetector:
         file = self._operating_point_file(checkpoint)
         if not any(processes.of_everyone(file.is_file())):
             return operating_point.NONE_CHOSEN
-        return operating_point.kept(file, parameters_digest(self._parameters(checkpoint)))
+        return operating_point.kept(file, parameters_digest(self.parameters(checkpoint)))
 
     def keep_operating_point(self, checkpoint: str, point: OperatingPoint):
         """Writes a threshold and a calibration beside the weights, for later use."""
-        digest = parameters_digest(self._parameters(checkpoint))
+        digest = parameters_digest(self.parameters(checkpoint))
         file = self._operating_point_file(checkpoint)
         if not processes.is_first():
             return
@@ -250,12 +257,17 @@ class TrainedDetector:
         file = self._folder / f"{part}_sources.json"
         return Origins.from_json(json.loads(file.read_text()) if file.exists() else {})
 
-    def _parameters(self, checkpoint: str) -> PyTree:
+    def parameters(self, checkpoint: str) -> PyTree:
+        """The weights of `last` or `best:NAME`, on the mesh.
+
+        Raises:
+          UserError: there is no such checkpoint.
+        """
         self.require(checkpoint)
         folder = self._folder
         if checkpoint != "last":
             folder = folder / BEST / checkpoint.removeprefix("best:")
-        return load_weights(folder, "detector", self._detection.abstract_parameters, self._mesh)
+        return load_weights(folder, "detector", self.detection.abstract_parameters, self._mesh)
 
     def _best(self) -> dict[str, Any]:
         record = self._folder / "best.json"
