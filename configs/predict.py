@@ -15,7 +15,7 @@ def get_config() -> Config:
     config.dtype = "auto"
     config.detector = "runs/detect"
     config.checkpoint = "last"  # or best:NAME
-    config.inputs = ()  # files and folders; on the command line A,B
+    config.inputs = ""  # files and folders, with commas between
     config.faces = "find"  # or given: every picture is an aligned crop
     config.face_weights = ""  # the face detector's own file, where the training faces needed one
     config.frames_per_video = 32  # evenly spaced

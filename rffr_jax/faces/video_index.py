@@ -24,7 +24,7 @@ from rffr_jax.faces.frames import (
 )
 
 DECODED_PIXELS = 2 * 10**10
-"""Of a whole video, up to which all of it is decoded: 2.7 minutes of 1080p at 60 frames/s."""
+"""Of a whole video, up to which all of it is decoded: 5 minutes of 1080p at 30 frames/s."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

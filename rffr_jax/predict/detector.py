@@ -109,8 +109,8 @@ class LoadedDetector:
         scores, differences = self._scorer.score_images(self._parameters, crops)
         if not np.isfinite(scores).all():
             raise UserError(
-                f"detector={self.folder}, {self.checkpoint}: its scores are not finite, its weights "
-                "are broken; use another checkpoint"
+                f"detector={self.folder}, {self.checkpoint}: its scores are not finite: its "
+                "weights are broken; use another checkpoint"
             )
         return self._calibrated(scores), differences
 

@@ -1,4 +1,4 @@
-"""One picture a face: the crop, what the MAE makes of it, the residual, and where it is strongest."""
+"""One picture a face: the crop, its reconstruction, the residual, and where that is strongest."""
 
 from pathlib import Path
 

@@ -61,7 +61,6 @@ def run(config: Config, workdir: pathlib.Path):
     )
     settings = face_settings(
         detector.about["preparations"],
-        detector.image_size,
         faces=config.faces,
         weights=pathlib.Path(config.face_weights).expanduser() if config.face_weights else None,
         frames=config.frames_per_video,

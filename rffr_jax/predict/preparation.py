@@ -63,15 +63,12 @@ class FaceSettings:
         return found
 
 
-def face_settings(
-    preparations: Sequence[Mapping[str, Any]], image_size: int, **asked: Any
-) -> FaceSettings:
+def face_settings(preparations: Sequence[Mapping[str, Any]], **asked: Any) -> FaceSettings:
     """The settings of a detector's training faces; those of the preparation script where its
     checkpoint records none.
 
     Args:
       preparations: what the checkpoint records.
-      image_size: of the detector, in pixels; the size of the crop where none is recorded.
       asked: further fields of `FaceSettings`.
 
     Raises:
@@ -80,7 +77,7 @@ def face_settings(
     if asked.get("faces") == GIVEN:
         return FaceSettings(**asked)
     if not preparations:
-        settings = FaceSettings(crop=CropSettings(size=image_size), **asked)
+        settings = FaceSettings(**asked)
         load_detector(settings.detector, settings.weights)
         return settings
     recorded = preparations[0]

@@ -3,11 +3,16 @@
 import csv
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import rffr_jax
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation import calibration
+from rffr_jax.predict import predict as module
 from rffr_jax.predict.predictions_file import CSV_COLUMNS
 from tests import jobs
 
@@ -91,3 +96,134 @@ def test_threshold_of_the_command_line_decides(tmp_path, detector, faces, finish
     for file in other["files"]:
         assert file["status"] == ("fake" if file["score"] > middle else "real")
     assert {file["status"] for file in other["files"]} == {"real", "fake"}
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory, detector, faces):
+    """A copy of the detector that carries an operating point, and what was kept of it."""
+    copy = tmp_path_factory.mktemp("runs") / "detect"
+    shutil.copytree(detector, copy)
+    flags = (f"data.tests=csv:{faces}/test.csv", f"data.validation=csv:{faces}/validation.csv")
+    workdir = tmp_path_factory.mktemp("runs") / "evaluate"
+    assert jobs.start("evaluate", workdir, f"detector={copy}", "max_fpr=0.4", *flags) == 0
+    return copy, json.loads((copy / "operating_points/last.json").read_text())
+
+
+def test_operating_point_beside_the_detector_is_used(tmp_path, calibrated, faces, evaluated):
+    copy, kept = calibrated
+    said = predict(tmp_path / "predict", copy, faces / "test", *ANY)
+    fitted = calibration.from_json(kept["calibration"])
+    raw = np.array([evaluated[file["path"].rpartition("/")[2]] for file in said["files"]])
+    scores = [file["score"] for file in said["files"]]
+    np.testing.assert_allclose(scores, fitted.probabilities(raw), atol=1e-4)
+    threshold = said["threshold"]
+    assert threshold["from"] == "validation data"
+    assert (threshold["max_fpr"], threshold["chosen_on"]["n_real"]) == (0.4, 6)
+    expected = fitted.probabilities(np.array([kept["threshold"]]))[0]
+    assert threshold["value"] == pytest.approx(expected)
+    assert said["calibration"] == kept["calibration"]
+
+
+def test_a_killed_run_goes_on(tmp_path, detector, faces, finished, monkeypatch):
+    begun, workdir = [], tmp_path / "run"
+    faces_of = module.faces_of
+
+    def dies(file, *rest):
+        begun.append(file.path)
+        if len(begun) > 10:
+            raise KeyboardInterrupt
+        return faces_of(file, *rest)
+
+    monkeypatch.setattr(module, "faces_of", dies)
+    with pytest.raises(KeyboardInterrupt):
+        predict(workdir, detector, faces / "test", *ANY)
+    assert not (workdir / "predictions.json").exists()
+    looked_at = []
+    monkeypatch.setattr(
+        module, "faces_of", lambda file, *rest: looked_at.append(file) or faces_of(file, *rest)
+    )
+    said = predict(workdir, detector, faces / "test", *ANY)
+    assert len(looked_at) == 18 - 8  # two whole batches of four were finished
+    assert [f["path"] for f in said["files"]] == [f["path"] for f in finished[1]["files"]]
+    expected = [file["score"] for file in finished[1]["files"]]
+    assert [file["score"] for file in said["files"]] == pytest.approx(expected, abs=2e-6)
+    looked_at.clear()
+    assert predict(workdir, detector, faces / "test", *ANY) == said
+    assert not looked_at
+
+
+def test_threads_that_read_ahead_change_nothing(tmp_path, detector, faces, finished):
+    said = predict(tmp_path / "ahead", detector, faces / "test", *ANY, "data.workers=3")
+    expected = [file["score"] for file in finished[1]["files"]]
+    assert [file["score"] for file in said["files"]] == pytest.approx(expected, abs=2e-6)
+
+
+def test_bad_files_are_named_and_the_others_scored(tmp_path, detector, faces):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a text.jpg").write_text("no picture")
+    Image.fromarray(np.zeros((60, 40, 3), np.uint8)).save(folder / "black.png")
+    shutil.copy(faces / "test/rows0.png", folder)
+    said = predict(tmp_path / "out", detector, folder, "faces=given", "least_sharpness=0")
+    text, black, face = said["files"]
+    assert (text["status"], text["score"], text["faces"]) == ("unknown", None, [])
+    assert text["reason"].startswith("not an image or a video")
+    assert (black["status"], len(black["faces"])) == ("unknown", 1)
+    assert black["reason"].startswith("too dark")
+    assert face["status"] in ("real", "fake")
+    assert said["counts"]["unknown"] == 2
+
+
+def test_a_detector_of_procedural_faces_says_so_everywhere(
+    tmp_path, detector, faces, monkeypatch, capsys
+):
+    monkeypatch.setattr("rffr_jax.data.provenance.PROCEDURAL", "faces")
+    said = predict(tmp_path, detector, faces / "test/rows0.png", *ANY)
+    assert said["note"].startswith("this detector was trained on procedural faces")
+    assert said["note"] in capsys.readouterr().out
+    assert said["note"] in (tmp_path / "predictions.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "nothing to look at"),
+        (("inputs=nowhere.png",), "nowhere.png does not exist"),
+        (("inputs=README.md", "threshold=2.0"), "threshold=2.0; it must lie in [0, 1]"),
+        (("inputs=README.md", "aggregate=most"), "aggregate='most' is not known"),
+        (("inputs=README.md", "detector=configs"), "detector=configs holds no checkpoint"),
+        (("inputs=README.md", "checkpoint=best:none"), "there are last"),
+        (("inputs=README.md", "faces=some"), "faces='some' is not known"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(tmp_path, detector, capsys, monkeypatch, flags, message):
+    monkeypatch.chdir(jobs.CONFIGS.parent)
+    workdir = tmp_path / "refused"
+    assert jobs.start("predict", workdir, f"detector={detector}", *flags) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not workdir.exists()
+
+
+# ---- from Python
+
+
+def test_detector_from_python(detector, faces, evaluated):
+    loaded = rffr_jax.load_detector(detector, batch_size=4)
+    names = [f"rows{n}.png" for n in range(5)]
+    images = [np.asarray(Image.open(faces / "test" / name)) for name in names]
+    scores = loaded.score(images)
+    assert scores == pytest.approx([evaluated[name] for name in names], abs=2e-6)
+    np.testing.assert_allclose(loaded.score(np.stack(images)), scores, atol=2e-6)
+    assert loaded.score([]).shape == (0,)
+    shown = loaded.explain(images[1])
+    assert shown.score == pytest.approx(scores[1], abs=2e-6)
+    np.testing.assert_array_equal(shown.image, images[1].astype(np.float32) / 255)
+    difference = shown.reconstruction - shown.image
+    np.testing.assert_allclose(shown.residual, np.clip(4 * difference, -1, 1), atol=1e-5)
+    for row in range(2):
+        for column in range(2):
+            block = shown.residual[24 * row : 24 * row + 24, 24 * column : 24 * column + 24]
+            assert shown.heat[row, column] == pytest.approx(np.abs(block).mean(), rel=1e-5)
+    for wrong in (images[0] / 255, images[0][..., :1], images[0][None]):
+        with pytest.raises(UserError, match="give uint8 RGB"):
+            loaded.score([wrong])
