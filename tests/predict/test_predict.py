@@ -12,9 +12,12 @@ from PIL import Image
 import rffr_jax
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import calibration
+from rffr_jax.predict import faces_of, preparation
 from rffr_jax.predict import predict as module
 from rffr_jax.predict.predictions_file import CSV_COLUMNS
 from tests import jobs
+from tests.faces.movies import write_movie
+from tests.faces.test_prepare import BrightSquares, picture
 
 ANY = ("faces=given", "darkest=0", "least_sharpness=0")
 
@@ -126,13 +129,13 @@ def test_operating_point_beside_the_detector_is_used(tmp_path, calibrated, faces
 
 def test_a_killed_run_goes_on(tmp_path, detector, faces, finished, monkeypatch):
     begun, workdir = [], tmp_path / "run"
-    faces_of = module.faces_of
+    look = module.faces_of
 
     def dies(file, *rest):
         begun.append(file.path)
         if len(begun) > 10:
             raise KeyboardInterrupt
-        return faces_of(file, *rest)
+        return look(file, *rest)
 
     monkeypatch.setattr(module, "faces_of", dies)
     with pytest.raises(KeyboardInterrupt):
@@ -140,7 +143,7 @@ def test_a_killed_run_goes_on(tmp_path, detector, faces, finished, monkeypatch):
     assert not (workdir / "predictions.json").exists()
     looked_at = []
     monkeypatch.setattr(
-        module, "faces_of", lambda file, *rest: looked_at.append(file) or faces_of(file, *rest)
+        module, "faces_of", lambda file, *rest: looked_at.append(file) or look(file, *rest)
     )
     said = predict(workdir, detector, faces / "test", *ANY)
     assert len(looked_at) == 18 - 8  # two whole batches of four were finished
@@ -156,6 +159,43 @@ def test_threads_that_read_ahead_change_nothing(tmp_path, detector, faces, finis
     said = predict(tmp_path / "ahead", detector, faces / "test", *ANY, "data.workers=3")
     expected = [file["score"] for file in finished[1]["files"]]
     assert [file["score"] for file in said["files"]] == pytest.approx(expected, abs=2e-6)
+
+
+def test_faces_of_a_video_have_scores_in_time(tmp_path, detector, monkeypatch):
+    for room in (faces_of, preparation):
+        monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())
+    frames = [picture((8 + i, 10, 34), (90, 60 + i, 50), size=160) for i in range(12)]
+    path = write_movie(tmp_path / "two faces.mp4", frames)
+    flags = ("darkest=0", "least_sharpness=0", "frames_per_video=6", "aggregate=top_k", "top_k=2")
+    said = predict(tmp_path / "out", detector, path, *flags)
+    (file,) = said["files"]
+    assert len(file["faces"]) == 2
+    assert file["faces"][0]["box"][0] > 80
+    for face in file["faces"]:
+        assert [frame["frame"] for frame in face["frames"]] == [1, 3, 5, 7, 9, 11]
+        assert [f["time"] for f in face["frames"]] == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9, 1.1])
+        scores = sorted(frame["score"] for frame in face["frames"])
+        assert face["score"] == pytest.approx(sum(scores[-2:]) / 2)
+        (peak,) = [f for f in face["frames"] if f["frame"] == face["peak"]["frame"]]
+        assert (peak["score"], peak["box"]) == (scores[-1], face["box"])
+        assert (tmp_path / "out" / face["evidence"]).is_file()
+    assert file["score"] == max(face["score"] for face in file["faces"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "columns"),
+    [
+        (("detector.inputs=original", "detector.blocks=full"), 1),
+        (("detector.residual=high_pass",), 4),
+    ],
+)
+def test_detectors_without_an_autoencoder(tmp_path, data, faces, flags, columns):
+    assert jobs.start("detect", tmp_path / "detect", *data, "data.methods=rows", *flags) == 0
+    said = predict(tmp_path / "out", tmp_path / "detect", faces / "test/rows0.png", *ANY)
+    (face,) = said["files"][0]["faces"]
+    with Image.open(tmp_path / "out" / face["evidence"]) as shown:
+        assert columns * 192 < shown.width < (columns + 1) * 192 + 60
 
 
 def test_bad_files_are_named_and_the_others_scored(tmp_path, detector, faces):
