@@ -35,7 +35,8 @@ EVIDENCE = "evidence"
 LISTED = 20
 SECONDS_BETWEEN_LINES = 60.0
 _FACES_PACKAGES = ("av", "onnxruntime", "opencv-python-headless")
-_Item, _Result = TypeVar("_Item"), TypeVar("_Result")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def run(config: Config, workdir: pathlib.Path):

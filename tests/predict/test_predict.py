@@ -258,6 +258,9 @@ def test_detector_from_python(detector, faces, evaluated):
     shown = loaded.explain(images[1])
     assert shown.score == pytest.approx(scores[1], abs=2e-6)
     np.testing.assert_array_equal(shown.image, images[1].astype(np.float32) / 255)
+    assert shown.reconstruction is not None
+    assert shown.residual is not None
+    assert shown.heat is not None
     difference = shown.reconstruction - shown.image
     np.testing.assert_allclose(shown.residual, np.clip(4 * difference, -1, 1), atol=1e-5)
     for row in range(2):

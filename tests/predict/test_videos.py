@@ -1,5 +1,6 @@
 """Faces found in photographs and videos: as preparation finds them, followed, and bounded."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_every_face_is_followed_and_the_largest_comes_first(tmp_path, bright):
         assert sighting.box == pytest.approx(
             [8 + sighting.frame, 10, 27 + sighting.frame, 29], abs=1.1
         )
-    one = found_in(path, FaceSettings(**(vars(SETTINGS) | {"most_faces": 1})))
+    one = found_in(path, dataclasses.replace(SETTINGS, most_faces=1))
     assert len(one.faces) == 1
     assert one.left_out == 1
 
