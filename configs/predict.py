@@ -13,7 +13,7 @@ def get_config() -> Config:
     config = ConfigDict()
     config.job = "predict"
     config.dtype = "auto"
-    config.detector = "runs/detect"
+    config.detector = ""  # a workdir of detect; '' takes the one that `make demo` trained
     config.checkpoint = "last"  # or best:NAME
     config.inputs = ""  # files and folders, with commas between
     config.faces = "find"  # or given: every picture is an aligned crop

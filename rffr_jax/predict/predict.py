@@ -18,6 +18,7 @@ from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.evaluate import PACKAGES, as_list
 from rffr_jax.predict.aggregate import check_aggregate
+from rffr_jax.predict.default_detector import named_or_demo
 from rffr_jax.predict.detector import LoadedDetector, load_detector
 from rffr_jax.predict.evidence import draw_evidence
 from rffr_jax.predict.faces_of import FoundFaces, faces_of
@@ -55,7 +56,7 @@ def run(config: Config, workdir: pathlib.Path):
         raise UserError(f"threshold={config.threshold}; it must lie in [0, 1], as scores do")
     files = find_files(as_list(config.inputs), leave_out=workdir)
     detector = load_detector(
-        config.detector,
+        named_or_demo(config.detector),
         checkpoint=config.checkpoint,
         dtype=config.dtype,
         batch_size=config.batch_size,
