@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import itertools
-import json
 import logging
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +37,7 @@ from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.kept_residuals import KeptResiduals, parameters_digest, shared_folder
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.sharding import make_mesh
-from rffr_jax.whole_files import write_json
+from rffr_jax.whole_files import read_json, write_json
 from rffr_jax.workdir import held, write_config
 
 log = logging.getLogger(__name__)
@@ -255,7 +254,12 @@ class TrainedDetector:
 
     def _seen(self, part: str) -> Origins:
         file = self._folder / f"{part}_sources.json"
-        return Origins.from_json(json.loads(file.read_text()) if file.exists() else {})
+        if not file.exists():
+            return Origins()
+        record = read_json(file)
+        if not all(isinstance(name, str) for names in record.values() for name in _listed(names)):
+            raise UserError(f"{file} is damaged (not lists of names); put a copy back")
+        return Origins.from_json(record)
 
     def parameters(self, checkpoint: str) -> PyTree:
         """The weights of `last` or `best:NAME`, on the mesh.
@@ -271,7 +275,11 @@ class TrainedDetector:
 
     def _best(self) -> dict[str, Any]:
         record = self._folder / "best.json"
-        return json.loads(record.read_text()) if record.exists() else {}
+        return read_json(record) if record.exists() else {}
+
+
+def _listed(names: object) -> list[object]:
+    return names if isinstance(names, list) else [None]
 
 
 def as_list(specs: str | Sequence[str]) -> list[str]:

@@ -57,6 +57,7 @@ class LoadedDetector:
       point: the operating point that is kept beside the weights.
       threshold: of that point, on the scale of the scores; a score above it says `fake`.
       digest: of all weights.
+      seen: origins of what the detector and its MAE or UNet were trained on.
       note: what must be said beside every score; '' if nothing.
     """
 
@@ -71,9 +72,10 @@ class LoadedDetector:
         self.point = trained.operating_point(checkpoint)
         self.threshold = float(self._calibrated(np.array([self.point.threshold]))[0])
         self.digest = parameters_digest({"detector": self._parameters, "frozen": trained.frozen})
-        seen = {name for origins in trained.trained_on().values() for name, _ in origins.sources}
+        self.seen = trained.trained_on()
+        names = {name for origins in self.seen.values() for name, _ in origins.sources}
         self.note = note_on_training(
-            seen | set(self.about["trained_datasets"]), self.about["trained_methods"]
+            names | set(self.about["trained_datasets"]), self.about["trained_methods"]
         )
 
     def score(self, images: Sequence[np.ndarray] | np.ndarray) -> Float64[np.ndarray, " n"]:

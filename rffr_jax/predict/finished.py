@@ -2,15 +2,18 @@
 
 The file begins with a line about the settings; records that other settings made are of no use, and
 the file is begun anew. A file's record counts as long as its size and time stamp are the same.
+Every line carries a checksum: what a damaged one and those behind it tell of is looked at anew.
 """
 
 import json
 import os
 import pathlib
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 NAME = "finished.jsonl"
+_SUM = 9  # bytes before a line's JSON: its CRC-32 in hexadecimal digits, and a space
 
 
 class FinishedFiles:
@@ -38,20 +41,20 @@ class FinishedFiles:
     def add(self, path: pathlib.Path, record: dict[str, Any]):
         """Keeps a record; it is on disk when this returns."""
         key, stamp = _key(path), _stamp(path)
-        line = json.dumps({"path": key, "stamp": stamp, "record": record}, allow_nan=False) + "\n"
+        text = json.dumps({"path": key, "stamp": stamp, "record": record}, allow_nan=False).encode()
         with self._file.open("ab") as file:
             self._places[key] = (stamp, file.tell())
-            file.write(line.encode())
+            file.write(b"%08x %s\n" % (zlib.crc32(text), text))
 
     def records(self, paths: Sequence[pathlib.Path]) -> Iterator[dict[str, Any]]:
         """The records of files that are all there, in the order of `paths`."""
         with self._file.open("rb") as file:
             for path in paths:
                 file.seek(self._places[_key(path)][1])
-                yield json.loads(file.readline())["record"]
+                yield json.loads(file.readline()[_SUM:])["record"]
 
     def _read(self, header: bytes) -> bool:
-        """Takes in what is there and cuts off a line that was not finished; False to begin anew."""
+        """Takes in what is there and cuts off from a broken line on; False to begin anew."""
         if not self._file.is_file():
             return False
         with self._file.open("r+b") as file:
@@ -59,12 +62,10 @@ class FinishedFiles:
                 return False
             place = file.tell()
             for line in file:
-                try:
-                    entry = json.loads(line)
-                except ValueError:
+                text = line[_SUM:-1]
+                if line != b"%08x %s\n" % (zlib.crc32(text), text):
                     break
-                if not line.endswith(b"\n"):
-                    break
+                entry = json.loads(text)
                 self._places[entry["path"]] = (entry["stamp"], place)
                 place += len(line)
             file.truncate(place)
