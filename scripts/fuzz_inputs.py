@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     if min(args.files, args.workers) < 1 or args.seed < 0 or args.limit <= 0:
         parser.error("--files, --workers and --limit must be above 0, --seed not below it")
     begun = time.monotonic()
-    make_whole_files(args.output / "whole")
+    make_whole_files(args.output / "whole", args.kinds)
     found = fuzz(args.output, args.files, args.seed, args.kinds, args.workers, args.limit)
     print("\n".join(told(found)))
     bad = sum(not outcome.well for outcome in found)
@@ -185,7 +185,8 @@ def _work(pipe: Connection, folder: pathlib.Path, seed: int, worker: int):
     room = folder / f"worker{worker}"
     shutil.rmtree(room, ignore_errors=True)
     shutil.copytree(folder / "whole", room)
-    _load(folder / "whole" / "detector")  # what takes long once
+    if (room / "detector").exists():
+        _load(room / "detector")  # what takes long once
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # what decoders mutter
     pipe.send("ready")
@@ -355,8 +356,8 @@ _ENTRIES = {
 # ---- the whole files
 
 
-def make_whole_files(folder: pathlib.Path):
-    """Writes one file of every kind, and an untrained detector with all files that go with one."""
+def make_whole_files(folder: pathlib.Path, kinds: Sequence[str]):
+    """Writes the files that are broken, of a detector those that it needs and may have besides."""
     from rffr_jax.benchmark.untrained_detector import save_untrained_detector
     from rffr_jax.kept_residuals import parameters_digest
     from rffr_jax.models.sizes import ModelSettings
@@ -388,6 +389,8 @@ def make_whole_files(folder: pathlib.Path):
     finished = FinishedFiles(folder, {"threshold": 0.5})
     for name in IMAGES:
         finished.add(folder / name, _record(folder / name))
+    if "detector" not in kinds:
+        return
     detector = folder / "detector"
     parameters = save_untrained_detector(detector, ModelSettings("tiny", SIZE, 8), k=2)
     _write_beside(detector, parameters_digest(parameters))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 
 import numpy as np
 import pytest
@@ -154,7 +155,25 @@ def test_finished_files_are_found_again_until_they_change(tmp_path):
     assert list(again.records(paths[::-1])) == expected
     third = FinishedFiles(tmp_path, {"threshold": 0.5})
     assert list(third.records(paths[::-1])) == expected
-    lines = (tmp_path / NAME).read_text().splitlines()
-    assert len([json.loads(line) for line in lines]) == 5
+    first_line, *lines = (tmp_path / NAME).read_text().splitlines()
+    assert json.loads(first_line) == {"settings": {"threshold": 0.5}}
+    for line in lines:
+        assert line[:8] == f"{zlib.crc32(line[9:].encode()):08x}"
+    numbers = [json.loads(line[9:])["record"]["number"] for line in lines]
+    assert numbers == [0, 1, 2, 7]
     other = FinishedFiles(tmp_path, {"threshold": 0.6})
     assert not any(path in other for path in paths)
+
+
+def test_a_damaged_line_is_looked_at_anew(tmp_path):
+    paths = [picture(tmp_path / f"{n}.png", n) for n in range(3)]
+    finished = FinishedFiles(tmp_path, {})
+    for number, path in enumerate(paths):
+        finished.add(path, {"number": number})
+    file = tmp_path / NAME
+    file.write_bytes(file.read_bytes().replace(b'{"number": 1}', b'{"number": 9}'))
+    again = FinishedFiles(tmp_path, {})
+    assert [path in again for path in paths] == [True, False, False]
+    for path in paths[1:]:
+        again.add(path, {"number": 5})
+    assert list(again.records(paths)) == [{"number": 0}, {"number": 5}, {"number": 5}]

@@ -3,17 +3,28 @@
 import csv
 import hashlib
 import json
+import re
 import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from PIL import Image
 
 import rffr_jax
+from rffr_jax.blocks import BlockGrid
+from rffr_jax.checkpoints.weights import FROZEN, LATEST, save_weights
+from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import calibration
-from rffr_jax.predict import faces_of, preparation
+from rffr_jax.experiments import quickstart
+from rffr_jax.models.abstract import PARAMETERS
+from rffr_jax.models.sizes import ModelSettings, UNetSettings
+from rffr_jax.models.unet import UNet
+from rffr_jax.predict import default_detector, faces_of, preparation
 from rffr_jax.predict import predict as module
+from rffr_jax.predict.evidence import draw_evidence
 from rffr_jax.predict.predictions_file import CSV_COLUMNS
 from tests import jobs
 from tests.faces.movies import write_movie
@@ -82,11 +93,16 @@ def test_predictions_hold_what_is_promised(finished, detector):
     assert [float(row["face_score"]) for row in rows] == [f["score"] for f in said["files"]]
 
 
-def test_scores_do_not_depend_on_batches(tmp_path, detector, faces, finished):
-    one = predict(tmp_path / "one", detector, faces / "test", *ANY, "batch_size=1")
-    _, said = finished
-    expected = [file["score"] for file in said["files"]]
-    assert [file["score"] for file in one["files"]] == pytest.approx(expected, abs=2e-6)
+def few_of(finished):
+    """Scores of every sixth file, by its path."""
+    return {file["path"]: file["score"] for file in finished[1]["files"][::6]}
+
+
+def test_scores_do_not_depend_on_batches(tmp_path, detector, finished):
+    some = few_of(finished)
+    one = predict(tmp_path / "one", detector, ",".join(some), *ANY, "batch_size=1")
+    scores = {file["path"]: file["score"] for file in one["files"]}
+    assert scores == pytest.approx(some, abs=2e-6)
 
 
 def test_threshold_of_the_command_line_decides(tmp_path, detector, faces, finished):
@@ -127,38 +143,42 @@ def test_operating_point_beside_the_detector_is_used(tmp_path, calibrated, faces
     assert said["calibration"] == kept["calibration"]
 
 
-def test_a_killed_run_goes_on(tmp_path, detector, faces, finished, monkeypatch):
+def test_a_killed_run_goes_on(tmp_path, detector, finished, monkeypatch):
+    expected = {file["path"]: file["score"] for file in finished[1]["files"][:7]}
+    inputs = ",".join(expected)
     begun, workdir = [], tmp_path / "run"
     look = module.faces_of
 
     def dies(file, *rest):
         begun.append(file.path)
-        if len(begun) > 10:
+        if len(begun) > 6:
             raise KeyboardInterrupt
         return look(file, *rest)
 
     monkeypatch.setattr(module, "faces_of", dies)
     with pytest.raises(KeyboardInterrupt):
-        predict(workdir, detector, faces / "test", *ANY)
+        predict(workdir, detector, inputs, *ANY)
     assert not (workdir / "predictions.json").exists()
     looked_at = []
     monkeypatch.setattr(
         module, "faces_of", lambda file, *rest: looked_at.append(file) or look(file, *rest)
     )
-    said = predict(workdir, detector, faces / "test", *ANY)
-    assert len(looked_at) == 18 - 8  # two whole batches of four were finished
-    assert [f["path"] for f in said["files"]] == [f["path"] for f in finished[1]["files"]]
-    expected = [file["score"] for file in finished[1]["files"]]
-    assert [file["score"] for file in said["files"]] == pytest.approx(expected, abs=2e-6)
+    said = predict(workdir, detector, inputs, *ANY)
+    assert len(looked_at) == 7 - 4  # a whole batch of four was finished
+    assert [file["path"] for file in said["files"]] == list(expected)
+    scores = {file["path"]: file["score"] for file in said["files"]}
+    assert scores == pytest.approx(expected, abs=2e-6)
     looked_at.clear()
-    assert predict(workdir, detector, faces / "test", *ANY) == said
+    assert predict(workdir, detector, inputs, *ANY) == said
     assert not looked_at
 
 
-def test_threads_that_read_ahead_change_nothing(tmp_path, detector, faces, finished):
-    said = predict(tmp_path / "ahead", detector, faces / "test", *ANY, "data.workers=3")
-    expected = [file["score"] for file in finished[1]["files"]]
-    assert [file["score"] for file in said["files"]] == pytest.approx(expected, abs=2e-6)
+def test_threads_that_read_ahead_change_nothing(tmp_path, detector, finished):
+    some = few_of(finished)
+    said = predict(tmp_path / "ahead", detector, ",".join(some), *ANY, "data.workers=3")
+    assert [file["path"] for file in said["files"]] == list(some)
+    scores = {file["path"]: file["score"] for file in said["files"]}
+    assert scores == pytest.approx(some, abs=2e-6)
 
 
 def test_faces_of_a_video_have_scores_in_time(tmp_path, detector, monkeypatch):
@@ -218,10 +238,17 @@ def test_a_detector_of_procedural_faces_says_so_everywhere(
     tmp_path, detector, faces, monkeypatch, capsys
 ):
     monkeypatch.setattr("rffr_jax.data.provenance.PROCEDURAL", "faces")
+    drawn = []
+    monkeypatch.setattr(module, "draw_evidence", lambda *given: drawn.append(given[-1]))
     said = predict(tmp_path, detector, faces / "test/rows0.png", *ANY)
     assert said["note"].startswith("this detector was trained on procedural faces")
-    assert said["note"] in capsys.readouterr().out
+    assert said["note"].endswith("not for judging people")
+    told = capsys.readouterr()
+    assert said["note"] in told.out
+    assert said["note"] in told.err
     assert said["note"] in (tmp_path / "predictions.csv").read_text()
+    (under_the_picture,) = drawn
+    assert said["note"] in under_the_picture
 
 
 @pytest.mark.parametrize(
@@ -242,6 +269,28 @@ def test_mistakes_are_refused_in_one_line(tmp_path, detector, capsys, monkeypatc
     assert jobs.start("predict", workdir, f"detector={detector}", *flags) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not workdir.exists()
+
+
+# ---- without a detector
+
+
+def test_the_detector_of_the_demo_is_used_where_none_is_named(
+    tmp_path, detector, faces, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert jobs.start("predict", "out", f"inputs={faces}/test/rows0.png", *ANY) == 2
+    assert "run `make demo`" in capsys.readouterr().err.splitlines()[-1]
+    for seed in (2, 10, 0):
+        folder = tmp_path / f"runs/quickstart/seed_{seed}"
+        folder.mkdir(parents=True)
+        (folder / "RFFR").symlink_to(detector)
+        if seed:  # the other one was not finished
+            (folder / "tables.json").write_text("{}")
+    assert jobs.start("predict", "out", f"inputs={faces}/test/rows0.png", *ANY) == 0
+    said = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert said["detector"]["path"] == "runs/quickstart/seed_2/RFFR"
+    assert "runs/quickstart/seed_2/RFFR, which `make demo` trained" in capsys.readouterr().err
+    assert default_detector.TRAINED == quickstart.OURS
 
 
 # ---- from Python
@@ -270,3 +319,48 @@ def test_detector_from_python(detector, faces, evaluated):
     for wrong in (images[0] / 255, images[0][..., :1], images[0][None]):
         with pytest.raises(UserError, match="give uint8 RGB"):
             loaded.score([wrong])
+
+
+def test_example_of_the_guide_runs(tmp_path, detector, faces, monkeypatch, capsys):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/detect").symlink_to(detector)
+    monkeypatch.chdir(tmp_path)
+    guide = (jobs.CONFIGS.parent / "docs/predict.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    crops = np.stack([np.asarray(Image.open(faces / f"test/rows{n}.png")) for n in range(3)])
+    found = {"crops": crops}
+    exec(example, found)
+    assert (found["scores"].shape, found["scores"].dtype) == ((3,), np.float64)
+    shown = found["shown"]
+    assert shown.score == pytest.approx(found["scores"][0], abs=2e-6)
+    for pixels in (shown.image, shown.reconstruction, shown.residual):
+        assert pixels.shape == (jobs.SIZE, jobs.SIZE, 3)
+    assert shown.heat.shape == (2, 2)
+    assert str(found["scores"] > found["detector"].threshold) in capsys.readouterr().out
+
+
+def test_evidence_of_a_unet_is_its_copy(tmp_path):
+    model, unet = ModelSettings("tiny", 48, 12), UNetSettings(48, width=2, depth=2)
+    settings = DetectionSettings(
+        model=model, mae=None, inputs="both", blocks="random", residual="unet", k=2, alpha=4.0,
+        mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), unet=unet,
+    )  # fmt: skip
+    copies = UNet(unet, dtype=jnp.float32, rngs=nnx.Rngs(3))
+    frozen = nnx.to_pure_dict(nnx.state(copies, PARAMETERS))
+    about = {"kind": "detector", "detection": settings.to_json(), "trained_methods": ["rows"],
+             "trained_datasets": ["faces"], "preparations": []}  # fmt: skip
+    parameters = Detection(settings, jnp.float32).initial_parameters(0)
+    save_weights(tmp_path / LATEST, 0, parameters, about)
+    save_weights(tmp_path / FROZEN["unet"], 0, frozen, {"kind": "unet"})
+    image = np.random.default_rng(4).integers(0, 256, (48, 48, 3), np.uint8)
+    shown = rffr_jax.load_detector(tmp_path).explain(image)
+    expected = np.asarray(copies(jnp.asarray(image[None] / 255, jnp.float32)))[0]
+    np.testing.assert_allclose(shown.reconstruction, expected, atol=1e-4)
+    residual = np.clip(4 * (expected - image / 255), -1, 1)
+    np.testing.assert_allclose(shown.residual, residual, atol=1e-3)
+    draw_evidence(tmp_path / "face.png", shown, BlockGrid(4, 2), 12, 4.0, "")
+    with Image.open(tmp_path / "face.png") as sheet:
+        drawn = np.asarray(sheet)
+    left, top = 8 + 200, 15 + 16  # of the second picture, every pixel four times as large
+    copy = drawn[top : top + 192 : 4, left : left + 192 : 4]
+    np.testing.assert_allclose(copy / 255, np.clip(expected, 0, 1), atol=0.01)
