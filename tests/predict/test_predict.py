@@ -98,6 +98,7 @@ def few_of(finished):
     return {file["path"]: file["score"] for file in finished[1]["files"][::6]}
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_batches(tmp_path, detector, finished):
     some = few_of(finished)
     one = predict(tmp_path / "one", detector, ",".join(some), *ANY, "batch_size=1")
@@ -339,6 +340,7 @@ def test_example_of_the_guide_runs(tmp_path, detector, faces, monkeypatch, capsy
     assert str(found["scores"] > found["detector"].threshold) in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_evidence_of_a_unet_is_its_copy(tmp_path):
     model, unet = ModelSettings("tiny", 48, 12), UNetSettings(48, width=2, depth=2)
     settings = DetectionSettings(

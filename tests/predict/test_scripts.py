@@ -51,8 +51,10 @@ def test_shares_of_reals_above_the_threshold(detector, faces, capsys):
     assert "were trained on" not in "\n".join(lines)
 
 
-def test_reals_of_the_training_are_named(detector, faces, capsys):
+def test_reals_of_the_training_are_named(detector, faces, monkeypatch, capsys):
+    monkeypatch.setattr(false_alarms, "SWEEP", {})
     flags = ["--detector", str(detector), "--reals", f"csv:{faces}/train.csv"]
+    flags += ["--batch-size", "4"]
     assert false_alarms.main(flags) == 0
     assert "note: 6 of these images, or their originals, were trained on" in capsys.readouterr().out
 
