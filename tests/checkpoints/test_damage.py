@@ -190,7 +190,7 @@ def test_weights_that_are_kept_once_are_refused_when_damaged(tmp_path):
 def test_damaged_records_of_a_checkpoint_are_refused(tmp_path, name, text):
     save_weights(tmp_path, 3, weights(3), {"kind": "mae"})
     (tmp_path / "3" / name).write_text(text)
-    with pytest.raises(UserError, match="damaged|no whole checkpoint") as refused:
+    with pytest.raises(UserError, match=r"damaged|no whole checkpoint") as refused:
         read_about(tmp_path, "mae", "mae")
     assert "\n" not in str(refused.value)
 
