@@ -165,8 +165,9 @@ def kept(file: Path, weights: str) -> OperatingPoint:
         if not 0 <= point.threshold <= 1 or not ((used >= 0) & (used <= 1)).all():
             raise ValueError("a number is not possible")
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(
-            f"{file} is damaged ({type(error).__name__}: {error}); delete it, or make it anew with "
-            "the job evaluate and --config.data.validation"
+            f"{file} is damaged ({reason}); delete it, or make it anew with the job evaluate and "
+            "--config.data.validation"
         ) from None
     return point
