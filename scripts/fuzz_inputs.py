@@ -118,7 +118,7 @@ def fuzz(
 
     def of_worker(worker: int) -> list[Outcome]:
         with contextlib.closing(_Child(folder, seed, worker, limit)) as child:
-            return [child.outcome(*task) for task in tasks[worker::workers]]
+            return [child.outcome(number, kind) for number, kind in tasks[worker::workers]]
 
     with ThreadPoolExecutor(workers) as pool:
         parts = list(pool.map(of_worker, range(workers)))

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -329,7 +330,7 @@ def test_example_of_the_guide_runs(tmp_path, detector, faces, monkeypatch, capsy
     guide = (jobs.CONFIGS.parent / "docs/predict.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
     crops = np.stack([np.asarray(Image.open(faces / f"test/rows{n}.png")) for n in range(3)])
-    found = {"crops": crops}
+    found: dict[str, Any] = {"crops": crops}
     exec(example, found)
     assert (found["scores"].shape, found["scores"].dtype) == ((3,), np.float64)
     shown = found["shown"]
@@ -357,6 +358,8 @@ def test_evidence_of_a_unet_is_its_copy(tmp_path):
     image = np.random.default_rng(4).integers(0, 256, (48, 48, 3), np.uint8)
     shown = rffr_jax.load_detector(tmp_path).explain(image)
     expected = np.asarray(copies(jnp.asarray(image[None] / 255, jnp.float32)))[0]
+    assert shown.reconstruction is not None
+    assert shown.residual is not None
     np.testing.assert_allclose(shown.reconstruction, expected, atol=1e-4)
     residual = np.clip(4 * (expected - image / 255), -1, 1)
     np.testing.assert_allclose(shown.residual, residual, atol=1e-3)
