@@ -114,7 +114,7 @@ def fuzz(
     shares = np.array([SHARES[kind] for kind in kinds])
     draws = np.random.default_rng(np.random.SeedSequence([seed])).random(files)
     which = np.searchsorted(np.cumsum(shares / shares.sum()), draws, side="right")
-    tasks = [(number, kinds[min(k, len(kinds) - 1)]) for number, k in enumerate(which)]
+    tasks = [(number, kinds[min(int(k), len(kinds) - 1)]) for number, k in enumerate(which)]
 
     def of_worker(worker: int) -> list[Outcome]:
         with contextlib.closing(_Child(folder, seed, worker, limit)) as child:
