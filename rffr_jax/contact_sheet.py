@@ -63,13 +63,13 @@ def contact_sheet(
 
     factor = max(1, round(IMAGE_SIZE / max(height, width)))
     height, width = factor * height, factor * width
-    font = ImageFont.truetype(_font_file(), FONT_SIZE)
+    font = ImageFont.truetype(font_file(), FONT_SIZE)
     column = max(width, *(int(np.ceil(font.getlength(title))) for title in titles))
     top = FONT_SIZE + 2 * GAP
     margin = GAP + max((int(np.ceil(font.getlength(t))) + GAP for t in row_titles), default=0)
     sheet_width = margin + len(titles) * (column + GAP)
     bottom = top + len(rows) * (height + GAP)
-    small = ImageFont.truetype(_font_file(), NOTE_FONT_SIZE)
+    small = ImageFont.truetype(font_file(), NOTE_FONT_SIZE)
     letters = int((sheet_width - 2 * GAP) / small.getlength("m"))
     lines = textwrap.wrap(note, letters)
     line_height = NOTE_FONT_SIZE + GAP // 2
@@ -91,6 +91,6 @@ def contact_sheet(
         sheet.save(part, format="PNG")
 
 
-def _font_file() -> Path:
+def font_file() -> Path:
     """DejaVu Sans, which has the letters of most languages and comes with matplotlib."""
     return Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")

@@ -254,6 +254,27 @@ class Detection:
             self._mae(frozen), self.blocks, pixels, settings.alpha, at_once
         )[1]
 
+    def reconstructions(
+        self,
+        frozen: PyTree,
+        images: UInt8[Array, "batch size size 3"],
+        differences: Float16[Array, "batch covered pixels"] | None = None,
+    ) -> Float[Array, "batch size size 3"] | None:
+        """What the MAE or the UNet makes of images, about [0, 1]; None for a detector without one.
+
+        Args:
+          differences: what `differences` gave; None computes them.
+        """
+        pixels = unit_range(images)
+        if self.settings.autoencoder == "unet":
+            return self._unet(frozen)(pixels)
+        if self.settings.autoencoder != "mae":
+            return None
+        if differences is None:
+            differences = self.differences(frozen, images)
+        patch = self.settings.model.patch_size
+        return pixels + residual.difference_image_of(differences, self.blocks, patch)
+
     @property
     def differences_shape(self) -> tuple[int, int]:
         """Patches that blocks cover, and the values of one."""

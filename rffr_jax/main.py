@@ -34,6 +34,7 @@ JOBS = {
     "robustness": "rffr_jax.evaluation.robustness",
     "features": "rffr_jax.evaluation.features",
     "residual": "rffr_jax.evaluation.residuals",
+    "predict": "rffr_jax.predict.predict",
     "quickstart": "rffr_jax.experiments.quickstart",
     "experiment": "rffr_jax.experiments.experiment",
 }
@@ -159,8 +160,7 @@ def _data(config: Config) -> str:
     names = ("train", "validation", "test", "tests", "inputs")
     data = config.get("data", {})
     specs = {name: data[name] for name in names if data.get(name)}
-    if "runs" in config:
-        specs["runs"] = config.runs
+    specs |= {name: config[name] for name in ("runs", "inputs") if config.get(name)}
     return ", ".join(
         f"{name} {spec if isinstance(spec, str) else ' '.join(spec)}"
         for name, spec in specs.items()

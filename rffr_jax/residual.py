@@ -202,11 +202,17 @@ def residual_image_of(
     alpha: float | Array = ALPHA,
 ) -> Float[Array, "batch size size 3"]:
     """The whole residual image from what `block_differences` gave."""
-    residuals = amplified(differences, alpha)
-    nothing = jnp.zeros_like(residuals[:, :1])
+    return difference_image_of(amplified(differences, alpha), blocks, patch)
+
+
+def difference_image_of(
+    differences: Float[Array, "batch covered pixels"], blocks: BlockGrid, patch: int
+) -> Float[Array, "batch size size 3"]:
+    """What `block_differences` gave, each value at its pixel; zero where no block reaches."""
+    nothing = jnp.zeros_like(differences[:, :1])
     places = np.minimum(_sources(blocks), blocks.hidden.size)
     return unpatchify(
-        jnp.take(jnp.concatenate([residuals, nothing], axis=1), places, axis=1), patch
+        jnp.take(jnp.concatenate([differences, nothing], axis=1), places, axis=1), patch
     )
 
 

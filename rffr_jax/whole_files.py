@@ -5,6 +5,9 @@ import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from rffr_jax.errors import UserError
 
 
 @contextlib.contextmanager
@@ -28,3 +31,19 @@ def write_json(path: str | Path, value: object):
     with whole_file(path) as part:
         text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
         part.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The object in a file that `write_json` wrote.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} is damaged ({reason}); put a copy back") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged (no object is in it); put a copy back")
+    return value

@@ -39,6 +39,7 @@ FIXED = {
     "evaluate": ("--config.batch_size=4",),
     "robustness": ("--config.batch_size=4",),
     "features": ("--config.batch_size=4",),
+    "predict": ("--config.batch_size=4",),
     "residual": ("--config.batch_size=4",),
 }
 CLOCKED = ("images_per_second", "tflops_per_device", "seconds_waited_for_data")

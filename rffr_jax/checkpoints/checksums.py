@@ -36,7 +36,7 @@ def find_damage(checkpoint: pathlib.Path, items: Sequence[str]) -> str | None:
             raise ValueError("not a table")
     except FileNotFoundError:
         return f"{CHECKSUMS} is missing"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return f"{CHECKSUMS} cannot be read ({str(error).splitlines()[0]})"
     for item in items:
         files = {name: sums[name] for name in sums if name.startswith(f"{item}/")}
@@ -51,7 +51,7 @@ def find_damage(checkpoint: pathlib.Path, items: Sequence[str]) -> str | None:
                     return f"{name} holds other bytes than were written"
             except FileNotFoundError:
                 return f"{name} is missing"
-            except (OSError, TypeError, KeyError) as error:
+            except (OSError, TypeError, KeyError, ValueError) as error:
                 return f"{name} cannot be read ({error})"
     return None
 

@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from rffr_jax.checkpoints.checksums import write_checksums
+from rffr_jax.errors import UserError
 
 
 def _quieten():
@@ -45,9 +46,12 @@ def require_space(folder: pathlib.Path, arrays: PyTree):
 
 
 def open_to_read(folder: pathlib.Path) -> ocp.CheckpointManager:
-    """For checkpoints that another run may be writing at the same time: changes nothing."""
-    options = ocp.CheckpointManagerOptions(create=False)
-    return ocp.CheckpointManager(folder.absolute(), options=options)
+    """For checkpoints that another run may be writing at the same time: changes nothing.
+
+    Raises:
+      UserError: Orbax's own record of a checkpoint is damaged.
+    """
+    return _opened(folder, ocp.CheckpointManagerOptions(create=False))
 
 
 def open_to_write(
@@ -56,6 +60,9 @@ def open_to_write(
     """For a folder of this run alone; what a save that was cut off left there is deleted.
 
     Every checkpoint gets its checksums while it still has its temporary name.
+
+    Raises:
+      UserError: as for `open_to_read`.
     """
 
     def finish():
@@ -68,4 +75,23 @@ def open_to_write(
         cleanup_tmp_directories=True,
         async_options=ocp.AsyncOptions(post_finalization_callback=finish),
     )
-    return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=item_handlers)
+    return _opened(folder, options, item_handlers)
+
+
+def _opened(
+    folder: pathlib.Path,
+    options: ocp.CheckpointManagerOptions,
+    item_handlers: Mapping[str, Any] | None = None,
+) -> ocp.CheckpointManager:
+    try:
+        return ocp.CheckpointManager(
+            folder.absolute(), options=options, item_handlers=item_handlers
+        )
+    except OSError:
+        raise
+    except Exception as error:  # _CHECKPOINT_METADATA is written last and has no checksum
+        reason = " ".join(f"{error}".split())[:200] or type(error).__name__
+        raise UserError(
+            f"{folder} holds a checkpoint whose _CHECKPOINT_METADATA is damaged ({reason}); put a "
+            "copy back, or name another folder"
+        ) from error

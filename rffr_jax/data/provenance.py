@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from rffr_jax.data.examples import Example
@@ -21,6 +21,26 @@ def honest_note(examples: Sequence[Example]) -> str:
     if any(example.dataset.partition(":")[0] == PROCEDURAL for example in examples):
         return NOTES["procedural"]
     return NOTES["made here"] if any(e.method in METHODS for e in examples) else ""
+
+
+def note_on_training(datasets: Collection[str], methods: Collection[str]) -> str:
+    """What must stand beside every verdict of a detector that learned from data made here.
+
+    Args:
+      datasets: that the detector, or the MAE in it, was trained on.
+      methods: of its fakes.
+    """
+    if any(dataset.partition(":")[0] == PROCEDURAL for dataset in datasets):
+        return (
+            "this detector was trained on procedural faces: it is for trying the program, not for "
+            "judging people"
+        )
+    if any(method in METHODS for method in methods):
+        return (
+            "this detector was trained on manipulations made by this program: what it says about "
+            "real deepfakes has not been shown"
+        )
+    return ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import itertools
-import json
 import logging
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +37,7 @@ from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.kept_residuals import KeptResiduals, parameters_digest, shared_folder
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.sharding import make_mesh
-from rffr_jax.whole_files import write_json
+from rffr_jax.whole_files import read_json, write_json
 from rffr_jax.workdir import held, write_config
 
 log = logging.getLogger(__name__)
@@ -139,32 +138,39 @@ def report(
 
 
 class TrainedDetector:
-    """A detect workdir: its last and best weights, and what they were trained on."""
+    """A detect workdir: its last and best weights, and what they were trained on.
+
+    Attributes:
+      about: what its checkpoint says of it.
+      detection: its forward functions.
+      frozen: weights of the MAE or UNet in it; {} without one.
+      scorer: of images and data sets.
+    """
 
     def __init__(self, folder: pathlib.Path, mesh: Mesh, config: Config):
         self._folder, self._mesh = folder, mesh
         self.about = read_about(folder, "detector", "detector")
         settings = DetectionSettings.from_json(self.about["detection"])
-        self._detection = Detection(settings, compute_dtype(config.dtype))
+        self.detection = Detection(settings, compute_dtype(config.dtype))
         self.alpha = settings.alpha
-        frozen: PyTree = {}
+        self.frozen: PyTree = {}
         if settings.autoencoder:
-            frozen = load_weights(
+            self.frozen = load_weights(
                 folder / FROZEN[settings.autoencoder],
                 "detector",
-                self._detection.abstract_frozen,
+                self.detection.abstract_frozen,
                 mesh,
             )
         self.scorer = Scorer(
-            self._detection,
-            frozen,
+            self.detection,
+            self.frozen,
             mesh,
             batch_size=config.batch_size,
             workers=config.data.workers,
             max_bad_fraction=config.data.max_bad_fraction,
             kept=KeptResiduals(
-                self._detection,
-                frozen,
+                self.detection,
+                self.frozen,
                 mesh,
                 folder=shared_folder(config.residuals.folder, folder),
                 memory_gb=config.residuals.memory_gb,
@@ -175,14 +181,14 @@ class TrainedDetector:
         self, checkpoint: str, tests: Sequence[Dataset] | Sequence[PreparedSet]
     ) -> Predictions:
         """Scores of all test sets with `last` or `best:NAME`; nothing of a `Dataset` is kept."""
-        parameters = self._parameters(checkpoint)
+        parameters = self.parameters(checkpoint)
         return concatenate([self.scorer.score(parameters, test) for test in tests])
 
     def evidence(
         self, checkpoint: str, dataset: Dataset
     ) -> tuple[list[Example], Float32[np.ndarray, "n features"], Float32[np.ndarray, "n _ _ _"]]:
         """Class tokens and attention maps of a data set, as `Scorer.evidence` gives them."""
-        return self.scorer.evidence(self._parameters(checkpoint), dataset)
+        return self.scorer.evidence(self.parameters(checkpoint), dataset)
 
     def require(self, checkpoint: str):
         """Raises: UserError if there is no such checkpoint (`last` or `best:NAME`)."""
@@ -230,11 +236,11 @@ class TrainedDetector:
         file = self._operating_point_file(checkpoint)
         if not any(processes.of_everyone(file.is_file())):
             return operating_point.NONE_CHOSEN
-        return operating_point.kept(file, parameters_digest(self._parameters(checkpoint)))
+        return operating_point.kept(file, parameters_digest(self.parameters(checkpoint)))
 
     def keep_operating_point(self, checkpoint: str, point: OperatingPoint):
         """Writes a threshold and a calibration beside the weights, for later use."""
-        digest = parameters_digest(self._parameters(checkpoint))
+        digest = parameters_digest(self.parameters(checkpoint))
         file = self._operating_point_file(checkpoint)
         if not processes.is_first():
             return
@@ -248,18 +254,32 @@ class TrainedDetector:
 
     def _seen(self, part: str) -> Origins:
         file = self._folder / f"{part}_sources.json"
-        return Origins.from_json(json.loads(file.read_text()) if file.exists() else {})
+        if not file.exists():
+            return Origins()
+        record = read_json(file)
+        if not all(isinstance(name, str) for names in record.values() for name in _listed(names)):
+            raise UserError(f"{file} is damaged (not lists of names); put a copy back")
+        return Origins.from_json(record)
 
-    def _parameters(self, checkpoint: str) -> PyTree:
+    def parameters(self, checkpoint: str) -> PyTree:
+        """The weights of `last` or `best:NAME`, on the mesh.
+
+        Raises:
+          UserError: there is no such checkpoint.
+        """
         self.require(checkpoint)
         folder = self._folder
         if checkpoint != "last":
             folder = folder / BEST / checkpoint.removeprefix("best:")
-        return load_weights(folder, "detector", self._detection.abstract_parameters, self._mesh)
+        return load_weights(folder, "detector", self.detection.abstract_parameters, self._mesh)
 
     def _best(self) -> dict[str, Any]:
         record = self._folder / "best.json"
-        return json.loads(record.read_text()) if record.exists() else {}
+        return read_json(record) if record.exists() else {}
+
+
+def _listed(names: object) -> list[object]:
+    return names if isinstance(names, list) else [None]
 
 
 def as_list(specs: str | Sequence[str]) -> list[str]:

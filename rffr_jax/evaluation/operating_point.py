@@ -1,7 +1,6 @@
 """Where a detector says "fake": a threshold chosen on validation data, and what follows from it."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +10,12 @@ import numpy as np
 
 from rffr_jax.data.examples import FAKE, REAL, Example
 from rffr_jax.data.provenance import Origins
+from rffr_jax.errors import UserError
 from rffr_jax.evaluation import calibration
 from rffr_jax.evaluation.calibration import Calibration
 from rffr_jax.evaluation.metrics import Labels, Scores
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.whole_files import write_json
+from rffr_jax.whole_files import read_json, write_json
 
 EVEN = 0.5
 
@@ -142,16 +142,32 @@ def keep(file: Path, point: OperatingPoint, weights: str):
 
 
 def kept(file: Path, weights: str) -> OperatingPoint:
-    """What `keep` wrote; `NONE_CHOSEN` if nothing is there, or of other weights."""
+    """What `keep` wrote; `NONE_CHOSEN` if nothing is there, or of other weights.
+
+    Raises:
+      UserError: the file is damaged.
+    """
     if not file.is_file():
         return NONE_CHOSEN
-    record = json.loads(file.read_text(encoding="utf-8"))
-    if record["weights"] != weights:
-        return NONE_CHOSEN
-    return OperatingPoint(
-        threshold=record["threshold"],
-        max_fpr=record["max_fpr"],
-        calibration=calibration.from_json(record["calibration"]),
-        chosen_on=record["chosen_on"],
-        origins=Origins.from_json(record["origins"]),
-    )
+    try:
+        record = read_json(file)
+        if record["weights"] != weights:
+            return NONE_CHOSEN
+        point = OperatingPoint(
+            threshold=float(record["threshold"]),
+            max_fpr=float(record["max_fpr"]),
+            calibration=calibration.from_json(record["calibration"]),
+            chosen_on=dict(record["chosen_on"]),
+            origins=Origins.from_json(record["origins"]),
+        )
+        assert point.calibration is not None
+        used = point.calibration.probabilities(np.array([0.0, point.threshold, 1.0]))
+        if not 0 <= point.threshold <= 1 or not ((used >= 0) & (used <= 1)).all():
+            raise ValueError("a number is not possible")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(
+            f"{file} is damaged ({reason}); delete it, or make it anew with the job evaluate and "
+            "--config.data.validation"
+        ) from None
+    return point

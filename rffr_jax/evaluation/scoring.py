@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float32, PyTree
+from jaxtyping import Array, Float16, Float32, Float64, PyTree, UInt8
 
 from rffr_jax import processes
 from rffr_jax.data.bad_files import BadFiles
@@ -90,7 +90,15 @@ class Scorer:
             residuals = residuals_of(frozen, images, differences)
             return detection.evidence(whole(parameters, mesh), images, residuals)
 
+        def pictures(
+            frozen: PyTree, images: Array, differences: Array | None
+        ) -> tuple[Array | None, Array | None]:
+            gathered = whole(frozen, mesh)
+            residuals = residuals_of(frozen, images, differences)
+            return detection.reconstructions(gathered, images, differences), residuals
+
         self._margin, self._evidence = jax.jit(margin), jax.jit(evidence)
+        self._pictures = jax.jit(pictures)
 
     def prepare(self, dataset: Dataset) -> PreparedSet:
         """A test set for any number of `score` calls; its residuals are computed in the first.
@@ -127,12 +135,78 @@ class Scorer:
             used = jnp.where(on_mesh["weight"] > 0, on_mesh["index"], -1)
             indices.append(used)
         index = np.concatenate([all_rows(rows) for rows in indices])
-        margin = np.concatenate([all_rows(rows) for rows in margins]).astype(np.float64)
+        margin = np.concatenate([all_rows(rows) for rows in margins])
         used = np.flatnonzero(index >= 0)
         examples = [prepared.dataset.examples[i] for i in index[used]]
-        with np.errstate(over="ignore"):
-            scores = 1.0 / (1.0 + np.exp(-margin[used]))
-        return Predictions(examples, scores, prepared.bad)
+        return Predictions(examples, _probabilities(margin[used]), prepared.bad)
+
+    def score_images(
+        self, parameters: PyTree, images: UInt8[np.ndarray, "n size size 3"]
+    ) -> tuple[Float64[np.ndarray, " n"], Float16[np.ndarray, "n covered pixels"] | None]:
+        """The probability of `fake` for images in memory, by the programs of `score`.
+
+        One process alone.
+
+        Returns:
+          The scores in [0, 1], and what the MAE's residuals are made from, for `pictures`; None
+          for a detector that reads no MAE's.
+        """
+        scores, differences = [], []
+        for rows in self._batches_of(len(images)):
+            part = self._padded(images[rows])
+            difference = self.kept.of(part, image_digests(part)) if self._needs_mae else None
+            margins = self._margin(parameters, self._frozen, *self._put(part, difference))
+            count = len(images[rows])
+            scores.append(_probabilities(all_rows(margins)[:count]))
+            differences.append(None if difference is None else difference[:count])
+        if not scores:
+            return np.zeros(0), None
+        return np.concatenate(scores), np.concatenate(differences) if self._needs_mae else None
+
+    def pictures(
+        self,
+        images: UInt8[np.ndarray, "n size size 3"],
+        differences: Float16[np.ndarray, "n covered pixels"] | None,
+    ) -> tuple[
+        Float32[np.ndarray, "n size size 3"] | None, Float32[np.ndarray, "n size size 3"] | None
+    ]:
+        """What the MAE or UNet makes of images, about [0, 1], and their residuals in [-1, 1].
+
+        None for a detector that has or reads none. One process alone.
+
+        Args:
+          images: at least one.
+          differences: of the same images, as `score_images` gave them.
+        """
+        found: list[list[np.ndarray | None]] = [[], []]
+        for rows in self._batches_of(len(images)):
+            some = None if differences is None else self._padded(differences[rows])
+            pictures = self._pictures(self._frozen, *self._put(self._padded(images[rows]), some))
+            for parts, picture in zip(found, pictures, strict=True):
+                parts.append(None if picture is None else all_rows(picture)[: len(images[rows])])
+        reconstructions, residuals = (
+            None if parts[0] is None else np.concatenate(parts)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            for parts in found
+        )
+        return reconstructions, residuals
+
+    def _batches_of(self, count: int) -> Iterator[slice]:
+        for first in range(0, count, self._batch_size):
+            yield slice(first, first + self._batch_size)
+
+    def _padded(self, rows: np.ndarray) -> np.ndarray:
+        """Zeros added up to a power of two or a whole batch: few programs for any number of rows,
+        and a single image does not cost a batch."""
+        power = fitting_batch(1 << (len(rows) - 1).bit_length(), self._mesh)
+        length = min(power, self._batch_size)
+        return np.pad(rows, [(0, length - len(rows)), *[(0, 0)] * (rows.ndim - 1)])
+
+    def _put(self, images: np.ndarray, differences: np.ndarray | None) -> list[Array | None]:
+        batch = {"image": images}
+        if differences is not None:
+            batch["difference"] = differences
+        on_mesh = put_batch(batch, self._mesh)
+        return [on_mesh["image"], on_mesh.get("difference")]
 
     def evidence(
         self, parameters: PyTree, dataset: Dataset
@@ -189,3 +263,9 @@ class Scorer:
                 whole["difference"] = self.kept.of(batch["image"], batch["digest"])
             yield whole
         self.kept.flush()
+
+
+def _probabilities(margins: Float32[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Of `fake`, from differences of the two logits."""
+    with np.errstate(over="ignore"):
+        return 1.0 / (1.0 + np.exp(-margins.astype(np.float64)))

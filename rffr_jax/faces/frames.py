@@ -45,10 +45,12 @@ class Frame:
     Attributes:
       index: its number, 0 for the first one and for a photograph.
       image: RGB, upright.
+      time: seconds from the video's start; 0 for a photograph, and where the file has no times.
     """
 
     index: int
     image: UInt8[np.ndarray, "height width 3"]
+    time: float = 0.0
 
 
 def evenly_spaced(total: int, count: int | None) -> list[int]:
@@ -60,23 +62,26 @@ def evenly_spaced(total: int, count: int | None) -> list[int]:
     return [(2 * i + 1) * total // (2 * number) for i in range(number)]
 
 
-def count_frames(path: str | os.PathLike[str]) -> int:
+def count_frames(path: str | os.PathLike[str], *, photograph: bool | None = None) -> int:
     """The number of frames of a video, at least 1, without decoding it; 1 for a photograph.
 
     Of a file that is seen to be cut off, it is the number that its header promises.
 
+    Args:
+      photograph: as for `read_frames`.
+
     Raises:
       BadVideoError, OSError: as for `read_frames`.
     """
-    if _is_photograph(path):
+    if _is_photograph(path) if photograph is None else photograph:
         return 1
     whole, damaged = 0, False
-    with _open(path) as (container, stream):
+    with open_video(path) as (container, stream):
         try:
             for packet in container.demux(stream):
                 damaged |= packet.is_corrupt
                 whole += packet.size > 0 and not packet.is_discard and not packet.is_corrupt
-        except _ffmpeg_error():
+        except ffmpeg_error():
             damaged = True
         total = max(whole, stream.frames) if damaged else whole
     if not total:
@@ -88,6 +93,8 @@ def read_frames(
     path: str | os.PathLike[str],
     count: int | None = None,
     indices: Sequence[int] | None = None,
+    *,
+    photograph: bool | None = None,
 ) -> Iterator[Frame]:
     """The wanted frames of a video or photograph, one after another.
 
@@ -96,6 +103,7 @@ def read_frames(
       count: so many evenly spaced frames, all of them if there are fewer; None is all.
       indices: the numbers of the frames, instead of `count`; those beyond the end are left out, so
         that the numbers of the frames that come tell which.
+      photograph: whether it is one; None tells it by the ending.
 
     Yields:
       The frames by rising number, upright as the video's rotation or the photograph's EXIF
@@ -111,24 +119,23 @@ def read_frames(
     """
     if count is not None and indices is not None:
         raise ValueError("give count or indices, not both")
-    if _is_photograph(path):
+    if _is_photograph(path) if photograph is None else photograph:
         if indices is None or 0 in indices:
             yield Frame(0, read_whole_image(path))
         return
-    total = count_frames(path)
+    total = count_frames(path, photograph=False)
     if indices is None:
         wanted = set(evenly_spaced(total, count))
     else:
         wanted = {index for index in indices if 0 <= index < total}
     decoded = 0
-    with _open(path) as (container, stream), contextlib.suppress(_ffmpeg_error()):
+    with open_video(path) as (container, stream), contextlib.suppress(ffmpeg_error()):
         for frame in _decode(container, stream):
             if not wanted:
                 return
             if decoded in wanted:
                 wanted.remove(decoded)
-                _check_size(path, frame.width, frame.height)
-                yield Frame(decoded, _upright(frame))
+                yield shown_frame(path, stream, frame, decoded)
             decoded += 1
     if wanted:
         raise BadVideoError(
@@ -151,14 +158,33 @@ def _decode(container: "InputContainer", stream: "VideoStream") -> Iterator["av.
             yield frame
 
 
+def shown_frame(
+    path: str | os.PathLike[str], stream: "VideoStream", frame: "av.VideoFrame", index: int
+) -> Frame:
+    """A decoded frame as a viewer sees it.
+
+    Raises:
+      BadVideoError: its size is none that is read.
+    """
+    _check_size(path, frame.width, frame.height)
+    time = 0.0
+    if frame.pts is not None and frame.time_base:
+        time = float((frame.pts - (stream.start_time or 0)) * frame.time_base)
+    return Frame(index, _upright(frame), max(time, 0.0))
+
+
 def _upright(frame: "av.VideoFrame") -> UInt8[np.ndarray, "height width 3"]:
     image = frame.to_ndarray(format="rgb24")
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
 
 
 @contextlib.contextmanager
-def _open(path: str | os.PathLike[str]) -> Iterator[tuple["InputContainer", "VideoStream"]]:
-    """The video's container and its first stream of moving pictures."""
+def open_video(path: str | os.PathLike[str]) -> Iterator[tuple["InputContainer", "VideoStream"]]:
+    """The video's container and its first stream of moving pictures.
+
+    Raises:
+      BadVideoError, OSError, UserError: as for `read_frames`.
+    """
     av = _import_av()
     name = os.fspath(path)
     with contextlib.ExitStack() as stack:
@@ -168,7 +194,7 @@ def _open(path: str | os.PathLike[str]) -> Iterator[tuple["InputContainer", "Vid
             container = stack.enter_context(
                 av.open(file, "r", options=_SAFE_FORMATS, metadata_errors="ignore")
             )
-        except _ffmpeg_error():
+        except ffmpeg_error():
             raise BadVideoError(
                 name, "not a video of a kind that is read, or cut off in its header"
             ) from None
@@ -216,7 +242,8 @@ def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:
         )
 
 
-def _ffmpeg_error() -> type[Exception]:
+def ffmpeg_error() -> type[Exception]:
+    """What PyAV raises where FFmpeg fails."""
     return _import_av().error.FFmpegError
 
 

@@ -26,6 +26,21 @@ def follow(faces: Sequence[Sequence[Face]]) -> list[Face | None]:
     Returns:
       The face in each frame, None where it is not to be seen.
     """
+    tracks = join(faces)
+    followed = tracks[0] if tracks else {}
+    return [followed.get(number) for number in range(len(faces))]
+
+
+def join(faces: Sequence[Sequence[Face]]) -> list[dict[int, Face]]:
+    """All tracks of a video.
+
+    Args:
+      faces: those of each frame, in time.
+
+    Returns:
+      For each track its face in the frames where it is to be seen, by the frame's place in `faces`;
+      the track of the largest summed area first.
+    """
     tracks: list[dict[int, Face]] = []
     for number, there in enumerate(faces):
         last = [next(reversed(track.values())) for track in tracks]
@@ -50,10 +65,7 @@ def follow(faces: Sequence[Sequence[Face]]) -> list[Face | None]:
                 tracks[joined[f]][number] = face
             else:
                 tracks.append({number: face})
-    if not tracks:
-        return [None] * len(faces)
-    followed = max(tracks, key=lambda track: sum(_side(face) ** 2 for face in track.values()))
-    return [followed.get(number) for number in range(len(faces))]
+    return sorted(tracks, key=lambda track: -sum(_side(face) ** 2 for face in track.values()))
 
 
 def _alike(one: Face, other: Face) -> bool:

@@ -42,6 +42,7 @@ from rffr_jax.kept_residuals import KeptResiduals, shared_folder
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings, compute_dtype
 from rffr_jax.sharding import make_mesh, on_mesh, rows_of_process
 from rffr_jax.training.loop import check_settings, train
+from rffr_jax.training.model_card import write_model_card
 from rffr_jax.training.sources import (
     Sources,
     keep_mae_sources,
@@ -65,7 +66,7 @@ SMALLEST_GROUP = 4  # fewer quantiles say too little of the number of blocks
 
 
 def run(config: Config, workdir: pathlib.Path):
-    """Trains a detector as `config` says; writes checkpoints, bests and metrics."""
+    """Trains a detector as `config` says; writes checkpoints, bests, metrics and a model card."""
     mesh = make_mesh(config.mesh.fsdp)
     objective = DetectorTraining(config, workdir, mesh)
     check_settings(objective, config, mesh)
@@ -80,6 +81,14 @@ def run(config: Config, workdir: pathlib.Path):
         keep_validation_sources(workdir, objective.validation)
         objective.log_counts()
         train(objective, config, workdir, mesh)
+        write_model_card(
+            workdir,
+            config,
+            objective.about,
+            objective.dataset,
+            objective.validation,
+            objective.mae_sources,
+        )
     log.info("training done; measure it with --config.detector=%s", workdir)
 
 

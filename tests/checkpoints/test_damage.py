@@ -176,6 +176,25 @@ def test_weights_that_are_kept_once_are_refused_when_damaged(tmp_path):
         load_weights(tmp_path, "mae", jax.eval_shape(lambda: weights(0)), make_mesh())
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("_CHECKPOINT_METADATA", '"x"'),
+        ("_CHECKPOINT_METADATA", '{"init_timestamp_nsecs": "x"}'),
+        ("_CHECKPOINT_METADATA", "[" * 100_000),
+        ("checksums.json", "[" * 100_000),
+        ("checksums.json", '{"about/\\u0000": {"bytes": 1}}'),
+        ("checksums.json", '{"about/metadata": 5}'),
+    ],
+)
+def test_damaged_records_of_a_checkpoint_are_refused(tmp_path, name, text):
+    save_weights(tmp_path, 3, weights(3), {"kind": "mae"})
+    (tmp_path / "3" / name).write_text(text)
+    with pytest.raises(UserError, match=r"damaged|no whole checkpoint") as refused:
+        read_about(tmp_path, "mae", "mae")
+    assert "\n" not in str(refused.value)
+
+
 def test_every_file_of_the_arrays_has_its_checksum(tmp_path):
     save(tmp_path, (4,))
     checkpoint = tmp_path / LATEST / "4"

@@ -1,14 +1,19 @@
 """Thresholds: against a search over all of them, and the ROC curve of scikit-learn."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
 from rffr_jax.data.examples import Example
 from rffr_jax.data.provenance import Origins
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.calibration import Platt
 from rffr_jax.evaluation.metrics import tpr_at_fpr
 from rffr_jax.evaluation.operating_point import (
     NONE_CHOSEN,
+    OperatingPoint,
     choose,
     keep,
     kept,
@@ -78,6 +83,30 @@ def test_what_is_kept_comes_back_for_the_same_weights_alone(tmp_path, method):
     assert kept(file, "w") == point
     assert kept(file, "v") == NONE_CHOSEN
     assert point.chosen_on == {"data": ["csv:a.csv"], "n_real": 30, "n_fake": 30}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": "high"},
+        {"threshold": float("nan")},
+        {"threshold": 1.5},
+        {"calibration": None},
+        {"calibration": {"method": "platt", "slope": "x", "intercept": 0}},
+        {"calibration": {"method": "isotonic", "scores": [0, 1], "corners": [0.5]}},
+        {"calibration": {"method": "isotonic", "scores": [0, 1], "corners": [0.5, 7]}},
+        {"origins": []},
+        {"chosen_on": 5},
+    ],
+)
+def test_a_damaged_record_is_refused(tmp_path, wrong):
+    origins = Origins(frozenset({("d", "a")}), frozenset())
+    chosen_on = {"data": ["d"], "n_real": 1, "n_fake": 1}
+    keep(tmp_path / "p.json", OperatingPoint(0.4, 0.1, Platt(1.5, 0.1), chosen_on, origins), "w")
+    record = json.loads((tmp_path / "p.json").read_text())
+    (tmp_path / "p.json").write_text(json.dumps(record | wrong))
+    with pytest.raises(UserError, match=r"p\.json is damaged .*delete it"):
+        kept(tmp_path / "p.json", "w")
 
 
 def test_shared_originals_are_named():

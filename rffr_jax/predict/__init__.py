@@ -1,0 +1,1 @@
+"""Photographs and videos in, a verdict with its evidence for every face out."""

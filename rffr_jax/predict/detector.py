@@ -1,0 +1,177 @@
+"""A trained detector as a person uses it: scores of face crops, and what they come from."""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float16, Float32, Float64, UInt8
+from ml_collections import ConfigDict
+
+from rffr_jax.blocks import BlockGrid
+from rffr_jax.data.decode import resized
+from rffr_jax.data.provenance import note_on_training
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.evaluate import TrainedDetector
+from rffr_jax.kept_residuals import parameters_digest
+from rffr_jax.sharding import make_mesh
+
+Crops = UInt8[np.ndarray, "n size size 3"]
+Differences = Float16[np.ndarray, "n covered pixels"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a detector sees in one crop.
+
+    Attributes:
+      score: the probability of `fake`, as `LoadedDetector.score` gives it.
+      image: the crop as the detector reads it, in [0, 1].
+      reconstruction: what the MAE inpaints block by block, or the UNet copies, about [0, 1]; None
+        for a detector without one.
+      residual: R = alpha (reconstruction - image), equation 5 of the paper, in [-1, 1]; None for a
+        detector that reads none.
+      heat: the mean of |residual| in each of the k x k blocks, in [0, 1]; None without residual.
+    """
+
+    score: float
+    image: Float32[np.ndarray, "size size 3"]
+    reconstruction: Float32[np.ndarray, "size size 3"] | None
+    residual: Float32[np.ndarray, "size size 3"] | None
+    heat: Float32[np.ndarray, "k k"] | None
+
+
+class LoadedDetector:
+    """A detector with its weights on the device, its threshold and its calibration.
+
+    Scores are calibrated probabilities where a calibration is kept beside the weights (the job
+    `evaluate` with `data.validation` makes it), the detector's own otherwise.
+
+    Attributes:
+      folder, checkpoint: what was loaded.
+      about: what the checkpoint says of itself.
+      image_size: of the crops that it reads, in pixels; others are cut square and resized.
+      blocks, patch_size: the geometry of `Explanation.heat`.
+      alpha: amplification of the residual.
+      point: the operating point that is kept beside the weights.
+      threshold: of that point, on the scale of the scores; a score above it says `fake`.
+      digest: of all weights.
+      seen: origins of what the detector and its MAE or UNet were trained on.
+      note: what must be said beside every score; '' if nothing.
+    """
+
+    def __init__(self, trained: TrainedDetector, folder: pathlib.Path, checkpoint: str):
+        self.folder, self.checkpoint = folder, checkpoint
+        self.about = trained.about
+        settings = trained.detection.settings
+        self.image_size = settings.model.image_size
+        self.blocks: BlockGrid = trained.detection.blocks
+        self.patch_size, self.alpha = settings.model.patch_size, settings.alpha
+        self._scorer, self._parameters = trained.scorer, trained.parameters(checkpoint)
+        self.point = trained.operating_point(checkpoint)
+        self.threshold = float(self._calibrated(np.array([self.point.threshold]))[0])
+        self.digest = parameters_digest({"detector": self._parameters, "frozen": trained.frozen})
+        self.seen = trained.trained_on()
+        names = {name for origins in self.seen.values() for name, _ in origins.sources}
+        self.note = note_on_training(
+            names | set(self.about["trained_datasets"]), self.about["trained_methods"]
+        )
+
+    def score(self, images: Sequence[np.ndarray] | np.ndarray) -> Float64[np.ndarray, " n"]:
+        """The probability of `fake` for aligned face crops.
+
+        Args:
+          images: uint8 RGB [height, width, 3] each, of any sizes; [n, height, width, 3] will do.
+
+        Raises:
+          UserError: an image of another type or shape, or weights that are broken.
+        """
+        return self.examine(self._crops(images))[0]
+
+    def explain(self, image: np.ndarray) -> Explanation:
+        """The score of one aligned face crop, and the pictures behind it.
+
+        Args:
+          image: uint8 RGB [height, width, 3].
+
+        Raises:
+          UserError: as for `score`.
+        """
+        crops = self._crops([image])
+        scores, differences = self.examine(crops)
+        return self.explanations(crops, scores, differences)[0]
+
+    def examine(self, crops: Crops) -> tuple[Float64[np.ndarray, " n"], Differences | None]:
+        """Scores of crops of the detector's size, and what `explanations` needs besides.
+
+        Raises:
+          UserError: a score is not finite.
+        """
+        scores, differences = self._scorer.score_images(self._parameters, crops)
+        if not np.isfinite(scores).all():
+            raise UserError(
+                f"detector={self.folder}, {self.checkpoint}: its scores are not finite: its "
+                "weights are broken; use another checkpoint"
+            )
+        return self._calibrated(scores), differences
+
+    def explanations(
+        self, crops: Crops, scores: Float64[np.ndarray, " n"], differences: Differences | None
+    ) -> list[Explanation]:
+        """The pictures behind scores that `examine` gave, of at least one crop."""
+        reconstructions, residuals = self._scorer.pictures(crops, differences)
+        return [
+            Explanation(
+                float(scores[i]),
+                crops[i].astype(np.float32) / 255,
+                None if reconstructions is None else reconstructions[i],
+                None if residuals is None else residuals[i],
+                None if residuals is None else self._heat(residuals[i]),
+            )
+            for i in range(len(crops))
+        ]
+
+    def _heat(self, residual: Float32[np.ndarray, "size size 3"]) -> Float32[np.ndarray, "k k"]:
+        k, side = self.blocks.k, self.blocks.side * self.patch_size
+        first = self.blocks.offset * self.patch_size
+        covered = np.abs(residual[first : first + k * side, first : first + k * side])
+        return covered.reshape(k, side, k, side, 3).mean(axis=(1, 3, 4)).astype(np.float32)
+
+    def _calibrated(self, scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        calibration = self.point.calibration
+        return scores if calibration is None else calibration.probabilities(scores)
+
+    def _crops(self, images: Sequence[np.ndarray] | np.ndarray) -> Crops:
+        size = self.image_size
+        crops = []
+        for number, image in enumerate(images):
+            image = np.asarray(image)
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+                raise UserError(
+                    f"image {number} is {image.dtype} of shape {image.shape}; give uint8 RGB "
+                    "pixels of shape [height, width, 3]"
+                )
+            fits = image.shape[:2] == (size, size)
+            crops.append(image if fits else resized(image, size))
+        return np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
+
+
+def load_detector(
+    folder: str | os.PathLike[str],
+    *,
+    checkpoint: str = "last",
+    dtype: str = "auto",
+    batch_size: int = 32,
+) -> LoadedDetector:
+    """A trained detector; see `rffr_jax.load_detector`."""
+    path = pathlib.Path(folder)
+    config = ConfigDict(
+        {
+            "dtype": dtype,
+            "batch_size": batch_size,
+            "data": {"workers": 0, "max_bad_fraction": 1.0},
+            "residuals": {"folder": "", "memory_gb": 0.0},  # no image is seen twice
+        }
+    )
+    return LoadedDetector(TrainedDetector(path, make_mesh(), config), path, checkpoint)

@@ -1,0 +1,222 @@
+"""The faces of one file, found and cut out by the code that prepares training data.
+
+Of a video evenly spaced frames are looked at. Faces of successive frames are joined to tracks, and
+every track is one face of the file. Crops wait in the preparation's image format until the tracks
+are known, and so a detector sees what it would see of prepared records.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from rffr_jax.data.decode import FORMATS, resized
+from rffr_jax.errors import BadImageError
+from rffr_jax.faces.crop import crop_face
+from rffr_jax.faces.face import Face
+from rffr_jax.faces.frames import Frame, read_frames
+from rffr_jax.faces.image_formats import decode, encode
+from rffr_jax.faces.prepare import load_detector
+from rffr_jax.faces.tracking import join
+from rffr_jax.faces.video_index import index_video, sampled_frames
+from rffr_jax.predict.inputs import IMAGE, InputFile
+from rffr_jax.predict.preparation import GIVEN, FaceSettings
+from rffr_jax.predict.quality import why_not
+
+NO_FACE = "no face"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sighting:
+    """A face in one frame.
+
+    Attributes:
+      frame: number of the frame, 0 for a photograph.
+      time: seconds from the video's start.
+      box: left, top, right, bottom in pixels of the upright frame; None for a crop that was given.
+      crop: what the detector reads; None where it cannot be judged.
+      reason: why it cannot.
+    """
+
+    frame: int
+    time: float
+    box: tuple[float, float, float, float] | None
+    crop: UInt8[np.ndarray, "size size 3"] | None
+    reason: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FoundFaces:
+    """What a file holds.
+
+    Attributes:
+      path: of the file.
+      sha256: of its bytes; '' where it cannot be read.
+      source: `kind, codec, width, height` and, of a video, `frames, seconds, frames_looked_at`.
+      faces: sightings of each, in time; the largest face first.
+      left_out: smaller faces beyond the most that are taken.
+      reason: why there is no face; '' where there are some.
+    """
+
+    path: pathlib.Path
+    sha256: str
+    source: dict[str, Any] | None
+    faces: Sequence[Sequence[Sighting]]
+    left_out: int = 0
+    reason: str = ""
+
+
+def faces_of(file: InputFile, settings: FaceSettings, image_size: int) -> FoundFaces:
+    """The faces of a file, whatever it holds; what cannot be used has a reason.
+
+    Args:
+      image_size: of the crops that the detector reads, in pixels.
+
+    Raises:
+      UserError: a package that reads videos or finds faces is missing.
+    """
+    sha256, source = "", None
+    try:
+        if not file.kind:
+            return FoundFaces(file.path, _digest(file.path), None, (), reason=file.reason)
+        sha256 = _digest(file.path)
+        if file.kind == IMAGE:
+            source = _image_facts(file.path)
+            frames = read_frames(file.path, photograph=True)
+        else:
+            index = index_video(file.path)
+            source = {
+                "kind": file.kind,
+                "codec": index.codec,
+                "width": index.width,
+                "height": index.height,
+                "frames": index.total,
+                "seconds": round(index.seconds, 3),
+            }
+            frames = sampled_frames(file.path, index, settings.frames)
+        return _found(file, sha256, source, frames, settings, image_size)
+    except BadImageError as error:
+        reason = error.reason
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+    except (cv2.error, MemoryError) as error:
+        reason = f"too large or misshapen to be searched ({type(error).__name__})"
+    return FoundFaces(file.path, sha256, source, (), reason=f"unreadable: {reason}")
+
+
+def _found(
+    file: InputFile,
+    sha256: str,
+    source: dict[str, Any],
+    frames: Iterator[Frame],
+    settings: FaceSettings,
+    image_size: int,
+) -> FoundFaces:
+    if settings.faces == GIVEN:
+        crops = [(frame, resized(frame.image, image_size)) for frame in _counted(frames, source)]
+        sightings = [_sighting(frame.index, frame.time, None, c, settings) for frame, c in crops]
+        return FoundFaces(file.path, sha256, source, [sightings])
+    detector = load_detector(settings.detector, settings.weights)
+    places: list[tuple[int, float]] = []
+    there: list[list[Face]] = []
+    encoded: list[list[bytes]] = []  # of every face, so that no frame is kept
+    smaller = 0
+    for frame in _counted(frames, source):
+        faces = detector.detect(frame.image)
+        large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
+        smaller += len(faces) - len(large)
+        large = sorted(large, key=_shorter_side, reverse=True)[: 2 * settings.most_faces]
+        places.append((frame.index, frame.time))
+        there.append(large)
+        encoded.append(
+            [
+                encode(crop_face(frame.image, face, settings.crop).image, settings.image_format)
+                for face in large
+            ]
+        )
+    tracks = join(there)
+    if not tracks:
+        reason = NO_FACE
+        if smaller:
+            reason = f"too small: every face is smaller than {settings.smallest_face} pixels"
+        return FoundFaces(file.path, sha256, source, (), reason=reason)
+    faces = [
+        [
+            _sighting(
+                *places[number],
+                face,
+                decode(
+                    next(
+                        data
+                        for other, data in zip(there[number], encoded[number], strict=True)
+                        if other is face
+                    ),
+                    settings.image_format,
+                    image_size,
+                    os.fspath(file.path),
+                ),
+                settings,
+            )
+            for number, face in track.items()
+        ]
+        for track in tracks[: settings.most_faces]
+    ]
+    left_out = max(0, len(tracks) - settings.most_faces)
+    return FoundFaces(file.path, sha256, source, faces, left_out)
+
+
+def _counted(frames: Iterator[Frame], source: dict[str, Any]) -> Iterator[Frame]:
+    for number, frame in enumerate(frames, 1):
+        if "frames" in source:
+            source["frames_looked_at"] = number
+        yield frame
+
+
+def _sighting(
+    index: int,
+    time: float,
+    face: Face | None,
+    crop: UInt8[np.ndarray, "size size 3"],
+    settings: FaceSettings,
+) -> Sighting:
+    box = None
+    if face is not None:
+        left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
+        box = (left, top, right, bottom)
+    reason = why_not(crop, settings.darkest, settings.least_sharpness)
+    return Sighting(index, time, box, None if reason else crop, reason)
+
+
+def _shorter_side(face: Face) -> float:
+    left, top, right, bottom = face.box
+    return float(min(right - left, bottom - top))
+
+
+def _digest(path: pathlib.Path) -> str:
+    """SHA-256 of a file's bytes; '' for what is no file, or cannot be read."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _image_facts(path: pathlib.Path) -> dict[str, Any]:
+    """Kind, format and size as stored; what the header says, without decoding a pixel."""
+    facts: dict[str, Any] = {"kind": IMAGE, "codec": None, "width": None, "height": None}
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            facts |= {"codec": (image.format or "").lower()}
+            facts["width"], facts["height"] = image.size
+    except Exception:  # `read_frames` says what is wrong with it
+        pass
+    return facts

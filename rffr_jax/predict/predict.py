@@ -1,0 +1,298 @@
+"""Job `predict`: a person's own photographs and videos, scored, with the evidence for each face."""
+
+import collections
+import importlib.metadata
+import logging
+import pathlib
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+import tqdm
+
+from rffr_jax import __version__, processes
+from rffr_jax.config import Config
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.evaluate import PACKAGES, as_list
+from rffr_jax.predict.aggregate import check_aggregate
+from rffr_jax.predict.default_detector import named_or_demo
+from rffr_jax.predict.detector import LoadedDetector, load_detector
+from rffr_jax.predict.evidence import draw_evidence
+from rffr_jax.predict.faces_of import FoundFaces, faces_of
+from rffr_jax.predict.finished import FinishedFiles
+from rffr_jax.predict.inputs import InputFile, find_files
+from rffr_jax.predict.predictions_file import write_predictions
+from rffr_jax.predict.preparation import FaceSettings, face_settings
+from rffr_jax.predict.verdict import face_record, file_record
+from rffr_jax.training.interruption import InterruptedRunError, StopRequest
+from rffr_jax.workdir import held, write_config
+
+log = logging.getLogger(__name__)
+
+EVIDENCE = "evidence"
+LISTED = 20
+SECONDS_BETWEEN_LINES = 60.0
+_FACES_PACKAGES = ("av", "onnxruntime", "opencv-python-headless")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def run(config: Config, workdir: pathlib.Path):
+    """Writes predictions.json, predictions.csv and a picture a face in evidence/.
+
+    Raises:
+      UserError: nothing to look at, a detector that is none, a setting that is not possible.
+      InterruptedRunError: a signal came; what was done is kept.
+    """
+    if processes.count() > 1:
+        raise UserError(
+            "predict runs in one process; give each process files and a workdir of its own"
+        )
+    check_aggregate(config.aggregate, config.top_k)
+    if config.threshold is not None and not 0 <= config.threshold <= 1:
+        raise UserError(f"threshold={config.threshold}; it must lie in [0, 1], as scores do")
+    files = find_files(as_list(config.inputs), leave_out=workdir)
+    detector = load_detector(
+        named_or_demo(config.detector),
+        checkpoint=config.checkpoint,
+        dtype=config.dtype,
+        batch_size=config.batch_size,
+    )
+    settings = face_settings(
+        detector.about["preparations"],
+        faces=config.faces,
+        weights=pathlib.Path(config.face_weights).expanduser() if config.face_weights else None,
+        frames=config.frames_per_video,
+        most_faces=config.most_faces,
+        darkest=config.darkest,
+        least_sharpness=config.least_sharpness,
+    )
+    if detector.note:
+        log.warning("%s", detector.note)
+    with held(workdir):
+        write_config(workdir, config)
+        prediction = _Prediction(config, workdir, detector, settings)
+        prediction.look_at(files)
+        records = prediction.finished.records([file.path for file in files])
+        counts = write_predictions(workdir, prediction.about, records)
+        _tell(prediction, files, counts, workdir)
+
+
+class _Prediction:
+    """One run: its detector, its settings and what is finished of it."""
+
+    def __init__(
+        self,
+        config: Config,
+        workdir: pathlib.Path,
+        detector: LoadedDetector,
+        settings: FaceSettings,
+    ):
+        self._config, self._workdir = config, workdir
+        self._detector, self._settings = detector, settings
+        asked = config.threshold
+        self.threshold = detector.threshold if asked is None else float(asked)
+        self.about = self._about()
+        depends_on = {name: self.about[name] for name in self.about if name != "command"}
+        self.finished = FinishedFiles(workdir, depends_on)
+
+    def look_at(self, files: Sequence[InputFile]):
+        """Scores what is not finished, a batch of faces at a time, whatever file they are of."""
+        todo = [file for file in files if file.path not in self.finished]
+        if len(todo) < len(files):
+            log.info("%d of %d files were looked at before", len(files) - len(todo), len(files))
+        size, workers = self._detector.image_size, self._config.data.workers
+        found_in = _ahead(lambda file: faces_of(file, self._settings, size), todo, workers)
+        with StopRequest() as stop, _Progress(len(todo)) as progress:
+            for number, group in enumerate(_groups(found_in, self._config.batch_size)):
+                self._finish(group)
+                progress.add(len(group))
+                if stop.agreed(number):
+                    raise InterruptedRunError(
+                        "stopped by a signal; the same command goes on with the next file"
+                    )
+
+    def _finish(self, group: Sequence[FoundFaces]):
+        """Scores, pictures and records of some files."""
+        size = self._detector.image_size
+        crops = [_crops(face) for found in group for face in found.faces]
+        images = np.stack([crop for face in crops for crop in face] or [np.zeros((size, size, 3))])
+        images = images.astype(np.uint8)[: sum(map(len, crops))]
+        scores, differences = self._detector.examine(images)
+        ends = np.cumsum([len(face) for face in crops], dtype=int)
+        of_face = iter(np.split(scores, ends[:-1]) if crops else [])
+        peaks: list[int] = []
+        shown: list[dict[str, Any]] = []
+        first, records = 0, []
+        for found in group:
+            faces = []
+            for sightings in found.faces:
+                own = next(of_face)
+                record = face_record(
+                    sightings, own, self.threshold, self._config.aggregate, self._config.top_k
+                )
+                if len(own):
+                    peaks.append(first + int(own.argmax()))
+                    record["evidence"] = f"{EVIDENCE}/{_evidence_name(found, len(faces))}"
+                    shown.append(record)
+                first += len(own)
+                faces.append(record)
+            records.append(file_record(found, faces))
+        self._draw(images, scores, differences, peaks, shown)
+        for found, record in zip(group, records, strict=True):
+            self.finished.add(found.path, record)
+
+    def _draw(self, images, scores, differences, peaks: list[int], records: list[dict[str, Any]]):
+        if not peaks:
+            return
+        some = None if differences is None else differences[peaks]
+        explained = self._detector.explanations(images[peaks], scores[peaks], some)
+        for shown, record in zip(explained, records, strict=True):
+            draw_evidence(
+                self._workdir / record["evidence"],
+                shown,
+                self._detector.blocks,
+                self._detector.patch_size,
+                self._detector.alpha,
+                self._caption(record),
+            )
+
+    def _caption(self, record: dict[str, Any]) -> str:
+        where = "above" if record["status"] == "fake" else "not above"
+        caption = f"score {record['score']:.3f}, {where} the threshold {self.threshold:.3f}"
+        if len(record["frames"]) > 1:
+            peak = record["peak"]
+            caption += (
+                f" ({self._config.aggregate} of {len(record['frames'])} frames); shown: frame "
+                f"{peak['frame']} at {peak['time']:.2f} s, the one with the highest score"
+            )
+        return f"{caption}. {self._detector.note}".rstrip(". ") + "."
+
+    def _about(self) -> dict[str, Any]:
+        config, detector = self._config, self._detector
+        asked = config.threshold is not None
+        chosen = detector.point.max_fpr is not None
+        versions = {"rffr_jax": __version__}
+        for name in (*PACKAGES, *_FACES_PACKAGES):
+            try:
+                versions[name] = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        said = detector.point.said()
+        return {
+            "note": detector.note,
+            "command": config.command,
+            "detector": {
+                "path": str(detector.folder),
+                "checkpoint": detector.checkpoint,
+                "digest": detector.digest,
+                "trained_datasets": detector.about["trained_datasets"],
+                "trained_methods": detector.about["trained_methods"],
+            },
+            "threshold": {
+                "value": self.threshold,
+                "from": "config" if asked else "validation data" if chosen else "default",
+                "max_fpr": said["max_fpr"] if chosen and not asked else None,
+                "chosen_on": said["chosen_on"] if chosen and not asked else None,
+            },
+            "calibration": said["calibration"],
+            "aggregate": {"how": config.aggregate, "top_k": config.top_k},
+            "preprocessing": {
+                **detector.about["detection"],
+                "faces": self._settings.to_json(),
+            },
+            "versions": versions,
+        }
+
+
+class _Progress:
+    """A bar with files/s and the time left; lines in the log where there is no terminal."""
+
+    def __init__(self, total: int):
+        self._bar = tqdm.tqdm(total=total, unit=" files", disable=None, smoothing=0.05)
+        self._begun = self._told = time.monotonic()
+        self._total, self._done = total, 0
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_):
+        self._bar.close()
+
+    def add(self, files: int):
+        self._done += files
+        self._bar.update(files)
+        now = time.monotonic()
+        if self._bar.disable and now - self._told >= SECONDS_BETWEEN_LINES:
+            self._told = now
+            rate = self._done / (now - self._begun)
+            left = (self._total - self._done) / rate
+            log.info(
+                "%d of %d files, %.2f files/s, %.0f s left", self._done, self._total, rate, left
+            )
+
+
+def _crops(sightings) -> list[np.ndarray]:
+    return [sighting.crop for sighting in sightings if sighting.crop is not None]
+
+
+def _groups(found_in: Iterable[FoundFaces], batch_size: int) -> Iterator[list[FoundFaces]]:
+    """Files that have a batch of crops together, or are very many."""
+    group: list[FoundFaces] = []
+    crops = 0
+    for found in found_in:
+        group.append(found)
+        crops += sum(len(_crops(face)) for face in found.faces)
+        if crops >= batch_size or len(group) >= 4 * batch_size:
+            yield group
+            group, crops = [], 0
+    if group:
+        yield group
+
+
+def _ahead(
+    function: Callable[[_Item], _Result], items: Sequence[_Item], workers: int
+) -> Iterator[_Result]:
+    """`map` by threads that work ahead, at most twice as many results as there are threads."""
+    if not workers:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: collections.deque[Future[_Result]] = collections.deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= 2 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _evidence_name(found: FoundFaces, face: int) -> str:
+    """Of the file's name and content, so that files of one name do not meet."""
+    stem = re.sub(r"[^A-Za-z0-9._-]", "_", found.path.stem)[:80]
+    return f"{stem}-{found.sha256[:10]}-face{face}.png"
+
+
+def _tell(
+    prediction: _Prediction,
+    files: Sequence[InputFile],
+    counts: dict[str, int],
+    workdir: pathlib.Path,
+):
+    if len(files) <= LISTED:
+        for record in prediction.finished.records([file.path for file in files]):
+            score = "     " if record["score"] is None else f"{record['score']:.3f}"
+            reason = f": {record['reason']}" if record["reason"] else ""
+            print(f"{record['status']:8} {score}  {record['path']}{reason}")
+    listed = ", ".join(f"{count} {status}" for status, count in counts.items())
+    print(f"{listed} (threshold {prediction.threshold:.3f}); see {workdir / 'predictions.json'}")
+    print("'fake' is a score above the threshold, 'real' any other; neither is a proof")
+    if prediction.about["note"]:
+        print(prediction.about["note"])

@@ -1,0 +1,84 @@
+"""predictions.json and predictions.csv. `docs/predict.md` is the schema for users."""
+
+import collections
+import csv
+import json
+import pathlib
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rffr_jax.whole_files import whole_file
+
+SCHEMA = 1
+"""Rises when a field changes its meaning or goes; a field more leaves it as it is."""
+
+EDGES = ("left", "top", "right", "bottom")
+CSV_COLUMNS = (
+    *("path", "sha256", "status", "score", "reason"),
+    *("face", "face_status", "face_score", "face_reason", *EDGES),
+    *("frames", "peak_frame", "peak_time", "evidence", "threshold", "note"),
+)
+
+
+def write_predictions(
+    folder: pathlib.Path, about: Mapping[str, Any], files: Iterable[Mapping[str, Any]]
+) -> dict[str, int]:
+    """Writes both files, a record at a time.
+
+    Args:
+      about: what predictions.json says before its `files`.
+      files: `verdict.file_record` of each, once through.
+
+    Returns:
+      How many files have each status.
+    """
+    counts = collections.Counter({"real": 0, "fake": 0, "unknown": 0})
+    with (
+        whole_file(folder / "predictions.json") as json_part,
+        whole_file(folder / "predictions.csv") as csv_part,
+        json_part.open("w", encoding="utf-8") as json_file,
+        csv_part.open("w", encoding="utf-8", newline="") as csv_file,
+    ):
+        table = csv.DictWriter(csv_file, CSV_COLUMNS)
+        table.writeheader()
+        head = _indented({"schema": SCHEMA, **about})
+        json_file.write(head.removesuffix("\n}") + ',\n  "files": [')
+        for number, record in enumerate(files):
+            counts[record["status"]] += 1
+            json_file.write(",\n" if number else "\n")
+            json_file.write(textwrap.indent(_indented(record), "    "))
+            table.writerows(_rows(record, about))
+        json_file.write(f'\n  ],\n  "counts": {json.dumps(counts)}\n}}\n')
+    return dict(counts)
+
+
+def _indented(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def _rows(record: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One a face; one for a file without a face."""
+    common = {name: record[name] for name in ("path", "sha256", "status", "score", "reason")}
+    common |= {"threshold": about["threshold"]["value"], "note": about["note"]}
+    if not record["faces"]:
+        return [common]
+    rows = []
+    for face in record["faces"]:
+        edges = zip(EDGES, face["box"] or [None] * 4, strict=True)
+        peak = face["peak"] or {}
+        rows.append(
+            common
+            | {
+                "face": face["face"],
+                "face_status": face["status"],
+                "face_score": face["score"],
+                "face_reason": face["reason"],
+                "frames": len(face["frames"]),
+                "peak_frame": peak.get("frame"),
+                "peak_time": peak.get("time"),
+                "evidence": face["evidence"],
+            }
+            | dict(edges)
+        )
+    return rows

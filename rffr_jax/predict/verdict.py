@@ -1,0 +1,99 @@
+"""What is said of a file: status and score of each face and of the file, or why there is none.
+
+`real` means that the score does not lie above the threshold, and nothing more.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from rffr_jax.predict.aggregate import aggregated
+from rffr_jax.predict.faces_of import FoundFaces, Sighting
+
+REAL, FAKE, UNKNOWN = "real", "fake", "unknown"
+
+
+def face_record(
+    sightings: Sequence[Sighting],
+    scores: Float64[np.ndarray, " scored"],
+    threshold: float,
+    how: str,
+    top_k: int,
+) -> dict[str, Any]:
+    """`status, score, reason, box, frames` of a face.
+
+    Args:
+      sightings: at least one.
+      scores: of those that have a crop, in their order.
+      threshold: a score above it is `fake`.
+      how, top_k: as in `aggregate.aggregated`.
+
+    Returns:
+      `frames` holds those that were scored; `box` is that of the frame with the highest score, or
+      of the first frame where none was scored.
+    """
+    scored = [sighting for sighting in sightings if sighting.crop is not None]
+    if not scored:
+        first = sightings[0]
+        return _record(UNKNOWN, None, first.reason, first, [])
+    score = aggregated(scores, how, top_k)
+    frames = [
+        {
+            "time": round(sighting.time, 3),
+            "frame": sighting.frame,
+            "score": float(value),
+            "box": sighting.box and list(sighting.box),
+        }
+        for sighting, value in zip(scored, scores, strict=True)
+    ]
+    status = FAKE if score > threshold else REAL
+    return _record(status, score, None, scored[int(scores.argmax())], frames)
+
+
+def _record(
+    status: str,
+    score: float | None,
+    reason: str | None,
+    shown: Sighting,
+    frames: list[dict[str, Any]],
+) -> dict[str, Any]:
+    return {
+        "status": status,
+        "score": score,
+        "reason": reason,
+        "box": shown.box and list(shown.box),
+        "peak": {"time": round(shown.time, 3), "frame": shown.frame} if frames else None,
+        "evidence": None,
+        "frames": frames,
+    }
+
+
+def file_record(found: FoundFaces, faces: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A file's entry in predictions.json.
+
+    The file is `fake` if one of its faces is, `unknown` if all of them are or there is none; its
+    score is the highest of its faces.
+    """
+    scores = [face["score"] for face in faces if face["score"] is not None]
+    statuses = {face["status"] for face in faces}
+    status = next((s for s in (FAKE, REAL) if s in statuses), UNKNOWN)
+    reason = None
+    if status == UNKNOWN:
+        reason = faces[0]["reason"] if faces else found.reason
+    return {
+        "path": text_of(str(found.path)),
+        "sha256": found.sha256 or None,
+        "status": status,
+        "score": max(scores, default=None),
+        "reason": reason,
+        "source": found.source,
+        "faces_left_out": found.left_out,
+        "faces": [{"face": number, **face} for number, face in enumerate(faces)],
+    }
+
+
+def text_of(path: str) -> str:
+    """A path as text that any file can hold; bytes that are no letters become `\\xNN`."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -1,0 +1,236 @@
+"""model_card.md: what a trained detector is, what it was made of, and what it must not be used for.
+
+The headings follow Mitchell et al., Model Cards for Model Reporting (2019).
+"""
+
+import collections
+import json
+import pathlib
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rffr_jax import __version__, processes
+from rffr_jax.config import Config
+from rffr_jax.data.examples import FAKE, REAL, Dataset
+from rffr_jax.data.provenance import FILES, note_on_training
+from rffr_jax.training.sources import Sources
+from rffr_jax.whole_files import whole_file
+
+NAME = "model_card.md"
+
+TEMPLATE = string.Template("""\
+# Model card: $name
+
+$note
+A detector of manipulated faces, trained by rffr_jax $version after *Real Face Foundation
+Representation Learning for Generalized Deepfake Detection* (Shi, Zhang, Shan). It reads one aligned
+face crop and gives the probability, in [0, 1], that the crop was manipulated.
+
+## Intended use
+
+- Research on manipulated faces, and pointing out to a person the files that deserve a closer look.
+  The evidence pictures of the job `predict` belong to every score.
+- A score above the threshold is a reason to look, not a proof. A score below it does not say that a
+  picture is authentic.
+- Not for decisions about people that nobody reviews, and not for crops that were found, aligned and
+  encoded otherwise than those below.
+
+## Model
+
+$model
+
+## Data
+
+$data
+
+$origins
+
+## Protocol
+
+$protocol
+
+## Validation
+
+$validation
+
+## Limits
+
+- Fakes of $methods were trained on. How well others are found has to be measured for each of them.
+- $reals originals taught it what is real. Cameras, light, compression and people that they do not
+  show can look manipulated to it.
+- It was not measured here how errors are shared among groups of people; the job `evaluate` does so
+  where a table of test images names groups.
+- What is left after recompression, blur, resizing and noise is measured by the job `robustness`,
+  and how often real photographs lie above the threshold by `scripts/false_alarms.py`.
+- Its scores are not probabilities of a population until `evaluate` has fitted a calibration on
+  validation data with as many fakes among the images as there are in use.
+
+## Measure it, use it
+
+```
+D=--config.detector=$folder
+python -m rffr_jax.main --config=configs/evaluate.py $$D --config.data.tests=csv:TEST.csv
+python -m rffr_jax.main --config=configs/predict.py $$D --config.inputs=PATHS --workdir=OUT
+```
+""")
+
+RULES = {
+    "last": "the weights after the last step; no validation data had a say",
+    "source": "the best weights on the training domain's own validation part",
+    "oracle": "the best weights on each target's own validation part, which flatters them there",
+    "transfer": "the best weights on one data set, to be tested on others",
+}
+
+
+def write_model_card(
+    workdir: pathlib.Path,
+    config: Config,
+    about: Mapping[str, Any],
+    training: Dataset,
+    validation: Mapping[str, Dataset],
+    mae_sources: Sources,
+):
+    """Writes the card of a finished training into its workdir; process 0 alone does.
+
+    Args:
+      workdir: with metrics.jsonl and, where weights were selected, best.json.
+      about: what the detector's checkpoint says of it.
+      validation: by the names that metrics.jsonl has for them.
+      mae_sources: what the detector's MAE or UNet was pretrained on; {} without one.
+    """
+    if not processes.is_first():
+        return
+    mae_datasets = sorted(set(mae_sources) - {FILES})
+    note = note_on_training({*about["trained_datasets"], *mae_datasets}, about["trained_methods"])
+    sources = {e.source for e in training.examples if e.label == REAL}
+    text = TEMPLATE.substitute(
+        name=workdir.absolute().name,
+        note=f"> **{note[0].upper()}{note[1:]}.**\n" if note else "",
+        version=__version__,
+        model=_table([("", ""), *_model(about["detection"])]),
+        data=_table(_data(training, validation)),
+        origins="\n".join(_origins(config, about, mae_sources, mae_datasets)),
+        protocol="\n".join(_protocol(config)),
+        validation=_validation(workdir, config, validation),
+        methods=_listed(about["trained_methods"]),
+        reals=len(sources),
+        folder=workdir,
+    )
+    with whole_file(workdir / NAME) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _model(detection: Mapping[str, Any]) -> list[tuple[str, str]]:
+    model = detection["model"]
+    branches = {"both": "the image and its residual", "original": "the image alone"}
+    rows = [("reads", branches.get(detection["inputs"], "the residual alone"))]
+    shape = f"{model['image_size']} px"
+    if detection.get("xception"):
+        rows.append(("classifier", f"Xception, {shape}"))
+    else:
+        size = f"{model['size']}, {shape}, patches of {model['patch_size']} px"
+        rows.append(("classifier", f"a ViT for each of them: {size}"))
+    if detection["inputs"] != "original":
+        kinds = {"mae": "what a frozen MAE, trained on real faces alone, inpaints block by block",
+                 "unet": "what a frozen UNet, trained on real faces alone, copies",
+                 "high_pass": "a high-pass filter", "zero": "zero, a control"}  # fmt: skip
+        rows.append(("residual", f"{kinds[detection['residual']]}; alpha {detection['alpha']:g}"))
+    k = detection["k"]
+    rows.append(("blocks", f"{k} x {k}, {detection['blocks']}"))
+    rows.append(("RGB input", f"mean {detection['mean']}, standard deviation {detection['std']}"))
+    return rows
+
+
+def _data(training: Dataset, validation: Mapping[str, Dataset]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("part", "real", "fake", "fakes by method", "originals")]
+    parts = {"training": training, **{f"validation: {n}": d for n, d in validation.items()}}
+    for name, dataset in parts.items():
+        methods = collections.Counter(e.method for e in dataset.examples if e.label == FAKE)
+        fakes = ", ".join(f"{method} {count}" for method, count in sorted(methods.items()))
+        reals = len(dataset.examples) - methods.total()
+        sources = {(e.dataset, e.source) for e in dataset.examples}
+        rows.append((name, str(reals), str(methods.total()), fakes, str(len(sources))))
+    return rows
+
+
+def _origins(
+    config: Config, about: Mapping[str, Any], mae_sources: Sources, mae_datasets: Sequence[str]
+) -> list[str]:
+    lines = [f"- Trained on {_code(config.data.train)}: data sets "
+             f"{_listed(about['trained_datasets'])}."]  # fmt: skip
+    if config.data.validation:
+        lines.append(f"- Validated on {_code(config.data.validation)}.")
+    if about.get("self_blending"):
+        lines.append("- The fakes of the training are blended of its reals while it trains.")
+    if about["detection"]["residual"] in ("mae", "unet") and about["detection"]["mae"]:
+        count = sum(len(mae_sources[name]) for name in mae_datasets)
+        known = f"{count} originals of {_listed(mae_datasets)}" if count else "not recorded"
+        lines.append(f"- Its MAE (`{config.mae}`) learned from: {known}.")
+    if config.detector.init:
+        lines.append(f"- The branches started from `{config.detector.init}`.")
+    preparations = about["preparations"]
+    said = "; ".join(json.dumps(preparation) for preparation in preparations)
+    lines.append(
+        f"- Faces were found and cut out with `{said}`."
+        if preparations
+        else "- How the faces were found and cut out is not recorded."
+    )
+    return lines
+
+
+def _protocol(config: Config) -> list[str]:
+    optimizer = config.optimizer
+    return [
+        f"- {config.steps} steps of {config.batch_size} images, half of them fake; seed "
+        f"{config.seed}.",
+        f"- AdamW, learning rate {optimizer.learning_rate:g} ({optimizer.schedule}, "
+        f"{optimizer.warmup_steps} steps of warm-up), weight decay {optimizer.weight_decay:g}.",
+        f"- Selection `{config.selection}`: {RULES[config.selection]}.",
+        "- All settings are in `config.json`, the curves in `metrics.jsonl`, the originals that "
+        "were seen in `training_sources.json`.",
+    ]
+
+
+def _validation(workdir: pathlib.Path, config: Config, validation: Mapping[str, Dataset]) -> str:
+    rows: list[tuple[str, ...]] = [("data set", "fakes", "weights", "AUC in %")]
+    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    last = {line["split"]: line for line in map(json.loads, lines)}
+    for name in validation:
+        for metric, value in last.get(name, {}).items():
+            if metric.startswith("auc"):
+                method = metric.removeprefix("auc").removeprefix("_") or "all"
+                rows.append((name, method, f"last, step {last[name]['step']}", _percent(value)))
+    best = workdir / "best.json"
+    if config.selection != "last" and best.exists():
+        for name, entry in json.loads(best.read_text(encoding="utf-8")).items():
+            where = f"best:{name}, step {entry['step']}"
+            methods = _listed(entry["methods"])
+            rows.append((_listed(entry["datasets"]), methods, where, _percent(entry["auc"])))
+    if len(rows) == 1:
+        return "No validation data was named. Measure the detector before it is used."
+    return (
+        f"{_table(rows)}\n\nOver images, not videos, to watch the training by; those of best "
+        "weights were chosen for being high. Numbers to be quoted come from `evaluate` on test "
+        "data, with their intervals."
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None or not np.isfinite(value) else f"{100 * value:.1f}"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _code(specs: str | Sequence[str]) -> str:
+    return ", ".join(f"`{spec}`" for spec in ([specs] if isinstance(specs, str) else specs))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    cells.insert(1, ["---"] * len(rows[0]))
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells)

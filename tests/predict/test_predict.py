@@ -1,0 +1,371 @@
+"""Job `predict`: what it writes about a person's own files, on crops that are given."""
+
+import csv
+import hashlib
+import json
+import re
+import shutil
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+import rffr_jax
+from rffr_jax.blocks import BlockGrid
+from rffr_jax.checkpoints.weights import FROZEN, LATEST, save_weights
+from rffr_jax.detection import Detection, DetectionSettings
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation import calibration
+from rffr_jax.experiments import quickstart
+from rffr_jax.models.abstract import PARAMETERS
+from rffr_jax.models.sizes import ModelSettings, UNetSettings
+from rffr_jax.models.unet import UNet
+from rffr_jax.predict import default_detector, faces_of, preparation
+from rffr_jax.predict import predict as module
+from rffr_jax.predict.evidence import draw_evidence
+from rffr_jax.predict.predictions_file import CSV_COLUMNS
+from tests import jobs
+from tests.faces.movies import write_movie
+from tests.faces.test_prepare import BrightSquares, picture
+
+ANY = ("faces=given", "darkest=0", "least_sharpness=0")
+
+
+def predict(workdir, detector, inputs, *flags):
+    code = jobs.start("predict", workdir, f"detector={detector}", f"inputs={inputs}", *flags)
+    assert code == 0
+    return json.loads((workdir / "predictions.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, detector, faces):
+    """The scores that `evaluate` gives the test images, by the file's name."""
+    workdir = tmp_path_factory.mktemp("runs") / "evaluate"
+    flags = (f"detector={detector}", f"data.tests=csv:{faces}/test.csv")
+    assert jobs.start("evaluate", workdir, *flags) == 0
+    with (workdir / "predictions.csv").open(newline="") as file:
+        return {row["path"].rpartition("/")[2]: float(row["score"]) for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, detector, faces):
+    workdir = tmp_path_factory.mktemp("runs") / "predict"
+    return workdir, predict(workdir, detector, faces / "test", *ANY)
+
+
+def test_scores_are_those_of_evaluate(finished, evaluated):
+    _, said = finished
+    scores = {file["path"].rpartition("/")[2]: file["score"] for file in said["files"]}
+    assert scores == pytest.approx(evaluated, abs=2e-6)
+    for file in said["files"]:
+        assert file["status"] == ("fake" if file["score"] > 0.5 else "real")
+        ((frame,),) = [face["frames"] for face in file["faces"]]
+        assert frame["score"] == file["score"]
+
+
+def test_predictions_hold_what_is_promised(finished, detector):
+    workdir, said = finished
+    assert said["schema"] == 1
+    assert said["detector"]["path"] == str(detector)
+    assert said["detector"]["trained_methods"] == ["rows"]
+    assert said["threshold"] == {
+        "value": 0.5, "from": "default", "max_fpr": None, "chosen_on": None,
+    }  # fmt: skip
+    assert said["preprocessing"]["k"] == 2
+    assert said["preprocessing"]["faces"]["faces"] == "given"
+    assert "--config.faces=given" in said["command"]
+    assert said["counts"] == {"real": 18 - sum(f["status"] == "fake" for f in said["files"])} | {
+        "fake": sum(f["status"] == "fake" for f in said["files"]), "unknown": 0,
+    }  # fmt: skip
+    for file in said["files"]:
+        with open(file["path"], "rb") as image:
+            assert file["sha256"] == hashlib.sha256(image.read()).hexdigest()
+        assert file["source"] == {"kind": "image", "codec": "png", "width": 48, "height": 48}
+        (face,) = file["faces"]
+        with Image.open(workdir / face["evidence"]) as picture:
+            assert picture.width > 5 * 192
+    with (workdir / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert [row["path"] for row in rows] == [file["path"] for file in said["files"]]
+    assert [float(row["face_score"]) for row in rows] == [f["score"] for f in said["files"]]
+
+
+def few_of(finished):
+    """Scores of every sixth file, by its path."""
+    return {file["path"]: file["score"] for file in finished[1]["files"][::6]}
+
+
+@pytest.mark.slow
+def test_scores_do_not_depend_on_batches(tmp_path, detector, finished):
+    some = few_of(finished)
+    one = predict(tmp_path / "one", detector, ",".join(some), *ANY, "batch_size=1")
+    scores = {file["path"]: file["score"] for file in one["files"]}
+    assert scores == pytest.approx(some, abs=2e-6)
+
+
+def test_threshold_of_the_command_line_decides(tmp_path, detector, faces, finished):
+    _, said = finished
+    middle = float(np.median([file["score"] for file in said["files"]]))
+    other = predict(tmp_path / "other", detector, faces / "test", *ANY, f"threshold={middle}")
+    assert other["threshold"] | {"max_fpr": None} == {
+        "value": middle, "from": "config", "max_fpr": None, "chosen_on": None,
+    }  # fmt: skip
+    for file in other["files"]:
+        assert file["status"] == ("fake" if file["score"] > middle else "real")
+    assert {file["status"] for file in other["files"]} == {"real", "fake"}
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory, detector, faces):
+    """A copy of the detector that carries an operating point, and what was kept of it."""
+    copy = tmp_path_factory.mktemp("runs") / "detect"
+    shutil.copytree(detector, copy)
+    flags = (f"data.tests=csv:{faces}/test.csv", f"data.validation=csv:{faces}/validation.csv")
+    workdir = tmp_path_factory.mktemp("runs") / "evaluate"
+    assert jobs.start("evaluate", workdir, f"detector={copy}", "max_fpr=0.4", *flags) == 0
+    return copy, json.loads((copy / "operating_points/last.json").read_text())
+
+
+def test_operating_point_beside_the_detector_is_used(tmp_path, calibrated, faces, evaluated):
+    copy, kept = calibrated
+    said = predict(tmp_path / "predict", copy, faces / "test", *ANY)
+    fitted = calibration.from_json(kept["calibration"])
+    raw = np.array([evaluated[file["path"].rpartition("/")[2]] for file in said["files"]])
+    scores = [file["score"] for file in said["files"]]
+    np.testing.assert_allclose(scores, fitted.probabilities(raw), atol=1e-4)
+    threshold = said["threshold"]
+    assert threshold["from"] == "validation data"
+    assert (threshold["max_fpr"], threshold["chosen_on"]["n_real"]) == (0.4, 6)
+    expected = fitted.probabilities(np.array([kept["threshold"]]))[0]
+    assert threshold["value"] == pytest.approx(expected)
+    assert said["calibration"] == kept["calibration"]
+
+
+def test_a_killed_run_goes_on(tmp_path, detector, finished, monkeypatch):
+    expected = {file["path"]: file["score"] for file in finished[1]["files"][:7]}
+    inputs = ",".join(expected)
+    begun, workdir = [], tmp_path / "run"
+    look = module.faces_of
+
+    def dies(file, *rest):
+        begun.append(file.path)
+        if len(begun) > 6:
+            raise KeyboardInterrupt
+        return look(file, *rest)
+
+    monkeypatch.setattr(module, "faces_of", dies)
+    with pytest.raises(KeyboardInterrupt):
+        predict(workdir, detector, inputs, *ANY)
+    assert not (workdir / "predictions.json").exists()
+    looked_at = []
+    monkeypatch.setattr(
+        module, "faces_of", lambda file, *rest: looked_at.append(file) or look(file, *rest)
+    )
+    said = predict(workdir, detector, inputs, *ANY)
+    assert len(looked_at) == 7 - 4  # a whole batch of four was finished
+    assert [file["path"] for file in said["files"]] == list(expected)
+    scores = {file["path"]: file["score"] for file in said["files"]}
+    assert scores == pytest.approx(expected, abs=2e-6)
+    looked_at.clear()
+    assert predict(workdir, detector, inputs, *ANY) == said
+    assert not looked_at
+
+
+def test_threads_that_read_ahead_change_nothing(tmp_path, detector, finished):
+    some = few_of(finished)
+    said = predict(tmp_path / "ahead", detector, ",".join(some), *ANY, "data.workers=3")
+    assert [file["path"] for file in said["files"]] == list(some)
+    scores = {file["path"]: file["score"] for file in said["files"]}
+    assert scores == pytest.approx(some, abs=2e-6)
+
+
+def test_faces_of_a_video_have_scores_in_time(tmp_path, detector, monkeypatch):
+    for room in (faces_of, preparation):
+        monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())
+    frames = [picture((8 + i, 10, 34), (90, 60 + i, 50), size=160) for i in range(12)]
+    path = write_movie(tmp_path / "two faces.mp4", frames)
+    flags = ("darkest=0", "least_sharpness=0", "frames_per_video=6", "aggregate=top_k", "top_k=2")
+    said = predict(tmp_path / "out", detector, path, *flags)
+    (file,) = said["files"]
+    assert len(file["faces"]) == 2
+    assert file["faces"][0]["box"][0] > 80
+    for face in file["faces"]:
+        assert [frame["frame"] for frame in face["frames"]] == [1, 3, 5, 7, 9, 11]
+        assert [f["time"] for f in face["frames"]] == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9, 1.1])
+        scores = sorted(frame["score"] for frame in face["frames"])
+        assert face["score"] == pytest.approx(sum(scores[-2:]) / 2)
+        (peak,) = [f for f in face["frames"] if f["frame"] == face["peak"]["frame"]]
+        assert (peak["score"], peak["box"]) == (scores[-1], face["box"])
+        assert (tmp_path / "out" / face["evidence"]).is_file()
+    assert file["score"] == max(face["score"] for face in file["faces"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "columns"),
+    [
+        (("detector.inputs=original", "detector.blocks=full"), 1),
+        (("detector.residual=high_pass",), 4),
+    ],
+)
+def test_detectors_without_an_autoencoder(tmp_path, data, faces, flags, columns):
+    assert jobs.start("detect", tmp_path / "detect", *data, "data.methods=rows", *flags) == 0
+    said = predict(tmp_path / "out", tmp_path / "detect", faces / "test/rows0.png", *ANY)
+    (face,) = said["files"][0]["faces"]
+    with Image.open(tmp_path / "out" / face["evidence"]) as shown:
+        assert columns * 192 < shown.width < (columns + 1) * 192 + 60
+
+
+def test_bad_files_are_named_and_the_others_scored(tmp_path, detector, faces):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a text.jpg").write_text("no picture")
+    Image.fromarray(np.zeros((60, 40, 3), np.uint8)).save(folder / "black.png")
+    shutil.copy(faces / "test/rows0.png", folder)
+    said = predict(tmp_path / "out", detector, folder, "faces=given", "least_sharpness=0")
+    text, black, face = said["files"]
+    assert (text["status"], text["score"], text["faces"]) == ("unknown", None, [])
+    assert text["reason"].startswith("not an image or a video")
+    assert (black["status"], len(black["faces"])) == ("unknown", 1)
+    assert black["reason"].startswith("too dark")
+    assert face["status"] in ("real", "fake")
+    assert said["counts"]["unknown"] == 2
+
+
+def test_a_detector_of_procedural_faces_says_so_everywhere(
+    tmp_path, detector, faces, monkeypatch, capsys
+):
+    monkeypatch.setattr("rffr_jax.data.provenance.PROCEDURAL", "faces")
+    drawn = []
+    monkeypatch.setattr(module, "draw_evidence", lambda *given: drawn.append(given[-1]))
+    said = predict(tmp_path, detector, faces / "test/rows0.png", *ANY)
+    assert said["note"].startswith("this detector was trained on procedural faces")
+    assert said["note"].endswith("not for judging people")
+    told = capsys.readouterr()
+    assert said["note"] in told.out
+    assert said["note"] in told.err
+    assert said["note"] in (tmp_path / "predictions.csv").read_text()
+    (under_the_picture,) = drawn
+    assert said["note"] in under_the_picture
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "nothing to look at"),
+        (("inputs=nowhere.png",), "nowhere.png does not exist"),
+        (("inputs=README.md", "threshold=2.0"), "threshold=2.0; it must lie in [0, 1]"),
+        (("inputs=README.md", "aggregate=most"), "aggregate='most' is not known"),
+        (("inputs=README.md", "detector=configs"), "detector=configs holds no checkpoint"),
+        (("inputs=README.md", "checkpoint=best:none"), "there are last"),
+        (("inputs=README.md", "faces=some"), "faces='some' is not known"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(tmp_path, detector, capsys, monkeypatch, flags, message):
+    monkeypatch.chdir(jobs.CONFIGS.parent)
+    workdir = tmp_path / "refused"
+    assert jobs.start("predict", workdir, f"detector={detector}", *flags) == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+    assert not workdir.exists()
+
+
+# ---- without a detector
+
+
+def test_the_detector_of_the_demo_is_used_where_none_is_named(
+    tmp_path, detector, faces, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert jobs.start("predict", "out", f"inputs={faces}/test/rows0.png", *ANY) == 2
+    assert "run `make demo`" in capsys.readouterr().err.splitlines()[-1]
+    for seed in (2, 10, 0):
+        folder = tmp_path / f"runs/quickstart/seed_{seed}"
+        folder.mkdir(parents=True)
+        (folder / "RFFR").symlink_to(detector)
+        if seed:  # the other one was not finished
+            (folder / "tables.json").write_text("{}")
+    assert jobs.start("predict", "out", f"inputs={faces}/test/rows0.png", *ANY) == 0
+    said = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert said["detector"]["path"] == "runs/quickstart/seed_2/RFFR"
+    assert "runs/quickstart/seed_2/RFFR, which `make demo` trained" in capsys.readouterr().err
+    assert default_detector.TRAINED == quickstart.OURS
+
+
+# ---- from Python
+
+
+def test_detector_from_python(detector, faces, evaluated):
+    loaded = rffr_jax.load_detector(detector, batch_size=4)
+    names = [f"rows{n}.png" for n in range(5)]
+    images = [np.asarray(Image.open(faces / "test" / name)) for name in names]
+    scores = loaded.score(images)
+    assert scores == pytest.approx([evaluated[name] for name in names], abs=2e-6)
+    np.testing.assert_allclose(loaded.score(np.stack(images)), scores, atol=2e-6)
+    assert loaded.score([]).shape == (0,)
+    shown = loaded.explain(images[1])
+    assert shown.score == pytest.approx(scores[1], abs=2e-6)
+    np.testing.assert_array_equal(shown.image, images[1].astype(np.float32) / 255)
+    assert shown.reconstruction is not None
+    assert shown.residual is not None
+    assert shown.heat is not None
+    difference = shown.reconstruction - shown.image
+    np.testing.assert_allclose(shown.residual, np.clip(4 * difference, -1, 1), atol=1e-5)
+    for row in range(2):
+        for column in range(2):
+            block = shown.residual[24 * row : 24 * row + 24, 24 * column : 24 * column + 24]
+            assert shown.heat[row, column] == pytest.approx(np.abs(block).mean(), rel=1e-5)
+    for wrong in (images[0] / 255, images[0][..., :1], images[0][None]):
+        with pytest.raises(UserError, match="give uint8 RGB"):
+            loaded.score([wrong])
+
+
+def test_example_of_the_guide_runs(tmp_path, detector, faces, monkeypatch, capsys):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/detect").symlink_to(detector)
+    monkeypatch.chdir(tmp_path)
+    guide = (jobs.CONFIGS.parent / "docs/predict.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    crops = np.stack([np.asarray(Image.open(faces / f"test/rows{n}.png")) for n in range(3)])
+    found: dict[str, Any] = {"crops": crops}
+    exec(example, found)
+    assert (found["scores"].shape, found["scores"].dtype) == ((3,), np.float64)
+    shown = found["shown"]
+    assert shown.score == pytest.approx(found["scores"][0], abs=2e-6)
+    for pixels in (shown.image, shown.reconstruction, shown.residual):
+        assert pixels.shape == (jobs.SIZE, jobs.SIZE, 3)
+    assert shown.heat.shape == (2, 2)
+    assert str(found["scores"] > found["detector"].threshold) in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_evidence_of_a_unet_is_its_copy(tmp_path):
+    model, unet = ModelSettings("tiny", 48, 12), UNetSettings(48, width=2, depth=2)
+    settings = DetectionSettings(
+        model=model, mae=None, inputs="both", blocks="random", residual="unet", k=2, alpha=4.0,
+        mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), unet=unet,
+    )  # fmt: skip
+    copies = UNet(unet, dtype=jnp.float32, rngs=nnx.Rngs(3))
+    frozen = nnx.to_pure_dict(nnx.state(copies, PARAMETERS))
+    about = {"kind": "detector", "detection": settings.to_json(), "trained_methods": ["rows"],
+             "trained_datasets": ["faces"], "preparations": []}  # fmt: skip
+    parameters = Detection(settings, jnp.float32).initial_parameters(0)
+    save_weights(tmp_path / LATEST, 0, parameters, about)
+    save_weights(tmp_path / FROZEN["unet"], 0, frozen, {"kind": "unet"})
+    image = np.random.default_rng(4).integers(0, 256, (48, 48, 3), np.uint8)
+    shown = rffr_jax.load_detector(tmp_path).explain(image)
+    expected = np.asarray(copies(jnp.asarray(image[None] / 255, jnp.float32)))[0]
+    assert shown.reconstruction is not None
+    assert shown.residual is not None
+    np.testing.assert_allclose(shown.reconstruction, expected, atol=1e-4)
+    residual = np.clip(4 * (expected - image / 255), -1, 1)
+    np.testing.assert_allclose(shown.residual, residual, atol=1e-3)
+    draw_evidence(tmp_path / "face.png", shown, BlockGrid(4, 2), 12, 4.0, "")
+    with Image.open(tmp_path / "face.png") as sheet:
+        drawn = np.asarray(sheet)
+    left, top = 8 + 200, 15 + 16  # of the second picture, every pixel four times as large
+    copy = drawn[top : top + 192 : 4, left : left + 192 : 4]
+    np.testing.assert_allclose(copy / 255, np.clip(expected, 0, 1), atol=0.01)

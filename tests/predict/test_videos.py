@@ -1,0 +1,151 @@
+"""Faces found in photographs and videos: as preparation finds them, followed, and bounded."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from rffr_jax.errors import UserError
+from rffr_jax.faces import prepare, video_index
+from rffr_jax.faces.crop import CropSettings, crop_face
+from rffr_jax.faces.frames import evenly_spaced, read_frames
+from rffr_jax.faces.image_formats import decode, encode
+from rffr_jax.faces.prepare import prepare_medium
+from rffr_jax.faces.video_index import index_video, sampled_frames
+from rffr_jax.predict import faces_of as module
+from rffr_jax.predict.faces_of import faces_of
+from rffr_jax.predict.inputs import find_files
+from rffr_jax.predict.preparation import FaceSettings, face_settings
+from tests.faces.movies import ASTRONAUT, empty_frames, write_movie
+from tests.faces.test_prepare import CROP, BrightSquares, medium, picture, settings, walk
+
+SETTINGS = FaceSettings(crop=CROP, smallest_face=16, image_format="png", frames=4,
+                        darkest=0.0, least_sharpness=0.0)  # fmt: skip
+
+
+@pytest.fixture
+def bright(monkeypatch):
+    """Bright rectangles are the faces."""
+    monkeypatch.setattr(module, "load_detector", lambda *_: BrightSquares())
+    monkeypatch.setattr(prepare, "load_detector", lambda *_: BrightSquares())
+
+
+def found_in(path, settings=SETTINGS, size=32):
+    (file,) = find_files([str(path)])
+    return faces_of(file, settings, size)
+
+
+def test_crops_are_those_of_preparation(tmp_path, bright):
+    path = write_movie(tmp_path / "walk.mp4", walk(12))
+    (face,) = found_in(path).faces
+    part = prepare_medium(medium(path), None, settings(train=4))
+    assert [sighting.frame for sighting in face] == [record.frame for record in part.records]
+    for sighting, record in zip(face, part.records, strict=True):
+        np.testing.assert_array_equal(sighting.crop, decode(record.image, "png", 32, ""))
+        assert sighting.box == pytest.approx(record.box.tolist(), abs=0.06)
+        assert sighting.time == pytest.approx(sighting.frame / 10)
+
+
+def test_source_of_a_video_whatever_its_name(tmp_path, bright):
+    path = write_movie(tmp_path / "walk.mp4", walk(12)).rename(tmp_path / "walk.jpg")
+    assert found_in(path).source == {
+        "kind": "video", "codec": "h264", "width": 96, "height": 96, "frames": 12,
+        "seconds": pytest.approx(1.2), "frames_looked_at": 4,
+    }  # fmt: skip
+
+
+def test_every_face_is_followed_and_the_largest_comes_first(tmp_path, bright):
+    frames = [picture((8 + i, 10, 20), (60, 50 + i, 30)) for i in range(8)]
+    path = write_movie(tmp_path / "two.mp4", frames)
+    big, small = found_in(path).faces
+    assert [s.frame for s in big] == [s.frame for s in small] == evenly_spaced(8, 4)
+    for sighting in big:
+        assert sighting.box == pytest.approx(
+            [60, 50 + sighting.frame, 89, 79 + sighting.frame], abs=1.1
+        )
+    for sighting in small:
+        assert sighting.box == pytest.approx(
+            [8 + sighting.frame, 10, 27 + sighting.frame, 29], abs=1.1
+        )
+    one = found_in(path, dataclasses.replace(SETTINGS, most_faces=1))
+    assert len(one.faces) == 1
+    assert one.left_out == 1
+
+
+def test_no_face_and_too_small_a_face_have_their_reasons(tmp_path, bright):
+    Image.fromarray(picture()).save(tmp_path / "none.png")
+    assert found_in(tmp_path / "none.png").reason == "no face"
+    Image.fromarray(picture((10, 10, 12))).save(tmp_path / "small.png")
+    assert found_in(tmp_path / "small.png").reason.startswith("too small: ")
+    path = write_movie(tmp_path / "none.mp4", [picture()] * 3)
+    assert found_in(path).reason == "no face"
+
+
+def test_damaged_video_is_unreadable(tmp_path, bright):
+    path = tmp_path / "walk.mp4"
+    write_movie(path, empty_frames(3, 60, 64), options={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = found_in(path)
+    assert not found.faces
+    assert found.reason.startswith("unreadable: damaged or cut off")
+
+
+def coded(number):
+    """A picture whose brightness tells its number."""
+    return np.full((64, 64, 3), 20 + 4 * number, np.uint8)
+
+
+def test_long_videos_are_sampled_at_their_keyframes(tmp_path, monkeypatch):
+    path = write_movie(tmp_path / "long.mp4", [coded(n) for n in range(50)])
+    index = index_video(path)
+    assert (index.total, index.codec) == (50, "h264")
+    assert index.seconds == pytest.approx(5.0)
+    every = {frame.index: frame for frame in read_frames(path)}
+    short = list(sampled_frames(path, index, 5))
+    assert [frame.index for frame in short] == evenly_spaced(50, 5)
+    monkeypatch.setattr(video_index, "DECODED_PIXELS", 0)
+    frames = list(sampled_frames(path, index, 5))
+    numbers = [frame.index for frame in frames]
+    assert numbers
+    assert set(numbers) <= set(index.keyframes.tolist())
+    for frame in frames:
+        np.testing.assert_array_equal(frame.image, every[frame.index].image)
+        assert frame.time == pytest.approx(frame.index / 10)
+    nearest = {min(index.keyframes, key=lambda k: abs(k - n)) for n in evenly_spaced(50, 5)}
+    assert len(numbers) == len(nearest)
+    for one, other in itertools.pairwise(numbers):
+        assert one < other
+
+
+def test_real_face_of_a_photograph_is_found(tmp_path):
+    pytest.importorskip("onnxruntime")
+    astronaut = skimage.data.astronaut()
+    Image.fromarray(astronaut).save(tmp_path / "astronaut.png")
+    settings = face_settings([])
+    found = found_in(tmp_path / "astronaut.png", settings, 64)
+    ((sighting,),) = found.faces
+    assert np.abs(np.array(sighting.box) - ASTRONAUT.box).max() < 6
+    (face,) = prepare.load_detector("retinaface", None).detect(astronaut)
+    crop = encode(crop_face(astronaut, face, CropSettings()).image, "jpeg")
+    np.testing.assert_array_equal(sighting.crop, decode(crop, "jpeg", 64, ""))
+
+
+def test_preparation_of_the_training_faces_is_used():
+    pytest.importorskip("onnxruntime")
+    recorded = settings(crop=CropSettings(scale=1.6), smallest_face=41).to_json()
+    found = face_settings([recorded | {"compression": "c23"}], frames=3)
+    assert (found.crop, found.smallest_face) == (CropSettings(scale=1.6), 41)
+    assert (found.image_format, found.frames) == ("png", 3)
+    with pytest.raises(UserError, match="with other weights"):
+        face_settings([recorded | {"weights_sha256": "0" * 64}])
+    given = face_settings([recorded | {"weights_sha256": "0" * 64}], faces="given")
+    assert given.faces == "given"
+
+
+@pytest.mark.parametrize("wrong", [{"faces": "some"}, {"frames": 0}, {"most_faces": 0}])
+def test_settings_that_are_not_possible(wrong):
+    with pytest.raises(UserError):
+        FaceSettings(**wrong)

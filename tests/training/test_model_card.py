@@ -1,0 +1,78 @@
+"""The card that a finished training leaves beside its weights."""
+
+import json
+
+import pytest
+
+from configs import detect
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.detection import DetectionSettings
+from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.training.model_card import write_model_card
+from tests import jobs
+
+
+@pytest.fixture(scope="module")
+def card(detector):
+    return (detector / "model_card.md").read_text(encoding="utf-8")
+
+
+def test_card_tells_data_settings_and_use(card, detector, faces, mae):
+    for heading in ("Intended use", "Model", "Data", "Protocol", "Validation", "Limits"):
+        assert f"\n## {heading}\n" in card
+    assert "$" not in card.replace("$D", "")
+    assert "| training | 6 | 6 | rows 6 | 6 |" in card
+    assert "| validation: faces | 6 | 12 | columns 6, rows 6 | 6 |" in card
+    assert f"`csv:{faces}/train.csv`" in card
+    assert f"`{mae}`" in card
+    assert "6 originals of faces" in card
+    assert "4 steps of 4 images" in card
+    assert "Fakes of rows were trained on" in card
+    assert f"--config.detector={detector}" in card
+
+
+def test_card_holds_the_validation_numbers_of_the_run(card, detector):
+    lines = [json.loads(line) for line in (detector / "metrics.jsonl").read_text().splitlines()]
+    last = [line for line in lines if line["split"] == "faces"][-1]
+    best = json.loads((detector / "best.json").read_text())
+    for method, metric in (("all", "auc"), ("rows", "auc_rows"), ("columns", "auc_columns")):
+        assert f"| faces | {method} | last, step 4 | {100 * last[metric]:.1f} |" in card
+    for name, entry in best.items():
+        assert f"| best:{name}, step {entry['step']} | {100 * entry['auc']:.1f} |" in card
+
+
+@pytest.mark.slow
+def test_card_of_a_detector_without_a_mae_or_validation(tmp_path, faces):
+    flags = (f"data.train=csv:{faces}/train.csv", "data.validation=()", "selection=last")
+    kind = ("detector.inputs=original", "detector.blocks=full", "steps=2")
+    assert jobs.start("detect", tmp_path / "a | b", *flags, *kind) == 0
+    card = (tmp_path / "a | b" / "model_card.md").read_text(encoding="utf-8")
+    assert "No validation data was named" in card
+    assert "the image alone" in card
+    assert "Its MAE" not in card
+
+
+def test_card_warns_of_faces_that_were_drawn(tmp_path, faces):
+    config = detect.get_config()
+    settings = detection_settings_of(config)
+    about = {
+        "detection": settings.to_json(),
+        "trained_methods": ["rows"],
+        "trained_datasets": ["faces"],
+        "preparations": [{"detector": "retinaface"}],
+    }
+    (tmp_path / "metrics.jsonl").write_text("")
+    dataset = load_dataset(f"csv:{faces}/train.csv")
+    write_model_card(tmp_path, config, about, dataset, {}, {"synthetic": ["a", "b"], ":files": []})
+    card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
+    assert card.splitlines()[2].startswith("> **This detector was trained on procedural faces")
+    assert "2 originals of synthetic" in card
+    assert '`{"detector": "retinaface"}`' in card
+
+
+def detection_settings_of(config):
+    model = ModelSettings(**config.model)
+    return DetectionSettings(
+        model=model, mae=model, inputs="both", blocks="random", residual="mae", k=4, alpha=4.0,
+        mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5),
+    )  # fmt: skip
