@@ -75,7 +75,8 @@ def heat(
 ) -> UInt8[np.ndarray, "size size 3"]:
     """A grey image under the colours of a map, enlarged bilinearly; its highest value is yellow."""
     size = len(image)
-    scaled = Image.fromarray(np.float32(attention / max(float(attention.max()), 1e-12)))
+    relative = attention / max(float(attention.max()), 1e-12)
+    scaled = Image.fromarray(np.asarray(relative, np.float32))
     enlarged = np.asarray(scaled.resize((size, size), Image.Resampling.BILINEAR))
     colours = matplotlib.colormaps["viridis"](enlarged)[..., :3]
     grey = image.mean(axis=-1, keepdims=True) / 255

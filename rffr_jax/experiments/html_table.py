@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rffr_jax.experiments.page import escaped, plain_table
 from rffr_jax.experiments.summary import MEANS
 from rffr_jax.experiments.table_formats import is_best
+from rffr_jax.page import escaped, plain_table
 
 RULES = {
     "last": "the weights after the last step; nothing was chosen",

@@ -23,7 +23,7 @@ from rffr_jax.experiments.figures import (
 from rffr_jax.experiments.hardest import faces_of, hardest_errors
 from rffr_jax.experiments.html_table import claims_table, legend, results_table
 from rffr_jax.experiments.measured import Measured, Table
-from rffr_jax.experiments.page import escaped, page, picture, picture_file, plain_table
+from rffr_jax.page import escaped, page, picture, picture_file, plain_table
 from rffr_jax.whole_files import whole_file
 
 ROWS_DRAWN, ERRORS_SHOWN = 8, 8

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import tqdm
+from PIL import Image
 
 from rffr_jax import __version__, processes
 from rffr_jax.config import Config
@@ -26,6 +27,8 @@ from rffr_jax.predict.finished import FinishedFiles
 from rffr_jax.predict.inputs import InputFile, find_files
 from rffr_jax.predict.predictions_file import write_predictions
 from rffr_jax.predict.preparation import FaceSettings, face_settings
+from rffr_jax.predict.report import write_report
+from rffr_jax.predict.timeline import score_peaks
 from rffr_jax.predict.verdict import face_record, file_record
 from rffr_jax.training.interruption import InterruptedRunError, StopRequest
 from rffr_jax.workdir import held, write_config
@@ -33,6 +36,7 @@ from rffr_jax.workdir import held, write_config
 log = logging.getLogger(__name__)
 
 EVIDENCE = "evidence"
+PEAK_QUALITY = 90  # JPEG
 LISTED = 20
 SECONDS_BETWEEN_LINES = 60.0
 _FACES_PACKAGES = ("av", "onnxruntime", "opencv-python-headless")
@@ -41,7 +45,7 @@ _Result = TypeVar("_Result")
 
 
 def run(config: Config, workdir: pathlib.Path):
-    """Writes predictions.json, predictions.csv and a picture a face in evidence/.
+    """Writes predictions.json, predictions.csv, report.html and a picture a face in evidence/.
 
     Raises:
       UserError: nothing to look at, a detector that is none, a setting that is not possible.
@@ -76,8 +80,9 @@ def run(config: Config, workdir: pathlib.Path):
         write_config(workdir, config)
         prediction = _Prediction(config, workdir, detector, settings)
         prediction.look_at(files)
-        records = prediction.finished.records([file.path for file in files])
-        counts = write_predictions(workdir, prediction.about, records)
+        paths = [file.path for file in files]
+        counts = write_predictions(workdir, prediction.about, prediction.finished.records(paths))
+        write_report(workdir, prediction.about, prediction.finished.records(paths))
         _tell(prediction, files, counts, workdir)
 
 
@@ -136,8 +141,11 @@ class _Prediction:
                 )
                 if len(own):
                     peaks.append(first + int(own.argmax()))
-                    record["evidence"] = f"{EVIDENCE}/{_evidence_name(found, len(faces))}"
+                    picture = f"{EVIDENCE}/{_picture_name(found, len(faces))}"
+                    record["evidence"] = f"{picture}.png"
                     shown.append(record)
+                    if len(own) > 1:
+                        record["peaks"] = self._keep_peaks(picture, record, images[first:])
                 first += len(own)
                 faces.append(record)
             records.append(file_record(found, faces))
@@ -159,6 +167,20 @@ class _Prediction:
                 self._detector.alpha,
                 self._caption(record),
             )
+
+    def _keep_peaks(
+        self, picture: str, record: dict[str, Any], crops: np.ndarray
+    ) -> list[dict[str, Any]]:
+        """Writes the crops at which the score peaks in time, and says where they are."""
+        (self._workdir / EVIDENCE).mkdir(exist_ok=True)
+        peaks = []
+        for index in score_peaks([frame["score"] for frame in record["frames"]]):
+            frame = record["frames"][index]
+            place = f"{picture}-frame{frame['frame']}.jpg"
+            Image.fromarray(crops[index]).save(self._workdir / place, quality=PEAK_QUALITY)
+            peaks.append({name: frame[name] for name in ("time", "frame", "score")})
+            peaks[-1]["picture"] = place
+        return peaks
 
     def _caption(self, record: dict[str, Any]) -> str:
         where = "above" if record["status"] == "fake" else "not above"
@@ -274,10 +296,10 @@ def _ahead(
                 future.cancel()
 
 
-def _evidence_name(found: FoundFaces, face: int) -> str:
+def _picture_name(found: FoundFaces, face: int) -> str:
     """Of the file's name and content, so that files of one name do not meet."""
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", found.path.stem)[:80]
-    return f"{stem}-{found.sha256[:10]}-face{face}.png"
+    return f"{stem}-{found.sha256[:10]}-face{face}"
 
 
 def _tell(

@@ -22,7 +22,7 @@ def face_record(
     how: str,
     top_k: int,
 ) -> dict[str, Any]:
-    """`status, score, reason, box, frames` of a face.
+    """`status, score, reason, box, frames` of a face; no `peaks` and no `evidence` yet.
 
     Args:
       sightings: at least one.
@@ -65,6 +65,7 @@ def _record(
         "reason": reason,
         "box": shown.box and list(shown.box),
         "peak": {"time": round(shown.time, 3), "frame": shown.frame} if frames else None,
+        "peaks": [],
         "evidence": None,
         "frames": frames,
     }

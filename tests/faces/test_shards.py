@@ -228,11 +228,13 @@ def test_jpeg_has_the_quality_and_the_colour_resolution_that_it_says(tmp_path):
     data = encode(image, "jpeg")
     path = tmp_path / "x.jpg"
     path.write_bytes(data)
-    with JpegImageFile(path) as stored:
+    stored = JpegImageFile(path)
+    with stored:
         luminance = stored.quantization[0]
         assert {factors[1:3] for factors in stored.layer} == {(1, 1)}  # 4:4:4
     Image.new("RGB", (64, 64)).save(path, quality=95)
-    with JpegImageFile(path) as other:
+    other = JpegImageFile(path)
+    with other:
         assert luminance == other.quantization[0]
     error = np.abs(decode(data, "jpeg", 64, "").astype(int) - image)
     assert 0 < error.mean() < 3

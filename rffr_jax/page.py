@@ -1,4 +1,4 @@
-"""The frame of a report: one HTML file that needs no other, with pictures inside it."""
+"""The frame of every report: one HTML file that needs no other, with pictures inside it."""
 
 import base64
 import html

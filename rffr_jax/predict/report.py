@@ -1,0 +1,162 @@
+"""report.html: verdicts with their evidence, in one file that needs no other."""
+
+import base64
+import heapq
+import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rffr_jax.page import escaped, page, picture_file, plain_table
+from rffr_jax.predict import timeline
+from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN
+from rffr_jax.whole_files import whole_file
+
+MOST_FACES = 100
+MOST_BYTES = 120_000
+"""Of a picture in the report; one of `MOST_FACES` faces at most."""
+
+MOST_UNKNOWN = 1000
+SAID = {
+    FAKE: "above the threshold",
+    REAL: "not above the threshold",
+    UNKNOWN: "not judged",
+}
+_HOW_TO_READ = (
+    "A score is the detector's probability of 'fake'. 'Fake' is said of a score above the "
+    "threshold, 'real' of any other; neither is a proof, and 'real' does not mean authentic. The "
+    "pictures show what the score rests on: where the face differs from what was expected there."
+)
+
+
+def write_report(
+    folder: pathlib.Path, about: Mapping[str, Any], files: Iterable[Mapping[str, Any]]
+):
+    """Writes report.html.
+
+    Args:
+      folder: the workdir, in which the records' pictures lie.
+      about: what predictions.json says before its `files`.
+      files: its `files`, once through.
+    """
+    counts = dict.fromkeys(SAID, 0)
+    unknown: list[Mapping[str, Any]] = []
+
+    def judged():
+        for record in files:
+            counts[record["status"]] += 1
+            if record["status"] != UNKNOWN:
+                yield record
+            elif len(unknown) < MOST_UNKNOWN:
+                unknown.append(record)
+
+    highest = heapq.nlargest(MOST_FACES, judged(), key=lambda record: record["score"])
+    shown = _that_fit(highest)
+    sections = [("Files, the highest scores first", _judged(folder, about, shown, counts))]
+    if unknown:
+        sections.append(("Files that were not judged", _unknown(unknown, counts[UNKNOWN])))
+    sections.append(("How this was made", _made(about)))
+    with whole_file(folder / "report.html") as part:
+        text = page("Scores of photographs and videos", sections, _top(about, counts))
+        part.write_text(text, encoding="utf-8")
+
+
+def _that_fit(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The first ones, up to `MOST_FACES` faces; at least one."""
+    faces = 0
+    for number, record in enumerate(records):
+        faces += len(record["faces"])
+        if faces > MOST_FACES and number:
+            return records[:number]
+    return records
+
+
+def _top(about: Mapping[str, Any], counts: Mapping[str, int]) -> str:
+    note = about["note"]
+    warning = f'<p class="note">{escaped(note[0].upper() + note[1:])}.</p>' if note else ""
+    listed = ", ".join(f"{counts[status]} {said}" for status, said in SAID.items())
+    threshold = about["threshold"]
+    return (
+        f"{timeline.STYLE}{warning}<p>{escaped(_HOW_TO_READ)}</p>"
+        f"<p>{sum(counts.values())} files: {listed}. The threshold is {threshold['value']:.3f} "
+        f"({escaped(threshold['from'])}).</p>"
+    )
+
+
+def _judged(
+    folder: pathlib.Path,
+    about: Mapping[str, Any],
+    shown: Sequence[Mapping[str, Any]],
+    counts: Mapping[str, int],
+) -> str:
+    if not shown:
+        return "<p>No file could be judged.</p>"
+    parts = [_file(folder, about, record, number) for number, record in enumerate(shown)]
+    left_out = counts[FAKE] + counts[REAL] - len(shown)
+    if left_out:
+        parts.append(f"<p>{left_out} files with lower scores are in predictions.csv.</p>")
+    return "\n".join(parts)
+
+
+def _file(
+    folder: pathlib.Path, about: Mapping[str, Any], record: Mapping[str, Any], number: int
+) -> str:
+    threshold = about["threshold"]["value"]
+    parts = [
+        f"<h3>{escaped(record['path'])}</h3>",
+        f"<p><strong>{record['status']}</strong>: score {record['score']:.3f}, "
+        f"{SAID[record['status']]}"
+        f'<span class="small"> ({escaped(_source(record["source"]))})</span></p>',
+    ]
+    pictures = {
+        peak["picture"]: _address(folder / peak["picture"])
+        for face in record["faces"]
+        for peak in face["peaks"]
+        if (folder / peak["picture"]).is_file()
+    }
+    if record["source"]["kind"] == "video":
+        parts.append(timeline.timeline(record, threshold, pictures, f"file{number}"))
+    for face in record["faces"]:
+        if face["evidence"] is None:
+            parts.append(f"<p>Face {face['face']}: {escaped(face['reason'])}.</p>")
+            continue
+        caption = f"Face {face['face']}: score {face['score']:.3f}, {SAID[face['status']]}"
+        if (folder / face["evidence"]).is_file():
+            parts.append(picture_file(folder / face["evidence"], MOST_BYTES, caption))
+        else:
+            parts.append(f"<p>{caption}; its picture {escaped(face['evidence'])} is gone.</p>")
+    if record["faces_left_out"]:
+        parts.append(f"<p>{record['faces_left_out']} smaller faces were left out.</p>")
+    return "\n".join(parts)
+
+
+def _source(source: Mapping[str, Any]) -> str:
+    said = f"{source['kind']}, {source['codec']}, {source['width']} x {source['height']}"
+    if source["kind"] == "video":
+        looked_at = source["frames_looked_at"]
+        said += f", {source['seconds']:.1f} s, {looked_at} of {source['frames']} frames looked at"
+    return said
+
+
+def _unknown(records: Sequence[Mapping[str, Any]], count: int) -> str:
+    table = plain_table(["file", "reason"], [(r["path"], r["reason"]) for r in records])
+    if count == len(records):
+        return table
+    return f"{table}<p>{count - len(records)} more are in predictions.csv.</p>"
+
+
+def _made(about: Mapping[str, Any]) -> str:
+    detector = about["detector"]
+    rows = [
+        ("detector", f"{detector['path']}, {detector['checkpoint']}"),
+        ("digest of its weights", detector["digest"]),
+        ("trained on", ", ".join(detector["trained_datasets"]) or "not recorded"),
+        ("manipulations in training", ", ".join(detector["trained_methods"]) or "not recorded"),
+        ("calibrated", "no" if about["calibration"] is None else about["calibration"]["method"]),
+        ("score of a face in a video", about["aggregate"]["how"]),
+        *about["versions"].items(),
+    ]
+    return f"<pre>{escaped(about['command'])}</pre>{plain_table(['what', 'value'], rows)}"
+
+
+def _address(jpeg: pathlib.Path) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.read_bytes()).decode('ascii')}"

@@ -1,0 +1,96 @@
+"""report.html of the job `predict`."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rffr_jax.predict import faces_of, preparation, report
+from tests import jobs
+from tests.faces.movies import write_movie
+from tests.faces.test_prepare import BrightSquares, picture
+
+LOOSE = ("darkest=0", "least_sharpness=0")
+
+
+def predicted(workdir, detector, inputs, *flags):
+    given = (f"detector={detector}", f"inputs={inputs}", *LOOSE, *flags)
+    assert jobs.start("predict", workdir, *given) == 0
+    said = json.loads((workdir / "predictions.json").read_text())
+    return said, (workdir / "report.html").read_text(encoding="utf-8")
+
+
+def needs_nothing_else(html):
+    return not re.findall(r'(?:src|href)="(?!data:|#)', html) and "<script" not in html
+
+
+@pytest.fixture
+def folder(tmp_path, faces):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("rows0.png", "rows1.png"):
+        shutil.copy(faces / "test" / name, folder)
+    shutil.copy(faces / "test/rows2.png", folder / "<b>bold.png")
+    (folder / "text.jpg").write_text("no picture")
+    return folder
+
+
+def test_report_shows_every_verdict_with_its_evidence(tmp_path, detector, folder):
+    said, html = predicted(tmp_path / "out", detector, folder, "faces=given")
+    assert needs_nothing_else(html)
+    scored = sorted((f for f in said["files"] if f["score"]), key=lambda f: -f["score"])
+    assert re.findall(r"</strong>: score (\d\.\d{3}), (?:not )?above the threshold<", html) == [
+        f"{file['score']:.3f}" for file in scored
+    ]
+    assert html.count('src="data:image/') == 3
+    assert "&lt;b&gt;bold.png" in html
+    assert "<b>bold" not in html
+    (text,) = [file for file in said["files"] if file["status"] == "unknown"]
+    assert text["reason"] in html
+    assert "4 files" in html
+    assert said["detector"]["digest"] in html
+    assert "--config.faces=given" in html
+    assert "does not mean authentic" in html
+
+
+def test_note_begins_with_a_capital(tmp_path, detector, folder, monkeypatch):
+    monkeypatch.setattr("rffr_jax.data.provenance.PROCEDURAL", "faces")
+    _, html = predicted(tmp_path / "out", detector, folder / "rows0.png", "faces=given")
+    assert '<p class="note">This detector was trained on procedural faces' in html
+
+
+def test_a_long_report_is_bounded_and_says_so(tmp_path, detector, folder, monkeypatch):
+    monkeypatch.setattr(report, "MOST_FACES", 2)
+    said, html = predicted(tmp_path / "out", detector, folder, "faces=given")
+    assert html.count('src="data:image/') == 2
+    assert "1 files with lower scores are in predictions.csv" in html
+    lowest = min((f for f in said["files"] if f["score"] is not None), key=lambda f: f["score"])
+    assert f"score {lowest['score']:.3f}" not in html
+
+
+def test_a_video_has_a_timeline_whose_peaks_show_the_frame(tmp_path, detector, monkeypatch):
+    for room in (faces_of, preparation):
+        monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())
+    rng = np.random.default_rng(2)
+    frames = [
+        picture((8 + i, 10, 34), (90, 60 + i, 50), size=160)
+        * (0.5 + 0.5 * rng.random((160, 160, 1)))
+        for i in range(24)
+    ]
+    path = write_movie(tmp_path / "film.mp4", [frame.astype(np.uint8) for frame in frames])
+    said, html = predicted(tmp_path / "out", detector, path, "frames_per_video=12")
+    assert needs_nothing_else(html)
+    peaks = [peak for face in said["files"][0]["faces"] for peak in face["peaks"]]
+    assert peaks
+    for face in said["files"][0]["faces"]:
+        scores = {frame["frame"]: frame["score"] for frame in face["frames"]}
+        assert face["peaks"][0]["frame"] == face["peak"]["frame"]
+        for peak in face["peaks"]:
+            assert scores[peak["frame"]] == peak["score"]
+            with Image.open(tmp_path / "out" / peak["picture"]) as crop:
+                assert crop.size == (jobs.SIZE, jobs.SIZE)
+    assert html.count('<figure id="file0-peak') == len(peaks)
+    assert "12 of 24 frames looked at" in html
