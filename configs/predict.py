@@ -25,6 +25,8 @@ def get_config() -> Config:
     config.threshold = config_dict.placeholder(float)  # else the detector's own, else 0.5
     config.darkest = 20.0  # mean brightness of 255; darker faces are unknown, 0 takes all
     config.least_sharpness = 0.05  # more blurred faces are unknown, 0 takes all
+    config.annotate = True  # videos once more, with boxes and scores
+    config.part = ""  # K/N: this process looks at every N-th file, beginning with the K-th
     config.batch_size = 32  # faces scored together
     config.command = ""  # filled in: what was typed
 

@@ -19,16 +19,17 @@ _SUM = 9  # bytes before a line's JSON: its CRC-32 in hexadecimal digits, and a 
 class FinishedFiles:
     """Records by path, in a file and not in memory."""
 
-    def __init__(self, folder: pathlib.Path, settings: Mapping[str, Any]):
+    def __init__(self, folder: pathlib.Path, settings: Mapping[str, Any], *, own: bool = True):
         """
         Args:
           folder: where the file is, or is made.
           settings: all that a record depends on, its own file apart; becomes JSON.
+          own: whether this process writes the file; another's is read as far as it goes.
         """
         self._file = folder / NAME
         self._places: dict[str, tuple[str, int]] = {}
         header = json.dumps({"settings": settings}, sort_keys=True)
-        if not self._read(header.encode()):
+        if not self._read(header.encode(), own) and own:
             self._file.write_text(header + "\n", encoding="utf-8")
 
     def __contains__(self, path: pathlib.Path) -> bool:
@@ -53,11 +54,11 @@ class FinishedFiles:
                 file.seek(self._places[_key(path)][1])
                 yield json.loads(file.readline()[_SUM:])["record"]
 
-    def _read(self, header: bytes) -> bool:
-        """Takes in what is there and cuts off from a broken line on; False to begin anew."""
+    def _read(self, header: bytes, own: bool) -> bool:
+        """Takes in what is there, of its own cuts off from a broken line on; False: nothing."""
         if not self._file.is_file():
             return False
-        with self._file.open("r+b") as file:
+        with self._file.open("r+b" if own else "rb") as file:
             if file.readline() != header + b"\n":
                 return False
             place = file.tell()
@@ -68,7 +69,8 @@ class FinishedFiles:
                 entry = json.loads(text)
                 self._places[entry["path"]] = (entry["stamp"], place)
                 place += len(line)
-            file.truncate(place)
+            if own:
+                file.truncate(place)
         return True
 
 

@@ -6,7 +6,7 @@ import logging
 import pathlib
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -16,26 +16,29 @@ from PIL import Image
 
 from rffr_jax import __version__, processes
 from rffr_jax.config import Config
-from rffr_jax.errors import UserError
+from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.evaluation.evaluate import PACKAGES, as_list
+from rffr_jax.faces.frames import ffmpeg_error
 from rffr_jax.predict.aggregate import check_aggregate
+from rffr_jax.predict.annotated_video import annotate_video
 from rffr_jax.predict.default_detector import named_or_demo
 from rffr_jax.predict.detector import LoadedDetector, load_detector
 from rffr_jax.predict.evidence import draw_evidence
 from rffr_jax.predict.faces_of import FoundFaces, faces_of
 from rffr_jax.predict.finished import FinishedFiles
-from rffr_jax.predict.inputs import InputFile, find_files
+from rffr_jax.predict.inputs import VIDEO, InputFile, find_files
+from rffr_jax.predict.parts import Part, part_from
 from rffr_jax.predict.predictions_file import write_predictions
 from rffr_jax.predict.preparation import FaceSettings, face_settings
 from rffr_jax.predict.report import write_report
 from rffr_jax.predict.timeline import score_peaks
-from rffr_jax.predict.verdict import face_record, file_record
+from rffr_jax.predict.verdict import FAKE, face_record, file_record
 from rffr_jax.training.interruption import InterruptedRunError, StopRequest
 from rffr_jax.workdir import held, write_config
 
 log = logging.getLogger(__name__)
 
-EVIDENCE = "evidence"
+EVIDENCE, ANNOTATED = "evidence", "annotated"
 PEAK_QUALITY = 90  # JPEG
 LISTED = 20
 SECONDS_BETWEEN_LINES = 60.0
@@ -45,7 +48,8 @@ _Result = TypeVar("_Result")
 
 
 def run(config: Config, workdir: pathlib.Path):
-    """Writes predictions.json, predictions.csv, report.html and a picture a face in evidence/.
+    """Writes predictions.json, predictions.csv, report.html, a picture a face in evidence/
+    and videos with boxes and scores in annotated/.
 
     Raises:
       UserError: nothing to look at, a detector that is none, a setting that is not possible.
@@ -53,8 +57,10 @@ def run(config: Config, workdir: pathlib.Path):
     """
     if processes.count() > 1:
         raise UserError(
-            "predict runs in one process; give each process files and a workdir of its own"
+            "predict runs in processes that know nothing of each other: start each alone, with "
+            "--config.part=K/N"
         )
+    part = part_from(config.part)
     check_aggregate(config.aggregate, config.top_k)
     if config.threshold is not None and not 0 <= config.threshold <= 1:
         raise UserError(f"threshold={config.threshold}; it must lie in [0, 1], as scores do")
@@ -76,14 +82,40 @@ def run(config: Config, workdir: pathlib.Path):
     )
     if detector.note:
         log.warning("%s", detector.note)
-    with held(workdir):
+    with held(part.folder(workdir)):
         write_config(workdir, config)
-        prediction = _Prediction(config, workdir, detector, settings)
-        prediction.look_at(files)
-        paths = [file.path for file in files]
-        counts = write_predictions(workdir, prediction.about, prediction.finished.records(paths))
-        write_report(workdir, prediction.about, prediction.finished.records(paths))
-        _tell(prediction, files, counts, workdir)
+        prediction = _Prediction(config, workdir, detector, settings, part)
+        prediction.look_at(part.files(files))
+        finished = {
+            other: prediction.finished
+            if other == part
+            else FinishedFiles(other.folder(workdir), prediction.depends_on, own=False)
+            for other in part.everyone()
+        }
+        lacking = sum(
+            file.path not in done for other, done in finished.items() for file in other.files(files)
+        )
+        if lacking:
+            print(
+                f"part {config.part} is done; {lacking} files of other parts are not yet looked "
+                f"at: the part that ends last writes {workdir / 'predictions.json'}"
+            )
+            return
+        counts = write_predictions(workdir, prediction.about, _records(files, finished))
+        write_report(workdir, prediction.about, _records(files, finished))
+        listed = list(_records(files, finished)) if len(files) <= LISTED else []
+        _tell(prediction, listed, counts, workdir)
+
+
+def _records(
+    files: Sequence[InputFile], finished: Mapping[Part, FinishedFiles]
+) -> Iterator[dict[str, Any]]:
+    """Of all files in their order, from what all parts have finished."""
+    of_part = [
+        done.records([file.path for file in part.files(files)]) for part, done in finished.items()
+    ]
+    for number in range(len(files)):
+        yield next(of_part[number % len(of_part)])
 
 
 class _Prediction:
@@ -95,14 +127,15 @@ class _Prediction:
         workdir: pathlib.Path,
         detector: LoadedDetector,
         settings: FaceSettings,
+        part: Part,
     ):
         self._config, self._workdir = config, workdir
         self._detector, self._settings = detector, settings
         asked = config.threshold
         self.threshold = detector.threshold if asked is None else float(asked)
         self.about = self._about()
-        depends_on = {name: self.about[name] for name in self.about if name != "command"}
-        self.finished = FinishedFiles(workdir, depends_on)
+        self.depends_on = {name: self.about[name] for name in self.about if name != "command"}
+        self.finished = FinishedFiles(part.folder(workdir), self.depends_on)
 
     def look_at(self, files: Sequence[InputFile]):
         """Scores what is not finished, a batch of faces at a time, whatever file they are of."""
@@ -141,7 +174,7 @@ class _Prediction:
                 )
                 if len(own):
                     peaks.append(first + int(own.argmax()))
-                    picture = f"{EVIDENCE}/{_picture_name(found, len(faces))}"
+                    picture = f"{EVIDENCE}/{_picture_name(found)}-face{len(faces)}"
                     record["evidence"] = f"{picture}.png"
                     shown.append(record)
                     if len(own) > 1:
@@ -149,6 +182,8 @@ class _Prediction:
                 first += len(own)
                 faces.append(record)
             records.append(file_record(found, faces))
+            if self._config.annotate:
+                records[-1]["annotated"] = self._annotate(found, records[-1])
         self._draw(images, scores, differences, peaks, shown)
         for found, record in zip(group, records, strict=True):
             self.finished.add(found.path, record)
@@ -167,6 +202,32 @@ class _Prediction:
                 self._detector.alpha,
                 self._caption(record),
             )
+
+    def _annotate(self, found: FoundFaces, record: dict[str, Any]) -> str | None:
+        """Writes a video with boxes and scores, and says where; None for what is none."""
+        if record["score"] is None or record["source"]["kind"] != VIDEO:
+            return None
+        place = f"{ANNOTATED}/{_picture_name(found)}.mp4"
+        where = "above" if record["status"] == FAKE else "not above"
+        note = self._detector.note
+        band = f"Score {record['score']:.3f}, {where} the threshold {self.threshold:.3f}."
+        if note:
+            band += f" {note[0].upper()}{note[1:]}."
+        how, top_k = self._config.aggregate, self._config.top_k
+        try:
+            annotate_video(
+                self._workdir / place,
+                found.path,
+                record,
+                self.threshold,
+                how=how,
+                top_k=top_k,
+                band=band,
+            )
+        except (BadImageError, ffmpeg_error()) as error:
+            log.warning("%s was scored and could not be written again: %s", found.path, error)
+            return None
+        return place
 
     def _keep_peaks(
         self, picture: str, record: dict[str, Any], crops: np.ndarray
@@ -206,7 +267,7 @@ class _Prediction:
         said = detector.point.said()
         return {
             "note": detector.note,
-            "command": config.command,
+            "command": re.sub(r" --config\.part=\S+", "", config.command),
             "detector": {
                 "path": str(detector.folder),
                 "checkpoint": detector.checkpoint,
@@ -222,6 +283,7 @@ class _Prediction:
             },
             "calibration": said["calibration"],
             "aggregate": {"how": config.aggregate, "top_k": config.top_k},
+            "annotate": config.annotate,
             "preprocessing": {
                 **detector.about["detection"],
                 "faces": self._settings.to_json(),
@@ -296,25 +358,24 @@ def _ahead(
                 future.cancel()
 
 
-def _picture_name(found: FoundFaces, face: int) -> str:
+def _picture_name(found: FoundFaces) -> str:
     """Of the file's name and content, so that files of one name do not meet."""
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", found.path.stem)[:80]
-    return f"{stem}-{found.sha256[:10]}-face{face}"
+    return f"{stem}-{found.sha256[:10]}"
 
 
 def _tell(
     prediction: _Prediction,
-    files: Sequence[InputFile],
+    listed: Sequence[dict[str, Any]],
     counts: dict[str, int],
     workdir: pathlib.Path,
 ):
-    if len(files) <= LISTED:
-        for record in prediction.finished.records([file.path for file in files]):
-            score = "     " if record["score"] is None else f"{record['score']:.3f}"
-            reason = f": {record['reason']}" if record["reason"] else ""
-            print(f"{record['status']:8} {score}  {record['path']}{reason}")
-    listed = ", ".join(f"{count} {status}" for status, count in counts.items())
-    print(f"{listed} (threshold {prediction.threshold:.3f}); see {workdir / 'predictions.json'}")
+    for record in listed:
+        score = "     " if record["score"] is None else f"{record['score']:.3f}"
+        reason = f": {record['reason']}" if record["reason"] else ""
+        print(f"{record['status']:8} {score}  {record['path']}{reason}")
+    counted = ", ".join(f"{count} {status}" for status, count in counts.items())
+    print(f"{counted} (threshold {prediction.threshold:.3f}); see {workdir / 'predictions.json'}")
     print("'fake' is a score above the threshold, 'real' any other; neither is a proof")
     if prediction.about["note"]:
         print(prediction.about["note"])

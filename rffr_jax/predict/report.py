@@ -77,7 +77,7 @@ def _top(about: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     threshold = about["threshold"]
     return (
         f"{timeline.STYLE}{warning}<p>{escaped(_HOW_TO_READ)}</p>"
-        f"<p>{sum(counts.values())} files: {listed}. The threshold is {threshold['value']:.3f} "
+        f"<p>Files: {listed}. The threshold is {threshold['value']:.3f} "
         f"({escaped(threshold['from'])}).</p>"
     )
 
@@ -93,7 +93,10 @@ def _judged(
     parts = [_file(folder, about, record, number) for number, record in enumerate(shown)]
     left_out = counts[FAKE] + counts[REAL] - len(shown)
     if left_out:
-        parts.append(f"<p>{left_out} files with lower scores are in predictions.csv.</p>")
+        parts.append(
+            f"<p>Files with lower scores, left out here: {left_out}. They are in "
+            "predictions.csv.</p>"
+        )
     return "\n".join(parts)
 
 
@@ -124,6 +127,8 @@ def _file(
             parts.append(picture_file(folder / face["evidence"], MOST_BYTES, caption))
         else:
             parts.append(f"<p>{caption}; its picture {escaped(face['evidence'])} is gone.</p>")
+    if record["annotated"]:
+        parts.append(f"<p>With boxes and scores: {escaped(record['annotated'])}</p>")
     if record["faces_left_out"]:
         parts.append(f"<p>{record['faces_left_out']} smaller faces were left out.</p>")
     return "\n".join(parts)

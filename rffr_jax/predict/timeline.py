@@ -38,11 +38,11 @@ _COLOURS = (
 def score_peaks(scores: Sequence[float]) -> list[int]:
     """Where scores in time are highest: at most `MOST_PEAKS` local maxima, the highest first.
 
-    Of frames in a row with the same score the middle one counts; the first and the last frame can
-    be peaks.
+    Of frames in a row with the same score the first one counts; the first and the last frame can be
+    peaks.
     """
     padded = np.pad(np.asarray(scores, dtype=np.float64), 1, constant_values=-np.inf)
-    peaks = scipy.signal.find_peaks(padded)[0] - 1
+    peaks = scipy.signal.find_peaks(padded, plateau_size=1)[1]["left_edges"] - 1
     return sorted(map(int, peaks), key=lambda peak: (-scores[peak], peak))[:MOST_PEAKS]
 
 

@@ -90,6 +90,7 @@ def file_record(found: FoundFaces, faces: Sequence[dict[str, Any]]) -> dict[str,
         "score": max(scores, default=None),
         "reason": reason,
         "source": found.source,
+        "annotated": None,
         "faces_left_out": found.left_out,
         "faces": [{"face": number, **face} for number, face in enumerate(faces)],
     }

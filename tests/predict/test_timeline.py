@@ -38,8 +38,8 @@ def test_peaks_are_local_maxima_the_highest_first():
 
 
 def test_a_plateau_is_one_peak():
-    assert score_peaks([0.1, 0.7, 0.7, 0.7, 0.2, 0.9]) == [5, 2]
-    assert score_peaks([0.5, 0.5, 0.5]) == [1]
+    assert score_peaks([0.1, 0.7, 0.7, 0.7, 0.2, 0.9]) == [5, 1]
+    assert score_peaks([0.5, 0.5, 0.5]) == [0]
     assert score_peaks([0.0, 0.0, 0.4]) == [2]
 
 

@@ -1,0 +1,200 @@
+"""A video once more, with a box around every face that was judged and its running score."""
+
+import bisect
+import fractions
+import pathlib
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from rffr_jax.contact_sheet import font_file
+from rffr_jax.faces.frames import Frame, read_frames
+from rffr_jax.faces.video_index import DECODED_PIXELS, index_video, sampled_frames
+from rffr_jax.predict.aggregate import aggregated
+from rffr_jax.whole_files import whole_file
+
+LONGEST_SIDE = 1280
+"""In pixels; larger pictures are made smaller."""
+
+_TICKS = 90_000  # of a second
+_COLOURS = "RdYlGn_r"  # the middle is the threshold
+
+Box = tuple[float, float, float, float]
+
+
+def annotate_video(
+    path: pathlib.Path,
+    source: pathlib.Path,
+    record: Mapping[str, Any],
+    threshold: float,
+    *,
+    how: str,
+    top_k: int,
+    band: str,
+):
+    """Writes an mp4 (H.264) of a video that was looked at.
+
+    All frames are shown in their time, up to `DECODED_PIXELS` of the whole video. Of a longer one
+    the frames that were looked at are shown, a second each. A running score is that of the frames
+    looked at until then.
+
+    Args:
+      path: of the mp4.
+      source: of the video.
+      record: its entry of `files` in predictions.json; it has a face with a score.
+      threshold: the middle of the boxes' colours.
+      how, top_k: as in `aggregate.aggregated`.
+      band: a text below the pictures.
+
+    Raises:
+      BadVideoError: the video cannot be decoded to its end.
+      OSError, av.FFmpegError: it cannot be written.
+    """
+    import av
+
+    facts = record["source"]
+    whole = facts["frames"] * facts["width"] * facts["height"] <= DECODED_PIXELS
+    looked_at = facts["frames_looked_at"]
+    rate = fractions.Fraction(1)
+    if whole and facts["seconds"] > 0:
+        rate = fractions.Fraction(facts["frames"] / facts["seconds"]).limit_denominator(1001)
+    frames = read_frames(source, photograph=False) if whole else _looked_at(source, looked_at)
+    faces = [face for face in record["faces"] if face["frames"]]
+    reach = facts["frames"] / looked_at / 2
+    with whole_file(path) as part, av.open(str(part), "w", format="mp4") as container:
+        stream, stamp = None, -1
+        for number, frame in enumerate(frames):
+            scale = min(1.0, LONGEST_SIDE / max(frame.image.shape[:2]))
+            image = _scaled(frame.image, scale)
+            _draw_faces(image, faces, frame.index, reach, scale, threshold, how, top_k)
+            picture = np.concatenate([image, _band(band, image.shape[1])])
+            if stream is None:
+                stream = container.add_stream("libx264", rate=rate)
+                stream.height, stream.width = picture.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.codec_context.time_base = fractions.Fraction(1, _TICKS)
+            shown = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            seconds = frame.time if whole and facts["seconds"] > 0 else float(number / rate)
+            stamp = max(stamp + 1, round(seconds * _TICKS))
+            shown.pts, shown.time_base = stamp, fractions.Fraction(1, _TICKS)
+            container.mux(stream.encode(shown))
+        if stream is not None:
+            container.mux(stream.encode())
+
+
+def box_at(frames: Sequence[Mapping[str, Any]], number: int, reach: float) -> Box | None:
+    """Where a face is in a frame, from its boxes in frames that were looked at.
+
+    Args:
+      frames: `faces[].frames` of predictions.json.
+      number: of the frame.
+      reach: half the distance of frames that were looked at. Between two of them a box is
+        interpolated; it is held so far before and behind, too.
+
+    Returns:
+      None where the face was not seen.
+    """
+    numbers = [frame["frame"] for frame in frames]
+    after = bisect.bisect_left(numbers, number)
+    if 0 < after < len(frames) and numbers[after] - numbers[after - 1] <= 3 * reach:
+        share = (number - numbers[after - 1]) / (numbers[after] - numbers[after - 1])
+        pair = zip(frames[after - 1]["box"], frames[after]["box"], strict=True)
+        left, top, right, bottom = ((1 - share) * a + share * b for a, b in pair)
+        return left, top, right, bottom
+    near = min(range(len(frames)), key=lambda i: abs(numbers[i] - number))
+    if abs(numbers[near] - number) > reach:
+        return None
+    left, top, right, bottom = frames[near]["box"]
+    return left, top, right, bottom
+
+
+def running_score(frames: Sequence[Mapping[str, Any]], number: int, how: str, top_k: int) -> float:
+    """The score of a face from the frames looked at up to a number, or from the first one."""
+    known = [frame["score"] for frame in frames if frame["frame"] <= number]
+    return aggregated(np.array(known or [frames[0]["score"]], np.float64), how, top_k)
+
+
+def _looked_at(source: pathlib.Path, count: int) -> Iterator[Frame]:
+    return sampled_frames(source, index_video(source), count)
+
+
+def _scaled(image: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray, "height width 3"]:
+    """Of even sides, as H.264 wants them; a last odd row or column is doubled."""
+    if scale < 1:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+def _draw_faces(
+    image: UInt8[np.ndarray, "height width 3"],
+    faces: Sequence[Mapping[str, Any]],
+    number: int,
+    reach: float,
+    scale: float,
+    threshold: float,
+    how: str,
+    top_k: int,
+):
+    canvas = Image.fromarray(image)
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.truetype(font_file(), _font_size(canvas.width))
+    for face in faces:
+        given = face["box"] is None  # the whole picture is the face
+        there = [
+            frame | {"box": (0.0, 0.0, 1e9, 1e9)} if given else frame for frame in face["frames"]
+        ]
+        box = box_at(there, number, reach)
+        if box is None:
+            continue
+        score = running_score(face["frames"], number, how, top_k)
+        colour = _colour(score, threshold)
+        sides = (canvas.width - 1, canvas.height - 1) * 2
+        left, top, right, bottom = (
+            int(np.clip(edge * scale, 0, side)) for edge, side in zip(box, sides, strict=True)
+        )
+        if right <= left or bottom <= top:
+            continue
+        draw.rectangle(
+            (left, top, right, bottom), outline=colour, width=max(2, canvas.width // 300)
+        )
+        text = f"face {face['face']}: {score:.2f}"
+        corner = (left, max(0, top - font.size - 6))
+        draw.rectangle(
+            draw.textbbox(corner, text, font=font), fill="black", outline="black", width=3
+        )
+        draw.text(corner, text, fill=colour, font=font)
+    image[:] = np.asarray(canvas)
+
+
+def _colour(score: float, threshold: float) -> tuple[int, int, int]:
+    """Green far below the threshold, red far above it."""
+    share = (
+        score / threshold / 2
+        if score <= threshold and threshold > 0
+        else (1 - (1 - score) / max(1 - threshold, 1e-9) / 2)
+    )
+    red, green, blue, _ = matplotlib.colormaps[_COLOURS](float(np.clip(share, 0, 1)), bytes=True)
+    return int(red), int(green), int(blue)
+
+
+def _band(text: str, width: int) -> UInt8[np.ndarray, "height width 3"]:
+    size = _font_size(width)
+    lines = textwrap.wrap(text, max(10, int(width / (0.55 * size))))
+    height = len(lines) * (size + 4) + 8
+    canvas = Image.new("RGB", (width, height + height % 2), "black")
+    font = ImageFont.truetype(font_file(), size)
+    for number, line in enumerate(lines):
+        place = (4, 4 + number * (size + 4))
+        ImageDraw.Draw(canvas).text(place, line, fill="white", font=font)
+    return np.asarray(canvas)
+
+
+def _font_size(width: int) -> int:
+    return max(11, width // 50)

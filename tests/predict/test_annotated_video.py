@@ -1,0 +1,113 @@
+"""Videos with boxes and running scores, decoded again."""
+
+import json
+import logging
+
+import av
+import numpy as np
+import pytest
+
+from rffr_jax.errors import BadImageError
+from rffr_jax.predict import annotated_video, faces_of, predict, preparation
+from rffr_jax.predict.annotated_video import annotate_video, box_at, running_score
+from tests import jobs
+from tests.faces.movies import write_movie
+from tests.faces.test_prepare import BrightSquares, picture
+
+SEEN = [
+    {"frame": 2, "time": 0.2, "score": 0.2, "box": [10.0, 20.0, 50.0, 60.0]},
+    {"frame": 6, "time": 0.6, "score": 0.8, "box": [30.0, 40.0, 70.0, 80.0]},
+]
+
+
+def record(frames=12, looked_at=3, seconds=1.2):
+    source = {"kind": "video", "codec": "h264", "width": 161, "height": 121, "frames": frames,
+              "seconds": seconds, "frames_looked_at": looked_at}  # fmt: skip
+    return {"source": source, "faces": [{"face": 0, "box": SEEN[1]["box"], "frames": SEEN}]}
+
+
+def decoded(path):
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+        return [f.to_ndarray(format="rgb24") for f in frames], [float(f.time or 0) for f in frames]
+
+
+@pytest.fixture
+def grey(tmp_path):
+    frames = [np.full((121, 161, 3), 128, np.uint8)] * 12
+    return write_movie(tmp_path / "grey.mp4", frames)
+
+
+def test_boxes_move_and_end():
+    assert box_at(SEEN, 4, 2.0) == (20, 30, 60, 70)
+    assert box_at(SEEN, 0, 2.0) == (10, 20, 50, 60)
+    assert box_at(SEEN, 8, 2.0) == (30, 40, 70, 80)
+    assert box_at(SEEN, 9, 2.0) is None
+    assert box_at(SEEN, 4, 1.0) is None  # not seen between
+    assert box_at(SEEN, 5, 1.0) == (30, 40, 70, 80)
+
+
+def test_score_is_that_of_the_frames_until_then():
+    assert running_score(SEEN, 0, "mean", 1) == 0.2
+    assert running_score(SEEN, 5, "mean", 1) == 0.2
+    assert running_score(SEEN, 6, "mean", 1) == pytest.approx(0.5)
+    assert running_score(SEEN, 9, "top_k", 1) == 0.8
+
+
+def test_whole_video_has_its_frames_times_and_boxes(tmp_path, grey):
+    path = tmp_path / "annotated" / "out.mp4"
+    annotate_video(path, grey, record(), 0.5, how="top_k", top_k=1, band="Score 0.8, a word. " * 4)
+    frames, times = decoded(path)
+    assert len(frames) == 12
+    assert times == pytest.approx(np.arange(12) / 10, abs=1e-3)
+    height, width, _ = frames[0].shape
+    assert width == 162
+    assert height > 122
+    before, after = frames[2].astype(int), frames[6].astype(int)
+    assert before[30, 10, 1] > before[30, 10, 0] + 30  # green at the left edge
+    assert after[60, 30, 0] > after[60, 30, 1] + 30  # red
+    assert np.abs(after[60, 50] - 128).max() < 20  # nothing within
+    assert np.abs(frames[11][:122].astype(int) - 128).max() < 20  # the face is gone
+    assert frames[0][122:].max() > 200  # the band's words
+    assert [file.name for file in path.parent.iterdir()] == ["out.mp4"]
+
+
+def test_of_a_long_video_the_frames_that_were_looked_at(tmp_path, grey, monkeypatch):
+    monkeypatch.setattr(annotated_video, "DECODED_PIXELS", 0)
+    annotate_video(tmp_path / "out.mp4", grey, record(), 0.5, how="mean", top_k=1, band="A word.")
+    frames, times = decoded(tmp_path / "out.mp4")
+    assert len(frames) == 3
+    assert times == pytest.approx([0, 1, 2])
+
+
+def predicted(tmp_path, detector, monkeypatch, *flags):
+    for room in (faces_of, preparation):
+        monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())
+    frames = [picture((8 + i, 10, 34), (90, 60 + i, 50), size=160) for i in range(12)]
+    path = write_movie(tmp_path / "film.mp4", frames)
+    given = (f"detector={detector}", f"inputs={path}", "darkest=0", "least_sharpness=0", *flags)
+    assert jobs.start("predict", tmp_path / "out", *given) == 0
+    (file,) = json.loads((tmp_path / "out/predictions.json").read_text())["files"]
+    return file["annotated"]
+
+
+def test_job_writes_one_for_a_video(tmp_path, detector, monkeypatch):
+    place = predicted(tmp_path, detector, monkeypatch, "frames_per_video=4")
+    frames, _ = decoded(tmp_path / "out" / place)
+    assert len(frames) == 12
+    assert "annotated/film-" in (tmp_path / "out/report.html").read_text()
+
+
+def test_job_writes_none_where_none_is_wanted(tmp_path, detector, monkeypatch):
+    assert predicted(tmp_path, detector, monkeypatch, "annotate=False") is None
+    assert not (tmp_path / "out/annotated").exists()
+
+
+def test_a_video_that_cannot_be_written_is_named(tmp_path, detector, monkeypatch, capsys):
+    def fails(*_, **__):
+        raise BadImageError("film.mp4", "cut off")
+
+    monkeypatch.setattr(predict, "annotate_video", fails)
+    logging.getLogger("rffr_jax").setLevel(logging.INFO)
+    assert predicted(tmp_path, detector, monkeypatch) is None
+    assert "film.mp4 was scored and could not be written again" in capsys.readouterr().err
