@@ -34,6 +34,9 @@ class Part:
         return [Part(number, self.of) for number in range(1, self.of + 1)]
 
 
+ALONE = Part()
+
+
 def part_from(text: str) -> Part:
     """The part that `K/N` names; '' is the only one of one.
 
@@ -41,7 +44,7 @@ def part_from(text: str) -> Part:
       UserError: it names none.
     """
     if not text:
-        return Part()
+        return ALONE
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     part = Part(*map(int, found.groups())) if found else None
     if part is None or not 1 <= part.number <= part.of:

@@ -138,9 +138,9 @@ class _Axes:
                 )
         _, y = self.point(0.0, threshold)
         yield f'<line class="threshold" x1="{_LEFT}" y1="{y:.1f}" x2="{_RIGHT}" y2="{y:.1f}"/>'
-        above = y - 5 if threshold < 0.9 else y + 14
         yield (
-            f'<text x="{_RIGHT}" y="{above:.1f}" text-anchor="end">threshold {threshold:.3f}</text>'
+            f'<text x="{_RIGHT}" y="14" text-anchor="end">dashed: the threshold, '
+            f"{threshold:.3f}</text>"
         )
         yield (
             f'<text x="{(_LEFT + _RIGHT) / 2}" y="{_HEIGHT - 6}" text-anchor="middle">'

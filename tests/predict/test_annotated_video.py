@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rffr_jax.errors import BadImageError
-from rffr_jax.predict import annotated_video, faces_of, predict, preparation
+from rffr_jax.predict import annotated_video, faces_of, prediction, preparation
 from rffr_jax.predict.annotated_video import annotate_video, box_at, running_score
 from tests import jobs
 from tests.faces.movies import write_movie
@@ -107,7 +107,7 @@ def test_a_video_that_cannot_be_written_is_named(tmp_path, detector, monkeypatch
     def fails(*_, **__):
         raise BadImageError("film.mp4", "cut off")
 
-    monkeypatch.setattr(predict, "annotate_video", fails)
+    monkeypatch.setattr(prediction, "annotate_video", fails)
     logging.getLogger("rffr_jax").setLevel(logging.INFO)
     assert predicted(tmp_path, detector, monkeypatch) is None
     assert "film.mp4 was scored and could not be written again" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from rffr_jax.models.abstract import PARAMETERS
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.models.unet import UNet
 from rffr_jax.predict import default_detector, faces_of, preparation
-from rffr_jax.predict import predict as module
+from rffr_jax.predict import prediction as module
 from rffr_jax.predict.evidence import draw_evidence
 from rffr_jax.predict.predictions_file import CSV_COLUMNS
 from tests import jobs
