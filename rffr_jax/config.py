@@ -20,9 +20,11 @@ AT_LEAST_ONE = (
     "blocks.group",
     "replicates",
     "at_once",
+    "most_waiting",
 )
 AT_LEAST_ZERO = (
     "seed",
+    "port",
     "frames_per_video",
     "data.workers",
     "data.max_bad_fraction",
@@ -30,7 +32,7 @@ AT_LEAST_ZERO = (
     "optimizer.weight_decay",
     "residuals.memory_gb",
 )
-ABOVE_ZERO = ("optimizer.learning_rate",)
+ABOVE_ZERO = ("optimizer.learning_rate", "most_megabytes", "seconds_per_file")
 ZERO_TO_ONE = (
     "optimizer.b1",
     "optimizer.b2",

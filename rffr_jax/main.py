@@ -35,6 +35,7 @@ JOBS = {
     "features": "rffr_jax.evaluation.features",
     "residual": "rffr_jax.evaluation.residuals",
     "predict": "rffr_jax.predict.predict",
+    "web": "rffr_jax.web.serve",
     "quickstart": "rffr_jax.experiments.quickstart",
     "experiment": "rffr_jax.experiments.experiment",
 }
@@ -57,7 +58,8 @@ def run(argv: Sequence[str]) -> int:
         if config is None:
             return DONE
         _log_to_terminal(launch)
-        if config.get("at_once", 1) > 1:  # the GPUs' memory is for the processes that it starts
+        # The GPUs' memory is for the processes that these jobs start.
+        if config.get("at_once", 1) > 1 or config.job == "web":
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         with processes.joined(launch):
             from rffr_jax.agreement import require_same_config

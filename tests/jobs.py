@@ -40,6 +40,7 @@ FIXED = {
     "robustness": ("--config.batch_size=4",),
     "features": ("--config.batch_size=4",),
     "predict": ("--config.batch_size=4",),
+    "web": (),
     "residual": ("--config.batch_size=4",),
 }
 CLOCKED = ("images_per_second", "tflops_per_device", "seconds_waited_for_data")

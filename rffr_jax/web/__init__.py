@@ -1,0 +1,1 @@
+"""A page and an HTTP API that score uploads: `serve` starts them."""

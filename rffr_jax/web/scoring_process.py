@@ -1,0 +1,167 @@
+"""A child process that holds the detector and scores one file at a time.
+
+It can be killed, and so no file holds up those behind it.
+"""
+
+import base64
+import mimetypes
+import multiprocessing
+import pathlib
+import signal
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from rffr_jax.config import Config
+from rffr_jax.errors import UserError
+from rffr_jax.web.refused import DIED, STOPPING, RefusedError
+
+SECONDS_TO_START = 600.0
+"""Within which a child must have loaded its detector and compiled what scores."""
+
+
+class ScoringProcess:
+    """Starts the child and, after one that died or was killed, the next.
+
+    Attributes:
+      note: what must be said beside every score; '' if nothing.
+    """
+
+    def __init__(self, config: Config):
+        """
+        Raises:
+          UserError: the detector cannot be loaded, or a setting is not possible.
+        """
+        self._config, self._seconds = config.to_dict(), config.seconds_per_file
+        self._turn, self._closed = threading.Lock(), False
+        self._begin()
+        try:
+            self.note: str = self._wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid
+
+    def score(self, file: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
+        """What predictions.json would hold of one file, pictures as `data:` addresses.
+
+        Args:
+          folder: an empty one, for files that are of no use afterwards.
+
+        Raises:
+          RefusedError: it takes longer than `seconds_per_file` (504), the child dies (500) or the
+            server stops (503).
+        """
+        with self._turn:
+            if self._closed:
+                raise RefusedError(503, STOPPING)
+            try:
+                self._wait_until_ready()
+                self._connection.send((file, folder))
+                if self._connection.poll(self._seconds):
+                    return self._connection.recv()
+                refused = RefusedError(504, f"it took longer than {self._seconds:g} seconds")
+            except (EOFError, OSError, UserError):
+                refused = RefusedError(500, DIED)
+            self._process.kill()
+            self._process.join()
+            if not self._closed:
+                self._begin()
+            raise refused
+
+    def close(self):
+        """Ends the child, at work or not."""
+        self._closed = True
+        self._process.kill()
+        self._process.join()
+
+    def _begin(self):
+        spawn = multiprocessing.get_context("spawn")
+        self._connection, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_serve, args=(self._config, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._ready = False
+
+    def _wait_until_ready(self) -> str:
+        """The detector's note; '' if the child was waited for before."""
+        if self._ready:
+            return ""
+        if not self._connection.poll(SECONDS_TO_START):
+            raise UserError(f"the detector was not loaded within {SECONDS_TO_START:g} seconds")
+        try:
+            loaded, said = self._connection.recv()
+        except EOFError as error:
+            raise UserError("the process that loads the detector died; is memory short?") from error
+        if not loaded:
+            raise UserError(said)
+        self._ready = True
+        return said
+
+
+def _serve(entries: dict[str, Any], connection: Connection):
+    """The child: one answer for each file, until the other end is closed."""
+    import numpy as np
+
+    from rffr_jax.compile_cache import keep_compiled_programs
+    from rffr_jax.predict.predict import detector_and_settings
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
+    keep_compiled_programs()
+    config = ConfigDict(entries)
+    try:
+        detector, settings = detector_and_settings(config)
+        size = detector.image_size
+        detector.explain(np.zeros((size, size, 3), np.uint8))
+    except UserError as error:
+        connection.send((False, str(error)))
+        return
+    connection.send((True, detector.note))
+    while True:
+        try:
+            file, folder = connection.recv()
+        except EOFError:
+            return
+        connection.send(_answer(config, detector, settings, file, folder))
+
+
+def _answer(config: Config, detector, settings, file: pathlib.Path, folder: pathlib.Path):
+    from rffr_jax.predict.inputs import InputFile, kind_of
+    from rffr_jax.predict.prediction import Prediction
+    from rffr_jax.predict.predictions_file import SCHEMA
+
+    prediction = Prediction(config, folder, detector, settings)
+    prediction.look_at([InputFile(file, *kind_of(file))])
+    (record,) = prediction.finished.records([file])
+    for face in record["faces"]:
+        if face["evidence"]:
+            face["evidence"] = picture_address(folder / face["evidence"])
+        for peak in face["peaks"]:
+            peak["picture"] = picture_address(folder / peak["picture"])
+    about = without_paths(prediction.about)
+    counts = {status: int(record["status"] == status) for status in ("real", "fake", "unknown")}
+    return {"schema": SCHEMA, **about, "files": [record], "counts": counts}
+
+
+def picture_address(file: pathlib.Path) -> str:
+    """The bytes of a picture as an address that a browser shows."""
+    kind, _ = mimetypes.guess_type(file.name)
+    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
+
+
+def without_paths(about: dict[str, Any]) -> dict[str, Any]:
+    """What predictions.json says of a run, without the places of files on this machine."""
+    faces = about["preprocessing"]["faces"]
+    if faces.get("weights"):
+        faces = faces | {"weights": pathlib.Path(faces["weights"]).name}
+    named = pathlib.Path(about["detector"]["path"]).name
+    return about | {
+        "command": "",
+        "detector": about["detector"] | {"path": named},
+        "preprocessing": about["preprocessing"] | {"faces": faces},
+    }

@@ -1,0 +1,76 @@
+"""The line of uploads before the one process that scores, the same for the page and the API."""
+
+import asyncio
+import contextlib
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from rffr_jax.predict.inputs import kind_of
+from rffr_jax.web.refused import FULL, RefusedError
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """What `scoring_process.ScoringProcess` does; tests stand in for it."""
+
+    note: str
+
+    def score(self, file: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]: ...
+
+    def close(self): ...
+
+
+class Uploads:
+    """Scores uploads one after another, in the order in which they come.
+
+    Attributes:
+      folder: where they lie meanwhile.
+    """
+
+    def __init__(self, scorer: Scorer, folder: pathlib.Path, most_waiting: int):
+        self.folder, self.scorer = folder, scorer
+        self._places = most_waiting + 1
+        self._turn = asyncio.Lock()
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """A place in the line, from before an upload is read until it is answered.
+
+        Raises:
+          RefusedError: there is none (429).
+        """
+        if not self._places:
+            raise RefusedError(429, FULL)
+        self._places -= 1
+        try:
+            yield
+        finally:
+            self._places += 1
+
+    async def score(self, file: pathlib.Path, name: str) -> dict[str, Any]:
+        """`ScoringProcess.score` of an upload that has a place.
+
+        Args:
+          name: what the uploader calls it; its last part stands in the answer.
+
+        Raises:
+          RefusedError: it is empty (400), no image or video (415), or refused by the process.
+        """
+        if not file.stat().st_size:
+            raise RefusedError(400, "the file is empty")
+        kind, reason = kind_of(file)
+        if not kind:
+            raise RefusedError(415, reason)
+        async with self._turn:
+            with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+                answer = await asyncio.to_thread(self.scorer.score, file, pathlib.Path(folder))
+        answer["files"][0]["path"] = base_name(name)
+        return answer
+
+
+def base_name(name: str) -> str:
+    """The last part of a file's name as any system writes it, and as text that JSON can hold."""
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return last.encode("utf-8", "replace").decode("utf-8") or "upload"
