@@ -133,6 +133,11 @@ def picture_file(path: pathlib.Path, most: int, caption: str) -> str:
     return picture(data, f"{caption} (compressed to fit here; the file is {path.name})")
 
 
+def data_address(data: bytes, kind: str) -> str:
+    """Bytes of a MIME type as an address that holds them."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
 def picture(data: bytes, caption: str) -> str:
     """A `figure` of the bytes of a PNG or JPEG, with its caption as plain text.
 
@@ -141,9 +146,8 @@ def picture(data: bytes, caption: str) -> str:
     with Image.open(io.BytesIO(data)) as image:
         (width, height), kind = image.size, Image.MIME[image.format or "PNG"]
     text = escaped(caption)
-    coded = base64.b64encode(data).decode("ascii")
     broad = ' class="broad"' if width > BROAD else ""
     return (
-        f'<figure{broad}><img src="data:{kind};base64,{coded}" width="{width}" height="{height}" '
+        f'<figure{broad}><img src="{data_address(data, kind)}" width="{width}" height="{height}" '
         f'alt="{text}"><figcaption>{text}</figcaption></figure>'
     )

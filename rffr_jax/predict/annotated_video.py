@@ -68,17 +68,18 @@ def annotate_video(
     faces = [face for face in record["faces"] if face["frames"]]
     reach = facts["frames"] / looked_at / 2
     with whole_file(path) as part, av.open(str(part), "w", format="mp4") as container:
-        stream, stamp = None, -1
+        stream, below, stamp = None, np.zeros((0, 0, 3), np.uint8), -1
         for number, frame in enumerate(frames):
             scale = min(1.0, LONGEST_SIDE / max(frame.image.shape[:2]))
             image = _scaled(frame.image, scale)
             _draw_faces(image, faces, frame.index, reach, scale, threshold, how, top_k)
-            picture = np.concatenate([image, _band(band, image.shape[1])])
             if stream is None:
+                below = _band(band, image.shape[1])
                 stream = container.add_stream("libx264", rate=rate)
-                stream.height, stream.width = picture.shape[:2]
+                stream.height, stream.width = len(image) + len(below), image.shape[1]
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.time_base = fractions.Fraction(1, _TICKS)
+            picture = np.concatenate([image, below])
             shown = av.VideoFrame.from_ndarray(picture, format="rgb24")
             seconds = frame.time if whole and facts["seconds"] > 0 else float(number / rate)
             stamp = max(stamp + 1, round(seconds * _TICKS))

@@ -26,7 +26,7 @@ from rffr_jax.predict.preparation import FaceSettings
 from rffr_jax.predict.progress import Progress
 from rffr_jax.predict.read_ahead import read_ahead
 from rffr_jax.predict.timeline import score_peaks
-from rffr_jax.predict.verdict import FAKE, face_record, file_record
+from rffr_jax.predict.verdict import face_record, file_record, score_said
 from rffr_jax.training.interruption import InterruptedRunError, StopRequest
 
 log = logging.getLogger(__name__)
@@ -126,9 +126,8 @@ class Prediction:
         if record["score"] is None or record["source"]["kind"] != VIDEO:
             return None
         place = f"{ANNOTATED}/{_picture_name(found)}.mp4"
-        where = "above" if record["status"] == FAKE else "not above"
         note = self._detector.note
-        band = f"Score {record['score']:.3f}, {where} the threshold {self.threshold:.3f}."
+        band = f"{score_said(record, self.threshold).capitalize()}."
         if note:
             band += f" {note[0].upper()}{note[1:]}."
         how, top_k = self._config.aggregate, self._config.top_k
@@ -162,8 +161,7 @@ class Prediction:
         return peaks
 
     def _caption(self, record: dict[str, Any]) -> str:
-        where = "above" if record["status"] == "fake" else "not above"
-        caption = f"score {record['score']:.3f}, {where} the threshold {self.threshold:.3f}"
+        caption = score_said(record, self.threshold)
         if len(record["frames"]) > 1:
             peak = record["peak"]
             caption += (

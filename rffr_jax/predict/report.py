@@ -1,12 +1,11 @@
 """report.html: verdicts with their evidence, in one file that needs no other."""
 
-import base64
 import heapq
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rffr_jax.page import escaped, page, picture_file, plain_table
+from rffr_jax.page import data_address, escaped, page, picture_file, plain_table
 from rffr_jax.predict import timeline
 from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN
 from rffr_jax.whole_files import whole_file
@@ -111,7 +110,7 @@ def _file(
         f'<span class="small"> ({escaped(_source(record["source"]))})</span></p>',
     ]
     pictures = {
-        peak["picture"]: _address(folder / peak["picture"])
+        peak["picture"]: data_address((folder / peak["picture"]).read_bytes(), "image/jpeg")
         for face in record["faces"]
         for peak in face["peaks"]
         if (folder / peak["picture"]).is_file()
@@ -161,7 +160,3 @@ def _made(about: Mapping[str, Any]) -> str:
         *about["versions"].items(),
     ]
     return f"<pre>{escaped(about['command'])}</pre>{plain_table(['what', 'value'], rows)}"
-
-
-def _address(jpeg: pathlib.Path) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.read_bytes()).decode('ascii')}"

@@ -3,7 +3,7 @@
 `real` means that the score does not lie above the threshold, and nothing more.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,12 @@ def file_record(found: FoundFaces, faces: Sequence[dict[str, Any]]) -> dict[str,
         "faces_left_out": found.left_out,
         "faces": [{"face": number, **face} for number, face in enumerate(faces)],
     }
+
+
+def score_said(record: Mapping[str, Any], threshold: float) -> str:
+    """In words where the score of a judged face or file lies."""
+    where = "above" if record["status"] == FAKE else "not above"
+    return f"score {record['score']:.3f}, {where} the threshold {threshold:.3f}"
 
 
 def text_of(path: str) -> str:

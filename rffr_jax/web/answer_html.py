@@ -1,13 +1,14 @@
 """An answer as the page shows it: verdict, evidence, and the JSON to be downloaded."""
 
-import base64
 import html
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from rffr_jax.page import data_address
 from rffr_jax.predict.inputs import VIDEO
 from rffr_jax.predict.timeline import STYLE, timeline
+from rffr_jax.predict.verdict import score_said
 
 MEANING = (
     "A score is an opinion about pixels. One above the threshold is no proof, and one that is not "
@@ -39,10 +40,10 @@ def answer_html(answer: Mapping[str, Any]) -> str:
                 f'<p><img class="evidence" src="{face["evidence"]}" style="max-width:100%" '
                 f'alt="original, reconstruction, residual and heat of face {face["face"]}"></p>'
             )
-    coded = base64.b64encode(json.dumps(answer, indent=2).encode()).decode("ascii")
+    address = data_address(json.dumps(answer, indent=2).encode(), "application/json")
     parts.append(
         f'<p><a id="download" download="predictions.json" style="text-decoration:underline" '
-        f'href="data:application/json;base64,{coded}">Download JSON</a></p>'
+        f'href="{address}">Download JSON</a></p>'
     )
     return f'<div id="answer">{"".join(parts)}</div>'
 
@@ -55,5 +56,4 @@ def refusal_html(reason: str) -> str:
 def _verdict(record: Mapping[str, Any], threshold: float) -> str:
     if record["score"] is None:
         return f"unknown: {html.escape(record['reason'])}"
-    where = "above" if record["status"] == "fake" else "not above"
-    return f"score {record['score']:.3f}, {where} the threshold {threshold:.3f}"
+    return score_said(record, threshold)

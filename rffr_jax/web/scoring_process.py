@@ -3,7 +3,6 @@
 It can be killed, and so no file holds up those behind it.
 """
 
-import base64
 import mimetypes
 import multiprocessing
 import pathlib
@@ -16,6 +15,7 @@ from ml_collections import ConfigDict
 
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
+from rffr_jax.page import data_address
 from rffr_jax.web.refused import DIED, STOPPING, RefusedError
 
 SECONDS_TO_START = 600.0
@@ -151,7 +151,7 @@ def _answer(config: Config, detector, settings, file: pathlib.Path, folder: path
 def picture_address(file: pathlib.Path) -> str:
     """The bytes of a picture as an address that a browser shows."""
     kind, _ = mimetypes.guess_type(file.name)
-    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode('ascii')}"
+    return data_address(file.read_bytes(), kind or "application/octet-stream")
 
 
 def without_paths(about: dict[str, Any]) -> dict[str, Any]:

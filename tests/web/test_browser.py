@@ -51,13 +51,18 @@ def server(tmp_path_factory, detector):
         yield running
 
 
-def uploaded(browser, server, path):
-    """What the page shows of a file, and the JSON that it offers."""
+def shown_of(browser, server, path):
+    """What the page shows of a file."""
     browser.get(server.address)
     wait = WebDriverWait(browser, SECONDS)
     field = wait.until(lambda b: b.find_element(By.CSS_SELECTOR, "#file input[type=file]"))
     field.send_keys(str(path))
-    answer = wait.until(lambda b: b.find_element(By.ID, "answer"))
+    return wait.until(lambda b: b.find_element(By.ID, "answer"))
+
+
+def uploaded(browser, server, path):
+    """What the page shows of a file, and the JSON that it offers."""
+    answer = shown_of(browser, server, path)
     address = answer.find_element(By.ID, "download").get_attribute("href")
     return answer, json.loads(base64.b64decode(address.partition("base64,")[2]))
 
@@ -95,9 +100,5 @@ def test_a_video_has_a_timeline_whose_peaks_show_the_frame(server, tmp_path):
 def test_a_text_is_refused_on_the_page(server, tmp_path):
     (tmp_path / "photo.jpg").write_text("no picture")
     with chromium(1100) as browser:
-        browser.get(server.address)
-        wait = WebDriverWait(browser, SECONDS)
-        field = wait.until(lambda b: b.find_element(By.CSS_SELECTOR, "#file input[type=file]"))
-        field.send_keys(str(tmp_path / "photo.jpg"))
-        answer = wait.until(lambda b: b.find_element(By.ID, "answer"))
+        answer = shown_of(browser, server, tmp_path / "photo.jpg")
         assert "not an image or a video" in answer.text
