@@ -42,6 +42,8 @@ def run(config: Config, workdir: pathlib.Path):
     part = part_from(config.part)
     files = find_files(as_list(config.inputs), leave_out=workdir)
     detector, settings = detector_and_settings(config)
+    if detector.note:
+        log.warning("%s", detector.note)
     with held(part.folder(workdir)):
         write_config(workdir, config)
         prediction = Prediction(config, workdir, detector, settings, part)
@@ -68,7 +70,7 @@ def run(config: Config, workdir: pathlib.Path):
 
 
 def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]:
-    """The detector that a config names, and how its faces are found; says what must be said of it.
+    """The detector that a config names, and how its faces are found.
 
     Raises:
       UserError: a detector that is none, or a setting that is not possible.
@@ -91,8 +93,6 @@ def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]
         darkest=config.darkest,
         least_sharpness=config.least_sharpness,
     )
-    if detector.note:
-        log.warning("%s", detector.note)
     return detector, settings
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from rffr_jax import __version__
 from rffr_jax.config import Config
+from rffr_jax.disk_errors import disk_trouble
 from rffr_jax.errors import BadImageError
 from rffr_jax.evaluation.evaluate import PACKAGES
 from rffr_jax.faces.frames import ffmpeg_error
@@ -26,7 +27,7 @@ from rffr_jax.predict.preparation import FaceSettings
 from rffr_jax.predict.progress import Progress
 from rffr_jax.predict.read_ahead import read_ahead
 from rffr_jax.predict.timeline import score_peaks
-from rffr_jax.predict.verdict import face_record, file_record, score_said
+from rffr_jax.predict.verdict import face_record, file_record, score_said, sentence
 from rffr_jax.training.interruption import InterruptedRunError, StopRequest
 
 log = logging.getLogger(__name__)
@@ -126,10 +127,8 @@ class Prediction:
         if record["score"] is None or record["source"]["kind"] != VIDEO:
             return None
         place = f"{ANNOTATED}/{_picture_name(found)}.mp4"
-        note = self._detector.note
-        band = f"{score_said(record, self.threshold).capitalize()}."
-        if note:
-            band += f" {note[0].upper()}{note[1:]}."
+        said = score_said(record, self.threshold)
+        band = f"{sentence(said)} {sentence(self._detector.note)}"
         how, top_k = self._config.aggregate, self._config.top_k
         try:
             annotate_video(
@@ -142,6 +141,8 @@ class Prediction:
                 band=band,
             )
         except (BadImageError, ffmpeg_error()) as error:
+            if disk_trouble(error):
+                raise
             log.warning("%s was scored and could not be written again: %s", found.path, error)
             return None
         return place
@@ -168,7 +169,7 @@ class Prediction:
                 f" ({self._config.aggregate} of {len(record['frames'])} frames); shown: frame "
                 f"{peak['frame']} at {peak['time']:.2f} s, the one with the highest score"
             )
-        return f"{caption}. {self._detector.note}".rstrip(". ") + "."
+        return f"{sentence(caption)} {sentence(self._detector.note)}"
 
     def _about(self) -> dict[str, Any]:
         config, detector = self._config, self._detector

@@ -7,7 +7,7 @@ from typing import Any
 
 from rffr_jax.page import data_address, escaped, page, picture_file, plain_table
 from rffr_jax.predict import timeline
-from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN
+from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN, sentence
 from rffr_jax.whole_files import whole_file
 
 MOST_FACES = 100
@@ -71,7 +71,7 @@ def _that_fit(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any
 
 def _top(about: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     note = about["note"]
-    warning = f'<p class="note">{escaped(note[0].upper() + note[1:])}.</p>' if note else ""
+    warning = f'<p class="note">{escaped(sentence(note))}</p>' if note else ""
     listed = ", ".join(f"{counts[status]} {said}" for status, said in SAID.items())
     threshold = about["threshold"]
     return (

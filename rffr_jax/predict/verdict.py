@@ -102,6 +102,11 @@ def score_said(record: Mapping[str, Any], threshold: float) -> str:
     return f"score {record['score']:.3f}, {where} the threshold {threshold:.3f}"
 
 
+def sentence(text: str) -> str:
+    """With a capital letter and a full stop; '' stays as it is."""
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
 def text_of(path: str) -> str:
     """A path as text that any file can hold; bytes that are no letters become `\\xNN`."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

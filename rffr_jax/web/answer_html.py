@@ -8,7 +8,7 @@ from typing import Any
 from rffr_jax.page import data_address
 from rffr_jax.predict.inputs import VIDEO
 from rffr_jax.predict.timeline import STYLE, timeline
-from rffr_jax.predict.verdict import score_said
+from rffr_jax.predict.verdict import score_said, sentence
 
 MEANING = (
     "A score is an opinion about pixels. One above the threshold is no proof, and one that is not "
@@ -24,7 +24,10 @@ def answer_html(answer: Mapping[str, Any]) -> str:
     """
     (file,) = answer["files"]
     threshold = answer["threshold"]["value"]
-    parts = [f"<h2>{_verdict(file, threshold)}</h2>", f"<p>{html.escape(file['path'])}</p>"]
+    parts = [
+        f"<h2>{sentence(_verdict(file, threshold))}</h2>",
+        f"<p>{html.escape(file['path'])}</p>",
+    ]
     parts.append(f"<p>{MEANING}</p>")
     if file["source"] and file["source"]["kind"] == VIDEO:
         pictures = {peak["picture"] for face in file["faces"] for peak in face["peaks"]}

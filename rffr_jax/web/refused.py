@@ -16,4 +16,5 @@ class RefusedError(Exception):
 
 DIED = "the scoring process died on this file"
 FULL = "too many uploads are waiting; try again later"
+SENT_TWICE = "the same file came twice at the same moment; send it again"
 STOPPING = "the server is stopping"

@@ -21,6 +21,9 @@ from rffr_jax.web.refused import DIED, STOPPING, RefusedError
 SECONDS_TO_START = 600.0
 """Within which a child must have loaded its detector and compiled what scores."""
 
+SECONDS_TO_END = 2.0
+"""That a child which is not at work may take, before it is killed."""
+
 
 class ScoringProcess:
     """Starts the child and, after one that died or was killed, the next.
@@ -77,6 +80,10 @@ class ScoringProcess:
     def close(self):
         """Ends the child, at work or not."""
         self._closed = True
+        if self._turn.acquire(blocking=False):
+            self._connection.close()  # it waits for a file, and ends
+            self._process.join(SECONDS_TO_END)
+            self._turn.release()
         self._process.kill()
         self._process.join()
 
@@ -160,8 +167,13 @@ def without_paths(about: dict[str, Any]) -> dict[str, Any]:
     if faces.get("weights"):
         faces = faces | {"weights": pathlib.Path(faces["weights"]).name}
     named = pathlib.Path(about["detector"]["path"]).name
+    threshold = about["threshold"]
+    if threshold["chosen_on"]:
+        specs = [spec.rpartition("/")[2] for spec in threshold["chosen_on"]["data"]]
+        threshold = threshold | {"chosen_on": threshold["chosen_on"] | {"data": specs}}
     return about | {
         "command": "",
+        "threshold": threshold,
         "detector": about["detector"] | {"path": named},
         "preprocessing": about["preprocessing"] | {"faces": faces},
     }

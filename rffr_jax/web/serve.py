@@ -50,7 +50,7 @@ def _serve(config: Config, listener: socket.socket, folder: pathlib.Path):
     try:
         uploads = Uploads(scorer, folder, config.most_waiting)
         most_bytes = int(config.most_megabytes * MEGABYTE)
-        app = add_page(make_api(uploads, most_bytes), uploads, most_bytes, config.most_waiting)
+        app = add_page(make_api(uploads, most_bytes), uploads, most_bytes)
         settings = uvicorn.Config(
             app, log_level="warning", timeout_graceful_shutdown=SECONDS_TO_END, server_header=False
         )

@@ -1,9 +1,12 @@
 """Videos with boxes and running scores, decoded again."""
 
+import errno
 import json
 import logging
+import resource
 
 import av
+import av.error
 import numpy as np
 import pytest
 
@@ -80,6 +83,46 @@ def test_of_a_long_video_the_frames_that_were_looked_at(tmp_path, grey, monkeypa
     assert times == pytest.approx([0, 1, 2])
 
 
+def test_frames_keep_their_own_times(tmp_path):
+    times = [0, 1, 2, 3, 7, 8, 12, 13, 14, 20, 21, 22]
+    frames = [np.full((121, 161, 3), 128, np.uint8)] * 12
+    source = write_movie(tmp_path / "grey.mp4", frames, times=times)
+    given = record(seconds=2.3)
+    annotate_video(tmp_path / "out.mp4", source, given, 0.5, how="mean", top_k=1, band="A word.")
+    _, shown = decoded(tmp_path / "out.mp4")
+    assert shown == pytest.approx(np.array(times) / 10, abs=1e-3)
+
+
+def test_a_turned_video_is_shown_upright(tmp_path):
+    frame = np.full((120, 160, 3), 128, np.uint8)
+    frame[:40] = 250  # its upper part lies at the left once it is turned counterclockwise
+    source = write_movie(tmp_path / "turned.mp4", [frame] * 12, rotation=90)
+    annotate_video(
+        tmp_path / "out.mp4", source, record(), 0.5, how="top_k", top_k=1, band="A word."
+    )
+    frames, _ = decoded(tmp_path / "out.mp4")
+    assert frames[0].shape[1] == 120
+    assert frames[0][100, 5].min() > 200
+    assert frames[0][5:40, 80].max() < 160
+    assert int(frames[6][60, 30, 0]) > int(frames[6][60, 30, 1]) + 30  # the box's left edge, red
+
+
+def test_of_a_full_disk_nothing_half_written_stays(tmp_path):
+    noise = [np.random.default_rng(n).integers(0, 256, (120, 160, 3), np.uint8) for n in range(12)]
+    source = write_movie(tmp_path / "noise.mp4", noise)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"Errno|large") as caught:
+            annotate_video(
+                tmp_path / "out.mp4", source, record(), 0.5, how="mean", top_k=1, band="A word."
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EFBIG
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["noise.mp4"]
+
+
 def predicted(tmp_path, detector, monkeypatch, *flags):
     for room in (faces_of, preparation):
         monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())
@@ -111,3 +154,17 @@ def test_a_video_that_cannot_be_written_is_named(tmp_path, detector, monkeypatch
     logging.getLogger("rffr_jax").setLevel(logging.INFO)
     assert predicted(tmp_path, detector, monkeypatch) is None
     assert "film.mp4 was scored and could not be written again" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_and_the_video_looked_at_again(tmp_path, detector, monkeypatch, capsys):
+    def full(path, *_, **__):
+        raise av.error.OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(prediction, "annotate_video", full)
+        with pytest.raises(AssertionError):
+            predicted(tmp_path, detector, patched)
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "film" in told
+    assert "space" in told.lower()
+    assert predicted(tmp_path, detector, monkeypatch)

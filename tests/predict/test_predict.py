@@ -250,7 +250,9 @@ def test_a_detector_of_procedural_faces_says_so_everywhere(
     assert said["note"] in told.err
     assert said["note"] in (tmp_path / "predictions.csv").read_text()
     (under_the_picture,) = drawn
-    assert said["note"] in under_the_picture
+    assert under_the_picture.endswith(
+        ". This detector" + said["note"][len("this detector") :] + "."
+    )
 
 
 @pytest.mark.parametrize(

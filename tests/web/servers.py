@@ -20,11 +20,13 @@ class Server:
 
     Attributes:
       address: where it listens, as `http://HOST:PORT`.
+      workdir: its own.
       lines: what it said so far.
     """
 
     def __init__(self, workdir: pathlib.Path, flags: tuple[str, ...]):
         entry = [sys.executable, "-m", "rffr_jax.main", f"--config={jobs.CONFIGS}/web.py"]
+        self.workdir = workdir
         self.process = subprocess.Popen(
             [*entry, f"--workdir={workdir}", *(f"--config.{flag}" for flag in flags)],
             cwd=jobs.CONFIGS.parent,

@@ -76,11 +76,14 @@ def test_an_image_has_a_verdict_evidence_and_json(server, faces):
         answer, said = uploaded(browser, server, faces / "test/rows0.png")
         (file,) = said["files"]
         assert file["path"] == "rows0.png"
-        assert f"score {file['score']:.3f}" in answer.text
-        assert "above the threshold 0.500" in answer.text
+        assert f"Score {file['score']:.3f}" in answer.text
+        assert "above the threshold 0.500." in answer.text
         evidence = answer.find_element(By.CSS_SELECTOR, "img.evidence")
         assert browser.execute_script("return arguments[0].naturalWidth", evidence) > 500
         assert not outside(browser)
+    (folder,) = server.workdir.glob("uploads-*")
+    kept = {entry.name for entry in (folder / "page").iterdir()}
+    assert kept <= {"vibe_edit_history"}
 
 
 def test_a_video_has_a_timeline_whose_peaks_show_the_frame(server, tmp_path):
