@@ -1,14 +1,15 @@
-"""Breaks images, videos and the JSON files that `predict` reads, and sees what it makes of them.
+"""Breaks what `predict` and `web` read, images, videos, JSON and requests, and sees what they say.
 
     python scripts/fuzz_inputs.py --files 2000 --seed 0 --output runs/fuzz
 
 Every file is a small whole one whose bytes (of JSON sometimes its values) were changed, cut,
 repeated or taken out, as its number and the seed say. Images and videos go through `find_files` and
-`faces_of`, `finished.jsonl` through what a killed run goes on with, the files of a detector's
-folder through `load_detector`. A file is well treated if it is used, or refused with a reason or a
-`UserError`. Child processes do the work: a native decoder that crashes, or a file that takes longer
-than --limit, ends one of them alone and is counted. What was not well treated stays in the output
-folder. Exit codes: 0 all were; 1 some were not; 2 a mistake.
+`faces_of`, videos that can be read through `annotate_video`, `finished.jsonl` through what a killed
+run goes on with, the files of a detector's folder through `load_detector`, and uploads as they lie
+in a request through the HTTP API, with a small detector behind it. A file is well treated if it is
+used, or refused with a reason or a `UserError`. Child processes do the work: a native decoder that
+crashes, or a file that takes longer than --limit, ends one of them alone and is counted. What was
+not well treated stays in the output folder. Exit codes: 0 all were; 1 some were not; 2 a mistake.
 """
 
 import argparse
@@ -16,11 +17,13 @@ import collections
 import contextlib
 import dataclasses
 import fractions
+import functools
 import json
 import multiprocessing
 import os
 import pathlib
 import re
+import runpy
 import shutil
 import sys
 import time
@@ -33,7 +36,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from rffr_jax.errors import UserError
+from rffr_jax.errors import BadImageError, UserError
 
 SIZE = 32
 IMAGES = (
@@ -52,8 +55,16 @@ DETECTOR = (
     "checkpoints/latest/0/_CHECKPOINT_METADATA",
     "checkpoints/mae/0/checksums.json",
 )
-KINDS = {"image": IMAGES, "video": VIDEOS, "finished": FINISHED, "detector": DETECTOR}
-SHARES = {"image": 0.45, "video": 0.3, "finished": 0.15, "detector": 0.1}
+REQUESTS = ("rgb.png.request", "turned.jpg.request", "libx264.mp4.request")
+BOUNDARY = "fuzz"
+KINDS = {
+    "image": IMAGES,
+    "video": VIDEOS,
+    "finished": FINISHED,
+    "detector": DETECTOR,
+    "request": REQUESTS,
+}
+SHARES = {"image": 0.35, "video": 0.25, "finished": 0.15, "detector": 0.1, "request": 0.15}
 START_LIMIT = 300.0  # seconds until a child is ready
 ODD_NUMBERS = (0, 1, 0x7F, 0x80, 0xFF)
 ODD_VALUES = (None, True, -1, 0, 1e308, float("nan"), 10**400, "", "x", [], {}, [None], "\ud800")
@@ -201,10 +212,9 @@ def _tried(folder: pathlib.Path, room: pathlib.Path, seed: int, number: int, kin
     name = KINDS[kind][rng.integers(len(KINDS[kind]))]
     place = f"detector/{name}" if kind == "detector" else name
     whole = (folder / "whole" / place).read_bytes()
-    donor = (
-        (folder / "whole" / KINDS[kind][0]).read_bytes() if kind in ("image", "video") else whole
-    )
-    broken = mutated(whole, donor, rng, is_json=kind in ("finished", "detector"))
+    is_json = kind in ("finished", "detector")
+    donor = whole if is_json else (folder / "whole" / KINDS[kind][0]).read_bytes()
+    broken = mutated(whole, donor, rng, is_json=is_json)
     file = room / place
     file.write_bytes(broken)
     kept = folder / "bad" / f"{number}-{place.replace('/', '-')}"
@@ -298,8 +308,9 @@ def _changed(value: Any, rng: np.random.Generator) -> Any:
 
 
 def _look(room: pathlib.Path, file: pathlib.Path) -> str:
+    from rffr_jax.predict.annotated_video import annotate_video
     from rffr_jax.predict.faces_of import faces_of
-    from rffr_jax.predict.inputs import find_files
+    from rffr_jax.predict.inputs import VIDEO, find_files
     from rffr_jax.predict.preparation import GIVEN, FaceSettings
     from rffr_jax.predict.verdict import face_record, file_record
 
@@ -313,6 +324,11 @@ def _look(room: pathlib.Path, file: pathlib.Path) -> str:
     record = file_record(found, faces)
     json.dumps(record, allow_nan=False)
     assert bool(record["reason"]) == (not faces)
+    if record["score"] is not None and record["source"]["kind"] == VIDEO:
+        try:
+            annotate_video(room / "a.mp4", file, record, 0.5, how="mean", top_k=1, band="Score.")
+        except BadImageError as error:  # which `Prediction` tells, and goes on
+            return f"used, not written again: {error.reason}"
     return record["reason"] or "used"
 
 
@@ -345,11 +361,63 @@ def _load_and_score(room: pathlib.Path, file: pathlib.Path) -> str:
     return "used"
 
 
+@functools.cache
+def _api(room: pathlib.Path) -> Any:
+    """The HTTP API, with a detector in this process instead of one of its own."""
+    from rffr_jax.predict.predict import detector_and_settings
+    from rffr_jax.web.api import make_api
+    from rffr_jax.web.scoring_process import answer
+    from rffr_jax.web.uploads import Uploads
+
+    configs = pathlib.Path(__file__).resolve().parent.parent / "configs"
+    config = runpy.run_path(os.fspath(configs / "web.py"))["get_config"]()
+    config.update({"detector": os.fspath(room / "detector"), "faces": "given"})
+    config.update({"darkest": 0.0, "least_sharpness": 0.0, "frames_per_video": 4})
+    detector, settings = detector_and_settings(config)
+
+    class Here:
+        note = ""
+
+        def score(self, file: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
+            return answer(config, detector, settings, file, folder)
+
+        def close(self): ...
+
+    uploads = room / "uploads"
+    uploads.mkdir(exist_ok=True)
+    return make_api(Uploads(Here(), uploads, 1), most_bytes=100_000)
+
+
+def _ask(room: pathlib.Path, file: pathlib.Path) -> str:
+    import asyncio
+
+    import httpx
+
+    async def asked() -> httpx.Response:
+        transport = httpx.ASGITransport(app=_api(room))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.post(
+                "/api/predict",
+                content=file.read_bytes(),
+                headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+            )
+
+    answered = asyncio.run(asked())
+    said = json.loads(answered.content)
+    assert not any((room / "uploads").iterdir())
+    assert os.fspath(room) not in answered.text
+    if answered.status_code == 200:
+        return said["files"][0]["reason"] or "used"
+    assert answered.status_code in (400, 413, 415)
+    return f"{answered.status_code}: {said['error']}"
+
+
 _ENTRIES = {
     "image": _look,
     "video": _look,
     "finished": _go_on,
     "detector": _load_and_score,
+    "request": _ask,
 }
 
 
@@ -389,7 +457,9 @@ def make_whole_files(folder: pathlib.Path, kinds: Sequence[str]):
     finished = FinishedFiles(folder, {"threshold": 0.5})
     for name in IMAGES:
         finished.add(folder / name, _record(folder / name))
-    if "detector" not in kinds:
+    for name in REQUESTS:
+        (folder / name).write_bytes(_request((folder / name).with_suffix("")))
+    if not {"detector", "request"} & set(kinds):
         return
     detector = folder / "detector"
     parameters = save_untrained_detector(detector, ModelSettings("tiny", SIZE, 8), k=2)
@@ -410,6 +480,12 @@ def _write_video(path: pathlib.Path, codec: str, frames: Sequence[np.ndarray]):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
+
+
+def _request(file: pathlib.Path) -> bytes:
+    field = f'Content-Disposition: form-data; name="file"; filename="{file.name}"'
+    start = f"--{BOUNDARY}\r\n{field}\r\nContent-Type: application/octet-stream\r\n\r\n"
+    return start.encode() + file.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def _record(path: pathlib.Path) -> dict[str, Any]:

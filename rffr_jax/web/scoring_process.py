@@ -9,7 +9,7 @@ import pathlib
 import signal
 import threading
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
@@ -17,6 +17,10 @@ from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.page import data_address
 from rffr_jax.web.refused import DIED, STOPPING, RefusedError
+
+if TYPE_CHECKING:
+    from rffr_jax.predict.detector import LoadedDetector
+    from rffr_jax.predict.preparation import FaceSettings
 
 SECONDS_TO_START = 600.0
 """Within which a child must have loaded its detector and compiled what scores."""
@@ -134,10 +138,17 @@ def _serve(entries: dict[str, Any], connection: Connection):
             file, folder = connection.recv()
         except EOFError:
             return
-        connection.send(_answer(config, detector, settings, file, folder))
+        connection.send(answer(config, detector, settings, file, folder))
 
 
-def _answer(config: Config, detector, settings, file: pathlib.Path, folder: pathlib.Path):
+def answer(
+    config: Config,
+    detector: "LoadedDetector",
+    settings: "FaceSettings",
+    file: pathlib.Path,
+    folder: pathlib.Path,
+) -> dict[str, Any]:
+    """As `ScoringProcess.score`, in this process and however long it takes."""
     from rffr_jax.predict.inputs import InputFile, kind_of
     from rffr_jax.predict.prediction import Prediction
     from rffr_jax.predict.predictions_file import SCHEMA

@@ -70,7 +70,7 @@ def test_mistakes_of_false_alarms(detector, tmp_path, capsys):
 
 
 def test_broken_files_are_used_or_refused(tmp_path):
-    kinds = ("image", "video", "finished")
+    kinds = ("image", "video", "finished", "request")
     fuzz_inputs.make_whole_files(tmp_path / "whole", kinds)
     room = tmp_path / "worker0"
     shutil.copytree(tmp_path / "whole", room)
@@ -87,12 +87,14 @@ def test_broken_files_are_used_or_refused(tmp_path):
 
 
 def test_whole_files_are_all_used(tmp_path, monkeypatch):
-    fuzz_inputs.make_whole_files(tmp_path / "whole", ("image",))
+    fuzz_inputs.make_whole_files(tmp_path / "whole", ("image", "request"))
     room = tmp_path / "worker0"
     shutil.copytree(tmp_path / "whole", room)
     for name in (*fuzz_inputs.IMAGES, *fuzz_inputs.VIDEOS):
         said = fuzz_inputs._look(room, room / name)
         assert said == "used" or (name == "moves.gif" and said.startswith("GIF pictures"))
+    for name in fuzz_inputs.REQUESTS:
+        assert fuzz_inputs._ask(room, room / name) == "used"
     assert fuzz_inputs._go_on(room, room / "finished.jsonl") == "used, 10 of 10 records kept"
 
 
