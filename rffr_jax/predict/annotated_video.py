@@ -2,6 +2,7 @@
 
 import bisect
 import fractions
+import math
 import pathlib
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -66,7 +67,7 @@ def annotate_video(
         rate = fractions.Fraction(facts["frames"] / facts["seconds"]).limit_denominator(1001)
     frames = read_frames(source, photograph=False) if whole else _looked_at(source, looked_at)
     faces = [face for face in record["faces"] if face["frames"]]
-    reach = facts["frames"] / looked_at / 2
+    reach = math.ceil(facts["frames"] / looked_at) / 2
     with whole_file(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream, below, stamp = None, np.zeros((0, 0, 3), np.uint8), -1
         for number, frame in enumerate(frames):

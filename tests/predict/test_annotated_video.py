@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from rffr_jax.errors import BadImageError
+from rffr_jax.faces.frames import evenly_spaced
 from rffr_jax.predict import annotated_video, faces_of, prediction, preparation
 from rffr_jax.predict.annotated_video import annotate_video, box_at, running_score
 from tests import jobs
@@ -81,6 +82,17 @@ def test_of_a_long_video_the_frames_that_were_looked_at(tmp_path, grey, monkeypa
     frames, times = decoded(tmp_path / "out.mp4")
     assert len(frames) == 3
     assert times == pytest.approx([0, 1, 2])
+
+
+def test_a_box_does_not_flicker_where_nearly_all_frames_were_looked_at(tmp_path, grey):
+    given = record(looked_at=10)
+    numbers = evenly_spaced(12, 10)
+    assert len(set(range(12)) - set(numbers)) == 2
+    given["faces"][0]["frames"] = [SEEN[1] | {"frame": number} for number in numbers]
+    annotate_video(tmp_path / "out.mp4", grey, given, 0.5, how="mean", top_k=1, band="A word.")
+    frames, _ = decoded(tmp_path / "out.mp4")
+    for frame in frames:
+        assert int(frame[60, 30, 0]) > int(frame[60, 30, 1]) + 30
 
 
 def test_frames_keep_their_own_times(tmp_path):
