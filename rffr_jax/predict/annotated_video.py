@@ -171,7 +171,7 @@ def _draw_faces(
         draw.rectangle(
             draw.textbbox(corner, text, font=font), fill="black", outline="black", width=3
         )
-        draw.text(corner, text, fill=colour, font=font)
+        draw.text(corner, text, fill="white", font=font)
     image[:] = np.asarray(canvas)
 
 
