@@ -23,6 +23,9 @@ from rffr_jax.whole_files import whole_file
 LONGEST_SIDE = 1280
 """In pixels; larger pictures are made smaller."""
 
+LONGEST_STEP = 60.0
+"""Seconds from one frame to the next; damaged time stamps leave longer ones."""
+
 _TICKS = 90_000  # of a second
 _COLOURS = "RdYlGn_r"  # the middle is the threshold
 
@@ -41,7 +44,8 @@ def annotate_video(
 ):
     """Writes an mp4 (H.264) of a video that was looked at.
 
-    All frames are shown in their time, up to `DECODED_PIXELS` of the whole video. Of a longer one
+    All frames are shown in their time and in the size of the first, up to `DECODED_PIXELS` of the
+    whole video; a time that goes back, or leaps over `LONGEST_STEP`, is shortened. Of a longer one
     the frames that were looked at are shown, a second each. A running score is that of the frames
     looked at until then.
 
@@ -69,7 +73,8 @@ def annotate_video(
     faces = [face for face in record["faces"] if face["frames"]]
     reach = math.ceil(facts["frames"] / looked_at) / 2
     with whole_file(path) as part, av.open(str(part), "w", format="mp4") as container:
-        stream, below, stamp = None, np.zeros((0, 0, 3), np.uint8), -1
+        stream, below = None, np.zeros((0, 0, 3), np.uint8)
+        stamp, before = 0, 0
         for number, frame in enumerate(frames):
             scale = min(1.0, LONGEST_SIDE / max(frame.image.shape[:2]))
             image = _scaled(frame.image, scale)
@@ -80,10 +85,14 @@ def annotate_video(
                 stream.height, stream.width = len(image) + len(below), image.shape[1]
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.time_base = fractions.Fraction(1, _TICKS)
-            picture = np.concatenate([image, below])
+            height = stream.height - len(below)
+            picture = np.concatenate([_fitted(image, stream.width, height), below])
             shown = av.VideoFrame.from_ndarray(picture, format="rgb24")
             seconds = frame.time if whole and facts["seconds"] > 0 else float(number / rate)
-            stamp = max(stamp + 1, round(seconds * _TICKS))
+            there = round(seconds * _TICKS)
+            if number:
+                stamp += min(max(there - before, 1), round(LONGEST_STEP * _TICKS))
+            before = there
             shown.pts, shown.time_base = stamp, fractions.Fraction(1, _TICKS)
             container.mux(stream.encode(shown))
         if stream is not None:
@@ -132,6 +141,15 @@ def _scaled(image: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     height, width = image.shape[:2]
     return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+def _fitted(
+    image: UInt8[np.ndarray, "h w 3"], width: int, height: int
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Some streams change the size of their frames."""
+    if image.shape[:2] == (height, width):
+        return image
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _draw_faces(

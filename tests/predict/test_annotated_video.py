@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rffr_jax.errors import BadImageError
-from rffr_jax.faces.frames import evenly_spaced
+from rffr_jax.faces.frames import evenly_spaced, read_frames
 from rffr_jax.predict import annotated_video, faces_of, prediction, preparation
 from rffr_jax.predict.annotated_video import annotate_video, box_at, running_score
 from tests import jobs
@@ -103,6 +103,39 @@ def test_frames_keep_their_own_times(tmp_path):
     annotate_video(tmp_path / "out.mp4", source, given, 0.5, how="mean", top_k=1, band="A word.")
     _, shown = decoded(tmp_path / "out.mp4")
     assert shown == pytest.approx(np.array(times) / 10, abs=1e-3)
+
+
+def test_times_that_leap_or_go_back_are_shortened(tmp_path):
+    frames = [np.full((120, 160, 3), 128, np.uint8)] * 12
+    times = [0, 1, 2, *range(800_000, 800_009)]
+    source = write_movie(tmp_path / "leaps.mkv", frames, times=times)
+    twice = tmp_path / "back.ts"
+    parts = [write_movie(tmp_path / f"{n}.ts", frames[:6]).read_bytes() for n in range(2)]
+    twice.write_bytes(b"".join(parts))
+    for file, shortest, longest in ((source, 0.1, 60.0), (twice, 0.0, 0.1)):
+        annotate_video(
+            tmp_path / "out.mp4", file, record(), 0.5, how="mean", top_k=1, band="A word."
+        )
+        _, shown = decoded(tmp_path / "out.mp4")
+        times = [frame.time for frame in read_frames(file)]
+        steps = np.clip(np.diff(times), 0, 60)
+        assert np.diff(shown) == pytest.approx(steps, abs=2e-3)
+        assert (steps.min(), steps.max()) == pytest.approx((shortest, longest))
+
+
+def test_frames_that_change_their_size_are_shown_in_the_first_ones(tmp_path):
+    sizes = ((120, 160), (240, 320), (90, 120))
+    parts = []
+    for number, (height, width) in enumerate(sizes):
+        frame = np.full((height, width, 3), 60 + 60 * number, np.uint8)
+        parts.append(write_movie(tmp_path / f"{number}.ts", [frame] * 4).read_bytes())
+    source = tmp_path / "changes.ts"
+    source.write_bytes(b"".join(parts))
+    annotate_video(tmp_path / "out.mp4", source, record(), 0.5, how="mean", top_k=1, band="A word.")
+    frames, _ = decoded(tmp_path / "out.mp4")
+    wanted = [int(frame.image[0, 0, 0]) for frame in read_frames(source)]
+    assert {round(value, -1) for value in wanted} == {60, 120, 180}
+    assert [int(frame[110, 150, 0]) for frame in frames] == pytest.approx(wanted, abs=6)
 
 
 def test_a_turned_video_is_shown_upright(tmp_path):
