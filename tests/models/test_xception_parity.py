@@ -1,6 +1,8 @@
 """Xception at full size against timm's: random weights, nothing downloaded."""
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -90,7 +92,8 @@ def timm_model():
 
     torch.manual_seed(0)
     model = Theirs(num_classes=2)
-    layers = [layer for layer in model.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    norms = torch.nn.BatchNorm2d
+    layers: list[Any] = [layer for layer in model.modules() if isinstance(layer, norms)]
     with torch.no_grad():
         for layer in layers:
             layer.weight.uniform_(0.5, 1.5)
