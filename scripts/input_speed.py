@@ -25,9 +25,9 @@ from rffr_jax.data.decode import read_image
 from rffr_jax.data.files import image_paths
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.prepared import PreparedDataset
+from rffr_jax.data.records import FaceRecord
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.image_formats import IMAGE_FORMATS, encode
-from rffr_jax.faces.record import FaceRecord
 from rffr_jax.faces.shards import write_dataset
 
 BATCH = 32

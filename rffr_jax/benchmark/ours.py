@@ -23,11 +23,11 @@ from rffr_jax.convert.tables import MAE_TABLES, TIMM_VIT, fixed_positions
 from rffr_jax.data.examples import Example
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.prepared import PreparedDataset
+from rffr_jax.data.records import FaceRecord
 from rffr_jax.data.synthetic import SyntheticDataset
 from rffr_jax.detection import Detection, unit_range
 from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.faces.image_formats import encode
-from rffr_jax.faces.record import FaceRecord
 from rffr_jax.faces.shards import write_dataset
 from rffr_jax.kept_residuals import MEMORY_GB, KeptResiduals
 from rffr_jax.memory import passes_at_once

@@ -6,21 +6,17 @@ import numpy as np
 from jaxtyping import Float32
 
 from rffr_jax.data.examples import Dataset
-from rffr_jax.data.selection import Selection
 
 
 @runtime_checkable
 class KnowsMasks(Protocol):
-    """A dataset whose examples carry a manipulation mask."""
+    """A dataset that may know where its examples are manipulated."""
 
-    def mask(self, index: int, size: int) -> Float32[np.ndarray, "size size"]: ...
+    def mask(self, index: int, size: int) -> Float32[np.ndarray, "size size"] | None: ...
 
 
 def manipulation_mask(
     dataset: Dataset, index: int, size: int
 ) -> Float32[np.ndarray, "size size"] | None:
     """Where example `index` is manipulated, 0 to 1; None where the data do not say."""
-    if isinstance(dataset, Selection):
-        part, there = dataset.places[index]
-        return manipulation_mask(dataset.parts[part], there, size)
     return dataset.mask(index, size) if isinstance(dataset, KnowsMasks) else None

@@ -15,10 +15,10 @@ from jaxtyping import Float32, UInt8
 
 from rffr_jax.data.examples import Dataset, Example
 from rffr_jax.data.landmarks import FIVE, LandmarkedFace
+from rffr_jax.data.records import INDEX_COLUMNS, PREPARATION, index_name, parse, shard_files
 from rffr_jax.data.selection import Selection
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.image_formats import decode
-from rffr_jax.faces.shards import INDEX_COLUMNS, PREPARATION, index_name, parse, shard_files
 
 # How many frames were taken, and by which program they were decoded, makes no other crops.
 _HARMLESS = ("frames", "decoder")

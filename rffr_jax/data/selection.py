@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from rffr_jax.data.examples import FAKE, REAL, Dataset, Example
 from rffr_jax.data.landmarks import FaceDataset, LandmarkedFace, landmark_count
+from rffr_jax.data.masks import manipulation_mask
 from rffr_jax.errors import UserError
 
 
@@ -35,6 +36,11 @@ class Selection:
         """The RGB image of example `index`, in [0, 255]; `BadImageError` as the part raises it."""
         part, there = self.places[index]
         return self.parts[part].load(there, size)
+
+    def mask(self, index: int, size: int) -> Float32[np.ndarray, "size size"] | None:
+        """Where example `index` is manipulated, 0 to 1; None where its part does not say."""
+        part, there = self.places[index]
+        return manipulation_mask(self.parts[part], there, size)
 
     def landmark_count(self, index: int) -> int:
         """How many landmarks the example's part knows of it."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.faces.record import FaceRecord
+from rffr_jax.data.records import FaceRecord
 from rffr_jax.whole_files import whole_file
 
 

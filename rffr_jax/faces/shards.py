@@ -20,28 +20,26 @@ import numpy as np
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
-from tensorflow_datasets.proto import tf_example_pb2
 
+from rffr_jax.data.records import (
+    INDEX_COLUMNS,
+    PREPARATION,
+    FaceRecord,
+    features,
+    index_name,
+    parse,
+    shard_files,
+)
 from rffr_jax.errors import UserError
 from rffr_jax.faces.image_formats import IMAGE_FORMATS
-from rffr_jax.faces.record import FaceRecord
 from rffr_jax.whole_files import write_json
 
 VERSION = "1.0.0"
-PREPARATION = "preparation.json"
-INDEX_COLUMNS = ("id", "label", "dataset", "method", "video", "frame", "source", "group")
 
 _SHARD_BYTES = 128 * 2**20
 _SHARD_NAME = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}"
 # One record a group, for random access. Images do not shrink any more: uncompressed reads faster.
 _WRITER_OPTIONS = "group_size:1,uncompressed"
-
-_EXAMPLE: Any = vars(tf_example_pb2)["Example"]  # generated, so that type checkers do not see it
-
-
-def index_name(split: str) -> str:
-    """Name of a split's index in the data set's folder."""
-    return f"index-{split}.csv"
 
 
 def check_name(name: str, option: str = "data set name"):
@@ -93,7 +91,7 @@ def write_dataset(
         with _writing(folder):
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-        _write_splits(unfinished, name, records, _features(image_format, size))
+        _write_splits(unfinished, name, records, features(image_format, size))
         with _writing(folder):
             sidecar = {**preparation, "image_format": image_format, "size": size}
             write_json(unfinished / PREPARATION, sidecar)
@@ -124,37 +122,6 @@ def read_ids(folder: Path, split: str) -> list[str]:
         parse(record)["id"].bytes_list.value[0].decode()
         for record in ArrayRecordDataSource([file.filename for file in files])
     ]
-
-
-def shard_files(folder: Path) -> dict[str, list[Any]]:
-    """The shards of each split, as TFDS's file instructions."""
-    splits = tfds.builder_from_directory(folder).info.splits
-    return {str(name): split.file_instructions for name, split in splits.items()}
-
-
-def parse(record: bytes) -> Mapping[str, Any]:
-    """The features of a record by name, not decoded."""
-    return _EXAMPLE.FromString(record).features.feature
-
-
-def _features(image_format: str, size: int) -> tfds.features.FeaturesDict:
-    shape = (size, size, 3)
-    if image_format == "raw":
-        image = tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes")
-    else:
-        image = tfds.features.Image(shape=shape, encoding_format=image_format)
-    text = ("id", "dataset", "method", "video", "source", "group", "person")
-    return tfds.features.FeaturesDict(
-        {
-            "image": image,
-            "label": tfds.features.ClassLabel(names=["real", "fake"]),
-            "frame": np.int64,
-            "box": tfds.features.Tensor(shape=(4,), dtype=np.float32),
-            "landmarks": tfds.features.Tensor(shape=(5, 2), dtype=np.float32),
-            "score": np.float32,
-            **{name: tfds.features.Text() for name in text},
-        }
-    )
 
 
 def _write_splits(

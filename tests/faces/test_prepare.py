@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rffr_jax.data import decode as decode_files
+from rffr_jax.data.records import FaceRecord
 from rffr_jax.errors import UserError
 from rffr_jax.faces import frames, prepare
 from rffr_jax.faces.crop import CropSettings, crop_face
@@ -22,7 +23,6 @@ from rffr_jax.faces.image_formats import decode
 from rffr_jax.faces.media import Medium
 from rffr_jax.faces.part_file import Drop, Part, read_part, write_part
 from rffr_jax.faces.prepare import Settings, load_detector, parse_frames, prepare_medium, stamp
-from rffr_jax.faces.record import FaceRecord
 from tests.faces.movies import write_movie
 
 BACKGROUND, BRIGHT = 40, 220
