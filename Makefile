@@ -1,7 +1,7 @@
 # Everything here needs only Python >= 3.11 and make: a virtual environment is made on first use.
 #   make demo   the quickstart: RFFR beside its controls on procedural faces, a few minutes
 #   make test   the tests but for the slow ones
-#   make lint   ruff and pyright
+#   make lint   ruff, pyright and import-linter
 #   make test-slow, make test-parity   the rest of the tests; the second installs PyTorch
 
 PYTHON ?= python3
@@ -28,6 +28,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
 
 clean:
 	rm -rf $(VENV)

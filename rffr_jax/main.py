@@ -21,10 +21,10 @@ from collections.abc import Sequence
 from absl import flags
 from ml_collections import config_flags
 
-from rffr_jax import processes
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.launch import Launch, find_launch
 from rffr_jax.config import Config, check
 from rffr_jax.errors import UserError
-from rffr_jax.launch import Launch, find_launch
 
 JOBS = {
     "pretrain": "rffr_jax.training.pretrain",
@@ -62,9 +62,9 @@ def run(argv: Sequence[str]) -> int:
         if config.get("at_once", 1) > 1 or config.job == "web":
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         with processes.joined(launch):
-            from rffr_jax.agreement import require_same_config
-            from rffr_jax.compile_cache import keep_compiled_programs
-            from rffr_jax.training.interruption import InterruptedRunError
+            from rffr_jax.cluster.agreement import require_same_config
+            from rffr_jax.cluster.compile_cache import keep_compiled_programs
+            from rffr_jax.cluster.interruption import InterruptedRunError
 
             require_same_config(config, workdir)
             keep_compiled_programs()

@@ -81,7 +81,7 @@ def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from rffr_jax.benchmark.contestant import UnavailableError
     from rffr_jax.benchmark.rows import Rounds, write_shared_files
     from rffr_jax.benchmark.setup import Setup
-    from rffr_jax.blocks import BlockGrid
+    from rffr_jax.method.blocks import BlockGrid
     from rffr_jax.models.sizes import ModelSettings
 
     shapes = QUICK if args.quick else CPU  # those of a GPU are the same

@@ -47,13 +47,13 @@ def report(detector: pathlib.Path, tests: str, limit: int):
     import jax
     import jax.numpy as jnp
 
-    from rffr_jax.checkpoints.weights import FROZEN, load_weights, read_about
+    from rffr_jax.cluster.sharding import make_mesh
     from rffr_jax.data.pipeline import evaluation_batches
     from rffr_jax.data.selection import keep_first
     from rffr_jax.data.specs import load_dataset
-    from rffr_jax.detection import Detection, DetectionSettings
     from rffr_jax.evaluation.scoring import Scorer
-    from rffr_jax.sharding import make_mesh
+    from rffr_jax.method.detection import Detection, DetectionSettings
+    from rffr_jax.runs.checkpoints.weights import FROZEN, load_weights, read_about
 
     about = read_about(detector, "--detector", "detector")
     settings = DetectionSettings.from_json(about["detection"])
@@ -86,9 +86,9 @@ def others(settings) -> list[int]:
 
 def aucs(scored: "Predictions") -> dict[str, float]:
     """Of each method against all reals."""
-    from rffr_jax.data.examples import FAKE
     from rffr_jax.evaluation.metrics import auc
     from rffr_jax.evaluation.results import against_all_reals
+    from rffr_jax.examples import FAKE
 
     methods = sorted({example.method for example in scored.examples if example.label == FAKE})
     parts = {method: against_all_reals(scored, method) for method in methods}

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from rffr_jax.data.corruptions import Corrupted, Level, check_level
-from rffr_jax.data.examples import REAL, Dataset
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.examples import REAL, Dataset
+from rffr_jax.images.corruptions import Corrupted, Level, check_level
 
 if TYPE_CHECKING:
     from rffr_jax.predict.detector import LoadedDetector
@@ -64,7 +64,7 @@ def report(
     Raises:
       UserError: no detector, no such data, no real image that can be read, or no such threshold.
     """
-    from rffr_jax.data.provenance import honest_note
+    from rffr_jax.data.origins import honest_note
     from rffr_jax.data.specs import load_dataset
     from rffr_jax.predict.default_detector import named_or_demo
     from rffr_jax.predict.detector import load_detector

@@ -427,7 +427,7 @@ _ENTRIES = {
 def make_whole_files(folder: pathlib.Path, kinds: Sequence[str]):
     """Writes the files that are broken, of a detector those that it needs and may have besides."""
     from rffr_jax.benchmark.untrained_detector import save_untrained_detector
-    from rffr_jax.kept_residuals import parameters_digest
+    from rffr_jax.method.kept_residuals import parameters_digest
     from rffr_jax.models.sizes import ModelSettings
     from rffr_jax.predict.finished import FinishedFiles
 
@@ -503,10 +503,10 @@ def _record(path: pathlib.Path) -> dict[str, Any]:
 
 def _write_beside(detector: pathlib.Path, digest: str):
     """The records that trainings and evaluations leave in a detector's folder."""
-    from rffr_jax.data.provenance import Origins
+    from rffr_jax.data.origins import Origins
     from rffr_jax.evaluation import operating_point
     from rffr_jax.evaluation.calibration import Platt
-    from rffr_jax.whole_files import write_json
+    from rffr_jax.runs.whole_files import write_json
 
     origins = Origins(frozenset({("faces", "a"), ("faces", "b")}), frozenset({"/data/a.png"}))
     write_json(detector / "training_sources.json", origins.to_json())

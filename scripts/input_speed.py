@@ -21,14 +21,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rffr_jax.data.decode import read_image
-from rffr_jax.data.files import image_paths
 from rffr_jax.data.pipeline import train_batches
-from rffr_jax.data.prepared import PreparedDataset
-from rffr_jax.data.records import FaceRecord
+from rffr_jax.data.readers.folder import image_paths
+from rffr_jax.data.readers.prepared import PreparedDataset
+from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.errors import BadImageError, UserError
-from rffr_jax.faces.image_formats import IMAGE_FORMATS, encode
 from rffr_jax.faces.shards import write_dataset
+from rffr_jax.images.decode import read_image
+from rffr_jax.images.image_formats import IMAGE_FORMATS, encode
 
 BATCH = 32
 WORKERS = (0, 2)

@@ -19,11 +19,11 @@ import time
 
 import numpy as np
 
-from rffr_jax.data.decode import read_whole_image
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.face import FaceDetector
 from rffr_jax.faces.frames import evenly_spaced
 from rffr_jax.faces.prepare import load_detector
+from rffr_jax.images.decode import read_whole_image
 
 
 def main(argv: list[str] | None = None) -> int:

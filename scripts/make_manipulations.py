@@ -24,13 +24,13 @@ import zlib
 
 import numpy as np
 
-from rffr_jax.data.alignment import AlignedFace
-from rffr_jax.data.capture import capture
-from rffr_jax.data.decode import EXTENSIONS
-from rffr_jax.data.files import image_paths
-from rffr_jax.data.manipulations import IDENTITY, METHODS
-from rffr_jax.data.photographs import SMALLEST_SIDE, read_face
+from rffr_jax.data.readers.folder import image_paths
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.images.alignment import AlignedFace
+from rffr_jax.images.decode import EXTENSIONS
+from rffr_jax.images.photographs import SMALLEST_SIDE, read_face
+from rffr_jax.synthetic.capture import capture
+from rffr_jax.synthetic.manipulations import IDENTITY, METHODS
 
 COLUMNS = ("path", "label", "video", "method", "dataset", "source", "group")
 ALIGNED_OVER_OUTPUT = 2  # photographs with landmarks are cut out at this multiple of --size

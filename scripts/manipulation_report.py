@@ -20,13 +20,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from rffr_jax.data.alignment import AlignedFace
-from rffr_jax.data.capture import Captured, capture
-from rffr_jax.data.files import image_paths
-from rffr_jax.data.manipulations import IDENTITY, METHODS
-from rffr_jax.data.photographs import read_face
-from rffr_jax.data.procedural import render_face
+from rffr_jax.data.readers.folder import image_paths
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.images.alignment import AlignedFace
+from rffr_jax.images.photographs import read_face
+from rffr_jax.synthetic.capture import Captured, capture
+from rffr_jax.synthetic.manipulations import IDENTITY, METHODS
+from rffr_jax.synthetic.procedural_face import render_face
 
 CELLS = 8  # of the feature grid, on a side
 OVERLAP = 0.9

@@ -154,16 +154,16 @@ def timed_stages(
     """Seconds of each stage for some photographs, in one thread, each stage after another."""
     from ml_collections import ConfigDict
 
-    from rffr_jax.data.decode import read_whole_image, resized
+    from rffr_jax.cluster.sharding import make_mesh
     from rffr_jax.evaluation.evaluate import TrainedDetector
     from rffr_jax.faces.crop import crop_face
-    from rffr_jax.faces.image_formats import decode, encode
     from rffr_jax.faces.prepare import load_detector as load_face_detector
-    from rffr_jax.kept_residuals import image_digests
+    from rffr_jax.images.decode import read_whole_image, resized
+    from rffr_jax.images.image_formats import decode, encode
+    from rffr_jax.method.kept_residuals import image_digests
     from rffr_jax.predict.detector import load_detector
     from rffr_jax.predict.evidence import draw_evidence
     from rffr_jax.predict.preparation import face_settings
-    from rffr_jax.sharding import make_mesh
 
     loaded = load_detector(detector, batch_size=batch_size)
     config = ConfigDict(
@@ -226,7 +226,7 @@ def timed_stages(
 
 def make_photographs(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
     """JPEG files of `DIFFERENT` procedural faces, one after another."""
-    from rffr_jax.data.synthetic import SyntheticDataset
+    from rffr_jax.synthetic.dataset import SyntheticDataset
 
     folder.mkdir(parents=True)
     drawn, data = SyntheticDataset(0, "test"), []
@@ -245,7 +245,7 @@ def make_video(path: pathlib.Path, frames: int) -> pathlib.Path:
     import av
     from av.video.stream import VideoStream
 
-    from rffr_jax.data.synthetic import SyntheticDataset
+    from rffr_jax.synthetic.dataset import SyntheticDataset
 
     height, width = FRAME
     face = SyntheticDataset(0, "test").load(0, PHOTOGRAPH)

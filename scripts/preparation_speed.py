@@ -20,12 +20,12 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from rffr_jax.data.alignment import TEMPLATE, estimate_similarity
 from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import CropSettings
 from rffr_jax.faces.frames import count_frames, evenly_spaced
 from rffr_jax.faces.media import Medium
 from rffr_jax.faces.prepare import Settings, load_detector, prepare_medium
+from rffr_jax.images.alignment import TEMPLATE, estimate_similarity
 
 SIZE = 224
 

@@ -63,7 +63,7 @@ def _prepare(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace, benchmark):
-    from rffr_jax.data.deepfakebench import check_export
+    from rffr_jax.data.readers.deepfakebench import check_export
     from rffr_jax.faces.beam import on_beam
     from rffr_jax.faces.build import build
     from rffr_jax.faces.crop import CropSettings
@@ -99,8 +99,8 @@ def _build(args: argparse.Namespace, benchmark):
 
 
 def _export(dataset: pathlib.Path, file: pathlib.Path, size: int, benchmark):
-    from rffr_jax.data.deepfakebench import write_deepfakebench
-    from rffr_jax.data.prepared import read_prepared
+    from rffr_jax.data.readers.deepfakebench import write_deepfakebench
+    from rffr_jax.data.readers.prepared import read_prepared
     from rffr_jax.faces.shards import read_counts
 
     splits = {split: read_prepared(dataset, split) for split in read_counts(dataset)}

@@ -14,16 +14,16 @@ import time
 
 import numpy as np
 
-from rffr_jax.contact_sheet import contact_sheet
-from rffr_jax.data.decode import resized
-from rffr_jax.data.landmarks import ALL, FaceDataset, face_shape, five_points
-from rffr_jax.data.provenance import honest_note
+from rffr_jax.data.origins import honest_note
 from rffr_jax.data.selection import keep_reals
-from rffr_jax.data.self_blended_pairs import SelfBlendedPairs
-from rffr_jax.data.self_blending import hull_mask
+from rffr_jax.data.self_blending.blending import hull_mask
+from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.frames import evenly_spaced
+from rffr_jax.images.decode import resized
+from rffr_jax.images.landmarks import ALL, FaceDataset, face_shape, five_points
+from rffr_jax.reports.contact_sheet import contact_sheet
 
 TITLES = ("real", "self-blended", "mask", "difference x 4")
 MOST_HULLS = 1000  # compared, evenly spaced

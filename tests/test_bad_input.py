@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.lock import locked
+from rffr_jax.runs.lock import locked
 from tests import jobs
 
 

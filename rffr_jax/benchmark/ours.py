@@ -15,27 +15,27 @@ from safetensors.numpy import save_file
 
 from rffr_jax.benchmark.contestant import Loaded, Work
 from rffr_jax.benchmark.setup import WARM_UP_STEPS, Setup
-from rffr_jax.blocks import BlockGrid
-from rffr_jax.checkpoints.weights import load_weights, save_weights
+from rffr_jax.cluster.memory import passes_at_once
+from rffr_jax.cluster.sharding import make_mesh, on_mesh, put_batch
 from rffr_jax.config import Config
 from rffr_jax.convert.rules import to_source
 from rffr_jax.convert.tables import MAE_TABLES, TIMM_VIT, fixed_positions
-from rffr_jax.data.examples import Example
 from rffr_jax.data.pipeline import train_batches
-from rffr_jax.data.prepared import PreparedDataset
-from rffr_jax.data.records import FaceRecord
-from rffr_jax.data.synthetic import SyntheticDataset
-from rffr_jax.detection import Detection, unit_range
+from rffr_jax.data.readers.prepared import PreparedDataset
+from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.evaluation.scoring import Scorer
-from rffr_jax.faces.image_formats import encode
+from rffr_jax.examples import Example
 from rffr_jax.faces.shards import write_dataset
-from rffr_jax.kept_residuals import MEMORY_GB, KeptResiduals
-from rffr_jax.memory import passes_at_once
+from rffr_jax.images.image_formats import encode
+from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.method.detection import Detection, unit_range
+from rffr_jax.method.kept_residuals import MEMORY_GB, KeptResiduals
+from rffr_jax.method.residual import residual_image
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
-from rffr_jax.residual import residual_image
-from rffr_jax.sharding import make_mesh, on_mesh, put_batch
+from rffr_jax.runs.checkpoints.weights import load_weights, save_weights
+from rffr_jax.synthetic.dataset import SyntheticDataset
 from rffr_jax.training.detect import DetectorTraining, detection_settings
 from rffr_jax.training.flops import matrix_flops
 from rffr_jax.training.loop import Objective, compiled_step

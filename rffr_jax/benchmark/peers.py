@@ -14,7 +14,7 @@ import numpy as np
 
 from rffr_jax.benchmark.contestant import Loaded, UnavailableError, Work
 from rffr_jax.benchmark.setup import WARM_UP_STEPS, Setup
-from rffr_jax.blocks import (
+from rffr_jax.method.blocks import (
     BlockGrid,
     complement,
     count_distribution,

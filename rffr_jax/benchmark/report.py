@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rffr_jax.whole_files import whole_file, write_json
+from rffr_jax.runs.whole_files import whole_file, write_json
 
 # TFLOP/s of dense matrices on the data sheets, by a part of the device's name; the first fits.
 DATA_SHEETS: Mapping[str, Mapping[str, float]] = {

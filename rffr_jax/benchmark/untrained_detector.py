@@ -6,10 +6,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import PyTree
 
-from rffr_jax.checkpoints.weights import FROZEN, LATEST, save_weights
-from rffr_jax.detection import Detection, DetectionSettings
+from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST, save_weights
 
 
 def save_untrained_detector(folder: pathlib.Path, model: ModelSettings, k: int) -> PyTree:

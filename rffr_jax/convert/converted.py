@@ -5,11 +5,11 @@ import tempfile
 
 import jax
 
-from rffr_jax.checkpoints.weights import (
-    save_weights,
-)
 from rffr_jax.convert.importing import Imported
 from rffr_jax.errors import UserError
+from rffr_jax.runs.checkpoints.weights import (
+    save_weights,
+)
 
 
 def refuse_output(output: pathlib.Path, overwrite: bool):

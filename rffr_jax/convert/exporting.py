@@ -11,20 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from rffr_jax.checkpoints.weights import (
-    load_weights,
-    read_about,
-)
+from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.convert.files import write_safetensors
 from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation
 from rffr_jax.convert.rules import to_source
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES, fixed_positions
-from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import UserError
+from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.models.transfer import vit_from_mae
-from rffr_jax.sharding import make_mesh
+from rffr_jax.runs.checkpoints.weights import (
+    load_weights,
+    read_about,
+)
 
 KINDS = ("timm", "hf", "hf4", "mae")
 

@@ -19,7 +19,7 @@ import safetensors
 import safetensors.numpy
 
 from rffr_jax.errors import UserError
-from rffr_jax.whole_files import whole_file
+from rffr_jax.runs.whole_files import whole_file
 
 PYTORCH = (".pth", ".pt", ".tar", ".bin", ".ckpt")
 WRAPPERS = ("model", "state_dict")

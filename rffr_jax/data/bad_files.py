@@ -4,10 +4,10 @@ import logging
 
 import numpy as np
 
-from rffr_jax import processes
-from rffr_jax.data.examples import Dataset
+from rffr_jax.cluster import processes
 from rffr_jax.data.pipeline import PADDING, Batch
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.examples import Dataset
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from rffr_jax.data.examples import Dataset, Example
-from rffr_jax.data.landmarks import FaceDataset, LandmarkedFace, landmark_count
 from rffr_jax.data.selection import weights_of
 from rffr_jax.errors import BadImageError
+from rffr_jax.examples import Dataset, Example
+from rffr_jax.images.landmarks import FaceDataset, LandmarkedFace, landmark_count
 
 
 class InMemory:

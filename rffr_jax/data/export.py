@@ -8,9 +8,9 @@ from contextlib import closing
 from PIL import Image
 
 from rffr_jax.data.bad_files import BadFiles
-from rffr_jax.data.examples import Dataset
 from rffr_jax.data.pipeline import evaluation_batches
-from rffr_jax.whole_files import whole_file
+from rffr_jax.examples import Dataset
+from rffr_jax.runs.whole_files import whole_file
 
 COLUMNS = ("path", "label", "video", "method", "dataset", "source", "group")
 _BATCH = 64

@@ -21,7 +21,6 @@ import grain
 import numpy as np
 from absl import flags
 
-from rffr_jax.data.examples import Dataset, Example
 from rffr_jax.data.sampling import (
     BalancedSampler,
     PairSampler,
@@ -30,8 +29,9 @@ from rffr_jax.data.sampling import (
     WeightedSampler,
 )
 from rffr_jax.data.selection import weights_of
-from rffr_jax.data.self_blended_pairs import SelfBlendedPairs
+from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.examples import Dataset, Example
 
 # image   uint8   [batch, size, size, 3]  RGB in [0, 255]; zeros where weight is 0
 # label   int32   [batch]                 0 = real, 1 = fake; 0 in padding

@@ -11,8 +11,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from rffr_jax.data.examples import FAKE, REAL, Example
 from rffr_jax.errors import UserError
+from rffr_jax.examples import FAKE, REAL, Example
 
 _STREAM = int.from_bytes(b"sampling", "big")  # keeps these draws apart from others of the seed
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from rffr_jax.data.examples import FAKE, REAL, Dataset, Example
-from rffr_jax.data.landmarks import FaceDataset, LandmarkedFace, landmark_count
-from rffr_jax.data.masks import manipulation_mask
 from rffr_jax.errors import UserError
+from rffr_jax.examples import FAKE, REAL, Dataset, Example
+from rffr_jax.images.landmarks import FaceDataset, LandmarkedFace, landmark_count
+from rffr_jax.images.masks import manipulation_mask
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rffr_jax.data.deepfakebench import read_deepfakebench
-from rffr_jax.data.examples import Dataset, Example
-from rffr_jax.data.files import data_set_name, read_folder
-from rffr_jax.data.listing import read_csv, read_list
-from rffr_jax.data.provenance import PROCEDURAL
+from rffr_jax.data.origins import PROCEDURAL
+from rffr_jax.data.readers.deepfakebench import read_deepfakebench
+from rffr_jax.data.readers.folder import data_set_name, read_folder
+from rffr_jax.data.readers.table import read_csv, read_list
 from rffr_jax.data.selection import (
     Selection,
     keep_dataset,
@@ -24,6 +23,7 @@ from rffr_jax.data.selection import (
     split_methods,
 )
 from rffr_jax.errors import UserError
+from rffr_jax.examples import Dataset, Example
 
 READERS = {"folder": read_folder, "list": read_list, "csv": read_csv}
 DEEPFAKEBENCH, PREPARED = "deepfakebench", "tfds"
@@ -196,7 +196,7 @@ def _refuse_mixed(parts: list[Dataset], specs: list[DatasetSpec]):
     ]
     if len(strict) < 2:
         return
-    from rffr_jax.data.prepared import differing_preparations
+    from rffr_jax.data.readers.prepared import differing_preparations
 
     differing = differing_preparations([part for part, _ in strict])
     if differing:
@@ -220,7 +220,7 @@ def refuse_other_preparation(
     Raises:
       UserError: its faces were prepared like none of those, and the spec does not say `mixed=ok`.
     """
-    from rffr_jax.data.prepared import differences, preparations_of
+    from rffr_jax.data.readers.prepared import differences, preparations_of
 
     if not trained or parse_spec(spec).mixed:
         return
@@ -287,7 +287,7 @@ def _open(spec: DatasetSpec, default_split: str) -> Dataset:
         files = read_deepfakebench(path, split, spec.compression)
         return dataclasses.replace(files, aligned=spec.aligned)
     if spec.kind == PREPARED:
-        from rffr_jax.data.prepared import read_prepared
+        from rffr_jax.data.readers.prepared import read_prepared
 
         return read_prepared(path, split)
     if spec.split:
@@ -303,7 +303,7 @@ def _open_synthetic(spec: DatasetSpec, split: str) -> Dataset:
             f"dataset '{spec.text}': the seed '{spec.path}' is no whole number from 0 up; "
             "write for example synthetic:0"
         )
-    from rffr_jax.data.synthetic import SyntheticDataset
+    from rffr_jax.synthetic.dataset import SyntheticDataset
 
     return SyntheticDataset(int(spec.path), split)
 

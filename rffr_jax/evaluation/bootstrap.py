@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Integer
 from scipy import stats
 
-from rffr_jax.data.examples import FAKE, REAL
+from rffr_jax.examples import FAKE, REAL
 
 REPLICATES = 2000
 SEED = 0

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from rffr_jax.data.examples import FAKE, REAL
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.metrics import Labels, Scores
+from rffr_jax.examples import FAKE, REAL
 
 METHODS = ("platt", "isotonic")
 BINS = 15

@@ -5,17 +5,17 @@ import math
 import pathlib
 from typing import Any
 
-from rffr_jax import processes
-from rffr_jax.checkpoints.weights import best_name
+from rffr_jax.cluster import processes
 from rffr_jax.config import Config
-from rffr_jax.data.examples import FAKE
-from rffr_jax.data.provenance import honest_note
+from rffr_jax.data.origins import honest_note
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap
 from rffr_jax.evaluation.comparison import LEVEL, Run, compare
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.whole_files import whole_file, write_json
-from rffr_jax.workdir import held, write_config
+from rffr_jax.examples import FAKE
+from rffr_jax.runs.checkpoints.weights import best_name
+from rffr_jax.runs.whole_files import whole_file, write_json
+from rffr_jax.runs.workdir import held, write_config
 
 HEADER = ("dataset", "fakes", "a", "b", "AUC a", "AUC b", "a - b", "95 %", "p (Holm)", "better")
 MATCHED = "matched"

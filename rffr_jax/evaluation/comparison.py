@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from rffr_jax.data.examples import FAKE
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
+from rffr_jax.examples import FAKE
 
 REPLICATES = 10_000
 LEVEL = 0.05

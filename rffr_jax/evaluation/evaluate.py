@@ -12,21 +12,13 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float32, PyTree
 
-from rffr_jax import processes
-from rffr_jax.agreement import require_same_data
-from rffr_jax.checkpoints.weights import (
-    BEST,
-    FROZEN,
-    best_name,
-    load_weights,
-    read_about,
-)
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.agreement import require_same_data
+from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
-from rffr_jax.data.examples import FAKE, Dataset, Example
-from rffr_jax.data.provenance import Origins, honest_note
+from rffr_jax.data.origins import Origins, honest_note
 from rffr_jax.data.selection import keep_frames, keep_methods
 from rffr_jax.data.specs import load_apart, load_dataset, refuse_other_preparation
-from rffr_jax.detection import AUTOENCODERS, Detection, DetectionSettings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics, operating_point, results
 from rffr_jax.evaluation.calibration import check_method
@@ -34,11 +26,19 @@ from rffr_jax.evaluation.operating_point import OperatingPoint
 from rffr_jax.evaluation.plots import plot_reliability, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
-from rffr_jax.kept_residuals import KeptResiduals, parameters_digest, shared_folder
+from rffr_jax.examples import FAKE, Dataset, Example
+from rffr_jax.method.detection import AUTOENCODERS, Detection, DetectionSettings
+from rffr_jax.method.kept_residuals import KeptResiduals, parameters_digest, shared_folder
 from rffr_jax.models.sizes import compute_dtype
-from rffr_jax.sharding import make_mesh
-from rffr_jax.whole_files import read_json, write_json
-from rffr_jax.workdir import held, write_config
+from rffr_jax.runs.checkpoints.weights import (
+    BEST,
+    FROZEN,
+    best_name,
+    load_weights,
+    read_about,
+)
+from rffr_jax.runs.whole_files import read_json, write_json
+from rffr_jax.runs.workdir import held, write_config
 
 log = logging.getLogger(__name__)
 

@@ -8,19 +8,19 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from rffr_jax import processes
-from rffr_jax.agreement import require_same_data
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.agreement import require_same_data
+from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
-from rffr_jax.contact_sheet import contact_sheet, image_pixels
-from rffr_jax.data.examples import Dataset, Example
-from rffr_jax.data.provenance import honest_note
+from rffr_jax.data.origins import honest_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.evaluate import TrainedDetector
+from rffr_jax.examples import Dataset, Example
 from rffr_jax.models.detector import branch_names
-from rffr_jax.sharding import make_mesh
-from rffr_jax.whole_files import whole_file
-from rffr_jax.workdir import held, write_config
+from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels
+from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.workdir import held, write_config
 
 log = logging.getLogger(__name__)
 

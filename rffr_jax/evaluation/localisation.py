@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 from sklearn.metrics import roc_auc_score
 
-from rffr_jax.data.examples import FAKE, REAL, Example
 from rffr_jax.evaluation import bootstrap
+from rffr_jax.examples import FAKE, REAL, Example
 
 ALL = "(all)"
 

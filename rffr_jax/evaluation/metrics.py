@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Integer
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from rffr_jax.data.examples import FAKE, REAL, Example
 from rffr_jax.errors import UserError
+from rffr_jax.examples import FAKE, REAL, Example
 
 Labels = Integer[np.ndarray, " n"]
 Scores = Float[np.ndarray, " n"]

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.data.examples import FAKE, REAL, Example
-from rffr_jax.data.provenance import Origins
+from rffr_jax.data.origins import Origins
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import calibration
 from rffr_jax.evaluation.calibration import Calibration
 from rffr_jax.evaluation.metrics import Labels, Scores
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.whole_files import read_json, write_json
+from rffr_jax.examples import FAKE, REAL, Example
+from rffr_jax.runs.whole_files import read_json, write_json
 
 EVEN = 0.5
 

@@ -15,13 +15,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from rffr_jax.data.examples import FAKE, REAL
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.calibration import Calibration, reliability
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
-from rffr_jax.whole_files import whole_file
+from rffr_jax.examples import FAKE, REAL
+from rffr_jax.runs.whole_files import whole_file
 
 HISTOGRAM_BINS = 25
 BLUE, RED = "#0072B2", "#D55E00"  # of Okabe and Ito: told apart by the colour-blind, too

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
-from rffr_jax.data.examples import FAKE, REAL, Example
 from rffr_jax.errors import UserError
-from rffr_jax.whole_files import whole_file
+from rffr_jax.examples import FAKE, REAL, Example
+from rffr_jax.runs.whole_files import whole_file
 
 CSV_COLUMNS = (
     *("id", "path", "dataset", "method", "video", "frame", "label", "score"),

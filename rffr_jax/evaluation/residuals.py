@@ -14,37 +14,37 @@ from jax.sharding import Mesh
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float32, Int, PyTree
 
-from rffr_jax.agreement import require_same_data
-from rffr_jax.baseline_residuals import reconstruction_residual
-from rffr_jax.blocks import BlockGrid
-from rffr_jax.checkpoints.weights import (
-    load_weights,
-    read_about,
-    warn_of_normalised_targets,
-)
+from rffr_jax.cluster.agreement import require_same_data
+from rffr_jax.cluster.memory import passes_at_once
+from rffr_jax.cluster.sharding import all_rows, fitting_batch, make_mesh, put_batch, whole
 from rffr_jax.config import Config
-from rffr_jax.contact_sheet import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.data.bad_files import BadFiles
-from rffr_jax.data.examples import Dataset
-from rffr_jax.data.masks import manipulation_mask
+from rffr_jax.data.origins import honest_note
 from rffr_jax.data.pipeline import evaluation_batches
-from rffr_jax.data.provenance import honest_note
 from rffr_jax.data.specs import load_dataset
-from rffr_jax.detection import unit_range
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.localisation import (
     format_localisation,
     localisation_table,
     localise,
 )
-from rffr_jax.memory import passes_at_once
+from rffr_jax.examples import Dataset
+from rffr_jax.images.masks import manipulation_mask
+from rffr_jax.method.baseline_residuals import reconstruction_residual
+from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.method.detection import unit_range
+from rffr_jax.method.residual import ALPHA, residual_image
 from rffr_jax.models.abstract import abstract_mae, abstract_unet
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, compute_dtype
-from rffr_jax.residual import ALPHA, residual_image
-from rffr_jax.sharding import all_rows, fitting_batch, make_mesh, put_batch, whole
-from rffr_jax.whole_files import whole_file, write_json
-from rffr_jax.workdir import held, write_config
+from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels, residual_pixels
+from rffr_jax.runs.checkpoints.weights import (
+    load_weights,
+    read_about,
+    warn_of_normalised_targets,
+)
+from rffr_jax.runs.whole_files import whole_file, write_json
+from rffr_jax.runs.workdir import held, write_config
 
 log = logging.getLogger(__name__)
 

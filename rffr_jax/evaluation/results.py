@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.data.examples import FAKE, REAL, Example
-from rffr_jax.data.provenance import Origins
+from rffr_jax.data.origins import Origins
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics
 from rffr_jax.evaluation.calibration import reliability
 from rffr_jax.evaluation.operating_point import NONE_CHOSEN, OperatingPoint, by_group, rates
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.examples import FAKE, REAL, Example
 
 ABOUT = "about"
 PREVALENCE = 0.01

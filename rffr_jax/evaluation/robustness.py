@@ -5,21 +5,21 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from rffr_jax import processes
-from rffr_jax.agreement import require_same_data
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.agreement import require_same_data
+from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
-from rffr_jax.data.corruptions import CORRUPTIONS, Corrupted, Level, check_level
-from rffr_jax.data.examples import Dataset
-from rffr_jax.data.provenance import honest_note
+from rffr_jax.data.origins import honest_note
 from rffr_jax.data.specs import refuse_other_preparation
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap
 from rffr_jax.evaluation.comparison import Run, compare
 from rffr_jax.evaluation.evaluate import TrainedDetector, as_list, test_sets
 from rffr_jax.evaluation.plots import plot_robustness
-from rffr_jax.sharding import make_mesh
-from rffr_jax.whole_files import whole_file, write_json
-from rffr_jax.workdir import held, write_config
+from rffr_jax.examples import Dataset
+from rffr_jax.images.corruptions import CORRUPTIONS, Corrupted, Level, check_level
+from rffr_jax.runs.whole_files import whole_file, write_json
+from rffr_jax.runs.workdir import held, write_config
 
 log = logging.getLogger(__name__)
 

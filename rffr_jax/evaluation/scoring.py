@@ -10,14 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float16, Float32, Float64, PyTree, UInt8
 
-from rffr_jax import processes
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.sharding import all_rows, fitting_batch, put_batch, whole
 from rffr_jax.data.bad_files import BadFiles
-from rffr_jax.data.examples import Dataset, Example
 from rffr_jax.data.pipeline import Batch, evaluation_batches
-from rffr_jax.detection import Detection
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.kept_residuals import KeptResiduals, image_digests
-from rffr_jax.sharding import all_rows, fitting_batch, put_batch, whole
+from rffr_jax.examples import Dataset, Example
+from rffr_jax.method.detection import Detection
+from rffr_jax.method.kept_residuals import KeptResiduals, image_digests
 
 
 @dataclasses.dataclass(frozen=True)

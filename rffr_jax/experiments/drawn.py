@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from rffr_jax.data.export import export
-from rffr_jax.data.provenance import PROCEDURAL
+from rffr_jax.data.origins import PROCEDURAL
 from rffr_jax.data.selection import Selection
 from rffr_jax.data.specs import load_dataset, parse_spec
 

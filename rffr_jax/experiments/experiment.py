@@ -14,15 +14,16 @@ from typing import Any
 
 import jax
 
-from rffr_jax import processes
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
-from rffr_jax.data.examples import Dataset
-from rffr_jax.data.provenance import honest_note
+from rffr_jax.data.origins import honest_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.localisation import format_localisation
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import ABOUT, against_all_reals
+from rffr_jax.examples import Dataset
 from rffr_jax.experiments.drawn import drawn
 from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
 from rffr_jax.experiments.galleries import draw_gallery
@@ -42,9 +43,8 @@ from rffr_jax.experiments.report import write_report
 from rffr_jax.experiments.table_formats import format_markdown
 from rffr_jax.experiments.tables import table_of, write_tables
 from rffr_jax.experiments.trainer import SECONDS_BETWEEN_QUESTIONS, run_all, seconds_of
-from rffr_jax.lock import in_use, locked
-from rffr_jax.sharding import make_mesh
-from rffr_jax.workdir import write_config
+from rffr_jax.runs.lock import in_use, locked
+from rffr_jax.runs.workdir import write_config
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.data.examples import Example
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.bootstrap import auc_interval
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.examples import Example
 from rffr_jax.experiments.measured import Table
 from rffr_jax.experiments.summary import Run, cells
 

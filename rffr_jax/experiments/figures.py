@@ -14,7 +14,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.plots import add_legend, logged_numbers, new_figure
 from rffr_jax.experiments.measured import Measured
 from rffr_jax.experiments.summary import MEANS
-from rffr_jax.whole_files import whole_file
+from rffr_jax.runs.whole_files import whole_file
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#555555", "#F0E442")
 """Of Okabe and Ito: told apart by the colour-blind, too."""

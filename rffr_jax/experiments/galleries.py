@@ -9,13 +9,13 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from rffr_jax.config import Config
-from rffr_jax.contact_sheet import contact_sheet
-from rffr_jax.data.examples import FAKE, REAL, Dataset
-from rffr_jax.data.provenance import honest_note
+from rffr_jax.data.origins import honest_note
 from rffr_jax.data.selection import select
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.residuals import as_pixels, residual_arrays
-from rffr_jax.whole_files import whole_file
+from rffr_jax.examples import FAKE, REAL, Dataset
+from rffr_jax.reports.contact_sheet import contact_sheet
+from rffr_jax.runs.whole_files import whole_file
 
 SOURCES = 4
 

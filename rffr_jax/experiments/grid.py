@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rffr_jax.checkpoints.weights import best_name
 from rffr_jax.config import Config, flat
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
+from rffr_jax.runs.checkpoints.weights import best_name
 
 RULES = ("last", "source", "oracle", "transfer")
 SHAPE_NOTHING = (

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from rffr_jax.data.examples import FAKE, REAL, Dataset, Example
 from rffr_jax.errors import BadImageError
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.examples import FAKE, REAL, Dataset, Example
 
 FACE_SIZE = 160
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from rffr_jax.experiments.summary import MEANS
 from rffr_jax.experiments.table_formats import is_best
-from rffr_jax.page import escaped, plain_table
+from rffr_jax.reports.page import escaped, plain_table
 
 RULES = {
     "last": "the weights after the last step; nothing was chosen",

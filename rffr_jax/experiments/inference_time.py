@@ -8,11 +8,11 @@ import time
 import jax
 import numpy as np
 
-from rffr_jax.checkpoints.weights import FROZEN, load_weights, read_about
-from rffr_jax.detection import Detection, DetectionSettings
+from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.sizes import compute_dtype
-from rffr_jax.sharding import make_mesh
-from rffr_jax.whole_files import write_json
+from rffr_jax.runs.checkpoints.weights import FROZEN, load_weights, read_about
+from rffr_jax.runs.whole_files import write_json
 
 BATCH, REPEATS = 8, 5
 RECORD = "inference_seconds.json"

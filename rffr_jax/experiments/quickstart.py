@@ -13,11 +13,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from rffr_jax import processes
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
-from rffr_jax.data.examples import REAL
 from rffr_jax.data.export import export
-from rffr_jax.data.provenance import honest_note
+from rffr_jax.data.origins import honest_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics, results
@@ -25,12 +25,12 @@ from rffr_jax.evaluation.evaluate import TrainedDetector, report
 from rffr_jax.evaluation.plots import plot_training_curves
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.scoring import PreparedSet
+from rffr_jax.examples import REAL
 from rffr_jax.experiments.galleries import draw_gallery
-from rffr_jax.lock import locked
-from rffr_jax.sharding import make_mesh
+from rffr_jax.runs.lock import locked
+from rffr_jax.runs.whole_files import whole_file, write_json
+from rffr_jax.runs.workdir import refuse_other_config, write_config
 from rffr_jax.training import detect, pretrain
-from rffr_jax.whole_files import whole_file, write_json
-from rffr_jax.workdir import refuse_other_config, write_config
 
 log = logging.getLogger(__name__)
 

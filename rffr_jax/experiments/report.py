@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.data.examples import FAKE, Dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.plots import plot_histograms, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.results import ABOUT
+from rffr_jax.examples import FAKE, Dataset
 from rffr_jax.experiments.figures import (
     plot_bars,
     plot_validation_curves,
@@ -23,8 +23,8 @@ from rffr_jax.experiments.figures import (
 from rffr_jax.experiments.hardest import faces_of, hardest_errors
 from rffr_jax.experiments.html_table import claims_table, legend, results_table
 from rffr_jax.experiments.measured import Measured, Table
-from rffr_jax.page import escaped, page, picture, picture_file, plain_table
-from rffr_jax.whole_files import whole_file
+from rffr_jax.reports.page import escaped, page, picture, picture_file, plain_table
+from rffr_jax.runs.whole_files import whole_file
 
 ROWS_DRAWN, ERRORS_SHOWN = 8, 8
 CHART_BYTES, ROW_CHART_BYTES = 500_000, 150_000  # of a chart; of one that every row has

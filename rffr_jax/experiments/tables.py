@@ -11,7 +11,7 @@ from rffr_jax.experiments.measured import Measured, Table
 from rffr_jax.experiments.published import PUBLISHED, PublishedRow
 from rffr_jax.experiments.summary import measured_rows, unique
 from rffr_jax.experiments.table_formats import format_csv, format_latex, format_markdown
-from rffr_jax.whole_files import whole_file, write_json
+from rffr_jax.runs.whole_files import whole_file, write_json
 
 OF_THE_PAPER = "faceforensics"
 """The variant whose data are the paper's: only its numbers can be held against the published."""

@@ -21,12 +21,12 @@ from collections.abc import Iterator, Sequence
 
 import jax
 
+from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
 from rffr_jax.errors import UserError
 from rffr_jax.experiments import stored_config
 from rffr_jax.experiments.grid import Run
-from rffr_jax.lock import in_use
-from rffr_jax.training.interruption import InterruptedRunError, StopRequest
-from rffr_jax.whole_files import write_json
+from rffr_jax.runs.lock import in_use
+from rffr_jax.runs.whole_files import write_json
 
 log = logging.getLogger(__name__)
 

@@ -20,15 +20,15 @@ from typing import Any
 
 import tqdm
 
-from rffr_jax.data.records import PREPARATION, FaceRecord
+from rffr_jax.data.readers.records import PREPARATION, FaceRecord
 from rffr_jax.errors import UserError
 from rffr_jax.faces.media import SPLITS, Benchmark, Medium
 from rffr_jax.faces.prepare import Settings, medium_facts
 from rffr_jax.faces.report import draw_sheet, make_report
 from rffr_jax.faces.runners import Runner, Task, Work
 from rffr_jax.faces.shards import VERSION, check_name, read_ids, write_dataset
-from rffr_jax.lock import locked
-from rffr_jax.whole_files import write_json
+from rffr_jax.runs.lock import locked
+from rffr_jax.runs.whole_files import write_json
 
 log = logging.getLogger(__name__)
 

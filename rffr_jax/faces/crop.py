@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from rffr_jax.data.alignment import (
+from rffr_jax.errors import UserError
+from rffr_jax.faces.face import Face
+from rffr_jax.images.alignment import (
     estimate_similarity,
     similarity_scale,
     template_landmarks,
     transform_points,
 )
-from rffr_jax.errors import UserError
-from rffr_jax.faces.face import Face
 
 ALIGNMENTS = ("similarity", "box")
 INTERPOLATIONS = ("bilinear", "area")

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
-from rffr_jax.data.decode import (
+from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.images.decode import (
     EXTENSIONS,
     FAULTS_OF_A_FILE,
     MAX_PIXELS,
     MIN_SIDE,
     read_whole_image,
 )
-from rffr_jax.errors import BadImageError, UserError
 
 if TYPE_CHECKING:
     import av

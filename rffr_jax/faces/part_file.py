@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.data.records import FaceRecord
-from rffr_jax.whole_files import whole_file
+from rffr_jax.data.readers.records import FaceRecord
+from rffr_jax.runs.whole_files import whole_file
 
 
 @dataclasses.dataclass(frozen=True)

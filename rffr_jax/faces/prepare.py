@@ -19,17 +19,17 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from rffr_jax.data.records import FaceRecord
+from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.face import Face, FaceDetector
 from rffr_jax.faces.frames import count_frames, evenly_spaced, read_frames
-from rffr_jax.faces.image_formats import IMAGE_FORMATS, encode
 from rffr_jax.faces.media import SPLITS, Medium
 from rffr_jax.faces.part_file import Drop, Part
 from rffr_jax.faces.retinaface import RetinaFace
 from rffr_jax.faces.tracking import follow
 from rffr_jax.faces.yunet import YuNet
+from rffr_jax.images.image_formats import IMAGE_FORMATS, encode
 
 ALL = "all"
 

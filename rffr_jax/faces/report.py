@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.contact_sheet import contact_sheet
 from rffr_jax.faces.frames import evenly_spaced
-from rffr_jax.faces.image_formats import decode
 from rffr_jax.faces.media import Medium
 from rffr_jax.faces.runners import Work
+from rffr_jax.images.image_formats import decode
+from rffr_jax.reports.contact_sheet import contact_sheet
 
 SHEET_ROWS = 6
 

@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from rffr_jax.data.records import (
+from rffr_jax.data.readers.records import (
     INDEX_COLUMNS,
     PREPARATION,
     FaceRecord,
@@ -31,8 +31,8 @@ from rffr_jax.data.records import (
     shard_files,
 )
 from rffr_jax.errors import UserError
-from rffr_jax.faces.image_formats import IMAGE_FORMATS
-from rffr_jax.whole_files import write_json
+from rffr_jax.images.image_formats import IMAGE_FORMATS
+from rffr_jax.runs.whole_files import write_json
 
 VERSION = "1.0.0"
 

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Float16, Float32, Float64, UInt8
 from ml_collections import ConfigDict
 
-from rffr_jax.blocks import BlockGrid
-from rffr_jax.data.decode import resized
-from rffr_jax.data.provenance import note_on_training
+from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.data.origins import note_on_training
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.evaluate import TrainedDetector
-from rffr_jax.kept_residuals import parameters_digest
-from rffr_jax.sharding import make_mesh
+from rffr_jax.images.decode import resized
+from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.method.kept_residuals import parameters_digest
 
 Crops = UInt8[np.ndarray, "n size size 3"]
 Differences = Float16[np.ndarray, "n covered pixels"]

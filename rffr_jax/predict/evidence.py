@@ -7,15 +7,15 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from rffr_jax.blocks import BlockGrid
-from rffr_jax.contact_sheet import (
+from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.predict.detector import Explanation
+from rffr_jax.reports.contact_sheet import (
     IMAGE_SIZE,
     contact_sheet,
     font_file,
     image_pixels,
     residual_pixels,
 )
-from rffr_jax.predict.detector import Explanation
 
 HEAT_TOP = 0.5
 """Mean |residual| of a block that gets the last colour; the same in every picture."""

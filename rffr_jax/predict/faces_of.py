@@ -17,18 +17,18 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from rffr_jax.data.decode import FORMATS, resized
 from rffr_jax.errors import BadImageError
 from rffr_jax.faces.crop import crop_face
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import Frame, read_frames
-from rffr_jax.faces.image_formats import decode, encode
 from rffr_jax.faces.prepare import load_detector
 from rffr_jax.faces.tracking import join
-from rffr_jax.faces.video_index import index_video, sampled_frames
+from rffr_jax.images.decode import FORMATS, resized
+from rffr_jax.images.image_formats import decode, encode
 from rffr_jax.predict.inputs import IMAGE, InputFile
 from rffr_jax.predict.preparation import GIVEN, FaceSettings
 from rffr_jax.predict.quality import why_not
+from rffr_jax.predict.video_index import index_video, sampled_frames
 
 NO_FACE = "no face"
 

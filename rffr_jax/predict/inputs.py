@@ -11,8 +11,8 @@ import pathlib
 import stat
 from collections.abc import Iterator, Sequence
 
-from rffr_jax.data.decode import EXTENSIONS
 from rffr_jax.errors import UserError
+from rffr_jax.images.decode import EXTENSIONS
 
 IMAGE, VIDEO = "image", "video"
 MEDIA_EXTENSIONS = (

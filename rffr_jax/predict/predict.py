@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rffr_jax import processes
+from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.evaluate import as_list
@@ -19,7 +19,7 @@ from rffr_jax.predict.prediction import Prediction
 from rffr_jax.predict.predictions_file import write_predictions
 from rffr_jax.predict.preparation import FaceSettings, face_settings
 from rffr_jax.predict.report import write_report
-from rffr_jax.workdir import held, write_config
+from rffr_jax.runs.workdir import held, write_config
 
 log = logging.getLogger(__name__)
 

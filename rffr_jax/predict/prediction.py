@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from rffr_jax import __version__
+from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
 from rffr_jax.config import Config
-from rffr_jax.disk_errors import disk_trouble
 from rffr_jax.errors import BadImageError
 from rffr_jax.evaluation.evaluate import PACKAGES
 from rffr_jax.faces.frames import ffmpeg_error
@@ -28,7 +28,7 @@ from rffr_jax.predict.progress import Progress
 from rffr_jax.predict.read_ahead import read_ahead
 from rffr_jax.predict.timeline import score_peaks
 from rffr_jax.predict.verdict import face_record, file_record, score_said, sentence
-from rffr_jax.training.interruption import InterruptedRunError, StopRequest
+from rffr_jax.runs.disk_errors import disk_trouble
 
 log = logging.getLogger(__name__)
 

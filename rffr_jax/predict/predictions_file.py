@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rffr_jax.whole_files import whole_file
+from rffr_jax.runs.whole_files import whole_file
 
 SCHEMA = 1
 """Rises when a field changes its meaning or goes; a field more leaves it as it is."""

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rffr_jax.data.prepared import differences
+from rffr_jax.data.readers.prepared import differences
 from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import CropSettings
 from rffr_jax.faces.prepare import load_detector

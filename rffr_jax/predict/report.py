@@ -5,10 +5,10 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rffr_jax.page import data_address, escaped, page, picture_file, plain_table
 from rffr_jax.predict import timeline
 from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN, sentence
-from rffr_jax.whole_files import whole_file
+from rffr_jax.reports.page import data_address, escaped, page, picture_file, plain_table
+from rffr_jax.runs.whole_files import whole_file
 
 MOST_FACES = 100
 MOST_BYTES = 120_000

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.signal
 from matplotlib.ticker import MaxNLocator
 
-from rffr_jax.page import escaped
+from rffr_jax.reports.page import escaped
 
 MOST_PEAKS = 3
 

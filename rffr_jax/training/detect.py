@@ -15,11 +15,24 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
-from rffr_jax import processes
-from rffr_jax.agreement import require_same_data
-from rffr_jax.blocks import count_distribution, count_quantiles, draw_blocks, draw_order
-from rffr_jax.checkpoints.run_state import refuse_other_settings
-from rffr_jax.checkpoints.weights import (
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.agreement import require_same_data
+from rffr_jax.cluster.sharding import make_mesh, on_mesh, rows_of_process
+from rffr_jax.config import Config
+from rffr_jax.data.pipeline import Batch
+from rffr_jax.data.specs import load_dataset, refuse_other_preparation
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation import metrics
+from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.results import against_all_reals
+from rffr_jax.evaluation.scoring import PreparedSet, Scorer
+from rffr_jax.examples import FAKE, Dataset, Example
+from rffr_jax.method.blocks import count_distribution, count_quantiles, draw_blocks, draw_order
+from rffr_jax.method.detection import AUTOENCODERS, Detection, DetectionSettings
+from rffr_jax.method.kept_residuals import KeptResiduals, shared_folder
+from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings, compute_dtype
+from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
+from rffr_jax.runs.checkpoints.weights import (
     BEST,
     FROZEN,
     best_name,
@@ -28,19 +41,8 @@ from rffr_jax.checkpoints.weights import (
     save_weights,
     warn_of_normalised_targets,
 )
-from rffr_jax.config import Config
-from rffr_jax.data.examples import FAKE, Dataset, Example
-from rffr_jax.data.pipeline import Batch
-from rffr_jax.data.specs import load_dataset, refuse_other_preparation
-from rffr_jax.detection import AUTOENCODERS, Detection, DetectionSettings
-from rffr_jax.errors import UserError
-from rffr_jax.evaluation import metrics
-from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.results import against_all_reals
-from rffr_jax.evaluation.scoring import PreparedSet, Scorer
-from rffr_jax.kept_residuals import KeptResiduals, shared_folder
-from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings, compute_dtype
-from rffr_jax.sharding import make_mesh, on_mesh, rows_of_process
+from rffr_jax.runs.whole_files import write_json
+from rffr_jax.runs.workdir import has_begun, held, refuse_other_config, write_config
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.model_card import write_model_card
 from rffr_jax.training.sources import (
@@ -55,8 +57,6 @@ from rffr_jax.training.starting_weights import check_branches, started_branches
 from rffr_jax.training.step import check_micro_batches
 from rffr_jax.training.training_residuals import TrainingResiduals, worth_keeping
 from rffr_jax.training.training_set import training_set
-from rffr_jax.whole_files import write_json
-from rffr_jax.workdir import has_begun, held, refuse_other_config, write_config
 
 log = logging.getLogger(__name__)
 

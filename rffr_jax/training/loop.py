@@ -20,22 +20,22 @@ import tqdm
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
-from rffr_jax import processes
-from rffr_jax.checkpoints.run_state import RunCheckpoints
-from rffr_jax.config import Config
-from rffr_jax.data.bad_files import BadFiles
-from rffr_jax.data.examples import Dataset
-from rffr_jax.data.pipeline import Batch, empty_batch, train_batches
-from rffr_jax.errors import UserError
-from rffr_jax.sharding import (
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
+from rffr_jax.cluster.sharding import (
     batch_sharding,
     parameter_shardings,
     put_batch,
     rows_of_process,
     with_shardings,
 )
+from rffr_jax.config import Config
+from rffr_jax.data.bad_files import BadFiles
+from rffr_jax.data.pipeline import Batch, empty_batch, train_batches
+from rffr_jax.errors import UserError
+from rffr_jax.examples import Dataset
+from rffr_jax.runs.checkpoints.run_state import RunCheckpoints
 from rffr_jax.training.flops import matrix_flops
-from rffr_jax.training.interruption import InterruptedRunError, StopRequest
 from rffr_jax.training.metric_writer import MetricWriter
 from rffr_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from rffr_jax.training.step import (

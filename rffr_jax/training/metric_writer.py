@@ -12,7 +12,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
 from tensorboardX.summary import scalar
 
-from rffr_jax.whole_files import whole_file
+from rffr_jax.runs.whole_files import whole_file
 
 
 class MetricWriter:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax import __version__, processes
+from rffr_jax import __version__
+from rffr_jax.cluster import processes
 from rffr_jax.config import Config
-from rffr_jax.data.examples import FAKE, REAL, Dataset
-from rffr_jax.data.provenance import FILES, note_on_training
+from rffr_jax.data.origins import FILES, note_on_training
+from rffr_jax.examples import FAKE, REAL, Dataset
+from rffr_jax.runs.whole_files import whole_file
 from rffr_jax.training.sources import Sources
-from rffr_jax.whole_files import whole_file
 
 NAME = "model_card.md"
 

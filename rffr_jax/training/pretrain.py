@@ -15,26 +15,26 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from rffr_jax.agreement import require_same_data
-from rffr_jax.blocks import BlockGrid, complement, draw_masks
-from rffr_jax.checkpoints.run_state import refuse_other_settings
+from rffr_jax.cluster.agreement import require_same_data
+from rffr_jax.cluster.memory import passes_at_once
+from rffr_jax.cluster.sharding import make_mesh, whole
 from rffr_jax.config import Config
 from rffr_jax.data.pipeline import Batch
-from rffr_jax.detection import unit_range
 from rffr_jax.errors import UserError
-from rffr_jax.memory import passes_at_once
+from rffr_jax.method.blocks import BlockGrid, complement, draw_masks
+from rffr_jax.method.detection import unit_range
+from rffr_jax.method.residual import residual_image
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.layers import patchify, take_patches, unpatchify
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.residual import residual_image
-from rffr_jax.sharding import make_mesh, whole
+from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
+from rffr_jax.runs.workdir import has_begun, held, refuse_other_config, write_config
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.real_faces import RealFaceTraining
 from rffr_jax.training.reconstruction import Reconstruction
 from rffr_jax.training.sources import keep_sources, recorded_sources
 from rffr_jax.training.starting_weights import check_mae, load_mae
-from rffr_jax.workdir import has_begun, held, refuse_other_config, write_config
 
 log = logging.getLogger(__name__)
 

@@ -13,18 +13,18 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree, UInt8
 
+from rffr_jax.cluster.sharding import all_rows, on_mesh, put_batch, rows_of_process
 from rffr_jax.config import Config
-from rffr_jax.contact_sheet import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.cache import InMemory
-from rffr_jax.data.examples import Dataset
+from rffr_jax.data.origins import honest_note
 from rffr_jax.data.pipeline import Batch, evaluation_batches
-from rffr_jax.data.provenance import honest_note
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
+from rffr_jax.examples import Dataset
 from rffr_jax.models.sizes import compute_dtype
-from rffr_jax.sharding import all_rows, on_mesh, put_batch, rows_of_process
+from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.training.sources import Sources
 
 log = logging.getLogger(__name__)

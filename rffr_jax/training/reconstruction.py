@@ -10,19 +10,19 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from rffr_jax.baseline_residuals import reconstruction_residual
-from rffr_jax.checkpoints.weights import load_weights, read_about
+from rffr_jax.cluster.sharding import whole
 from rffr_jax.config import Config
 from rffr_jax.data.pipeline import Batch
-from rffr_jax.detection import unit_range
 from rffr_jax.errors import UserError
+from rffr_jax.method.baseline_residuals import reconstruction_residual
+from rffr_jax.method.detection import unit_range
 from rffr_jax.models.abstract import abstract_unet
 from rffr_jax.models.sizes import UNetSettings
 from rffr_jax.models.unet import UNet
-from rffr_jax.sharding import whole
+from rffr_jax.runs.checkpoints.weights import load_weights, read_about
+from rffr_jax.runs.workdir import has_begun
 from rffr_jax.training.real_faces import RealFaceTraining
 from rffr_jax.training.sources import recorded_sources
-from rffr_jax.workdir import has_begun
 
 
 class Reconstruction(RealFaceTraining):

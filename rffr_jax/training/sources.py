@@ -4,12 +4,12 @@ import json
 import pathlib
 from collections.abc import Mapping
 
-from rffr_jax import processes
-from rffr_jax.checkpoints.weights import FROZEN, LATEST
-from rffr_jax.data.examples import Dataset
-from rffr_jax.data.provenance import Origins
-from rffr_jax.whole_files import write_json
-from rffr_jax.workdir import has_begun
+from rffr_jax.cluster import processes
+from rffr_jax.data.origins import Origins
+from rffr_jax.examples import Dataset
+from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST
+from rffr_jax.runs.whole_files import write_json
+from rffr_jax.runs.workdir import has_begun
 
 Sources = dict[str, list[str]]
 """What `Origins.to_json` makes; `Origins.from_json` reads it."""

@@ -15,15 +15,15 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from rffr_jax.checkpoints.weights import (
-    load_weights,
-    read_about,
-)
-from rffr_jax.detection import DetectionSettings
 from rffr_jax.errors import UserError
+from rffr_jax.method.detection import DetectionSettings
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.models.transfer import reading_normalised, resized_positions, vit_from_mae
+from rffr_jax.runs.checkpoints.weights import (
+    load_weights,
+    read_about,
+)
 
 log = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ import optax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
+from rffr_jax.cluster.sharding import BATCH, whole
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
-from rffr_jax.sharding import BATCH, whole
 
 State = dict[str, Any]
 Losses = Callable[[PyTree, PyTree, Mapping[str, Array]], tuple[Float[Array, " batch"], PyTree]]

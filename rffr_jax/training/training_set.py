@@ -5,12 +5,12 @@ from typing import Any
 
 from rffr_jax.config import Config
 from rffr_jax.data.cache import InMemory
-from rffr_jax.data.examples import Dataset
-from rffr_jax.data.prepared import preparations_of
+from rffr_jax.data.readers.prepared import preparations_of
 from rffr_jax.data.selection import keep_methods, keep_reals
-from rffr_jax.data.self_blended_pairs import SelfBlendedPairs
+from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
+from rffr_jax.examples import Dataset
 
 log = logging.getLogger(__name__)
 

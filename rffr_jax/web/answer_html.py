@@ -5,10 +5,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rffr_jax.page import data_address
 from rffr_jax.predict.inputs import VIDEO
 from rffr_jax.predict.timeline import STYLE, timeline
 from rffr_jax.predict.verdict import score_said, sentence
+from rffr_jax.reports.page import data_address
 
 MEANING = (
     "A score is an opinion about pixels. One above the threshold is no proof, and one that is not "

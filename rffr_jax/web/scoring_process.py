@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
-from rffr_jax.page import data_address
+from rffr_jax.reports.page import data_address
 from rffr_jax.web.refused import DIED, STOPPING, RefusedError
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _serve(entries: dict[str, Any], connection: Connection):
     """The child: one answer for each file, until the other end is closed."""
     import numpy as np
 
-    from rffr_jax.compile_cache import keep_compiled_programs
+    from rffr_jax.cluster.compile_cache import keep_compiled_programs
     from rffr_jax.predict.predict import detector_and_settings
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server

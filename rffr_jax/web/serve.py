@@ -9,10 +9,10 @@ import signal
 import socket
 import tempfile
 
-from rffr_jax import processes
+from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
-from rffr_jax.lock import locked
+from rffr_jax.runs.lock import locked
 from rffr_jax.web.scoring_process import ScoringProcess
 from rffr_jax.web.uploads import Uploads
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rffr_jax.blocks import BlockGrid
+from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.models.sizes import ModelSettings
 from tests.models import reference
 

@@ -14,13 +14,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from rffr_jax.checkpoints.weights import (
-    find_checkpoint,
-)
 from rffr_jax.convert import converted as writing
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES
 from rffr_jax.errors import UserError
 from rffr_jax.models.sizes import SIZES, ModelSettings
+from rffr_jax.runs.checkpoints.weights import (
+    find_checkpoint,
+)
 from tests import jobs
 from tests.convert.source_files import (
     about,

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from rffr_jax.checkpoints.weights import (
+from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES
+from rffr_jax.models.layers import sincos_positions
+from rffr_jax.runs.checkpoints.weights import (
     read_about,
     warn_of_normalised_targets,
 )
-from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES
-from rffr_jax.models.layers import sincos_positions
 from scripts import convert_weights
 from tests import jobs
 from tests.convert.source_files import about, convert, converted, mae_arrays, vit_arrays, write

@@ -14,15 +14,15 @@ import safetensors.numpy
 from flax import nnx
 from jaxtyping import PyTree
 
-from rffr_jax.blocks import BlockGrid
 from rffr_jax.convert.importing import Imported, import_weights
 from rffr_jax.convert.normalisation import NORMALISATIONS
+from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.method.residual import residual_image
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 from rffr_jax.models.layers import Block, Transformer, patchify
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.models.vit import ViT
-from rffr_jax.residual import residual_image
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 TOLERANCE = 2e-5

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rffr_jax.blocks import BlockGrid
-from rffr_jax.checkpoints.weights import (
-    load_weights,
-    read_about,
-)
+from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.convert.normalisation import NORMALISATIONS
+from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 from rffr_jax.models.layers import patchify
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.models.transfer import resized_positions
-from rffr_jax.sharding import make_mesh
+from rffr_jax.runs.checkpoints.weights import (
+    load_weights,
+    read_about,
+)
 from scripts import convert_weights
 
 torch = pytest.importorskip("torch")

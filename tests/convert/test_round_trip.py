@@ -10,9 +10,6 @@ import pytest
 import safetensors.numpy
 from jaxtyping import PyTree
 
-from rffr_jax.checkpoints.weights import (
-    find_checkpoint,
-)
 from rffr_jax.convert.converted import write_converted
 from rffr_jax.convert.exporting import export_weights
 from rffr_jax.convert.importing import import_weights
@@ -21,6 +18,9 @@ from rffr_jax.convert.rules import to_ours, to_source
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES, fixed_positions
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.runs.checkpoints.weights import (
+    find_checkpoint,
+)
 from tests import jobs
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 from PIL import Image
 
-from rffr_jax import processes
+from rffr_jax.cluster import processes
 from rffr_jax.data.bad_files import BadFiles, log
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.data.specs import load_dataset

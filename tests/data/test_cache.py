@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rffr_jax.data.cache import InMemory
-from rffr_jax.data.examples import Example
 from rffr_jax.errors import BadImageError
+from rffr_jax.examples import Example
 
 
 class Counting:

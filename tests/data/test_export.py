@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from rffr_jax.data import export as module
-from rffr_jax.data.examples import Example
 from rffr_jax.data.export import export
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError
+from rffr_jax.examples import Example
 
 SIZE = 20
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.data.alignment import TEMPLATE
-from rffr_jax.data.manipulations import METHODS
-from rffr_jax.data.procedural import render_face
+from rffr_jax.images.alignment import TEMPLATE
+from rffr_jax.synthetic.manipulations import METHODS
+from rffr_jax.synthetic.procedural_face import render_face
 
 SCRIPTS = pathlib.Path(__file__).parents[2] / "scripts"
 

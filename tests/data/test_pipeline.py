@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.data.examples import Example
 from rffr_jax.data.pipeline import evaluation_batches, train_batches
 from rffr_jax.data.sampling import BalancedSampler, UniformSampler
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
+from rffr_jax.examples import Example
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIZE = 24
@@ -159,7 +159,7 @@ def test_mistakes_are_told_at_once_and_not_at_the_first_batch(dataset):
 
 SIGNALLED = """
 import contextlib, multiprocessing, os, signal, sys, threading
-from rffr_jax.data.examples import Example
+from rffr_jax.examples import Example
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.specs import load_dataset
 

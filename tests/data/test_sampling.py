@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 
-from rffr_jax.data.examples import Example
 from rffr_jax.data.sampling import BalancedSampler, PairSampler, UniformSampler, WeightedSampler
 from rffr_jax.errors import UserError
+from rffr_jax.examples import Example
 
 
 def example(name, method="real"):

@@ -1,5 +1,5 @@
 from rffr_jax.data.selection import select
-from rffr_jax.data.synthetic import SyntheticDataset
+from rffr_jax.synthetic.dataset import SyntheticDataset
 
 
 def test_examples_are_selected_in_the_order_given():

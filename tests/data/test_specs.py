@@ -13,8 +13,8 @@ from rffr_jax.data.cache import InMemory
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.selection import keep_methods, keep_reals, weights_of
 from rffr_jax.data.specs import DatasetSpec, load_apart, load_dataset, parse_spec
-from rffr_jax.data.synthetic import SyntheticDataset
 from rffr_jax.errors import UserError
+from rffr_jax.synthetic.dataset import SyntheticDataset
 
 
 def save(path, value=128, size=20):

@@ -9,11 +9,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from rffr_jax import main
-from rffr_jax.data.examples import Example
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.bootstrap import auc_interval
 from rffr_jax.evaluation.comparison import MEAN, Run, compare, holm, two_sided_p
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.examples import Example
 from tests import jobs
 
 

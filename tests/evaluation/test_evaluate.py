@@ -10,12 +10,12 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from rffr_jax.data.examples import Example
-from rffr_jax.data.provenance import Origins
+from rffr_jax.data.origins import Origins
 from rffr_jax.evaluation import evaluate as module
 from rffr_jax.evaluation.evaluate import TrainedDetector
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.scoring import Scorer
+from rffr_jax.examples import Example
 from tests import jobs
 
 DATASET = {"pooled", "methods", "mean_all", "mean_unseen", "reliability", "groups"}

@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from rffr_jax.data.examples import Example
 from rffr_jax.evaluation.localisation import (
     ALL,
     format_localisation,
@@ -13,6 +12,7 @@ from rffr_jax.evaluation.localisation import (
     localise,
     pixel_auc,
 )
+from rffr_jax.examples import Example
 
 SIZE = 12
 

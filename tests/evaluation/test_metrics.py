@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from rffr_jax.data.examples import Example
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
+from rffr_jax.examples import Example
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 SCORES = np.array([0.1, 0.2, 0.3, 0.6, 0.2, 0.55, 0.7, 0.9])

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from rffr_jax.data.examples import Example
-from rffr_jax.data.provenance import Origins
+from rffr_jax.data.origins import Origins
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.calibration import Platt
 from rffr_jax.evaluation.metrics import tpr_at_fpr
@@ -22,6 +21,7 @@ from rffr_jax.evaluation.operating_point import (
     threshold_at_fpr,
 )
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.examples import Example
 
 
 def drawn(seed: int, count: int, digits: int = 9):

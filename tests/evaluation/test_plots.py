@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.data.examples import Example
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import plots
 from rffr_jax.evaluation.calibration import Platt, reliability
 from rffr_jax.evaluation.plots import plot_roc, plot_training_curves
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.examples import Example
 
 TAB10_BLUE, TAB10_ORANGE = (31, 119, 180), (255, 127, 14)
 

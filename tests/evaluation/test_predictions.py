@@ -5,10 +5,10 @@ import os
 import numpy as np
 import pytest
 
-from rffr_jax.data.examples import Example
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions, concatenate
-from rffr_jax.whole_files import whole_file
+from rffr_jax.examples import Example
+from rffr_jax.runs.whole_files import whole_file
 
 
 def example(id: str, dataset: str = "d", label: int = 1) -> Example:

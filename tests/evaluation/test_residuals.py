@@ -10,16 +10,16 @@ from flax import nnx
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from rffr_jax.blocks import BlockGrid
-from rffr_jax.checkpoints.weights import (
-    load_weights,
-)
+from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.data.specs import load_dataset
-from rffr_jax.data.synthetic import SyntheticDataset
+from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.method.residual import residual_image
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.residual import residual_image
-from rffr_jax.sharding import make_mesh
+from rffr_jax.runs.checkpoints.weights import (
+    load_weights,
+)
+from rffr_jax.synthetic.dataset import SyntheticDataset
 from tests import jobs
 
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from rffr_jax.data.examples import Example
-from rffr_jax.data.provenance import Origins
+from rffr_jax.data.origins import Origins
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.calibration import Platt
 from rffr_jax.evaluation.operating_point import OperatingPoint
@@ -18,7 +17,8 @@ from rffr_jax.evaluation.results import (
     overlap_with_training,
     results_table,
 )
-from rffr_jax.whole_files import write_json
+from rffr_jax.examples import Example
+from rffr_jax.runs.whole_files import write_json
 
 DATASET = {"pooled", "methods", "mean_all", "mean_unseen", "reliability", "groups"}
 ENTRY = {

@@ -6,19 +6,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rffr_jax import array_store
-from rffr_jax.checkpoints.weights import (
+from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.data.selection import select
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.evaluation.scoring import Scorer
+from rffr_jax.method import array_store
+from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.method.kept_residuals import KeptResiduals
+from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.runs.checkpoints.weights import (
     load_weights,
     read_about,
 )
-from rffr_jax.data.selection import select
-from rffr_jax.data.specs import load_dataset
-from rffr_jax.detection import Detection, DetectionSettings
-from rffr_jax.errors import BadImageError, UserError
-from rffr_jax.evaluation.scoring import Scorer
-from rffr_jax.kept_residuals import KeptResiduals
-from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.sharding import make_mesh
 from tests import jobs
 
 

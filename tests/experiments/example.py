@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rffr_jax.data.examples import Example
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.examples import Example
 from rffr_jax.experiments.measured import Measured, Table
 
 COLUMNS: tuple[str, ...] = ("rows", "columns")

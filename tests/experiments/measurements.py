@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rffr_jax.data.examples import Example
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.examples import Example
 from rffr_jax.experiments.measured import Measured
 
 

@@ -14,8 +14,8 @@ from rffr_jax.config import check
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.experiments import experiment, grid
-from rffr_jax.lock import locked
 from rffr_jax.main import run
+from rffr_jax.runs.lock import locked
 from rffr_jax.training import detect
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs" / "paper"

@@ -5,13 +5,13 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from rffr_jax.contact_sheet import residual_pixels
-from rffr_jax.data.examples import Example
+from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.residuals import residual_arrays
+from rffr_jax.examples import Example
 from rffr_jax.experiments.galleries import draw_gallery, same_sources
-from rffr_jax.sharding import make_mesh
+from rffr_jax.reports.contact_sheet import residual_pixels
 from tests import jobs
 
 CONFIG = ConfigDict(

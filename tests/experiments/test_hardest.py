@@ -5,9 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from rffr_jax.data.examples import Example
 from rffr_jax.errors import BadImageError
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.examples import Example
 from rffr_jax.experiments.hardest import faces_of, hardest_errors
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rffr_jax import main
-from rffr_jax.data.examples import Example
 from rffr_jax.evaluation.scoring import PreparedSet
+from rffr_jax.examples import Example
 from rffr_jax.experiments.quickstart import (
     ENERGY,
     OURS,

@@ -18,7 +18,7 @@ from rffr_jax.experiments.html_table import results_table
 from rffr_jax.experiments.measured import Claim
 from rffr_jax.experiments.report import ERRORS_SHOWN, all_scores, write_report
 from rffr_jax.experiments.tables import table_of
-from rffr_jax.page import picture_file
+from rffr_jax.reports.page import picture_file
 from tests.experiments.example import COLUMNS, EVIL, cell, experiment, row
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

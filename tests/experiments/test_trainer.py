@@ -7,12 +7,12 @@ import time
 import pytest
 from ml_collections import ConfigDict
 
+from rffr_jax.cluster.interruption import InterruptedRunError
 from rffr_jax.errors import UserError
 from rffr_jax.experiments import trainer
 from rffr_jax.experiments.grid import Run
 from rffr_jax.experiments.stored_config import get_config
-from rffr_jax.lock import locked
-from rffr_jax.training.interruption import InterruptedRunError
+from rffr_jax.runs.lock import locked
 
 
 def test_what_is_done_is_not_done_again(tmp_path, monkeypatch):

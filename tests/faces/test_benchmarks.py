@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from rffr_jax.data.files import data_set_name
+from rffr_jax.data.readers.folder import data_set_name
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks import NAMES, find_media
 from rffr_jax.faces.benchmarks.celeb_df import held_out_people

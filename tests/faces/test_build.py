@@ -18,7 +18,7 @@ from rffr_jax.faces import frames, prepare, report, runners, shards
 from rffr_jax.faces.build import build
 from rffr_jax.faces.media import Benchmark
 from rffr_jax.faces.runners import Task, Work, in_processes, in_this_process
-from rffr_jax.lock import locked
+from rffr_jax.runs.lock import locked
 from tests.faces.movies import write_movie
 from tests.faces.test_prepare import BrightSquares, medium, picture, settings, walk
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import skimage.data
 
-from rffr_jax.data.alignment import TEMPLATE
 from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import ALIGNMENTS, INTERPOLATIONS, CropSettings, crop_face, crop_matrix
 from rffr_jax.faces.face import Face
+from rffr_jax.images.alignment import TEMPLATE
 from tests.faces.movies import ASTRONAUT
 
 

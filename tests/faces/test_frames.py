@@ -16,9 +16,9 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-from rffr_jax.data.examples import Example
 from rffr_jax.data.selection import Selection, keep_frames
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.examples import Example
 from rffr_jax.faces import frames
 from rffr_jax.faces.frames import BadVideoError, count_frames, evenly_spaced, read_frames
 from tests.faces.movies import empty_frames, write_movie

@@ -12,17 +12,17 @@ import cv2
 import numpy as np
 import pytest
 
-from rffr_jax.data import decode as decode_files
-from rffr_jax.data.records import FaceRecord
+from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.errors import UserError
 from rffr_jax.faces import frames, prepare
 from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import read_frames
-from rffr_jax.faces.image_formats import decode
 from rffr_jax.faces.media import Medium
 from rffr_jax.faces.part_file import Drop, Part, read_part, write_part
 from rffr_jax.faces.prepare import Settings, load_detector, parse_frames, prepare_medium, stamp
+from rffr_jax.images import decode as decode_files
+from rffr_jax.images.image_formats import decode
 from tests.faces.movies import write_movie
 
 BACKGROUND, BRIGHT = 40, 220

@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.faces import runners
-from rffr_jax.lock import locked
+from rffr_jax.runs.lock import locked
 from tests import jobs
 from tests.data.test_make_manipulations import load_script
 from tests.faces import layouts

@@ -15,12 +15,12 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from rffr_jax.data.decode import decode_image
-from rffr_jax.data.records import FaceRecord
+from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces import shards
-from rffr_jax.faces.image_formats import IMAGE_FORMATS, decode, encode
 from rffr_jax.faces.shards import read_counts, read_ids, write_dataset
+from rffr_jax.images.decode import decode_image
+from rffr_jax.images.image_formats import IMAGE_FORMATS, decode, encode
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIZE = 24

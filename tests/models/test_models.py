@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rffr_jax.blocks import BlockGrid
 from rffr_jax.errors import UserError
+from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.models.detector import Detector
 from rffr_jax.models.layers import patchify, unpatchify
 from rffr_jax.models.mae import MAE

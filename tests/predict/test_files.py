@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from rffr_jax.data import decode
 from rffr_jax.errors import UserError
+from rffr_jax.images import decode
 from rffr_jax.predict.faces_of import faces_of
 from rffr_jax.predict.finished import NAME, FinishedFiles
 from rffr_jax.predict.inputs import find_files, kind_of

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rffr_jax.lock import locked
+from rffr_jax.runs.lock import locked
 from tests import jobs
 
 ANY = ("faces=given", "darkest=0", "least_sharpness=0")

@@ -14,12 +14,11 @@ from flax import nnx
 from PIL import Image
 
 import rffr_jax
-from rffr_jax.blocks import BlockGrid
-from rffr_jax.checkpoints.weights import FROZEN, LATEST, save_weights
-from rffr_jax.detection import Detection, DetectionSettings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import calibration
 from rffr_jax.experiments import quickstart
+from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.abstract import PARAMETERS
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.models.unet import UNet
@@ -27,6 +26,7 @@ from rffr_jax.predict import default_detector, faces_of, preparation
 from rffr_jax.predict import prediction as module
 from rffr_jax.predict.evidence import draw_evidence
 from rffr_jax.predict.predictions_file import CSV_COLUMNS
+from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST, save_weights
 from tests import jobs
 from tests.faces.movies import write_movie
 from tests.faces.test_prepare import BrightSquares, picture
@@ -239,7 +239,7 @@ def test_bad_files_are_named_and_the_others_scored(tmp_path, detector, faces):
 def test_a_detector_of_procedural_faces_says_so_everywhere(
     tmp_path, detector, faces, monkeypatch, capsys
 ):
-    monkeypatch.setattr("rffr_jax.data.provenance.PROCEDURAL", "faces")
+    monkeypatch.setattr("rffr_jax.data.origins.PROCEDURAL", "faces")
     drawn = []
     monkeypatch.setattr(module, "draw_evidence", lambda *given: drawn.append(given[-1]))
     said = predict(tmp_path, detector, faces / "test/rows0.png", *ANY)

@@ -56,7 +56,7 @@ def test_report_shows_every_verdict_with_its_evidence(tmp_path, detector, folder
 
 
 def test_note_begins_with_a_capital(tmp_path, detector, folder, monkeypatch):
-    monkeypatch.setattr("rffr_jax.data.provenance.PROCEDURAL", "faces")
+    monkeypatch.setattr("rffr_jax.data.origins.PROCEDURAL", "faces")
     _, html = predicted(tmp_path / "out", detector, folder / "rows0.png", "faces=given")
     assert '<p class="note">This detector was trained on procedural faces' in html
 

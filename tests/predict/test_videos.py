@@ -9,16 +9,17 @@ import skimage.data
 from PIL import Image
 
 from rffr_jax.errors import UserError
-from rffr_jax.faces import prepare, video_index
+from rffr_jax.faces import prepare
 from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.frames import evenly_spaced, read_frames
-from rffr_jax.faces.image_formats import decode, encode
 from rffr_jax.faces.prepare import prepare_medium
-from rffr_jax.faces.video_index import index_video, sampled_frames
+from rffr_jax.images.image_formats import decode, encode
 from rffr_jax.predict import faces_of as module
+from rffr_jax.predict import video_index
 from rffr_jax.predict.faces_of import faces_of
 from rffr_jax.predict.inputs import find_files
 from rffr_jax.predict.preparation import FaceSettings, face_settings
+from rffr_jax.predict.video_index import index_video, sampled_frames
 from tests.faces.movies import ASTRONAUT, empty_frames, write_movie
 from tests.faces.test_prepare import CROP, BrightSquares, medium, picture, settings, walk
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from rffr_jax.checkpoints.run_state import RunCheckpoints
+from rffr_jax.runs.checkpoints.run_state import RunCheckpoints
 from rffr_jax.training import loop
 from rffr_jax.training.pretrain import Pretraining
 from tests import jobs

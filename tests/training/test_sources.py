@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rffr_jax.data.provenance import FILES
+from rffr_jax.data.origins import FILES
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.training.sources import (
     keep_mae_sources,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.detection import Detection, DetectionSettings
+from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.sharding import make_mesh
 from rffr_jax.training.starting_weights import check_branches, load_mae, started_branches
 from tests import jobs
 from tests.convert.source_files import SETTINGS, converted, mae_arrays, vit_arrays

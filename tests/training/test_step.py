@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from rffr_jax.sharding import make_mesh
+from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.training.step import (
     average_decay,
     fresh_training,

@@ -11,9 +11,9 @@ import sys
 
 import pytest
 
-from rffr_jax.checkpoints import manager
-from rffr_jax.checkpoints.run_state import RunCheckpoints
 from rffr_jax.evaluation import metrics
+from rffr_jax.runs.checkpoints import manager
+from rffr_jax.runs.checkpoints.run_state import RunCheckpoints
 from rffr_jax.training import detect, metric_writer, pretrain, real_faces
 from tests import jobs
 

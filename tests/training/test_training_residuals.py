@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from configs import quickstart
-from rffr_jax import kept_residuals
-from rffr_jax.array_store import SUFFIX
 from rffr_jax.errors import UserError
+from rffr_jax.method import kept_residuals
+from rffr_jax.method.array_store import SUFFIX
 from rffr_jax.training.training_residuals import TrainingResiduals, worth_keeping
 from tests import jobs
 from tests.training.test_loop import assert_same_run, die, when_logged

@@ -13,11 +13,11 @@ does not end like a video or an image; links are followed unless they lead back 
 import os
 import pathlib
 
-from rffr_jax.data.decode import EXTENSIONS
-from rffr_jax.data.files import LABELS, data_set_name
+from rffr_jax.data.readers.folder import LABELS, data_set_name
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import VIDEO_EXTENSIONS, Catalogue
 from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.images.decode import EXTENSIONS
 
 SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 

@@ -1,0 +1,67 @@
+"""What all processes of a run must have alike, compared before the first step."""
+
+import hashlib
+import importlib.metadata
+import json
+import pathlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from rffr_jax.cluster import processes
+from rffr_jax.config import Config, flat
+from rffr_jax.errors import UserError
+from rffr_jax.examples import Dataset
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+FILES_SIZED = 1000  # files whose size is compared: to look at every one would take minutes
+
+
+def require_same_config(config: Config, workdir: pathlib.Path):
+    """Raises: UserError if processes have other settings or versions; which and how is said."""
+    if processes.count() == 1:
+        return
+    facts = {f"--config.{name}": value for name, value in flat(config.to_dict()).items()}
+    facts["--workdir"] = str(workdir.absolute())
+    facts["python"] = ".".join(map(str, sys.version_info[:2]))
+    facts |= {name: importlib.metadata.version(name) for name in PACKAGES}
+    _require_same(facts)
+
+
+def require_same_data(**datasets: Dataset):
+    """Raises: UserError if processes have other examples, or files of other sizes.
+
+    Args:
+      datasets: by the name of the config entry that they are from.
+    """
+    if processes.count() == 1:
+        return
+    _require_same({f"data.{name}": _summary(dataset) for name, dataset in datasets.items()})
+
+
+def _require_same(facts: Mapping[str, Any]):
+    first, *others = processes.of_everyone(facts)
+    for process, other in enumerate(others, start=1):
+        names = [n for n in {**first, **other} if first.get(n) != other.get(n)]
+        if names:
+            differences = "; ".join(
+                f"{name}: {first.get(name, 'nothing')} in process 0, "
+                f"{other.get(name, 'nothing')} in process {process}"
+                for name in names
+            )
+            raise UserError(
+                f"process {process} does not have what process 0 has ({differences}); give all "
+                "processes the same config, the same packages and the same data"
+            )
+
+
+def _summary(dataset: Dataset) -> str:
+    digest = hashlib.sha256()
+    for example in dataset.examples:
+        about = (example.id, example.label, example.dataset, example.method, example.source)
+        digest.update(json.dumps(about).encode())
+    step = -(-len(dataset.examples) // FILES_SIZED) or 1
+    for example in dataset.examples[::step]:
+        file = pathlib.Path(example.path)
+        digest.update(str(file.stat().st_size if file.is_file() else None).encode())
+    return f"{len(dataset.examples)} examples, digest {digest.hexdigest()[:12]}"

@@ -1,0 +1,56 @@
+"""Stopping at a good point: a signal asks, the loop saves, the program ends with exit code 75."""
+
+import signal
+import threading
+import time
+
+from rffr_jax.cluster import processes
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+SECONDS_BETWEEN = 2.0  # from one question among the processes to the next
+_MOST_STEPS = 256
+
+
+class InterruptedRunError(Exception):
+    """The run was asked to stop and has saved its state; started again it goes on."""
+
+
+class StopRequest:
+    """A context in which the signals of `SIGNALS` only ask; `agreed` says when to stop."""
+
+    def __init__(self):
+        self._asked = False
+        self._previous = {}
+        self._next, self._steps = 0, 1
+        self._since = time.monotonic()
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {name: signal.signal(name, self._ask) for name in SIGNALS}
+        return self
+
+    def __exit__(self, *_):
+        for name, handler in self._previous.items():
+            signal.signal(name, handler)
+
+    def agreed(self, step: int) -> bool:
+        """Whether all processes stop at this step, because one of them was asked to.
+
+        A single process stops at once. Several ask each other about every `SECONDS_BETWEEN`, at
+        steps that process 0 chooses by the time that its steps take: no device is waited for, and
+        all come to the same answer at the same step.
+
+        Args:
+          step: the next one; every process must come by here at every step, in order.
+        """
+        if processes.count() == 1 or step < self._next:
+            return self._asked and processes.count() == 1
+        seconds = time.monotonic() - self._since
+        fitting = max(1, int(self._steps * SECONDS_BETWEEN / max(seconds, 1e-3)))
+        answers = processes.of_everyone([self._asked, min(fitting, 2 * self._steps, _MOST_STEPS)])
+        self._steps = answers[0][1]
+        self._next, self._since = step + self._steps, time.monotonic()
+        return any(asked for asked, _ in answers)
+
+    def _ask(self, *_):
+        self._asked = True

@@ -1,0 +1,1 @@
+"""One reader for each kind of dataset: folder, table, DeepfakeBench, prepared records."""

@@ -1,0 +1,398 @@
+"""DeepfakeBench's dataset JSON: read as `deepfakebench:FILE#split`, and written as an export.
+
+    {NAME: {LABEL: {SPLIT: {VIDEO: {"label": LABEL, "frames": [PATH, ...]}}}}}
+
+with one more level, the compression, between SPLIT and VIDEO for FaceForensics++ and
+DeepFakeDetection. The splits are called train, val and test there. Files are written on whatever
+machine: paths may be absolute, begin with `./datasets/`, or hold backslashes.
+"""
+
+import collections
+import json
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rffr_jax.data.readers.folder import FileDataset, data_set_name
+from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.examples import FAKE, REAL, Dataset, Example
+from rffr_jax.images.image_formats import encode
+from rffr_jax.runs.whole_files import write_json
+
+log = logging.getLogger(__name__)
+
+SPLITS = {"train": "train", "validation": "val", "test": "test"}
+
+# The toolkit's label -> our label, data set and method.
+LABELS = {
+    "FF-real": (REAL, "FaceForensics++", "real"),
+    "FF-DF": (FAKE, "FaceForensics++", "Deepfakes"),
+    "FF-F2F": (FAKE, "FaceForensics++", "Face2Face"),
+    "FF-FS": (FAKE, "FaceForensics++", "FaceSwap"),
+    "FF-NT": (FAKE, "FaceForensics++", "NeuralTextures"),
+    "FF-FH": (FAKE, "FaceForensics++", "FaceShifter"),
+    "DFD_real": (REAL, "DeepFakeDetection", "real"),
+    "DFD_fake": (FAKE, "DeepFakeDetection", "DeepFakeDetection"),
+    "CelebDFv1_real": (REAL, "Celeb-DF-v1", "real"),
+    "CelebDFv1_fake": (FAKE, "Celeb-DF-v1", "Celeb-synthesis"),
+    "CelebDFv2_real": (REAL, "Celeb-DF", "real"),
+    "CelebDFv2_fake": (FAKE, "Celeb-DF", "Celeb-synthesis"),
+    "DFDC_Real": (REAL, "DFDC", "real"),
+    "DFDC_Fake": (FAKE, "DFDC", "fake"),
+    "DFDCP_Real": (REAL, "DFDC-preview", "real"),
+    "DFDCP_FakeA": (FAKE, "DFDC-preview", "method_A"),
+    "DFDCP_FakeB": (FAKE, "DFDC-preview", "method_B"),
+    "DF_real": (REAL, "DeeperForensics-1.0", "real"),
+    "DF_fake": (FAKE, "DeeperForensics-1.0", "fake"),
+    "UADFV_Real": (REAL, "UADFV", "real"),
+    "UADFV_Fake": (FAKE, "UADFV", "fake"),
+    "roop_Real": (REAL, "roop", "real"),
+    "roop_Fake": (FAKE, "roop", "fake"),
+}
+
+_WITH_COMPRESSION = ("FaceForensics++", "DeepFakeDetection")
+_NAMES_WITH_COMPRESSION = (
+    *_WITH_COMPRESSION, "FF-DF", "FF-F2F", "FF-FS", "FF-NT", "FaceShifter",
+)  # fmt: skip
+_FOLDERS_OF_IMAGES = (".", "rgb", "datasets", "datasets/rgb")
+_VIDEOS_TRIED = 20
+
+
+def read_deepfakebench(file: Path, split: str, compression: str | None = None) -> FileDataset:
+    """Reads one split of a dataset JSON.
+
+    Paths count below the nearest folder where frames are found: the file's own or one above it, or
+    `rgb`, `datasets` or `datasets/rgb` in one of these; the leading folders of a path that are not
+    there are left out. The frames of a video are ordered by the number that ends their name.
+
+    Names are as in prepared records: the video METHOD/NAME, and for FaceForensics++ and Celeb-DF
+    source and group by the rules of their file names; other videos are their own source. Where an
+    entry holds `video`, `source` and `group`, as `write_deepfakebench` writes them, these count.
+
+    Args:
+      file: the JSON file.
+      split: one of `SPLITS`.
+      compression: level to read, needed where the file has several.
+
+    Raises:
+      UserError: the file is missing or no such file, has no such split or compression, holds a
+        label that is not in `LABELS`, or none of its frames is found.
+    """
+    where = f"deepfakebench:{file}"
+    if split not in SPLITS:
+        raise UserError(f"{where}: split '{split}'; the splits are {', '.join(SPLITS)}")
+    labels = _labels(file, where)
+    videos = _videos(labels, SPLITS[split], compression, where)
+    if not videos:
+        raise UserError(f"{where}: no frames in {split}; name another split or make the file again")
+    _warn_of_shared(labels, split, where)
+    root, dropped = _find_root(file, [entry["frames"][0] for _, entry in videos], where)
+    partners = _partners(labels)
+    examples: list[Example] = []
+    for name, entry in videos:
+        label, dataset, method = LABELS[entry["label"]]
+        video, source, group = _provenance(dataset, method, name, partners)
+        video, source, group = (
+            entry.get(key, derived)
+            for key, derived in (("video", video), ("source", source), ("group", group))
+        )
+        for frame, path in _numbered(entry["frames"]):
+            relative = PurePosixPath(*path.parts[dropped:])
+            examples.append(
+                Example(
+                    id=str(relative),
+                    path=str(root / relative),
+                    label=label,
+                    dataset=dataset,
+                    method=method,
+                    video=video,
+                    frame=frame,
+                    source=source,
+                    group=group,
+                )
+            )
+    counts = collections.Counter(example.id for example in examples)
+    repeated, times = counts.most_common(1)[0]
+    if times > 1:
+        raise UserError(f"{where}: {repeated} is listed {times} times in {split}; list it once")
+    return FileDataset(data_set_name(file), root, tuple(examples))
+
+
+def write_deepfakebench(
+    file: Path, splits: Mapping[str, Dataset], root: Path, *, size: int, compression: str = ""
+):
+    """Writes examples as PNG files and the dataset JSON that lists them.
+
+    The frames are ROOT/DATASET/METHOD[/COMPRESSION]/frames/VIDEO/FRAME.png; paths in the JSON are
+    relative to `root`, the toolkit's `rgb_dir`. The JSON comes last: where it is, the frames are
+    whole. It holds `video`, `source` and `group` besides, which the toolkit does not read and
+    `read_deepfakebench` does. Bad images are left out and named.
+
+    Args:
+      file: the JSON file; its name without extension is the data set's in the toolkit.
+      splits: what each of `SPLITS` holds; one data set in all.
+      root: the folder of images; put `file` in it or beside it under the name `rgb`.
+      size: height and width of the images, in pixels.
+      compression: of the videos; needed for the data sets where the toolkit wants one.
+
+    Raises:
+      UserError: the toolkit has no label for a method, several data sets, the toolkit would not
+        find a compression under the file's name, or the disk cannot be written.
+    """
+    kinds = {
+        (example.label, example.dataset, example.method)
+        for dataset in splits.values()
+        for example in dataset.examples
+    }
+    check_export(file, kinds, compression)
+    nested = any(dataset in _WITH_COMPRESSION for _, dataset, _ in kinds)
+    labels: dict[str, Any] = {}
+    written: set[PurePosixPath] = set()
+    try:
+        for split, dataset in splits.items():
+            for index, example in enumerate(dataset.examples):
+                label = _toolkit_label(example.label, example.dataset, example.method)
+                place = labels.setdefault(label, {name: {} for name in SPLITS.values()})
+                videos = place[SPLITS[split]]
+                if nested:
+                    videos = videos.setdefault(compression, {})
+                try:
+                    image = dataset.load(index, size)
+                except BadImageError as error:
+                    log.warning("left out: %s: %s", error.name, error.reason)
+                    continue
+                path = _frame_path(example, compression)
+                if path in written:
+                    raise UserError(f"{file}: two images would be {path}; number a video's frames")
+                written.add(path)
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / path).write_bytes(encode(image, "png"))
+                entry = videos.setdefault(
+                    example.video.partition("/")[2] or example.video,
+                    {
+                        "label": label,
+                        "frames": [],
+                        "video": example.video,
+                        "source": example.source,
+                        "group": example.group,
+                    },
+                )
+                entry["frames"].append(str(path))
+        write_json(file, {file.stem: labels})
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{file} and {root} cannot be written: {reason}; make room") from error
+
+
+def check_export(file: Path, kinds: Iterable[tuple[int, str, str]], compression: str):
+    """Tells before any work is done whether `write_deepfakebench` would take the data.
+
+    Args:
+      kinds: label, data set and method of what is exported.
+
+    Raises:
+      UserError: as `write_deepfakebench`, but for the disk.
+    """
+    kinds = set(kinds)
+    names = {dataset for _, dataset, _ in kinds}
+    if len(names) != 1:
+        found = ", ".join(sorted(names)) or "nothing"
+        raise UserError(f"{file}: one data set goes into a DeepfakeBench file, here are {found}")
+    for kind in sorted(kinds):
+        _toolkit_label(*kind)
+    name = names.pop()
+    named = file.stem in _NAMES_WITH_COMPRESSION and compression
+    if name in _WITH_COMPRESSION and not named:
+        raise UserError(
+            f"{file}: DeepfakeBench wants a compression for {name}, and the file called one of "
+            f"{', '.join(_NAMES_WITH_COMPRESSION)}"
+        )
+
+
+def _toolkit_label(real_or_fake: int, dataset: str, method: str) -> str:
+    for label, meaning in LABELS.items():
+        if meaning == (real_or_fake, dataset, method):
+            return label
+    raise UserError(
+        f"DeepfakeBench has no label for '{method}' of '{dataset}'; export "
+        f"{', '.join(dict.fromkeys(dataset for _, dataset, _ in LABELS.values()))} only"
+    )
+
+
+def _frame_path(example: Example, compression: str) -> PurePosixPath:
+    top, _, rest = example.video.rpartition("/")
+    folder = PurePosixPath(example.dataset, top, compression, "frames", rest)
+    if folder.is_absolute() or ".." in folder.parts:
+        raise UserError(f"the video '{example.video}' would lie outside of the export; rename it")
+    return folder / f"{example.frame:06d}.png"
+
+
+# ---- the levels of the file
+
+
+def _labels(file: Path, where: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{where}: not JSON ({error}); make the file again") from None
+    except OSError as error:
+        problem = (error.strerror or str(error)).lower()
+        raise UserError(f"{where}: {problem}; name a dataset JSON of DeepfakeBench") from None
+    if not isinstance(content, dict) or len(content) != 1:
+        raise UserError(
+            f"{where}: not one data set in an object; it needs {{NAME: {{LABEL: ...}}}}"
+        )
+    name, labels = next(iter(content.items()))
+    for label, splits in _object(labels, where, name).items():
+        _object(splits, where, label)
+    return labels
+
+
+def _videos(
+    labels: dict[str, Any], split: str, compression: str | None, where: str
+) -> list[tuple[str, dict[str, Any]]]:
+    """Name and entry of every video of a split that has frames."""
+    there = {
+        name: _object(splits.get(split, {}), where, f"{name}/{split}")
+        for name, splits in labels.items()
+    }
+    levels = {
+        level
+        for name, group in there.items()
+        for level, value in group.items()
+        if "frames" not in _object(value, where, f"{name}/{split}/{level}")
+    }
+    if compression and compression not in levels:
+        raise UserError(
+            f"{where}: no compression '{compression}' in {split}; "
+            f"what is there: {', '.join(sorted(levels)) or 'videos without a compression'}"
+        )
+    if len(levels) > 1 and not compression:
+        raise UserError(
+            f"{where}: {split} holds the compressions {', '.join(sorted(levels))}; choose one: "
+            f"?compression={min(levels)}"
+        )
+    chosen = compression or next(iter(levels), None)
+    videos = []
+    for name, group in there.items():
+        at_level = group.get(chosen, {}) if chosen is not None else group
+        for video, entry in at_level.items():
+            place = f"{name}/{split}/{video}"
+            if _checked(_object(entry, where, place), where, place)["frames"]:
+                videos.append((video, entry))
+    return videos
+
+
+def _checked(entry: dict[str, Any], where: str, place: str) -> dict[str, Any]:
+    frames = entry.get("frames")
+    if not isinstance(frames, list) or not all(isinstance(f, str) and f for f in frames):
+        raise UserError(f"{where}: {place} has no list of frames; make the file again")
+    if entry.get("label") not in LABELS:
+        raise UserError(
+            f"{where}: {place} has the unknown label {entry.get('label')!r}; "
+            f"known are {', '.join(LABELS)}"
+        )
+    for key in ("video", "source", "group"):
+        if not isinstance(entry.get(key, ""), str):
+            raise UserError(f"{where}: {place}: {key} is no text; make the file again")
+    return entry
+
+
+def _object(value: Any, where: str, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: {place} is {type(value).__name__} and no object; make it again")
+    return value
+
+
+def _names(labels: dict[str, Any], split: str) -> set[tuple[str, str]]:
+    """Label and name of a split's videos, at whatever compression."""
+    names = set()
+    for label, splits in labels.items():
+        for name, value in _children(splits.get(split)):
+            inner = [name] if "frames" in value else [video for video, _ in _children(value)]
+            names |= {(label, video) for video in inner}
+    return names
+
+
+def _children(node: Any) -> list[tuple[str, dict[str, Any]]]:
+    items = node.items() if isinstance(node, dict) else ()
+    return [(name, value) for name, value in items if isinstance(value, dict)]
+
+
+def _warn_of_shared(labels: dict[str, Any], split: str, where: str):
+    here = _names(labels, SPLITS[split])
+    for other in SPLITS.keys() - {split}:
+        shared = len(here & _names(labels, SPLITS[other]))
+        if shared:
+            log.warning(
+                "%s: %d of the %d videos of %s are in %s too",
+                where, shared, len(here), split, other,
+            )  # fmt: skip
+
+
+# ---- where the frames lie
+
+
+def _find_root(file: Path, paths: list[str], where: str) -> tuple[Path, int]:
+    """The folder of images, and how many leading parts of the paths are not below it."""
+    first = _slashes(paths[0])
+    if first.is_absolute() and Path(first).is_file():
+        return Path(first.anchor), 1
+    folder = file.absolute().parent
+    for above in (folder, *folder.parents):
+        for images in _FOLDERS_OF_IMAGES:
+            for path in paths[:_VIDEOS_TRIED]:
+                parts = _slashes(path).parts
+                for dropped in range(max(1, len(parts) - 2)):
+                    relative = PurePosixPath(*parts[dropped:])
+                    if not relative.is_absolute() and (above / images / relative).is_file():
+                        return above / images, dropped
+    raise UserError(
+        f"{where}: its frames are not found (such as {paths[0]}); put the file into the folder "
+        "that their paths start from, or above it"
+    )
+
+
+def _slashes(path: str) -> PurePosixPath:
+    return PurePosixPath(path.replace("\\", "/"))
+
+
+def _numbered(frames: list[str]) -> list[tuple[int, PurePosixPath]]:
+    numbered = []
+    for position, text in enumerate(frames):
+        path = _slashes(text)
+        number = re.search(r"(\d+)$", path.stem)
+        numbered.append((int(number[1]) if number else position, path))
+    return sorted(numbered)
+
+
+# ---- what the names of videos tell
+
+
+def _partners(labels: dict[str, Any]) -> dict[str, str]:
+    """The other original of each FaceForensics++ pair that a fake in the file is named after."""
+    partners = {}
+    for split in SPLITS.values():
+        for _, name in _names(labels, split):
+            if pair := re.fullmatch(r"(\d{3})_(\d{3})", name):
+                partners |= {pair[1]: pair[2], pair[2]: pair[1]}
+    return partners
+
+
+def _provenance(
+    dataset: str, method: str, name: str, partners: Mapping[str, str]
+) -> tuple[str, str, str]:
+    """Video, source and group."""
+    video = f"{method}/{name}"
+    if dataset == "FaceForensics++" and (pair := re.fullmatch(r"(\d{3})(?:_(\d{3}))?", name)):
+        target, other = pair[1], pair[2] or partners.get(pair[1])
+        return video, f"real/{target}", "-".join(sorted((target, other))) if other else ""
+    if dataset.startswith("Celeb-DF"):
+        if swap := re.fullmatch(r"(id\d+)_id\d+_(\d+)", name):
+            return video, f"Celeb-real/{swap[1]}_{swap[2]}", swap[1]
+        if real := re.fullmatch(r"(id\d+)_\d+", name):
+            return f"Celeb-real/{name}", f"Celeb-real/{name}", real[1]
+        return f"YouTube-real/{name}", f"YouTube-real/{name}", ""
+    return video, video, ""

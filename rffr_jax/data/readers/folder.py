@@ -1,0 +1,172 @@
+"""Images that lie in files, and the reader of a folder of them (`folder:PATH`)."""
+
+import dataclasses
+import os
+from pathlib import Path, PurePath, PurePosixPath
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from rffr_jax.errors import UserError
+from rffr_jax.examples import FAKE, REAL, Example
+from rffr_jax.images.alignment import template_landmarks
+from rffr_jax.images.decode import EXTENSIONS, read_image, read_whole_image
+from rffr_jax.images.landmarks import FIVE, LandmarkedFace, centred_square
+
+LABELS = {"real": REAL, "fake": FAKE}
+
+
+@dataclasses.dataclass(frozen=True)
+class FileDataset:
+    """A `Dataset` whose examples are image files.
+
+    Attributes:
+      name: of the data set, where no column names it: see `data_set_name`.
+      root: the folder that the examples' ids are relative to.
+      examples: the files; an id is a path below `root` with forward slashes.
+      landmarks: of each file the 68 or five points in its pixels, None where they are not known;
+        empty where none are.
+      aligned: whether faces without landmarks of their own lie as `alignment.TEMPLATE` says.
+    """
+
+    name: str
+    root: Path
+    examples: tuple[Example, ...]
+    landmarks: tuple[Float32[np.ndarray, "_ 2"] | None, ...] = ()
+    aligned: bool = False
+
+    def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
+        """The RGB pixels of file `index`, in [0, 255].
+
+        Raises:
+          BadImageError: the file is missing or no usable image.
+        """
+        return read_image(self.root / self.examples[index].id, size)
+
+    def landmark_count(self, index: int) -> int:
+        """68 or 5 where the points are known or the faces are aligned, else 0."""
+        points = self._points(index)
+        if points is None:
+            return FIVE if self.aligned else 0
+        return len(points)
+
+    def face(self, index: int, size: int) -> LandmarkedFace:
+        """The largest centred square of file `index` at its own size.
+
+        Raises:
+          BadImageError: as for `load`, or the file is turned by its EXIF data and has landmarks.
+        """
+        points = self._points(index)
+        image = read_whole_image(self.root / self.examples[index].id, turn=points is None)
+        if points is not None:
+            return centred_square(image, points)
+        square = centred_square(image, np.zeros((0, 2), np.float32)).image
+        return LandmarkedFace(square, template_landmarks(len(square)))
+
+    def _points(self, index: int) -> np.ndarray | None:
+        return self.landmarks[index] if self.landmarks else None
+
+
+def read_folder(folder: Path) -> FileDataset:
+    """Lists the images below a folder, sorted by path.
+
+    Sub-folders `real/` and `fake/` (in any case) give the labels and `fake/METHOD/` the method,
+    "fake" for images directly in `fake/`. Without the two every image is real. Every image counts
+    as a photograph: it is its own video and its own source. Hidden files and folders, and files
+    that have no image's extension, are left out.
+
+    Raises:
+      UserError: the folder is missing or holds no image; images lie beside `real/` and `fake/`;
+        or the two lie deeper than in the folder itself.
+    """
+    if not folder.is_dir():
+        problem = "is not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"folder:{folder}: {folder} {problem}; name a folder of images")
+    paths = image_paths(folder)
+    if not paths:
+        raise UserError(
+            f"folder:{folder}: no images in {folder} or below it; "
+            f"files that end in {' '.join(EXTENSIONS)} are read"
+        )
+    labelled = any(path.parts[0].lower() in LABELS for path in paths if len(path.parts) > 1)
+    examples = []
+    for path in paths:
+        label, method = _folder_label(path, folder) if labelled else _no_label(path, folder)
+        examples.append(photograph(folder, path, label, method, dataset=data_set_name(folder)))
+    return FileDataset(data_set_name(folder), folder, tuple(examples))
+
+
+def data_set_name(path: Path, level: int = 0) -> str:
+    """What a file or folder without a name for its data is called: `PARENT/NAME`.
+
+    Such a name holds a `/`, so that it can be told from one that a user gave on purpose.
+
+    Args:
+      path: the table, list or folder.
+      level: 0 leaves out a file's extension; 1 keeps it; each one more puts a folder in front.
+    """
+    whole = Path(os.path.abspath(path))
+    if level == 0 and not whole.is_dir():
+        whole = whole.with_suffix("")
+    return PurePath(*whole.parts[-max(2, level + 1) :]).as_posix()
+
+
+def photograph(
+    root: Path, path: PurePosixPath, label: int, method: str, *, dataset: str
+) -> Example:
+    """The example of a single image: its own video and its own source."""
+    video = str(path.with_suffix(""))
+    return Example(
+        id=str(path),
+        path=str(root / path),
+        label=label,
+        dataset=dataset,
+        method=method,
+        video=video,
+        frame=0,
+        source=video,
+    )
+
+
+def image_paths(folder: Path) -> list[PurePosixPath]:
+    """The images below `folder`, relative to it, sorted; hidden files and folders are left out.
+
+    Links to folders are followed unless they lead back up.
+    """
+    found = []
+    for current, children, files in os.walk(folder, followlinks=True):
+        here = Path(current)
+        children[:] = [
+            child
+            for child in children
+            if not child.startswith(".")
+            and not here.resolve().is_relative_to((here / child).resolve())
+        ]
+        relative = here.relative_to(folder)
+        found += [
+            PurePosixPath((relative / file).as_posix())
+            for file in files
+            if not file.startswith(".") and file.lower().endswith(EXTENSIONS)
+        ]
+    return sorted(found)
+
+
+def _folder_label(path: PurePosixPath, folder: Path) -> tuple[int, str]:
+    top = path.parts[0].lower()
+    if len(path.parts) == 1 or top not in LABELS:
+        raise UserError(
+            f"folder:{folder}: {path} lies outside of real/ and fake/; move it into one of them"
+        )
+    if LABELS[top] == REAL:
+        return REAL, "real"
+    return FAKE, path.parts[1] if len(path.parts) > 2 else "fake"
+
+
+def _no_label(path: PurePosixPath, folder: Path) -> tuple[int, str]:
+    for depth, part in enumerate(path.parts[:-1]):
+        if part.lower() in LABELS:
+            deeper = folder.joinpath(*path.parts[:depth])
+            raise UserError(
+                f"folder:{folder}: {part}/ lies deeper, in {deeper}; write folder:{deeper}"
+            )
+    return REAL, "real"

@@ -1,0 +1,207 @@
+"""Lists of images: `list:FILE` (JSON, the format of RFFR's authors) and `csv:FILE`."""
+
+import collections
+import csv
+import dataclasses
+import io
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from jaxtyping import Float32
+
+from rffr_jax.data.readers.folder import FileDataset, data_set_name, photograph
+from rffr_jax.errors import UserError
+from rffr_jax.examples import FAKE, REAL, Example
+from rffr_jax.images.landmarks import ALL, FIVE
+
+REQUIRED = ("path", "label")
+OPTIONAL = ("video", "method", "dataset", "source", "group", "landmarks")
+
+
+def read_list(file: Path) -> FileDataset:
+    """Reads a JSON list `[{"path": ..., "label": 0 or 1, ...}, ...]`.
+
+    Paths are relative to the list; backslashes count as slashes. Label 0 is real, 1 is fake. An
+    entry may hold the columns of `read_csv` besides, and nothing else.
+
+    Raises:
+      UserError: the list is missing, empty or not such a list; the entry is named, counted from 1.
+    """
+    where = f"list:{file}"
+    try:
+        entries = json.loads(_text(file, where))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{where}: not JSON ({error}); correct the file") from None
+    if not isinstance(entries, list):
+        raise UserError(f'{where}: not a JSON list; it needs [{{"path": ..., "label": 0 or 1}}]')
+    rows = []
+    for number, entry in enumerate(entries, start=1):
+        place = f"{where}: entry {number}"
+        if not isinstance(entry, dict):
+            raise UserError(f'{place} is no object; it needs {{"path": ..., "label": 0 or 1}}')
+        _check_names(place, entry)
+        if type(entry["label"]) is not int or entry["label"] not in (REAL, FAKE):
+            raise UserError(f"{place}: label {entry['label']!r}; it must be 0 (real) or 1 (fake)")
+        for name in ("path", *OPTIONAL):
+            if not isinstance(entry.get(name, ""), str):
+                raise UserError(f"{place}: {name} {entry[name]!r} is no text; put it in quotes")
+        rows.append((place, entry))
+    return _dataset(file, where, rows)
+
+
+def read_csv(file: Path) -> FileDataset:
+    """Reads a table with the header `path,label[,video,method,dataset,source,group,landmarks]`.
+
+    Paths are relative to the file; backslashes count as slashes. Label 0 is real, 1 is fake. Empty
+    cells and absent columns mean: method "fake" (for a fake), dataset = FOLDER/FILE (the file's
+    name without extension), video = the path without extension (a photograph is its own video),
+    source = the video, group = source. Frames of one `video` are ordered by the number that ends
+    the file's name, else by their order here. A video name that stands under several methods or
+    data sets (as the four manipulations of one FaceForensics++ pair do) becomes
+    `dataset/method/video`, so that they do not merge; `source` keeps the names as written. A source
+    that is the path of a listed image means that image's. `landmarks` are 68 or five points, x and
+    y in pixels of the image, with spaces between the numbers.
+
+    Raises:
+      UserError: the table is missing, empty or not such a table; the line is named.
+    """
+    where = f"csv:{file}"
+    reader = csv.reader(io.StringIO(_text(file, where), newline=""), strict=True)
+    rows = []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_names(f"{where}: header", header)
+        for cells in reader:
+            place = f"{where}: line {reader.line_num}"
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{place}: {len(cells)} cells under a header of {len(header)}; "
+                    "put cells that hold commas in double quotes"
+                )
+            row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+            if row["label"] not in ("0", "1"):
+                raise UserError(f"{place}: label {row['label']!r}; it must be 0 (real) or 1 (fake)")
+            rows.append((place, row | {"label": int(row["label"])}))
+    except csv.Error as error:
+        raise UserError(f"{where}: line {reader.line_num}: {error}; correct it") from None
+    return _dataset(file, where, rows)
+
+
+def _text(file: Path, where: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError(f"{where}: not UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        problem = (error.strerror or str(error)).lower()
+        raise UserError(f"{where}: {file}: {problem}; name a file that can be read") from None
+
+
+def _check_names(place: str, names: Iterable[str]) -> None:
+    counts = collections.Counter(list(names))
+    known = f"{','.join(REQUIRED)}[,{','.join(OPTIONAL)}]"
+    for name in REQUIRED:
+        if name not in counts:
+            raise UserError(f"{place}: no '{name}'; the names are {known}")
+    for name, count in counts.items():
+        if name not in REQUIRED + OPTIONAL:
+            raise UserError(f"{place}: unknown '{name}'; the names are {known}")
+        if count > 1:
+            raise UserError(f"{place}: '{name}' stands there {count} times; leave one")
+
+
+def _dataset(file: Path, where: str, rows: list[tuple[str, dict]]) -> FileDataset:
+    if not rows:
+        raise UserError(f"{where}: no images are listed; add some")
+    places: dict[str, str] = {}
+    examples, landmarks = [], []
+    frames = collections.Counter()
+    for place, row in rows:
+        example = _example(file, place, row, frames)
+        if example.id in places:
+            raise UserError(f"{place}: {example.id} is listed before, at {places[example.id]}")
+        places[example.id] = place.removeprefix(f"{where}: ")
+        examples.append(example)
+        landmarks.append(_landmarks(place, row))
+    examples = _separate_videos(_resolve_sources(examples))
+    known = tuple(landmarks) if any(points is not None for points in landmarks) else ()
+    return FileDataset(data_set_name(file), file.parent, tuple(examples), known)
+
+
+def _landmarks(place: str, row: dict) -> Float32[np.ndarray, "points 2"] | None:
+    if not row.get("landmarks"):
+        return None
+    try:
+        points = np.array([float(number) for number in row["landmarks"].split()], np.float32)
+    except ValueError:
+        points = np.empty(0)
+    if len(points) not in (2 * FIVE, 2 * ALL) or not np.isfinite(points).all():
+        raise UserError(
+            f"{place}: landmarks '{row['landmarks'][:40]}'; write the x and y of {ALL} or {FIVE} "
+            "points in pixels, spaces between the numbers"
+        )
+    return points.reshape(-1, 2)
+
+
+def _example(file: Path, place: str, row: dict, frames: collections.Counter) -> Example:
+    path = _slashes(row["path"])
+    if not path.name:
+        raise UserError(f"{place}: path {row['path']!r} is no file; name an image")
+    method = row.get("method") or ("real" if row["label"] == REAL else "fake")
+    if (method == "real") != (row["label"] == REAL):
+        raise UserError(
+            f"{place}: label {row['label']} with method '{method}'; "
+            "0 goes with 'real' or no method, 1 with a manipulation"
+        )
+    example = photograph(
+        file.parent,
+        path,
+        row["label"],
+        method,
+        dataset=row.get("dataset") or data_set_name(file),
+    )
+    video, frame = example.video, 0
+    if row.get("video"):
+        video = row["video"]
+        number = re.search(r"(\d+)$", path.stem)
+        key = (example.dataset, method, video)
+        frame = int(number[1]) if number else frames[key]
+        frames[key] += 1
+    return dataclasses.replace(
+        example,
+        video=video,
+        frame=frame,
+        source=row.get("source") or video,
+        group=row.get("group") or "",
+    )
+
+
+def _slashes(path: str) -> PurePosixPath:
+    return PurePosixPath(path.replace("\\", "/"))
+
+
+def _resolve_sources(examples: list[Example]) -> list[Example]:
+    source_of = {example.id: example.source for example in examples}
+    return [
+        dataclasses.replace(
+            example, source=source_of.get(str(_slashes(example.source)), example.source)
+        )
+        for example in examples
+    ]
+
+
+def _separate_videos(examples: list[Example]) -> list[Example]:
+    owners = collections.defaultdict(set)
+    for example in examples:
+        owners[example.video].add((example.dataset, example.method))
+    return [
+        dataclasses.replace(example, video=f"{example.dataset}/{example.method}/{example.video}")
+        if len(owners[example.video]) > 1
+        else example
+        for example in examples
+    ]

@@ -1,0 +1,1 @@
+"""Fakes that are blended of reals while a detector trains."""

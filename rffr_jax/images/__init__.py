@@ -1,0 +1,1 @@
+"""Pixels and geometry: decoding, image formats, alignment, landmarks, corruptions; no datasets."""

@@ -1,0 +1,78 @@
+"""How the crop of a record is stored: `png`, `jpeg` or `raw`.
+
+`png` and `raw` keep every pixel; `jpeg` is quality 95 with full colour resolution (4:4:4). Pillow
+encodes; OpenCV decodes, because it is the faster of the two and gives the same pixels. Images of
+another size than asked for go through `data.decode` and its rules.
+"""
+
+import io
+import math
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from rffr_jax.errors import BadImageError
+from rffr_jax.images.decode import decode_image
+
+IMAGE_FORMATS = ("png", "jpeg", "raw")
+
+_JPEG_QUALITY = 95
+_PNG_COMPRESSION = 1  # 7 % larger files than at 6, written in a third of the time
+_LAST_BYTES = {"png": b"IEND\xaeB`\x82", "jpeg": b"\xff\xd9"}
+
+
+def encode(image: UInt8[np.ndarray, "size size 3"], image_format: str) -> bytes:
+    """An RGB crop as the bytes of a record.
+
+    Args:
+      image: pixels in [0, 255].
+      image_format: one of `IMAGE_FORMATS`.
+    """
+    if image_format == "raw":
+        return image.tobytes()
+    stream = io.BytesIO()
+    if image_format == "png":
+        Image.fromarray(image).save(stream, "PNG", compress_level=_PNG_COMPRESSION)
+    elif image_format == "jpeg":
+        Image.fromarray(image).save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    else:
+        raise ValueError(f"image format {image_format!r}; the formats are {IMAGE_FORMATS}")
+    return stream.getvalue()
+
+
+def decode(
+    data: bytes, image_format: str, size: int, name: str
+) -> UInt8[np.ndarray, "size size 3"]:
+    """The crop that `encode` stored, resized by the rule of `data.decode` if its size differs.
+
+    Args:
+      data: the bytes of a record.
+      image_format: what they were encoded as.
+      size: height and width of the result, in pixels.
+      name: what the image is called in errors.
+
+    Returns:
+      RGB pixels in [0, 255]; read-only where they lie in `data` itself (raw).
+
+    Raises:
+      BadImageError: the data are damaged, cut off or no such image.
+    """
+    if image_format == "raw":
+        return _decode_raw(data, size, name)
+    if data.endswith(_LAST_BYTES[image_format]):
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        if image is not None and image.shape == (size, size, 3):
+            return image
+    return decode_image(data, size, name)
+
+
+def _decode_raw(data: bytes, size: int, name: str) -> np.ndarray:
+    side = math.isqrt(len(data) // 3)
+    if not data or side * side * 3 != len(data):
+        raise BadImageError(name, f"{len(data)} bytes are no square image of raw pixels")
+    image = np.frombuffer(data, np.uint8).reshape(side, side, 3)
+    if side == size:
+        return image
+    return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))

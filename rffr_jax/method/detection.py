@@ -1,0 +1,385 @@
+"""From uint8 images to the detector's logits: preprocessing, residuals, chosen patches.
+
+The one forward path of training, validation, testing and prediction.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Float16, Int, PyTree, UInt8
+
+from rffr_jax.cluster.memory import passes_at_once
+from rffr_jax.errors import UserError
+from rffr_jax.method import residual
+from rffr_jax.method.baseline_residuals import high_pass_residual, reconstruction_residual
+from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.models.abstract import PARAMETERS, abstract, abstract_mae, abstract_unet
+from rffr_jax.models.detector import INPUTS, Detector, branch_names
+from rffr_jax.models.layers import patchify, take_patches
+from rffr_jax.models.mae import MAE
+from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
+from rffr_jax.models.unet import UNet
+from rffr_jax.models.xception import Xception
+
+BLOCKS = ("random", "full", "covered")
+RESIDUALS = ("mae", "unet", "high_pass", "zero")
+AUTOENCODERS = {"mae": "MAE", "unet": "UNet"}
+"""Residuals that take trained weights, and what messages call those."""
+
+ADDED_LATER = ("unet", "xception")
+"""Settings that the first checkpoints lack; None there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectionSettings:
+    """What a detector is, apart from its weights.
+
+    Attributes:
+      model: shapes of both branches.
+      mae: shapes of the frozen MAE; None where no residual of one is computed.
+      inputs: `both`, `original` or `residual`.
+      blocks: `random` reads the blocks that are drawn (all of them in a test); `full` reads every
+        patch of the image, in training too, so that `original` + `full` is the plain ViT;
+        `covered` reads the patches that blocks cover, in training too: `full` without the ring
+        that no block reaches.
+      residual: `mae`; `unet`, of an autoencoder that hides nothing; `high_pass`, of a filter; or
+        `zero`, the control with the same capacity and no information.
+      k: k x k blocks.
+      alpha: amplification of the residual.
+      mean, std: of the RGB branch's input, for pixels in [0, 1].
+      blocks_per_pass: blocks that one pass of the MAE hides together (`BlockGrid.per_pass`).
+      unet: shapes of the frozen UNet; None where no residual of one is computed.
+      xception: shapes of an Xception, which reads whole original images; None where there is a ViT
+        for every branch.
+    """
+
+    model: ModelSettings
+    mae: ModelSettings | None
+    inputs: str
+    blocks: str
+    residual: str
+    k: int
+    alpha: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    blocks_per_pass: int = 1
+    unet: UNetSettings | None = None
+    xception: XceptionSettings | None = None
+
+    def __post_init__(self):
+        if self.inputs not in INPUTS:
+            raise UserError(
+                f"detector.inputs={self.inputs!r} is not known; choose {', '.join(INPUTS)}"
+            )
+        if self.blocks not in BLOCKS:
+            raise UserError(
+                f"detector.blocks={self.blocks!r} is not known; choose {', '.join(BLOCKS)}"
+            )
+        if self.residual not in RESIDUALS:
+            raise UserError(
+                f"detector.residual={self.residual!r} is not known; choose {', '.join(RESIDUALS)} "
+                "(a detector that reads no residual has detector.inputs=original)"
+            )
+
+        if self.xception is not None and (self.inputs, self.blocks) != ("original", "full"):
+            raise UserError(
+                "detector.backbone='xception' reads whole original images; add "
+                "--config.detector.inputs=original --config.detector.blocks=full"
+            )
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "DetectionSettings":
+        """The settings that `to_json` wrote into a checkpoint."""
+        mae, unet, xception = (fields.get(name) for name in ("mae", "unet", "xception"))
+        return cls(
+            **{
+                **fields,
+                "model": ModelSettings(**fields["model"]),
+                "mae": None if mae is None else ModelSettings(**mae),
+                "unet": None if unet is None else UNetSettings(**unet),
+                "xception": None if xception is None else XceptionSettings(**xception),
+                "mean": tuple(fields["mean"]),
+                "std": tuple(fields["std"]),
+            }
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint records. A setting that was added later is left out where it is as
+        it was before, so that an older run goes on."""
+        fields = dataclasses.asdict(self)
+        return {
+            name: value
+            for name, value in fields.items()
+            if name not in ADDED_LATER or value is not None
+        }
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        return branch_names(self.inputs)
+
+    @property
+    def reads_residual(self) -> bool:
+        return "residual" in self.branches
+
+    @property
+    def needs_mae(self) -> bool:
+        return self.reads_residual and self.residual == "mae"
+
+    @property
+    def autoencoder(self) -> str:
+        """The kind of frozen model that residuals come from, `mae` or `unet`; '' for none."""
+        needed = self.reads_residual and self.residual in AUTOENCODERS
+        return self.residual if needed else ""
+
+
+def unit_range(images: UInt8[Array, "batch size size 3"]) -> Float[Array, "batch size size 3"]:
+    """uint8 pixels as float32 in [0, 1]."""
+    return images.astype(jnp.float32) / 255.0
+
+
+class Detection:
+    """Forward functions of one detector; parameters are passed in, so that all can be jitted.
+
+    Args:
+      dtype: what matrices are multiplied in.
+      remat: of the detector's branches, in training.
+    """
+
+    def __init__(self, settings: DetectionSettings, dtype: DTypeLike, *, remat: bool = False):
+        self.settings = settings
+        self.blocks = BlockGrid(settings.model.grid, settings.k, settings.blocks_per_pass)
+        self.dtype, self._remat = dtype, remat
+        self._definition, self.abstract_parameters = abstract(self._detector)
+        if settings.needs_mae:
+            assert settings.mae is not None
+            self._frozen_definition, self.abstract_frozen = abstract_mae(settings.mae, dtype)
+        elif settings.autoencoder == "unet":
+            assert settings.unet is not None
+            self._frozen_definition, self.abstract_frozen = abstract_unet(settings.unet)
+        else:
+            self._frozen_definition, self.abstract_frozen = None, {}
+
+    def _detector(self, rngs: nnx.Rngs) -> Detector | Xception:
+        settings = self.settings
+        if settings.xception is not None:
+            return Xception(settings.xception, dtype=self.dtype, rngs=rngs)
+        return Detector(
+            settings.model,
+            inputs=settings.inputs,
+            dtype=self.dtype,
+            remat=self._remat,
+            rngs=rngs,
+        )
+
+    def initial_parameters(self, seed: int) -> PyTree:
+        """Fresh parameters of both branches and the head, or of an Xception."""
+        return nnx.to_pure_dict(nnx.state(self._detector(nnx.Rngs(seed)), PARAMETERS))
+
+    def train_logits(
+        self,
+        parameters: PyTree,
+        frozen: PyTree,
+        images: UInt8[Array, "batch size size 3"],
+        chosen: Int[Array, "batch most"] | None,
+        counts: tuple[int, ...],
+        differences: Float16[Array, "batch patches pixels"] | None = None,
+        weight: Float[Array, " batch"] | None = None,
+    ) -> tuple[Float[Array, "batch 2"], PyTree]:
+        """Logits from the chosen blocks alone (`random`) or from whole images (the others).
+
+        With them come the parameters that follow the batch, running statistics of an Xception's
+        batch normalisation; {} for a ViT.
+
+        Args:
+          frozen: of the MAE or the UNet that residuals come from; {} without one.
+          chosen: blocks of each image, of which row r uses the first `counts[r % len(counts)]`;
+            None reads what a test reads.
+          counts: numbers of blocks in every group of rows; static.
+          differences: what `differences` gave, of the chosen blocks or of all; None computes the
+            residuals here.
+          weight: of the images; those of weight 0 do not count in batch normalisation.
+        """
+        if self.settings.xception is not None:
+            model = self._xception(parameters)
+            logits = model(self._normalised(unit_range(images)), training=True, weight=weight)
+            return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+        if chosen is None:
+            if differences is None:
+                residuals = self.residual_images(frozen, images)
+            else:
+                residuals = self.residual_images_of(differences)
+            return self.logits(parameters, images, residuals), {}
+        pixels = unit_range(images)
+        indices = jnp.asarray(self.blocks.hidden)[chosen].reshape(len(images), -1)
+        patches = {"original": take_patches(self._normalised_patches(pixels), indices)}
+        if differences is not None:
+            patches["residual"] = residual.amplified(differences, self.settings.alpha)
+        elif self.settings.needs_mae:
+            mae, alpha = self._mae(frozen), self.settings.alpha
+            residuals, _ = residual.residual_patches(
+                mae, self.blocks, pixels, chosen, counts, alpha
+            )
+            patches["residual"] = jax.lax.stop_gradient(residuals)
+        else:
+            residuals = self.residual_images(frozen, images)
+            if residuals is not None:
+                patches["residual"] = self._patches(residuals, indices)
+        groups = len(images) // len(counts)
+        lengths = jnp.tile(jnp.array(counts, jnp.int32) * self.blocks.side**2, groups)
+        return self._classify(parameters, patches, indices, lengths), {}
+
+    def residual_images(
+        self, frozen: PyTree, images: UInt8[Array, "batch size size 3"]
+    ) -> Float[Array, "batch size size 3"] | None:
+        """Whole residual images in [-1, 1]; None for a detector that reads none.
+
+        As many passes of the MAE at a time as fit into memory.
+        """
+        settings, pixels = self.settings, unit_range(images)
+        if not settings.reads_residual:
+            return None
+        if settings.residual == "zero":
+            return jnp.zeros_like(pixels)
+        if settings.residual == "high_pass":
+            return high_pass_residual(pixels, settings.alpha)
+        if settings.residual == "unet":
+            residuals = reconstruction_residual(self._unet(frozen), pixels, settings.alpha)[1]
+            return jax.lax.stop_gradient(residuals)
+        at_once = self._passes_at_once(len(images))
+        return residual.residual_image(
+            self._mae(frozen), self.blocks, pixels, settings.alpha, at_once
+        )[1]
+
+    def reconstructions(
+        self,
+        frozen: PyTree,
+        images: UInt8[Array, "batch size size 3"],
+        differences: Float16[Array, "batch covered pixels"] | None = None,
+    ) -> Float[Array, "batch size size 3"] | None:
+        """What the MAE or the UNet makes of images, about [0, 1]; None for a detector without one.
+
+        Args:
+          differences: what `differences` gave; None computes them.
+        """
+        pixels = unit_range(images)
+        if self.settings.autoencoder == "unet":
+            return self._unet(frozen)(pixels)
+        if self.settings.autoencoder != "mae":
+            return None
+        if differences is None:
+            differences = self.differences(frozen, images)
+        patch = self.settings.model.patch_size
+        return pixels + residual.difference_image_of(differences, self.blocks, patch)
+
+    @property
+    def differences_shape(self) -> tuple[int, int]:
+        """Patches that blocks cover, and the values of one."""
+        return self.blocks.hidden.size, self.settings.model.patch_size**2 * 3
+
+    def differences(
+        self, frozen: PyTree, images: UInt8[Array, "batch size size 3"]
+    ) -> Float16[Array, "batch covered pixels"]:
+        """B_hat - B of the area that blocks cover, not amplified, as it is kept on disk.
+
+        Of a MAE alone: the other residuals take one pass, and are computed each time.
+        """
+        mae = self._mae(frozen)
+        at_once = self._passes_at_once(len(images))
+        found = residual.block_differences(mae, self.blocks, unit_range(images), at_once)
+        return found.astype(jnp.float16)
+
+    def residual_images_of(
+        self, differences: Float16[Array, "batch covered pixels"]
+    ) -> Float[Array, "batch size size 3"]:
+        """Whole residual images in [-1, 1] from what `differences` gave."""
+        patch, alpha = self.settings.model.patch_size, self.settings.alpha
+        return residual.residual_image_of(differences, self.blocks, patch, alpha)
+
+    def logits(
+        self,
+        parameters: PyTree,
+        images: UInt8[Array, "batch size size 3"],
+        residuals: Float[Array, "batch size size 3"] | None,
+    ) -> Float[Array, "batch 2"]:
+        """Logits of whole images: from every patch (`full`), or from those that blocks cover.
+
+        Args:
+          residuals: as `residual_images` or `residual_images_of` made them.
+        """
+        if self.settings.xception is not None:
+            pixels = self._normalised(unit_range(images))
+            return self._xception(parameters)(pixels, training=False)
+        return self._classify(parameters, *self._whole_images(images, residuals))
+
+    def evidence(
+        self,
+        parameters: PyTree,
+        images: UInt8[Array, "batch size size 3"],
+        residuals: Float[Array, "batch size size 3"] | None,
+    ) -> tuple[Float[Array, "batch features"], Float[Array, "batch branches grid grid"]]:
+        """What logits of whole images come from.
+
+        Returns:
+          The class tokens of the branches, original first; and for every branch how much its class
+          token attends to each patch in the last block, the mean over heads (0 where no patch is
+          read).
+        """
+        patches, indices = self._whole_images(images, residuals)
+        detector: Detector = nnx.merge(self._definition, nnx.State(parameters))
+        attention = detector.class_attention(patches, indices)
+        grid = self.settings.model.grid
+        maps = jnp.zeros((*attention.shape[:2], grid**2)).at[..., indices].set(attention)
+        features = detector.features(patches, indices)
+        return features, maps.reshape(*attention.shape[:2], grid, grid)
+
+    def _whole_images(
+        self, images: Array, residuals: Array | None
+    ) -> tuple[dict[str, Array], Array]:
+        """The patches that a test reads, of every branch, and their places."""
+        if self.settings.blocks == "full":
+            indices = jnp.arange(self.blocks.patches)
+        else:
+            indices = jnp.asarray(self.blocks.hidden).reshape(-1)
+        pixels = self._normalised_patches(unit_range(images))
+        patches = {"original": take_patches(pixels, indices)}
+        if residuals is not None:
+            patches["residual"] = self._patches(residuals, indices)
+        return patches, indices
+
+    def _normalised(self, pixels: Array) -> Array:
+        return (pixels - jnp.asarray(self.settings.mean)) / jnp.asarray(self.settings.std)
+
+    def _normalised_patches(self, pixels: Array) -> Array:
+        return patchify(self._normalised(pixels), self.settings.model.patch_size)
+
+    def _patches(self, residuals: Array, indices: Array) -> Array:
+        return take_patches(patchify(residuals, self.settings.model.patch_size), indices)
+
+    def _classify(
+        self,
+        parameters: PyTree,
+        patches: dict[str, Array],
+        indices: Array,
+        lengths: Array | None = None,
+    ) -> Array:
+        detector: Detector = nnx.merge(self._definition, nnx.State(parameters))
+        return detector(patches, indices, lengths)
+
+    def _xception(self, parameters: PyTree) -> Xception:
+        return nnx.merge(self._definition, nnx.State(parameters))
+
+    def _passes_at_once(self, images: int) -> int:
+        assert self.settings.mae is not None
+        return passes_at_once(self.settings.mae, self.dtype, images)
+
+    def _mae(self, frozen: PyTree) -> MAE:
+        assert self._frozen_definition is not None
+        return nnx.merge(self._frozen_definition, nnx.State(frozen))
+
+    def _unet(self, frozen: PyTree) -> UNet:
+        assert self._frozen_definition is not None
+        return nnx.merge(self._frozen_definition, nnx.State(frozen))

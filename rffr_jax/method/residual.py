@@ -1,0 +1,238 @@
+"""Frozen MAE + blocks -> inpainted image, residual image.
+
+Each block is hidden in turn, inpainted from the rest and compared with what was there:
+R = alpha (B_hat - B), equation 5 of the paper, clipped to [-1, 1] and taken in float32 whatever
+the MAE computes in. Where no block reaches, the residual is zero.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.models.layers import patchify, take_patches, unpatchify
+from rffr_jax.models.mae import MAE
+
+ALPHA = 4.0
+
+
+def inpaint_all_blocks(
+    mae: MAE,
+    blocks: BlockGrid,
+    images: Float[Array, "batch size size 3"],
+    at_once: int | None = None,
+) -> Float[Array, "batch blocks patches_in_block pixels"]:
+    """Every block as the MAE would fill it in, from an image with the blocks of its pass hidden.
+
+    The patch embedding is computed once.
+
+    Args:
+      at_once: passes of every image that are worked out beside each other while the others wait
+        (`lax.map`), which bounds the memory; lowered to a number that divides the passes. None:
+        all of them.
+    """
+    tokens = mae.embed(images)
+    passes = jnp.asarray(blocks.passes[:, 0])
+    fitting = _largest_divisor(len(passes), at_once or len(passes))
+    if fitting == len(passes):
+        inpainted = _inpaint(mae, blocks, tokens, passes)
+    else:
+        some_passes = functools.partial(_inpaint, mae, blocks, tokens)
+        parts = jax.lax.map(some_passes, passes.reshape(-1, fitting))
+        inpainted = jnp.moveaxis(parts, 0, 1)
+    inpainted = inpainted.reshape(len(images), blocks.count, blocks.side**2, inpainted.shape[-1])
+    if blocks.per_pass == 1:
+        return inpainted
+    return jnp.take(inpainted, np.argsort(blocks.passes.reshape(-1)), axis=1)
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+    return max(n for n in range(1, min(limit, number) + 1) if number % n == 0)
+
+
+def _inpaint(
+    mae: MAE,
+    blocks: BlockGrid,
+    tokens: Float[Array, "batch patches width"],
+    chosen: Int[Array, " some"] | Int[Array, "batch some"],
+) -> Float[Array, "batch some patches_in_pass pixels"]:
+    """A pass for each of the chosen blocks, the same of every image or each image's own.
+
+    The patches of the block itself come first. `vmap` over the passes stands inside that over the
+    images: wherever XLA or cuDNN makes one axis of the two, images are in front, and images that
+    lie on several devices are never collected.
+    """
+    visible, hidden = jnp.asarray(blocks.visible), jnp.asarray(blocks.hidden_together)
+
+    def one_pass(tokens: Float[Array, "patches width"], block: Int[Array, ""]) -> Array:
+        features = mae.encode(tokens, visible[block])
+        return mae.decode(features, visible[block], hidden[block])
+
+    all_passes = jax.vmap(one_pass, in_axes=(None, 0))
+    return jax.vmap(all_passes, in_axes=(0, None if chosen.ndim == 1 else 0))(tokens, chosen)
+
+
+def inpaint_chosen_blocks(
+    mae: MAE,
+    blocks: BlockGrid,
+    images: Float[Array, "batch size size 3"],
+    chosen: Int[Array, "batch most"],
+    counts: tuple[int, ...],
+) -> Float[Array, "batch most patches_in_block pixels"]:
+    """The chosen blocks of each image as the MAE would fill them in; no other block is computed.
+
+    A block is inpainted as in the whole image: where a pass hides several blocks, all of them are
+    hidden here, too, and each chosen block is a pass of its own.
+
+    Args:
+      chosen: blocks of each image; of row r the first `counts[r % len(counts)]` are used.
+      counts: numbers of blocks in every group of `len(counts)` rows, the largest being `most`;
+        static, so that one program with exactly sum(counts) MAE passes a group does the work.
+
+    Returns:
+      The inpainted blocks, zero where a row has fewer than `most`.
+    """
+    batch, most = chosen.shape
+    grouped = (batch // len(counts), len(counts))
+    passes = sum(counts)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    columns = np.concatenate([np.arange(count) for count in counts])
+    pass_of_slot = np.full(grouped[1] * most, passes)
+    pass_of_slot[rows * most + columns] = np.arange(passes)
+
+    tokens = mae.embed(images)
+    tokens = jnp.take(tokens.reshape(*grouped, *tokens.shape[1:]), rows, axis=1)
+    slots = chosen.reshape(grouped[0], -1)
+    block = jnp.take(slots, rows * most + columns, axis=1).reshape(-1, 1)
+    inpainted = _inpaint(mae, blocks, tokens.reshape(-1, *tokens.shape[2:]), block)
+    inpainted = inpainted[:, 0, : blocks.side**2].reshape(
+        grouped[0], passes, blocks.side**2, inpainted.shape[-1]
+    )
+    padded = jnp.concatenate([inpainted, jnp.zeros_like(inpainted[:, :1])], axis=1)
+    return jnp.take(padded, pass_of_slot, axis=1).reshape(batch, most, *inpainted.shape[2:])
+
+
+def block_differences(
+    mae: MAE,
+    blocks: BlockGrid,
+    images: Float[Array, "batch size size 3"],
+    at_once: int | None = None,
+) -> Float[Array, "batch covered pixels"]:
+    """B_hat - B of all patches that blocks hide, block by block; float32, not amplified.
+
+    `at_once` as in `inpaint_all_blocks`.
+    """
+    inpainted = inpaint_all_blocks(mae, blocks, images, at_once)
+    inpainted = inpainted.reshape(len(images), -1, inpainted.shape[-1]).astype(jnp.float32)
+    original = patchify(images.astype(jnp.float32), mae.patch)
+    return inpainted - take_patches(original, jnp.asarray(blocks.hidden).reshape(-1))
+
+
+def amplified(difference: Float[Array, "*shape"], alpha: float | Array) -> Float[Array, "*shape"]:
+    """Equation 5 of the paper for B_hat - B, float32, clipped to [-1, 1]."""
+    return jnp.clip(alpha * difference.astype(jnp.float32), -1.0, 1.0)
+
+
+def amplified_difference(
+    inpainted: Float[Array, "*shape"], original: Float[Array, "*shape"], alpha: float | Array
+) -> Float[Array, "*shape"]:
+    """Equation 5 of the paper, float32, clipped to [-1, 1]."""
+    return amplified(inpainted.astype(jnp.float32) - original.astype(jnp.float32), alpha)
+
+
+def residual_patches(
+    mae: MAE,
+    blocks: BlockGrid,
+    images: Float[Array, "batch size size 3"],
+    chosen: Int[Array, "batch most"],
+    counts: tuple[int, ...],
+    alpha: float | Array = ALPHA,
+) -> tuple[Float[Array, "batch patches pixels"], Int[Array, "batch patches"]]:
+    """Residuals of the chosen blocks, patch by patch, and the places of those patches.
+
+    `chosen` and `counts` as in `inpaint_chosen_blocks`; what lies behind a row's count is of no
+    use.
+    """
+    batch = len(images)
+    inpainted = inpaint_chosen_blocks(mae, blocks, images, chosen, counts)
+    inpainted = inpainted.reshape(batch, -1, inpainted.shape[-1])
+    indices = jnp.asarray(blocks.hidden)[chosen].reshape(batch, -1)
+    original = take_patches(patchify(images, mae.patch), indices)
+    return amplified_difference(inpainted, original, alpha), indices
+
+
+def inpaint(
+    mae: MAE,
+    blocks: BlockGrid,
+    images: Float[Array, "batch size size 3"],
+    at_once: int | None = None,
+) -> Float[Array, "batch size size 3"]:
+    """The image put together from all inpainted blocks; the original where no block reaches.
+
+    Args:
+      images: pixels in [0, 1].
+      at_once: as in `inpaint_all_blocks`.
+
+    Returns:
+      Pixels in [0, 1] up to the MAE's error, float32.
+    """
+    inpainted = inpaint_all_blocks(mae, blocks, images, at_once)
+    inpainted = inpainted.reshape(len(images), -1, inpainted.shape[-1])
+    original = patchify(images.astype(jnp.float32), mae.patch)
+    both = jnp.concatenate([inpainted, original], axis=1)
+    return unpatchify(jnp.take(both, jnp.asarray(_sources(blocks)), axis=1), mae.patch)
+
+
+@functools.cache
+def _sources(blocks: BlockGrid) -> Int[np.ndarray, " patches"]:
+    """For each patch its place among the inpainted ones, or behind them its place in the image."""
+    covered = blocks.hidden.reshape(-1)
+    sources = len(covered) + np.arange(blocks.patches)
+    sources[covered] = np.arange(len(covered))
+    return sources
+
+
+def residual_image_of(
+    differences: Float[Array, "batch covered pixels"],
+    blocks: BlockGrid,
+    patch: int,
+    alpha: float | Array = ALPHA,
+) -> Float[Array, "batch size size 3"]:
+    """The whole residual image from what `block_differences` gave."""
+    return difference_image_of(amplified(differences, alpha), blocks, patch)
+
+
+def difference_image_of(
+    differences: Float[Array, "batch covered pixels"], blocks: BlockGrid, patch: int
+) -> Float[Array, "batch size size 3"]:
+    """What `block_differences` gave, each value at its pixel; zero where no block reaches."""
+    nothing = jnp.zeros_like(differences[:, :1])
+    places = np.minimum(_sources(blocks), blocks.hidden.size)
+    return unpatchify(
+        jnp.take(jnp.concatenate([differences, nothing], axis=1), places, axis=1), patch
+    )
+
+
+def residual_image(
+    mae: MAE,
+    blocks: BlockGrid,
+    images: Float[Array, "batch size size 3"],
+    alpha: float | Array = ALPHA,
+    at_once: int | None = None,
+) -> tuple[Float[Array, "batch size size 3"], Float[Array, "batch size size 3"]]:
+    """The inpainted image and the whole residual image, to be called under one `jax.jit`.
+
+    Args:
+      images: pixels in [0, 1].
+      alpha: amplification; 4 in the paper.
+      at_once: as in `inpaint_all_blocks`; `rffr_jax.cluster.memory` chooses it.
+
+    Returns:
+      The inpainted image (about [0, 1]) and the residual in [-1, 1], zero where no block
+      reaches; both float32.
+    """
+    inpainted = inpaint(mae, blocks, images, at_once)
+    return inpainted, amplified_difference(inpainted, images, alpha)

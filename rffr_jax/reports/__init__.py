@@ -1,0 +1,1 @@
+"""Pages and contact sheets that several rooms draw."""

@@ -1,0 +1,96 @@
+"""Sheets of images, every pixel of an image a pixel (or a square of them) on paper."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+from rffr_jax.runs.whole_files import whole_file
+
+IMAGE_SIZE = 192
+GAP = 8
+FONT_SIZE = 15
+NOTE_FONT_SIZE = 11
+
+
+def image_pixels(image: Float[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    """An image in [0, 1] as 8-bit pixels; values outside are clipped."""
+    return np.rint(np.clip(image, 0.0, 1.0) * 255.0).astype(np.uint8)
+
+
+def residual_pixels(
+    residual: Float[np.ndarray, "height width 3"],
+) -> UInt8[np.ndarray, "height width 3"]:
+    """A residual in [-1, 1] as 8-bit pixels (r + 1) / 2: no difference is mid-grey."""
+    return image_pixels((residual + 1.0) / 2.0)
+
+
+def contact_sheet(
+    path: str | Path,
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    note: str = "",
+    row_titles: Sequence[str] = (),
+) -> None:
+    """Writes a PNG of images in rows and columns, pixel by pixel, with a title over each column.
+
+    Images smaller than about 192 pixels are enlarged by a whole factor, each pixel to a square.
+
+    Args:
+      path: of the PNG.
+      rows: equally many uint8 [height, width, 3] images a row, all of one size
+        (`image_pixels` and `residual_pixels` make them).
+      titles: one a column.
+      note: drawn small under the images; the place for what the data are.
+      row_titles: one a row, to the left of it; none by default.
+
+    Raises:
+      ValueError: no image, rows of another length than `titles`, another number of rows than of
+        `row_titles`, or images that differ in size.
+    """
+    if not rows or not titles or any(len(row) != len(titles) for row in rows):
+        raise ValueError(f"need rows of {len(titles)} images, got {[len(row) for row in rows]}")
+    if row_titles and len(row_titles) != len(rows):
+        raise ValueError(f"need {len(rows)} titles of rows, got {len(row_titles)}")
+    forms = {(image.shape, image.dtype.name) for row in rows for image in row}
+    height, width, *_ = shape = rows[0][0].shape
+    if forms != {(shape, "uint8")} or shape != (height, width, 3):
+        raise ValueError(f"need uint8 [height, width, 3] images of one size, got {sorted(forms)}")
+
+    factor = max(1, round(IMAGE_SIZE / max(height, width)))
+    height, width = factor * height, factor * width
+    font = ImageFont.truetype(font_file(), FONT_SIZE)
+    column = max(width, *(int(np.ceil(font.getlength(title))) for title in titles))
+    top = FONT_SIZE + 2 * GAP
+    margin = GAP + max((int(np.ceil(font.getlength(t))) + GAP for t in row_titles), default=0)
+    sheet_width = margin + len(titles) * (column + GAP)
+    bottom = top + len(rows) * (height + GAP)
+    small = ImageFont.truetype(font_file(), NOTE_FONT_SIZE)
+    letters = int((sheet_width - 2 * GAP) / small.getlength("m"))
+    lines = textwrap.wrap(note, letters)
+    line_height = NOTE_FONT_SIZE + GAP // 2
+    sheet = Image.new("RGB", (sheet_width, bottom + len(lines) * line_height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, line in enumerate(lines):
+        draw.text((GAP, bottom + number * line_height), line, fill="black", font=small)
+    for i, title in enumerate(row_titles):
+        middle = top + i * (height + GAP) + height / 2
+        draw.text((GAP, middle), title, fill="black", font=font, anchor="lm")
+    for j, title in enumerate(titles):
+        left = margin + j * (column + GAP)
+        draw.text((left + column / 2, top / 2), title, fill="black", font=font, anchor="mm")
+        for i, row in enumerate(rows):
+            enlarged = row[j].repeat(factor, axis=0).repeat(factor, axis=1)
+            corner = (left + (column - width) // 2, top + i * (height + GAP))
+            sheet.paste(Image.fromarray(enlarged), corner)
+    with whole_file(path) as part:
+        sheet.save(part, format="PNG")
+
+
+def font_file() -> Path:
+    """DejaVu Sans, which has the letters of most languages and comes with matplotlib."""
+    return Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")

@@ -1,0 +1,112 @@
+"""The newest full states of a run: what it resumes from.
+
+Beside the `parameters` and `about` of any checkpoint they hold `training`: the optimizer's state
+and what else a step carries on.
+"""
+
+import itertools
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
+from jaxtyping import PyTree
+
+from rffr_jax.errors import UserError
+from rffr_jax.runs.checkpoints.manager import open_to_write, require_space
+from rffr_jax.runs.checkpoints.steps import newest_whole, saved_steps
+from rffr_jax.runs.checkpoints.weights import LATEST, is_checkpoint, newest_about, restored
+
+DAMAGED = pathlib.Path("checkpoints", "damaged")
+
+
+class RunCheckpoints:
+    """The newest full states of a run, written in the background."""
+
+    def __init__(self, workdir: pathlib.Path):
+        self._workdir = workdir
+        self._manager = open_to_write(workdir / LATEST, keep=2)
+
+    def save(self, step: int, parameters: PyTree, training: PyTree, about: dict[str, Any]):
+        """Begins to write a state; an error of the save before this one is raised here."""
+        if step in self._manager.all_steps():
+            return
+        self._manager.wait_until_finished()
+        require_space(self._workdir / LATEST, (parameters, training))
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                parameters=ocp.args.StandardSave(parameters),
+                training=ocp.args.StandardSave(training),
+                about=ocp.args.JsonSave(about),
+            ),
+        )
+
+    def raise_errors(self):
+        """Raises what went wrong in the background, if anything did."""
+        self._manager.check_for_errors()
+
+    def restore(self, parameters: PyTree, training: PyTree) -> tuple[int, PyTree, PyTree] | None:
+        """The newest whole step and its state, or None where there is none yet.
+
+        Damaged steps after it are moved to `checkpoints/damaged`: the run trains them again.
+
+        Raises:
+          UserError: every step there is damaged (nothing is moved), or of another model.
+        """
+        folder = self._workdir / LATEST
+        if not is_checkpoint(folder):
+            return None
+        step = newest_whole(folder, ("about", "parameters", "training"))
+        targets = {"parameters": parameters, "training": training}
+        state = restored(folder, step, targets, str(folder))
+        self._set_aside([other for other in saved_steps(folder) if other > step])
+        return step, state["parameters"], state["training"]
+
+    def close(self):
+        self._manager.close()
+
+    def _set_aside(self, steps: Sequence[int]):
+        if not steps:
+            return
+        if jax.process_index() == 0:
+            for step in steps:
+                _move(self._workdir / LATEST / str(step), self._workdir / DAMAGED)
+        multihost_utils.sync_global_devices("damaged checkpoints are set aside")
+        self._manager.reload()
+
+
+def _move(checkpoint: pathlib.Path, folder: pathlib.Path):
+    folder.mkdir(parents=True, exist_ok=True)
+    names = (f"{checkpoint.name}-{number}" for number in itertools.count(1))
+    name = next(name for name in names if not (folder / name).exists())
+    checkpoint.rename(folder / name)
+
+
+def refuse_other_settings(workdir: pathlib.Path, about: dict[str, Any]):
+    """Refuses a workdir whose run is of another model or task, before anything is written there.
+
+    Raises:
+      UserError: what the newest checkpoint says of itself is not `about`; the fields are named.
+    """
+    folder = workdir / LATEST
+    if not is_checkpoint(folder):
+        return
+    there = newest_about(folder)
+    different = sorted(
+        f"{name}: {there.get(name)} there, {value} in this config"
+        for name, value in about.items()
+        if there.get(name) != _as_json(value)
+    )
+    if different:
+        raise UserError(
+            f"{folder} holds a run with other settings ({'; '.join(different)}); "
+            "choose another --workdir or the old settings"
+        )
+
+
+def _as_json(value: object) -> object:
+    return json.loads(json.dumps(value))

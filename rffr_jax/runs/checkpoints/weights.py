@@ -1,0 +1,176 @@
+"""Weights in Orbax checkpoints, and what a checkpoint says of itself.
+
+Every checkpoint holds `parameters` and `about` (JSON: what the model is, how it was trained). The
+layout is the same for the newest state of a run (`run_state`), for weights that a run keeps as its
+best, for the frozen MAE inside a detector's workdir and for converted weights.
+"""
+
+import logging
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from jax.sharding import Mesh
+from jaxtyping import PyTree
+
+from rffr_jax.cluster.sharding import parameter_shardings, with_shardings
+from rffr_jax.errors import UserError
+from rffr_jax.runs.checkpoints.fit import differences
+from rffr_jax.runs.checkpoints.manager import open_to_read, open_to_write, require_space
+from rffr_jax.runs.checkpoints.steps import newest_whole, saved_steps
+
+log = logging.getLogger(__name__)
+
+LATEST = pathlib.Path("checkpoints", "latest")
+BEST = pathlib.Path("checkpoints", "best")
+FROZEN = {kind: pathlib.Path("checkpoints", kind) for kind in ("mae", "unet")}
+"""Where a detector's workdir holds the autoencoder that its residuals come from."""
+
+
+def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dict[str, Any]):
+    """Writes weights alone, in place of those that are there.
+
+    Weights of another step give way only when the new ones are whole. Those of the same step are
+    deleted first: a run that was cut back to an earlier step trains it again. Few arrays are
+    written at a time: it takes little memory beside the weights.
+    """
+    sizes = [leaf.nbytes for leaf in jax.tree.leaves(parameters)]
+    few = ocp.StandardCheckpointHandler(save_concurrent_gb=2 * max(sizes) / 10**9)  # pyright: ignore[reportArgumentType]
+    handlers = {"parameters": few, "about": ocp.JsonCheckpointHandler()}
+    with open_to_write(folder, keep=None, item_handlers=handlers) as manager:
+        require_space(folder, parameters)
+        others = set(manager.all_steps())
+        if step in others:
+            manager.delete(step)
+            others.remove(step)
+        manager.save(
+            step,
+            args=ocp.args.Composite(
+                parameters=ocp.args.StandardSave(parameters), about=ocp.args.JsonSave(about)
+            ),
+            force=True,
+        )
+        manager.wait_until_finished()
+        for other in others:
+            manager.delete(other)
+
+
+def best_name(validation: str, method: str = "") -> str:
+    """The folder below `BEST`, and the NAME of `best:NAME`, for a validation set or its method.
+
+    Names of data and methods are free text; what does not belong in a file name becomes `_`.
+    """
+    name = f"{validation}-{method}" if method else validation
+    return re.sub(r"^\.|[^\w.+-]", "_", name) or "_"
+
+
+def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]:
+    """What a checkpoint says of itself.
+
+    Args:
+      option: the config entry that named the folder, for messages.
+      kinds: what may be there: `mae`, `unet`, `vit` or `detector`.
+
+    Raises:
+      UserError: no checkpoint there, or one of another kind.
+    """
+    folder = find_checkpoint(folder, option)
+    about = newest_about(folder, option)
+    kind = about.get("kind")
+    if kind == "vit" and "mae" in kinds and "vit" not in kinds:
+        raise UserError(
+            f"{option}={folder} holds a ViT: an encoder that has no decoder cannot inpaint; name a "
+            "MAE, or use this one as --config.detector.init"
+        )
+    if kind not in kinds:
+        raise UserError(f"{option}={folder} holds a {kind} checkpoint, not a {' or '.join(kinds)}")
+    return about
+
+
+def warn_of_normalised_targets(about: Mapping[str, Any], where: str):
+    """Says that a MAE inpaints poorly because of what it was trained to predict.
+
+    Args:
+      about: what the MAE's checkpoint says of itself.
+      where: the config entry and its folder.
+    """
+    if about.get("normalised_targets"):
+        log.warning(
+            "%s was trained to predict patches normalised by their own mean and spread: its "
+            "residuals will be poor; train it further with --config.init_from, or use another MAE",
+            where,
+        )
+
+
+def load_weights(folder: pathlib.Path, option: str, abstract: PyTree, mesh: Mesh) -> PyTree:
+    """The parameters of a checkpoint, laid out on the mesh.
+
+    Raises:
+      UserError: no checkpoint there, or one with other shapes.
+    """
+    folder = find_checkpoint(folder, option)
+    step = newest_whole(folder, ("about", "parameters"), option)
+    return restored(
+        folder,
+        step,
+        {"parameters": with_shardings(abstract, parameter_shardings(abstract, mesh))},
+        f"{option}={folder}",
+    )["parameters"]
+
+
+def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
+    """The checkpoint folder itself, for a workdir (its latest) or a folder of weights.
+
+    Raises:
+      UserError: nothing there that is a checkpoint.
+    """
+    for candidate in (folder / LATEST, folder):
+        if is_checkpoint(candidate):
+            return candidate
+    raise UserError(
+        f"{option}={folder} holds no checkpoint; name the workdir of a finished run or a folder "
+        "of converted weights"
+    )
+
+
+def is_checkpoint(folder: pathlib.Path) -> bool:
+    """Whether a checkpoint lies in the folder, whole or damaged since it was written."""
+    return bool(saved_steps(folder))
+
+
+def newest_about(folder: pathlib.Path, option: str = "") -> dict[str, Any]:
+    """What the newest checkpoint of a folder says of itself.
+
+    Raises:
+      UserError: every checkpoint there is damaged.
+    """
+    step = newest_whole(folder, ("about",), option)
+    with open_to_read(folder) as manager:
+        return manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
+
+
+def restored(
+    folder: pathlib.Path, step: int, targets: Mapping[str, PyTree], where: str
+) -> dict[str, PyTree]:
+    """Items of one step, laid out as their targets say.
+
+    Args:
+      where: the folder, as messages name it.
+
+    Raises:
+      UserError: the arrays there are others than those of the targets; they are named.
+    """
+    args = {item: ocp.args.StandardRestore(target) for item, target in targets.items()}
+    try:
+        with open_to_read(folder) as manager:
+            return dict(manager.restore(step, args=ocp.args.Composite(**args)).items())
+    except (ValueError, KeyError) as error:
+        for item, target in targets.items():
+            if different := differences(folder.absolute() / str(step) / item, target):
+                raise UserError(
+                    f"{where}, step {step}, does not fit this model: {different}"
+                ) from error
+        raise

@@ -1,0 +1,148 @@
+"""The folder of a run, and the config it was started with."""
+
+import contextlib
+import json
+import pathlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rffr_jax.cluster import processes
+from rffr_jax.config import Config, flat
+from rffr_jax.errors import UserError
+from rffr_jax.runs.checkpoints.weights import (
+    LATEST,
+    is_checkpoint,
+)
+from rffr_jax.runs.lock import locked
+from rffr_jax.runs.whole_files import write_json
+
+MAY_CHANGE = (
+    "evaluate_every",
+    "save_every",
+    "log_every",
+    "evaluation_batch_size",
+    "data.workers",
+    "data.cache",
+    "data.max_bad_fraction",
+    "mesh.fsdp",
+    "remat",
+    "residuals.folder",
+    "residuals.memory_gb",
+    "mae",  # a MAE is known by its weights, wherever they lie
+)
+"""What a run may go on with otherwise than it began: nothing of it shapes the weights."""
+
+ADDED_LATER = {
+    "autoencoder": "mae",
+    "unet.width": 64,
+    "unet.depth": 4,
+    "detector.backbone": "vit",
+    "xception.width": 1.0,
+    "xception.middle_blocks": 8,
+}
+"""Entries that the config.json of an older run lacks, and the values that it ran with."""
+
+SEEN_WITHIN = 60.0  # seconds that a shared file system may take to show a new file
+
+
+@contextlib.contextmanager
+def held(workdir: pathlib.Path) -> Iterator[None]:
+    """Holds the folder for this run: process 0 takes the lock, the others wait until it has it.
+
+    Raises:
+      UserError: another run holds it, it cannot be written, or processes see different folders.
+    """
+    with contextlib.ExitStack() as stack:
+        if processes.is_first():
+            stack.enter_context(locked(workdir))
+        processes.of_everyone()
+        _require_one_folder(workdir)
+        yield
+        processes.of_everyone()
+
+
+def _require_one_folder(workdir: pathlib.Path):
+    if processes.count() == 1:
+        return
+    end = time.monotonic() + SEEN_WITHIN
+    while not (workdir / ".lock").exists() and time.monotonic() < end:
+        time.sleep(0.5)
+    seen = processes.of_everyone([(workdir / ".lock").exists(), has_begun(workdir)])
+    for process, there in enumerate(seen):
+        if there != seen[0]:
+            raise UserError(
+                f"process {process} does not see in --workdir={workdir} what process 0 sees; name "
+                "a folder on a file system that all machines share"
+            )
+
+
+def has_begun(workdir: pathlib.Path) -> bool:
+    """Whether a training has saved a state there, with which it would go on."""
+    return is_checkpoint(workdir / LATEST)
+
+
+def refuse_other_config(
+    workdir: pathlib.Path,
+    config: Config,
+    *,
+    begun: bool,
+    may_change: Sequence[str] = MAY_CHANGE,
+):
+    """Refuses to go on with a run that was begun with another config.
+
+    Args:
+      begun: whether there is anything to go on with.
+      may_change: entries that need not be as they were.
+
+    Raises:
+      UserError: other entries differ; they are named.
+    """
+    file = workdir / "config.json"
+    if not begun or not file.exists():
+        return
+    here = flat(json.loads(json.dumps(config.to_dict())))
+    there = _added_later(here) | flat(json.loads(file.read_text(encoding="utf-8")))
+    different = {
+        name: f"{name}: {_shown(there, name)} there, {_shown(here, name)} in this config"
+        for name in sorted(there.keys() | here.keys())
+        if name not in may_change and _shown(there, name) != _shown(here, name)
+    }
+    if not different:
+        return
+    hint = "choose another --workdir or the old settings"
+    if "steps" in different:
+        hint += "; a run's schedule ends with its steps, so more steps are a new run"
+        if config.job == "pretrain":
+            hint += f", which can start from this one: --config.init_from={workdir}"
+    listed = "; ".join(different.values())
+    raise UserError(f"{workdir} holds a run with other settings ({listed}); {hint}")
+
+
+def write_config(workdir: pathlib.Path, config: Config):
+    """Writes config.json in one piece; process 0 alone does.
+
+    Raises:
+      UserError: another job's is there.
+    """
+    if not processes.is_first():
+        return
+    file = workdir / "config.json"
+    if file.exists():
+        job = json.loads(file.read_text(encoding="utf-8")).get("job")
+        if job != config.job:
+            raise UserError(
+                f"--workdir={workdir} holds a run of the job {job}; name another folder for "
+                f"{config.job}"
+            )
+    write_json(file, config.to_dict())
+
+
+def _added_later(entries: dict[str, Any]) -> dict[str, Any]:
+    """Those of `entries`, and of the jobs inside a job, that are in `ADDED_LATER`."""
+    own = {name: name.removeprefix("pretrain.").removeprefix("detect.") for name in entries}
+    return {name: ADDED_LATER[own[name]] for name in entries if own[name] in ADDED_LATER}
+
+
+def _shown(entries: dict[str, Any], name: str) -> str:
+    return json.dumps(entries[name]) if name in entries else "nothing"

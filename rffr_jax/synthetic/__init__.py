@@ -1,0 +1,1 @@
+"""What the program draws: procedural faces, their capture, and manipulations."""

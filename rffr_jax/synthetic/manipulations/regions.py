@@ -1,0 +1,89 @@
+"""What the manipulations share: their result, regions of a face, and the donor brought into place.
+
+Positions are fractions of the template crop (`rffr_jax.images.alignment`); a face's landmarks say
+where they lie in its image.
+"""
+
+import dataclasses
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from rffr_jax.images.alignment import AlignedFace, estimate_similarity, transform_points, warp
+
+_FIXED_POINT_BITS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Manipulated:
+    """A manipulated face.
+
+    Attributes:
+      image: RGB in [0, 1].
+      mask: how much of a pixel is the manipulation's, 0 to 1; feathered where the method blends.
+    """
+
+    image: Float32[np.ndarray, "height width 3"]
+    mask: Float32[np.ndarray, "height width"]
+
+
+def ellipse(x: float, y: float, rx: float, ry: float, count: int) -> np.ndarray:
+    """`count` points of an ellipse, in fractions of the template crop."""
+    angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], 1)
+
+
+def polygon_mask(face: AlignedFace, points: np.ndarray) -> Float32[np.ndarray, "size size"]:
+    """Coverage of a polygon given in fractions of the template crop; its edge is 1 pixel wide."""
+    pixels = (np.asarray(points) * face.size - 0.5).astype(np.float32)
+    fixed = transform_points(pixels, face.from_template()) * (1 << _FIXED_POINT_BITS)
+    coverage = np.zeros((face.size, face.size), np.uint8)
+    outline = np.rint(fixed).astype(np.int32)
+    cv2.fillPoly(coverage, [outline], 255, cv2.LINE_AA, _FIXED_POINT_BITS)
+    return coverage * np.float32(1 / 255)
+
+
+def feathered(
+    mask: Float32[np.ndarray, "height width"], width: float
+) -> Float32[np.ndarray, "height width"]:
+    """The mask with an edge that fades over about 4 * `width` pixels, and is 0 beyond."""
+    soft = cv2.GaussianBlur(mask, (0, 0), width)
+    return np.clip((soft - 0.02) / 0.96, 0, 1).astype(np.float32)
+
+
+def in_place(donor: AlignedFace, face: AlignedFace) -> Float32[np.ndarray, "size size 3"]:
+    """The donor's picture moved, turned and scaled so that its landmarks lie on the face's."""
+    return warp(donor.image, estimate_similarity(donor.landmarks, face.landmarks), face.size)
+
+
+def blend(
+    below: Float32[np.ndarray, "height width 3"],
+    above: Float32[np.ndarray, "height width 3"],
+    mask: Float32[np.ndarray, "height width"],
+) -> Float32[np.ndarray, "height width 3"]:
+    """`above` where the mask is 1, `below` where it is 0."""
+    return below + cv2.merge([mask, mask, mask]) * (above - below)
+
+
+def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur with `sigma` in pixels."""
+    return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+
+
+def matched_detail(
+    detail: Float32[np.ndarray, "height width 3"],
+    wanted: Float32[np.ndarray, "height width 3"],
+    window: float,
+    limit: float,
+) -> Float32[np.ndarray, "height width 3"]:
+    """`detail` scaled so that its energy within `window` pixels is that of `wanted`.
+
+    Energies are pooled over the colours; the gain stays between 1 / `limit` and `limit`.
+    """
+    have, want = (
+        blurred(cv2.transform(part * part, np.full((1, 3), 1 / 3)), window)
+        for part in (detail, wanted)
+    )
+    gain = np.sqrt((want + 1e-7) / (have + 1e-7)).clip(1 / limit, limit)
+    return detail * cv2.merge([gain, gain, gain])

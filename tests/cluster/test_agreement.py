@@ -1,0 +1,72 @@
+"""What processes must have alike, with the other process's answer put in its place."""
+
+import re
+
+import pytest
+from ml_collections import ConfigDict
+
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.agreement import require_same_config, require_same_data
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import UserError
+from tests import jobs
+
+
+def two_processes(monkeypatch, check, change):
+    """Runs `check` in a run of two, of which the second says the same but for `change`."""
+    said = []
+
+    def of_everyone(facts):
+        said.append(facts)
+        return [facts, {**facts, **change}]
+
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "of_everyone", of_everyone)
+    check()
+    assert len(said) == 1
+
+
+CONFIG = ConfigDict({"steps": 4, "data": {"train": ("a", "b")}, "optimizer": {"b1": 0.9}})
+
+
+def test_equal_processes_go_on(monkeypatch, tmp_path):
+    two_processes(monkeypatch, lambda: require_same_config(CONFIG, tmp_path), {})
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"--config.optimizer.b1": 0.8}, "--config.optimizer.b1: 0.9 in process 0, 0.8"),
+        ({"--config.new": 1}, "--config.new: nothing in process 0, 1"),
+        ({"jax": "0.1"}, "in process 0, 0.1"),
+        ({"--workdir": "/b", "--config.steps": 5}, r"4 in process 0, 5 in process 1; --workdir: "),
+    ],
+)
+def test_what_differs_is_named(monkeypatch, tmp_path, change, difference):
+    with pytest.raises(UserError, match="process 1 does not have .*" + difference):
+        two_processes(monkeypatch, lambda: require_same_config(CONFIG, tmp_path), change)
+
+
+def test_other_data_is_other_examples_or_files_of_another_size(monkeypatch, tmp_path):
+    summaries = []
+
+    def summarise(folder):
+        dataset = load_dataset(f"csv:{folder}/train.csv")
+        monkeypatch.setattr(processes, "count", lambda: 2)
+        seen = {}
+        monkeypatch.setattr(
+            processes, "of_everyone", lambda facts: [seen.update(facts) or facts] * 2
+        )
+        require_same_data(train=dataset)
+        summaries.append(seen["data.train"])
+
+    for place in ("here", "there", "size", "label"):
+        jobs.draw_faces(tmp_path / place / "train", seed=0)
+    (tmp_path / "size" / "train" / "real3.png").write_bytes(b"other")
+    table = tmp_path / "label" / "train.csv"
+    table.write_text(table.read_text().replace("rows2.png,1,rows", "rows2.png,1,columns"))
+    for place in ("here", "there", "size", "label"):
+        summarise(tmp_path / place)
+    assert summaries[0] == summaries[1]  # the same files on another disk
+    assert len(set(summaries)) == 3
+    assert re.fullmatch(r"18 examples, digest [0-9a-f]{12}", summaries[0])

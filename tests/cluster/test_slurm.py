@@ -1,0 +1,107 @@
+"""The batch files: what they answer to each way that a run can end; Slurm itself is a stub."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+SCRIPTS = ROOT / "scripts" / "slurm"
+BATCH_FILES = sorted(SCRIPTS.glob("*.sbatch"))
+
+SRUN = """#!/usr/bin/env bash
+echo "$@" > "$RECORDS/srun"
+trap 'echo USR1 > "$RECORDS/asked"; exit 75' USR1
+[ "$RC" = wait ] || exit "$RC"
+touch "$RECORDS/waits"
+for i in {1..600}; do sleep 0.1; done
+"""
+SCONTROL = """#!/usr/bin/env bash
+echo "$@" >> "$RECORDS/scontrol"
+"""
+
+
+@pytest.fixture
+def records(tmp_path):
+    """A folder of stubs that go before the real commands, and of what they were called with."""
+    for name, text in {"srun": SRUN, "scontrol": SCONTROL}.items():
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    return tmp_path
+
+
+def environment(records, code, **more):
+    path = f"{records / 'bin'}:{os.environ['PATH']}"
+    known = {"PATH": path, "RECORDS": str(records), "RC": str(code), "SLURM_JOB_ID": "17"}
+    return {**os.environ, **known, **more}
+
+
+def submitted(records, code, *flags, file="pretrain.sbatch", **more):
+    command = ["bash", str(SCRIPTS / file), *flags]
+    shell = environment(records, code, **more)
+    return subprocess.run(command, env=shell, cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+
+def requeued(records):
+    file = records / "scontrol"
+    return file.read_text() if file.exists() else ""
+
+
+def test_every_batch_file_is_good_bash_and_asks_for_what_jax_expects():
+    assert len(BATCH_FILES) == 3
+    for file in [*BATCH_FILES, SCRIPTS / "job.sh"]:
+        subprocess.run(["bash", "-n", str(file)], check=True)
+    for file in BATCH_FILES:
+        asked = [line for line in file.read_text().splitlines() if line.startswith("#SBATCH")]
+        parts = [line.removeprefix("#SBATCH --").partition("=") for line in asked]
+        options = {name: value for name, _, value in parts}
+        assert options["ntasks-per-node"] == options["gres"].removeprefix("gpu:")
+        assert options["signal"].startswith("B:USR1@")
+        assert "requeue" in options
+        assert "gpus-per-task" not in options
+
+
+@pytest.mark.parametrize(
+    ("code", "again"), [(0, ""), (1, ""), (2, ""), (75, "requeue 17\n"), (137, "requeue 17\n")]
+)
+def test_what_can_go_on_is_requeued(records, code, again):
+    done = submitted(records, code, "--workdir=here")
+    assert (done.returncode, requeued(records)) == (code, again), done.stderr
+    called = (records / "srun").read_text().split()
+    assert called[-1] == "--workdir=here"
+    assert "--config=configs/pretrain.py" in called
+    assert "--kill-on-bad-exit=0" in called
+
+
+def test_any_job_on_several_machines(records):
+    done = submitted(records, 0, "detect", "--workdir=here", file="multi_node.sbatch")
+    assert done.returncode == 0
+    assert "--config=configs/detect.py --workdir=here" in (records / "srun").read_text()
+
+
+@pytest.mark.parametrize(("count", "again"), [("2", "requeue 17\n"), ("3", "")])
+def test_requeues_are_counted(records, count, again):
+    done = submitted(records, 75, SLURM_RESTART_COUNT=count, MAX_REQUEUES="3")
+    assert (done.returncode, requeued(records)) == (75, again)
+    assert ("sbatch it again" in done.stderr) == (not again)
+
+
+@pytest.mark.parametrize(("name", "again"), [("SIGUSR1", "requeue 17\n"), ("SIGTERM", "")])
+def test_a_signal_reaches_the_tasks_and_a_cancelled_job_stays_so(records, name, again):
+    command = ["bash", str(SCRIPTS / "detect.sbatch")]
+    with subprocess.Popen(command, env=environment(records, "wait"), cwd=ROOT) as batch:
+        try:
+            end = time.monotonic() + 60
+            while not (records / "waits").exists():
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            batch.send_signal(signal.Signals[name])
+            assert batch.wait(timeout=60) == 75
+        finally:
+            batch.kill()
+    assert (records / "asked").exists()
+    assert requeued(records) == again

@@ -1,0 +1,195 @@
+"""Pairs of a real and a self-blended fake: their order, their draws, and what they refuse."""
+
+import contextlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rffr_jax.data.bad_files import BadFiles
+from rffr_jax.data.cache import InMemory
+from rffr_jax.data.pipeline import train_batches
+from rffr_jax.data.selection import keep_reals
+from rffr_jax.data.self_blending import pairs as self_blended_pairs
+from rffr_jax.data.self_blending.blending import SelfBlended, draw_recipe, self_blend
+from rffr_jax.data.self_blending.pairs import SelfBlendedPairs, post_augmented
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.images.decode import resized
+from rffr_jax.images.landmarks import FaceDataset
+from tests.faces.test_shards import draw_image, draw_records, write
+
+SIZE = 32
+REALS = 5
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    """Five reals of 48 px, one of which is no image, and a fake that must not be used."""
+    root = tmp_path_factory.mktemp("faces")
+    rng = np.random.default_rng(0)
+    for name in (*(f"real/{i}.png" for i in range(REALS)), "fake/A/0.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw_image(rng, 48)).save(root / name)
+    (root / "real/3.png").write_bytes(b"no image")
+    return f"folder:{root}?landmarks=aligned"
+
+
+@pytest.fixture(scope="module")
+def pairs(spec):
+    return SelfBlendedPairs(load_dataset(spec), 7)
+
+
+def train(pairs, **changes):
+    options = {"batch_size": 4, "seed": 7, "start_step": 0, "num_steps": 6, "balanced": True}
+    with contextlib.closing(train_batches(pairs, size=SIZE, **(options | changes))) as batches:
+        return list(batches)
+
+
+def assert_same(some, others):
+    assert len(some) == len(others)
+    for one, other in zip(some, others, strict=True):
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, other[name])
+
+
+def test_examples_are_the_reals_and_a_fake_of_each(pairs, spec):
+    reals = keep_reals(load_dataset(spec)).examples
+    assert pairs.count == len(reals) == REALS
+    assert pairs.examples[:REALS] == reals
+    for real, fake in zip(reals, pairs.examples[REALS:], strict=True):
+        assert (fake.label, fake.method) == (1, "self_blended")
+        for name in ("path", "dataset", "video", "frame", "source", "cluster"):
+            assert getattr(fake, name) == getattr(real, name)
+    assert len({example.id for example in pairs.examples}) == 2 * REALS
+    assert pairs.shapes == {"own": 0, "approximate template": REALS}
+
+
+def test_each_batch_holds_pairs_and_each_epoch_every_real_once(pairs):
+    batches = train(pairs, num_steps=10)
+    for batch in batches:
+        assert batch["label"].tolist() == [0, 1, 0, 1]
+        np.testing.assert_array_equal(batch["index"][1::2], batch["index"][::2] + REALS)
+        assert batch["image"].dtype == np.uint8
+    order = np.concatenate([batch["index"][::2] for batch in batches])
+    for epoch in order.reshape(-1, REALS):
+        assert sorted(epoch) == list(range(REALS))
+
+
+def test_an_odd_batch_is_refused(pairs):
+    with pytest.raises(UserError, match="batch size 3 is odd"):
+        train(pairs, batch_size=3)
+
+
+def test_a_fake_is_blended_at_the_resolution_of_its_real_for_its_step_and_row(pairs, spec):
+    reals = keep_reals(load_dataset(spec))
+    assert isinstance(reals, FaceDataset)
+    for step, batch in enumerate(train(pairs)):
+        for row, index in enumerate(batch["index"].tolist()):
+            if index % REALS == 3:
+                assert batch["weight"][row] == 0
+            elif index < REALS:
+                np.testing.assert_array_equal(batch["image"][row], reals.load(index, SIZE))
+            else:
+                key = (7, self_blended_pairs._STREAM, 0, step, row)
+                rng = np.random.default_rng(np.random.SeedSequence(key))
+                native = self_blend(reals.face(index - REALS, SIZE), draw_recipe(rng)).image
+                assert native.shape == (48, 48, 3)
+                np.testing.assert_array_equal(batch["image"][row], resized(native, SIZE))
+
+
+def test_every_draw_is_another_and_every_seed(pairs, spec):
+    one = pairs.load_drawn(REALS, SIZE, step=0, row=1)
+    others = [
+        pairs.load_drawn(REALS, SIZE, step=1, row=1),
+        pairs.load_drawn(REALS, SIZE, step=0, row=3),
+        SelfBlendedPairs(load_dataset(spec), 8).load_drawn(REALS, SIZE, step=0, row=1),
+    ]
+    for other in others:
+        assert (one != other).mean() > 0.05
+    np.testing.assert_array_equal(one, pairs.load_drawn(REALS, SIZE, step=0, row=1))
+
+
+def test_resume_processes_and_workers_change_nothing(spec):
+    pairs = SelfBlendedPairs(load_dataset(spec), 7, post_augmentation=True)
+    whole = train(pairs)
+    assert_same(train(pairs, start_step=4), whole[4:])
+    shares = [train(pairs, process_index=p, process_count=2) for p in range(2)]
+    joined = [
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        for parts in zip(*shares, strict=True)
+    ]
+    assert_same(joined, whole)
+    assert_same(train(pairs, workers=2), whole)
+    cached = SelfBlendedPairs(InMemory(keep_reals(load_dataset(spec)), SIZE), 7)
+    assert_same(train(cached), train(SelfBlendedPairs(load_dataset(spec), 7)))
+
+
+def test_both_of_a_pair_get_the_same_post_augmentation(spec, monkeypatch):
+    monkeypatch.setattr(
+        self_blended_pairs,
+        "self_blend",
+        lambda face, _: SelfBlended(face.image, np.zeros((48, 48), np.float32)),
+    )
+    reals = keep_reals(load_dataset(spec))
+    plain, augmented = (
+        SelfBlendedPairs(reals, 7, post_augmentation=chosen) for chosen in (False, True)
+    )
+    changed = 0
+    for step in range(40):
+        for first in (0, 2):
+            real = augmented.load_drawn(1, SIZE, step=step, row=first)
+            fake = augmented.load_drawn(1 + REALS, SIZE, step=step, row=first + 1)
+            np.testing.assert_array_equal(real, fake)
+            untouched = plain.load_drawn(1, SIZE, step=step, row=first)
+            np.testing.assert_array_equal(untouched, reals.load(1, SIZE))
+            changed += bool((real != untouched).any())
+    assert abs(changed - 60) < 4 * np.sqrt(80 * 0.75 * 0.25)  # three of four, by two fair coins
+
+
+def test_post_augmentation_keeps_size_and_type():
+    image = draw_image(np.random.default_rng(1), 40)
+    for seed in range(10):
+        made = post_augmented(image, np.random.default_rng(seed))
+        assert made.shape == image.shape
+        assert made.dtype == np.uint8
+        assert np.abs(made.astype(int) - image).mean() < 60
+
+
+def test_a_bad_real_is_counted_once_and_named(pairs, caplog):
+    counted = BadFiles(pairs, max_bad_fraction=0.25)  # one of five files, and not of ten images
+    for batch in train(pairs, num_steps=8):
+        counted.update(batch)
+    ((name, reason),) = counted.names.items()
+    assert name.endswith("real/3.png")
+    assert "not an image" in reason
+
+
+def test_landmarks_off_the_face_make_a_bad_file(tmp_path):
+    Image.fromarray(draw_image(np.random.default_rng(2), 48)).save(tmp_path / "a.png")
+    points = " ".join(f"{1 + i % 3} {1 + i % 2}" for i in range(68))
+    (tmp_path / "t.csv").write_text(f"path,label,landmarks\na.png,0,{points}\n")
+    pairs = SelfBlendedPairs(load_dataset(f"csv:{tmp_path}/t.csv"), 0)
+    with pytest.raises(BadImageError, match="its landmarks enclose less than 1%"):
+        pairs.load(1, SIZE)
+
+
+def test_prepared_records_and_procedural_faces_need_nothing_more(tmp_path):
+    records = draw_records(5, "png", size=48)
+    write(tmp_path, {"train": records}, size=48)
+    prepared = SelfBlendedPairs(load_dataset(f"tfds:{tmp_path}/faces#train"), 0)
+    assert prepared.shapes == {"own": 0, "approximate template": len(records) // 2}
+    procedural = SelfBlendedPairs(load_dataset("synthetic:0#validation?limit=8"), 0)
+    assert procedural.shapes == {"own": 4, "approximate template": 0}
+    assert procedural.load(4, SIZE).shape == (SIZE, SIZE, 3)
+
+
+def test_data_without_landmarks_or_reals_is_refused_in_one_line(tmp_path, spec):
+    with pytest.raises(UserError, match=r"no landmarks are known of .*real/0\.png") as caught:
+        SelfBlendedPairs(load_dataset(spec.partition("?")[0]), 0)
+    assert "scripts/prepare_faces.py" in str(caught.value)
+    assert "?landmarks=aligned" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    (tmp_path / "t.csv").write_text("path,label\na.png,1\n")
+    with pytest.raises(UserError, match="no real images"):
+        SelfBlendedPairs(load_dataset(f"csv:{tmp_path}/t.csv"), 0)

@@ -1,0 +1,36 @@
+"""Files that are written whole or not at all."""
+
+import os
+
+import pytest
+
+from rffr_jax.errors import UserError
+from rffr_jax.runs.whole_files import read_json, whole_file, write_json
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    """Even with one process id, as on two machines."""
+    path = tmp_path / "file"
+    with whole_file(path) as slow:
+        slow.write_text("slow")
+        with whole_file(path) as fast:
+            fast.write_text("fast")
+            for part in (slow, fast):
+                assert part.name.startswith(".")
+                assert part.suffix == ".part"
+        assert path.read_text() == "fast"
+        assert slow.read_text() == "slow"
+    assert path.read_text() == "slow"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("text", ["", '{"a": ', "[1]", "null", "[" * 100_000, "\udcff"])
+def test_a_damaged_record_is_named_in_one_line(tmp_path, text):
+    write_json(tmp_path / "whole.json", {"a": 1})
+    assert read_json(tmp_path / "whole.json") == {"a": 1}
+    file = tmp_path / "record.json"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(UserError) as refused:
+        read_json(file)
+    assert f"{file} is damaged" in str(refused.value)
+    assert "\n" not in str(refused.value)
