@@ -1,6 +1,6 @@
 """Breaks what `predict` and `web` read, images, videos, JSON and requests, and sees what they say.
 
-    python scripts/fuzz_inputs.py --files 2000 --seed 0 --output runs/fuzz
+    python -m scripts.fuzz_inputs --files 2000 --seed 0 --output runs/fuzz
 
 Every file is a small whole one whose bytes (of JSON sometimes its values) were changed, cut,
 repeated or taken out, as its number and the seed say. Images and videos go through `find_files` and
@@ -426,10 +426,10 @@ _ENTRIES = {
 
 def make_whole_files(folder: pathlib.Path, kinds: Sequence[str]):
     """Writes the files that are broken, of a detector those that it needs and may have besides."""
-    from rffr_jax.benchmark.untrained_detector import save_untrained_detector
     from rffr_jax.method.kept_residuals import parameters_digest
     from rffr_jax.models.sizes import ModelSettings
     from rffr_jax.predict.finished import FinishedFiles
+    from scripts.untrained_detector import save_untrained_detector
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

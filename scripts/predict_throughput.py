@@ -1,6 +1,6 @@
 """How fast the job `predict` is, where its time goes, and whether its memory stays flat.
 
-    python scripts/predict_throughput.py --output runs/predict_throughput --images 10000
+    python -m scripts.predict_throughput --output runs/predict_throughput --images 10000
 
 Writes small photographs of procedural faces and a video of one, and runs the job on them: files/s,
 seconds per minute of video, and the resident memory of the process all the while (Linux). Then the
@@ -264,8 +264,8 @@ def make_video(path: pathlib.Path, frames: int) -> pathlib.Path:
 
 
 def _untrained(folder: pathlib.Path, size: str, image_size: int):
-    from rffr_jax.benchmark.untrained_detector import save_untrained_detector
     from rffr_jax.models.sizes import ModelSettings
+    from scripts.untrained_detector import save_untrained_detector
 
     save_untrained_detector(folder, ModelSettings(size, image_size, image_size // 14), k=4)
 

@@ -13,9 +13,9 @@ import pathlib
 import numpy as np
 import safetensors.torch
 import torch
+from rffr_jax.blocks import BlockGrid
 from torch import nn
 
-from rffr_jax.blocks import BlockGrid
 from rffr_jax.models.sizes import ModelSettings
 from tests.convert import pytorch_models as models
 

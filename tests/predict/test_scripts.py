@@ -10,14 +10,9 @@ import pytest
 
 import rffr_jax
 from rffr_jax.data.specs import load_dataset
+from scripts import false_alarms, fuzz_inputs
+from scripts import predict_throughput as throughput
 from tests import jobs
-from tests.data.test_make_manipulations import load_script
-
-SCRIPTS = jobs.CONFIGS.parent / "scripts"
-false_alarms = load_script("false_alarms")
-fuzz_inputs = load_script("fuzz_inputs")
-throughput = load_script("predict_throughput")
-
 
 # ---- false alarms
 
@@ -100,7 +95,7 @@ def test_whole_files_are_all_used(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_children_break_files_and_are_ended(tmp_path):
-    script = [sys.executable, str(SCRIPTS / "fuzz_inputs.py"), "--output", str(tmp_path)]
+    script = [sys.executable, "-m", "scripts.fuzz_inputs", "--output", str(tmp_path)]
     run = {"capture_output": True, "text": True, "cwd": jobs.CONFIGS.parent}
     done = subprocess.run([*script, "--files", "40", "--seed", "3"], **run)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
-from rffr_jax.benchmark.contestant import Loaded, UnavailableError, Work
-from rffr_jax.benchmark.setup import Setup
+from scripts.benchmark.contestant import Loaded, UnavailableError, Work
+from scripts.benchmark.setup import Setup
 
 GIBIBYTE = 2**30
 

@@ -4,12 +4,12 @@ import pathlib
 
 import pytest
 
-from rffr_jax.benchmark import rows
-from rffr_jax.benchmark.contestant import Contestant, UnavailableError
-from rffr_jax.benchmark.rows import Rounds, Side
-from tests.benchmark.sides import GIBIBYTE
+from scripts.benchmark import rows
+from scripts.benchmark.contestant import Contestant, UnavailableError
+from scripts.benchmark.rows import Rounds, Side
+from tests.scripts.benchmark.sides import GIBIBYTE
 
-SIDES = "tests.benchmark.sides"
+SIDES = "tests.scripts.benchmark.sides"
 
 
 @pytest.fixture

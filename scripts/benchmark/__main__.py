@@ -1,6 +1,6 @@
 """How fast the method runs on this machine, beside the same work in PyTorch, in one run.
 
-    python scripts/benchmark.py --output DIR [--size vit_b16] [--batch residual=1,pretrain=4] ...
+    python -m scripts.benchmark --output DIR [--size vit_b16] [--batch residual=1,pretrain=4] ...
 
 Rows: `residual` (whole residual images, every block of them), `pretrain` and `detect` (a training
 step), `evaluate` (a set scored, its residuals recomputed or kept), `input` (prepared records).
@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from rffr_jax.errors import UserError
 
-CONFIGS = pathlib.Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 WORKS = ("residual", "pretrain", "detect", "evaluate", "input")
 DTYPES = ("float32", "tf32", "bfloat16")
 K = 4
@@ -77,12 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
-    from rffr_jax.benchmark import machine, report
-    from rffr_jax.benchmark.contestant import UnavailableError
-    from rffr_jax.benchmark.rows import Rounds, write_shared_files
-    from rffr_jax.benchmark.setup import Setup
     from rffr_jax.method.blocks import BlockGrid
     from rffr_jax.models.sizes import ModelSettings
+    from scripts.benchmark import machine, report
+    from scripts.benchmark.contestant import UnavailableError
+    from scripts.benchmark.rows import Rounds, write_shared_files
+    from scripts.benchmark.setup import Setup
 
     shapes = QUICK if args.quick else CPU  # those of a GPU are the same
     model = ModelSettings(

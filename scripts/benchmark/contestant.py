@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.benchmark.setup import Setup
+from scripts.benchmark.setup import Setup
 
 SHORTEST_REPEAT = 0.2  # seconds; quicker calls are repeated within one repeat
 PATIENCE = 10.0  # seconds until a process that was told to end is killed

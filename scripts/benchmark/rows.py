@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from rffr_jax.benchmark.contestant import Contestant, UnavailableError
-from rffr_jax.benchmark.report import Result, data_sheet
-from rffr_jax.benchmark.setup import Setup
+from scripts.benchmark.contestant import Contestant, UnavailableError
+from scripts.benchmark.report import Result, data_sheet
+from scripts.benchmark.setup import Setup
 
-OURS, PEERS = "rffr_jax.benchmark.ours", "rffr_jax.benchmark.peers"
+OURS, PEERS = "scripts.benchmark.ours", "scripts.benchmark.peers"
 MATRIX = f"{OURS}:matrix_product", f"{PEERS}:matrix_product"
 
 

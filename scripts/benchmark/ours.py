@@ -13,8 +13,6 @@ from flax import nnx
 from jaxtyping import Array, PyTree
 from safetensors.numpy import save_file
 
-from rffr_jax.benchmark.contestant import Loaded, Work
-from rffr_jax.benchmark.setup import WARM_UP_STEPS, Setup
 from rffr_jax.cluster.memory import passes_at_once
 from rffr_jax.cluster.sharding import make_mesh, on_mesh, put_batch
 from rffr_jax.config import Config
@@ -42,6 +40,8 @@ from rffr_jax.training.loop import Objective, compiled_step
 from rffr_jax.training.optimizer import make_optimizer
 from rffr_jax.training.pretrain import Pretraining, mae_about
 from rffr_jax.training.step import fresh_training
+from scripts.benchmark.contestant import Loaded, Work
+from scripts.benchmark.setup import WARM_UP_STEPS, Setup
 
 PRECISION = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": None}
 MAE_FOLDER = "mae"

@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from rffr_jax.benchmark import report
-from rffr_jax.benchmark.report import Result
+from scripts.benchmark import report
+from scripts.benchmark.report import Result
 
 ABOUT = {
     "date": "2026-01-02",
     "device": "a device",
     "cores": 2,
     "versions": {"jax": "1.2"},
-    "command": "python scripts/benchmark.py --output x",
+    "command": "python -m scripts.benchmark --output x",
     "notes": ["a note"],
 }
 

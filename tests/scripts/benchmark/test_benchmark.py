@@ -1,4 +1,4 @@
-"""scripts/benchmark.py as a user starts it."""
+"""`python -m scripts.benchmark` as a user starts it."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from scripts import benchmark
+from scripts.benchmark import __main__ as benchmark
 
 OURS = {
     "residual": ["rffr_jax", "rffr_jax, all passes at once"],
@@ -74,7 +74,7 @@ def test_a_folder_that_cannot_be_made_is_told_in_one_line(capsys, tmp_path):
 
 def test_help_needs_no_jax():
     code = (
-        "import sys; from scripts import benchmark\n"
+        "import sys; from scripts.benchmark import __main__ as benchmark\n"
         "try: benchmark.main(['--help'])\n"
         "except SystemExit: pass\n"
         "sys.exit(int('jax' in sys.modules))"
@@ -108,7 +108,7 @@ def test_all_rows_without_pytorch(tmp_path, quick_to_compile):
     assert kept["difference"] == 0
     assert held["figure_5"]["times_less"] > 0
     assert held["command"] == (
-        f"python scripts/benchmark.py --quick --output {tmp_path} --no-torch"
+        f"python -m scripts.benchmark --quick --output {tmp_path} --no-torch"
     )
     assert any("PyTorch was left out" in note for note in held["notes"])
 

@@ -2,7 +2,7 @@ import pathlib
 
 import pytest
 
-from rffr_jax.benchmark.setup import Setup
+from scripts.benchmark.setup import Setup
 
 
 @pytest.fixture
@@ -16,6 +16,6 @@ def setup(tmp_path):
         batch=2,
         matrix=8,
         huggingface="hf",
-        configs=pathlib.Path(__file__).parents[2] / "configs",
+        configs=pathlib.Path(__file__).parents[3] / "configs",
         folder=tmp_path,
     )

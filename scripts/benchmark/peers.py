@@ -1,8 +1,4 @@
-"""The same work in PyTorch: transformers' ViTMAE, two ViTs, AdamW. Nobody needs it to be there.
-
-The MAE is `ViTMAEForPreTraining` as it comes: which patches it keeps is told through its `noise`.
-The detector's ViTs are written here in plain PyTorch, because transformers' read whole images.
-"""
+"""The same work in PyTorch: transformers' ViTMAE, two ViTs, AdamW. Nobody needs it to be there."""
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # pyright: reportArgumentType=false
 
@@ -12,8 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rffr_jax.benchmark.contestant import Loaded, UnavailableError, Work
-from rffr_jax.benchmark.setup import WARM_UP_STEPS, Setup
 from rffr_jax.method.blocks import (
     BlockGrid,
     complement,
@@ -23,17 +17,23 @@ from rffr_jax.method.blocks import (
     draw_masks,
     draw_order,
 )
-from rffr_jax.models.sizes import ModelSettings
+from scripts.benchmark.contestant import Loaded, UnavailableError, Work
+from scripts.benchmark.peer_models import (
+    Detector,
+    block_grid,
+    keeping_noise,
+    predicted_patches,
+    vit_mae,
+)
+from scripts.benchmark.setup import WARM_UP_STEPS, Setup
 
 try:
     import torch
     import torch.nn.functional as F
-    from safetensors.torch import load_file
     from torch import Tensor, nn
 except ImportError as error:
     raise UnavailableError(f"{error.name or 'PyTorch'} is not installed") from error
 
-EPSILON = 1e-6
 ALPHA = 4.0
 PROBABILITY, ON_EMPTY, GROUP = 0.25, "redraw", 16
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -69,15 +69,15 @@ def compiled_residual(setup: Setup) -> Loaded:
 def pretraining_step(setup: Setup, compiled: bool = False) -> Loaded:
     """Masks drawn, batch sent, gradients, AdamW: transformers' ViTMAE and its own loss."""
     device = _device(setup)
-    model = _mae(setup, device, frozen=False)
-    blocks = _blocks(setup)
+    model = vit_mae(setup, device, frozen=False)
+    blocks = block_grid(setup)
     losses = _compiled_if(lambda pixels, noise: model(pixels, noise=noise).loss, compiled)
     optimizer = _adamw(model.parameters(), betas=(0.9, 0.95), learning_rate=7.5e-5, decay=0.05)
     images = torch.from_numpy(setup.images())
 
     def step(number: int) -> Tensor:
         hidden = draw_masks("block", blocks, ratio=0, seed=0, step=number, batch=setup.batch)
-        noise = _noise(complement(hidden, blocks.patches), blocks.patches)
+        noise = keeping_noise(complement(hidden, blocks.patches), blocks.patches)
         with _autocast(setup, device):
             loss = losses(_pixels(images.to(device)), noise.to(device))
         return _update(loss, optimizer)
@@ -93,8 +93,8 @@ def compiled_pretraining_step(setup: Setup) -> Loaded:
 def detector_step(setup: Setup, compiled: bool = False) -> Loaded:
     """Blocks drawn, residuals of these alone, two ViTs on their patches, gradients, AdamW."""
     device = _device(setup)
-    mae, detector = _mae(setup, device), Detector(setup, device)
-    blocks = _blocks(setup)
+    mae, detector = vit_mae(setup, device), Detector(setup, device)
+    blocks = block_grid(setup)
     counts = count_quantiles(
         count_distribution(blocks.count, PROBABILITY, ON_EMPTY), min(GROUP, setup.batch)
     )
@@ -102,9 +102,9 @@ def detector_step(setup: Setup, compiled: bool = False) -> Loaded:
     lengths = torch.from_numpy(used * blocks.side**2).to(device)
     rows = np.repeat(np.arange(setup.batch), used)
     slots = np.concatenate([np.arange(count) for count in used])
-    noises = _noise(blocks.visible, blocks.patches)
+    noises = keeping_noise(blocks.visible, blocks.patches)
     images, labels = torch.from_numpy(setup.images()), torch.from_numpy(setup.labels())
-    predict = _compiled_if(lambda pixels, noise: _predicted(mae, pixels, noise), compiled)
+    predict = _compiled_if(lambda pixels, noise: predicted_patches(mae, pixels, noise), compiled)
     classify = _compiled_if(detector, compiled)
 
     def step(number: int) -> Tensor:
@@ -141,8 +141,8 @@ def compiled_detector_step(setup: Setup) -> Loaded:
 def evaluation(setup: Setup) -> Loaded:
     """Scores of a set in memory, its residuals computed (block after block) every time."""
     device = _device(setup)
-    mae, detector = _mae(setup, device), Detector(setup, device)
-    blocks = _blocks(setup)
+    mae, detector = vit_mae(setup, device), Detector(setup, device)
+    blocks = block_grid(setup)
     indices = torch.from_numpy(blocks.hidden.reshape(-1)).long().to(device)
     indices = indices.expand(setup.batch, -1)
     images = torch.from_numpy(setup.images())
@@ -184,7 +184,7 @@ def file_reading(setup: Setup) -> Loaded:
 
 def _residual(setup: Setup, inpaint: Callable, compiled: bool = False) -> Loaded:
     device = _device(setup)
-    mae, blocks = _mae(setup, device), _blocks(setup)
+    mae, blocks = vit_mae(setup, device), block_grid(setup)
     images = torch.from_numpy(setup.images()).to(device)
     mae.forward = _compiled_if(mae.forward, compiled)
 
@@ -199,9 +199,10 @@ def _looped(mae: nn.Module, blocks: BlockGrid, pixels: Tensor) -> Tensor:
     """[batch, 3, size, size]: the residual of every block, hidden in turn in all images."""
     original = mae.patchify(pixels)
     inpainted = original.clone()
-    for hidden, noise in zip(blocks.hidden, _noise(blocks.visible, blocks.patches), strict=True):
+    noises = keeping_noise(blocks.visible, blocks.patches)
+    for hidden, noise in zip(blocks.hidden, noises, strict=True):
         noise = noise.to(pixels.device).expand(len(pixels), -1)
-        inpainted[:, hidden] = _predicted(mae, pixels, noise)[:, hidden]
+        inpainted[:, hidden] = predicted_patches(mae, pixels, noise)[:, hidden]
     return mae.unpatchify(_amplified(inpainted, original))
 
 
@@ -209,26 +210,14 @@ def _batched(mae: nn.Module, blocks: BlockGrid, pixels: Tensor) -> Tensor:
     """[batch, 3, size, size]: the residual of all blocks, from one batch of blocks x images."""
     original = mae.patchify(pixels)
     inpainted = original.clone()
-    noise = _noise(blocks.visible, blocks.patches).to(pixels.device)
-    predicted = _predicted(
+    noise = keeping_noise(blocks.visible, blocks.patches).to(pixels.device)
+    predicted = predicted_patches(
         mae, pixels.repeat_interleave(blocks.count, dim=0), noise.repeat(len(pixels), 1)
     )
     predicted = predicted.unflatten(0, (len(pixels), blocks.count))
     for block, hidden in enumerate(blocks.hidden):
         inpainted[:, hidden] = predicted[:, block, hidden]
     return mae.unpatchify(_amplified(inpainted, original))
-
-
-def _predicted(mae: nn.Module, pixels: Tensor, noise: Tensor) -> Tensor:
-    """All patches as the MAE predicts them, float32."""
-    return mae(pixels.to(mae.dtype), noise=noise).logits.float()
-
-
-def _noise(visible: np.ndarray, patches: int) -> Tensor:
-    """What makes transformers' ViTMAE keep these patches: it keeps those of the smallest noise."""
-    noise = np.tile(np.arange(patches, dtype=np.float32) + patches, (len(visible), 1))
-    np.put_along_axis(noise, visible, visible.astype(np.float32), axis=1)
-    return torch.from_numpy(noise)
 
 
 def _amplified(inpainted: Tensor, original: Tensor) -> Tensor:
@@ -239,133 +228,7 @@ def _taken(patches: Tensor, indices: Tensor) -> Tensor:
     return patches.gather(1, indices[:, :, None].expand(-1, -1, patches.shape[-1]))
 
 
-# ---- models
-
-
-def _mae(setup: Setup, device: torch.device, frozen: bool = True) -> nn.Module:
-    """transformers' ViTMAE with the weights that `ours.shared_files` wrote."""
-    config_class, model_class = _transformers()
-    size, grid = ModelSettings(setup.size, setup.image_size, setup.patch_size).shape, _blocks(setup)
-    kept = grid.patches - grid.side**2
-    config = config_class(
-        hidden_size=size.width,
-        num_hidden_layers=size.depth,
-        num_attention_heads=size.heads,
-        intermediate_size=4 * size.width,
-        decoder_hidden_size=size.decoder_width,
-        decoder_num_hidden_layers=size.decoder_depth,
-        decoder_num_attention_heads=size.decoder_heads,
-        decoder_intermediate_size=4 * size.decoder_width,
-        image_size=setup.image_size,
-        patch_size=setup.patch_size,
-        layer_norm_eps=EPSILON,
-        mask_ratio=1 - (kept + 0.25) / grid.patches,  # the number that it keeps is rounded down
-    )
-    model = model_class(config)
-    model.load_state_dict(load_file(setup.folder / "mae.safetensors"))
-    model = model.to(device)
-    if not frozen:
-        return model.train()
-    return model.to(torch.bfloat16 if setup.dtype == "bfloat16" else torch.float32).eval()
-
-
-def _transformers() -> tuple[type, type]:
-    _stand_in_for_torchvision()
-    try:
-        from transformers import ViTMAEConfig, ViTMAEForPreTraining
-    except ImportError as error:
-        raise UnavailableError(f"transformers cannot be imported: {error}") from error
-    return ViTMAEConfig, ViTMAEForPreTraining
-
-
-def _stand_in_for_torchvision():
-    """Lets transformers import a torchvision that was built for another PyTorch."""
-    try:
-        import torchvision  # noqa: F401
-    except ImportError:
-        return
-    except RuntimeError:
-        global _OPERATORS
-        _OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            _OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float threshold) -> Tensor")
-
-
-class Detector(nn.Module):
-    """Two ViTs on chosen patches, their class tokens side by side, and one linear layer."""
-
-    def __init__(self, setup: Setup, device: torch.device):
-        super().__init__()
-        self.original, self.residual = (
-            ViT(setup, load_file(setup.folder / f"{name}.safetensors"))
-            for name in ("original", "residual")
-        )
-        head = load_file(setup.folder / "head.safetensors")
-        self.head = nn.Linear(*head["kernel"].shape)
-        self.head.load_state_dict({"weight": head["kernel"].T, "bias": head["bias"]})
-        self.to(device)
-
-    def forward(
-        self, original: Tensor, residual: Tensor, indices: Tensor, lengths: Tensor | None
-    ) -> Tensor:
-        features = [
-            branch(patches, indices, lengths)
-            for branch, patches in ((self.original, original), (self.residual, residual))
-        ]
-        return self.head(torch.cat(features, dim=-1))
-
-
-class ViT(nn.Module):
-    """Arrays are called as in timm."""
-
-    def __init__(self, setup: Setup, arrays: dict[str, Tensor]):
-        super().__init__()
-        settings = ModelSettings(setup.size, setup.image_size, setup.patch_size)
-        size = settings.shape
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, size.width))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + settings.grid**2, size.width))
-        self.patch_embed = nn.Module()
-        self.patch_embed.proj = nn.Linear(3 * setup.patch_size**2, size.width)
-        self.blocks = nn.ModuleList(Block(size.width, size.heads) for _ in range(size.depth))
-        self.norm = nn.LayerNorm(size.width, EPSILON)
-        name = "patch_embed.proj.weight"  # in transformers' order of a patch: row, column, channel
-        self.load_state_dict({**arrays, name: arrays[name].permute(0, 2, 3, 1).flatten(1)})
-
-    def forward(self, patches: Tensor, indices: Tensor, lengths: Tensor | None) -> Tensor:
-        first = (self.cls_token + self.pos_embed[:, :1]).expand(len(patches), -1, -1)
-        seen = self.patch_embed.proj(patches) + self.pos_embed[0, 1:][indices]
-        x = torch.cat([first, seen], dim=1)
-        mask = None
-        if lengths is not None:
-            mask = torch.arange(x.shape[1], device=x.device) <= lengths[:, None]
-            mask = mask[:, None, None]
-        for block in self.blocks:
-            x = block(x, mask)
-        return self.norm(x[:, 0])
-
-
-class Block(nn.Module):
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width, EPSILON), nn.LayerNorm(width, EPSILON)
-        self.attn, self.mlp = nn.Module(), nn.Module()
-        self.attn.qkv, self.attn.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp.fc1, self.mlp.fc2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        qkv = self.attn.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1))
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        x = x + self.attn.proj(attended.transpose(1, 2).flatten(2))
-        return x + self.mlp.fc2(F.gelu(self.mlp.fc1(self.norm2(x))))
-
-
 # ---- parts
-
-
-def _blocks(setup: Setup) -> BlockGrid:
-    return BlockGrid(setup.image_size // setup.patch_size, setup.k)
 
 
 def _device(setup: Setup) -> torch.device:

@@ -1,0 +1,1 @@
+"""Programs beside the package, run from the root of the repository."""

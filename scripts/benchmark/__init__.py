@@ -1,0 +1,1 @@
+"""How fast the method runs, beside the same work in PyTorch: `python -m scripts.benchmark`."""
