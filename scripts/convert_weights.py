@@ -1,7 +1,8 @@
 """Weights of other projects in, ours out.
 
-    python scripts/convert_weights.py --input FILE --output DIR [--overwrite]
+    python scripts/convert_weights.py --input FILE|DIR --output DIR [--overwrite]
         [--kind auto|timm|hf|google|mae|rffr] [--normalisation auto|none|half|imagenet]
+        [--heads N] [--decoder-heads N] [--targets auto|pixels|normalised] [--prefix NAME]
     python scripts/convert_weights.py --input DIR --export FILE.safetensors --kind timm|hf|hf4|mae
 
 The first writes a checkpoint that --config.detector.init=DIR (a ViT or a MAE), --config.mae=DIR and
@@ -10,12 +11,13 @@ under the names that PyTorch loads with strict=True. Nothing in a file is ever r
 """
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 
 from rffr_jax.convert.converted import refuse_output, write_converted
 from rffr_jax.convert.exporting import export_weights
-from rffr_jax.convert.importing import import_weights
+from rffr_jax.convert.importing import Asked, import_weights
 from rffr_jax.errors import UserError
 
 
@@ -30,32 +32,42 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"it reads {reads}")
             return 0
         refuse_output(args.output, args.overwrite)
-        imported = import_weights(args.input, args.kind, args.normalisation)
+        imported = import_weights(args.input, _asked(args))
         write_converted(args.output, imported, args.overwrite)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    about = imported.about
+    model, provenance = about["model"], about["provenance"]
+    for source, facts in provenance["told"].items():
+        print(f"told by {source}:", *facts, sep="\n  ")
+    if provenance["assumed"]:
+        print("assumed:", *provenance["assumed"], sep="\n  ")
     for note in imported.notes:
         print(f"note: {note}")
-    about = imported.about
-    model = about["model"]
     shape = f"{model['size']}, {model['image_size']} px, patches of {model['patch_size']} px"
     use = "mae, --config.init_from or --config.detector.init"
-    print(f"wrote {args.output}: a {about['provenance']['kind']} {about['kind']} ({shape})")
+    print(f"wrote {args.output}: a {provenance['kind']} {about['kind']} ({shape})")
     print(
         f"use it with --config.{use if about['kind'] == 'mae' else 'detector.init'}={args.output}"
     )
     return 0
 
 
+def _asked(args: argparse.Namespace) -> Asked:
+    return Asked(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Asked)})
+
+
 def _refuse_flags_of_import(args: argparse.Namespace):
     """Raises: UserError if a flag was given that --export would ignore."""
     if args.overwrite:
         raise UserError("--export replaces no file, so leave out --overwrite; name another file")
-    if args.normalisation != "auto":
-        raise UserError(
-            "--export leaves weights as they are, so leave out --normalisation; it is for --output"
-        )
+    for field in dataclasses.fields(Asked):
+        if field.name != "kind" and getattr(args, field.name) != field.default:
+            flag = field.name.replace("_", "-")
+            raise UserError(
+                f"--export leaves weights as they are, so leave out --{flag}; it is for --output"
+            )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,6 +84,14 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="what the weights were trained on; by default as far as the file tells",
     )
+    parser.add_argument("--heads", type=int, help="of the attention; for files that do not tell")
+    parser.add_argument("--decoder-heads", type=int, help="the same of a MAE's decoder")
+    parser.add_argument(
+        "--targets",
+        default="auto",
+        help="what a MAE's decoder predicts: pixels, or patches normalised by themselves",
+    )
+    parser.add_argument("--prefix", help="of the network to take, where a file holds several")
     parser.add_argument("--overwrite", action="store_true", help="replace a checkpoint in --output")
     return parser
 

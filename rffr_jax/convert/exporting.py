@@ -128,7 +128,7 @@ def _load(checkpoint: pathlib.Path, abstract: PyTree) -> PyTree:
 
 
 def _said(about: Mapping[str, Any], kind: str, normalisation: Normalisation) -> dict[str, str]:
-    """What the file says of itself; `rffr_jax.convert.importing` reads it back, but for the first
+    """What the file says of itself; `rffr_jax.convert.settings` reads it back, but for the first
     two entries."""
     said = {
         "producer": "rffr_jax",
@@ -136,6 +136,10 @@ def _said(about: Mapping[str, Any], kind: str, normalisation: Normalisation) -> 
         "image_mean": " ".join(map(str, normalisation.mean)),
         "image_std": " ".join(map(str, normalisation.std)),
     }
+    model = about["detection"]["model"] if about["kind"] == "detector" else about["model"]
+    size = ModelSettings(**model).shape
+    said["num_attention_heads"] = str(size.heads)
     if about["kind"] == "mae":
+        said["decoder_num_attention_heads"] = str(size.decoder_heads)
         said["norm_pix_loss"] = json.dumps(about.get("normalised_targets", False))
     return said

@@ -4,25 +4,27 @@ import argparse
 import contextlib
 import dataclasses
 import hashlib
-import json
 import os
 import pathlib
 import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
+from rffr_jax.convert.shards import INDEX, check_shards, find_weights, read_index, refuse_shard
 from rffr_jax.errors import UserError
 from rffr_jax.runs.whole_files import whole_file
 
 PYTORCH = (".pth", ".pt", ".tar", ".bin", ".ckpt")
+ENDINGS = (".safetensors", ".npz", *PYTORCH)
 WRAPPERS = ("model", "state_dict")
+FLOATS = {"F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16"}
 
 
 class Arrays(Mapping[str, np.ndarray]):
@@ -38,6 +40,10 @@ class Arrays(Mapping[str, np.ndarray]):
         """The same arrays, a prefix taken off where there is one."""
         names = {name.removeprefix(prefix): there for name, there in self._names.items()}
         return Arrays(self._path, names, self._read)
+
+    def chosen(self, names: Iterable[str]) -> "Arrays":
+        """Those of the arrays that have one of these names."""
+        return Arrays(self._path, {name: self._names[name] for name in names}, self._read)
 
     def __getitem__(self, name: str) -> np.ndarray:
         there = self._names[name]
@@ -57,45 +63,57 @@ class WeightFile:
 
     Attributes:
       wrapper: the entry that the arrays were under: `model`, `state_dict`, or "".
-      said: what the file says of the weights, and where it is silent the settings beside it.
+      said: what the file itself says of the weights.
+      shards: the files that hold the arrays, where `path` is their index.
     """
 
     path: pathlib.Path
     arrays: Arrays
     wrapper: str = ""
     said: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def sha256(self) -> str:
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    shards: Sequence[pathlib.Path] = ()
 
 
 @contextlib.contextmanager
 def opened(path: pathlib.Path) -> Iterator[WeightFile]:
-    """A `.safetensors`, `.npz` or PyTorch file of weights; the prefix `module.` is taken off.
+    """A `.safetensors`, `.npz` or PyTorch file of weights, an index of shards, or a folder with
+    one of these.
 
     Raises:
       UserError: no such file, one that is damaged or of another format, a pickle that holds code,
-        a PyTorch file where PyTorch is not installed, or damaged settings beside the file.
+        a PyTorch file where PyTorch is not installed, or shards that are missing.
     """
+    if path.is_dir():
+        path = find_weights(path, ENDINGS)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    refuse_shard(path)
     with _by_format(path) as file:
-        yield dataclasses.replace(
-            file, arrays=file.arrays.without("module."), said={**_beside(path), **file.said}
-        )
+        yield file
+
+
+def sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def _by_format(path: pathlib.Path) -> Iterator[WeightFile]:
-    """What the file itself holds and says."""
     with contextlib.ExitStack() as stack:
-        if path.suffix == ".safetensors":
+        if path.name.endswith(INDEX):
+            shards = read_index(path)
+            parts = {shard: stack.enter_context(_by_format(shard)).arrays for shard in shards}
+            check_shards(path, shards, parts)
+            places = {name: arrays for arrays in parts.values() for name in arrays}
+            arrays = Arrays(path, _same(places), lambda name: places[name][name])
+            yield WeightFile(path, arrays, shards=list(shards))
+        elif path.suffix == ".safetensors":
             with _damage(path), safetensors.safe_open(path, framework="numpy") as file:
                 names, metadata = file.keys(), file.metadata() or {}
 
             def read(name: str) -> np.ndarray:
                 with safetensors.safe_open(path, framework="numpy") as file:
+                    _refuse_type(path, name, file.get_slice(name).get_dtype())
                     return file.get_tensor(name)  # and give the mapped memory back
 
             yield WeightFile(path, Arrays(path, _same(names), read), said=metadata)
@@ -109,7 +127,7 @@ def _by_format(path: pathlib.Path) -> Iterator[WeightFile]:
         elif path.suffix in PYTORCH:
             yield _from_pytorch(path)
         else:
-            endings = " ".join((".safetensors", ".npz", *PYTORCH))
+            endings = " ".join((*ENDINGS, INDEX))
             raise UserError(f"{path}: no file of weights by its name; known endings: {endings}")
 
 
@@ -137,25 +155,6 @@ def _damage(path: pathlib.Path) -> Iterator[None]:
     except Exception as error:
         reason = str(error).partition("\n")[0].partition(". ")[0][:160] or type(error).__name__
         raise UserError(f"{path} cannot be read ({reason}); is it whole? Fetch it again") from error
-
-
-def _beside(path: pathlib.Path) -> dict[str, Any]:
-    """The settings that Hugging Face's hub keeps beside its weights, if they are there.
-
-    timm's normalisation gets transformers' names.
-    """
-    said = {}
-    for name in ("config.json", "preprocessor_config.json"):
-        file = path.with_name(name)
-        if file.is_file():
-            try:
-                said.update(json.loads(file.read_text(encoding="utf-8")))
-            except (OSError, ValueError, TypeError) as error:
-                raise UserError(f"{file} is no JSON object: {error}") from error
-    timm = said.get("pretrained_cfg")
-    if isinstance(timm, dict) and {"mean", "std"} <= timm.keys():
-        said = {"image_mean": timm["mean"], "image_std": timm["std"], **said}
-    return said
 
 
 def _from_pytorch(path: pathlib.Path) -> WeightFile:
@@ -199,10 +198,20 @@ def _from_pytorch(path: pathlib.Path) -> WeightFile:
     args = entries.get("args")
 
     def read(name: str) -> np.ndarray:
+        _refuse_type(path, name, str(tensors[name].dtype))
         return tensors[name].detach().float().numpy()
 
     said = vars(args) if wrapper and isinstance(args, argparse.Namespace) else {}
     return WeightFile(path, Arrays(path, _same(names), read), wrapper, said)
+
+
+def _refuse_type(path: pathlib.Path, name: str, dtype: str):
+    """Raises: UserError for integers and float8, which mean nothing without a scale."""
+    if dtype.removeprefix("torch.") not in FLOATS:
+        raise UserError(
+            f"{path} holds {name} as {dtype}: weights in float8 or integers need scales, which are "
+            "not read; save them as float32, float16 or bfloat16"
+        )
 
 
 def _umask() -> int:

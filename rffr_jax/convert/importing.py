@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.metadata
 import pathlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,34 +11,41 @@ import numpy as np
 from jaxtyping import PyTree
 
 from rffr_jax import __version__
-from rffr_jax.convert.files import Arrays, WeightFile, opened
-from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation, fold, named
-from rffr_jax.convert.rules import Rule, find_rule, to_ours
-from rffr_jax.convert.tables import (
-    HUGGINGFACE_NAMES,
-    MAE_TABLES,
-    VIT_TABLES,
-    fixed_positions,
-)
+from rffr_jax.convert.files import WeightFile, opened, sha256
+from rffr_jax.convert.known import ASSUMED, Known
+from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation, fold
+from rffr_jax.convert.recognise import WITH_DECODER, Network, recognise, settings_of, table_of
+from rffr_jax.convert.rules import to_ours
+from rffr_jax.convert.settings import told_of
+from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES, fixed_positions
+from rffr_jax.convert.targets import probe
 from rffr_jax.errors import UserError
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
-from rffr_jax.models.sizes import SIZES, ModelSettings, ModelSize
 
 KINDS = ("timm", "hf", "google", "mae", "rffr")
-WITH_DECODER = "mae_visualize_vit_base.pth"
-PATCH_EMBEDDINGS = {
-    "timm": "patch_embed.proj.weight",
-    "hf": "embeddings.patch_embeddings.projection.weight",
-    "google": "embedding/kernel",
-}
-GOOGLE_QUERY = "Transformer/encoderblock_0/MultiHeadDotProductAttention_1/query/kernel"
-HUGGINGFACE_HEADS = {
-    "heads": "num_attention_heads",
-    "decoder_heads": "decoder_num_attention_heads",
-}
-DECODER_EMBEDDINGS = ("decoder_embed.weight", "decoder.decoder_embed.weight")
+TARGETS = ("auto", "pixels", "normalised")
 ROUNDED = 4e-3  # a file may hold bfloat16
 PACKAGES = ("jax", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What the person who converts says of a file; it counts more than what the file tells.
+
+    Attributes:
+      kind: one of `KINDS`, or `auto`: told by the names in the file.
+      normalisation: one of `NORMALISATIONS`, or `auto`: as far as the file tells.
+      heads, decoder_heads: of the attention.
+      targets: what a decoder predicts, one of `TARGETS`.
+      prefix: of the network to take, where a file holds several.
+    """
+
+    kind: str = "auto"
+    normalisation: str = "auto"
+    heads: int | None = None
+    decoder_heads: int | None = None
+    targets: str = "auto"
+    prefix: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,36 +63,29 @@ class Imported:
     notes: list[str]
 
 
-def import_weights(path: pathlib.Path, kind: str = "auto", normalisation: str = "auto") -> Imported:
+def import_weights(path: pathlib.Path, asked: Asked = Asked()) -> Imported:
     """Reads a file and brings its arrays under our names.
 
     A MAE's normalisation is folded into its weights, so that it reads and predicts pixels in
     [0, 1] as RFFR's MAE does; a ViT's is recorded, and the weights stay as they are.
 
     Args:
-      kind: one of `KINDS`, or `auto`: told by the names in the file.
-      normalisation: one of `NORMALISATIONS`, or `auto`: as far as the file tells.
+      path: a file of weights, an index of shards, or a folder with one of these.
 
     Raises:
       UserError: a file that cannot be read, holds something else, or does not fit any size here.
     """
-    if kind not in ("auto", *KINDS):
-        raise UserError(f"--kind {kind!r} is not known; choose auto, {', '.join(KINDS)}")
+    if asked.kind not in ("auto", *KINDS):
+        raise UserError(f"--kind {asked.kind!r} is not known; choose auto, {', '.join(KINDS)}")
+    if asked.targets not in TARGETS:
+        raise UserError(f"--targets {asked.targets!r} is not known; choose {', '.join(TARGETS)}")
     with opened(path) as file:
-        _refuse_detector(file)
-        found, decodes = _recognise(file)
-        guessed = kind == "auto"
-        if guessed:
-            kind = found
-        elif kind != found and {kind, found} != {"mae", "rffr"}:
-            _refuse_kind(path, kind, found)
-        imported = (_import_mae if decodes else _import_vit)(file, kind, normalisation)
-    if guessed and kind == "rffr":
-        imported.notes.insert(
-            0,
-            "taken as a MAE of the RFFR authors (pixels in [0, 1], k = 4) because it lies under "
-            "`state_dict`; for another MAE say --kind mae",
-        )
+        network = recognise(file, asked.prefix)
+        if asked.kind not in ("auto", network.kind):
+            if {asked.kind, network.kind} != {"mae", "rffr"}:
+                _refuse_kind(file.path, asked.kind, network.kind)
+            network = dataclasses.replace(network, kind=asked.kind)
+        imported = (_import_mae if network.decodes else _import_vit)(file, network, asked)
     _become_jax(imported.parameters)
     return imported
 
@@ -100,20 +99,32 @@ def _become_jax(tree: dict[str, Any]):
             tree[name] = jax.device_put(value)
 
 
-def _import_vit(file: WeightFile, kind: str, normalisation: str) -> Imported:
-    arrays = file.arrays.without("vit.")
-    table = _table(VIT_TABLES, kind, arrays)
-    settings = _settings(arrays, table, file.path, with_decoder=False)
+def _refuse_kind(path: pathlib.Path, kind: str, found: str):
+    if kind in ("mae", "rffr") and found == "timm":
+        raise UserError(
+            f"{path} has an encoder and no decoder, so it cannot inpaint; convert {WITH_DECODER}, "
+            "or this file with --kind timm for --config.detector.init"
+        )
+    raise UserError(f"{path} is of kind {found} by its names, not {kind}")
+
+
+def _import_vit(file: WeightFile, network: Network, asked: Asked) -> Imported:
+    for flag, given in (("decoder-heads", asked.decoder_heads), ("targets", asked.targets)):
+        if given not in (None, "auto"):
+            raise UserError(f"{file.path} has no decoder, so leave out --{flag}")
+    arrays = network.arrays.without("vit.")
+    table = table_of(VIT_TABLES, network.kind, arrays)
+    settings = settings_of(arrays, table, file.path, with_decoder=False)
     parameters, left_out = to_ours(arrays, table, abstract_vit(settings)[1], str(file.path))
-    _check_heads(file, kind, settings, "heads")
+    known = Known(file.path, told_of(file, network.kind, False, settings))
+    settings = known.with_heads(settings, network, {"heads": asked.heads})
     fixed = np.allclose(
         parameters["positions"], fixed_positions(settings)["positions"], atol=ROUNDED
     )
     usual = "imagenet" if fixed or file.wrapper else "half"
-    trained, note = _normalisation(file, normalisation, usual)
-    notes = [note]
-    if left_out:
-        notes.append(f"left out (it has no place here): {', '.join(left_out)}")
+    trained = known.normalisation(asked.normalisation, usual)
+    known.check_arithmetic()
+    notes = _notes(network, left_out, known)
     if fixed:
         notes.append(
             "this is the encoder of a MAE: a start for --config.detector.init, but nothing that "
@@ -123,36 +134,33 @@ def _import_vit(file: WeightFile, kind: str, normalisation: str) -> Imported:
         "kind": "vit",
         "model": dataclasses.asdict(settings),
         "normalisation": dataclasses.asdict(trained),
-        "provenance": _provenance(file, kind, left_out, trained),
+        "provenance": _provenance(file, network, left_out, trained, known.by),
     }
     return Imported(parameters, about, notes)
 
 
-def _import_mae(file: WeightFile, kind: str, normalisation: str) -> Imported:
-    arrays = file.arrays
-    table = _table(MAE_TABLES, kind, arrays)
-    settings = _settings(arrays, table, file.path, with_decoder=True)
+def _import_mae(file: WeightFile, network: Network, asked: Asked) -> Imported:
+    arrays, rffr = network.arrays, network.kind == "rffr"
+    table = table_of(MAE_TABLES, network.kind, arrays)
+    settings = settings_of(arrays, table, file.path, with_decoder=True)
     fixed = fixed_positions(settings)
     abstract = {**abstract_mae(settings)[1], **jax.eval_shape(lambda: fixed)}
     parameters, left_out = to_ours(arrays, table, abstract, str(file.path))
-    _check_heads(file, kind, settings, "heads", "decoder_heads")
-    notes = []
-    for name, expected in fixed.items():
-        positions, said = parameters.pop(name), name.replace("_", " ")
-        if not positions.any():
-            notes.append(
-                f"WARNING: its {said} are all zero, as transformers 5 leaves those of a fresh "
-                "model; the fixed sine-cosine ones take their place"
-            )
-        elif not np.allclose(positions, expected, atol=ROUNDED):
-            raise UserError(
-                f"{file.path}: its {said} are not the fixed sine-cosine ones, which our MAE has"
-            )
-
-    usual = "none" if kind == "rffr" else "imagenet"
-    trained, note = _normalisation(file, normalisation, usual)
-    notes.append(note)
-    normalised_targets = _predicts_normalised(file, kind)
+    known = Known(file.path, told_of(file, network.kind, True, settings))
+    if rffr and asked.kind == "auto":
+        known.add(
+            ASSUMED,
+            "a MAE of the RFFR authors (pixels in [0, 1], k = 4), because it lies under "
+            "`state_dict` (--kind mae says otherwise)",
+        )
+    heads = {"heads": asked.heads, "decoder_heads": asked.decoder_heads}
+    settings = known.with_heads(settings, network, heads)
+    zero = _take_positions(parameters, fixed, file.path)
+    trained = known.normalisation(asked.normalisation, "none" if rffr else "imagenet")
+    known.check_arithmetic()
+    explained = probe(parameters, settings, trained)
+    normalised_targets = known.normalised_targets(asked.targets, explained)
+    notes = [*_notes(network, left_out, known), *zero]
     if trained != NORMALISATIONS["none"]:
         parameters = fold(parameters, trained)
         does = "reads" if normalised_targets else "reads and predicts"
@@ -166,168 +174,69 @@ def _import_mae(file: WeightFile, kind: str, normalisation: str) -> Imported:
     about = {
         "kind": "mae",
         "model": dataclasses.asdict(settings),
-        "k": 4 if kind == "rffr" else None,
+        "k": 4 if rffr else None,
         "mask": {"kind": "random", "ratio": 0.75},
         "input_range": [0.0, 1.0],
         "normalised_targets": normalised_targets,
-        "provenance": _provenance(file, kind, left_out, trained),
+        "provenance": _provenance(file, network, left_out, trained, known.by),
     }
     return Imported(parameters, about, notes)
 
 
-# ---- what a file is
+def _take_positions(
+    parameters: dict[str, Any], fixed: Mapping[str, np.ndarray], path: pathlib.Path
+) -> list[str]:
+    """Takes a MAE's positions out of its arrays; a warning for each that is replaced.
 
-
-def _refuse_detector(file: WeightFile):
-    if any(re.search(r"(^|\.)backbone_[12]\.", name) for name in file.arrays):
-        raise UserError(
-            f"{file.path} is a detector of the RFFR authors: their code read a patch in place of "
-            "the class token, and residuals one patch to the right, so its weights mean nothing in "
-            "a forward pass without those errors; convert their MAE, and train the detector"
-        )
-
-
-def _recognise(file: WeightFile) -> tuple[str, bool]:
-    """The kind of a file by its names, and whether it has a MAE's decoder."""
-    names = file.arrays.without("vit.")
-    kind = next((kind for kind, name in PATCH_EMBEDDINGS.items() if name in names), None)
-    if kind is None:
-        first = ", ".join(list(names)[:3])
-        raise UserError(f"{file.path} is no ViT or MAE known here; its first names are {first}")
-    decodes = any(name in names for name in DECODER_EMBEDDINGS)
-    if kind == "timm" and decodes:
-        kind = "rffr" if file.wrapper == "state_dict" else "mae"
-    return kind, decodes
-
-
-def _table(tables: Mapping[str, Sequence[Rule]], kind: str, arrays: Arrays) -> Sequence[Rule]:
-    """The kind's table; of Hugging Face's several the one that most names of the file are in."""
-    if kind != "hf":
-        return tables[kind]
-
-    def known(table: Sequence[Rule]) -> int:
-        return sum(find_rule(table, name) is not None for name in arrays)
-
-    return max((tables[name] for name in HUGGINGFACE_NAMES), key=known)
-
-
-def _refuse_kind(path: pathlib.Path, kind: str, found: str):
-    if kind in ("mae", "rffr") and found == "timm":
-        raise UserError(
-            f"{path} has an encoder and no decoder, so it cannot inpaint; convert {WITH_DECODER}, "
-            "or this file with --kind timm for --config.detector.init"
-        )
-    raise UserError(f"{path} is of kind {found} by its names, not {kind}")
-
-
-def _settings(
-    arrays: Arrays, table: Sequence[Rule], path: pathlib.Path, *, with_decoder: bool
-) -> ModelSettings:
-    """The size, image and patches that a file's shapes tell."""
-    rules = {rule.path: rule for rule in table if rule.path}
-
-    def shape(place: str) -> tuple[int, ...]:
-        rule = rules[place]
-        if rule.name not in arrays:
-            raise UserError(f"{path} does not fit; missing: {rule.name}")
-        array = arrays[rule.name]
-        try:
-            return rule.transform.to_ours(array).shape
-        except (ValueError, IndexError):
-            raise UserError(f"{path} does not fit; misshaped: {rule.name} {array.shape}") from None
-
-    def depth(place: str) -> int:
-        numbers = (rules[f"{place}/blocks/expand/kernel"].block(name) for name in arrays)
-        return 1 + max((number for number in numbers if number is not None), default=-1)
-
-    pixels, width = shape("embedding/kernel")
-    tokens = shape("positions")[0]
-    patch, grid = round((pixels / 3) ** 0.5), round((tokens - 1) ** 0.5)
-    if 3 * patch**2 != pixels or 1 + grid**2 != tokens:
-        raise UserError(
-            f"{path} does not fit: patches of {pixels} numbers and {tokens} positions are not "
-            "three colours of a square patch, and a class token with a square grid"
-        )
-    found = {"width": width, "depth": depth("encoder" if with_decoder else "transformer")}
-    if with_decoder:
-        found["decoder_width"] = shape("decoder_embedding/bias")[0]
-        found["decoder_depth"] = depth("decoder")
-    return ModelSettings(_size(found, path), image_size=grid * patch, patch_size=patch)
-
-
-def _size(found: Mapping[str, int], path: pathlib.Path) -> str:
-    for name, size in SIZES.items():
-        if all(getattr(size, field) == value for field, value in found.items()):
-            return name
-    known = "; ".join(f"{name} {_said(size, found)}" for name, size in SIZES.items())
-    said = ", ".join(f"{field.replace('_', ' ')} {value}" for field, value in found.items())
-    raise UserError(f"{path} is of no size known here: {said}; known: {known}")
-
-
-def _said(size: ModelSize, found: Mapping[str, int]) -> str:
-    return " x ".join(str(getattr(size, field)) for field in found)
-
-
-def _check_heads(file: WeightFile, kind: str, settings: ModelSettings, *fields: str):
-    """Raises: UserError for other numbers of heads than the size has, where the file tells them."""
-    told = {}
-    if kind == "google" and GOOGLE_QUERY in file.arrays:
-        told = {"heads": file.arrays[GOOGLE_QUERY].shape[1]}
-    elif kind == "hf":
-        told = {field: file.said.get(HUGGINGFACE_HEADS[field]) for field in fields}
-    for field, there in told.items():
-        here = getattr(settings.shape, field)
-        if there not in (None, here):
-            raise UserError(
-                f"{file.path} is of no size known here: {field.replace('_', ' ')} {there}, where "
-                f"{settings.size} has {here}"
+    Raises:
+      UserError: positions that are not the fixed ones.
+    """
+    notes = []
+    for name, expected in fixed.items():
+        positions, said = parameters.pop(name), name.replace("_", " ")
+        if not positions.any():
+            notes.append(
+                f"WARNING: its {said} are all zero, as transformers 5 leaves those of a fresh "
+                "model; the fixed sine-cosine ones take their place"
             )
-
-
-def _predicts_normalised(file: WeightFile, kind: str) -> bool:
-    """Whether a decoder predicts normalised patches: as told, else by facebookresearch's names."""
-    if kind == "rffr":
-        return False
-    named_so = re.match(r"mae_pretrain_vit_\w+_full", file.path.stem) is not None
-    return str(file.said.get("norm_pix_loss", named_so)).lower() == "true"
-
-
-# ---- what is recorded
-
-
-def _normalisation(file: WeightFile, asked: str, usual: str) -> tuple[Normalisation, str]:
-    """The one asked for, else the one that the file tells, else the kind's usual one; and a note
-    that says which of these it is."""
-    mean, std = file.said.get("image_mean"), file.said.get("image_std")
-    if asked != "auto":
-        trained, why = named(asked), "as --normalisation says"
-    elif mean is None or std is None:
-        trained, why = NORMALISATIONS[usual], "assumed; --normalisation says otherwise"
-    else:
-        why = "as the file or the settings beside it say"
-        try:
-            trained = Normalisation(_colours(mean), _colours(std))
-        except (TypeError, ValueError) as error:
+        elif not np.allclose(positions, expected, atol=ROUNDED):
             raise UserError(
-                f"{file.path}: its image_mean {mean!r} and image_std {std!r} are not three numbers "
-                "each, the latter above 0; say --normalisation"
-            ) from error
-    return trained, f"trained on pixels in [0, 1] normalised with {trained} ({why})"
+                f"{path}: its {said} are not the fixed sine-cosine ones, which our MAE has"
+            )
+    return notes
 
 
-def _colours(numbers: str | Sequence[float | int]) -> tuple[float, float, float]:
-    red, green, blue = numbers.split() if isinstance(numbers, str) else numbers
-    return float(red), float(green), float(blue)
+# ---- what is told and recorded
+
+
+def _notes(network: Network, left_out: Sequence[str], known: Known) -> list[str]:
+    notes = list(known.notes)
+    if network.prefix:
+        notes.append(f"took the prefix {network.prefix!r} off the names")
+    if network.others:
+        notes.append(f"left out (not under that prefix): {network.other_groups()}")
+    if left_out:
+        notes.append(f"left out (it has no place here): {', '.join(left_out)}")
+    return notes
 
 
 def _provenance(
-    file: WeightFile, kind: str, left_out: list[str], trained: Normalisation
+    file: WeightFile,
+    network: Network,
+    left_out: Sequence[str],
+    trained: Normalisation,
+    by: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
+    shards = {"shards": {shard.name: sha256(shard) for shard in file.shards}} if file.shards else {}
     return {
         "file": file.path.name,
-        "sha256": file.sha256(),
-        "kind": kind,
-        "left_out": left_out,
+        "sha256": sha256(file.path),
+        **shards,
+        "kind": network.kind,
+        "prefix": network.prefix,
+        "left_out": [*left_out, *network.others],
+        "assumed": by.get(ASSUMED, []),
+        "told": {source: facts for source, facts in by.items() if source != ASSUMED},
         "trained_with": dataclasses.asdict(trained),
         "versions": {
             "rffr-jax": __version__,

@@ -1,6 +1,8 @@
 """Named model sizes, and the settings that fix the shapes of a model."""
 
 import dataclasses
+import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -30,12 +32,33 @@ SIZES = {
 }
 
 
+@functools.cache
+def model_size(name: str) -> ModelSize:
+    """A size of `SIZES` by its name; `vit_s16_h12` is `vit_s16` with 12 heads in the encoder, and
+    `vit_s16_dh4` has 4 in the decoder.
+
+    Raises:
+      UserError: no such size, or heads that do not divide the width.
+    """
+    parts = re.fullmatch(r"(\w+?)(?:_h([1-9]\d*))?(?:_dh([1-9]\d*))?", name)
+    if parts is None or parts[1] not in SIZES:
+        raise UserError(f"model.size={name!r} is not known; choose one of {', '.join(SIZES)}")
+    size = SIZES[parts[1]]
+    heads, decoder_heads = int(parts[2] or size.heads), int(parts[3] or size.decoder_heads)
+    if size.width % heads or size.decoder_width % decoder_heads:
+        raise UserError(
+            f"model.size={name!r}: heads must divide the width, {size.width} of the encoder and "
+            f"{size.decoder_width} of the decoder"
+        )
+    return dataclasses.replace(size, heads=heads, decoder_heads=decoder_heads)
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
     """What fixes the shapes of a model's parameters.
 
     Attributes:
-      size: a name of `SIZES`.
+      size: a name of `SIZES`, or one with other heads (`model_size`).
       image_size: side of the square image in pixels.
       patch_size: side of a patch in pixels.
 
@@ -48,10 +71,7 @@ class ModelSettings:
     patch_size: int
 
     def __post_init__(self):
-        if self.size not in SIZES:
-            raise UserError(
-                f"model.size={self.size!r} is not known; choose one of {', '.join(SIZES)}"
-            )
+        model_size(self.size)
         if self.patch_size < 1 or self.image_size < 1 or self.image_size % self.patch_size:
             raise UserError(
                 f"model.image_size={self.image_size} is not a multiple of "
@@ -60,7 +80,7 @@ class ModelSettings:
 
     @property
     def shape(self) -> ModelSize:
-        return SIZES[self.size]
+        return model_size(self.size)
 
     @property
     def grid(self) -> int:

@@ -63,6 +63,12 @@ def converted(output: Path, arrays: Mapping[str, np.ndarray], *flags: str) -> Pa
     return output
 
 
+def beside(file: Path, **settings: Any):
+    """Writes `NAME.json` beside a file for every name."""
+    for name, said in settings.items():
+        file.with_name(f"{name}.json").write_text(json.dumps(said))
+
+
 def about(checkpoint: Path) -> dict[str, Any]:
     """What converted weights say of themselves."""
     return json.loads((checkpoint / "0" / "about" / "metadata").read_text())

@@ -22,16 +22,16 @@ from tests.convert.source_files import about, convert, converted, mae_arrays, vi
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 HALF = {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
 NONE = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
+NORMALISED = ("--targets", "normalised")
 
 
 @pytest.fixture
 def notes(capsys) -> Callable[[], list[str]]:
-    """The notes printed since the last call, without those that name the normalisation."""
+    """The notes printed since the last call."""
 
     def printed() -> list[str]:
         lines = capsys.readouterr().out.splitlines()
-        found = [line.removeprefix("note: ") for line in lines if line.startswith("note: ")]
-        return [note for note in found if not note.startswith("trained on pixels")]
+        return [line.removeprefix("note: ") for line in lines if line.startswith("note: ")]
 
     return printed
 
@@ -56,9 +56,15 @@ def test_every_kind_of_vit(tmp_path, capsys, names, told):
     assert convert(file, tmp_path / "out", *(("--kind", kind) if told else ())) == 0
     output, errors = capsys.readouterr()
     assert not errors
+    heads = "  2 heads of 16 channels"
+    told = ["told by the arrays:", heads, "assumed:"]
+    assumed = ["assumed:", f"{heads} (as in tiny here; --heads says otherwise)"]
     assert output.splitlines() == [
-        "note: trained on pixels in [0, 1] normalised with mean (0.5, 0.5, 0.5), std (0.5, 0.5, "
-        "0.5) (assumed; --normalisation says otherwise)",
+        *(told if names == "google" else assumed),
+        "  trained on pixels in [0, 1] normalised with mean (0.5, 0.5, 0.5), std (0.5, 0.5, 0.5) "
+        "(--normalisation says otherwise)",
+        "  exact GELU",
+        "  layer norms with epsilon 1e-06",
         f"wrote {tmp_path}/out: a {kind} vit (tiny, 48 px, patches of 12 px)",
         f"use it with --config.detector.init={tmp_path}/out",
     ]
@@ -80,9 +86,18 @@ def test_every_kind_of_mae(tmp_path, capsys, names, told):
     assert convert(file, tmp_path / "out", *(("--kind", kind) if told else ())) == 0
     output, errors = capsys.readouterr()
     assert not errors
+    heads = "heads of 16 channels (as in tiny here; "
     assert output.splitlines() == [
-        "note: trained on pixels in [0, 1] normalised with mean (0.485, 0.456, 0.406), std (0.229, "
-        "0.224, 0.225) (assumed; --normalisation says otherwise)",
+        "assumed:",
+        f"  2 {heads}--heads says otherwise)",
+        f"  2 decoder {heads}--decoder-heads says otherwise)",
+        "  trained on pixels in [0, 1] normalised with mean (0.485, 0.456, 0.406), std (0.229, "
+        "0.224, 0.225) (--normalisation says otherwise)",
+        "  exact GELU",
+        "  layer norms with epsilon 1e-06",
+        "  its decoder predicts pixels (its arrays do not tell: on drawn pictures its predictions "
+        "explain 0 % of the pixels and 0 % of patches normalised by their own mean and spread; "
+        "--targets says otherwise)",
         "note: folded that into the weights: this MAE reads and predicts pixels in [0, 1]",
         f"wrote {tmp_path}/out: a {kind} mae (tiny, 48 px, patches of 12 px)",
         f"use it with --config.mae, --config.init_from or --config.detector.init={tmp_path}/out",
@@ -164,55 +179,35 @@ def test_a_decoder_of_normalised_pixels_is_warned_of(tmp_path, notes):
         return warning
 
     full = "mae_pretrain_vit_tiny_full.safetensors"
-    assert warned(write(tmp_path / full, mae_arrays()))
-    assert not warned(write(tmp_path / "faces_full.safetensors", mae_arrays()))
+    assert not warned(write(tmp_path / full, mae_arrays()))  # a name tells nothing
+    assert warned(write(tmp_path / "asked.safetensors", mae_arrays()), *NORMALISED)
     for told in (True, False):
-        for name in ("model.safetensors", full):
-            file = write(tmp_path / str(told) / name, mae_arrays(MAE_TABLES["hf4"]))
-            (file.parent / "config.json").write_text(json.dumps({"norm_pix_loss": told}))
-            assert warned(file) == told
-
-
-def test_the_authors_mae_predicts_pixels_whatever_its_name(tmp_path, notes):
-    file = write(tmp_path / "mae_pretrain_vit_tiny_full.safetensors", mae_arrays())
-    assert convert(file, tmp_path / "out", "--kind", "rffr") == 0
-    assert notes() == []
-    assert not about(tmp_path / "out")["normalised_targets"]
+        file = write(tmp_path / str(told) / full, mae_arrays(MAE_TABLES["hf4"]))
+        config = {"model_type": "vit_mae", "norm_pix_loss": told}
+        (file.parent / "config.json").write_text(json.dumps(config))
+        assert warned(file) == told
 
 
 def test_a_mae_of_normalised_targets_stays_one_on_its_way_out_and_in(tmp_path):
     arrays = mae_arrays()
-    for name, normalised in (("mae_pretrain_vit_tiny_full", True), ("mae_visualize", False)):
-        folder = converted(tmp_path / name, arrays)
+    for name, flags in (("normalised", NORMALISED), ("pixels", ())):
+        folder = converted(tmp_path / name, arrays, *flags)
         for kind in ("mae", "hf", "hf4"):
             file = tmp_path / f"{name}-{kind}" / "out.safetensors"
             assert export(folder, file, "--kind", kind) == 0
             assert convert(file, file.with_suffix("")) == 0
-            assert about(file.with_suffix(""))["normalised_targets"] == normalised
+            assert about(file.with_suffix(""))["normalised_targets"] == bool(flags)
 
 
 def test_a_mae_of_normalised_targets_can_be_warned_of_where_it_inpaints(tmp_path, caplog):
-    for name, warnings in (("mae_visualize", 0), ("mae_pretrain_vit_tiny_full", 1)):
-        folder = converted(tmp_path / name, mae_arrays())
+    for name, flags, warnings in (("pixels", (), 0), ("normalised", NORMALISED, 1)):
+        folder = converted(tmp_path / name, mae_arrays(), *flags)
         with caplog.at_level("WARNING", "rffr_jax"):
             warn_of_normalised_targets(read_about(folder, "mae", "mae"), f"mae={folder}")
         assert len(caplog.messages) == warnings
     assert f"mae={folder} was trained to predict patches normalised" in caplog.text
     warn_of_normalised_targets({"kind": "mae"}, "mae=one that was trained here")
     assert len(caplog.messages) == 1
-
-
-@pytest.mark.parametrize("names", ["timm", "google", "mae"])
-def test_a_wrapped_modules_prefix_is_taken_off(tmp_path, names):
-    arrays = mae_arrays() if names == "mae" else vit_arrays(VIT_TABLES[names])
-    ending = "npz" if names == "google" else "safetensors"
-    folders = []
-    for prefix in ("", "module."):
-        folders.append(tmp_path / f"{prefix}out")
-        named = {prefix + name: array for name, array in arrays.items()}
-        assert convert(write(tmp_path / f"{prefix}weights.{ending}", named), folders[-1]) == 0
-    plain, wrapped = (jobs.saved_arrays(folder / "0") for folder in folders)
-    jobs.assert_same_arrays(wrapped, plain)
 
 
 def test_zero_positions_of_a_fresh_model_are_told(tmp_path, notes):
@@ -236,41 +231,21 @@ def test_provenance(tmp_path):
         "file": "source.npz",
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "kind": "google",
+        "prefix": "",
         "left_out": [],
+        "assumed": ["exact GELU", "layer norms with epsilon 1e-06"],
+        "told": {
+            "the arrays": ["2 heads of 16 channels"],
+            "--normalisation": [
+                "trained on pixels in [0, 1] normalised with mean (0.485, 0.456, 0.406), std "
+                "(0.229, 0.224, 0.225)"
+            ],
+        },
         "trained_with": IMAGENET,
         "versions": {
             name: importlib.metadata.version(name) for name in ("rffr-jax", "jax", "numpy")
         },
     }
-
-
-def test_settings_beside_the_file_tell_the_normalisation(tmp_path, capsys):
-    said = {"mean": [0.1, 0.2, 0.3], "std": [0.7, 0.8, 0.9]}
-    settings = {f"image_{name}": numbers for name, numbers in said.items()}
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
-    vit = converted(tmp_path / "vit", vit_arrays(VIT_TABLES["hf4"]))
-    assert about(vit)["normalisation"] == said
-    mae = converted(tmp_path / "mae", mae_arrays(MAE_TABLES["hf4"]))
-    assert about(mae)["provenance"]["trained_with"] == said
-    told = "mean (0.1, 0.2, 0.3), std (0.7, 0.8, 0.9) (as the file or the settings beside it say)"
-    assert capsys.readouterr().out.count(told) == 2
-    assert (
-        convert(write(tmp_path / "vit.npz", vit_arrays(VIT_TABLES["google"])), tmp_path / "g") == 0
-    )
-    assert about(tmp_path / "g")["normalisation"] == said
-    capsys.readouterr()
-    other = converted(tmp_path / "other", vit_arrays(), "--normalisation", "imagenet")
-    assert about(other)["normalisation"] == IMAGENET
-    assert "0.225) (as --normalisation says)" in capsys.readouterr().out
-
-
-def test_timms_settings_beside_the_file_tell_the_normalisation(tmp_path):
-    settings = {"architecture": "vit", "pretrained_cfg": {**IMAGENET, "num_classes": 1000}}
-    (tmp_path / "config.json").write_text(json.dumps(settings))
-    assert about(converted(tmp_path / "vit", vit_arrays()))["normalisation"] == IMAGENET
-    settings["pretrained_cfg"] = {"num_classes": 1000}
-    (tmp_path / "config.json").write_text(json.dumps(settings))
-    assert about(converted(tmp_path / "silent", vit_arrays()))["normalisation"] == HALF
 
 
 # ---- writing again
@@ -352,7 +327,7 @@ def test_exports_that_cannot_be_are_refused(tmp_path, capsys):
     assert there.read_text() == "mine"
     assert f"{blocked} cannot be written" in refused(mae, blocked, "--kind", "mae")
     assert "leave out --overwrite" in refused(mae, fine, "--kind", "mae", "--overwrite")
-    line = refused(mae, fine, "--kind", "mae", "--normalisation", "imagenet")
-    assert "leave out --normalisation" in line
+    for flag, value in (("--normalisation", "imagenet"), ("--heads", "2"), ("--prefix", "a")):
+        assert f"leave out {flag}" in refused(mae, fine, "--kind", "mae", flag, value)
     assert "holds no checkpoint" in refused(tmp_path / "gone", fine, "--kind", "mae")
     assert "holds no checkpoint" in refused(there, fine, "--kind", "mae")
