@@ -17,6 +17,7 @@ def get_config() -> Config:
     config.checkpoint = "last"  # or best:NAME
     config.inputs = ""  # files and folders, with commas between
     config.faces = "find"  # or given: every picture is an aligned crop
+    config.preparation = ""  # a prepared data set: its crops, where the detector records none
     config.face_weights = ""  # the face detector's own file, where the training faces needed one
     config.frames_per_video = 32  # evenly spaced
     config.most_faces = 8  # of a file, the largest

@@ -318,7 +318,7 @@ def _look(room: pathlib.Path, file: pathlib.Path) -> str:
     (found,) = [faces_of(one, settings, SIZE) for one in find_files([os.fspath(file)])]
     faces = []
     for sightings in found.faces:
-        assert all(s.crop is not None and s.crop.shape == (SIZE, SIZE, 3) for s in sightings)
+        assert all(s.judged and s.crop.shape == (SIZE, SIZE, 3) for s in sightings)
         scores = np.full(len(sightings), 0.25)
         faces.append(face_record(sightings, scores, 0.5, "mean", 1))
     record = file_record(found, faces)

@@ -176,7 +176,7 @@ def timed_stages(
     )
     trained = TrainedDetector(detector, make_mesh(), config)
     parameters, size = trained.parameters("last"), loaded.image_size
-    settings = face_settings(loaded.about["preparations"], faces=faces)
+    settings = face_settings(loaded.about["preparations"], size, faces=faces)
 
     def crops_of(image: np.ndarray) -> list[np.ndarray]:
         if faces == "given":

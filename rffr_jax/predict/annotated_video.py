@@ -1,4 +1,4 @@
-"""A video once more, with a box around every face that was judged and its running score."""
+"""A video once more, with a box around every face: its running score, or `unknown` in grey."""
 
 import bisect
 import fractions
@@ -28,6 +28,7 @@ LONGEST_STEP = 60.0
 
 _TICKS = 90_000  # of a second
 _COLOURS = "RdYlGn_r"  # the middle is the threshold
+_UNKNOWN_COLOUR = (128, 128, 128)
 
 Box = tuple[float, float, float, float]
 
@@ -52,7 +53,7 @@ def annotate_video(
     Args:
       path: of the mp4.
       source: of the video.
-      record: its entry of `files` in predictions.json; it has a face with a score.
+      record: its entry of `files` in predictions.json; it has a face.
       threshold: the middle of the boxes' colours.
       how, top_k: as in `aggregate.aggregated`.
       band: a text below the pictures.
@@ -70,7 +71,7 @@ def annotate_video(
     if whole and facts["seconds"] > 0:
         rate = fractions.Fraction(facts["frames"] / facts["seconds"]).limit_denominator(1001)
     frames = read_frames(source, photograph=False) if whole else _looked_at(source, looked_at)
-    faces = [face for face in record["faces"] if face["frames"]]
+    faces = record["faces"]
     reach = math.ceil(facts["frames"] / looked_at) / 2
     with whole_file(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream, below = None, np.zeros((0, 0, 3), np.uint8)
@@ -103,7 +104,7 @@ def box_at(frames: Sequence[Mapping[str, Any]], number: int, reach: float) -> Bo
     """Where a face is in a frame, from its boxes in frames that were looked at.
 
     Args:
-      frames: `faces[].frames` of predictions.json.
+      frames: `faces[].frames` or `faces[].not_judged` of predictions.json.
       number: of the frame.
       reach: half the distance of frames that were looked at. Between two of them a box is
         interpolated; it is held so far before and behind, too.
@@ -111,6 +112,8 @@ def box_at(frames: Sequence[Mapping[str, Any]], number: int, reach: float) -> Bo
     Returns:
       None where the face was not seen.
     """
+    if not frames:
+        return None
     numbers = [frame["frame"] for frame in frames]
     after = bisect.bisect_left(numbers, number)
     if 0 < after < len(frames) and numbers[after] - numbers[after - 1] <= 3 * reach:
@@ -166,15 +169,15 @@ def _draw_faces(
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.truetype(font_file(), _font_size(canvas.width))
     for face in faces:
-        given = face["box"] is None  # the whole picture is the face
-        there = [
-            frame | {"box": (0.0, 0.0, 1e9, 1e9)} if given else frame for frame in face["frames"]
-        ]
-        box = box_at(there, number, reach)
+        box = _box_of(face, face["frames"], number, reach)
+        if box is not None:
+            score = running_score(face["frames"], number, how, top_k)
+            text, colour = f"face {face['face']}: {score:.2f}", _colour(score, threshold)
+        else:
+            box = _box_of(face, face["not_judged"], number, reach)
+            text, colour = f"face {face['face']}: unknown", _UNKNOWN_COLOUR
         if box is None:
             continue
-        score = running_score(face["frames"], number, how, top_k)
-        colour = _colour(score, threshold)
         sides = (canvas.width - 1, canvas.height - 1) * 2
         left, top, right, bottom = (
             int(np.clip(edge * scale, 0, side)) for edge, side in zip(box, sides, strict=True)
@@ -184,13 +187,21 @@ def _draw_faces(
         draw.rectangle(
             (left, top, right, bottom), outline=colour, width=max(2, canvas.width // 300)
         )
-        text = f"face {face['face']}: {score:.2f}"
         corner = (left, max(0, top - font.size - 6))
         draw.rectangle(
             draw.textbbox(corner, text, font=font), fill="black", outline="black", width=3
         )
         draw.text(corner, text, fill="white", font=font)
     image[:] = np.asarray(canvas)
+
+
+def _box_of(
+    face: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], number: int, reach: float
+) -> Box | None:
+    """As `box_at`; a crop that was given is the whole picture."""
+    if face["box"] is None:
+        frames = [{**frame, "box": (0.0, 0.0, 1e9, 1e9)} for frame in frames]
+    return box_at(frames, number, reach)
 
 
 def _colour(score: float, threshold: float) -> tuple[int, int, int]:

@@ -27,7 +27,7 @@ from rffr_jax.images.decode import FORMATS, resized
 from rffr_jax.images.image_formats import decode, encode
 from rffr_jax.predict.inputs import IMAGE, InputFile
 from rffr_jax.predict.preparation import GIVEN, FaceSettings
-from rffr_jax.predict.quality import why_not
+from rffr_jax.predict.quality import too_small, why_not
 from rffr_jax.predict.video_index import index_video, sampled_frames
 
 NO_FACE = "no face"
@@ -37,19 +37,25 @@ NO_FACE = "no face"
 class Sighting:
     """A face in one frame.
 
+    `judged` says whether the detector scores it.
+
     Attributes:
       frame: number of the frame, 0 for a photograph.
       time: seconds from the video's start.
       box: left, top, right, bottom in pixels of the upright frame; None for a crop that was given.
-      crop: what the detector reads; None where it cannot be judged.
-      reason: why it cannot.
+      crop: what the detector reads, or would read.
+      reason: why it cannot be judged; '' where it can.
     """
 
     frame: int
     time: float
     box: tuple[float, float, float, float] | None
-    crop: UInt8[np.ndarray, "size size 3"] | None
+    crop: UInt8[np.ndarray, "size size 3"]
     reason: str = ""
+
+    @property
+    def judged(self) -> bool:
+        return not self.reason
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,7 +66,7 @@ class FoundFaces:
       path: of the file.
       sha256: of its bytes; '' where it cannot be read.
       source: `kind, codec, width, height` and, of a video, `frames, seconds, frames_looked_at`.
-      faces: sightings of each, in time; the largest face first.
+      faces: sightings of each, in time; first those that can be judged, the largest before others.
       left_out: smaller faces beyond the most that are taken.
       reason: why there is no face; '' where there are some.
     """
@@ -121,32 +127,31 @@ def _found(
 ) -> FoundFaces:
     if settings.faces == GIVEN:
         crops = [(frame, resized(frame.image, image_size)) for frame in _counted(frames, source)]
-        sightings = [_sighting(frame.index, frame.time, None, c, settings) for frame, c in crops]
+        sightings = [_sighting(f.index, f.time, None, c, settings, image_size) for f, c in crops]
         return FoundFaces(file.path, sha256, source, [sightings])
     detector = load_detector(settings.detector, settings.weights)
     places: list[tuple[int, float]] = []
     there: list[list[Face]] = []
     encoded: list[list[bytes]] = []  # of every face, so that no frame is kept
-    smaller = 0
+    beyond = 0
     for frame in _counted(frames, source):
-        faces = detector.detect(frame.image)
-        large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
-        smaller += len(faces) - len(large)
-        large = sorted(large, key=_shorter_side, reverse=True)[: 2 * settings.most_faces]
+        faces = [face for face in detector.detect(frame.image) if _shorter_side(face) >= 1]
+        faces.sort(key=_shorter_side, reverse=True)
+        largest = faces[: 2 * settings.most_faces]
+        beyond = max(beyond, len(faces) - len(largest))
         places.append((frame.index, frame.time))
-        there.append(large)
+        there.append(largest)
         encoded.append(
             [
                 encode(crop_face(frame.image, face, settings.crop).image, settings.image_format)
-                for face in large
+                for face in largest
             ]
         )
     tracks = join(there)
     if not tracks:
-        reason = NO_FACE
-        if smaller:
-            reason = f"too small: every face is smaller than {settings.smallest_face} pixels"
-        return FoundFaces(file.path, sha256, source, (), reason=reason)
+        return FoundFaces(file.path, sha256, source, (), reason=NO_FACE)
+    smallest = settings.smallest_face
+    tracks.sort(key=lambda track: all(_shorter_side(face) < smallest for face in track.values()))
     faces = [
         [
             _sighting(
@@ -163,12 +168,13 @@ def _found(
                     os.fspath(file.path),
                 ),
                 settings,
+                image_size,
             )
             for number, face in track.items()
         ]
         for track in tracks[: settings.most_faces]
     ]
-    left_out = max(0, len(tracks) - settings.most_faces)
+    left_out = max(0, len(tracks) - settings.most_faces) + beyond
     return FoundFaces(file.path, sha256, source, faces, left_out)
 
 
@@ -185,13 +191,16 @@ def _sighting(
     face: Face | None,
     crop: UInt8[np.ndarray, "size size 3"],
     settings: FaceSettings,
+    image_size: int,
 ) -> Sighting:
-    box = None
+    box, reason = None, ""
     if face is not None:
         left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
         box = (left, top, right, bottom)
-    reason = why_not(crop, settings.darkest, settings.least_sharpness)
-    return Sighting(index, time, box, None if reason else crop, reason)
+        known = settings.preparation_known
+        reason = too_small(_shorter_side(face), settings.smallest_face, image_size, known=known)
+    reason = reason or why_not(crop, settings.darkest, settings.least_sharpness)
+    return Sighting(index, time, box, crop, reason)
 
 
 def _shorter_side(face: Face) -> float:

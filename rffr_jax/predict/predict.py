@@ -70,7 +70,8 @@ def run(config: Config, workdir: pathlib.Path):
 
 
 def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]:
-    """The detector that a config names, and how its faces are found.
+    """The detector that a config names, with what must be said of its scores, and how faces are
+    found.
 
     Raises:
       UserError: a detector that is none, or a setting that is not possible.
@@ -86,6 +87,8 @@ def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]
     )
     settings = face_settings(
         detector.about["preparations"],
+        detector.image_size,
+        pathlib.Path(config.preparation).expanduser() if config.preparation else None,
         faces=config.faces,
         weights=pathlib.Path(config.face_weights).expanduser() if config.face_weights else None,
         frames=config.frames_per_video,
@@ -93,6 +96,7 @@ def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]
         darkest=config.darkest,
         least_sharpness=config.least_sharpness,
     )
+    detector.note = "; ".join(filter(None, (detector.note, settings.note)))
     return detector, settings
 
 

@@ -27,13 +27,20 @@ from rffr_jax.predict.preparation import FaceSettings
 from rffr_jax.predict.progress import Progress
 from rffr_jax.predict.read_ahead import read_ahead
 from rffr_jax.predict.timeline import score_peaks
-from rffr_jax.predict.verdict import face_record, file_record, score_said, sentence
+from rffr_jax.predict.verdict import (
+    face_record,
+    file_record,
+    largest,
+    score_said,
+    sentence,
+    verdict_said,
+)
 from rffr_jax.runs.disk_errors import disk_trouble
 
 log = logging.getLogger(__name__)
 
 EVIDENCE, ANNOTATED = "evidence", "annotated"
-PEAK_QUALITY = 90  # JPEG
+CROP_QUALITY = 90  # JPEG
 _FACES_PACKAGES = ("av", "onnxruntime", "opencv-python-headless")
 
 
@@ -91,9 +98,12 @@ class Prediction:
                 record = face_record(
                     sightings, own, self.threshold, self._config.aggregate, self._config.top_k
                 )
-                if len(own):
+                picture = f"{EVIDENCE}/{_picture_name(found)}-face{len(faces)}"
+                if not len(own):
+                    record["picture"] = f"{picture}.jpg"
+                    self._keep_crop(record["picture"], largest(sightings).crop)
+                else:
                     peaks.append(first + int(own.argmax()))
-                    picture = f"{EVIDENCE}/{_picture_name(found)}-face{len(faces)}"
                     record["evidence"] = f"{picture}.png"
                     shown.append(record)
                     if len(own) > 1:
@@ -123,11 +133,12 @@ class Prediction:
             )
 
     def _annotate(self, found: FoundFaces, record: dict[str, Any]) -> str | None:
-        """Writes a video with boxes and scores, and says where; None for what is none."""
-        if record["score"] is None or record["source"]["kind"] != VIDEO:
+        """Writes a video with boxes and scores, and says where; None for what is none, and for a
+        video without a face."""
+        if not record["faces"] or record["source"]["kind"] != VIDEO:
             return None
         place = f"{ANNOTATED}/{_picture_name(found)}.mp4"
-        said = score_said(record, self.threshold)
+        said = verdict_said(record, self.threshold)
         band = f"{sentence(said)} {sentence(self._detector.note)}"
         how, top_k = self._config.aggregate, self._config.top_k
         try:
@@ -151,15 +162,18 @@ class Prediction:
         self, picture: str, record: dict[str, Any], crops: np.ndarray
     ) -> list[dict[str, Any]]:
         """Writes the crops at which the score peaks in time, and says where they are."""
-        (self._workdir / EVIDENCE).mkdir(exist_ok=True)
         peaks = []
         for index in score_peaks([frame["score"] for frame in record["frames"]]):
             frame = record["frames"][index]
             place = f"{picture}-frame{frame['frame']}.jpg"
-            Image.fromarray(crops[index]).save(self._workdir / place, quality=PEAK_QUALITY)
+            self._keep_crop(place, crops[index])
             peaks.append({name: frame[name] for name in ("time", "frame", "score")})
             peaks[-1]["picture"] = place
         return peaks
+
+    def _keep_crop(self, place: str, crop: np.ndarray):
+        (self._workdir / EVIDENCE).mkdir(exist_ok=True)
+        Image.fromarray(crop).save(self._workdir / place, quality=CROP_QUALITY)
 
     def _caption(self, record: dict[str, Any]) -> str:
         caption = score_said(record, self.threshold)
@@ -210,7 +224,7 @@ class Prediction:
 
 
 def _crops(sightings) -> list[np.ndarray]:
-    return [sighting.crop for sighting in sightings if sighting.crop is not None]
+    return [sighting.crop for sighting in sightings if sighting.judged]
 
 
 def _groups(found_in: Iterable[FoundFaces], batch_size: int) -> Iterator[list[FoundFaces]]:

@@ -1,4 +1,4 @@
-"""Whether a face can be judged at all: crops that are too dark or too blurred are left out.
+"""Whether a face can be judged at all: one too small, too dark or too blurred is `unknown`.
 
 A residual shows what the inpainting adds to what is there; where nothing is there to see, a score
 is about the camera.
@@ -31,6 +31,23 @@ def sharpness(crop: UInt8[np.ndarray, "height width 3"]) -> float:
     luma = cv2.resize(_luma(crop), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     spread = float(luma.std())
     return float(cv2.Laplacian(luma, cv2.CV_32F).std()) / spread if spread > 0 else 0.0
+
+
+def too_small(side: float, smallest: int, image_size: int, *, known: bool) -> str:
+    """Why a face is too small to be judged; '' if it is not.
+
+    Args:
+      side: the shorter one of its box, in pixels of the picture.
+      smallest: that can be judged.
+      image_size: of the crops that the detector reads.
+      known: whether the detector was trained on faces of `smallest` and more.
+    """
+    if side >= smallest:
+        return ""
+    pixels = f"too small: {int(side)} pixels"
+    if known:
+        return f"{pixels}, the detector was trained on faces of {smallest} and more"
+    return f"{pixels}, at least {smallest} are needed for crops of {image_size}"
 
 
 def why_not(

@@ -7,7 +7,7 @@ from typing import Any
 
 from rffr_jax.predict import timeline
 from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN, sentence
-from rffr_jax.reports.page import data_address, escaped, page, picture_file, plain_table
+from rffr_jax.reports.page import data_address, escaped, page, picture, picture_file, plain_table
 from rffr_jax.runs.whole_files import whole_file
 
 MOST_FACES = 100
@@ -52,7 +52,7 @@ def write_report(
     shown = _that_fit(highest)
     sections = [("Files, the highest scores first", _judged(folder, about, shown, counts))]
     if unknown:
-        sections.append(("Files that were not judged", _unknown(unknown, counts[UNKNOWN])))
+        sections.append(("Files that were not judged", _unknown(folder, unknown, counts[UNKNOWN])))
     sections.append(("How this was made", _made(about)))
     with whole_file(folder / "report.html") as part:
         text = page("Scores of photographs and videos", sections, _top(about, counts))
@@ -119,18 +119,21 @@ def _file(
         parts.append(timeline.timeline(record, threshold, pictures, f"file{number}"))
     for face in record["faces"]:
         if face["evidence"] is None:
-            parts.append(f"<p>Face {face['face']}: {escaped(face['reason'])}.</p>")
+            parts.append(_unjudged_face(folder, face))
             continue
         caption = f"Face {face['face']}: score {face['score']:.3f}, {SAID[face['status']]}"
         if (folder / face["evidence"]).is_file():
             parts.append(picture_file(folder / face["evidence"], MOST_BYTES, caption))
         else:
             parts.append(f"<p>{caption}; its picture {escaped(face['evidence'])} is gone.</p>")
-    if record["annotated"]:
-        parts.append(f"<p>With boxes and scores: {escaped(record['annotated'])}</p>")
-    if record["faces_left_out"]:
-        parts.append(f"<p>{record['faces_left_out']} smaller faces were left out.</p>")
-    return "\n".join(parts)
+    return "\n".join([*parts, *_beside(record)])
+
+
+def _unjudged_face(folder: pathlib.Path, face: Mapping[str, Any]) -> str:
+    said = f"Face {face['face']}, unknown: {face['reason']}"
+    if (folder / face["picture"]).is_file():
+        return picture((folder / face["picture"]).read_bytes(), said)
+    return f"<p>{escaped(said)}; its picture {escaped(face['picture'])} is gone.</p>"
 
 
 def _source(source: Mapping[str, Any]) -> str:
@@ -141,11 +144,31 @@ def _source(source: Mapping[str, Any]) -> str:
     return said
 
 
-def _unknown(records: Sequence[Mapping[str, Any]], count: int) -> str:
-    table = plain_table(["file", "reason"], [(r["path"], r["reason"]) for r in records])
-    if count == len(records):
-        return table
-    return f"{table}<p>{count - len(records)} more are in predictions.csv.</p>"
+def _unknown(folder: pathlib.Path, records: Sequence[Mapping[str, Any]], count: int) -> str:
+    parts = [plain_table(["file", "reason"], [(r["path"], r["reason"]) for r in records])]
+    if count > len(records):
+        parts.append(f"<p>{count - len(records)} more are in predictions.csv.</p>")
+    shown = _that_fit(records)
+    for record in shown:
+        if record["faces"]:
+            parts.append(f"<h3>{escaped(record['path'])}</h3>")
+            faces = "".join(_unjudged_face(folder, face) for face in record["faces"])
+            parts.append(f'<div class="faces">{faces}</div>')
+            parts += _beside(record)
+    rest = sum(len(record["faces"]) for record in records[len(shown) :])
+    if rest:
+        parts.append(f"<p>{rest} more faces are in predictions.csv.</p>")
+    return "\n".join(parts)
+
+
+def _beside(record: Mapping[str, Any]) -> list[str]:
+    """What there is beside the faces that are shown."""
+    parts = []
+    if record["annotated"]:
+        parts.append(f"<p>With boxes and scores: {escaped(record['annotated'])}</p>")
+    if record["faces_left_out"]:
+        parts.append(f"<p>{record['faces_left_out']} smaller faces were left out.</p>")
+    return parts
 
 
 def _made(about: Mapping[str, Any]) -> str:

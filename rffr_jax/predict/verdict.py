@@ -22,52 +22,64 @@ def face_record(
     how: str,
     top_k: int,
 ) -> dict[str, Any]:
-    """`status, score, reason, box, frames` of a face; no `peaks` and no `evidence` yet.
+    """`status, score, reason, box, frames, not_judged` of a face; no pictures of it yet.
 
     Args:
       sightings: at least one.
-      scores: of those that have a crop, in their order.
+      scores: of those that are judged, in their order.
       threshold: a score above it is `fake`.
       how, top_k: as in `aggregate.aggregated`.
 
     Returns:
-      `frames` holds those that were scored; `box` is that of the frame with the highest score, or
-      of the first frame where none was scored.
+      `frames` holds those that were scored, `not_judged` the others with their reasons; `box` is
+      that of the frame with the highest score, or of the one where the face is largest.
     """
-    scored = [sighting for sighting in sightings if sighting.crop is not None]
-    if not scored:
-        first = sightings[0]
-        return _record(UNKNOWN, None, first.reason, first, [])
-    score = aggregated(scores, how, top_k)
-    frames = [
-        {
-            "time": round(sighting.time, 3),
-            "frame": sighting.frame,
-            "score": float(value),
-            "box": sighting.box and list(sighting.box),
-        }
-        for sighting, value in zip(scored, scores, strict=True)
-    ]
-    status = FAKE if score > threshold else REAL
-    return _record(status, score, None, scored[int(scores.argmax())], frames)
-
-
-def _record(
-    status: str,
-    score: float | None,
-    reason: str | None,
-    shown: Sighting,
-    frames: list[dict[str, Any]],
-) -> dict[str, Any]:
+    scored = [sighting for sighting in sightings if sighting.judged]
+    if scored:
+        score = aggregated(scores, how, top_k)
+        status, reason = FAKE if score > threshold else REAL, None
+        shown = scored[int(scores.argmax())]
+    else:
+        shown = largest(sightings)
+        status, score, reason = UNKNOWN, None, shown.reason
     return {
         "status": status,
         "score": score,
         "reason": reason,
         "box": shown.box and list(shown.box),
-        "peak": {"time": round(shown.time, 3), "frame": shown.frame} if frames else None,
+        "peak": {"time": round(shown.time, 3), "frame": shown.frame} if scored else None,
         "peaks": [],
         "evidence": None,
-        "frames": frames,
+        "picture": None,
+        "frames": [
+            _place(sighting) | {"score": float(value)}
+            for sighting, value in zip(scored, scores, strict=True)
+        ],
+        "not_judged": [
+            _place(sighting) | {"reason": sighting.reason}
+            for sighting in sightings
+            if not sighting.judged
+        ],
+    }
+
+
+def largest(sightings: Sequence[Sighting]) -> Sighting:
+    """The one whose box has the largest area; the first of crops that were given."""
+    return max(sightings, key=_area)
+
+
+def _area(sighting: Sighting) -> float:
+    if sighting.box is None:
+        return 0.0
+    left, top, right, bottom = sighting.box
+    return (right - left) * (bottom - top)
+
+
+def _place(sighting: Sighting) -> dict[str, Any]:
+    return {
+        "time": round(sighting.time, 3),
+        "frame": sighting.frame,
+        "box": sighting.box and list(sighting.box),
     }
 
 
@@ -94,6 +106,13 @@ def file_record(found: FoundFaces, faces: Sequence[dict[str, Any]]) -> dict[str,
         "faces_left_out": found.left_out,
         "faces": [{"face": number, **face} for number, face in enumerate(faces)],
     }
+
+
+def verdict_said(record: Mapping[str, Any], threshold: float) -> str:
+    """In words where the score of a face or file lies, or why it has none."""
+    if record["score"] is None:
+        return f"{UNKNOWN}: {record['reason']}"
+    return score_said(record, threshold)
 
 
 def score_said(record: Mapping[str, Any], threshold: float) -> str:

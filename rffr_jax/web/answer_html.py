@@ -43,6 +43,8 @@ def answer_html(answer: Mapping[str, Any]) -> str:
                 f'<p><img class="evidence" src="{face["evidence"]}" style="max-width:100%" '
                 f'alt="original, reconstruction, residual and heat of face {face["face"]}"></p>'
             )
+        elif face["picture"]:
+            parts.append(f'<p><img src="{face["picture"]}" alt="face {face["face"]}"></p>')
     address = data_address(json.dumps(answer, indent=2).encode(), "application/json")
     parts.append(
         f'<p><a id="download" download="predictions.json" style="text-decoration:underline" '

@@ -159,6 +159,8 @@ def answer(
     for face in record["faces"]:
         if face["evidence"]:
             face["evidence"] = picture_address(folder / face["evidence"])
+        if face["picture"]:
+            face["picture"] = picture_address(folder / face["picture"])
         for peak in face["peaks"]:
             peak["picture"] = picture_address(folder / peak["picture"])
     about = without_paths(prediction.about)

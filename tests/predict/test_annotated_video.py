@@ -27,7 +27,8 @@ SEEN = [
 def record(frames=12, looked_at=3, seconds=1.2):
     source = {"kind": "video", "codec": "h264", "width": 161, "height": 121, "frames": frames,
               "seconds": seconds, "frames_looked_at": looked_at}  # fmt: skip
-    return {"source": source, "faces": [{"face": 0, "box": SEEN[1]["box"], "frames": SEEN}]}
+    face = {"face": 0, "box": SEEN[1]["box"], "frames": SEEN, "not_judged": []}
+    return {"source": source, "faces": [face]}
 
 
 def decoded(path):
@@ -93,6 +94,18 @@ def test_a_box_does_not_flicker_where_nearly_all_frames_were_looked_at(tmp_path,
     frames, _ = decoded(tmp_path / "out.mp4")
     for frame in frames:
         assert int(frame[60, 30, 0]) > int(frame[60, 30, 1]) + 30
+
+
+def test_a_face_has_a_grey_box_where_it_is_not_judged(tmp_path, grey):
+    given = record()
+    unseen = [{name: frame[name] for name in ("frame", "time", "box")} for frame in SEEN]
+    given["faces"][0] |= {"frames": SEEN[1:], "not_judged": unseen[:1]}
+    annotate_video(tmp_path / "out.mp4", grey, given, 0.5, how="mean", top_k=1, band="A word.")
+    frames, _ = decoded(tmp_path / "out.mp4")
+    corner = frames[1][:20, :120].astype(int)
+    assert np.abs(corner - 128).max() > 100  # its name above the box
+    assert np.abs(frames[1][:122].astype(int) - frames[1][:122].mean(-1, keepdims=True)).max() < 12
+    assert int(frames[6][60, 30, 0]) > int(frames[6][60, 30, 1]) + 30  # red, where it is judged
 
 
 def test_frames_keep_their_own_times(tmp_path):

@@ -135,9 +135,8 @@ def test_dark_and_blurred_crops_are_unknown(tmp_path):
         (file,) = find_files([str(tmp_path / "face.png")])
         ((sighting,),) = faces_of(file, settings, 64).faces
         assert sighting.reason.startswith(reason)
-        assert (sighting.crop is None) == bool(reason)
-        if not reason:
-            np.testing.assert_array_equal(sighting.crop, image)
+        assert sighting.judged == (not reason)
+        np.testing.assert_array_equal(sighting.crop, image)
 
 
 def test_finished_files_are_found_again_until_they_change(tmp_path):

@@ -14,7 +14,7 @@ CROP = np.zeros((16, 16, 3), np.uint8)
 
 
 def sighting(frame, reason=""):
-    return Sighting(frame, frame / 10, (1.0, 2.0, 3.0, 4.0), None if reason else CROP, reason)
+    return Sighting(frame, frame / 10, (1.0, 2.0, 3.0, 4.0 + frame), CROP, reason)
 
 
 def test_aggregates():
@@ -34,9 +34,19 @@ def test_frames_that_cannot_be_judged_do_not_count():
     assert (face["status"], face["score"]) == ("fake", pytest.approx(0.4))
     assert [(frame["frame"], frame["score"]) for frame in face["frames"]] == [(4, 0.2), (8, 0.6)]
     assert face["peak"] == {"time": 0.8, "frame": 8}
+    assert face["not_judged"] == [
+        {"time": 0.0, "frame": 0, "box": [1.0, 2.0, 3.0, 4.0], "reason": "too dark"}
+    ]
     unknown = face_record(sightings[:1], np.zeros(0), 0.4, "mean", 1)
     assert (unknown["status"], unknown["score"]) == ("unknown", None)
     assert (unknown["reason"], unknown["frames"]) == ("too dark", [])
+
+
+def test_an_unknown_face_is_where_it_is_largest():
+    sightings = [sighting(0, "too dark"), sighting(4, "too blurred"), sighting(2, "too small")]
+    face = face_record(sightings, np.zeros(0), 0.4, "mean", 1)
+    assert (face["reason"], face["box"]) == ("too blurred", [1.0, 2.0, 3.0, 8.0])
+    assert [seen["frame"] for seen in face["not_judged"]] == [0, 4, 2]
 
 
 def test_score_at_the_threshold_is_not_above_it():

@@ -8,7 +8,6 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from rffr_jax.errors import UserError
 from rffr_jax.faces import prepare
 from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.frames import evenly_spaced, read_frames
@@ -76,13 +75,47 @@ def test_every_face_is_followed_and_the_largest_comes_first(tmp_path, bright):
     assert one.left_out == 1
 
 
-def test_no_face_and_too_small_a_face_have_their_reasons(tmp_path, bright):
+def test_no_face_has_its_reason(tmp_path, bright):
     Image.fromarray(picture()).save(tmp_path / "none.png")
     assert found_in(tmp_path / "none.png").reason == "no face"
-    Image.fromarray(picture((10, 10, 12))).save(tmp_path / "small.png")
-    assert found_in(tmp_path / "small.png").reason.startswith("too small: ")
     path = write_movie(tmp_path / "none.mp4", [picture()] * 3)
     assert found_in(path).reason == "no face"
+
+
+def test_a_face_that_is_too_small_is_found_and_not_judged(tmp_path, bright):
+    Image.fromarray(picture((10, 10, 13))).save(tmp_path / "small.png")
+    ((face,),) = found_in(tmp_path / "small.png").faces
+    assert face.reason == "too small: 12 pixels, at least 16 are needed for crops of 32"
+    assert face.box == (10.0, 10.0, 22.0, 22.0)
+    assert face.crop.shape == (32, 32, 3)
+    assert face.crop.max() > 200
+    known = dataclasses.replace(SETTINGS, preparation_known=True)
+    ((face,),) = found_in(tmp_path / "small.png", known).faces
+    assert face.reason == "too small: 12 pixels, the detector was trained on faces of 16 and more"
+
+
+def test_a_face_that_grows_is_one_face(tmp_path, bright):
+    frames = [picture((20, 20, 10 + 2 * i), (70, 70, 12)) for i in range(8)]
+    grows, small = found_in(write_movie(tmp_path / "grows.mp4", frames)).faces
+    assert [sighting.judged for sighting in grows] == [False, False, True, True]
+    assert [sighting.judged for sighting in small] == [False] * 4
+
+
+def test_faces_that_can_be_judged_come_before_others(tmp_path, bright):
+    brief, long = (60, 10, 20), (8, 50, 14)  # the small one is there for longer
+    frames = [picture(*([brief, long] if i < 2 else [long])) for i in range(8)]
+    path = write_movie(tmp_path / "brief.mp4", frames)
+    found = found_in(path, dataclasses.replace(SETTINGS, most_faces=1))
+    ((sighting,),) = found.faces
+    assert sighting.judged
+    assert found.left_out == 1
+
+
+def test_faces_beyond_the_largest_are_counted(tmp_path, bright):
+    squares = [(4 + 16 * (i % 6), 4 + 16 * (i // 6), 6 + i % 5) for i in range(30)]
+    Image.fromarray(picture(*squares, size=112)).save(tmp_path / "crowd.png")
+    found = found_in(tmp_path / "crowd.png", dataclasses.replace(SETTINGS, most_faces=2))
+    assert (len(found.faces), found.left_out) == (2, 28)
 
 
 def test_damaged_video_is_unreadable(tmp_path, bright):
@@ -125,28 +158,10 @@ def test_real_face_of_a_photograph_is_found(tmp_path):
     pytest.importorskip("onnxruntime")
     astronaut = skimage.data.astronaut()
     Image.fromarray(astronaut).save(tmp_path / "astronaut.png")
-    settings = face_settings([])
+    settings = face_settings([], 64)
     found = found_in(tmp_path / "astronaut.png", settings, 64)
     ((sighting,),) = found.faces
     assert np.abs(np.array(sighting.box) - ASTRONAUT.box).max() < 6
     (face,) = prepare.load_detector("retinaface", None).detect(astronaut)
     crop = encode(crop_face(astronaut, face, CropSettings()).image, "jpeg")
     np.testing.assert_array_equal(sighting.crop, decode(crop, "jpeg", 64, ""))
-
-
-def test_preparation_of_the_training_faces_is_used():
-    pytest.importorskip("onnxruntime")
-    recorded = settings(crop=CropSettings(scale=1.6), smallest_face=41).to_json()
-    found = face_settings([recorded | {"compression": "c23"}], frames=3)
-    assert (found.crop, found.smallest_face) == (CropSettings(scale=1.6), 41)
-    assert (found.image_format, found.frames) == ("png", 3)
-    with pytest.raises(UserError, match="with other weights"):
-        face_settings([recorded | {"weights_sha256": "0" * 64}])
-    given = face_settings([recorded | {"weights_sha256": "0" * 64}], faces="given")
-    assert given.faces == "given"
-
-
-@pytest.mark.parametrize("wrong", [{"faces": "some"}, {"frames": 0}, {"most_faces": 0}])
-def test_settings_that_are_not_possible(wrong):
-    with pytest.raises(UserError):
-        FaceSettings(**wrong)

@@ -103,16 +103,19 @@ def read_prepared(path: Path, split: str) -> PreparedDataset:
     """
     if not path.is_dir():
         raise UserError(f"tfds:{path}: no such folder; name DIR/NAME of prepared records")
-    folder = path
-    versions = [child for child in path.iterdir() if re.fullmatch(r"\d+\.\d+\.\d+", child.name)]
-    if versions:
-        folder = max(versions, key=lambda version: [int(n) for n in version.name.split(".")])
+    folder = newest_version(path)
     if not (folder / PREPARATION).is_file():
         raise UserError(
             f"tfds:{path}: no prepared records there (no {PREPARATION} in {folder}); "
             "scripts/prepare_faces.py makes them"
         )
     return PreparedDataset(folder, split)
+
+
+def newest_version(path: Path) -> Path:
+    """The newest DIR/NAME/VERSION in the folder DIR/NAME; the folder itself where it has none."""
+    versions = [child for child in path.iterdir() if re.fullmatch(r"\d+\.\d+\.\d+", child.name)]
+    return max(versions, key=lambda one: [int(n) for n in one.name.split(".")], default=path)
 
 
 def preparations_of(dataset: Dataset) -> list[dict[str, Any]]:
