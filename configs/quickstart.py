@@ -2,7 +2,9 @@
 
 python -m rffr_jax.main --config=configs/quickstart.py
 
-On own data, with fakes of `trained_method` in the training part:
+Every seed has faces, a MAE and detectors of its own. The controls tell apart what the residual adds
+from what capacity, random blocks or the MAE's weights add. On own data, with fakes of
+`trained_method` in the training part:
 
 python -m rffr_jax.main --config=configs/quickstart.py --config.data.train=csv:DIR/train.csv \
     --config.data.validation=csv:DIR/validation.csv --config.data.test=csv:DIR/test.csv
@@ -10,30 +12,61 @@ python -m rffr_jax.main --config=configs/quickstart.py --config.data.train=csv:D
 
 from ml_collections import ConfigDict
 
-from configs import detect, evaluate, pretrain
+from configs.paper.base import SMALL, WHOLE_IMAGES, claim, common, numbered, row
 from rffr_jax.config import Config
 
-MODEL = {"size": "mini", "image_size": 64, "patch_size": 8}
+OURS = "RFFR"
+BLOCKS_ONLY = {"inputs": "original", "blocks": "random"}
+BOTH = {"inputs": "both", "blocks": "random"}
 
 
 def get_config() -> Config:
-    config = ConfigDict()
-    config.job = "quickstart"
+    config = common("quickstart", "RFFR beside its controls")
     config.seeds = (0,)
+    config.mae_seeds = ()  # every seed has its own, and data of its own
+    config.shared = "."
+    config.rules = ("last",)
     config.trained_method = "lowres_swap"
-    config.data = ConfigDict()
+    config.columns = ConfigDict()  # every manipulation of the test
     config.data.train = ("synthetic:{seed}#train?method=lowres_swap",)
     config.data.validation = ("synthetic:{seed}#validation?limit=64",)
     config.data.test = ("synthetic:{seed}#test",)
+    config.data.pretrain = config.data.get_ref("train")
+    config.data.pretrain_validation = config.data.get_ref("validation")
 
-    config.pretrain = pretrain.get_config()
-    config.pretrain.model = ConfigDict(MODEL)
+    config.rows = numbered(
+        {
+            "vit": row("plain ViT", detector=WHOLE_IMAGES),
+            "blocks": row("random-block ViT", detector=BLOCKS_ONLY),
+            "zero": row("zero residual", detector={**BOTH, "residual": "zero"}),
+            "weights": row("ViT from the MAE", "mae", detector={**BLOCKS_ONLY, "init": "mae"}),
+            "ours": row(OURS, "mae", detector=BOTH),
+            "residual": {
+                **row("mean |residual|", "mae", detector=BOTH),
+                "evaluation": "mean_residual",
+            },
+        }
+    )
+    config.claims = numbered(
+        {
+            name: claim(f"{OURS} beats the {control}", OURS, control)
+            for name, control in (
+                ("vit", "plain ViT"),
+                ("blocks", "random-block ViT"),
+                ("zero", "zero residual"),
+                ("weights", "ViT from the MAE"),
+                ("residual", "mean |residual|"),
+            )
+        }
+    )
+
+    config.pretrain.model = ConfigDict(SMALL)
     config.pretrain.batch_size = 16  # many small steps: a few big ones end at the mean face
     config.pretrain.steps = 1200
     config.pretrain.optimizer.learning_rate = 2e-3
 
-    config.detect = detect.get_config()
-    config.detect.model = ConfigDict(MODEL)
+    config.detect.model = ConfigDict(SMALL)
+    config.detect.selection = "last"
     config.detect.steps = 300
     config.detect.optimizer.learning_rate = 1e-3
     config.detect.optimizer.schedule = "cosine"
@@ -43,9 +76,8 @@ def get_config() -> Config:
     for job in (config.pretrain, config.detect):
         job.data.workers = 0
         job.data.cache = True
-        job.evaluate_every = job.save_every = 10_000  # at the end alone
+        job.evaluate_every = job.save_every = 10_000  # only at the end
         job.log_every = 50
-
-    config.evaluate = evaluate.get_config()
     config.evaluate.data.workers = 0
+    config.evaluate.frames_per_video = 0
     return config

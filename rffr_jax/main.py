@@ -36,8 +36,8 @@ JOBS = {
     "residual": "rffr_jax.evaluation.residuals",
     "predict": "rffr_jax.predict.predict",
     "web": "rffr_jax.web.serve",
-    "quickstart": "rffr_jax.experiments.quickstart",
     "experiment": "rffr_jax.experiments.experiment",
+    "worker": "rffr_jax.experiments.worker",
 }
 TERMINAL = logging.StreamHandler()
 DONE, USER_MISTAKE, STOPPED = 0, 2, 75
@@ -153,7 +153,8 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | N
 
 def _default_workdir(config: Config) -> pathlib.Path:
     if config.job == "experiment":
-        return pathlib.Path("runs", "paper", f"{config.name}-{config.variant}")
+        paper = pathlib.Path("runs", "paper", f"{config.name}-{config.variant}")
+        return paper if config.variant else pathlib.Path("runs", config.name)
     return pathlib.Path("runs", config.job)
 
 

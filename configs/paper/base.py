@@ -52,6 +52,27 @@ def base(name: str, title: str, variant: str, variants: Collection[str] = VARIAN
             f"variant {variant!r} is not known; write --config=configs/paper/{name}.py:VARIANT "
             f"with one of {', '.join(variants)}"
         )
+    config = common(name, title, variant)
+    config.data = _data(variant)
+    config.rows = numbered({"ours": row("Ours", "mae")})
+    methods = manipulations(variant)
+    label = trained_label(variant)
+    config.trained_on = ConfigDict({label: trained_on(methods[label])})
+    test = config.data.get_ref("test")
+    config.columns = ConfigDict(
+        {name: {"test": test, "method": method} for name, method in methods.items()}
+    )
+    {
+        "synthetic": _small,
+        "smoke": _smallest,
+        "photographs": _small,
+        "faceforensics": _as_published,
+    }[variant](config)
+    return config
+
+
+def common(name: str, title: str, variant: str = "") -> Config:
+    """What every experiment has: entries that say nothing yet, and the jobs of its runs."""
     config = ConfigDict()
     config.job = "experiment"
     config.name, config.title, config.variant = name, title, variant
@@ -71,24 +92,12 @@ def base(name: str, title: str, variant: str, variants: Collection[str] = VARIAN
 
     config.pretrain = pretrain.get_config()
     config.detect = detect.get_config()
+    config.detect.selection = "oracle"  # keeps the best weights for every validation curve
     config.evaluate = evaluate.get_config()
     config.residual = residual.get_config()
-    config.data = _data(variant)
+    config.data = ConfigDict({"chosen_on": (), "masks": ()})
     config.autoencoders = ConfigDict({"mae": {}})
-    config.rows = numbered({"ours": row("Ours", "mae")})
-    methods = manipulations(variant)
-    label = trained_label(variant)
-    config.trained_on = ConfigDict({label: trained_on(methods[label])})
-    test = config.data.get_ref("test")
-    config.columns = ConfigDict(
-        {name: {"test": test, "method": method} for name, method in methods.items()}
-    )
-    {
-        "synthetic": _small,
-        "smoke": _smallest,
-        "photographs": _small,
-        "faceforensics": _as_published,
-    }[variant](config)
+    config.trained_on = ConfigDict()
     return config
 
 
@@ -137,7 +146,7 @@ def claim(text: str, better: str, worse: str, **where: str) -> dict:
     """What the paper says of two rows.
 
     Args:
-      where: `column` and `trained_on` as in `measured.Claim`.
+      where: `column` and `trained_on` as in `run_result.Claim`.
     """
     return {"text": text, "better": better, "worse": worse, **where}
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rffr_jax.evaluation.bootstrap import paired_difference
-from rffr_jax.experiments.measured import Claim, Measured, Table
+from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
 from rffr_jax.experiments.summary import unique, unseen_columns
 
 HOLDS, CONTRADICTED, UNRESOLVED = "holds", "contradicted", "unresolved"
@@ -17,7 +17,7 @@ Numbers = Mapping[int, Mapping[int | None, float]]
 """AUC by detector seed, then by MAE seed."""
 
 
-def judge_claims(table: Table, measured: Sequence[Measured]) -> list[dict[str, Any]]:
+def judge_claims(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[str, Any]]:
     """Every claim of the table under every rule that both of its rows were measured under.
 
     The difference better - worse is taken seed by seed, each side being the mean over its MAEs; its
@@ -67,7 +67,7 @@ def claim_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _under(
-    table: Table, measured: Sequence[Measured], claim: Claim, rule: str
+    table: TableSpec, measured: Sequence[RunResult], claim: Claim, rule: str
 ) -> list[dict[str, Any]]:
     """The claim under one rule: an entry for each training, and one for their mean."""
     wanted = [claim.trained_on] if claim.trained_on else unique(r.trained_on for r in measured)
@@ -87,7 +87,7 @@ def _under(
     return entries
 
 
-def _numbers(runs: Sequence[Measured], columns: Sequence[str]) -> Numbers:
+def _numbers(runs: Sequence[RunResult], columns: Sequence[str]) -> Numbers:
     """The mean over columns of each run that has them all."""
     numbers: dict[int, dict[int | None, float]] = {}
     for run in runs:

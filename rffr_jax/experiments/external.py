@@ -10,14 +10,14 @@ from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.bootstrap import auc_interval
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Example
-from rffr_jax.experiments.measured import Table
+from rffr_jax.experiments.run_result import TableSpec
 from rffr_jax.experiments.summary import Run, cells
 
 KIND = "external:"
 RULE = "unknown"
 
 
-def external_rows(table: Table, columns: Mapping[str, Predictions]) -> list[dict[str, Any]]:
+def external_rows(table: TableSpec, columns: Mapping[str, Predictions]) -> list[dict[str, Any]]:
     """One row for each of `table.external`: see `external_row`."""
     return [external_row(table, label, spec, columns) for label, spec in table.external.items()]
 
@@ -34,7 +34,7 @@ def read_external(label: str, spec: str) -> Predictions:
 
 
 def external_row(
-    table: Table, label: str, spec: str, columns: Mapping[str, Predictions]
+    table: TableSpec, label: str, spec: str, columns: Mapping[str, Predictions]
 ) -> dict[str, Any]:
     """The AUC of another program on our test examples, column by column.
 

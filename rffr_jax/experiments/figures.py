@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.plots import add_legend, logged_numbers, new_figure
-from rffr_jax.experiments.measured import Measured
+from rffr_jax.experiments.run_result import RunResult
 from rffr_jax.experiments.summary import MEANS
 from rffr_jax.runs.whole_files import whole_file
 
@@ -108,7 +108,7 @@ Curve = dict[int, float]  # AUC in [0, 1] by step
 
 
 def validation_curves(
-    measured: Sequence[Measured], columns: Sequence[str], names: Mapping[str, str] | None = None
+    measured: Sequence[RunResult], columns: Sequence[str], names: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, list[Curve]]]:
     """The AUC on validation data over the steps of training, of every run.
 

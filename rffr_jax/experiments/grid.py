@@ -1,7 +1,8 @@
-"""The runs that a table of the paper asks for: every row, on every fakes, with every seed.
+"""The runs that a table asks for: every row, on every training set, with every seed.
 
 A training is known by what shapes its weights: its folder carries a digest of its config, so that
-tables which ask for the same training share it, and a changed config is another training.
+tables which ask for the same training share it, and a changed config is another training. An
+experiment whose seeds have data of their own shares nothing: its folders are named by rows.
 """
 
 import dataclasses
@@ -15,6 +16,7 @@ from typing import Any
 from rffr_jax.config import Config, flat
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
+from rffr_jax.experiments.worker import Run
 from rffr_jax.runs.checkpoints.weights import best_name
 
 RULES = ("last", "source", "oracle", "transfer")
@@ -34,14 +36,6 @@ SHAPE_NOTHING = (
 
 MEANT_FOR = {"unet": ("autoencoder", "unet"), "xception": ("detector.backbone", "xception")}
 """Sections that nothing reads unless another entry has a certain value."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A job's config and the folder that it fills."""
-
-    config: Config
-    folder: pathlib.Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,46 +59,88 @@ class Point:
     evaluations: dict[str, Run]
 
 
-def grid(config: Config, trainings: pathlib.Path) -> list[Point]:
+class Folders:
+    """Where the trainings of an experiment lie.
+
+    Args:
+      root: the folder that holds them.
+      readable: name them by rows, with a digest only where two would have one name; otherwise by
+        what they are and by the digest of their config.
+    """
+
+    def __init__(self, root: pathlib.Path, readable: bool = False):
+        self.root = root
+        self._readable = readable
+        self._named: dict[str, pathlib.Path] = {}
+
+    def of(self, name: str, label: str, digest: str) -> pathlib.Path:
+        """The folder of one training; the same digest has the same folder."""
+        if not self._readable:
+            return self.root / f"{_as_file_name(name)}-{digest}"
+        folder = self.root / re.sub(r"[/\\\s]+", "_", label)
+        if digest not in self._named and folder in self._named.values():
+            folder = folder.with_name(f"{folder.name}-{digest}")
+        return self._named.setdefault(digest, folder)
+
+
+def grid(config: Config, folders: Folders) -> list[Point]:
     """Every detector of a table under every rule, in the order of the rows.
 
     Args:
       config: of the job `experiment`; its inner jobs name the data as they lie on disk.
-      trainings: the folder that all tables share.
     """
-    _check(config)
     points = []
     for trained_on, fakes in config.trained_on.items():
         for row in config.rows.values():
             for mae_seed in config.mae_seeds if row.autoencoder else (None,):
                 pretrain = None
                 if mae_seed is not None:
-                    pretrain = autoencoder_run(config, row.autoencoder, mae_seed, trainings)
+                    pretrain = autoencoder_run(config, row.autoencoder, mae_seed, folders)
                 for seed in config.seeds:
-                    detect = _detect(config, fakes, row, seed, pretrain, trainings)
+                    detect = _detect(config, fakes, row, seed, pretrain, folders)
                     for rule in config.rules:
-                        points.append(
-                            Point(
-                                trained_on,
-                                row.label,
-                                rule,
-                                seed,
-                                mae_seed,
-                                pretrain,
-                                detect,
-                                _evaluations(config, detect, rule),
-                            )
-                        )
+                        evaluations = _evaluations(config, row, detect, rule)
+                        about = (trained_on, row.label, rule, seed, mae_seed)
+                        points.append(Point(*about, pretrain, detect, evaluations))
     return points
 
 
-def different(runs: Iterable[Run]) -> list[Run]:
-    """Each run once, in their order."""
+def runs_of(points: Iterable[Point]) -> list[Run]:
+    """Every run of the points once, those that others need first."""
+    points = list(points)
+    runs = [point.pretrain for point in points if point.pretrain]
+    runs += [point.detect for point in points]
+    runs += [run for point in points for run in point.evaluations.values()]
     return list({run.folder: run for run in runs}.values())
 
 
-def _check(config: Config):
-    for name in ("seeds", "mae_seeds", "rules", "columns"):
+def replicates(config: Config) -> list[Config]:
+    """The experiment as it is or, where it has no `mae_seeds`, one for each of its seeds.
+
+    Each replicate has a MAE, and data whose specs say `{seed}`, of its own.
+    """
+    check(config)
+    if len(config.mae_seeds):
+        return [config]
+    copies = []
+    for seed in config.seeds:
+        copy = config.copy_and_resolve_references()
+        copy.seeds = copy.mae_seeds = (seed,)
+        for name, specs in copy.data.items():
+            copy.data[name] = _of_seed(specs, seed)
+        for column in copy.columns.values():
+            column.test = _of_seed(column.test, seed)
+        copies.append(copy)
+    return copies
+
+
+def _of_seed(specs: str | Sequence[str], seed: int) -> tuple[str, ...]:
+    return tuple(spec.replace("{seed}", str(seed)) for spec in as_tuple(specs))
+
+
+def check(config: Config):
+    """Raises: UserError where the grid makes no sense."""
+    for name in ("seeds", "rules"):
         if not len(config[name]):
             raise UserError(f"--config.{name} is empty; name at least one")
     for name in ("seeds", "mae_seeds"):
@@ -124,57 +160,55 @@ def _check(config: Config):
         raise UserError(f"external={config.external}: {config.name} has no rows to stand beside")
     if not config.rows and not config.galleries:
         raise UserError("the table has neither rows nor galleries: nothing to do")
+    if config.external and not config.mae_seeds:
+        raise UserError(f"external={config.external}: every seed has a test set of its own")
     if "transfer" in config.rules and not config.data.chosen_on:
         raise UserError("rules: transfer needs data.chosen_on, the foreign set that chooses")
 
 
-def autoencoder_run(config: Config, name: str, seed: int, trainings: pathlib.Path) -> Run:
+def autoencoder_run(config: Config, name: str, seed: int, folders: Folders) -> Run:
     """The pretraining of the autoencoder that the config calls `name`."""
     job = config.pretrain.copy_and_resolve_references()
     job.update(config.autoencoders[name])
     job.seed = seed
-    name = f"{job.autoencoder}-k{job.blocks.k}-seed{seed}"
-    return Run(job, trainings / folder_name(name, job, trainings))
+    full_name = f"{job.autoencoder}-k{job.blocks.k}-seed{seed}"
+    return Run(job, folders.of(full_name, name, digest(job, folders.root)))
 
 
 def _detect(
-    config: Config,
-    fakes: Config,
-    row: Config,
-    seed: int,
-    pretrain: Run | None,
-    folder: pathlib.Path,
+    config: Config, fakes: Config, row: Config, seed: int, pretrain: Run | None, folders: Folders
 ) -> Run:
     job = config.detect.copy_and_resolve_references()
     job.update(fakes)
     job.update(row.detect)
     job.seed = seed
-    job.selection = "oracle"  # keeps the best weights for every validation curve, and the last
-    of_mae = ""
-    if pretrain is None:
-        job.mae = ""
-    else:
+    of_mae = job.mae = ""
+    if pretrain is not None:
         job.mae = str(pretrain.folder)
         of_mae = pretrain.folder.name
         job.blocks.k = pretrain.config.blocks.k
+        if job.detector.init == row.autoencoder:
+            job.detector.init = job.mae
     detector = job.detector
     reads = f"{detector.blocks}-{detector.inputs}"
     if detector.inputs != "original":
         reads += f"-{detector.residual}"
     learnt = "-".join(job.data.methods) or job.data.fakes
     name = f"{detector.backbone}-{reads}-{learnt}-seed{seed}"
-    return Run(job, folder / folder_name(name, job, folder, of_mae))
+    folder = folders.of(name, row.label, digest(job, folders.root, of_mae))
+    return Run(job, folder, (pretrain.folder,) if pretrain else ())
 
 
-def _evaluations(config: Config, detect: Run, rule: str) -> dict[str, Run]:
+def _evaluations(config: Config, row: Config, detect: Run, rule: str) -> dict[str, Run]:
     runs = {}
     for label, column in config.columns.items():
         job = config.evaluate.copy_and_resolve_references()
+        job.job = row.get("evaluation", job.job)
         job.detector = str(detect.folder)
         job.checkpoint = checkpoint(config, detect.config, rule)
         job.data.tests = as_tuple(column.test)
-        name = folder_name(rule, job, detect.folder.parent)
-        runs[label] = Run(job, detect.folder / "evaluations" / name)
+        name = f"{rule}-{digest(job, detect.folder.parent)}"
+        runs[label] = Run(job, detect.folder / "evaluations" / name, (detect.folder,))
     return runs
 
 
@@ -200,8 +234,8 @@ def as_tuple(specs: str | Sequence[str]) -> tuple[str, ...]:
     return (specs,) if isinstance(specs, str) else tuple(specs)
 
 
-def folder_name(name: str, config: Config, trainings: pathlib.Path, of_mae: str = "") -> str:
-    """A name to read, and a digest of every entry that shapes the result.
+def digest(config: Config, trainings: pathlib.Path, of_mae: str = "") -> str:
+    """Ten letters that stand for every entry that shapes the result.
 
     Args:
       trainings: the folder that all tables share; where it lies changes nothing.
@@ -217,5 +251,8 @@ def folder_name(name: str, config: Config, trainings: pathlib.Path, of_mae: str 
     if "mae" in entries:
         entries["mae"] = of_mae
     text = json.dumps(entries, sort_keys=True).replace(f"{trainings.parent}/", "")
-    readable = re.sub(r"[^A-Za-z0-9.]+", "_", name).strip("_")
-    return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _as_file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "_", name).strip("_")

@@ -20,9 +20,9 @@ from rffr_jax.experiments.figures import (
     row_labels,
     validation_curves,
 )
-from rffr_jax.experiments.hardest import faces_of, hardest_errors
+from rffr_jax.experiments.hard_examples import faces_of, hardest_examples
 from rffr_jax.experiments.html_table import claims_table, legend, results_table
-from rffr_jax.experiments.measured import Measured, Table
+from rffr_jax.experiments.run_result import RunResult, TableSpec
 from rffr_jax.reports.page import escaped, page, picture, picture_file, plain_table
 from rffr_jax.runs.whole_files import whole_file
 
@@ -33,8 +33,8 @@ GALLERY_BYTES = 2_000_000  # of all galleries together
 
 def write_report(
     workdir: pathlib.Path,
-    table: Table,
-    measured: Sequence[Measured],
+    table: TableSpec,
+    measured: Sequence[RunResult],
     summary: Mapping[str, Any],
     galleries: Mapping[str, pathlib.Path],
     *,
@@ -64,7 +64,7 @@ def write_report(
     """
     ours = [row for row in summary["rows"] if row["source"] == "measured"]
     rows = {(row["trained_on"], row["method"], row["rule"]): row for row in ours}
-    first: dict[tuple[str, str, str], Measured] = {}
+    first: dict[tuple[str, str, str], RunResult] = {}
     for one in measured:
         first.setdefault(_key(one), one)
     labels = dict(
@@ -110,7 +110,7 @@ RESIDUALS_CAPTION = (
 )
 
 
-def _key(one: Measured) -> tuple[str, str, str]:
+def _key(one: RunResult) -> tuple[str, str, str]:
     return one.trained_on, one.method, one.rule
 
 
@@ -123,7 +123,7 @@ def _rank(row: Mapping[str, Any] | None) -> float:
 # ---- results
 
 
-def _results(scratch: pathlib.Path, table: Table, summary: Mapping[str, Any]) -> str:
+def _results(scratch: pathlib.Path, table: TableSpec, summary: Mapping[str, Any]) -> str:
     rows, published = summary["rows"], summary["published"]
     parts = [results_table(rows, table.columns, f"{table.name}: AUC, %"), legend(rows)]
     if any(row["source"] == "measured" for row in rows):
@@ -140,7 +140,9 @@ def _results(scratch: pathlib.Path, table: Table, summary: Mapping[str, Any]) ->
 # ---- charts of the scores
 
 
-def _charts(scratch: pathlib.Path, drawn: Mapping[str, Measured], rows: int, table: Table) -> str:
+def _charts(
+    scratch: pathlib.Path, drawn: Mapping[str, RunResult], rows: int, table: TableSpec
+) -> str:
     said = "Of the first run of each row"
     said += f", of the first {len(drawn)} of {rows} rows." if rows > len(drawn) else "."
     parts = [f"<p>{said}</p>"]
@@ -159,7 +161,7 @@ def _charts(scratch: pathlib.Path, drawn: Mapping[str, Measured], rows: int, tab
     return "\n".join(parts)
 
 
-def all_scores(one: Measured) -> Predictions:
+def all_scores(one: RunResult) -> Predictions:
     """All scores that a detector's AUCs are of.
 
     Where a column or a manipulation was tested with weights of its own, so that images were scored
@@ -190,7 +192,7 @@ def _renamed(part: Predictions, name: str) -> Predictions:
 # ---- hardest errors
 
 
-def _errors(one: Measured, label: str, dataset: Dataset | None) -> str:
+def _errors(one: RunResult, label: str, dataset: Dataset | None) -> str:
     scored = {}
     for folder in dict.fromkeys(one.evaluations.values()):
         part = Predictions.read_csv(folder / "predictions.csv")
@@ -198,7 +200,7 @@ def _errors(one: Measured, label: str, dataset: Dataset | None) -> str:
             scored.setdefault((example.dataset, example.id), (example, score))
     examples, scores = zip(*scored.values(), strict=True)
     predictions = Predictions(examples, np.array(scores, np.float64))
-    reals, fakes = hardest_errors(predictions, ERRORS_SHOWN)
+    reals, fakes = hardest_examples(predictions, ERRORS_SHOWN)
     said = f"Of {label}, seed {one.seed}: the row with the highest mean, its first run."
     parts = [f"<p>{escaped(said)}</p>"]
     headings = (
@@ -222,7 +224,7 @@ def _errors(one: Measured, label: str, dataset: Dataset | None) -> str:
 # ---- how it was made
 
 
-def _made(workdir: pathlib.Path, table: Table, measured: Sequence[Measured]) -> str:
+def _made(workdir: pathlib.Path, table: TableSpec, measured: Sequence[RunResult]) -> str:
     parts = [f"<h3>Command</h3><pre>{escaped(table.command)}</pre>"]
     abouts = [_about(folder) for folder in _folders(measured)]
     warnings = dict.fromkeys(warning for about in abouts for warning in about["warnings"])
@@ -253,7 +255,7 @@ def _made(workdir: pathlib.Path, table: Table, measured: Sequence[Measured]) -> 
     return "\n".join(parts)
 
 
-def _folders(measured: Sequence[Measured]) -> list[pathlib.Path]:
+def _folders(measured: Sequence[RunResult]) -> list[pathlib.Path]:
     return list(dict.fromkeys(folder for one in measured for folder in one.evaluations.values()))
 
 

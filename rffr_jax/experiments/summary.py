@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from rffr_jax.evaluation.bootstrap import CONFIDENCE
-from rffr_jax.experiments.measured import Measured, Table
+from rffr_jax.experiments.run_result import RunResult, TableSpec
 
 MEAN_ALL, MEAN_UNSEEN = "mean_all", "mean_unseen"
 MEANS = {MEAN_ALL: "mean", MEAN_UNSEEN: "mean unseen"}  # their short names
@@ -36,7 +36,8 @@ def summarise(runs: Sequence[Run]) -> dict[str, Any]:
     """One cell of a table.
 
     Args:
-      runs: every detector seed with every MAE seed, each pair once.
+      runs: every detector seed with every MAE seed, each pair once; or each with that of its own
+        number.
 
     Returns:
       `auc`: the mean over runs. `sd`: over runs; None for one. `ci95`: `interval(runs)`. `runs`:
@@ -105,13 +106,13 @@ def mean_run(runs: Sequence[Run]) -> Run:
     return Run(auc, bounds, runs[0].seed, runs[0].mae_seed)
 
 
-def unseen_columns(table: Table, trained_on: str) -> tuple[str, ...]:
+def unseen_columns(table: TableSpec, trained_on: str) -> tuple[str, ...]:
     """The columns whose fakes a row was not trained on."""
     return tuple(c for c in table.columns if c not in table.seen.get(trained_on, ()))
 
 
 def cells(
-    table: Table,
+    table: TableSpec,
     trained_on: str,
     runs: Mapping[str, Sequence[Run]],
     rules: Mapping[str, str],
@@ -146,14 +147,14 @@ def cells(
     }
 
 
-def measured_rows(table: Table, measured: Sequence[Measured]) -> list[dict[str, Any]]:
+def measured_rows(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[str, Any]]:
     """One row for all runs with the same training fakes, method and rule, in the order given.
 
     Returns:
       `trained_on, method, rule, source, cells`, and the mean `seconds` of training and
       `inference_seconds` of one image over the runs (None where nobody asked).
     """
-    groups: dict[tuple[str, str, str], list[Measured]] = {}
+    groups: dict[tuple[str, str, str], list[RunResult]] = {}
     for run in measured:
         groups.setdefault((run.trained_on, run.method, run.rule), []).append(run)
     rows = []
@@ -194,5 +195,7 @@ def _require_crossed(runs: Sequence[Run]):
     pairs = [(run.seed, run.mae_seed) for run in runs]
     seeds, maes = (unique(pair[side] for pair in pairs) for side in (0, 1))
     crossed = {(seed, mae) for seed in seeds for mae in maes}
+    if seeds == maes and len(pairs) == len(seeds):
+        crossed = {(seed, seed) for seed in seeds}  # every seed with a MAE of its own
     if len(pairs) != len(crossed) or set(pairs) != crossed:
         raise ValueError(f"not every detector seed with every MAE seed, each once: {pairs}")

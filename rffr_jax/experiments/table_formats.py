@@ -199,7 +199,7 @@ def _remarks(table: Mapping[str, Any]) -> list[str]:
     remarks.append(f"Data: {table['variant']}. Seeds of detectors: {seeds}; of MAEs: {maes}.")
     if table["note"]:
         remarks.append(f"Note: {_one_line(table['note'])}")
-    return [*remarks, *_verdicts(table), *_extras(table)]
+    return [*remarks, *table.get("remarks", ()), *_verdicts(table), *_extras(table)]
 
 
 def _column_rules(row: Mapping[str, Any]) -> list[str]:

@@ -7,8 +7,8 @@ from typing import Any
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.experiments.claims import judge_claims
 from rffr_jax.experiments.external import external_rows
-from rffr_jax.experiments.measured import Measured, Table
 from rffr_jax.experiments.published import PUBLISHED, PublishedRow
+from rffr_jax.experiments.run_result import RunResult, TableSpec
 from rffr_jax.experiments.summary import measured_rows, unique
 from rffr_jax.experiments.table_formats import format_csv, format_latex, format_markdown
 from rffr_jax.runs.whole_files import whole_file, write_json
@@ -29,7 +29,7 @@ def write_tables(workdir: pathlib.Path, table: Mapping[str, Any]) -> None:
 
 
 def table_of(
-    table: Table, measured: Sequence[Measured], columns: Mapping[str, Predictions]
+    table: TableSpec, measured: Sequence[RunResult], columns: Mapping[str, Predictions]
 ) -> dict[str, Any]:
     """The numbers of a table; AUCs in [0, 1].
 
@@ -58,6 +58,7 @@ def table_of(
         "variant": table.variant,
         "title": table.title,
         "note": table.note,
+        "remarks": list(table.remarks),
         "command": table.command,
         "columns": list(table.columns),
         "seeds": sorted({run.seed for run in measured}),

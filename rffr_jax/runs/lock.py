@@ -2,35 +2,49 @@
 
 import contextlib
 import fcntl
+import logging
 import pathlib
+import time
 from collections.abc import Iterator
 
 from rffr_jax.errors import UserError
 from rffr_jax.runs.disk_errors import disk_trouble
 
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_TRIES = 1.0
+
 
 @contextlib.contextmanager
-def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
+def locked(
+    folder: pathlib.Path, option: str = "--workdir", *, wait: bool = False
+) -> Iterator[None]:
     """Holds a folder for this process; the lock dies with the process.
 
     Args:
       option: the flag that named the folder, for messages.
+      wait: until another run leaves the folder, instead of refusing.
 
     Raises:
       UserError: another run holds it, or the disk does not take what is written there.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise UserError(f"{option}={folder} cannot be written: {error.strerror}") from error
-    with lock:
+    waiting = False
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"{option}={folder} is in use by another run; wait for it or name another folder"
-            ) from error
+            folder.mkdir(parents=True, exist_ok=True)
+            while not stack.enter_context(lock_if_free(folder / ".lock")):
+                if not wait:
+                    raise UserError(
+                        f"{option}={folder} is in use by another run; wait for it or name another "
+                        "folder"
+                    )
+                stack.pop_all().close()
+                if not waiting:
+                    log.info("another run is at %s; waiting for it", folder)
+                waiting = True
+                time.sleep(SECONDS_BETWEEN_TRIES)
+        except OSError as error:
+            raise UserError(f"{option}={folder} cannot be written: {error.strerror}") from error
         try:
             yield
         except UserError:
@@ -45,14 +59,13 @@ def locked(folder: pathlib.Path, option: str = "--workdir") -> Iterator[None]:
             ) from error
 
 
-def in_use(folder: pathlib.Path) -> bool:
-    """Whether a run holds a folder just now; False too where there is no folder."""
-    file = folder / ".lock"
-    if not file.exists():
-        return False
+@contextlib.contextmanager
+def lock_if_free(file: pathlib.Path) -> Iterator[bool]:
+    """Takes the lock of a file unless another program has it; says whether it could."""
     with file.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
         except BlockingIOError:
-            return True
-    return False
+            free = False
+        yield free

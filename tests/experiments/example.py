@@ -7,7 +7,7 @@ import numpy as np
 
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Example
-from rffr_jax.experiments.measured import Measured, Table
+from rffr_jax.experiments.run_result import RunResult, TableSpec
 
 COLUMNS: tuple[str, ...] = ("rows", "columns")
 EVIL = "<script>alert('x')</script>&"
@@ -54,7 +54,7 @@ def write_run(folder: Path, rng: np.random.Generator, checkpoint: str = "last") 
     return folder
 
 
-def experiment(folder: Path, methods: list[str], seeds: int = 2) -> tuple[Table, list, dict]:
+def experiment(folder: Path, methods: list[str], seeds: int = 2) -> tuple[TableSpec, list, dict]:
     """Table, runs and summary of an experiment whose last method is the best."""
     rng = np.random.default_rng(7)
     measured, rows = [], []
@@ -67,7 +67,7 @@ def experiment(folder: Path, methods: list[str], seeds: int = 2) -> tuple[Table,
             rules = dict.fromkeys(COLUMNS, "last")
             intervals = dict.fromkeys(COLUMNS)
             about = ("rows", method, "last", seed, None)
-            own.append(Measured(*about, aucs, intervals, rules, run, places, None, 1.0))
+            own.append(RunResult(*about, aucs, intervals, rules, run, places, None, 1.0))
         cells = {c: cell([one.aucs[c] for one in own], seen=c == "rows") for c in COLUMNS}
         cells["mean_all"] = cell([float(np.mean(list(one.aucs.values()))) for one in own])
         cells["mean_unseen"] = cells["columns"] | {"seen": False}
@@ -79,7 +79,7 @@ def experiment(folder: Path, methods: list[str], seeds: int = 2) -> tuple[Table,
     claim |= {"seeds": seeds, "by_mae": [], "verdict": "unresolved"}
     note, command = "made-up scores", f"python -m rffr_jax.main --config={EVIL}"
     title, seen = f"What to read {EVIL}", {"rows": ("rows",)}
-    table = Table("table5", "synthetic", title, COLUMNS, seen, note, command=command)
+    table = TableSpec("table5", "synthetic", title, COLUMNS, seen, note, command=command)
     summary = {"name": table.name, "variant": table.variant, "title": table.title, "note": note}
     summary |= {"command": command, "columns": list(COLUMNS), "rows": rows, "claims": [claim]}
     return table, measured, summary | {"published": [paper]}

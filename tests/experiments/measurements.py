@@ -7,7 +7,7 @@ import numpy as np
 
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Example
-from rffr_jax.experiments.measured import Measured
+from rffr_jax.experiments.run_result import RunResult
 
 
 def measured(
@@ -21,7 +21,7 @@ def measured(
     maes: Sequence[int | None] = (0, 1),
     at: float = 0.7,
     **others: object,
-) -> list[Measured]:
+) -> list[RunResult]:
     """Every detector seed with every MAE, with AUCs around `at`."""
     runs = []
     for seed in seeds:
@@ -42,7 +42,7 @@ def measured(
                 "autoencoder": None,
                 "seconds": float(rng.uniform(1, 2)),
             }
-            runs.append(Measured(**{**row, **others}))
+            runs.append(RunResult(**{**row, **others}))
     return runs
 
 

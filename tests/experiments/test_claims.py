@@ -5,14 +5,14 @@ import pytest
 from scipy import stats
 
 from rffr_jax.experiments.claims import claim_lines, judge_claims
-from rffr_jax.experiments.measured import Claim, Table
+from rffr_jax.experiments.run_result import Claim, TableSpec
 from tests.experiments.measurements import measured
 
 COLUMNS = ("DF", "F2F", "FSW")
 
 
-def table(*claims: Claim) -> Table:
-    return Table("t", "synthetic", "t", COLUMNS, {c: (c,) for c in COLUMNS}, "", claims)
+def table(*claims: Claim) -> TableSpec:
+    return TableSpec("t", "synthetic", "t", COLUMNS, {c: (c,) for c in COLUMNS}, "", claims)
 
 
 def claim(better="Ours", worse="ViT", trained_on="F2F", column="") -> Claim:
@@ -114,6 +114,6 @@ def test_only_maes_that_both_rows_have_are_listed():
 def test_a_claim_about_unseen_fakes_needs_some():
     rng = np.random.default_rng(6)
     runs = [r for m in ("Ours", "ViT") for r in measured(rng, COLUMNS, trained_on="all", method=m)]
-    made = Table("t", "synthetic", "t", COLUMNS, {"all": COLUMNS}, "", (claim(trained_on=""),))
+    made = TableSpec("t", "synthetic", "t", COLUMNS, {"all": COLUMNS}, "", (claim(trained_on=""),))
     (entry,) = judge_claims(made, runs)
     assert (entry["verdict"], entry["difference"]) == ("not measured", None)

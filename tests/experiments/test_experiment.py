@@ -5,6 +5,8 @@ import html.parser
 import importlib
 import json
 import pathlib
+import threading
+import time
 
 import pytest
 
@@ -15,7 +17,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.experiments import experiment, grid
 from rffr_jax.main import run
-from rffr_jax.runs.lock import locked
+from rffr_jax.runs import lock
 from rffr_jax.training import detect
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs" / "paper"
@@ -100,9 +102,17 @@ def test_another_table_in_its_workdir_is_refused(finished, capsys):
     assert "holds table4:smoke" in capsys.readouterr().err
 
 
-def test_two_runs_at_once_in_a_workdir_are_refused(finished):
-    with locked(finished), pytest.raises(UserError, match="in use by another run"):
-        experiment.run(plain_vit(), finished)
+def test_a_second_command_waits_to_write_the_table(finished, monkeypatch):
+    monkeypatch.setattr(lock, "SECONDS_BETWEEN_TRIES", 0.05)
+    command = threading.Thread(target=experiment.run, args=(plain_vit(), finished))
+    table = finished / "table4.json"
+    with lock.locked(finished):
+        table.unlink()
+        command.start()
+        time.sleep(0.3)
+        assert not table.exists()
+    command.join(60)
+    assert table.exists()
 
 
 def test_all_that_is_missing_is_said_before_anything_is_trained(tmp_path, capsys):
@@ -152,7 +162,7 @@ def test_every_detector_of_every_variant_can_be_built(name, variant, tmp_path, m
     config = config.get_config(variant)
     monkeypatch.setattr(grid, "_dataset_name", lambda spec: "validation")
     check(config)
-    for point in grid.grid(config, tmp_path):
+    for point in grid.grid(config, grid.Folders(tmp_path)):
         job = point.detect.config
         check(job)
         if point.pretrain:

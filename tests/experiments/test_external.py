@@ -11,10 +11,10 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.bootstrap import auc_interval
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.experiments.external import external_row
-from rffr_jax.experiments.measured import Table
+from rffr_jax.experiments.run_result import TableSpec
 from tests.experiments.measurements import predictions
 
-TABLE = Table("t", "faceforensics", "t", ("swap", "warp"), {"F2F": ("warp",)}, "")
+TABLE = TableSpec("t", "faceforensics", "t", ("swap", "warp"), {"F2F": ("warp",)}, "")
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import pytest
 
 from configs.paper import table1, table2, table5, table6, table8, table9
 from rffr_jax.errors import UserError
-from rffr_jax.experiments.experiment import with_data_on_disk
-from rffr_jax.experiments.grid import different, grid
+from rffr_jax.experiments.draw_to_disk import with_data_on_disk
+from rffr_jax.experiments.grid import Folders, grid, replicates, runs_of
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def drawn_data(tmp_path_factory):
 def points_of(module, drawn_data, variant="smoke", **changes):
     config = module.get_config(variant)
     config.update(changes)
-    return grid(with_data_on_disk(config, drawn_data), drawn_data / "trainings")
+    return grid(with_data_on_disk(config, drawn_data), Folders(drawn_data / "trainings"))
 
 
 def test_every_row_has_every_seed_under_every_rule(drawn_data):
@@ -27,8 +27,10 @@ def test_every_row_has_every_seed_under_every_rule(drawn_data):
 
 def test_runs_that_are_asked_for_twice_are_one(drawn_data):
     points = points_of(table5, drawn_data, seeds=(1, 2), mae_seeds=(1, 2))
-    assert len(different(p.detect for p in points)) == len(points) / 2  # two rules
-    assert len(different(p.pretrain for p in points if p.pretrain)) == 2
+    jobs = [run.config.job for run in runs_of(points)]
+    assert jobs == sorted(jobs, key=("pretrain", "detect", "evaluate").index)
+    assert jobs.count("detect") == len(points) / 2  # two rules
+    assert jobs.count("pretrain") == 2
 
 
 def test_tables_share_trainings(drawn_data):
@@ -46,7 +48,7 @@ def test_what_shapes_the_weights_makes_another_training(drawn_data):
         config = table1.get_config("smoke")
         for name, value in changes.items():
             config.update_from_flattened_dict({name.replace("__", "."): value})
-        return grid(with_data_on_disk(config, drawn_data), drawn_data)[0].detect.folder
+        return grid(with_data_on_disk(config, drawn_data), Folders(drawn_data))[0].detect.folder
 
     assert folder() == folder(detect__data__workers=3) == folder(detect__save_every=7)
     assert folder() == folder(detect__xception__width=0.5) == folder(pretrain__unet__depth=1)
@@ -89,7 +91,7 @@ def test_rules_name_checkpoints(drawn_data):
         ({"rows": {}}, None),
     ],
 )
-def test_a_grid_that_makes_no_sense_is_refused(drawn_data, changes, said):
+def test_a_grid_that_makes_no_sense_is_refused(changes, said):
     config = table1.get_config("smoke")
     if said is None:
         config.rows, config.galleries = type(config)(), ()
@@ -97,4 +99,4 @@ def test_a_grid_that_makes_no_sense_is_refused(drawn_data, changes, said):
     else:
         config.update(changes)
     with pytest.raises(UserError, match=said):
-        grid(with_data_on_disk(config, drawn_data), drawn_data)
+        replicates(config)

@@ -1,54 +1,65 @@
-"""Job `quickstart`: its table, and one whole run on the tiny model."""
+"""The quickstart: an experiment whose seeds have data, a MAE and detectors of their own."""
 
 import json
 
 import numpy as np
 import pytest
 
+from configs import quickstart
 from rffr_jax import main
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.scoring import PreparedSet
 from rffr_jax.examples import Example
-from rffr_jax.experiments.quickstart import (
-    ENERGY,
-    OURS,
-    VARIANTS,
-    format_summary,
-    residual_energy,
-    summarise,
-)
+from rffr_jax.experiments.experiment import with_columns
+from rffr_jax.experiments.grid import Folders, grid, replicates, runs_of
+from rffr_jax.experiments.mean_residual import describe, mean_residuals
 from tests import jobs
 
-
-def table(seed, gain):
-    aucs = {name: {"columns": 0.6, "rows": 0.9} for name in (*VARIANTS, ENERGY)}
-    aucs[OURS] = {"columns": 0.6 + gain, "rows": 0.8}
-    errors = {"real": 0.1, "rows": 0.2, "columns": 0.15}
-    return {"seed": seed, "note": "made faces", "aucs": aucs, "mean_residual": errors}
+CONTROLS = ["plain ViT", "random-block ViT", "zero residual", "ViT from the MAE"]
+ROWS = [*CONTROLS, "RFFR", "mean |residual|"]
 
 
-def test_the_summary_pairs_variants_by_seed(tmp_path):
-    summary = summarise([table(3, 0.1), table(4, 0.2)], "rows")
-    assert summary["seeds"] == [3, 4]
-    assert summary["methods"] == ["rows", "columns"]
-    plain = summary["variants"]["plain ViT"]
-    assert plain["mean_unseen"] == pytest.approx(0.6)
-    assert plain["rffr_minus_this"] == pytest.approx(0.15)
-    low, high = plain["rffr_minus_this_ci95"]
-    assert low < 0.15 < high
-    assert summary["variants"][OURS]["mean_unseen_by_seed"] == pytest.approx([0.7, 0.8])
-    text = format_summary(summary, tmp_path)
-    for part in ("rows *", "+15.0 [", "made faces", "real 0.1000", "rows 0.2000 (2.00 x real)"):
-        assert part in text
-    assert str(tmp_path / "seed_3") in text
+def test_every_seed_has_data_a_mae_and_detectors_of_its_own(tmp_path):
+    config = quickstart.get_config()
+    config.seeds = (3, 4)
+    for seed, one in zip((3, 4), replicates(config), strict=True):
+        assert one.data.test == (f"synthetic:{seed}#test",)
+        assert one.data.pretrain == (f"synthetic:{seed}#train?method=lowres_swap",)
+        points = grid(with_columns(one), Folders(tmp_path / f"seed_{seed}", readable=True))
+        assert {(point.seed, point.mae_seed) for point in points} == {(seed, None), (seed, seed)}
+        runs = [run for run in runs_of(points) if run.config.job != "evaluate"]
+        names = ["mae", *(name.replace(" ", "_") for name in ROWS[:-1])]
+        trainings = [run.folder for run in runs if run.config.job in ("pretrain", "detect")]
+        assert trainings == [tmp_path / f"seed_{seed}" / name for name in names]
+        init = {run.folder.name: run.config.detector.init for run in runs[1:6]}
+        assert init.pop("ViT_from_the_MAE") == str(tmp_path / f"seed_{seed}/mae")
+        assert {*init.values()} == {""}
 
 
-def test_one_seed_has_no_interval(tmp_path):
-    summary = summarise([table(0, 0.1)], "rows")
-    assert summary["variants"]["plain ViT"]["rffr_minus_this_ci95"] is None
-    assert "RFFR minus this" not in format_summary(summary, tmp_path)
+def test_columns_are_the_methods_of_the_test(faces, tmp_path):
+    config = quickstart.get_config()
+    config.trained_method = "rows"
+    config.data.test = (f"csv:{faces}/test.csv",)
+    found = with_columns(config)
+    assert list(found.columns) == ["columns", "rows"]
+    assert found.trained_on.rows.data.methods == ("rows",)
+    other = tmp_path / "other.csv"
+    other.write_text((faces / "test.csv").read_text().replace(",faces,", ",others,"))
+    config.data.test = (f"csv:{faces}/test.csv", f"csv:{other}", f"csv:{faces}/validation.csv")
+    found = with_columns(config).columns
+    assert list(found) == [f"{m}, {d}" for m in ("columns", "rows") for d in ("faces", "others")]
+    assert found["rows, faces"].test == (config.data.test[0], config.data.test[2])
 
 
-def test_energy_is_the_mean_over_the_covered_area():
+def test_rows_of_other_toolkits_need_one_test_set():
+    config = quickstart.get_config()
+    config.external = "Theirs=external:theirs.csv"
+    with pytest.raises(UserError, match="test set of its own"):
+        replicates(config)
+
+
+def test_the_mean_residual_is_that_of_the_covered_area():
     examples = tuple(Example(n, n, 0, "d", "real", n, 0, n) for n in "ab")
     difference = np.zeros((3, 4, 12), np.float16)
     difference[0], difference[1], difference[1, 0, 0] = 0.125, -0.0625, 7.0
@@ -65,9 +76,22 @@ def test_energy_is_the_mean_over_the_covered_area():
         def load(self, index, size):
             raise AssertionError("the scores need no pixels")
 
-    energy = residual_energy(PreparedSet(Data(), [batch], {}), alpha=4.0)
-    scores = {e.id: s for e, s in zip(energy.examples, energy.scores, strict=True)}
+    found = mean_residuals(PreparedSet(Data(), [batch], {}), alpha=4.0)
+    scores = {e.id: s for e, s in zip(found.examples, found.scores, strict=True)}
     assert scores == {"b": 0.5, "a": pytest.approx((47 * 0.25 + 1) / 48)}
+
+
+def test_mean_residuals_are_told_beside_those_of_reals():
+    def scored(real, fake):
+        methods = ["real", "warp", "real", "warp"]
+        examples = [
+            Example(f"{i}", "", int(m != "real"), "d", m, f"{i}", 0, f"{i}")
+            for i, m in enumerate(methods)
+        ]
+        return Predictions(examples, np.array([real, fake, real, fake]))
+
+    said = describe([scored(0.1, 0.2), scored(0.3, 0.6)])
+    assert said == "mean |residual|: real 0.2000, warp 0.4000 (2.00 x real)"
 
 
 def test_no_seed_is_a_mistake(tmp_path, capsys):
@@ -89,13 +113,16 @@ def test_a_whole_run_and_a_second_one_that_finds_it_done(tmp_path, faces, capsys
     flags += [f"--config.data.{s}=csv:{faces}/{s}.csv" for s in ("train", "validation", "test")]
     assert main.run(["rffr_jax", *flags]) == 0
     printed = capsys.readouterr().out
-    summary = json.loads((tmp_path / "summary.json").read_text())
-    assert set(summary["variants"]) == {*VARIANTS, ENERGY}
-    for variant in (*VARIANTS, ENERGY):
-        assert variant in printed
-    folder = tmp_path / "seed_0"
-    assert (folder / "residuals.png").exists()
-    for name in ("roc.png", "curves.png", "results.json", "predictions.csv"):
-        assert (folder / OURS / name).exists()
+    table = (tmp_path / "quickstart.json").read_bytes()
+    rows = {row["method"]: row["cells"] for row in json.loads(table)["rows"]}
+    assert list(rows) == ROWS
+    assert all({"rows", "columns", "mean_unseen"} <= cells.keys() for cells in rows.values())
+    for said in (*CONTROLS, "RFFR", "mean |residual|: real", "residuals.png", "seed_0/mae/samples"):
+        assert said in printed
+    assert (tmp_path / "residuals.png").exists()
+    for name in ("roc.png", "results.json", "predictions.csv"):
+        assert len(list(tmp_path.glob(f"seed_0/RFFR/evaluations/*/{name}"))) == 2
     assert main.run(["rffr_jax", *flags]) == 0
-    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert (tmp_path / "quickstart.json").read_bytes() == table
+    assert main.run(["rffr_jax", *flags, "--config.detect.steps=3"]) == 2
+    assert "other settings (detect.steps: 2 there, 3 in this config)" in capsys.readouterr().err

@@ -15,8 +15,8 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.experiments import report
 from rffr_jax.experiments.html_table import results_table
-from rffr_jax.experiments.measured import Claim
 from rffr_jax.experiments.report import ERRORS_SHOWN, all_scores, write_report
+from rffr_jax.experiments.run_result import Claim
 from rffr_jax.experiments.tables import table_of
 from rffr_jax.reports.page import picture_file
 from tests.experiments.example import COLUMNS, EVIL, cell, experiment, row

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rffr_jax.experiments.measured import Table
+from rffr_jax.experiments.run_result import TableSpec
 from rffr_jax.experiments.summary import Run, interval, mean_run, measured_rows, summarise
 from tests.experiments.measurements import measured
 
 COLUMNS = ("DF", "F2F", "FSW", "NT")
-TABLE = Table("table1", "synthetic", "t", COLUMNS, {"F2F": ("F2F",), "all": COLUMNS}, "")
+TABLE = TableSpec("table1", "synthetic", "t", COLUMNS, {"F2F": ("F2F",), "all": COLUMNS}, "")
 
 
 def bounds(made) -> tuple[float, float]:

@@ -8,14 +8,14 @@ import re
 import numpy as np
 import pytest
 
-from rffr_jax.experiments.measured import Claim, Table
 from rffr_jax.experiments.published import PUBLISHED
+from rffr_jax.experiments.run_result import Claim, TableSpec
 from rffr_jax.experiments.table_formats import latex
 from rffr_jax.experiments.tables import CONTAINS, DOES_NOT, format_markdown, table_of, write_tables
 from tests.experiments.measurements import measured, predictions
 
 FF = ("DF", "F2F", "FSW", "NT")
-TABLE_1 = Table(
+TABLE_1 = TableSpec(
     "table1",
     "faceforensics",
     "Table 1: train on one, test on four",
@@ -141,7 +141,7 @@ def test_inference_time_has_a_column_where_a_row_has_it():
 
 
 def test_the_rule_of_each_column_is_told_where_they_differ():
-    table = Table("table2", "faceforensics", "t", ("Celeb-DF", "DFDC"), {}, "")
+    table = TableSpec("table2", "faceforensics", "t", ("Celeb-DF", "DFDC"), {}, "")
     rules = {"Celeb-DF": "oracle", "DFDC": "transfer"}
     runs = measured(
         np.random.default_rng(5), table.columns, trained_on="FF", rule="transfer", rules=rules

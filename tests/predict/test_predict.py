@@ -14,9 +14,9 @@ from flax import nnx
 from PIL import Image
 
 import rffr_jax
+from configs import quickstart
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import calibration
-from rffr_jax.experiments import quickstart
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.abstract import PARAMETERS
@@ -286,10 +286,9 @@ def test_the_detector_of_the_demo_is_used_where_none_is_named(
     assert "run `make demo`" in capsys.readouterr().err.splitlines()[-1]
     for seed in (2, 10, 0):
         folder = tmp_path / f"runs/quickstart/seed_{seed}"
-        folder.mkdir(parents=True)
-        (folder / "RFFR").symlink_to(detector)
-        if seed:  # the other one was not finished
-            (folder / "tables.json").write_text("{}")
+        shutil.copytree(detector, folder / "RFFR")
+        done = {"done": seed > 0, "seconds": 1.0}  # seed 0 was not finished
+        (folder / "RFFR" / "run.json").write_text(json.dumps(done))
     assert jobs.start("predict", "out", f"inputs={faces}/test/rows0.png", *ANY) == 0
     said = json.loads((tmp_path / "out/predictions.json").read_text())
     assert said["detector"]["path"] == "runs/quickstart/seed_2/RFFR"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
+class RunResult:
     """One detector, tested: a row of a table for one pair of seeds.
 
     Attributes:
@@ -59,7 +59,7 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True)
-class Table:
+class TableSpec:
     """A table of the paper, as it is to be written.
 
     Attributes:
@@ -67,11 +67,12 @@ class Table:
       variant: the data: synthetic, smoke, photographs or faceforensics.
       title: what is compared, in one line.
       columns: labels in their order.
-      seen: for each `Measured.trained_on` the columns whose fakes it was trained on.
+      seen: for each `RunResult.trained_on` the columns whose fakes it was trained on.
       note: what must be said of made-up data; '' for a benchmark.
       claims: what the paper says of its rows.
       external: label of a row -> `external:FILE`, the predictions of another program.
       command: that makes it again.
+      remarks: what else must be known of this table, a sentence each.
     """
 
     name: str
@@ -83,3 +84,4 @@ class Table:
     claims: tuple[Claim, ...] = ()
     external: Mapping[str, str] = dataclasses.field(default_factory=dict)
     command: str = ""
+    remarks: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from PIL import Image
 from rffr_jax.errors import BadImageError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Example
-from rffr_jax.experiments.hardest import faces_of, hardest_errors
+from rffr_jax.experiments.hard_examples import faces_of, hardest_examples
 
 
 def example(number: int, label: int) -> Example:
@@ -31,8 +31,8 @@ def test_the_hardest_are_those_a_loop_finds():
                     hardest = i
             expected[label].append(hardest)
             left[label].remove(hardest)
-    assert hardest_errors(predictions, 7) == (expected[0], expected[1])
-    reals, fakes = hardest_errors(predictions, 100)
+    assert hardest_examples(predictions, 7) == (expected[0], expected[1])
+    reals, fakes = hardest_examples(predictions, 100)
     assert sorted(reals + fakes) == list(range(40))
 
 

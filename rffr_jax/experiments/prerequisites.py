@@ -97,5 +97,5 @@ def _specs(config: Config) -> Iterator[str]:
 def _starting_weights(config: Config) -> Iterator[str]:
     for job in (config.detect, *(row.detect for row in config.rows.values())):
         name = job.get("detector", {}).get("init", "")
-        if name:
+        if name and name not in config.autoencoders:
             yield name

@@ -13,7 +13,7 @@ from rffr_jax.examples import FAKE, REAL, Dataset, Example
 FACE_SIZE = 160
 
 
-def hardest_errors(predictions: Predictions, count: int) -> tuple[list[int], list[int]]:
+def hardest_examples(predictions: Predictions, count: int) -> tuple[list[int], list[int]]:
     """The reals with the highest scores and the fakes with the lowest, the hardest first.
 
     Equal scores come in the order of data set and id.

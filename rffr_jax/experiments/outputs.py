@@ -1,0 +1,180 @@
+"""What an experiment writes when all its runs are done: table, figures, galleries, report."""
+
+import logging
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.config import Config
+from rffr_jax.data.origins import honest_note
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.localisation import format_localisation
+from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.results import ABOUT, against_all_reals
+from rffr_jax.examples import Dataset
+from rffr_jax.experiments import mean_residual
+from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
+from rffr_jax.experiments.galleries import draw_gallery
+from rffr_jax.experiments.grid import Point, as_tuple
+from rffr_jax.experiments.inference_time import seconds_an_image
+from rffr_jax.experiments.prerequisites import external_tables
+from rffr_jax.experiments.report import write_report
+from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
+from rffr_jax.experiments.table_formats import format_markdown
+from rffr_jax.experiments.tables import table_of, write_tables
+from rffr_jax.experiments.worker import Run, seconds_of
+from rffr_jax.runs.whole_files import read_json
+
+log = logging.getLogger(__name__)
+
+
+def write_outputs(
+    workdir: pathlib.Path,
+    asked: Config,
+    on_disk: Config,
+    points: Sequence[Sequence[Point]],
+    autoencoders: Mapping[str, Run],
+    localisations: Mapping[str, Run],
+):
+    """Writes NAME.json, .csv, .md and .tex, the figures and report.html; prints the table.
+
+    Args:
+      asked: the experiment's config, or that of its first replicate.
+      on_disk: the same with the data as they lie on disk.
+      points: of each replicate.
+      autoencoders: whose residuals are drawn, by name.
+      localisations: of the same.
+    """
+    flat = [point for of_replicate in points for point in of_replicate]
+    results = [_result(asked, point) for point in flat]
+    tests = load_dataset(_tests(on_disk), default_split="test")
+    table = TableSpec(
+        name=asked.name,
+        variant=asked.variant,
+        title=asked.title,
+        columns=tuple(asked.columns),
+        seen={label: _seen(asked, fakes) for label, fakes in asked.trained_on.items()},
+        note=honest_note(tests.examples),
+        remarks=_mean_residuals(flat),
+        claims=tuple(Claim(**claim.to_dict()) for claim in asked.claims.values()),
+        external=external_tables(asked),
+        command=asked.command,
+    )
+    summary = table_of(table, results, _predictions(on_disk, results))
+    if results:
+        write_tables(workdir, summary)
+        print(format_markdown(summary))
+    names = {label: column.method for label, column in on_disk.columns.items() if column.method}
+    if "bars" in asked.figures:
+        plot_bars(workdir / asked.name, summary)
+    if "curves" in asked.figures:
+        curves = validation_curves(results, table.columns, names)
+        plot_validation_curves(
+            workdir / asked.name, curves, asked.title, table.note, asked.smoothing
+        )
+    galleries = _draw_galleries(workdir, on_disk, tests, autoencoders)
+    localisation = {name: _localisation(run) for name, run in localisations.items()}
+    for name, text in localisation.items():
+        print(f"{name}:\n{text}\n")
+    write_report(
+        workdir,
+        table,
+        results,
+        summary,
+        galleries,
+        localisation=localisation,
+        tests=tests,
+        names=names,
+        window=asked.smoothing,
+    )
+    pictures = [workdir / "report.html", *galleries.values()]
+    pictures += [run.folder / "samples" for run in autoencoders.values()]
+    print(f"pictures: {', '.join(map(str, pictures))}")
+
+
+def _result(config: Config, point: Point) -> RunResult:
+    aucs, intervals, rules = {}, {}, {}
+    for label, column in config.columns.items():
+        table = read_json(point.evaluations[label].folder / "results.json")
+        (dataset,) = (entry for name, entry in table.items() if name != ABOUT)
+        entry = dataset["methods"][column.method] if column.method else dataset["pooled"]
+        interval = entry["auc_ci95"]
+        aucs[label] = entry["auc"]
+        intervals[label] = None if interval is None else (interval[0], interval[1])
+        rules[label] = table[ABOUT]["rule"]
+    return RunResult(
+        trained_on=point.trained_on,
+        method=point.method,
+        rule=point.rule,
+        seed=point.seed,
+        mae_seed=point.mae_seed,
+        aucs=aucs,
+        intervals=intervals,
+        rules=rules,
+        training=point.detect.folder,
+        evaluations={label: run.folder for label, run in point.evaluations.items()},
+        autoencoder=point.pretrain.folder if point.pretrain else None,
+        seconds=seconds_of(point.detect.folder),
+        inference_seconds=seconds_an_image(point.detect.folder) if config.time_inference else None,
+    )
+
+
+def _mean_residuals(points: Sequence[Point]) -> tuple[str, ...]:
+    """In words, where a row of the table scores by them."""
+    runs = {
+        run.folder: Predictions.read_csv(run.folder / "predictions.csv")
+        for point in points
+        for run in point.evaluations.values()
+        if run.config.job == "mean_residual"
+    }
+    return (mean_residual.describe(runs.values()),) if runs else ()
+
+
+def _predictions(config: Config, results: Sequence[RunResult]) -> dict[str, Predictions]:
+    """Of the first detector, for each column: reals and the column's fakes."""
+    columns = {}
+    for label, folder in results[0].evaluations.items() if results else ():
+        predictions = Predictions.read_csv(folder / "predictions.csv")
+        method = config.columns[label].method
+        columns[label] = against_all_reals(predictions, method) if method else predictions
+    return columns
+
+
+def _tests(config: Config) -> list[str]:
+    specs = [spec for column in config.columns.values() for spec in as_tuple(column.test)]
+    return list(dict.fromkeys(specs))
+
+
+def _draw_galleries(
+    workdir: pathlib.Path, on_disk: Config, tests: Dataset, autoencoders: Mapping[str, Run]
+) -> dict[str, pathlib.Path]:
+    """Real and fake faces of the test, what all autoencoders make of them, and the residuals."""
+    if not autoencoders:
+        return {}
+    folders = {name: run.folder for name, run in autoencoders.items()}
+    stem = workdir / (on_disk.name if not on_disk.rows else "residuals")
+    try:
+        return {"Test faces": draw_gallery(stem, tests, folders, make_mesh(), on_disk.evaluate)}
+    except UserError as error:
+        if not on_disk.rows:
+            raise
+        log.warning("no pictures of residuals: %s", error)
+        return {}
+
+
+def _localisation(run: Run) -> str:
+    """Whether residuals lie where fakes were made, as a text."""
+    found: dict[str, Any] = read_json(run.folder / "localisation.json")
+    return format_localisation(found["methods"])
+
+
+def _seen(config: Config, fakes: Config) -> tuple[str, ...]:
+    """The columns whose fakes are of a method that is trained on, of the data that are."""
+    methods = fakes.get("data", {}).get("methods", ())
+    return tuple(
+        label
+        for label, column in config.columns.items()
+        if column.method and (column.method in methods or not methods)
+    )

@@ -1,0 +1,277 @@
+"""Job `worker`: takes the runs of an experiment one after another, until all are done.
+
+Every worker goes through the same list and takes the first run that is not done, whose
+prerequisites are done and whose lock is free. So several workers share the runs: processes of one
+command (`at_once`), or commands on several machines that see the same folder. A run that is done
+says so in `run.json` beside what it wrote, with the seconds that it took.
+"""
+
+import contextlib
+import dataclasses
+import gc
+import importlib
+import logging
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
+from rffr_jax.config import Config
+from rffr_jax.errors import UserError
+from rffr_jax.experiments import worker_config
+from rffr_jax.runs.lock import lock_if_free
+from rffr_jax.runs.whole_files import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+RECORD, LOG = "run.json", "log.txt"
+JOBS = {
+    "pretrain": "rffr_jax.training.pretrain",
+    "detect": "rffr_jax.training.detect",
+    "evaluate": "rffr_jax.evaluation.evaluate",
+    "mean_residual": "rffr_jax.experiments.mean_residual",
+    "residual": "rffr_jax.evaluation.residuals",
+}
+SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_TO_SAVE = 120.0  # after which a worker that was asked to stop is killed
+STOPPED_TEXT = "stopped; run the same command and it resumes"
+DONE, USER_MISTAKE, STOPPED = 0, 2, 75
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A job's config, the folder that it fills, and the folders of the runs that it needs."""
+
+    config: Config
+    folder: pathlib.Path
+    prerequisites: tuple[pathlib.Path, ...] = ()
+
+
+def run(config: Config, workdir: pathlib.Path):
+    """Works through the runs that the file `config.runs` lists."""
+    work([_from_json(entry) for entry in read_json(config.runs)["runs"]])
+
+
+def run_all(runs: Sequence[Run], at_once: int, workdir: pathlib.Path):
+    """Returns when all runs are done, whoever did them.
+
+    Args:
+      runs: those that others need come first.
+      at_once: workers; 1 works in this process, more start as many processes, of which each sees
+        one of the GPUs that this one sees, in turn.
+      workdir: where processes leave what they say.
+
+    Raises:
+      UserError: of a run.
+      InterruptedRunError: a signal asked to stop; every run has saved its state.
+    """
+    left = sum(not is_done(run.folder) for run in runs)
+    log.info("%d runs, %d of them done already", len(runs), len(runs) - left)
+    if at_once == 1:
+        work(runs)
+    elif left:
+        _in_processes(runs, min(at_once, left), workdir)
+
+
+def work(runs: Sequence[Run]):
+    """Takes runs until all are done; see `run_all`."""
+    with StopRequest() as request:
+        while waiting := [run for run in runs if not is_done(run.folder)]:
+            if request.agreed(0):
+                raise InterruptedRunError(STOPPED_TEXT)
+            ready = (run for run in waiting if all(map(is_done, run.prerequisites)))
+            if not any(_take(run, f"run {runs.index(run) + 1} of {len(runs)}") for run in ready):
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def is_done(folder: pathlib.Path) -> bool:
+    """Whether a run has come to its end there."""
+    return _record(folder)["done"]
+
+
+def seconds_of(folder: pathlib.Path) -> float:
+    """What a run has taken, all its parts together if it was stopped between."""
+    return _record(folder)["seconds"]
+
+
+# ---- one run
+
+
+def _take(run: Run, name: str) -> bool:
+    """Does a run, unless another worker is at it or has just ended it."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with lock_if_free(run.folder / ".worker") as free:
+        if not free or is_done(run.folder):
+            return False
+        log.info("%s: %s", name, run.folder)
+        with _timed(run.folder), _said_into(run.folder / LOG):
+            try:
+                importlib.import_module(JOBS[run.config.job]).run(run.config, run.folder)
+            except UserError as error:
+                raise UserError(f"{error} (the run in {run.folder})") from error
+    jax.clear_caches()
+    gc.collect()
+    return True
+
+
+def _record(folder: pathlib.Path) -> dict[str, Any]:
+    file = folder / RECORD
+    return read_json(file) if file.exists() else {"done": False, "seconds": 0.0}
+
+
+@contextlib.contextmanager
+def _timed(folder: pathlib.Path) -> Iterator[None]:
+    before, start, done = seconds_of(folder), time.monotonic(), False
+    try:
+        yield
+        done = True
+    finally:
+        seconds = before + time.monotonic() - start
+        write_json(folder / RECORD, {"done": done, "seconds": seconds})
+
+
+@contextlib.contextmanager
+def _said_into(file: pathlib.Path) -> Iterator[None]:
+    """What a run prints goes into a file; what it logs goes there too."""
+    program = logging.getLogger("rffr_jax")
+    with file.open("w", encoding="utf-8") as said, contextlib.redirect_stdout(said):
+        handler = logging.StreamHandler(said)
+        program.addHandler(handler)
+        try:
+            yield
+        finally:
+            program.removeHandler(handler)
+
+
+# ---- several workers
+
+
+def _in_processes(runs: Sequence[Run], count: int, workdir: pathlib.Path):
+    folder = workdir / "workers" / f"{socket.gethostname()}-{os.getpid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "runs.json", {"runs": [_to_json(run) for run in runs]})
+    with StopRequest() as request, _hangup_as_stop():
+        with _started(folder, count, workdir) as workers:
+            while any(worker.poll() is None for worker in workers) and not request.agreed(0):
+                if any(worker.poll() not in (None, DONE) for worker in workers):
+                    break
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+        codes = [worker.returncode for worker in workers]
+        for number, code in enumerate(codes):
+            # A worker that has not begun to listen dies of the signal that asks it to stop.
+            if code not in (DONE, STOPPED, -signal.SIGTERM):
+                _fail(_log_of(folder, number), code)
+        if request.agreed(0) or any(codes):
+            raise InterruptedRunError(STOPPED_TEXT)
+    shutil.rmtree(folder)
+    with contextlib.suppress(OSError):  # another command's workers are there
+        folder.parent.rmdir()
+
+
+@contextlib.contextmanager
+def _started(
+    folder: pathlib.Path, count: int, workdir: pathlib.Path
+) -> Iterator[list[subprocess.Popen]]:
+    """Workers, none of which outlives the context; those that run are asked to save and stop."""
+    command = [
+        *(sys.executable, "-m", "rffr_jax.main"),
+        f"--config={worker_config.__file__}:{folder / 'runs.json'}",
+        f"--workdir={workdir}",
+    ]
+    workers = []
+    try:
+        for number in range(count):
+            with _log_of(folder, number).open("w") as output:
+                workers.append(
+                    subprocess.Popen(
+                        command,
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        env={**os.environ, **_compiled(), **_gpu(number)},
+                        start_new_session=True,  # a Ctrl-C reaches it once, from here
+                    )
+                )
+        yield workers
+    finally:
+        for worker in workers:
+            worker.terminate()
+        end = time.monotonic() + SECONDS_TO_SAVE
+        for worker in workers:
+            try:
+                worker.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                worker.wait()
+
+
+def _log_of(folder: pathlib.Path, number: int) -> pathlib.Path:
+    return folder / f"{number}.txt"
+
+
+def _fail(file: pathlib.Path, code: int):
+    """Raises what ended a worker: its user's mistake in one line, or a defect."""
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line for line in lines if line.strip()] or ["it said nothing"]
+    last = said[-1].removeprefix("rffr_jax: ")
+    if code == USER_MISTAKE:
+        raise UserError(last)
+    raise RuntimeError(f"a worker ended with code {code}: {last} (see {file})")
+
+
+@contextlib.contextmanager
+def _hangup_as_stop() -> Iterator[None]:
+    """A terminal that closes asks to stop, as its signal does not reach the workers."""
+    before = signal.getsignal(signal.SIGHUP)
+    here = threading.current_thread() is threading.main_thread()
+    if here and before is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
+    try:
+        yield
+    finally:
+        if here:
+            signal.signal(signal.SIGHUP, before)
+
+
+def _compiled() -> dict[str, str]:
+    """The environment in which a process finds the programs that others have compiled."""
+    folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+    return {"JAX_COMPILATION_CACHE_DIR": folder} if folder else {}
+
+
+def _gpu(number: int) -> dict[str, str]:
+    """The environment in which a process sees one of the GPUs; nothing without GPUs."""
+    if jax.default_backend() != "gpu":
+        return {}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = visible.split(",") if visible else list(map(str, range(jax.local_device_count())))
+    return {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}
+
+
+def _to_json(run: Run) -> dict[str, Any]:
+    prerequisites = list(map(str, run.prerequisites))
+    folder = str(run.folder)
+    return {"config": run.config.to_dict(), "folder": folder, "prerequisites": prerequisites}
+
+
+def _from_json(entry: dict[str, Any]) -> Run:
+    config = ConfigDict(_with_tuples(entry["config"]))
+    prerequisites = tuple(map(pathlib.Path, entry["prerequisites"]))
+    return Run(config, pathlib.Path(entry["folder"]), prerequisites)
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_tuples(entry) for name, entry in value.items()}
+    return tuple(value) if isinstance(value, list) else value
