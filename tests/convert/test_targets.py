@@ -5,7 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from flax import nnx
 
@@ -16,54 +15,58 @@ from rffr_jax.convert.tables import FACEBOOK_MAE, MAE_TABLES, fixed_positions
 from rffr_jax.convert.targets import explained, probe, smooth_pictures
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.layers import patchify
-from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
-from tests.convert.source_files import beside, convert, mae_arrays, write
+from tests.convert.source_files import beside, convert, mae_arrays, random_parameters, write
 
 SETTINGS = ModelSettings("tiny", image_size=32, patch_size=8)
 IMAGENET = NORMALISATIONS["imagenet"]
-STEPS = 150
 
 
 def normalised(patches):
-    spread = jnp.sqrt(patches.var(axis=-1, keepdims=True) + 1e-6)
+    spread = np.sqrt(patches.var(axis=-1, keepdims=True) + 1e-6)
     return (patches - patches.mean(axis=-1, keepdims=True)) / spread
+
+
+def untrained():
+    return random_parameters(abstract_mae(SETTINGS)[1], seed=0)
+
+
+@functools.cache
+def features():
+    """What the prediction layer of random weights reads, and the pixels that it should predict.
+
+    Of other pictures than those of the probe: turned, mirrored, and in other colours.
+    """
+    drawn = smooth_pictures(32)[..., ::-1]
+    turned = [np.rot90(drawn, turns, (1, 2)) for turns in (1, 2, 3)]
+    pictures = np.concatenate([*turned, *(picture[:, ::-1] for picture in turned)])
+    pictures = jnp.asarray((pictures - IMAGENET.mean) / IMAGENET.std, jnp.float32)
+    definition, _ = abstract_mae(SETTINGS)
+    width, pixels = SETTINGS.shape.decoder_width, 3 * SETTINGS.patch_size**2
+    readout = {"kernel": np.eye(width, pixels), "bias": np.zeros(pixels)}
+
+    @jax.jit
+    def decoded(order):
+        hidden, visible = jnp.split(order, 2)
+        mae = nnx.merge(definition, nnx.State({**untrained(), "prediction": readout}))
+        return mae(pictures, visible, hidden)[..., :width], patchify(pictures, 8)[:, hidden]
+
+    generator = np.random.default_rng(1)
+    pairs = [decoded(jnp.asarray(generator.permutation(16))) for _ in range(8)]
+    return [
+        np.concatenate([np.asarray(part).reshape(-1, part.shape[-1]) for part in parts])
+        for parts in zip(*pairs, strict=True)
+    ]
 
 
 @functools.cache
 def trained(normalise: bool):
-    """A MAE of other smooth pictures than those of the probe: turned, and in other colours."""
-    pictures = np.concatenate([np.rot90(smooth_pictures(32), n, (1, 2)) for n in (1, 3)])
-    pictures = jnp.asarray((pictures[..., ::-1] - IMAGENET.mean) / IMAGENET.std, jnp.float32)
-    return jax.device_get(train(fresh(), pictures, normalise))
-
-
-def fresh():
-    mae = MAE(SETTINGS, dtype=jnp.float32, rngs=nnx.Rngs(0))
-    return jax.device_get(nnx.to_pure_dict(nnx.split(mae)[1]))
-
-
-@jax.jit
-def train(parameters, pictures, normalise):
-    definition, _ = abstract_mae(SETTINGS)
-    optimizer = optax.adam(3e-3)
-
-    def loss(parameters, order):
-        hidden, visible = jnp.split(order, 2)
-        target = patchify(pictures, 8)[:, hidden]
-        target = jnp.where(normalise, normalised(target), target)
-        predicted = nnx.merge(definition, nnx.State(parameters))(pictures, visible, hidden)
-        return jnp.square(predicted - target).mean()
-
-    def step(state, key):
-        parameters, moments = state
-        gradients = jax.grad(loss)(parameters, jax.random.permutation(key, 16))
-        updates, moments = optimizer.update(gradients, moments)
-        return (optax.apply_updates(parameters, updates), moments), None
-
-    keys = jax.random.split(jax.random.key(0), STEPS)
-    state = (parameters, optimizer.init(parameters))
-    return jax.lax.scan(step, state, keys)[0][0]
+    """Random weights whose prediction layer is fitted to pixels, or to normalised patches."""
+    read, target = features()
+    target = normalised(target) if normalise else target
+    fitted = np.linalg.lstsq(np.pad(read, ((0, 0), (0, 1)), constant_values=1), target)[0]
+    fitted = fitted.astype(np.float32)
+    return {**untrained(), "prediction": {"kernel": fitted[:-1], "bias": fitted[-1]}}
 
 
 def file_of(folder, parameters, table=FACEBOOK_MAE):
@@ -104,8 +107,8 @@ def test_settings_and_flags_count_more_and_a_contradiction_is_said(tmp_path, nor
 
 
 def test_random_weights_tell_nothing_and_pixels_are_assumed(tmp_path):
-    assert probe(fresh(), SETTINGS, IMAGENET).normalised_targets is None
-    imported = import_weights(file_of(tmp_path, fresh()))
+    assert probe(untrained(), SETTINGS, IMAGENET).normalised_targets is None
+    imported = import_weights(file_of(tmp_path, untrained()))
     assert imported.about["normalised_targets"] is False
     assert "its arrays do not tell" in imported.about["provenance"]["assumed"][-1]
 
