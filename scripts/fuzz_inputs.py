@@ -494,6 +494,7 @@ def _record(path: pathlib.Path) -> dict[str, Any]:
         "sha256": None,
         "status": "unknown",
         "score": None,
+        "probability": None,
         "reason": "no face",
         "source": None,
         "faces_left_out": 0,
@@ -514,7 +515,7 @@ def _write_beside(detector: pathlib.Path, digest: str):
     best = {"auc": 0.5, "step": 1, "datasets": ["faces"], "methods": ["rows"]}
     write_json(detector / "best.json", {"faces": best})
     point = operating_point.OperatingPoint(
-        0.4, 0.01, Platt(1.5, 0.1), {"data": ["x"], "n_real": 3, "n_fake": 3}, origins
+        0.4, 0.01, Platt(1.5, 0.1), {"data": ["x"], "n_real": 3, "n_fake": 3, "auc": 0.8}, origins
     )
     operating_point.keep(detector / "operating_points" / "last.json", point, digest)
     assert _load(detector).point.max_fpr == point.max_fpr

@@ -1,8 +1,8 @@
-"""What a score is worth as a probability: reliability, and maps that are fitted to mend it.
+"""What a score is worth as a probability: reliability, and maps from scores to probabilities.
 
 A detector's score is a softmax, and says 0.9 far more often than it is right in 90 of 100 cases.
-A map fitted on validation data makes it a probability again, for data like those: with as many
-fakes among the images. Its order, and with it the AUC, stays.
+A map fitted on validation data makes a probability of it, for data like those: with as many fakes
+among the images. Probabilities are only shown: thresholds and verdicts are about raw scores.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy import special
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
@@ -31,7 +32,12 @@ class Platt:
 
     def probabilities(self, scores: Scores) -> Scores:
         """Calibrated probabilities of `fake`, for scores in [0, 1]."""
-        return 1.0 / (1.0 + np.exp(-(self.slope * _logits(scores) + self.intercept)))
+        return special.expit(self.slope * _logits(scores) + self.intercept)
+
+    @property
+    def rises(self) -> bool:
+        """Whether a higher score gets a higher probability."""
+        return self.slope > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +51,12 @@ class Isotonic:
         """Calibrated probabilities of `fake`; beyond the outer corners they stay level."""
         return np.interp(scores, self.scores, self.corners)
 
+    @property
+    def rises(self) -> bool:
+        """Whether a higher score never gets a lower probability, and some get a higher one."""
+        level = (np.diff(self.scores) > 0).all() and (np.diff(self.corners) >= 0).all()
+        return bool(level and self.corners[-1] > self.corners[0])
+
 
 Calibration = Platt | Isotonic
 
@@ -57,6 +69,8 @@ def check_method(method: str):
 
 def fit(method: str, labels: Labels, scores: Scores) -> Calibration:
     """Fits a map from scores to probabilities.
+
+    It does not rise where the scores of fakes are not higher than those of reals: see `rises`.
 
     Args:
       method: `platt`, two numbers, for hundreds of images; or `isotonic`, any rising map, for
@@ -88,10 +102,19 @@ def to_json(calibration: Calibration) -> dict[str, Any]:
 
 
 def from_json(record: dict[str, Any]) -> Calibration:
-    """What `to_json` made."""
+    """What `to_json` made.
+
+    Raises:
+      KeyError, TypeError, ValueError: something else; a probability of it is not in [0, 1].
+    """
     if record["method"] == "platt":
-        return Platt(record["slope"], record["intercept"])
-    return Isotonic(tuple(record["scores"]), tuple(record["corners"]))
+        found = Platt(float(record["slope"]), float(record["intercept"]))
+    else:
+        corners = tuple(map(float, record["corners"]))
+        found = Isotonic(tuple(map(float, record["scores"])), corners)
+    if not all(0 <= p <= 1 for p in found.probabilities(np.array([0.0, 0.5, 1.0]))):
+        raise ValueError("a calibration that gives no probabilities")
+    return found
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -364,11 +364,14 @@ def _doubts(point: OperatingPoint, trained: Mapping[str, Origins]) -> list[str]:
         return []
     doubts = []
     reals = point.chosen_on["n_real"]
-    if reals * point.max_fpr < 1:
+    expected = operating_point.expected_fpr(reals, point.max_fpr)
+    if expected > point.max_fpr + 1e-9:
         doubts.append(
-            f"the threshold for {100 * point.max_fpr:g}% FPR rests on the one highest of {reals} "
-            "reals in data.validation"
+            f"the threshold for {100 * point.max_fpr:g}% FPR is the highest of only {reals} reals "
+            f"in data.validation: an FPR of {100 * expected:.2g}% is to be expected"
         )
+    if point.calibration is None:
+        doubts.append(operating_point.no_calibration(point.chosen_on["auc"]))
     seen = {model: point.origins.sources & origins.sources for model, origins in trained.items()}
     all_seen = set().union(*seen.values())
     if all_seen:

@@ -1,6 +1,7 @@
 """Where a detector says "fake": a threshold chosen on validation data, and what follows from it."""
 
 import dataclasses
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +11,14 @@ import numpy as np
 
 from rffr_jax.data.origins import Origins
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import calibration
+from rffr_jax.evaluation import calibration, metrics
 from rffr_jax.evaluation.calibration import Calibration
 from rffr_jax.evaluation.metrics import Labels, Scores
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE, REAL, Example
 from rffr_jax.runs.whole_files import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 EVEN = 0.5
 
@@ -25,10 +28,12 @@ class OperatingPoint:
     """A threshold and a calibration, and the validation data that both come from.
 
     Attributes:
-      threshold: a score above it says "fake".
-      max_fpr: share of the validation's reals that it may flag; None where nothing was chosen.
-      calibration: from score to probability; None where nothing was fitted.
-      chosen_on: `data` (specs), `n_real`, `n_fake`; empty where nothing was chosen.
+      threshold: of raw scores; one above it says "fake".
+      max_fpr: share of reals that it may flag, as `threshold_at_fpr`; None where nothing was
+        chosen.
+      calibration: from score to probability, only to be shown; None where nothing was fitted, or
+        fakes do not score higher than reals.
+      chosen_on: `data` (specs), `n_real`, `n_fake`, `auc`; empty where nothing was chosen.
       origins: of the validation data.
     """
 
@@ -75,27 +80,45 @@ def choose(
       method: of `calibration.fit`.
     """
     labels, scores = validation.labels, validation.scores
+    fitted, auc = calibration.fit(method, labels, scores), metrics.auc(labels, scores)
     return OperatingPoint(
         threshold=threshold_at_fpr(labels, scores, max_fpr),
         max_fpr=max_fpr,
-        calibration=calibration.fit(method, labels, scores),
+        calibration=fitted if fitted.rises and auc > EVEN else None,
         chosen_on={
             "data": list(specs),
             "n_real": int(np.count_nonzero(labels == REAL)),
             "n_fake": int(np.count_nonzero(labels == FAKE)),
+            "auc": auc,
         },
         origins=Origins.of(validation.examples),
     )
 
 
 def threshold_at_fpr(labels: Labels, scores: Scores, max_fpr: float) -> float:
-    """The lowest score of a real such that at most `max_fpr` of the reals lie above it.
+    """The score of a real that a new real exceeds with a chance of at most `max_fpr`.
 
-    With fewer than 1 / max_fpr reals it is the highest of all.
+    Above it lie at most k = max(floor(max_fpr x (n + 1)) - 1, 0) of the n reals (split conformal
+    prediction, Vovk et al. 2005). For a real that is exchangeable with them, each of the n + 1 is
+    as likely to be among the k + 1 highest, and only those can exceed the threshold: the chance is
+    `expected_fpr` = (k + 1) / (n + 1) without ties, less with them. It is a mean over choices of
+    the n reals; one choice gives more or less.
+
+    With fewer than 1 / max_fpr - 1 reals the threshold is the highest of all, and the chance,
+    1 / (n + 1), is more than `max_fpr`.
     """
     reals = np.sort(scores[labels == REAL])
-    flagged = math.floor(max_fpr * len(reals) + 1e-9)  # 0.29 x 100 is a hair below 29
-    return float(reals[len(reals) - 1 - flagged])
+    return float(reals[len(reals) - 1 - _most_above(len(reals), max_fpr)])
+
+
+def expected_fpr(reals: int, max_fpr: float) -> float:
+    """The chance that a new real is flagged by `threshold_at_fpr` of `reals` others."""
+    return (_most_above(reals, max_fpr) + 1) / (reals + 1)
+
+
+def _most_above(reals: int, max_fpr: float) -> int:
+    allowed = math.floor(max_fpr * (reals + 1) + 1e-9)  # 0.29 x 100 is a hair below 29
+    return min(max(allowed - 1, 0), reals - 1)
 
 
 def rates(
@@ -156,18 +179,28 @@ def kept(file: Path, weights: str) -> OperatingPoint:
         point = OperatingPoint(
             threshold=float(record["threshold"]),
             max_fpr=float(record["max_fpr"]),
-            calibration=calibration.from_json(record["calibration"]),
+            calibration=record["calibration"] and calibration.from_json(record["calibration"]),
             chosen_on=dict(record["chosen_on"]),
             origins=Origins.from_json(record["origins"]),
         )
-        assert point.calibration is not None
-        used = point.calibration.probabilities(np.array([0.0, point.threshold, 1.0]))
-        if not 0 <= point.threshold <= 1 or not ((used >= 0) & (used <= 1)).all():
-            raise ValueError("a number is not possible")
+        if not 0 <= point.threshold <= 1:
+            raise ValueError("a threshold that is not in [0, 1]")
+        auc = float(point.chosen_on["auc"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise UserError(
             f"{file} is damaged ({reason}); delete it, or make it anew with the job evaluate and "
             "--config.data.validation"
         ) from None
+    if point.calibration and not point.calibration.rises:
+        log.warning("%s: %s; its threshold is used", file, no_calibration(auc))
+        point = dataclasses.replace(point, calibration=None)
     return point
+
+
+def no_calibration(auc: float) -> str:
+    """Why there is no calibration where one was fitted."""
+    return (
+        "no calibration is used, because probabilities would not rise with scores: fakes do not "
+        f"score higher than reals (validation AUC {auc:.3f})"
+    )

@@ -26,7 +26,7 @@ class Predictions:
     Attributes:
       examples: what was scored, each (dataset, id) once.
       scores: one finite number an example; higher means more likely fake. For a detector it is
-        the probability of "fake", in [0, 1].
+        its raw score, in [0, 1].
       bad: examples whose file could not be used, with the reason; they have no score and are in
         no metric but `n_bad`.
 

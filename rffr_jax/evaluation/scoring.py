@@ -119,7 +119,7 @@ class Scorer:
         return PreparedSet(dataset, _Passes(batches), bad)
 
     def score(self, parameters: PyTree, prepared: Dataset | PreparedSet) -> Predictions:
-        """The probability of `fake` for every example that can be read.
+        """The softmax of `fake`, in [0, 1], for every example that can be read.
 
         Args:
           parameters: the detector's.
@@ -143,7 +143,7 @@ class Scorer:
     def score_images(
         self, parameters: PyTree, images: UInt8[np.ndarray, "n size size 3"]
     ) -> tuple[Float64[np.ndarray, " n"], Float16[np.ndarray, "n covered pixels"] | None]:
-        """The probability of `fake` for images in memory, by the programs of `score`.
+        """The softmax of `fake` for images in memory, by the programs of `score`.
 
         One process alone.
 

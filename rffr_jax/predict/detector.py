@@ -26,7 +26,7 @@ class Explanation:
     """What a detector sees in one crop.
 
     Attributes:
-      score: the probability of `fake`, as `LoadedDetector.score` gives it.
+      score: raw, as `LoadedDetector.score` gives it.
       image: the crop as the detector reads it, in [0, 1].
       reconstruction: what the MAE inpaints block by block, or the UNet copies, about [0, 1]; None
         for a detector without one.
@@ -45,8 +45,8 @@ class Explanation:
 class LoadedDetector:
     """A detector with its weights on the device, its threshold and its calibration.
 
-    Scores are calibrated probabilities where a calibration is kept beside the weights (the job
-    `evaluate` with `data.validation` makes it), the detector's own otherwise.
+    Scores and threshold are raw. The job `evaluate` with `data.validation` keeps a threshold and a
+    calibration beside the weights; the calibration only makes probabilities to be shown.
 
     Attributes:
       folder, checkpoint: what was loaded.
@@ -55,7 +55,7 @@ class LoadedDetector:
       blocks, patch_size: the geometry of `Explanation.heat`.
       alpha: amplification of the residual.
       point: the operating point that is kept beside the weights.
-      threshold: of that point, on the scale of the scores; a score above it says `fake`.
+      threshold: of that point; a score above it says `fake`.
       digest: of all weights.
       seen: origins of what the detector and its MAE or UNet were trained on.
       note: what must be said beside every score; '' if nothing.
@@ -70,7 +70,7 @@ class LoadedDetector:
         self.patch_size, self.alpha = settings.model.patch_size, settings.alpha
         self._scorer, self._parameters = trained.scorer, trained.parameters(checkpoint)
         self.point = trained.operating_point(checkpoint)
-        self.threshold = float(self._calibrated(np.array([self.point.threshold]))[0])
+        self.threshold = self.point.threshold
         self.digest = parameters_digest({"detector": self._parameters, "frozen": trained.frozen})
         self.seen = trained.trained_on()
         names = {name for origins in self.seen.values() for name, _ in origins.sources}
@@ -79,7 +79,7 @@ class LoadedDetector:
         )
 
     def score(self, images: Sequence[np.ndarray] | np.ndarray) -> Float64[np.ndarray, " n"]:
-        """The probability of `fake` for aligned face crops.
+        """Raw scores of aligned face crops, in [0, 1]; a higher one means more likely `fake`.
 
         Args:
           images: uint8 RGB [height, width, 3] each, of any sizes; [n, height, width, 3] will do.
@@ -88,6 +88,14 @@ class LoadedDetector:
           UserError: an image of another type or shape, or weights that are broken.
         """
         return self.examine(self._crops(images))[0]
+
+    def probabilities(self, scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"] | None:
+        """Calibrated probabilities of `fake` for scores of single crops; None without calibration.
+
+        They hold for data like those that the calibration was fitted on, with as many fakes.
+        """
+        calibration = self.point.calibration
+        return None if calibration is None else calibration.probabilities(scores)
 
     def explain(self, image: np.ndarray) -> Explanation:
         """The score of one aligned face crop, and the pictures behind it.
@@ -114,7 +122,7 @@ class LoadedDetector:
                 f"detector={self.folder}, {self.checkpoint}: its scores are not finite: its "
                 "weights are broken; use another checkpoint"
             )
-        return self._calibrated(scores), differences
+        return scores, differences
 
     def explanations(
         self, crops: Crops, scores: Float64[np.ndarray, " n"], differences: Differences | None
@@ -137,10 +145,6 @@ class LoadedDetector:
         first = self.blocks.offset * self.patch_size
         covered = np.abs(residual[first : first + k * side, first : first + k * side])
         return covered.reshape(k, side, k, side, 3).mean(axis=(1, 3, 4)).astype(np.float32)
-
-    def _calibrated(self, scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-        calibration = self.point.calibration
-        return scores if calibration is None else calibration.probabilities(scores)
 
     def _crops(self, images: Sequence[np.ndarray] | np.ndarray) -> Crops:
         size = self.image_size

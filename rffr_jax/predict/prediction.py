@@ -103,6 +103,7 @@ class Prediction:
                     record["picture"] = f"{picture}.jpg"
                     self._keep_crop(record["picture"], largest(sightings).crop)
                 else:
+                    record["probability"] = self._probability(record["score"])
                     peaks.append(first + int(own.argmax()))
                     record["evidence"] = f"{picture}.png"
                     shown.append(record)
@@ -116,6 +117,10 @@ class Prediction:
         self._draw(images, scores, differences, peaks, shown)
         for found, record in zip(group, records, strict=True):
             self.finished.add(found.path, record)
+
+    def _probability(self, score: float) -> float | None:
+        found = self._detector.probabilities(np.array([score]))
+        return None if found is None else float(found[0])
 
     def _draw(self, images, scores, differences, peaks: list[int], records: list[dict[str, Any]]):
         if not peaks:

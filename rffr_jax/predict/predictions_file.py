@@ -10,13 +10,13 @@ from typing import Any
 
 from rffr_jax.runs.whole_files import whole_file
 
-SCHEMA = 1
+SCHEMA = 2
 """Rises when a field changes its meaning or goes; a field more leaves it as it is."""
 
 EDGES = ("left", "top", "right", "bottom")
 CSV_COLUMNS = (
-    *("path", "sha256", "status", "score", "reason"),
-    *("face", "face_status", "face_score", "face_reason", *EDGES),
+    *("path", "sha256", "status", "score", "probability", "reason"),
+    *("face", "face_status", "face_score", "face_probability", "face_reason", *EDGES),
     *("frames", "peak_frame", "peak_time", "evidence", "threshold", "note"),
 )
 
@@ -59,7 +59,8 @@ def _indented(value: Mapping[str, Any]) -> str:
 
 def _rows(record: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One a face; one for a file without a face."""
-    common = {name: record[name] for name in ("path", "sha256", "status", "score", "reason")}
+    names = ("path", "sha256", "status", "score", "probability", "reason")
+    common = {name: record[name] for name in names}
     common |= {"threshold": about["threshold"]["value"], "note": about["note"]}
     if not record["faces"]:
         return [common]
@@ -73,6 +74,7 @@ def _rows(record: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str,
                 "face": face["face"],
                 "face_status": face["status"],
                 "face_score": face["score"],
+                "face_probability": face["probability"],
                 "face_reason": face["reason"],
                 "frames": len(face["frames"]),
                 "peak_frame": peak.get("frame"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rffr_jax.predict import timeline
-from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN, sentence
+from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN, probability_said, sentence
 from rffr_jax.reports.page import data_address, escaped, page, picture, picture_file, plain_table
 from rffr_jax.runs.whole_files import whole_file
 
@@ -21,9 +21,11 @@ SAID = {
     UNKNOWN: "not judged",
 }
 _HOW_TO_READ = (
-    "A score is the detector's probability of 'fake'. 'Fake' is said of a score above the "
-    "threshold, 'real' of any other; neither is a proof, and 'real' does not mean authentic. The "
-    "pictures show what the score rests on: where the face differs from what was expected there."
+    "A score lies between 0 and 1 and is no probability. 'Fake' is said of a score above the "
+    "threshold, 'real' of any other; neither is a proof, and 'real' does not mean authentic. A "
+    "calibrated probability, where there is one, decides nothing: it holds for data like those "
+    "that the calibration was fitted on, with as many fakes among them. The pictures show what the "
+    "score rests on: where the face differs from what was expected there."
 )
 
 
@@ -106,7 +108,7 @@ def _file(
     parts = [
         f"<h3>{escaped(record['path'])}</h3>",
         f"<p><strong>{record['status']}</strong>: score {record['score']:.3f}, "
-        f"{SAID[record['status']]}"
+        f"{SAID[record['status']]}{probability_said(record)}"
         f'<span class="small"> ({escaped(_source(record["source"]))})</span></p>',
     ]
     pictures = {
@@ -122,6 +124,7 @@ def _file(
             parts.append(_unjudged_face(folder, face))
             continue
         caption = f"Face {face['face']}: score {face['score']:.3f}, {SAID[face['status']]}"
+        caption += probability_said(face)
         if (folder / face["evidence"]).is_file():
             parts.append(picture_file(folder / face["evidence"], MOST_BYTES, caption))
         else:

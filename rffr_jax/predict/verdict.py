@@ -22,7 +22,8 @@ def face_record(
     how: str,
     top_k: int,
 ) -> dict[str, Any]:
-    """`status, score, reason, box, frames, not_judged` of a face; no pictures of it yet.
+    """`status, score, reason, box, frames, not_judged` of a face; no pictures and no `probability`
+    of it yet.
 
     Args:
       sightings: at least one.
@@ -45,6 +46,7 @@ def face_record(
     return {
         "status": status,
         "score": score,
+        "probability": None,
         "reason": reason,
         "box": shown.box and list(shown.box),
         "peak": {"time": round(shown.time, 3), "frame": shown.frame} if scored else None,
@@ -87,9 +89,10 @@ def file_record(found: FoundFaces, faces: Sequence[dict[str, Any]]) -> dict[str,
     """A file's entry in predictions.json.
 
     The file is `fake` if one of its faces is, `unknown` if all of them are or there is none; its
-    score is the highest of its faces.
+    score is the highest of its faces, its probability that of the same face.
     """
-    scores = [face["score"] for face in faces if face["score"] is not None]
+    judged = [face for face in faces if face["score"] is not None]
+    highest = max(judged, key=lambda face: face["score"], default=None)
     statuses = {face["status"] for face in faces}
     status = next((s for s in (FAKE, REAL) if s in statuses), UNKNOWN)
     reason = None
@@ -99,7 +102,8 @@ def file_record(found: FoundFaces, faces: Sequence[dict[str, Any]]) -> dict[str,
         "path": text_of(str(found.path)),
         "sha256": found.sha256 or None,
         "status": status,
-        "score": max(scores, default=None),
+        "score": highest and highest["score"],
+        "probability": highest and highest["probability"],
         "reason": reason,
         "source": found.source,
         "annotated": None,
@@ -118,7 +122,14 @@ def verdict_said(record: Mapping[str, Any], threshold: float) -> str:
 def score_said(record: Mapping[str, Any], threshold: float) -> str:
     """In words where the score of a judged face or file lies."""
     where = "above" if record["status"] == FAKE else "not above"
-    return f"score {record['score']:.3f}, {where} the threshold {threshold:.3f}"
+    said = f"score {record['score']:.3f}, {where} the threshold {threshold:.3f}"
+    return said + probability_said(record)
+
+
+def probability_said(record: Mapping[str, Any]) -> str:
+    """The calibrated probability of a face or file, to be put behind its score; '' without one."""
+    probability = record["probability"]
+    return "" if probability is None else f" (calibrated probability {probability:.2f})"
 
 
 def sentence(text: str) -> str:

@@ -92,6 +92,19 @@ def test_separable_and_saturated_scores_stay_finite(method):
     assert mended[:2].max() < 0.5 < mended[2:].min()
 
 
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_it_rises_where_fakes_score_higher_and_nowhere_else(method):
+    labels, scores = overconfident(5, 300)
+    assert fit(method, labels, scores).rises
+    assert not fit(method, labels, 1 - scores).rises
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        labels, scores = rng.permutation(np.arange(30) % 2), rng.random(30).round(2)
+        found = fit(method, labels, scores)
+        grid = found.probabilities(np.linspace(0, 1, 999))
+        assert found.rises == ((np.diff(grid) >= 0).all() and grid[-1] > grid[0])
+
+
 def test_an_unknown_method_is_a_users_mistake():
     with pytest.raises(UserError, match="calibration='beta' is not known; choose platt or isoton"):
         fit("beta", *overconfident(0, 10))

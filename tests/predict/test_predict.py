@@ -13,10 +13,12 @@ import pytest
 from flax import nnx
 from PIL import Image
 
+import configs.predict
 import rffr_jax
 from configs import quickstart
+from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import calibration
+from rffr_jax.evaluation import calibration, operating_point
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.abstract import PARAMETERS
@@ -25,12 +27,16 @@ from rffr_jax.models.unet import UNet
 from rffr_jax.predict import default_detector, faces_of, preparation
 from rffr_jax.predict import prediction as module
 from rffr_jax.predict.evidence import draw_evidence
+from rffr_jax.predict.inputs import find_files
+from rffr_jax.predict.predict import detector_and_settings
 from rffr_jax.predict.predictions_file import CSV_COLUMNS
 from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST, save_weights
 from tests import jobs
+from tests.data.test_make_manipulations import load_script
 from tests.faces.movies import write_movie
 from tests.faces.test_prepare import BrightSquares, picture
 
+false_alarms = load_script("false_alarms")
 ANY = ("faces=given", "darkest=0", "least_sharpness=0")
 
 
@@ -68,7 +74,7 @@ def test_scores_are_those_of_evaluate(finished, evaluated):
 
 def test_predictions_hold_what_is_promised(finished, detector):
     workdir, said = finished
-    assert said["schema"] == 1
+    assert said["schema"] == 2
     assert said["detector"]["path"] == str(detector)
     assert said["detector"]["trained_methods"] == ["rows"]
     assert said["threshold"] == {
@@ -133,16 +139,78 @@ def calibrated(tmp_path_factory, detector, faces):
 def test_operating_point_beside_the_detector_is_used(tmp_path, calibrated, faces, evaluated):
     copy, kept = calibrated
     said = predict(tmp_path / "predict", copy, faces / "test", *ANY)
-    fitted = calibration.from_json(kept["calibration"])
-    raw = np.array([evaluated[file["path"].rpartition("/")[2]] for file in said["files"]])
-    scores = [file["score"] for file in said["files"]]
-    np.testing.assert_allclose(scores, fitted.probabilities(raw), atol=1e-4)
+    scores = {file["path"].rpartition("/")[2]: file["score"] for file in said["files"]}
+    assert scores == pytest.approx(evaluated, abs=2e-6)
+    for file in said["files"]:
+        assert (file["status"] == "fake") == (file["score"] > kept["threshold"])
+        assert file["faces"][0]["probability"] == file["probability"]
+    if kept["calibration"] is None:
+        assert {file["probability"] for file in said["files"]} == {None}
+    else:
+        fitted = calibration.from_json(kept["calibration"])
+        expected = fitted.probabilities(np.array([file["score"] for file in said["files"]]))
+        assert [file["probability"] for file in said["files"]] == pytest.approx(list(expected))
     threshold = said["threshold"]
     assert threshold["from"] == "validation data"
     assert (threshold["max_fpr"], threshold["chosen_on"]["n_real"]) == (0.4, 6)
-    expected = fitted.probabilities(np.array([kept["threshold"]]))[0]
-    assert threshold["value"] == pytest.approx(expected)
+    assert threshold["value"] == kept["threshold"]
     assert said["calibration"] == kept["calibration"]
+
+
+def any_calibration(rng: np.random.Generator) -> dict[str, Any]:
+    """Of either kind; it may fall, be level, or make many scores equal."""
+    if rng.random() < 0.5:
+        return {"method": "platt", "slope": 3 * rng.normal(), "intercept": 3 * rng.normal()}
+    count = int(rng.integers(2, 6))
+    corners = rng.random(count).round(1)
+    return {
+        "method": "isotonic",
+        "scores": np.sort(rng.random(count)).tolist(),
+        "corners": (np.sort(corners) if rng.random() < 0.7 else corners).tolist(),
+    }
+
+
+def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated, monkeypatch):
+    """The flags of `evaluate`, `predict` and `false_alarms` under 200 calibrations."""
+    folder, record = calibrated
+    place = tmp_path / "last.json"
+    files = find_files([str(faces / "test")])
+    config = configs.predict.get_config()
+    config.update(detector=str(folder), faces="given", darkest=0.0, least_sharpness=0.0)
+    config.data.workers = 0
+    detector, settings = detector_and_settings(config)
+    flagged = {name: score > record["threshold"] for name, score in evaluated.items()}
+    assert len(set(flagged.values())) == 2
+    reals = load_dataset(f"csv:{faces}/test.csv")
+    numbers = [n for n, example in enumerate(reals.examples) if example.label == 0]
+    alarms = sum(flagged[reals.examples[n].path.rpartition("/")[2]] for n in numbers)
+
+    seen: dict[bytes, float] = {}
+
+    def remembered(crops):
+        new = [crop for crop in crops if crop.tobytes() not in seen]
+        if new:
+            scores, _ = examine(np.stack(new))
+            seen.update((crop.tobytes(), s) for crop, s in zip(new, scores, strict=True))
+        return np.array([seen[crop.tobytes()] for crop in crops]), None
+
+    examine = detector.examine
+    monkeypatch.setattr(detector, "examine", remembered)
+    monkeypatch.setattr(module.Prediction, "_draw", lambda *_: None)
+    rng, shown = np.random.default_rng(0), 0
+    for number in range(200):
+        place.write_text(json.dumps(record | {"calibration": any_calibration(rng)}))
+        detector.point = operating_point.kept(place, record["weights"])
+        (tmp_path / str(number)).mkdir()
+        prediction = module.Prediction(config, tmp_path / str(number), detector, settings)
+        prediction.look_at(files)
+        for file in prediction.finished.records([file.path for file in files]):
+            name = file["path"].rpartition("/")[2]
+            assert (file["status"] == "fake") == flagged[name]
+            if file["probability"] is not None:
+                shown += 1
+        assert false_alarms.alarms(detector, reals, numbers, detector.threshold, 4)[1] == alarms
+    assert 18 * 50 < shown < 18 * 150
 
 
 def test_a_killed_run_goes_on(tmp_path, detector, finished, monkeypatch):
