@@ -52,7 +52,11 @@ def _prepare(args: argparse.Namespace) -> int:
     if not 0 <= args.max_bad_fraction <= 1:
         raise UserError(f"--max-bad-fraction {args.max_bad_fraction:g}: must lie in [0, 1]")
     benchmark = find_media(
-        args.benchmark, args.input, compression=args.compression, splits=args.splits
+        args.benchmark,
+        args.input,
+        compression=args.compression,
+        splits=args.splits,
+        all_real=args.all_real,
     )
     if args.video_list:
         benchmark = keep_listed(benchmark, args.video_list)
@@ -124,6 +128,8 @@ def _print_found(benchmark):
         print(f"missing: {line}")
     if benchmark.missing:
         print(f"{len(benchmark.missing)} missing in all")
+    if benchmark.left_out.counts:
+        print(benchmark.left_out)
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -144,6 +150,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", help="of the data set; by default the benchmark's")
     add("--compression", help="of FaceForensics++ (raw, c23, c40)")
     add("--splits", type=path, metavar="DIR", help="the official lists of FaceForensics++")
+    add(
+        "--all-real",
+        action="store_true",
+        help="every file of a folder is real, whatever its folders are called",
+    )
     add("--video-list", type=path, metavar="FILE", help="the test videos to take, one a line")
     add(
         "--frames",

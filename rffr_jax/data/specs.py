@@ -25,10 +25,14 @@ from rffr_jax.data.selection import (
 from rffr_jax.errors import UserError
 from rffr_jax.examples import Dataset, Example
 
-READERS = {"folder": read_folder, "list": read_list, "csv": read_csv}
+TABLES = {"list": read_list, "csv": read_csv}
+FOLDER = "folder"
 DEEPFAKEBENCH, PREPARED = "deepfakebench", "tfds"
-KINDS = (PROCEDURAL, *READERS, DEEPFAKEBENCH, PREPARED)
-KEYS = ("dataset", "method", "frames", "limit", "compression", "mixed", "landmarks", "weight")
+KINDS = (PROCEDURAL, FOLDER, *TABLES, DEEPFAKEBENCH, PREPARED)
+KEYS = (
+    *("dataset", "method", "frames", "limit", "compression", "labels", "mixed"),
+    *("landmarks", "weight"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +48,7 @@ class DatasetSpec:
       frames: evenly spaced frames to keep of each video, None for all.
       limit: examples to keep, None for all.
       compression: the level to read of a `deepfakebench` file that holds several.
+      all_real: whether every image of a `folder` is real, whatever its folders are called.
       mixed: whether the data may stand beside others that were prepared differently.
       aligned: whether files without landmarks hold faces that are aligned as FFHQ's.
       weight: how many of its images are drawn for those of the other specs; None if not given.
@@ -58,6 +63,7 @@ class DatasetSpec:
     frames: int | None = None
     limit: int | None = None
     compression: str | None = None
+    all_real: bool = False
     mixed: bool = False
     aligned: bool = False
     weight: int | None = None
@@ -97,6 +103,11 @@ def parse_spec(text: str) -> DatasetSpec:
         raise UserError(f"dataset '{text}': {kind} has landmarks; leave landmarks=aligned out")
     if "compression" in values and kind != DEEPFAKEBENCH:
         raise UserError(f"dataset '{text}': compression=... is for {DEEPFAKEBENCH}; leave it out")
+    if values.get("labels", "real") != "real" or ("labels" in values and kind != FOLDER):
+        raise UserError(
+            f"dataset '{text}': labels={values['labels']}; labels=real goes with {FOLDER} and says "
+            "that every image is real, leave it out otherwise"
+        )
     return DatasetSpec(
         text=text,
         kind=kind,
@@ -106,6 +117,7 @@ def parse_spec(text: str) -> DatasetSpec:
         frames=_count(text, values, "frames"),
         limit=_count(text, values, "limit"),
         compression=values.get("compression"),
+        all_real="labels" in values,
         mixed="mixed" in values,
         aligned="landmarks" in values,
         weight=_count(text, values, "weight"),
@@ -128,7 +140,8 @@ def _parse_query(text: str, query: str) -> dict[str, str]:
 
 _KEYS_HELP = (
     "dataset=NAME, method=A,B (or A+B), frames=N and limit=N; compression=NAME for deepfakebench, "
-    "mixed=ok for tfds, landmarks=aligned for files and weight=N for pretraining"
+    "labels=real for folder, mixed=ok for tfds, landmarks=aligned for files and weight=N for "
+    "pretraining"
 )
 
 
@@ -173,6 +186,15 @@ def load_dataset(
     parts = [_filtered(_open(part, default_split), part) for part in specs]
     _refuse_mixed(parts, specs)
     return parts[0] if len(parts) == 1 else _concatenate(parts, specs)
+
+
+def load_whole(text: str) -> Dataset:
+    """What one spec names before its filters are applied.
+
+    Raises:
+      UserError: as `load_dataset`.
+    """
+    return _open(parse_spec(text), "train")
 
 
 def _check_weights(specs: list[DatasetSpec], weighted: bool):
@@ -294,7 +316,11 @@ def _open(spec: DatasetSpec, default_split: str) -> Dataset:
         raise UserError(
             f"dataset '{spec.text}': {spec.kind} has no splits; leave out '#{spec.split}'"
         )
-    return dataclasses.replace(READERS[spec.kind](path), aligned=spec.aligned)
+    if spec.kind == FOLDER:
+        files = read_folder(path, all_real=spec.all_real)
+    else:
+        files = TABLES[spec.kind](path)
+    return dataclasses.replace(files, aligned=spec.aligned)
 
 
 def _open_synthetic(spec: DatasetSpec, split: str) -> Dataset:

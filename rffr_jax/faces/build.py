@@ -102,7 +102,7 @@ def _build(
     by_split = _media_by_split(benchmark)
     _pack(work, by_split, dataset, preparation)
     _check(work, by_split, dataset)
-    report = make_report(work, benchmark.media, benchmark.missing)
+    report = make_report(work, benchmark)
     report["media_sha256"] = _media_digest(benchmark)
     for split, media in by_split.items():
         draw_sheet(dataset / f"{split}.png", work, media, set(report["without_face"]))

@@ -3,6 +3,8 @@
 import dataclasses
 import pathlib
 
+from rffr_jax.data.readers.left_out import LeftOut
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -44,7 +46,9 @@ class Benchmark:
     Attributes:
       media: sorted by id, every id once.
       missing: what its lists name and its folders do not hold, and what was left out, a line each.
+      left_out: files whose ending is none of a video or image that is read.
     """
 
     media: tuple[Medium, ...]
     missing: tuple[str, ...] = ()
+    left_out: LeftOut = dataclasses.field(default_factory=LeftOut)

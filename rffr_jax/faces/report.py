@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rffr_jax.faces.frames import evenly_spaced
-from rffr_jax.faces.media import Medium
+from rffr_jax.faces.media import Benchmark, Medium
 from rffr_jax.faces.runners import Work
 from rffr_jax.images.image_formats import decode
 from rffr_jax.reports.contact_sheet import contact_sheet
@@ -18,23 +18,24 @@ from rffr_jax.reports.contact_sheet import contact_sheet
 SHEET_ROWS = 6
 
 
-def make_report(work: Work, media: Sequence[Medium], missing: Sequence[str]) -> dict[str, Any]:
+def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
     """The content of `report.json`.
 
     Args:
       work: has prepared the media.
-      missing: what the benchmark's lists name and its folders do not hold.
+      benchmark: what was found.
 
     Returns:
       `splits`: for each split, data set and method the numbers of media, frames wanted, faces, and
       media without a face. `reasons`: drops by reason, with N for its numbers. `without_face`: ids
-      of media. `missing`. `drops`: every one, `frame` null for a whole medium.
+      of media. `missing`. `left_out`: files that are not read, by ending. `drops`: every one,
+      `frame` null for a whole medium.
     """
     numbers: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
     reasons: collections.Counter[str] = collections.Counter()
     drops: list[dict[str, Any]] = []
     without: list[str] = []
-    for medium in media:
+    for medium in benchmark.media:
         part = work.part(medium, images=False)
         methods = numbers.setdefault(medium.split, {}).setdefault(medium.dataset, {})
         cell = methods.setdefault(
@@ -53,7 +54,8 @@ def make_report(work: Work, media: Sequence[Medium], missing: Sequence[str]) -> 
         "splits": numbers,
         "reasons": dict(reasons.most_common()),
         "without_face": without,
-        "missing": list(missing),
+        "missing": list(benchmark.missing),
+        "left_out": dict(benchmark.left_out.counts.most_common()),
         "drops": drops,
     }
 

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from rffr_jax.errors import BadImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 MIN_SIDE = 16
 MAX_PIXELS = 80_000_000  # below the limit at which Pillow itself begins to complain

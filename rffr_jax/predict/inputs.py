@@ -2,17 +2,21 @@
 
 What a file is, is told by its first bytes, whatever it is called. In a folder those files are taken
 that are images or videos, and those whose names say so, so that a broken one is named; others are
-passed over. Files and folders whose names begin with a dot are passed over too.
+passed over and counted. Files and folders whose names begin with a dot are passed over too.
 """
 
 import dataclasses
+import logging
 import os
 import pathlib
 import stat
 from collections.abc import Iterator, Sequence
 
+from rffr_jax.data.readers.left_out import LeftOut
 from rffr_jax.errors import UserError
 from rffr_jax.images.decode import EXTENSIONS
+
+log = logging.getLogger(__name__)
 
 IMAGE, VIDEO = "image", "video"
 MEDIA_EXTENSIONS = (
@@ -42,12 +46,18 @@ class InputFile:
     reason: str = ""
 
 
-def find_files(inputs: Sequence[str], *, leave_out: pathlib.Path | None = None) -> list[InputFile]:
+def find_files(
+    inputs: Sequence[str],
+    *,
+    leave_out: pathlib.Path | None = None,
+    passed_over: LeftOut | None = None,
+) -> list[InputFile]:
     """The files of `inputs` in their order, those of a folder by their names, each once.
 
     Args:
       inputs: files and folders; one that does not exist may be several with commas between them.
       leave_out: a folder whose files are never taken, such as that of the results.
+      passed_over: counts the files of folders that are neither image nor video, which are logged.
 
     Raises:
       UserError: nothing is named, something named does not exist, or there is no image or video.
@@ -58,12 +68,22 @@ def find_files(inputs: Sequence[str], *, leave_out: pathlib.Path | None = None) 
             "nothing to look at: name images, videos and folders with --config.inputs=PATH,PATH"
         )
     found: dict[pathlib.Path, InputFile] = {}
+    others: dict[pathlib.Path, pathlib.Path] = {}
     for path in named:
         for file in _below(path, leave_out) if path.is_dir() else [_described(path)]:
-            found.setdefault(file.path.absolute(), file)
+            if isinstance(file, InputFile):
+                found.setdefault(file.path.absolute(), file)
+            else:
+                others.setdefault(file.absolute(), file)
+    passed_over = LeftOut() if passed_over is None else passed_over
+    for absolute in others.keys() - found.keys():
+        passed_over.add(others[absolute])
+    if passed_over.counts:
+        log.info("%s", passed_over)
     if not found:
         raise UserError(
             f"--config.inputs: there is no image or video in {', '.join(map(str, named))}"
+            + (f" ({passed_over})" if passed_over.counts else "")
         )
     return list(found.values())
 
@@ -124,7 +144,10 @@ def _described(path: pathlib.Path) -> InputFile:
     return InputFile(path, *kind_of(path))
 
 
-def _below(folder: pathlib.Path, leave_out: pathlib.Path | None) -> Iterator[InputFile]:
+def _below(
+    folder: pathlib.Path, leave_out: pathlib.Path | None
+) -> Iterator[InputFile | pathlib.Path]:
+    """What is to be looked at, and the paths of the files that are passed over."""
     unreadable: list[InputFile] = []
 
     def note(error: OSError):
@@ -145,4 +168,6 @@ def _below(folder: pathlib.Path, leave_out: pathlib.Path | None) -> Iterator[Inp
             file = _described(pathlib.Path(parent, name))
             if file.kind or name.lower().endswith(MEDIA_EXTENSIONS):
                 yield file
+            else:
+                yield file.path
     yield from unreadable

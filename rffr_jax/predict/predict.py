@@ -7,6 +7,7 @@ from typing import Any
 
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
+from rffr_jax.data.readers.left_out import LeftOut
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.evaluate import as_list
 from rffr_jax.predict.aggregate import check_aggregate
@@ -40,7 +41,8 @@ def run(config: Config, workdir: pathlib.Path):
             "--config.part=K/N"
         )
     part = part_from(config.part)
-    files = find_files(as_list(config.inputs), leave_out=workdir)
+    left_out = LeftOut()
+    files = find_files(as_list(config.inputs), leave_out=workdir, passed_over=left_out)
     detector, settings = detector_and_settings(config)
     if detector.note:
         log.warning("%s", detector.note)
@@ -63,7 +65,8 @@ def run(config: Config, workdir: pathlib.Path):
                 f"at: the part that ends last writes {workdir / 'predictions.json'}"
             )
             return
-        counts = write_predictions(workdir, prediction.about, _records(files, finished))
+        about = prediction.about | {"left_out": dict(left_out.counts.most_common())}
+        counts = write_predictions(workdir, about, _records(files, finished))
         write_report(workdir, prediction.about, _records(files, finished))
         listed = list(_records(files, finished)) if len(files) <= LISTED else []
         _tell(prediction, listed, counts, workdir)

@@ -12,7 +12,7 @@ from PIL import Image
 from rffr_jax.data.cache import InMemory
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.selection import keep_methods, keep_reals, weights_of
-from rffr_jax.data.specs import DatasetSpec, load_apart, load_dataset, parse_spec
+from rffr_jax.data.specs import DatasetSpec, load_apart, load_dataset, load_whole, parse_spec
 from rffr_jax.errors import UserError
 from rffr_jax.synthetic.dataset import SyntheticDataset
 
@@ -65,6 +65,8 @@ def test_every_part_of_a_spec():
         ("folder:x?limit=1&limit=2", ["twice"]),
         ("folder:x?frames=1.5", ["frames=1.5", "whole number"]),
         ("folder:x?limit=0", ["limit=0", "from 1 up"]),
+        ("folder:x?labels=fake", ["labels=fake", "labels=real"]),
+        ("csv:x?labels=real", ["labels=real goes with folder"]),
         ("folder:/no/such/place", ["/no/such/place does not exist"]),
         ("list:/no/such.json", ["/no/such.json", "no such file"]),
         ("csv:/no/such.csv", ["/no/such.csv", "no such file"]),
@@ -84,6 +86,15 @@ def test_mistakes_end_in_one_clear_line(spec, words):
 def test_a_folder_has_no_splits(folder):
     with pytest.raises(UserError, match="leave out '#train'"):
         load_dataset(f"folder:{folder}#train")
+
+
+def test_labels_of_a_folder_may_be_said_to_be_real(folder):
+    (folder / "fake").rename(folder / "real" / "fakes")
+    (folder / "real").rename(folder / "mine")
+    with pytest.raises(UserError, match=r"mine/fakes/ holds 4 of them"):
+        load_dataset(f"folder:{folder}?limit=2")
+    assert len(load_dataset(f"folder:{folder}?labels=real&limit=2").examples) == 2
+    assert len(load_whole(f"folder:{folder}?labels=real&limit=2&weight=2").examples) == 8
 
 
 def test_the_method_filter_keeps_reals(folder):

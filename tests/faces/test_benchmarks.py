@@ -3,6 +3,7 @@
 import collections
 import itertools
 import json
+import logging
 import os
 import pathlib
 
@@ -672,6 +673,7 @@ def test_videos_and_photographs_of_any_name_are_taken(tmp_path):
         layouts.put(tmp_path / "data" / name, 0, "real", layouts.a_few_bytes)
     hidden = {"sub/..b.png", "sub/..d..m4v"}  # they begin with a dot
     found = find_media("folder", tmp_path / "data")
+    assert found.left_out.counts == {".txt": 1}
     assert {m.id for m in found.media} == set(names) - hidden
     assert {(m.label, m.split) for m in found.media} == {(0, "train")}
 
@@ -718,6 +720,46 @@ def test_own_files_in_the_wrong_place_are_refused(tmp_path, extra, message):
 def test_real_and_fake_below_another_folder_are_refused(tmp_path):
     layouts.folder(tmp_path / "mine", splits=())
     assert "lies deeper" in refusal("folder", tmp_path)
+    assert "leave out --all-real" in refusal("folder", tmp_path / "mine", all_real=True)
+    assert {m.label for m in find_media("folder", tmp_path, all_real=True).media} == {0}
+
+
+def test_own_files_taken_as_real_are_said_to_be_and_refused_where_a_folder_is_called_fake(
+    tmp_path, caplog
+):
+    caplog.set_level(logging.INFO, logger="rffr_jax")
+    for name in ("train/anna/1.mp4", "test/berta/1.jpe", "test/berta/2.flv"):
+        layouts.put(tmp_path / name, 0, "real", layouts.a_few_bytes)
+    find_media("folder", tmp_path)
+    assert caplog.messages == [f"--input {tmp_path}: all 2 files are taken as REAL"]
+    for name in ("train/Deepfakes/c23/1.mp4", "train/Deepfakes/2.mp4", "test/Deepfakes/3.mp4"):
+        layouts.put(tmp_path / name, 0, "real", layouts.a_few_bytes)
+    message = refusal("folder", tmp_path)
+    assert "all 5 files would be taken as REAL, but train/Deepfakes/ holds 2 of them" in message
+    assert "and 1 more such folder; " in message
+    assert "add --all-real if they are real" in message
+    found = find_media("folder", tmp_path, all_real=True)
+    assert {(m.label, m.method) for m in found.media} == {(0, "real")}
+    layouts.celeb_df(tmp_path / "celeb")
+    assert "it is for folder" in refusal("celeb_df", tmp_path / "celeb", all_real=True)
+
+
+def test_files_of_other_endings_among_the_videos_are_counted(tmp_path):
+    layouts.celeb_df(tmp_path / "celeb")
+    layouts.dfdc(tmp_path / "dfdc")
+    for found in (
+        find_media("celeb_df", tmp_path / "celeb"),
+        find_media("dfdc", tmp_path / "dfdc"),
+    ):
+        assert not found.left_out.counts
+    for name in ("celeb/Celeb-real/x.flv", "dfdc/test/videos/x.mpg", "dfdc/test/y.MPG"):
+        (tmp_path / name).write_bytes(b"")
+    assert str(find_media("celeb_df", tmp_path / "celeb").left_out) == (
+        "left out 1 file: 1 .flv (first: Celeb-real/x.flv)"
+    )
+    assert str(find_media("dfdc", tmp_path / "dfdc").left_out) == (
+        "left out 2 files: 2 .mpg (first: test/videos/x.mpg)"
+    )
 
 
 # --- ids ---------------------------------------------------------------------------------------

@@ -188,14 +188,16 @@ def test_layout_becomes_records(tmp_path, capsys, benchmark, expected):
 
 def test_dry_run_says_what_there_is(tmp_path, capsys):
     layouts.faceforensics(tmp_path / "in")
-    (tmp_path / "in/manipulated_sequences/Deepfakes/c23/videos/000_004.mp4").unlink()
+    videos = tmp_path / "in/manipulated_sequences/Deepfakes/c23/videos"
+    (videos / "000_004.mp4").rename(videos / "000_004.flv")
     flags = ["--benchmark", "faceforensics", "--input", str(tmp_path / "in")]
     assert script.main([*flags, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "test        FaceForensics++       fake  Deepfakes                 2" in lines
     assert "validation  FaceForensics++       fake  Deepfakes                 1" in lines
     assert "missing: Deepfakes/000_004: listed in val.json and not there" in lines
-    assert lines[-1] == "1 missing in all"
+    name = "manipulated_sequences/Deepfakes/c23/videos/000_004.flv"
+    assert lines[-2:] == ["1 missing in all", f"left out 1 file: 1 .flv (first: {name})"]
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     assert script.main(flags) == 2
     assert "--output DIR is missing" in one_error(capsys)
@@ -227,6 +229,7 @@ def mixed(tmp_path_factory):
     root = tmp_path_factory.mktemp("mixed") / "in"
     real = root / "real"
     real.mkdir(parents=True)
+    (root / "notes.txt").write_text("no movie")
     reasons = bad_media(real)
     reasons[write_movie(real / "nobody.mp4", empty_frames(1, 3, 96))] = "no face"
     canvas = [np.full((128, 128, 3), 90, np.uint8) for _ in range(3)]
@@ -257,6 +260,7 @@ def test_bad_media_are_named_and_the_run_goes_on(tmp_path, capsys, mixed):
         assert of_medium, medium
         assert all(drop["reason"].startswith(reason) for drop in of_medium), of_medium
     assert sum(report["reasons"].values()) == len(report["drops"])
+    assert report["left_out"] == {".txt": 1}
     (train,) = (methods["real"] for methods in report["splits"]["train"].values())
     assert (train["media"], train["without_face"]) == (len(reasons) + 7, len(reasons))
     examples = load_dataset(f"tfds:{tmp_path}/folder#train").examples

@@ -1,6 +1,7 @@
 """Which files are looked at, what is read of broken ones, and what is kept of finished ones."""
 
 import json
+import logging
 import os
 import zlib
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from rffr_jax.data.readers.left_out import LeftOut
 from rffr_jax.errors import UserError
 from rffr_jax.images import decode
 from rffr_jax.predict.faces_of import faces_of
@@ -32,7 +34,8 @@ def reason_of(path):
     return found.reason
 
 
-def test_folders_are_gone_through_by_name_and_content(tmp_path):
+def test_folders_are_gone_through_by_name_and_content(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="rffr_jax")
     (tmp_path / "b").mkdir()
     (tmp_path / ".hidden").mkdir()
     picture(tmp_path / "b/z.png")
@@ -42,7 +45,12 @@ def test_folders_are_gone_through_by_name_and_content(tmp_path):
     picture(tmp_path / ".hidden/a.png")
     picture(tmp_path / "c.png").rename(tmp_path / "c,d.png")
     picture(tmp_path / "results.png")
-    files = find_files([str(tmp_path / "c,d.png"), f"{tmp_path},{tmp_path / 'b'}"])
+    passed_over = LeftOut()
+    inputs = [str(tmp_path / "c,d.png"), f"{tmp_path},{tmp_path / 'b'}"]
+    files = find_files(inputs, passed_over=passed_over)
+    line = f"left out 1 file: 1 .txt (first: {tmp_path}/b/notes.txt)"
+    assert str(passed_over) == line
+    assert line in caplog.messages
     names = [str(file.path.relative_to(tmp_path)) for file in files]
     assert names == ["c,d.png", "results.png", "b/a.without_ending", "b/broken.mp4", "b/z.png"]
     assert [file.kind for file in files] == ["image", "image", "image", "", "image"]
@@ -58,7 +66,7 @@ def test_what_is_not_there_is_refused(inputs):
 
 def test_folder_without_pictures_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(UserError, match="no image or video"):
+    with pytest.raises(UserError, match=r"no image or video in .* \(left out 1 file: 1 \.txt"):
         find_files([str(tmp_path)])
 
 

@@ -59,7 +59,10 @@ def evaluated(tmp_path_factory, detector, faces):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, detector, faces):
     workdir = tmp_path_factory.mktemp("runs") / "predict"
-    return workdir, predict(workdir, detector, faces / "test", *ANY)
+    texts = tmp_path_factory.mktemp("texts")
+    for name in ("notes.txt", "LICENSE"):
+        (texts / name).write_text("no picture")
+    return workdir, predict(workdir, detector, f"{faces / 'test'},{texts}", *ANY)
 
 
 def test_scores_are_those_of_evaluate(finished, evaluated):
@@ -83,6 +86,7 @@ def test_predictions_hold_what_is_promised(finished, detector):
     assert said["preprocessing"]["k"] == 2
     assert said["preprocessing"]["faces"]["faces"] == "given"
     assert "--config.faces=given" in said["command"]
+    assert said["left_out"] == {".txt": 1, "": 1}
     assert said["counts"] == {"real": 18 - sum(f["status"] == "fake" for f in said["files"])} | {
         "fake": sum(f["status"] == "fake" for f in said["files"]), "unknown": 0,
     }  # fmt: skip

@@ -1,17 +1,22 @@
 """Images that lie in files, and the reader of a folder of them (`folder:PATH`)."""
 
 import dataclasses
+import logging
 import os
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from rffr_jax.data.readers.fake_folders import fake_folders, refusal
+from rffr_jax.data.readers.left_out import LeftOut
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
 from rffr_jax.images.alignment import template_landmarks
 from rffr_jax.images.decode import EXTENSIONS, read_image, read_whole_image
 from rffr_jax.images.landmarks import FIVE, LandmarkedFace, centred_square
+
+log = logging.getLogger(__name__)
 
 LABELS = {"real": REAL, "fake": FAKE}
 
@@ -67,32 +72,53 @@ class FileDataset:
         return self.landmarks[index] if self.landmarks else None
 
 
-def read_folder(folder: Path) -> FileDataset:
+def read_folder(folder: Path, *, all_real: bool = False) -> FileDataset:
     """Lists the images below a folder, sorted by path.
 
     Sub-folders `real/` and `fake/` (in any case) give the labels and `fake/METHOD/` the method,
-    "fake" for images directly in `fake/`. Without the two every image is real. Every image counts
-    as a photograph: it is its own video and its own source. Hidden files and folders, and files
-    that have no image's extension, are left out.
+    "fake" for images directly in `fake/`. Without the two every image is real, which is logged.
+    Every image counts as a photograph: it is its own video and its own source. Hidden files and
+    folders are left out. So are files that have no image's ending; these are counted and logged.
+
+    Args:
+      folder: where the images lie.
+      all_real: every image is real, whatever the folders below `folder` are called.
 
     Raises:
-      UserError: the folder is missing or holds no image; images lie beside `real/` and `fake/`;
-        or the two lie deeper than in the folder itself.
+      UserError: the folder is missing or holds no image; images lie beside `real/` and `fake/`, or
+        the two lie deeper than in the folder itself; a folder's name says that its files are fake;
+        or `all_real` contradicts a `fake/` that gives labels.
     """
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise UserError(f"folder:{folder}: {folder} {problem}; name a folder of images")
-    paths = image_paths(folder)
+    left_out = LeftOut()
+    paths = image_paths(folder, left_out)
     if not paths:
         raise UserError(
             f"folder:{folder}: no images in {folder} or below it; "
             f"files that end in {' '.join(EXTENSIONS)} are read"
+            + (f" ({left_out})" if left_out.counts else "")
         )
-    labelled = any(path.parts[0].lower() in LABELS for path in paths if len(path.parts) > 1)
+    tops = {path.parts[0].lower() for path in paths if len(path.parts) > 1}
+    labelled = not tops.isdisjoint(LABELS)
+    if all_real and "fake" in tops:
+        raise UserError(
+            f"folder:{folder}?labels=real: fake/ in it says which images are fake; leave out "
+            f"labels=real, or write folder:{folder}/real for the reals only"
+        )
+    if not labelled and not all_real:
+        _refuse_fakes(folder, paths)
     examples = []
     for path in paths:
-        label, method = _folder_label(path, folder) if labelled else _no_label(path, folder)
+        label, method = (REAL, "real")
+        if labelled and not all_real:
+            label, method = _folder_label(path, folder)
         examples.append(photograph(folder, path, label, method, dataset=data_set_name(folder)))
+    if not labelled or all_real:
+        log.info("folder:%s: all %d files are taken as REAL", folder, len(paths))
+    if left_out.counts:
+        log.info("folder:%s: %s", folder, left_out)
     return FileDataset(data_set_name(folder), folder, tuple(examples))
 
 
@@ -128,13 +154,21 @@ def photograph(
     )
 
 
-def image_paths(folder: Path) -> list[PurePosixPath]:
+def image_paths(folder: Path, left_out: LeftOut | None = None) -> list[PurePosixPath]:
     """The images below `folder`, relative to it, sorted; hidden files and folders are left out.
 
-    Links to folders are followed unless they lead back up.
+    Links to folders are followed unless they lead back up. A folder that cannot be read is logged.
+
+    Args:
+      folder: where to look.
+      left_out: counts the files that have no image's ending.
     """
+
+    def note(error: OSError):
+        log.warning("left out: %s: %s", error.filename, (error.strerror or str(error)).lower())
+
     found = []
-    for current, children, files in os.walk(folder, followlinks=True):
+    for current, children, files in os.walk(folder, onerror=note, followlinks=True):
         here = Path(current)
         children[:] = [
             child
@@ -142,12 +176,14 @@ def image_paths(folder: Path) -> list[PurePosixPath]:
             if not child.startswith(".")
             and not here.resolve().is_relative_to((here / child).resolve())
         ]
-        relative = here.relative_to(folder)
-        found += [
-            PurePosixPath((relative / file).as_posix())
-            for file in files
-            if not file.startswith(".") and file.lower().endswith(EXTENSIONS)
-        ]
+        relative = PurePosixPath(here.relative_to(folder).as_posix())
+        for file in files:
+            if file.startswith("."):
+                continue
+            if file.lower().endswith(EXTENSIONS):
+                found.append(relative / file)
+            elif left_out is not None:
+                left_out.add(relative / file)
     return sorted(found)
 
 
@@ -162,11 +198,16 @@ def _folder_label(path: PurePosixPath, folder: Path) -> tuple[int, str]:
     return FAKE, path.parts[1] if len(path.parts) > 2 else "fake"
 
 
-def _no_label(path: PurePosixPath, folder: Path) -> tuple[int, str]:
-    for depth, part in enumerate(path.parts[:-1]):
-        if part.lower() in LABELS:
-            deeper = folder.joinpath(*path.parts[:depth])
-            raise UserError(
-                f"folder:{folder}: {part}/ lies deeper, in {deeper}; write folder:{deeper}"
-            )
-    return REAL, "real"
+def _refuse_fakes(folder: Path, paths: list[PurePosixPath]):
+    for path in paths:
+        for depth, part in enumerate(path.parts[:-1]):
+            if part.lower() in LABELS:
+                deeper = folder.joinpath(*path.parts[:depth])
+                raise UserError(
+                    f"folder:{folder}: {part}/ lies deeper, in {deeper}; write folder:{deeper}, "
+                    f"or folder:{folder}?labels=real if all images are real"
+                )
+    found = fake_folders(paths)
+    if found:
+        override = f"write folder:{folder}?labels=real"
+        raise UserError(f"folder:{folder}: {refusal(found, len(paths), override)}")

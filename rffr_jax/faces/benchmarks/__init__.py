@@ -16,6 +16,7 @@ def find_media(
     *,
     compression: str | None = None,
     splits: pathlib.Path | None = None,
+    all_real: bool = False,
 ) -> Benchmark:
     """The videos and photographs of a benchmark, with labels, splits and origins.
 
@@ -24,6 +25,7 @@ def find_media(
       folder: the benchmark as it was downloaded, or the user's own files.
       compression: of FaceForensics++ (`raw`, `c23` or `c40`); None takes `c23`.
       splits: folder of the split lists of FaceForensics++; None looks beside the data.
+      all_real: for `folder`: every file is real, whatever its folders are called.
 
     Raises:
       UserError: an unknown name, an option that the benchmark does not have, a folder that is
@@ -39,6 +41,8 @@ def find_media(
                     f"{option} {value} does not go with --benchmark {name}; "
                     "it is for faceforensics, leave it out"
                 )
+    if all_real and name != "folder":
+        raise UserError(f"--all-real does not go with --benchmark {name}; it is for folder")
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise UserError(f"--input {folder}: {problem}; name the folder of {name}")
@@ -53,7 +57,7 @@ def find_media(
     elif name == "forgerynet":
         found = forgerynet.find(folder)
     else:
-        found = own_folder.find(folder)
+        found = own_folder.find(folder, all_real=all_real)
     if not found.media:
         first = f", the first: {found.missing[0]}" if found.missing else ""
         raise UserError(

@@ -3,8 +3,9 @@
 import os
 import pathlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
+from rffr_jax.data.readers.left_out import LeftOut
 from rffr_jax.errors import UserError
 from rffr_jax.faces.media import Benchmark, Medium
 
@@ -16,12 +17,15 @@ class Catalogue:
 
     Attributes:
       folder: the one that names in messages are relative to.
+      lists: names of the benchmark's own lists and label files.
     """
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, lists: Collection[str] = ()):
         self.folder = folder
+        self.lists = lists
         self._media: dict[str, list[Medium]] = {}
         self._missing: list[str] = []
+        self._passed_over: set[pathlib.Path] = set()
 
     def add(self, medium: Medium) -> None:
         """Takes a medium in.
@@ -45,6 +49,11 @@ class Catalogue:
         """Notes what is not there, or not taken, and why."""
         self._missing.append(line)
 
+    def pass_over(self, path: pathlib.Path) -> None:
+        """Counts a file that has no ending of a video or image, once; lists are not counted."""
+        if path.name not in self.lists:
+            self._passed_over.add(path)
+
     def listed_path(self, text: str, place: str) -> pathlib.PurePosixPath | None:
         """The path that a list names, relative to where its files lie; backslashes are slashes.
 
@@ -65,13 +74,15 @@ class Catalogue:
         """The videos that lie directly in the folders, by name without extension.
 
         Hidden files are left out (`._000.mp4` is what a Mac leaves beside `000.mp4`), and so are
-        folders that do not exist; one that cannot be read is noted.
+        folders that do not exist; one that cannot be read is noted. Other files are counted.
         """
         found: dict[str, list[pathlib.Path]] = {}
         for folder in folders:
             for path in self.entries(folder):
                 if path.suffix.lower() in VIDEO_EXTENSIONS:
                     found.setdefault(path.stem, []).append(path)
+                elif not os.path.isdir(path):
+                    self.pass_over(path)
         return found
 
     def entries(self, folder: pathlib.Path) -> list[pathlib.Path]:
@@ -118,4 +129,7 @@ class Catalogue:
             else:
                 names = ", ".join(self.name(medium.path) for medium in found)
                 shared.append(f"{id_}: {len(found)} files have this id, all left out: {names}")
-        return Benchmark(tuple(media), (*self._missing, *shared))
+        left_out = LeftOut()
+        for path in self._passed_over:
+            left_out.add(pathlib.PurePath(self.name(path)))
+        return Benchmark(tuple(media), (*self._missing, *shared), left_out)

@@ -85,7 +85,7 @@ def find(folder: pathlib.Path) -> Benchmark:
     Raises:
       UserError: no label files, or one that cannot be read or contradicts another.
     """
-    catalogue = Catalogue(folder)
+    catalogue = Catalogue(folder, (METADATA, LABELS, PREVIEW))
     paths = _label_files(catalogue)
     if not any(paths.values()):
         raise UserError(

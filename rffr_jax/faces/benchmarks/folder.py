@@ -5,44 +5,65 @@
 
 SPLIT is train, validation (or val) or test. With any of these at the top all files must lie in
 them; without them everything is `train`, since only the user knows which files show one person.
-Without real/ and fake/ every file is real. Letters may be of any case. Nothing tells which original
-a fake was made from, so every file is its own source. Hidden files are left out, and so is what
-does not end like a video or an image; links are followed unless they lead back to a folder above.
+Without real/ and fake/ every file is real, unless the name of a folder says otherwise. Letters may
+be of any case. Nothing tells which original a fake was made from, so every file is its own source.
+Hidden files are left out, and so is what does not end like a video or an image, which is counted;
+links are followed unless they lead back to a folder above.
 """
 
+import logging
 import os
 import pathlib
 
+from rffr_jax.data.readers.fake_folders import fake_folders, refusal
 from rffr_jax.data.readers.folder import LABELS, data_set_name
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import VIDEO_EXTENSIONS, Catalogue
 from rffr_jax.faces.media import Benchmark, Medium
 from rffr_jax.images.decode import EXTENSIONS
 
+log = logging.getLogger(__name__)
+
 SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 
-def find(folder: pathlib.Path) -> Benchmark:
+def find(folder: pathlib.Path, *, all_real: bool = False) -> Benchmark:
     """All videos and images below the folder; ids are their paths in it, with their extensions.
+
+    Args:
+      folder: the user's own files.
+      all_real: every file is real, whatever the folders below `folder` are called.
 
     Raises:
       UserError: nothing to take; files beside the split folders or beside real/ and fake/; real/
-        and fake/ deeper than that.
+        and fake/ deeper than that; a folder whose name says that its files are fake; or `all_real`
+        contradicts a fake/ that gives labels.
     """
     catalogue = Catalogue(folder)
     paths = [path.relative_to(folder) for path in _below(catalogue, folder, ())]
     if not paths:
+        left_out = catalogue.benchmark().left_out
         raise UserError(
             f"--input {folder}: no videos or images in it or below; files that end in "
             f"{' '.join((*VIDEO_EXTENSIONS, *EXTENSIONS))} are taken"
+            + (f" ({left_out})" if left_out.counts else "")
         )
     has_splits = any(len(p.parts) > 1 and p.parts[0].lower() in SPLIT_NAMES for p in paths)
     tails = {path: path.parts[has_splits:] for path in paths}
-    has_labels = any(len(tail) > 1 and tail[0].lower() in LABELS for tail in tails.values())
+    tops = {tail[0].lower() for tail in tails.values() if len(tail) > 1}
+    has_labels = not tops.isdisjoint(LABELS)
+    if all_real and "fake" in tops:
+        raise UserError(
+            f"--input {folder}: fake/ in it says which files are fake; leave out --all-real"
+        )
+    if not has_labels and not all_real:
+        _refuse_fakes(folder, tails)
     for path, tail in tails.items():
         if has_splits and (not tail or path.parts[0].lower() not in SPLIT_NAMES):
             raise UserError(f"--input {folder}: {path} lies outside of {_FOLDERS}; move it there")
-        label, method = _label(folder, path, tail) if has_labels else _real(folder, path, tail)
+        label, method = 0, "real"
+        if has_labels and not all_real:
+            label, method = _label(folder, path, tail)
         id_ = path.as_posix()
         catalogue.add(
             Medium(
@@ -55,6 +76,8 @@ def find(folder: pathlib.Path) -> Benchmark:
                 source=id_,
             )
         )
+    if not has_labels or all_real:
+        log.info("--input %s: all %d files are taken as REAL", folder, len(paths))
     return catalogue.benchmark()
 
 
@@ -73,6 +96,8 @@ def _below(
             found += _below(catalogue, path, (*above, real))
         elif path.suffix.lower() in (*VIDEO_EXTENSIONS, *EXTENSIONS):
             found.append(path)
+        else:
+            catalogue.pass_over(path)
     return found
 
 
@@ -90,11 +115,15 @@ def _label(folder: pathlib.Path, path: pathlib.Path, tail: tuple[str, ...]) -> t
     return label, method
 
 
-def _real(folder: pathlib.Path, path: pathlib.Path, tail: tuple[str, ...]) -> tuple[int, str]:
-    for part in tail[:-1]:
-        if part.lower() in LABELS:
-            raise UserError(
-                f"--input {folder}: {path}: {part}/ lies deeper than in the folder itself or in a "
-                "split folder; name the folder that holds it"
-            )
-    return 0, "real"
+def _refuse_fakes(folder: pathlib.Path, tails: dict[pathlib.Path, tuple[str, ...]]):
+    for path, tail in tails.items():
+        for part in tail[:-1]:
+            if part.lower() in LABELS:
+                raise UserError(
+                    f"--input {folder}: {path}: {part}/ lies deeper than in the folder itself or "
+                    "in a split folder; name the folder that holds it, or add --all-real if all "
+                    "files are real"
+                )
+    found = fake_folders(tails)
+    if found:
+        raise UserError(f"--input {folder}: {refusal(found, len(tails), 'add --all-real')}")

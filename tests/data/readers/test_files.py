@@ -1,6 +1,8 @@
 """The readers of folders, JSON lists and tables."""
 
 import json
+import logging
+import os
 
 import pytest
 from PIL import Image
@@ -52,6 +54,98 @@ def test_without_real_and_fake_all_are_real_and_the_rest_is_left_out(tmp_path):
     assert {(example.label, example.method) for example in examples} == {(0, "real")}
 
 
+def test_all_images_taken_as_real_and_files_left_out_are_logged(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="rffr_jax")
+    for name in ("a.jpg", "sub/b.png", ".hidden.gif"):
+        save(tmp_path / name)
+    for name in ("sub/c.gif", "a.gif", "notes.txt"):
+        (tmp_path / name).write_bytes(b"GIF89a")
+    read_folder(tmp_path)
+    assert caplog.messages == [
+        f"folder:{tmp_path}: all 2 files are taken as REAL",
+        f"folder:{tmp_path}: left out 3 files: 2 .gif (first: a.gif), 1 .txt (first: notes.txt)",
+    ]
+    (tmp_path / "a.jpg").unlink()
+    (tmp_path / "sub").rename(tmp_path / "REAL")
+    caplog.clear()
+    read_folder(tmp_path)
+    assert [message.partition(": ")[2][:8] for message in caplog.messages] == ["left out"]
+    (tmp_path / "REAL" / "b.png").unlink()
+    with pytest.raises(
+        UserError, match=r"no images in .* \(left out 3 files: 2 .gif \(first: REAL/"
+    ):
+        read_folder(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, caplog, monkeypatch):
+    save(tmp_path / "a.png")
+    save(tmp_path / "closed" / "b.png")
+    scandir = os.scandir
+
+    def closed(path):
+        if os.fspath(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert len(read_folder(tmp_path).examples) == 1
+    assert caplog.messages == [f"left out: {tmp_path / 'closed'}: permission denied"]
+
+
+def test_jpeg_files_of_all_endings_are_read(tmp_path):
+    for name in ("a.jpg", "b.jpeg", "c.jfif", "d.jpe", "e.JFIF"):
+        save(tmp_path / name, 77, format="JPEG")
+    dataset = read_folder(tmp_path)
+    assert len(dataset.examples) == 5
+    assert [dataset.load(n, 20)[0, 0, 0] for n in range(5)] == [77] * 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fakes", "Synthetic", "DEEPFAKE", "swapped", "target", "face swap", "x/y/manipulated",
+     "Deepfakes", "manipulated_sequences", "Celeb-synthesis", "dfdc_train_part_00", "fake_train",
+     "end_to_end_level_1", "FakeVideo-RealAudio"],
+)  # fmt: skip
+def test_a_folder_called_fake_is_not_taken_as_real(tmp_path, name):
+    for image in ("0.png", "Face2Face/1.png", "c23/000/2.png"):
+        save(tmp_path / name / image)
+    save(tmp_path / "people" / "0.png")
+    with pytest.raises(UserError) as caught:
+        read_folder(tmp_path)
+    message = one_line(caught)
+    assert f"all 4 files would be taken as REAL, but {name}/ holds 3 of them" in message
+    assert f"write folder:{tmp_path}?labels=real" in message
+    dataset = read_folder(tmp_path, all_real=True)
+    assert {(example.label, example.method) for example in dataset.examples} == {(0, "real")}
+    assert len(dataset.examples) == 4
+    (tmp_path / name / "Face2Face" / "1.png").unlink()
+    assert len(read_folder(tmp_path / name).examples) == 2  # the path's own name does not count
+
+
+@pytest.mark.parametrize(
+    "name", ["fake_tan", "unfaked", "source", "original_sequences", "targets 2"]
+)
+def test_other_names_are_taken_as_real(tmp_path, name):
+    save(tmp_path / name / "0.png")
+    assert read_folder(tmp_path).examples[0].label == 0
+
+
+def test_all_real_does_not_go_with_folders_that_give_labels(tmp_path):
+    mine = tmp_path / "mine"
+    save(mine / "real" / "swap" / "0.png")
+    assert read_folder(mine).examples[0].label == 0  # real/ says so
+    with pytest.raises(UserError, match=r"real/ lies deeper, .* or folder:.*\?labels=real if all"):
+        read_folder(tmp_path)
+    assert len(read_folder(tmp_path, all_real=True).examples) == 1
+    save(mine / "Fake" / "0.png")
+    assert [example.label for example in read_folder(mine).examples] == [1, 0]
+    with pytest.raises(UserError, match="labels=real: fake/ in it says which images are fake"):
+        read_folder(mine, all_real=True)
+    (mine / "real").rename(mine / "elsewhere")
+    with pytest.raises(UserError, match=r"elsewhere/swap/0.png lies outside of real/ and fake/"):
+        read_folder(mine)
+
+
 def test_links_are_followed_but_not_in_circles(tmp_path):
     save(tmp_path / "elsewhere" / "1.png", 7)
     (tmp_path / "set" / "fake").mkdir(parents=True)
@@ -76,6 +170,17 @@ def test_folders_that_cannot_be_right_are_refused(tmp_path):
 
 
 # --- JSON lists --------------------------------------------------------------------------------
+
+
+def test_a_listed_file_is_read_by_content_and_named_where_it_is_no_image(tmp_path):
+    for name, format_ in (("a.jfif", "JPEG"), ("b.data", "PNG"), ("c.gif", "GIF")):
+        save(tmp_path / name, 7, format=format_)
+    entries = [{"path": name, "label": 0} for name in ("a.jfif", "b.data", "c.gif")]
+    (tmp_path / "list.json").write_text(json.dumps(entries))
+    dataset = read_list(tmp_path / "list.json")
+    assert [dataset.load(number, 20)[0, 0, 0] for number in range(2)] == [7, 7]
+    with pytest.raises(BadImageError, match=r"c\.gif: not an image of a kind that is read"):
+        dataset.load(2, 20)
 
 
 def write_list(tmp_path, entries):

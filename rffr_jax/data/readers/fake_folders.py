@@ -1,0 +1,65 @@
+"""Folder names that say that the files below them are not real.
+
+A name counts as a whole and in any case of letters; spaces, `_`, `-` and `.` in it do not count.
+"""
+
+import collections
+import re
+from collections.abc import Iterable
+from pathlib import PurePath
+
+_WORDS = (
+    *("fake", "fakes", "synthetic", "synthesis", "synthesized", "synthesised", "generated"),
+    *("manipulated", "manipulation", "manipulations", "forged", "forgery", "forgeries"),
+    *("deepfake", "deepfakes", "swap", "swaps", "swapped", "faceswap", "faceswaps", "target"),
+)
+_BENCHMARKS = (
+    # FaceForensics++
+    *("manipulatedsequences", "deepfakes", "face2face", "faceswap", "neuraltextures"),
+    *("faceshifter", "deepfakedetection"),
+    # Celeb-DF and Celeb-DF++
+    *("celebsynthesis", "facereenact", "facereenactment", "talkingface"),
+    # DFDC, whose parts hold both, and its preview
+    *(r"dfdctrainpart\d+", "method[ab]"),
+    # DeeperForensics, WildDeepfake, FakeAVCeleb
+    *("manipulatedvideos", "endtoend.*", "reenactpostprocess"),
+    *("fake(train|val|validation|test)", "fakevideo(real|fake)audio"),
+)
+_FAKE = re.compile("|".join((*_WORDS, *_BENCHMARKS)))
+
+
+def says_fake(name: str) -> bool:
+    """Whether a folder's name says that what it holds is manipulated."""
+    return _FAKE.fullmatch(re.sub(r"[ _.-]", "", name.lower())) is not None
+
+
+def fake_folders(paths: Iterable[PurePath]) -> dict[str, int]:
+    """The uppermost folders whose names say fake, with the number of files below each.
+
+    Args:
+      paths: files, relative to the folder whose own name does not count.
+    """
+    counts: collections.Counter[str] = collections.Counter()
+    for path in paths:
+        folders = path.parts[:-1]
+        depth = next((n for n, name in enumerate(folders, 1) if says_fake(name)), None)
+        if depth:
+            counts[PurePath(*folders[:depth]).as_posix()] += 1
+    return dict(counts)
+
+
+def refusal(found: dict[str, int], total: int, override: str) -> str:
+    """What is wrong with taking all files as real, and what to do, in one line.
+
+    Args:
+      found: what `fake_folders` gave, not empty.
+      override: what to write in order to take them as real all the same.
+    """
+    name, count = max(found.items(), key=lambda item: item[1])
+    more = len(found) - 1
+    others = f", and {more} more such folder{'s' * (more > 1)}" if more else ""
+    return (
+        f"without real/ and fake/ all {total} files would be taken as REAL, but {name}/ holds "
+        f"{count} of them and its name says otherwise{others}; sort the files into real/ and "
+        f"fake/METHOD/, or {override} if they are real"
+    )
