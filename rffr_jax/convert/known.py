@@ -39,6 +39,7 @@ class Known:
         self.notes = list(told.notes)
 
     def add(self, source: str, fact: str):
+        """Notes a fact and who told it."""
         self.by.setdefault(source, []).append(fact)
 
     def with_heads(

@@ -22,6 +22,7 @@ class Sampler(Protocol):
     """The order of training; picklable for worker processes."""
 
     def index(self, step: int, row: int) -> int:
+        """The example in global row `row` of the batch of `step`."""
         """Index into the dataset's examples of row `row` in [0, batch_size) at step `step` >= 0."""
         ...
 
@@ -36,6 +37,7 @@ class UniformSampler:
         self._order = _Epochs(len(examples), (seed, 0))
 
     def index(self, step: int, row: int) -> int:
+        """The example in global row `row` of the batch of `step`."""
         return self._order[step * self._batch_size + row]
 
 
@@ -73,6 +75,7 @@ class WeightedSampler:
         self._order = _Epochs(len(self._slots), (seed, len(weights)))
 
     def index(self, step: int, row: int) -> int:
+        """The example in global row `row` of the batch of `step`."""
         position = step * self._batch_size + row
         source, slot = self._slots[self._order[position]]
         window = position // len(self._slots)
@@ -110,6 +113,7 @@ class BalancedSampler:
         self._turns = _Epochs(len(fakes), (seed, len(fakes) + 1))
 
     def index(self, step: int, row: int) -> int:
+        """The example in global row `row` of the batch of `step`."""
         position = step * self._half + row // 2
         if row % 2 == 0:
             return self._reals[position]
@@ -133,6 +137,7 @@ class PairSampler:
         self._order = _Epochs(count, (seed, 0))
 
     def index(self, step: int, row: int) -> int:
+        """The example in global row `row` of the batch of `step`."""
         return self._order[step * self._half + row // 2] + (row % 2) * self._count
 
 

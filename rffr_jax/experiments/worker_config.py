@@ -9,4 +9,5 @@ from rffr_jax.config import Config
 
 
 def get_config(runs: str) -> Config:
+    """The config of a worker; `runs` names what it works on."""
     return ConfigDict({"job": "worker", "runs": runs})

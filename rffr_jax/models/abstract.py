@@ -19,18 +19,21 @@ PARAMETERS = nnx.Any(nnx.Param, nnx.BatchStat)
 def abstract_mae(
     settings: ModelSettings, dtype: DTypeLike = jnp.float32, *, remat: bool = False
 ) -> tuple[nnx.GraphDef, PyTree]:
+    """As `abstract`, for a MAE."""
     return abstract(lambda rngs: MAE(settings, dtype=dtype, remat=remat, rngs=rngs))
 
 
 def abstract_vit(
     settings: ModelSettings, dtype: DTypeLike = jnp.float32
 ) -> tuple[nnx.GraphDef, PyTree]:
+    """As `abstract`, for a ViT."""
     return abstract(lambda rngs: ViT(settings, dtype=dtype, rngs=rngs))
 
 
 def abstract_unet(
     settings: UNetSettings, dtype: DTypeLike = jnp.float32
 ) -> tuple[nnx.GraphDef, PyTree]:
+    """As `abstract`, for a UNet."""
     return abstract(lambda rngs: UNet(settings, dtype=dtype, rngs=rngs))
 
 

@@ -67,6 +67,7 @@ def sincos_positions(grid: int, width: int) -> Float[np.ndarray, "patches width"
 
 
 def linear(inputs: int, outputs: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Linear:
+    """A linear layer with Xavier-uniform weights, as in the MAE's published code."""
     return nnx.Linear(
         inputs,
         outputs,
@@ -77,6 +78,7 @@ def linear(inputs: int, outputs: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.L
 
 
 def layer_norm(width: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm:
+    """A LayerNorm with epsilon 1e-6."""
     return nnx.LayerNorm(width, epsilon=NORM_EPSILON, dtype=dtype, rngs=rngs)
 
 

@@ -25,6 +25,7 @@ class Progress:
         self._bar.close()
 
     def add(self, files: int):
+        """Counts files as done; writes a line now and then where there is no terminal."""
         self._done += files
         self._bar.update(files)
         now = time.monotonic()

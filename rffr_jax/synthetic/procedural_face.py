@@ -10,22 +10,22 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float32
 
-from rffr_jax.images.alignment import TEMPLATE, AlignedFace
+from rffr_jax.images.alignment import AlignedFace
 from rffr_jax.synthetic.canvas import CIRCLE, Canvas, between_lines, cloud, lowered
+from rffr_jax.synthetic.person import (
+    ALONG,
+    OUTWARD,
+    Person,
+    brows,
+    coarse_generator,
+    eyelids,
+    head_outline,
+    lips,
+)
 
 _RELIEF = 40  # cells on a side of the grid on which a head's relief is lit
-_ALONG = np.linspace(-1, 1, 13)  # along a lid, a brow or a lip
-_STRAIGHT = np.stack([_ALONG, 0 * _ALONG], 1)
-_OUTWARD = np.stack([-_ALONG, _ALONG])  # towards the ear, of the left and the right eye
-_HEAD_TURN = np.linspace(0, 2 * np.pi, 64, endpoint=False)
-_SKIN = np.array([[0.95, 0.79, 0.70], [0.86, 0.66, 0.54], [0.62, 0.43, 0.31], [0.36, 0.24, 0.17]])
-_HAIR = np.array(
-    [[0.07, 0.06, 0.06], [0.20, 0.13, 0.09], [0.38, 0.25, 0.15], [0.74, 0.58, 0.36],
-     [0.52, 0.24, 0.12], [0.66, 0.65, 0.64]]
-)  # fmt: skip
-_IRIS = np.array([[0.22, 0.13, 0.08], [0.35, 0.24, 0.12], [0.35, 0.45, 0.55], [0.33, 0.42, 0.28]])
 
 
 def render_face(seed: int, identity: int, size: int) -> AlignedFace:
@@ -57,77 +57,6 @@ def render_face(seed: int, identity: int, size: int) -> AlignedFace:
         _paint_glasses(canvas, person)
     image = _photograph(canvas.image, rng, fine)
     return AlignedFace(image, (person.landmarks * size - 0.5).astype(np.float32))
-
-
-def coarse_generator(seed: int, identity: int) -> np.random.Generator:
-    """Of a person first, then of all in the picture but its finest detail."""
-    return np.random.default_rng(np.random.SeedSequence([seed, identity, 0xFACE]))
-
-
-class Person:
-    """What is drawn once for an identity: proportions, colours, style of hair.
-
-    Positions and lengths are fractions of the crop.
-    """
-
-    def __init__(self, rng: np.random.Generator):
-        tone = np.clip(rng.beta(1.1, 1.6) * 3, 0, 3)
-        self.skin = _between(_SKIN, tone) * rng.normal(1, 0.025, 3)
-        self.hair = _HAIR[rng.choice(6, p=[0.3, 0.25, 0.2, 0.12, 0.05, 0.08])]
-        if tone > 1.7:
-            self.hair = _HAIR[rng.integers(2)]
-        self.hair = self.hair * rng.normal(1, 0.08) * rng.normal(1, 0.03, 3)
-        self.iris = _IRIS[rng.integers(4 if tone < 1.3 else 2)] * rng.normal(1, 0.08, 3)
-        self.lips = self.skin * [rng.uniform(0.82, 1), rng.uniform(0.55, 0.75), 0.72]
-
-        self.turn = rng.normal(0, 0.012)  # of the head to one side
-        landmarks = np.array(TEMPLATE) + rng.normal(0, 0.004, (5, 2))
-        landmarks[:2, 0] += [self.turn / 2 - rng.normal(0, 0.006), self.turn / 2]
-        landmarks[2] += [self.turn, rng.normal(0, 0.008)]
-        landmarks[3:] += [self.turn * 0.7, rng.normal(0, 0.008)]
-        widen = rng.normal(0, 0.009)
-        landmarks[3:, 0] += [-widen, widen]
-        self.landmarks = landmarks
-
-        self.width = rng.uniform(0.225, 0.265)
-        self.chin = rng.uniform(0.885, 0.945)
-        self.top = rng.uniform(0.05, 0.11)
-        self.jaw = rng.uniform(0.62, 0.9)
-        self.taper = rng.uniform(0.02, 0.16)
-        self.eye_open = rng.uniform(0.014, 0.022)
-        self.eye_long = rng.uniform(0.043, 0.051)
-        self.slant = rng.normal(0, 0.06)
-        self.gaze = rng.normal(0, [0.005, 0.002])
-        self.brow_height = rng.uniform(0.052, 0.07)
-        self.brow_thick = rng.uniform(0.006, 0.014)
-        self.brow_arch = rng.uniform(0.004, 0.018)
-        self.nose_width = rng.uniform(0.032, 0.046)
-        self.lip_height = rng.uniform(0.014, 0.026)
-        self.smile = rng.uniform(-0.006, 0.02)
-        self.mouth_open = rng.uniform(0.008, 0.026) if rng.random() < 0.35 else 0.0
-        self.beard = rng.uniform(0.2, 0.75) if rng.random() < 0.25 else 0.0
-        self.freckles = (
-            int(rng.integers(40, 120)) if rng.random() < 0.15 else int(rng.integers(3, 14))
-        )
-        self.glasses = rng.random() < 0.1
-        self.bald = rng.random() < 0.06
-        self.long_hair = rng.random() < 0.5
-        self.hair_volume = rng.uniform(0.02, 0.06)
-        self.hairline = rng.uniform(0.2, 0.3)
-        self.parting = rng.normal(0, 0.08)
-        self.curl = rng.uniform(0, 0.05)
-
-        angle = rng.uniform(-1, 1)
-        light = np.array([math.sin(angle), rng.uniform(-0.7, -0.1), math.cos(angle)])
-        self.light = light / np.linalg.norm(light)
-        self.ambient = rng.uniform(0.35, 0.65)
-        self.gloss = rng.uniform(0.02, 0.14)
-
-
-def _between(table: np.ndarray, position: float) -> np.ndarray:
-    """The row of `table` at a fractional position."""
-    low = min(int(position), len(table) - 2)
-    return table[low] + (position - low) * (table[low + 1] - table[low])
 
 
 def _muted(rng: np.random.Generator) -> np.ndarray:
@@ -177,18 +106,6 @@ def _strands(rng: np.random.Generator, size: int, person: Person) -> np.ndarray:
     sheen = 0.25 * np.exp(-(((distance - 0.12) / 0.06) ** 2)) - 0.35 * distance
     colour = person.hair.astype(np.float32)[:, None, None]
     return colour * (1.1 + 1.6 * light + sheen) + 0.03 * light
-
-
-def head_outline(
-    person: Person, grow: float = 0.0, turn: np.ndarray = _HEAD_TURN
-) -> Float[np.ndarray, "angles 2"]:
-    """The head's edge at angles from the crown (0) by the right ear to the chin (pi) and on."""
-    sine, cosine = np.sin(turn), np.cos(turn)
-    up, down = 0.5 - person.top + grow, person.chin - 0.5 + grow
-    across = np.sign(sine) * np.abs(sine) ** np.where(cosine < 0, person.jaw, 0.9)
-    across = across * np.where(cosine < 0, 1 + person.taper * cosine, 1)
-    x = 0.5 + person.turn / 2 + (person.width + grow) * across
-    return np.stack([x, 0.5 - np.where(cosine > 0, up, down) * cosine], 1)
 
 
 def _curtain(half: float) -> np.ndarray:
@@ -314,35 +231,6 @@ def _paint_beard(canvas: Canvas, person: Person, fine) -> None:
     canvas.blend(mask * (person.beard * hairs.clip(0, 1)), person.hair * 0.8 + person.skin * 0.08)
 
 
-def eyelids(person: Person) -> tuple[Float[np.ndarray, "2 13 2"], Float[np.ndarray, "2 13 2"]]:
-    """The edges of the upper and of the lower lids, left and right eye, each from left to right."""
-    bulge = 1 - np.abs(_ALONG) ** 2.2
-    tilt = person.slant * person.eye_long * _OUTWARD
-    level = person.landmarks[:2, None] + person.eye_long * _STRAIGHT
-    upper = lowered(level, -person.eye_open * bulge - tilt)
-    lower = lowered(level, 0.75 * person.eye_open * bulge - tilt)
-    return upper, lower
-
-
-def brows(person: Person) -> Float[np.ndarray, "2 13 2"]:
-    """The middle lines of the brows, left and right, each from left to right."""
-    height = -person.brow_height - person.brow_arch * (1 - (_OUTWARD - 0.3) ** 2)
-    return lowered(person.landmarks[:2, None] + 0.062 * _STRAIGHT, height)
-
-
-def lips(person: Person) -> Float[np.ndarray, "4 13 2"]:
-    """Upper and lower edge of the upper lip, then of the lower one, each from left to right."""
-    left, right = person.landmarks[3:]
-    bulge = 1 - _ALONG**2
-    bow = 1 - 0.35 * np.exp(-((_ALONG / 0.16) ** 2))
-    middle = lowered(left + (_ALONG[:, None] + 1) / 2 * (right - left), person.smile * bulge)
-    inner_top = lowered(middle, -0.4 * person.mouth_open * bulge)
-    inner_low = lowered(middle, 0.8 * person.mouth_open * bulge)
-    top = lowered(inner_top, -person.lip_height * bulge**0.7 * bow)
-    low = lowered(inner_low, 1.25 * person.lip_height * bulge**0.7)
-    return np.stack([top, inner_top, inner_low, low])
-
-
 def _paint_eyes(canvas: Canvas, person: Person) -> None:
     upper, lower = eyelids(person)
     centres = person.landmarks[:2, None]
@@ -364,7 +252,7 @@ def _paint_eyes(canvas: Canvas, person: Person) -> None:
 
 def _paint_brows(canvas: Canvas, person: Person, rng: np.random.Generator) -> None:
     line = brows(person)
-    thick = person.brow_thick * (1.1 - 0.5 * _OUTWARD.clip(0))
+    thick = person.brow_thick * (1.1 - 0.5 * OUTWARD.clip(0))
     colour = person.hair * 0.6
     shape = between_lines(lowered(line, -thick), lowered(line, thick))
     canvas.fill(shape, colour, blur=0.005, opacity=0.65)
@@ -389,7 +277,7 @@ def _paint_nose(canvas: Canvas, person: Person) -> None:
 
 
 def _paint_mouth(canvas: Canvas, person: Person) -> None:
-    bulge = 1 - _ALONG**2
+    bulge = 1 - ALONG**2
     top, inner_top, inner_low, low = lips(person)
     canvas.fill(between_lines(top, inner_top), person.lips * 0.8, blur=0.002)
     canvas.fill(between_lines(inner_low, low), person.lips, blur=0.002)

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float32
 
-from rffr_jax.synthetic.procedural_face import (
+from rffr_jax.synthetic.person import (
     Person,
     brows,
     coarse_generator,

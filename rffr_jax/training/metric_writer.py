@@ -49,6 +49,7 @@ class MetricWriter:
         self._events.flush()
 
     def close(self):
+        """Closes the files."""
         self._open.close()
 
 

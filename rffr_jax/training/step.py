@@ -53,6 +53,7 @@ def fresh_training(
 
 
 def empty_totals() -> dict[str, Float[Array, ""]]:
+    """The sums of an interval between two log lines, before its first step."""
     return {"loss": jnp.zeros(()), "count": jnp.zeros(())}
 
 

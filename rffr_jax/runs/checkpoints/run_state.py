@@ -67,6 +67,7 @@ class RunCheckpoints:
         return step, state["parameters"], state["training"]
 
     def close(self):
+        """Waits for saves that are under way."""
         self._manager.close()
 
     def _set_aside(self, steps: Sequence[int]):
