@@ -155,7 +155,7 @@ def timed_stages(
     from ml_collections import ConfigDict
 
     from rffr_jax.cluster.sharding import make_mesh
-    from rffr_jax.evaluation.evaluate import TrainedDetector
+    from rffr_jax.evaluation.trained_detector import TrainedDetector
     from rffr_jax.faces.crop import crop_face
     from rffr_jax.faces.prepare import load_detector as load_face_detector
     from rffr_jax.images.decode import read_whole_image, resized

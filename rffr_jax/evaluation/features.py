@@ -15,7 +15,7 @@ from rffr_jax.config import Config
 from rffr_jax.data.origins import honest_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation.evaluate import TrainedDetector
+from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.models.detector import branch_names
 from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels

@@ -14,8 +14,9 @@ from rffr_jax.data.specs import refuse_other_preparation
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap
 from rffr_jax.evaluation.comparison import Run, compare
-from rffr_jax.evaluation.evaluate import TrainedDetector, as_list, test_sets
+from rffr_jax.evaluation.evaluate import as_list, test_sets
 from rffr_jax.evaluation.plots import plot_robustness
+from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset
 from rffr_jax.images.corruptions import CORRUPTIONS, Corrupted, Level, check_level
 from rffr_jax.runs.whole_files import whole_file, write_json

@@ -7,9 +7,10 @@ import numpy as np
 
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
-from rffr_jax.evaluation.evaluate import TrainedDetector, report, test_sets
+from rffr_jax.evaluation.evaluate import report, test_sets
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.scoring import PreparedSet
+from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.runs.workdir import held, write_config
 
 

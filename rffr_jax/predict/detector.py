@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.data.origins import note_on_training
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation.evaluate import TrainedDetector
+from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.images.decode import resized
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.kept_residuals import parameters_digest

@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 
 from rffr_jax.data.origins import Origins
 from rffr_jax.evaluation import evaluate as module
-from rffr_jax.evaluation.evaluate import TrainedDetector
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.scoring import Scorer
+from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Example
 from tests import jobs
 
