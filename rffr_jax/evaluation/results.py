@@ -15,6 +15,14 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE, REAL, Example
 
 ABOUT = "about"
+RULES = {
+    "last": "the weights of the last step, nothing chosen",
+    "source": "chosen on the validation part of the training data",
+    "oracle": "chosen on each test manipulation's own validation part, which flatters them there",
+    "transfer": "chosen on one foreign data set, tested on another",
+    "cited": "taken by the paper from another one, which rule is not said",
+    "unknown": "nothing says how the weights were chosen",
+}
 PREVALENCE = 0.01
 _NAMES_IN_A_WARNING = 20
 _GROUPS_SHOWN = 5

@@ -46,26 +46,6 @@ def judge_claims(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[s
     return entries
 
 
-def claim_lines(entries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A Markdown list: each verdict with its numbers in percentage points."""
-    lines = []
-    for entry in entries:
-        if entry["verdict"] == NOT_MEASURED:
-            lines.append(f"- {entry['text']}: **{NOT_MEASURED}**")
-            continue
-        bounds = entry["ci95"]
-        shown = f"[{100 * bounds[0]:+.1f}, {100 * bounds[1]:+.1f}]" if bounds else "no interval"
-        about = [
-            f"{entry['better']} - {entry['worse']} = {100 * entry['difference']:+.1f}, {shown}",
-            f"trained on {entry['trained_on']}, {entry['column'] or 'mean (unseen)'}",
-            f"rule {entry['rule']}",
-            f"seeds: {entry['seeds']}",
-            *(f"MAE {one['mae_seed']}: {100 * one['difference']:+.1f}" for one in entry["by_mae"]),
-        ]
-        lines.append(f"- {entry['text']}: **{entry['verdict']}** ({'; '.join(about)})")
-    return lines
-
-
 def _under(
     table: TableSpec, measured: Sequence[RunResult], claim: Claim, rule: str
 ) -> list[dict[str, Any]]:

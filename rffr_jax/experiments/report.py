@@ -4,13 +4,13 @@ import dataclasses
 import json
 import pathlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation.plots import plot_histograms, plot_roc
+from rffr_jax.evaluation.plots import plot_histograms, plot_roc, plot_training_curves
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.results import ABOUT
 from rffr_jax.examples import FAKE, Dataset
@@ -21,9 +21,10 @@ from rffr_jax.experiments.figures import (
     validation_curves,
 )
 from rffr_jax.experiments.hard_examples import faces_of, hardest_examples
-from rffr_jax.experiments.html_table import claims_table, legend, results_table
+from rffr_jax.experiments.printed_table import printed_tables
 from rffr_jax.experiments.run_result import RunResult, TableSpec
-from rffr_jax.reports.page import escaped, page, picture, picture_file, plain_table
+from rffr_jax.reports.pictures import Picture, picture, picture_file
+from rffr_jax.reports.templates import render
 from rffr_jax.runs.whole_files import whole_file
 
 ROWS_DRAWN, ERRORS_SHOWN = 8, 8
@@ -70,44 +71,43 @@ def write_report(
     labels = dict(
         zip(first, row_labels([dataclasses.asdict(one) for one in first.values()]), strict=True)
     )
+    values: dict[str, Any] = {"tables": printed_tables(summary), "bars": None, "errors": None}
     with tempfile.TemporaryDirectory() as folder:
         scratch = pathlib.Path(folder)
-        sections = []
-        if summary["rows"]:
-            sections.append(("Results", _results(scratch, table, summary)))
-        if summary["claims"]:
-            sections.append(("What the paper says of it", claims_table(summary["claims"])))
-        curves = validation_curves(measured, table.columns, names)
-        if curves:
-            chart = plot_validation_curves(
-                scratch / "curves", curves, "Validation during training", table.note, window
-            )
-            sections.append(("Validation curves", picture_file(chart, CHART_BYTES, CURVES_CAPTION)))
+        if ours:
+            caption = "Mean AUC of each row; lines: 95 % intervals, dots: single runs."
+            chart = plot_bars(scratch / "bars", summary)
+            values["bars"] = picture_file(chart, CHART_BYTES, caption)
+        values["curves"] = _curves(scratch, measured, table, names, window)
         drawn = {labels[key]: one for key, one in list(first.items())[:ROWS_DRAWN]}
-        if drawn:
-            sections.append(("ROC curves and scores", _charts(scratch, drawn, len(first), table)))
-    if galleries:
-        most = GALLERY_BYTES // len(galleries)
-        shown = [picture_file(path, most, title) for title, path in galleries.items()]
-        sections.append(("Residuals", f"<p>{RESIDUALS_CAPTION}</p>" + "\n".join(shown)))
-    if localisation:
-        texts = [f"<h3>{escaped(n)}</h3><pre>{escaped(t)}</pre>" for n, t in localisation.items()]
-        sections.append(("Do the residuals lie where the fakes were made?", "\n".join(texts)))
+        values["charts"] = {
+            label: _charts(scratch, label, one, table.note) for label, one in drawn.items()
+        }
+    most = GALLERY_BYTES // max(1, len(galleries))
+    values["galleries"] = [picture_file(path, most, title) for title, path in galleries.items()]
+    values["localisation"] = localisation or {}
     if first:
         best = max(first, key=lambda key: _rank(rows.get(key)))
-        sections.append(("Hardest errors", _errors(first[best], labels[best], tests)))
-    sections.append(("How it was made", _made(workdir, table, measured)))
-    note = f'<p class="note">{escaped(table.note)}</p>' if table.note else ""
-    top = f"<p>{escaped(table.name)}, data: {escaped(table.variant)}.</p>{note}"
+        values["errors"] = _errors(first[best], labels[best], tests)
+    sections = {
+        "Results": values["tables"],
+        "Validation curves": values["curves"],
+        "ROC curves and scores": values["charts"],
+        "Residuals": values["galleries"],
+        "Do the residuals lie where the fakes were made?": values["localisation"],
+        "Hardest errors": values["errors"],
+        "How it was made": True,
+    }
+    text = render(
+        "experiment.html",
+        headings=[heading for heading, content in sections.items() if content],
+        row_count=len(first),
+        **{name: getattr(table, name) for name in ("title", "name", "variant", "note", "command")},
+        **values,
+        **_made(workdir, measured),
+    )
     with whole_file(workdir / "report.html") as part:
-        part.write_text(page(table.title, sections, top), encoding="utf-8")
-
-
-CURVES_CAPTION = "AUC on validation data while the detectors were trained (the paper's Fig. 5)."
-RESIDUALS_CAPTION = (
-    "Below each original what the autoencoder makes of it, and the residual, amplified: grey is no "
-    "difference. A real stands beside the fakes that were made of it."
-)
+        part.write_text(text, encoding="utf-8")
 
 
 def _key(one: RunResult) -> tuple[str, str, str]:
@@ -120,45 +120,36 @@ def _rank(row: Mapping[str, Any] | None) -> float:
     return next((cells[k]["auc"] for k in ("mean_unseen", "mean_all") if k in cells), 0.0)
 
 
-# ---- results
+# ---- charts
 
 
-def _results(scratch: pathlib.Path, table: TableSpec, summary: Mapping[str, Any]) -> str:
-    rows, published = summary["rows"], summary["published"]
-    parts = [results_table(rows, table.columns, f"{table.name}: AUC, %"), legend(rows)]
-    if any(row["source"] == "measured" for row in rows):
-        caption = "Mean AUC of each row; lines: 95 % intervals, dots: single runs."
-        parts.append(picture_file(plot_bars(scratch / "bars", summary), CHART_BYTES, caption))
-    if published and not any(row["source"] == "published" for row in rows):
-        columns = dict.fromkeys(key for row in published for key in row["cells"])
-        plain = [key for key in columns if not key.startswith("mean_")]
-        caption = "Printed for other data: compare orderings, not values."
-        parts += ["<h3>What the paper printed</h3>", results_table(published, plain, caption)]
-    return "\n".join(parts)
+def _curves(
+    scratch: pathlib.Path,
+    measured: Sequence[RunResult],
+    table: TableSpec,
+    names: Mapping[str, str] | None,
+    window: int,
+) -> Picture | None:
+    """Of the validations of several steps; None where there are none."""
+    curves = validation_curves(measured, table.columns, names)
+    if not any(len(run) > 1 for rows in curves.values() for runs in rows.values() for run in runs):
+        return None
+    title = "Validation during training"
+    chart = plot_validation_curves(scratch / "curves", curves, title, table.note, window)
+    caption = "AUC on validation data while the detectors were trained (the paper's Fig. 5)."
+    return picture_file(chart, CHART_BYTES, caption)
 
 
-# ---- charts of the scores
-
-
-def _charts(
-    scratch: pathlib.Path, drawn: Mapping[str, RunResult], rows: int, table: TableSpec
-) -> str:
-    said = "Of the first run of each row"
-    said += f", of the first {len(drawn)} of {rows} rows." if rows > len(drawn) else "."
-    parts = [f"<p>{said}</p>"]
-    drawings: tuple[tuple[str, Callable[..., None]], ...] = (
-        ("ROC curves", plot_roc),
-        ("scores of reals and fakes", plot_histograms),
-    )
-    for label, one in drawn.items():
-        predictions = all_scores(one)
-        title = f"{label}, seed {one.seed}\n{table.note}".strip()
-        parts.append(f'<h3>{escaped(label)}</h3><div class="charts">')
-        for name, draw in drawings:
-            draw(scratch / "chart.png", predictions, title)
-            parts.append(picture_file(scratch / "chart.png", ROW_CHART_BYTES, f"{label}: {name}"))
-        parts.append("</div>")
-    return "\n".join(parts)
+def _charts(scratch: pathlib.Path, label: str, one: RunResult, note: str) -> list[Picture]:
+    predictions, title = all_scores(one), f"{label}, seed {one.seed}\n{note}".strip()
+    pictures, file = [], scratch / "chart.png"
+    plot_roc(file, predictions, title)
+    pictures.append(picture_file(file, ROW_CHART_BYTES, f"{label}: ROC curves"))
+    plot_histograms(file, predictions, title)
+    pictures.append(picture_file(file, ROW_CHART_BYTES, f"{label}: scores of reals and fakes"))
+    plot_training_curves(file, one.training / "metrics.jsonl", note=title)
+    pictures.append(picture_file(file, ROW_CHART_BYTES, f"{label}: training"))
+    return pictures
 
 
 def all_scores(one: RunResult) -> Predictions:
@@ -192,67 +183,50 @@ def _renamed(part: Predictions, name: str) -> Predictions:
 # ---- hardest errors
 
 
-def _errors(one: RunResult, label: str, dataset: Dataset | None) -> str:
+def _errors(one: RunResult, label: str, dataset: Dataset | None) -> dict[str, Any]:
     scored = {}
     for folder in dict.fromkeys(one.evaluations.values()):
         part = Predictions.read_csv(folder / "predictions.csv")
         for example, score in zip(part.examples, part.scores.tolist(), strict=True):
             scored.setdefault((example.dataset, example.id), (example, score))
     examples, scores = zip(*scored.values(), strict=True)
-    predictions = Predictions(examples, np.array(scores, np.float64))
-    reals, fakes = hardest_examples(predictions, ERRORS_SHOWN)
-    said = f"Of {label}, seed {one.seed}: the row with the highest mean, its first run."
-    parts = [f"<p>{escaped(said)}</p>"]
-    headings = (
-        ("Reals with the highest scores", reals),
-        ("Fakes with the lowest scores", fakes),
-    )
-    for heading, chosen in headings:
-        parts.append(f'<h3>{heading}</h3><div class="faces">')
-        shown = [examples[i] for i in chosen]
-        for i, face in zip(chosen, faces_of(dataset, shown), strict=True):
+    reals, fakes = hardest_examples(Predictions(examples, np.array(scores)), ERRORS_SHOWN)
+    headings = {"Reals with the highest scores": reals, "Fakes with the lowest scores": fakes}
+    faces: dict[str, list[tuple[str, Picture | None]]] = {}
+    for heading, chosen in headings.items():
+        images = faces_of(dataset, [examples[i] for i in chosen])
+        faces[heading] = []
+        for i, face in zip(chosen, images, strict=True):
             example = examples[i]
             caption = f"{scores[i]:.4f}, {example.method}, {example.dataset}: {example.id}"
-            if face is None:
-                parts.append(f"<p>{escaped(caption)} (no picture)</p>")
-            else:
-                parts.append(picture(face, caption))
-        parts.append("</div>")
-    return "\n".join(parts)
+            faces[heading].append((caption, picture(face, caption) if face else None))
+    return {"label": label, "seed": one.seed, "faces": faces}
 
 
 # ---- how it was made
 
 
-def _made(workdir: pathlib.Path, table: TableSpec, measured: Sequence[RunResult]) -> str:
-    parts = [f"<h3>Command</h3><pre>{escaped(table.command)}</pre>"]
+def _made(workdir: pathlib.Path, measured: Sequence[RunResult]) -> dict[str, Any]:
     abouts = [_about(folder) for folder in _folders(measured)]
-    warnings = dict.fromkeys(warning for about in abouts for warning in about["warnings"])
-    if warnings:
-        listed = "".join(f"<li>{escaped(warning)}</li>" for warning in warnings)
-        parts.append(f"<h3>Warnings of the evaluations</h3><ul>{listed}</ul>")
-    runs = [
-        (
-            *(one.trained_on, one.method, one.rule, one.seed),
-            "" if one.mae_seed is None else one.mae_seed,
-            f"{one.seconds:.0f}",
-            one.training,
-        )
-        for one in measured
-    ]
-    header = ("trained on", "method", "weights", "seed", "MAE seed", "training, s", "workdir")
-    parts += ["<h3>Runs</h3>", plain_table(header, runs)]
-    used: dict[str, dict[str, None]] = {}
+    versions: dict[str, dict[str, None]] = {}
     for about in abouts:
         for name, version in about["versions"].items():
-            used.setdefault(name, {})[version] = None
-    versions = [(name, ", ".join(found)) for name, found in used.items()]
-    parts += ["<h3>Versions</h3>", plain_table(("package", "version"), versions)]
+            versions.setdefault(name, {})[version] = None
     config = workdir / "config.json"
-    if config.exists():
-        text = config.read_text(encoding="utf-8")
-        parts.append(f"<h3>Configuration</h3><pre>{escaped(text)}</pre>")
-    return "\n".join(parts)
+    return {
+        "warnings": list(dict.fromkeys(w for about in abouts for w in about["warnings"])),
+        "runs": [
+            (
+                *(one.trained_on, one.method, one.rule, one.seed),
+                "" if one.mae_seed is None else one.mae_seed,
+                f"{one.seconds:.0f}",
+                one.training,
+            )
+            for one in measured
+        ],
+        "versions": [(name, ", ".join(found)) for name, found in versions.items()],
+        "config": config.read_text(encoding="utf-8") if config.exists() else "",
+    }
 
 
 def _folders(measured: Sequence[RunResult]) -> list[pathlib.Path]:

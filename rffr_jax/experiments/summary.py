@@ -12,7 +12,7 @@ from rffr_jax.evaluation.bootstrap import CONFIDENCE
 from rffr_jax.experiments.run_result import RunResult, TableSpec
 
 MEAN_ALL, MEAN_UNSEEN = "mean_all", "mean_unseen"
-MEANS = {MEAN_ALL: "mean", MEAN_UNSEEN: "mean unseen"}  # their short names
+MEANS = {MEAN_ALL: "mean", MEAN_UNSEEN: "mean unseen"}  # their short names, in charts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -161,19 +160,18 @@ def _in_processes(runs: Sequence[Run], count: int, workdir: pathlib.Path):
     folder = workdir / "workers" / f"{socket.gethostname()}-{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "runs.json", {"runs": [_to_json(run) for run in runs]})
-    with StopRequest() as request, _hangup_as_stop():
-        with _started(folder, count, workdir) as workers:
-            while any(worker.poll() is None for worker in workers) and not request.agreed(0):
-                if any(worker.poll() not in (None, DONE) for worker in workers):
-                    break
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-        codes = [worker.returncode for worker in workers]
-        for number, code in enumerate(codes):
-            # A worker that has not begun to listen dies of the signal that asks it to stop.
-            if code not in (DONE, STOPPED, -signal.SIGTERM):
-                _fail(_log_of(folder, number), code)
-        if request.agreed(0) or any(codes):
-            raise InterruptedRunError(STOPPED_TEXT)
+    with StopRequest() as request, _started(folder, count, workdir) as workers:
+        while any(worker.poll() is None for worker in workers) and not request.agreed(0):
+            if any(worker.poll() not in (None, DONE) for worker in workers):
+                break
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        codes = [worker.poll() for worker in workers]
+    for number, code in enumerate(codes):
+        # A worker that has not begun to listen dies of the signal that asks it to stop.
+        if code not in (None, DONE, STOPPED, -signal.SIGTERM, -signal.SIGINT):
+            _fail(_log_of(folder, number), code)
+    if any(code != DONE for code in codes):
+        raise InterruptedRunError(STOPPED_TEXT)
     shutil.rmtree(folder)
     with contextlib.suppress(OSError):  # another command's workers are there
         folder.parent.rmdir()
@@ -200,7 +198,6 @@ def _started(
                         stdout=output,
                         stderr=subprocess.STDOUT,
                         env={**os.environ, **_compiled(), **_gpu(number)},
-                        start_new_session=True,  # a Ctrl-C reaches it once, from here
                     )
                 )
         yield workers
@@ -228,20 +225,6 @@ def _fail(file: pathlib.Path, code: int):
     if code == USER_MISTAKE:
         raise UserError(last)
     raise RuntimeError(f"a worker ended with code {code}: {last} (see {file})")
-
-
-@contextlib.contextmanager
-def _hangup_as_stop() -> Iterator[None]:
-    """A terminal that closes asks to stop, as its signal does not reach the workers."""
-    before = signal.getsignal(signal.SIGHUP)
-    here = threading.current_thread() is threading.main_thread()
-    if here and before is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
-    try:
-        yield
-    finally:
-        if here:
-            signal.signal(signal.SIGHUP, before)
 
 
 def _compiled() -> dict[str, str]:

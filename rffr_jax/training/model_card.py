@@ -16,6 +16,7 @@ from rffr_jax import __version__
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.data.origins import FILES, note_on_training
+from rffr_jax.evaluation.results import RULES
 from rffr_jax.examples import FAKE, REAL, Dataset
 from rffr_jax.runs.whole_files import whole_file
 from rffr_jax.training.sources import Sources
@@ -77,13 +78,6 @@ python -m rffr_jax.main --config=configs/evaluate.py $$D --config.data.tests=csv
 python -m rffr_jax.main --config=configs/predict.py $$D --config.inputs=PATHS --workdir=OUT
 ```
 """)
-
-RULES = {
-    "last": "the weights after the last step; no validation data had a say",
-    "source": "the best weights on the training domain's own validation part",
-    "oracle": "the best weights on each target's own validation part, which flatters them there",
-    "transfer": "the best weights on one data set, to be tested on others",
-}
 
 
 def write_model_card(

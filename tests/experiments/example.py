@@ -82,4 +82,5 @@ def experiment(folder: Path, methods: list[str], seeds: int = 2) -> tuple[TableS
     table = TableSpec("table5", "synthetic", title, COLUMNS, seen, note, command=command)
     summary = {"name": table.name, "variant": table.variant, "title": table.title, "note": note}
     summary |= {"command": command, "columns": list(COLUMNS), "rows": rows, "claims": [claim]}
+    summary |= {"seeds": list(range(seeds)), "mae_seeds": [], "remarks": []}
     return table, measured, summary | {"published": [paper]}

@@ -14,11 +14,12 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import against_all_reals
 from rffr_jax.experiments import report
-from rffr_jax.experiments.html_table import results_table
+from rffr_jax.experiments.printed_table import printed_tables
 from rffr_jax.experiments.report import ERRORS_SHOWN, all_scores, write_report
 from rffr_jax.experiments.run_result import Claim
 from rffr_jax.experiments.tables import table_of
-from rffr_jax.reports.page import picture_file
+from rffr_jax.reports.pictures import picture_file
+from rffr_jax.reports.templates import render
 from tests.experiments.example import COLUMNS, EVIL, cell, experiment, row
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -112,8 +113,8 @@ def test_the_page_is_alone_and_whole(written, read):
         assert kind in ("data:image/png;base64", "data:image/jpeg;base64")
         with Image.open(io.BytesIO(base64.b64decode(coded, validate=True))) as image:
             image.load()
-    # bars, curves, two charts a row that is drawn, the gallery, the faces
-    assert len(read.pictures) == 2 + 2 * 2 + 1 + 2 * ERRORS_SHOWN
+    # bars, curves, three charts a row that is drawn, the gallery, the faces
+    assert len(read.pictures) == 2 + 2 * 3 + 1 + 2 * ERRORS_SHOWN
 
 
 def test_every_section_row_and_claim_is_there(written, read):
@@ -121,7 +122,6 @@ def test_every_section_row_and_claim_is_there(written, read):
     assert read.headings[0] == summary["title"]
     assert read.headings[1:] == [
         "Results",
-        "What the paper says of it",
         "Validation curves",
         "ROC curves and scores",
         "Residuals",
@@ -129,15 +129,15 @@ def test_every_section_row_and_claim_is_there(written, read):
         "How it was made",
     ]
     for number, one in enumerate(summary["rows"][1:]):
-        heading = number < 2  # of its charts
-        assert read.texts.count(one["method"]) == 1 + 2 + heading  # in the tables; of two seeds
+        more = number < 2, number == 0  # the heading of its charts; a published row
+        assert read.texts.count(one["method"]) == 1 + 2 + sum(more)  # in the tables; of two seeds
         for of_column in one["cells"].values():
             assert f"{100 * of_column['auc']:.1f}" in read.text
     for said in (
         *(summary["note"], summary["command"], summary["claims"][0]["text"], "unresolved"),
-        *("+3.1", "[-1.0, +7.0]", "(the paper)", "99.0", "1.2.3", f"a warning {EVIL}"),
+        *("+3.1", "[-1.0, +7.0]", "published", "99.00", "1.2.3", f"a warning {EVIL}"),
         *("of the first 2 of 3 rows", str(measured[5].training)),
-        *("nothing was chosen"),
+        "nothing chosen",
     ):
         assert said in read.text
     assert json.dumps({"job": "experiment", "mark": EVIL}) in read.text
@@ -146,7 +146,9 @@ def test_every_section_row_and_claim_is_there(written, read):
 def test_the_best_is_bold(written, read):
     rows = written[2]["rows"][1:]
     best = [max(one["cells"][key]["auc"] for one in rows) for key in rows[0]["cells"]]
-    assert sorted(read.bold) == sorted(f"{100 * value:.1f}" for value in best)
+    *numbers, verdict = read.bold
+    assert [text[:4] for text in numbers] == [f"{100 * value:.1f}" for value in best]
+    assert verdict == written[2]["claims"][0]["verdict"]
 
 
 def test_the_hardest_errors_are_of_the_best_row(written, read):
@@ -164,7 +166,8 @@ def test_the_hardest_errors_are_of_the_best_row(written, read):
         assert faces.examples[shade].id == example.id
 
 
-def test_bold_is_the_best_where_several_were_measured():
+def test_bold_is_the_best_where_several_were_measured(tmp_path):
+    _, _, summary = experiment(tmp_path, [])
     rows = [
         row("a", {"rows": cell([0.9]), "columns": cell([0.7])}),
         row("b", {"rows": cell([0.8]), "columns": cell([0.71])}),
@@ -174,11 +177,12 @@ def test_bold_is_the_best_where_several_were_measured():
     ]
     verdict = {"published": 0.7123, "verdict": "does not contain the published value"}
     rows[1]["cells"]["columns"] |= verdict
-    found = Page(results_table(rows, COLUMNS, "caption"))
-    assert found.bold == ["90.0", "71.0"]
-    assert "paper 71.2: outside" in found.text
-    assert "oracle" in found.text
-    assert "x (external)" in found.text
+    (printed,) = printed_tables(summary | {"rows": rows, "claims": [], "published": []})
+    bold = [cell.text for cells in printed.rows for cell in cells if cell.best]
+    assert bold == ["90.0", "71.0"]
+    assert any("columns: oracle" in cell.text for cell in printed.rows[3])
+    said = "b, trained on rows, rule last: the interval does not contain the published value of"
+    assert f"{said} columns (71.23)." in printed.notes
 
 
 def test_an_image_scored_with_several_weights_stays_apart(tmp_path):
@@ -237,7 +241,8 @@ def test_large_pictures_are_made_to_fit(tmp_path):
     noise = np.random.default_rng(1).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     for most in (10**6, 60_000, 5_000):
-        found = Page(picture_file(tmp_path / "noise.png", most, "noise"))
+        picture = picture_file(tmp_path / "noise.png", most, "noise")
+        found = Page(render("piece.html", piece="figure", values=(picture,)))
         data = base64.b64decode(found.pictures[0].split(",")[1])
         assert len(data) <= most
         assert ("noise.png" in found.text) == (most < 10**6)
@@ -257,6 +262,6 @@ def test_a_report_of_what_the_tables_write(tmp_path):
         assert judged["text"] in found.texts
         assert judged["verdict"] in found.texts
     for published in summary["published"]:
-        assert f"{published['method']} (the paper)" in found.texts
-        assert f"{100 * published['cells']['FSW']['auc']:.1f}" in found.texts
+        assert published["method"] in found.texts
+        assert any(f"{100 * published['cells']['FSW']['auc']:.2f}" in text for text in found.texts)
     assert "compare orderings, not values" in found.text

@@ -1,0 +1,254 @@
+"""A table as it is printed: captions, headings, cells as text, notes. Formats only set it.
+
+What is shown as Markdown, LaTeX and HTML is decided here, once; `table_formats` and the report's
+template turn it into their languages.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rffr_jax.evaluation.results import RULES
+from rffr_jax.experiments.summary import MEAN_ALL, MEAN_UNSEEN, unique
+
+HEADINGS: Mapping[str, str] = {MEAN_ALL: "mean (all)", MEAN_UNSEEN: "mean (unseen)"}
+SEEN_MARK, NOTE_MARK = "†", "‡"
+ELSEWHERE = "published, on other data"
+SIGNS = (
+    "AUC in %. ± is the standard deviation over runs, [ ] the 95 % interval over detector seeds "
+    "(each the mean over its MAEs) and clusters of test images, for one seed over those alone; "
+    "that of a mean over columns is no narrower than it should be. How MAEs differ is in the JSON "
+    f"file. {SEEN_MARK}: trained on these fakes. Bold: the best measured of the same training "
+    "fakes and rule."
+)
+OF_CLAIMS = (
+    "Points of AUC, paired by detector seed, means over MAEs. The 95 % intervals are over detector "
+    "seeds, with these MAEs, on these test images, and are not corrected for the number of claims."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A text; of a number also its interval, and whether it is the best of its kind."""
+
+    text: str
+    interval: str = ""
+    best: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PrintedTable:
+    """Rows of cells below headings.
+
+    Attributes:
+      caption: what the table is.
+      headings: one a column.
+      texts: how many columns, from the left, hold words and not numbers.
+      rows: a cell for each heading.
+      kinds: of each row: measured, published, external, or "" for a claim.
+      notes: what must be known to read it, a paragraph each.
+    """
+
+    caption: str
+    headings: Sequence[str]
+    texts: int
+    rows: Sequence[Sequence[Cell]]
+    kinds: Sequence[str]
+    notes: Sequence[str]
+
+
+def printed_tables(table: Mapping[str, Any]) -> list[PrintedTable]:
+    """The results, the claims, and the paper's own rows where they are of other data.
+
+    Args:
+      table: as `tables.table_of` makes it.
+    """
+    title = _one_line(table["title"])
+    found = []
+    if table["rows"]:
+        found.append(_results(table["rows"], table["columns"], title, _remarks(table)))
+    if table["claims"]:
+        found.append(_claims(table["claims"]))
+    if apart(table):
+        caption = f"{title}: the paper's own rows, {ELSEWHERE}: compare orderings, not values"
+        found.append(_results(table["published"], table["columns"], caption, []))
+    return found
+
+
+def apart(table: Mapping[str, Any]) -> bool:
+    """Whether published rows stand in a table of their own."""
+    beside = any(row["source"] == "published" for row in table["rows"])
+    return bool(table["published"]) and not beside
+
+
+# ---- results
+
+
+def _results(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], caption: str, notes: Sequence[str]
+) -> PrintedTable:
+    there = unique(name for row in rows for name in row["cells"])
+    shown = [c for c in columns if c in there] or [c for c in there if c not in HEADINGS]
+    if len(shown) > 1:
+        shown += [mean for mean in HEADINGS if mean in there]
+    lead = {
+        "method": [row["method"] for row in rows],
+        "trained on": [row["trained_on"] or "-" for row in rows],
+        "rule": [_rule(row) for row in rows],
+        "source": [row["source"] for row in rows],
+    }
+    lead, same = _varied(lead)
+    times = [_time(row) for row in rows]
+    timed = any(times)
+    body = [
+        [
+            *(Cell(texts[number]) for texts in lead.values()),
+            *(_cell(row, column, _is_best(rows, row, column)) for column in shown),
+            *([Cell(times[number] or "-")] if timed else []),
+        ]
+        for number, row in enumerate(rows)
+    ]
+    headings = [*lead, *(HEADINGS.get(c, c) for c in shown), *(["one image"] if timed else [])]
+    kinds = [row["source"] for row in rows]
+    return PrintedTable(caption, headings, len(lead), body, kinds, [*same, *notes])
+
+
+def _varied(lead: Mapping[str, Sequence[str]]) -> tuple[dict[str, Sequence[str]], list[str]]:
+    """The columns that tell rows apart, the first always, and a note of what is the same."""
+    first = next(iter(lead))
+    kept = {name: texts for name, texts in lead.items() if name == first or len({*texts}) > 1}
+    same = [f"{name} {texts[0] or '-'}" for name, texts in lead.items() if name not in kept]
+    return kept, [f"All rows: {', '.join(same)}."] if same else []
+
+
+def _cell(row: Mapping[str, Any], column: str, best: bool) -> Cell:
+    cell = row["cells"].get(column)
+    if cell is None:
+        return Cell("-")
+    marks = (SEEN_MARK if cell["seen"] else "") + (NOTE_MARK if cell.get("note") else "")
+    if row["source"] == "published":
+        return Cell(printed(cell["auc"]) + marks)
+    spread = "" if cell["sd"] is None else f" ± {percent(cell['sd'])}"
+    bounds = ", ".join(map(percent, cell["ci95"] or ()))
+    return Cell(percent(cell["auc"]) + spread + marks, f"[{bounds}]" if bounds else "", best)
+
+
+def _is_best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any], column: str) -> bool:
+    """Whether it is the highest of several measured ones of the same training fakes and rule."""
+    rivals = [
+        other["cells"][column]["auc"]
+        for other in rows
+        if other["source"] == "measured"
+        and (other["trained_on"], other["rule"]) == (row["trained_on"], row["rule"])
+        and column in other["cells"]
+    ]
+    measured = row["source"] == "measured" and column in row["cells"]
+    return measured and len(rivals) > 1 and row["cells"][column]["auc"] == max(rivals)
+
+
+def _rule(row: Mapping[str, Any]) -> str:
+    """The rule of the row, or of each column where they differ."""
+    rules = {c: cell["rule"] for c, cell in row["cells"].items() if c not in HEADINGS}
+    if set(rules.values()) <= {row["rule"]}:
+        return row["rule"]
+    return ", ".join(f"{column}: {rule}" for column, rule in rules.items())
+
+
+def _time(row: Mapping[str, Any]) -> str:
+    """Of one image: seconds, or what the paper printed."""
+    seconds = row["inference_seconds"]
+    return row.get("inference_time", "") if seconds is None else f"{seconds:.3g} s"
+
+
+# ---- claims
+
+
+def _claims(claims: Sequence[Mapping[str, Any]]) -> PrintedTable:
+    lead = {
+        "claim": [claim["text"] for claim in claims],
+        "trained on": [claim["trained_on"] for claim in claims],
+        "column": [claim["column"] or HEADINGS[MEAN_UNSEEN] for claim in claims],
+        "rule": [claim["rule"] for claim in claims],
+        "seeds": [str(claim["seeds"]) for claim in claims],
+    }
+    lead, same = _varied(lead)
+    body = []
+    for number, claim in enumerate(claims):
+        difference, bounds = claim["difference"], claim["ci95"]
+        points = "" if difference is None else f"{100 * difference:+.1f}"
+        interval = f"[{100 * bounds[0]:+.1f}, {100 * bounds[1]:+.1f}]" if bounds else ""
+        by_mae = [f"{one['mae_seed']}: {100 * one['difference']:+.1f}" for one in claim["by_mae"]]
+        texts = [Cell(column[number]) for column in lead.values()]
+        verdict = Cell(claim["verdict"], best=True)
+        body.append([*texts, verdict, Cell(points, interval), Cell(", ".join(by_mae))])
+    headings = [*lead, "verdict", "points", "by MAE seed"]
+    caption, kinds = "Does one row beat another?", [""] * len(body)
+    return PrintedTable(caption, headings, len(lead) + 1, body, kinds, [*same, OF_CLAIMS])
+
+
+# ---- notes
+
+
+def _remarks(table: Mapping[str, Any]) -> list[str]:
+    """What must be known to read the numbers, a paragraph each."""
+    rows = [*table["rows"], *table["published"]]
+    cells = [(name, cell) for row in rows for name, cell in row["cells"].items()]
+    used = [row["rule"] for row in rows] + [c["rule"] for name, c in cells if name not in HEADINGS]
+    rules = [f"{rule}: {RULES[rule]}" for rule in unique(used) if rule in RULES]
+    seeds, maes = listed(table["seeds"]) or "none", listed(table["mae_seeds"]) or "none"
+    data = f"Data: {table['variant']}. " if table["variant"] else ""
+    remarks = [
+        SIGNS,
+        f"How the weights were chosen (rule): {'; '.join(rules)}.",
+        f"{data}Seeds of detectors: {seeds}; of MAEs: {maes}.",
+    ]
+    if table["note"]:
+        remarks.append(f"Note: {_one_line(table['note'])}")
+    remarks += [*table["remarks"], *_verdicts(table["rows"])]
+    remarks += [
+        f"{row['method']}: {row['extra']} of its examples are in no column and were left out."
+        for row in table["rows"]
+        if row.get("extra")
+    ]
+    remarks += [
+        f"{NOTE_MARK} {row['method']}, trained on {row['trained_on']}, {column}: {cell['note']}."
+        for row in table["published"]
+        for column, cell in row["cells"].items()
+        if cell.get("note")
+    ]
+    return remarks
+
+
+def _verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which of our intervals contain what the paper printed, a line a row."""
+    lines = []
+    for row in rows:
+        said: dict[str, list[str]] = {}
+        for column, cell in row["cells"].items():
+            if cell["verdict"] is not None:
+                name = f"{HEADINGS.get(column, column)} ({printed(cell['published'])})"
+                said.setdefault(cell["verdict"], []).append(name)
+        if said:
+            verdicts = "; ".join(f"{text} of {', '.join(names)}" for text, names in said.items())
+            about = f"{row['method']}, trained on {row['trained_on']}, rule {row['rule']}"
+            lines.append(f"{about}: the interval {verdicts}.")
+    return lines
+
+
+def percent(share: float | None) -> str:
+    """In per cent, with one decimal; nothing for None."""
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+def printed(share: float | None) -> str:
+    """In per cent with the two decimals of the paper."""
+    return "" if share is None else f"{100 * share:.2f}"
+
+
+def listed(values: Sequence[Any], between: str = ", ") -> str:
+    """Values as text, with something between them."""
+    return between.join(map(str, values))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
