@@ -50,6 +50,7 @@ DETECTOR = (
     "mae_training_sources.json",
     "best.json",
     "operating_points/last.json",
+    "residual_references/last.json",
     "checkpoints/latest/0/checksums.json",
     "checkpoints/latest/0/about/metadata",
     "checkpoints/latest/0/_CHECKPOINT_METADATA",
@@ -505,7 +506,7 @@ def _record(path: pathlib.Path) -> dict[str, Any]:
 def _write_beside(detector: pathlib.Path, digest: str):
     """The records that trainings and evaluations leave in a detector's folder."""
     from rffr_jax.data.origins import Origins
-    from rffr_jax.evaluation import operating_point
+    from rffr_jax.evaluation import operating_point, residual_reference
     from rffr_jax.evaluation.calibration import Platt
     from rffr_jax.runs.whole_files import write_json
 
@@ -518,7 +519,14 @@ def _write_beside(detector: pathlib.Path, digest: str):
         0.4, 0.01, Platt(1.5, 0.1), {"data": ["x"], "n_real": 3, "n_fake": 3, "auc": 0.8}, origins
     )
     operating_point.keep(detector / "operating_points" / "last.json", point, digest)
-    assert _load(detector).point.max_fpr == point.max_fpr
+    k = _load(detector).blocks.k
+    reference = residual_reference.ResidualReference(
+        np.full((k, k), 0.2), np.full((k, k), 0.3), 30, 0.5, ("x",)
+    )
+    residual_reference.keep(detector, "last", reference, digest)
+    loaded = _load(detector)
+    assert loaded.point.max_fpr == point.max_fpr
+    assert loaded.reference is not None
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from rffr_jax.data.origins import Origins, honest_note
 from rffr_jax.data.selection import keep_frames, keep_methods
 from rffr_jax.data.specs import load_apart, load_dataset, refuse_other_preparation
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import metrics, operating_point, results
+from rffr_jax.evaluation import metrics, operating_point, residual_reference, results
 from rffr_jax.evaluation.calibration import check_method
 from rffr_jax.evaluation.operating_point import OperatingPoint
 from rffr_jax.evaluation.plots import plot_reliability, plot_roc
@@ -195,11 +195,15 @@ def _operating_point(
             return point
         log.warning("the threshold beside the detector is not used: %s", shared)
         return operating_point.NONE_CHOSEN
-    predictions = detector.predictions(config.checkpoint, [validation])
+    parameters = detector.parameters(config.checkpoint)
+    predictions, heat = detector.scorer.score_with_heat(parameters, validation)
     metrics.require_both_classes(predictions.labels, "data.validation")
     specs = as_list(config.data.validation)
     point = operating_point.choose(predictions, specs, config.max_fpr, config.calibration)
     detector.keep_operating_point(config.checkpoint, point)
+    reference = None if heat is None else residual_reference.measure(predictions, heat, specs)
+    if reference is not None:
+        detector.keep_residual_reference(config.checkpoint, reference)
     return point
 
 

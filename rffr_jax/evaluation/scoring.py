@@ -16,6 +16,7 @@ from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Dataset, Example
+from rffr_jax.method import residual
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.kept_residuals import KeptResiduals, image_digests
 
@@ -92,13 +93,23 @@ class Scorer:
 
         def pictures(
             frozen: PyTree, images: Array, differences: Array | None
-        ) -> tuple[Array | None, Array | None]:
+        ) -> tuple[Array | None, Array | None, Array | None]:
             gathered = whole(frozen, mesh)
             residuals = residuals_of(frozen, images, differences)
-            return detection.reconstructions(gathered, images, differences), residuals
+            reconstructions = detection.reconstructions(gathered, images, differences)
+            return reconstructions, residuals, heat_of(residuals)
+
+        def heat_of(residuals: Array | None) -> Array | None:
+            if residuals is None:
+                return None
+            patch = detection.settings.model.patch_size
+            return residual.block_heat(residuals, detection.blocks, patch)
+
+        def heat(frozen: PyTree, images: Array, differences: Array | None) -> Array | None:
+            return heat_of(residuals_of(frozen, images, differences))
 
         self._margin, self._evidence = jax.jit(margin), jax.jit(evidence)
-        self._pictures = jax.jit(pictures)
+        self._pictures, self._heat = jax.jit(pictures), jax.jit(heat)
 
     def prepare(self, dataset: Dataset) -> PreparedSet:
         """A test set for any number of `score` calls; its residuals are computed in the first.
@@ -125,20 +136,41 @@ class Scorer:
           parameters: the detector's.
           prepared: a prepared set, or a dataset, of which no image is kept then.
         """
+        return self._score(parameters, prepared, with_heat=False)[0]
+
+    def score_with_heat(
+        self, parameters: PyTree, prepared: Dataset | PreparedSet
+    ) -> tuple[Predictions, Float32[np.ndarray, "n k k"] | None]:
+        """As `score`, with the mean |residual| in every block of the same examples.
+
+        None for a detector that reads no residual.
+        """
+        return self._score(parameters, prepared, with_heat=True)
+
+    def _score(
+        self, parameters: PyTree, prepared: Dataset | PreparedSet, *, with_heat: bool
+    ) -> tuple[Predictions, Float32[np.ndarray, "n k k"] | None]:
         if not isinstance(prepared, PreparedSet):
             prepared = self._once(prepared)
-        margins, indices = [], []
+        margins, indices, heats = [], [], []
         for batch in prepared.batches:
             on_mesh = put_batch(batch, self._mesh)
             differences = on_mesh.get("difference")
             margins.append(self._margin(parameters, self._frozen, on_mesh["image"], differences))
+            if with_heat:
+                heat = self._heat(self._frozen, on_mesh["image"], differences)
+                with_heat = heat is not None
+                heats.append(heat)
             used = jnp.where(on_mesh["weight"] > 0, on_mesh["index"], -1)
             indices.append(used)
         index = np.concatenate([all_rows(rows) for rows in indices])
         margin = np.concatenate([all_rows(rows) for rows in margins])
         used = np.flatnonzero(index >= 0)
         examples = [prepared.dataset.examples[i] for i in index[used]]
-        return Predictions(examples, _probabilities(margin[used]), prepared.bad)
+        predictions = Predictions(examples, _probabilities(margin[used]), prepared.bad)
+        if not with_heat:
+            return predictions, None
+        return predictions, np.concatenate([all_rows(rows) for rows in heats])[used]
 
     def score_images(
         self, parameters: PyTree, images: UInt8[np.ndarray, "n size size 3"]
@@ -168,9 +200,12 @@ class Scorer:
         images: UInt8[np.ndarray, "n size size 3"],
         differences: Float16[np.ndarray, "n covered pixels"] | None,
     ) -> tuple[
-        Float32[np.ndarray, "n size size 3"] | None, Float32[np.ndarray, "n size size 3"] | None
+        Float32[np.ndarray, "n size size 3"] | None,
+        Float32[np.ndarray, "n size size 3"] | None,
+        Float32[np.ndarray, "n k k"] | None,
     ]:
-        """What the MAE or UNet makes of images, about [0, 1], and their residuals in [-1, 1].
+        """What the MAE or UNet makes of images, about [0, 1], their residuals in [-1, 1], and the
+        mean |residual| in every block.
 
         None for a detector that has or reads none. One process alone.
 
@@ -178,17 +213,17 @@ class Scorer:
           images: at least one.
           differences: of the same images, as `score_images` gave them.
         """
-        found: list[list[np.ndarray | None]] = [[], []]
+        found: list[list[np.ndarray | None]] = [[], [], []]
         for rows in self._batches_of(len(images)):
             some = None if differences is None else self._padded(differences[rows])
             pictures = self._pictures(self._frozen, *self._put(self._padded(images[rows]), some))
             for parts, picture in zip(found, pictures, strict=True):
                 parts.append(None if picture is None else all_rows(picture)[: len(images[rows])])
-        reconstructions, residuals = (
+        reconstructions, residuals, heat = (
             None if parts[0] is None else np.concatenate(parts)  # pyright: ignore[reportArgumentType, reportCallIssue]
             for parts in found
         )
-        return reconstructions, residuals
+        return reconstructions, residuals, heat
 
     def _batches_of(self, count: int) -> Iterator[slice]:
         for first in range(0, count, self._batch_size):

@@ -14,9 +14,10 @@ from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.data.origins import Origins
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import operating_point
+from rffr_jax.evaluation import operating_point, residual_reference
 from rffr_jax.evaluation.operating_point import OperatingPoint
 from rffr_jax.evaluation.predictions import Predictions, concatenate
+from rffr_jax.evaluation.residual_reference import ResidualReference
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.method.detection import AUTOENCODERS, Detection, DetectionSettings
@@ -144,6 +145,11 @@ class TrainedDetector:
             operating_point.keep(file, point, digest)
         except OSError as error:
             log.warning("%s cannot be written (%s): results.json alone has it", file, error)
+
+    def keep_residual_reference(self, checkpoint: str, reference: ResidualReference):
+        """Writes what residuals of real faces are beside the weights, for later use."""
+        digest = parameters_digest(self.parameters(checkpoint))
+        residual_reference.keep(self._folder, checkpoint, reference, digest)
 
     def _operating_point_file(self, checkpoint: str) -> pathlib.Path:
         return self._folder / "operating_points" / f"{checkpoint.replace(':', '-')}.json"

@@ -216,6 +216,16 @@ def difference_image_of(
     )
 
 
+def block_heat(
+    residuals: Float[Array, "batch size size 3"], blocks: BlockGrid, patch: int
+) -> Float[Array, "batch k k"]:
+    """The mean of |residual| in every block, for whole residual images."""
+    k, side, first = blocks.k, blocks.side * patch, blocks.offset * patch
+    area = slice(first, first + k * side)
+    covered = jnp.abs(residuals[:, area, area])
+    return covered.reshape(-1, k, side, k, side, 3).mean(axis=(2, 4, 5))
+
+
 def residual_image(
     mae: MAE,
     blocks: BlockGrid,

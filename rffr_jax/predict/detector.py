@@ -1,4 +1,4 @@
-"""A trained detector as a person uses it: scores of face crops, and what they come from."""
+"""A trained detector as a person uses it: scores of face crops, and what it was given."""
 
 import dataclasses
 import os
@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.data.origins import note_on_training
 from rffr_jax.errors import UserError
+from rffr_jax.evaluation import residual_reference
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.images.decode import resized
 from rffr_jax.method.blocks import BlockGrid
@@ -23,7 +24,9 @@ Differences = Float16[np.ndarray, "n covered pixels"]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Explanation:
-    """What a detector sees in one crop.
+    """The score of one crop, and pictures of what the detector was given.
+
+    They show its inputs, not what the score rests on.
 
     Attributes:
       score: raw, as `LoadedDetector.score` gives it.
@@ -33,6 +36,8 @@ class Explanation:
       residual: R = alpha (reconstruction - image), equation 5 of the paper, in [-1, 1]; None for a
         detector that reads none.
       heat: the mean of |residual| in each of the k x k blocks, in [0, 1]; None without residual.
+      relative_heat: heat over the 95th percentile that real validation faces have in the same
+        block; None where no reference is kept beside the detector.
     """
 
     score: float
@@ -40,6 +45,7 @@ class Explanation:
     reconstruction: Float32[np.ndarray, "size size 3"] | None
     residual: Float32[np.ndarray, "size size 3"] | None
     heat: Float32[np.ndarray, "k k"] | None
+    relative_heat: Float32[np.ndarray, "k k"] | None
 
 
 class LoadedDetector:
@@ -55,6 +61,7 @@ class LoadedDetector:
       blocks, patch_size: the geometry of `Explanation.heat`.
       alpha: amplification of the residual.
       point: the operating point that is kept beside the weights.
+      reference: residuals of real validation faces, kept beside the weights; None if there is none.
       threshold: of that point; a score above it says `fake`.
       digest: of all weights.
       seen: origins of what the detector and its MAE or UNet were trained on.
@@ -71,6 +78,8 @@ class LoadedDetector:
         self._scorer, self._parameters = trained.scorer, trained.parameters(checkpoint)
         self.point = trained.operating_point(checkpoint)
         self.threshold = self.point.threshold
+        digest = parameters_digest(self._parameters)
+        self.reference = residual_reference.kept(folder, checkpoint, digest, self.blocks.k)
         self.digest = parameters_digest({"detector": self._parameters, "frozen": trained.frozen})
         self.seen = trained.trained_on()
         names = {name for origins in self.seen.values() for name, _ in origins.sources}
@@ -98,7 +107,7 @@ class LoadedDetector:
         return None if calibration is None else calibration.probabilities(scores)
 
     def explain(self, image: np.ndarray) -> Explanation:
-        """The score of one aligned face crop, and the pictures behind it.
+        """The score of one aligned face crop, and pictures of what the detector was given.
 
         Args:
           image: uint8 RGB [height, width, 3].
@@ -127,24 +136,22 @@ class LoadedDetector:
     def explanations(
         self, crops: Crops, scores: Float64[np.ndarray, " n"], differences: Differences | None
     ) -> list[Explanation]:
-        """The pictures behind scores that `examine` gave, of at least one crop."""
-        reconstructions, residuals = self._scorer.pictures(crops, differences)
+        """The pictures that belong to scores that `examine` gave, of at least one crop."""
+        reconstructions, residuals, heat = self._scorer.pictures(crops, differences)
+        relative = None
+        if heat is not None and self.reference is not None:
+            relative = self.reference.relative(heat)
         return [
             Explanation(
                 float(scores[i]),
                 crops[i].astype(np.float32) / 255,
                 None if reconstructions is None else reconstructions[i],
                 None if residuals is None else residuals[i],
-                None if residuals is None else self._heat(residuals[i]),
+                None if heat is None else heat[i],
+                None if relative is None else relative[i],
             )
             for i in range(len(crops))
         ]
-
-    def _heat(self, residual: Float32[np.ndarray, "size size 3"]) -> Float32[np.ndarray, "k k"]:
-        k, side = self.blocks.k, self.blocks.side * self.patch_size
-        first = self.blocks.offset * self.patch_size
-        covered = np.abs(residual[first : first + k * side, first : first + k * side])
-        return covered.reshape(k, side, k, side, 3).mean(axis=(1, 3, 4)).astype(np.float32)
 
     def _crops(self, images: Sequence[np.ndarray] | np.ndarray) -> Crops:
         size = self.image_size

@@ -1,5 +1,9 @@
-"""One picture a face: the crop, its reconstruction, the residual, and where that is strongest."""
+"""One picture a face: the crop, its reconstruction, the residual, and how large that is by block.
 
+It shows what the detector was given, not what its score rests on.
+"""
+
+import dataclasses
 from pathlib import Path
 
 import matplotlib
@@ -7,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from rffr_jax.evaluation.residual_reference import ResidualReference
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.predict.detector import Explanation
 from rffr_jax.reports.contact_sheet import (
@@ -17,26 +22,59 @@ from rffr_jax.reports.contact_sheet import (
     residual_pixels,
 )
 
-HEAT_TOP = 0.5
-"""Mean |residual| of a block that gets the last colour; the same in every picture."""
 
-COLOURS = "inferno"
+@dataclasses.dataclass(frozen=True)
+class HeatScale:
+    """Colours of the heat; the same in every picture.
+
+    Attributes:
+      title: what the colours mean, above the picture.
+      colours: a colour map of matplotlib.
+      top: value that gets the last colour.
+      labels: of `top`, half of it, and 0.
+    """
+
+    title: str
+    colours: str
+    top: float
+    labels: tuple[str, str, str]
+
+
+ABSOLUTE = HeatScale("mean |residual| by block", "inferno", 0.5, ("≥ 0.5", "0.25", "0"))
+RELATIVE = HeatScale(
+    "|residual| vs real faces",
+    "coolwarm",
+    2.0,
+    ("≥ 2", "1: 95 % of real\nfaces have less", "0"),
+)
+
+NO_CAUSE = "The pictures show what the detector was given, not what its score rests on."
+NO_REFERENCE = "Colours have an absolute scale: no reference of real faces is known."
+
 _HEAT_SHARE = 0.55
 _BAR_WIDTH, _FONT_SIZE = 28, 13
 
 
 def draw_evidence(
-    path: Path, shown: Explanation, blocks: BlockGrid, patch_size: int, alpha: float, note: str
+    path: Path,
+    shown: Explanation,
+    blocks: BlockGrid,
+    patch_size: int,
+    alpha: float,
+    note: str,
+    reference: ResidualReference | None = None,
 ):
     """Writes a PNG: original | reconstruction | residual | heat by block | its colour bar.
 
-    Columns that the detector has no picture for are left out.
+    Columns that the detector has no picture for are left out. Heat is drawn against real faces
+    where it is known what they have.
 
     Args:
       path: of the PNG.
       blocks, patch_size: where the blocks of the heat lie.
       alpha: amplification of the residual.
       note: under the pictures: the score, the threshold and what must be said of the detector.
+      reference: that `relative_heat` is relative to.
     """
     columns = {"original": image_pixels(shown.image)}
     if shown.reconstruction is not None:
@@ -46,10 +84,25 @@ def draw_evidence(
     factor = max(1, round(IMAGE_SIZE / shown.image.shape[0]))
     pictures = {name: _enlarged(image, factor) for name, image in columns.items()}
     if shown.heat is not None:
-        heat = heat_overlay(columns["original"], shown.heat, blocks, patch_size)
-        pictures["mean |residual| by block"] = _enlarged(heat, factor)
-        pictures["colours"] = colour_bar(factor * shown.image.shape[0])
+        scale, heat = ABSOLUTE, shown.heat
+        if shown.relative_heat is not None:
+            scale, heat = RELATIVE, shown.relative_heat
+        overlay = heat_overlay(columns["original"], heat, blocks, patch_size, scale)
+        pictures[scale.title] = _enlarged(overlay, factor)
+        pictures["colours"] = colour_bar(factor * shown.image.shape[0], scale)
+        note = f"{note} {heat_said(reference)} {NO_CAUSE}".lstrip()
     contact_sheet(path, [list(pictures.values())], list(pictures), note)
+
+
+def heat_said(reference: ResidualReference | None) -> str:
+    """What the colours of the heat mean, in a sentence."""
+    if reference is None:
+        return NO_REFERENCE
+    return (
+        f"Colours: mean |residual| of a block over the 95th percentile that {reference.faces} real "
+        "validation faces have there. 1 is as much as that, red is more; "
+        f"{100 * reference.exceed:.0f} % of those real faces have a block above 1."
+    )
 
 
 def heat_overlay(
@@ -57,38 +110,40 @@ def heat_overlay(
     heat: Float32[np.ndarray, "k k"],
     blocks: BlockGrid,
     patch_size: int,
+    scale: HeatScale,
 ) -> UInt8[np.ndarray, "size size 3"]:
     """The image in grey, under the colours of its blocks; grey alone where no block reaches."""
     grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB")).astype(np.float64)
     side, first = blocks.side * patch_size, blocks.offset * patch_size
-    colours = _colours(heat).repeat(side, axis=0).repeat(side, axis=1)
+    colours = _colours(heat, scale).repeat(side, axis=0).repeat(side, axis=1)
     area = (slice(first, first + len(colours)),) * 2
     grey[area] = (1 - _HEAT_SHARE) * grey[area] + _HEAT_SHARE * colours
     return np.rint(grey).astype(np.uint8)
 
 
-def colour_bar(size: int) -> UInt8[np.ndarray, "size size 3"]:
+def colour_bar(size: int, scale: HeatScale) -> UInt8[np.ndarray, "size size 3"]:
     """What the colours of the heat mean, with numbers beside them."""
     picture = Image.new("RGB", (size, size), "white")
     margin = _FONT_SIZE
-    levels = np.linspace(1, 0, size - 2 * margin)[:, None] * HEAT_TOP
+    levels = np.linspace(1, 0, size - 2 * margin)[:, None] * scale.top
     # As the overlay mixes them, over a middle grey.
-    bar = (1 - _HEAT_SHARE) * 127.5 + _HEAT_SHARE * _colours(levels).repeat(_BAR_WIDTH, axis=1)
+    bar = (1 - _HEAT_SHARE) * 127.5 + _HEAT_SHARE * _colours(levels, scale).repeat(
+        _BAR_WIDTH, axis=1
+    )
     picture.paste(Image.fromarray(np.rint(bar).astype(np.uint8)), (margin, margin))
     draw = ImageDraw.Draw(picture)
     font = ImageFont.truetype(font_file(), _FONT_SIZE)
-    for share, prefix in ((1.0, "≥ "), (0.5, ""), (0.0, "")):
+    for share, text in zip((1.0, 0.5, 0.0), scale.labels, strict=True):
         y = margin + (1 - share) * (size - 2 * margin - 1)
         left = margin + _BAR_WIDTH
         draw.line([(left, y), (left + 5, y)], fill="black")
-        text = f"{prefix}{share * HEAT_TOP:g}"
         draw.text((left + 9, y), text, fill="black", font=font, anchor="lm")
     return np.asarray(picture)
 
 
-def _colours(values: np.ndarray) -> np.ndarray:
+def _colours(values: np.ndarray, scale: HeatScale) -> np.ndarray:
     """[..., 3] in [0, 255]."""
-    return 255 * matplotlib.colormaps[COLOURS](np.clip(values / HEAT_TOP, 0, 1))[..., :3]
+    return 255 * matplotlib.colormaps[scale.colours](np.clip(values / scale.top, 0, 1))[..., :3]
 
 
 def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:

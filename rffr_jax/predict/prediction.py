@@ -135,6 +135,7 @@ class Prediction:
                 self._detector.patch_size,
                 self._detector.alpha,
                 self._caption(record),
+                self._detector.reference,
             )
 
     def _annotate(self, found: FoundFaces, record: dict[str, Any]) -> str | None:
@@ -218,6 +219,7 @@ class Prediction:
                 "chosen_on": said["chosen_on"] if chosen and not asked else None,
             },
             "calibration": said["calibration"],
+            "residual_reference": detector.reference and detector.reference.origin(),
             "aggregate": {"how": config.aggregate, "top_k": config.top_k},
             "annotate": config.annotate,
             "preprocessing": {

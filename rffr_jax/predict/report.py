@@ -25,7 +25,8 @@ _HOW_TO_READ = (
     "threshold, 'real' of any other; neither is a proof, and 'real' does not mean authentic. A "
     "calibrated probability, where there is one, decides nothing: it holds for data like those "
     "that the calibration was fitted on, with as many fakes among them. The pictures show what the "
-    "score rests on: where the face differs from what was expected there."
+    "detector was given, not what its score rests on: the block with the strongest colour need not "
+    "be one that decided."
 )
 
 

@@ -1,6 +1,5 @@
 """Sheets of images, every pixel of an image a pixel (or a square of them) on paper."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -70,8 +69,7 @@ def contact_sheet(
     sheet_width = margin + len(titles) * (column + GAP)
     bottom = top + len(rows) * (height + GAP)
     small = ImageFont.truetype(font_file(), NOTE_FONT_SIZE)
-    letters = int((sheet_width - 2 * GAP) / small.getlength("m"))
-    lines = textwrap.wrap(note, letters)
+    lines = _wrapped(note, small, sheet_width - 2 * GAP)
     line_height = NOTE_FONT_SIZE + GAP // 2
     sheet = Image.new("RGB", (sheet_width, bottom + len(lines) * line_height), "white")
     draw = ImageDraw.Draw(sheet)
@@ -89,6 +87,18 @@ def contact_sheet(
             sheet.paste(Image.fromarray(enlarged), corner)
     with whole_file(path) as part:
         sheet.save(part, format="PNG")
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+    """Lines of at most a width in pixels; a longer word has a line of its own."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def font_file() -> Path:

@@ -34,7 +34,8 @@ face crop and gives the probability, in [0, 1], that the crop was manipulated.
 ## Intended use
 
 - Research on manipulated faces, and pointing out to a person the files that deserve a closer look.
-  The evidence pictures of the job `predict` belong to every score.
+  The pictures of the job `predict` belong to every score. They show what the detector was given,
+  not what the score rests on.
 - A score above the threshold is a reason to look, not a proof. A score below it does not say that a
   picture is authentic.
 - Not for decisions about people that nobody reviews, and not for crops that were found, aligned and

@@ -182,11 +182,17 @@ def without_paths(about: dict[str, Any]) -> dict[str, Any]:
     named = pathlib.Path(about["detector"]["path"]).name
     threshold = about["threshold"]
     if threshold["chosen_on"]:
-        specs = [spec.rpartition("/")[2] for spec in threshold["chosen_on"]["data"]]
-        threshold = threshold | {"chosen_on": threshold["chosen_on"] | {"data": specs}}
+        threshold = threshold | {"chosen_on": _named_shortly(threshold["chosen_on"])}
+    reference = about["residual_reference"]
     return about | {
+        "residual_reference": reference and _named_shortly(reference),
         "command": "",
         "threshold": threshold,
         "detector": about["detector"] | {"path": named},
         "preprocessing": about["preprocessing"] | {"faces": faces},
     }
+
+
+def _named_shortly(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Its data without their folders."""
+    return chosen | {"data": [spec.rpartition("/")[2] for spec in chosen["data"]]}

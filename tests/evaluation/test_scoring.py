@@ -158,6 +158,21 @@ def test_a_bad_file_has_no_score_and_its_neighbours_keep_theirs(
         scorer(4).score(parameters, WithBadFile(test_set, also=6))
 
 
+def test_heat_is_that_of_the_examples_that_can_be_read(scorer, parameters, test_set, scores):
+    scoring = scorer(4, max_bad_fraction=0.1)
+    predictions, heat = scoring.score_with_heat(parameters, WithBadFile(test_set))
+    good = [n for n in range(len(test_set.examples)) if n != 5]
+    assert [example.id for example in predictions.examples] == [
+        test_set.examples[n].id for n in good
+    ]
+    assert_close(by_id(predictions), {n: s for n, s in scores.items() if n in by_id(predictions)})
+    images = np.stack([test_set.load(n, jobs.SIZE) for n in good])
+    _, residuals, _ = scoring.pictures(images, None)
+    half = jobs.SIZE // 2
+    expected = np.abs(residuals).reshape(-1, 2, half, 2, half, 3).mean(axis=(2, 4, 5))
+    np.testing.assert_allclose(heat, expected, rtol=2e-3)
+
+
 def test_a_zero_residual_is_scored_without_a_mae(test_set, detection):
     settings = dataclasses.replace(
         detection.settings, residual="zero", mae=None, model=ModelSettings("tiny", 48, 12)

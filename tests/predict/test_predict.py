@@ -18,15 +18,15 @@ import rffr_jax
 from configs import quickstart
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import calibration, operating_point
+from rffr_jax.evaluation import calibration, operating_point, residual_reference
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.abstract import PARAMETERS
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.models.unet import UNet
-from rffr_jax.predict import default_detector, faces_of, preparation
+from rffr_jax.predict import default_detector, evidence, faces_of, preparation
 from rffr_jax.predict import prediction as module
-from rffr_jax.predict.evidence import draw_evidence
+from rffr_jax.predict.evidence import NO_CAUSE, NO_REFERENCE, draw_evidence
 from rffr_jax.predict.inputs import find_files
 from rffr_jax.predict.predict import detector_and_settings
 from rffr_jax.predict.predictions_file import CSV_COLUMNS
@@ -136,7 +136,9 @@ def calibrated(tmp_path_factory, detector, faces):
     shutil.copytree(detector, copy)
     flags = (f"data.tests=csv:{faces}/test.csv", f"data.validation=csv:{faces}/validation.csv")
     workdir = tmp_path_factory.mktemp("runs") / "evaluate"
-    assert jobs.start("evaluate", workdir, f"detector={copy}", "max_fpr=0.4", *flags) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(residual_reference, "LEAST_FACES", 6)
+        assert jobs.start("evaluate", workdir, f"detector={copy}", "max_fpr=0.4", *flags) == 0
     return copy, json.loads((copy / "operating_points/last.json").read_text())
 
 
@@ -159,6 +161,35 @@ def test_operating_point_beside_the_detector_is_used(tmp_path, calibrated, faces
     assert (threshold["max_fpr"], threshold["chosen_on"]["n_real"]) == (0.4, 6)
     assert threshold["value"] == kept["threshold"]
     assert said["calibration"] == kept["calibration"]
+
+
+def test_heat_is_held_to_the_real_faces_of_validation(
+    tmp_path, calibrated, detector, faces, monkeypatch
+):
+    copy, _ = calibrated
+    loaded = rffr_jax.load_detector(copy)
+    assert loaded.reference is not None
+    with (faces / "validation.csv").open(newline="") as file:
+        paths = [faces / row["path"] for row in csv.DictReader(file) if row["label"] == "0"]
+    heat = np.stack([loaded.explain(np.asarray(Image.open(path))).heat for path in paths])
+    assert len(paths) == 6
+    expected = np.quantile(heat, 0.95, axis=0)
+    np.testing.assert_allclose(loaded.reference.high, expected, rtol=2e-3)
+    image = np.asarray(Image.open(faces / "test/rows0.png"))
+    shown = loaded.explain(image)
+    np.testing.assert_allclose(shown.relative_heat, shown.heat / expected, rtol=2e-3)
+    assert rffr_jax.load_detector(detector).explain(image).relative_heat is None
+
+    notes = []
+    monkeypatch.setattr(evidence, "contact_sheet", lambda *given: notes.append(given[-1]))
+    for name, folder in (("relative", copy), ("absolute", detector)):
+        said = predict(tmp_path / name, folder, faces / "test/rows0.png", *ANY)
+        known = said["residual_reference"]
+        assert (known and known["faces"]) == (6 if folder == copy else None)
+    assert "over the 95th percentile that 6 real validation faces have there" in notes[0]
+    assert NO_REFERENCE in notes[1]
+    for note in notes:
+        assert note.endswith(NO_CAUSE)
 
 
 def any_calibration(rng: np.random.Generator) -> dict[str, Any]:
@@ -313,7 +344,7 @@ def test_a_detector_of_procedural_faces_says_so_everywhere(
 ):
     monkeypatch.setattr("rffr_jax.data.origins.PROCEDURAL", "faces")
     drawn = []
-    monkeypatch.setattr(module, "draw_evidence", lambda *given: drawn.append(given[-1]))
+    monkeypatch.setattr(module, "draw_evidence", lambda *given: drawn.append(given[5]))
     said = predict(tmp_path, detector, faces / "test/rows0.png", *ANY)
     assert said["note"].startswith("this detector was trained on procedural faces")
     assert said["note"].endswith("not for judging people")

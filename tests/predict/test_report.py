@@ -53,6 +53,7 @@ def test_report_shows_every_verdict_with_its_evidence(tmp_path, detector, folder
     assert said["detector"]["digest"] in html
     assert "--config.faces=given" in html
     assert "does not mean authentic" in html
+    assert "not what its score rests on" in html
 
 
 def test_note_begins_with_a_capital(tmp_path, detector, folder, monkeypatch):

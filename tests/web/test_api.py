@@ -190,13 +190,16 @@ def test_places_of_files_are_not_told():
         "detector": {"path": "/home/me/runs/detect", "digest": "d"},
         "preprocessing": {"k": 4, "faces": {"weights": "/home/me/w.onnx"}},
         "threshold": {"chosen_on": {"data": ["csv:/home/me/ff.csv#val", "faces"], "n_real": 3}},
+        "residual_reference": {"data": ["csv:/home/me/ff.csv#val"], "faces": 30},
     }
     said = without_paths(about)
     assert "/home" not in json.dumps(said)
     assert said["detector"] == {"path": "detect", "digest": "d"}
     assert said["threshold"]["chosen_on"] == {"data": ["ff.csv#val", "faces"], "n_real": 3}
-    about["threshold"] = {"chosen_on": None}
+    assert said["residual_reference"] == {"data": ["ff.csv#val"], "faces": 30}
+    about |= {"threshold": {"chosen_on": None}, "residual_reference": None}
     assert without_paths(about)["threshold"] == {"chosen_on": None}
+    assert without_paths(about)["residual_reference"] is None
 
 
 def test_the_page_escapes_what_others_wrote():
