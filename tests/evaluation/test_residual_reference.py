@@ -25,6 +25,12 @@ def drawn(reals=40, fakes=25, k=4):
     return Predictions(examples, rng.random(len(labels)), {}), heat
 
 
+def measured():
+    reference = measure(*drawn(), ["v"])
+    assert reference is not None
+    return reference
+
+
 @pytest.mark.parametrize(("grid", "k"), [(14, 4), (14, 2), (8, 4), (14, 6)])
 def test_heat_is_the_mean_of_every_block(grid, k):
     blocks, patch = BlockGrid(grid, k), 4
@@ -43,6 +49,7 @@ def test_heat_is_the_mean_of_every_block(grid, k):
 def test_reference_is_that_of_the_reals_by_hand():
     predictions, heat = drawn()
     reference = measure(predictions, heat, ["csv:validation.csv"])
+    assert reference is not None
     real = [heat[n] for n, example in enumerate(predictions.examples) if example.label == 0]
     assert reference.faces == len(real) == 40
     for row in range(4):
@@ -69,9 +76,10 @@ def test_few_faces_and_blocks_without_residual_give_none():
 
 
 def test_it_is_kept_for_its_weights(tmp_path):
-    reference = measure(*drawn(), ["v"])
+    reference = measured()
     keep(tmp_path, "best:faces", reference, "digest")
     found = kept(tmp_path, "best:faces", "digest", 4)
+    assert found is not None
     np.testing.assert_array_equal(found.high, reference.high)
     np.testing.assert_array_equal(found.mean, reference.mean)
     assert found.origin() == reference.origin()
@@ -92,7 +100,7 @@ def test_it_is_kept_for_its_weights(tmp_path):
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, change):
-    keep(tmp_path, "last", measure(*drawn(), ["v"]), "digest")
+    keep(tmp_path, "last", measured(), "digest")
     file = tmp_path / "residual_references/last.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(UserError, match=r"last\.json is damaged .*delete it"):
