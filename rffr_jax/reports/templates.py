@@ -1,4 +1,4 @@
-"""Reports from Jinja templates: one HTML file that needs no other; every text is escaped."""
+"""Reports from Jinja templates: HTML pages that need no other file, and model cards in Markdown."""
 
 import pathlib
 from typing import Any
@@ -7,7 +7,8 @@ import jinja2
 
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent / "templates"),
-    autoescape=True,
+    autoescape=jinja2.select_autoescape(["html"]),
+    keep_trailing_newline=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
@@ -15,5 +16,9 @@ _ENVIRONMENT = jinja2.Environment(
 
 
 def render(template: str, **values: Any) -> str:
-    """Fills in a template of `templates/`; a value that it lacks is an error."""
+    """Fills in a template of `templates/`, in HTML with every text escaped.
+
+    Raises:
+      jinja2.UndefinedError: a value is missing.
+    """
     return _ENVIRONMENT.get_template(template).render(values)

@@ -6,7 +6,6 @@ The headings follow Mitchell et al., Model Cards for Model Reporting (2019).
 import collections
 import json
 import pathlib
-import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,67 +17,11 @@ from rffr_jax.config import Config
 from rffr_jax.data.origins import FILES, note_on_training
 from rffr_jax.evaluation.results import RULES
 from rffr_jax.examples import FAKE, REAL, Dataset
+from rffr_jax.reports.templates import render
 from rffr_jax.runs.whole_files import whole_file
 from rffr_jax.training.sources import Sources
 
 NAME = "model_card.md"
-
-TEMPLATE = string.Template("""\
-# Model card: $name
-
-$note
-A detector of manipulated faces, trained by rffr_jax $version after *Real Face Foundation
-Representation Learning for Generalized Deepfake Detection* (Shi, Zhang, Shan). It reads one aligned
-face crop and gives the probability, in [0, 1], that the crop was manipulated.
-
-## Intended use
-
-- Research on manipulated faces, and pointing out to a person the files that deserve a closer look.
-  The pictures of the job `predict` belong to every score. They show what the detector was given,
-  not what the score rests on.
-- A score above the threshold is a reason to look, not a proof. A score below it does not say that a
-  picture is authentic.
-- Not for decisions about people that nobody reviews, and not for crops that were found, aligned and
-  encoded otherwise than those below.
-
-## Model
-
-$model
-
-## Data
-
-$data
-
-$origins
-
-## Protocol
-
-$protocol
-
-## Validation
-
-$validation
-
-## Limits
-
-- Fakes of $methods were trained on. How well others are found has to be measured for each of them.
-- $reals originals taught it what is real. Cameras, light, compression and people that they do not
-  show can look manipulated to it.
-- It was not measured here how errors are shared among groups of people; the job `evaluate` does so
-  where a table of test images names groups.
-- What is left after recompression, blur, resizing and noise is measured by the job `robustness`,
-  and how often real photographs lie above the threshold by `scripts/false_alarms.py`.
-- Its scores are not probabilities of a population until `evaluate` has fitted a calibration on
-  validation data with as many fakes among the images as there are in use.
-
-## Measure it, use it
-
-```
-D=--config.detector=$folder
-python -m rffr_jax.main --config=configs/evaluate.py $$D --config.data.tests=csv:TEST.csv
-python -m rffr_jax.main --config=configs/predict.py $$D --config.inputs=PATHS --workdir=OUT
-```
-""")
 
 
 def write_model_card(
@@ -102,9 +45,10 @@ def write_model_card(
     mae_datasets = sorted(set(mae_sources) - {FILES})
     note = note_on_training({*about["trained_datasets"], *mae_datasets}, about["trained_methods"])
     sources = {e.source for e in training.examples if e.label == REAL}
-    text = TEMPLATE.substitute(
+    text = render(
+        "model_card.md",
         name=workdir.absolute().name,
-        note=f"> **{note[0].upper()}{note[1:]}.**\n" if note else "",
+        note=note[:1].upper() + note[1:],
         version=__version__,
         model=_table([("", ""), *_model(about["detection"])]),
         data=_table(_data(training, validation)),
