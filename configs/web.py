@@ -11,11 +11,13 @@ from rffr_jax.config import Config
 def get_config() -> Config:
     config = ConfigDict()
     config.job = "web"
-    config.host = "127.0.0.1"  # this machine alone; another address opens it to a network
+    config.host = "127.0.0.1"  # this machine only; another address opens it to a network
     config.port = 7860
+    config.trusted_hosts = ()  # further names in the address bar, as behind a proxy
     config.most_megabytes = 200.0  # of an upload
+    config.seconds_without_progress = 10.0  # then an upload that comes too slowly is refused
     config.seconds_per_file = 120.0  # then it is given up
-    config.most_waiting = 20  # uploads beside the one that is scored; more are refused
+    config.most_waiting = 20  # uploads beside the one that is scored, half of them of one sender
 
     config.dtype = "auto"
     config.detector = ""  # a workdir of detect; '' takes the one that `make demo` trained

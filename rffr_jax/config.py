@@ -32,7 +32,12 @@ AT_LEAST_ZERO = (
     "optimizer.weight_decay",
     "residuals.memory_gb",
 )
-ABOVE_ZERO = ("optimizer.learning_rate", "most_megabytes", "seconds_per_file")
+ABOVE_ZERO = (
+    "optimizer.learning_rate",
+    "most_megabytes",
+    "seconds_per_file",
+    "seconds_without_progress",
+)
 ZERO_TO_ONE = (
     "optimizer.b1",
     "optimizer.b2",

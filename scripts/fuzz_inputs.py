@@ -5,8 +5,9 @@
 Every file is a small whole one whose bytes (of JSON sometimes its values) were changed, cut,
 repeated or taken out, as its number and the seed say. Images and videos go through `find_files` and
 `faces_of`, videos that can be read through `annotate_video`, `finished.jsonl` through what a killed
-run goes on with, the files of a detector's folder through `load_detector`, and uploads as they lie
-in a request through the HTTP API, with a small detector behind it. A file is well treated if it is
+run goes on with, the files of a detector's folder through `load_detector`, and uploads through the
+HTTP API over a real connection, in requests that may be broken too, with a small detector behind
+it (fuzz_requests.py). A file is well treated if it is
 used, or refused with a reason or a `UserError`. Child processes do the work: a native decoder that
 crashes, or a file that takes longer than --limit, ends one of them alone and is counted. What was
 not well treated stays in the output folder. Exit codes: 0 all were; 1 some were not; 2 a mistake.
@@ -17,13 +18,11 @@ import collections
 import contextlib
 import dataclasses
 import fractions
-import functools
 import json
 import multiprocessing
 import os
 import pathlib
 import re
-import runpy
 import shutil
 import sys
 import time
@@ -37,6 +36,7 @@ import numpy as np
 from PIL import Image
 
 from rffr_jax.errors import BadImageError, UserError
+from scripts import fuzz_requests
 
 SIZE = 32
 IMAGES = (
@@ -56,8 +56,7 @@ DETECTOR = (
     "checkpoints/latest/0/_CHECKPOINT_METADATA",
     "checkpoints/mae/0/checksums.json",
 )
-REQUESTS = ("rgb.png.request", "turned.jpg.request", "libx264.mp4.request")
-BOUNDARY = "fuzz"
+REQUESTS = ("rgb.png", "turned.jpg", "lossy.webp", "libx264.mp4")
 KINDS = {
     "image": IMAGES,
     "video": VIDEOS,
@@ -362,55 +361,11 @@ def _load_and_score(room: pathlib.Path, file: pathlib.Path) -> str:
     return "used"
 
 
-@functools.cache
-def _api(room: pathlib.Path) -> Any:
-    """The HTTP API, with a detector in this process instead of one of its own."""
-    from rffr_jax.predict.predict import detector_and_settings
-    from rffr_jax.web.api import make_api
-    from rffr_jax.web.scoring_process import answer
-    from rffr_jax.web.uploads import Uploads
-
-    configs = pathlib.Path(__file__).resolve().parent.parent / "configs"
-    config = runpy.run_path(os.fspath(configs / "web.py"))["get_config"]()
-    config.update({"detector": os.fspath(room / "detector"), "faces": "given"})
-    config.update({"darkest": 0.0, "least_sharpness": 0.0, "frames_per_video": 4})
-    detector, settings = detector_and_settings(config)
-
-    class Here:
-        note = ""
-
-        def score(self, file: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
-            return answer(config, detector, settings, file, folder)
-
-        def close(self): ...
-
-    uploads = room / "uploads"
-    uploads.mkdir(exist_ok=True)
-    return make_api(Uploads(Here(), uploads, 1), most_bytes=100_000)
-
-
 def _ask(room: pathlib.Path, file: pathlib.Path) -> str:
-    import asyncio
+    def broken(part: bytes, rng: np.random.Generator) -> bytes:
+        return mutated(part, part, rng, is_json=False)
 
-    import httpx
-
-    async def asked() -> httpx.Response:
-        transport = httpx.ASGITransport(app=_api(room))
-        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-            return await client.post(
-                "/api/predict",
-                content=file.read_bytes(),
-                headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
-            )
-
-    answered = asyncio.run(asked())
-    said = json.loads(answered.content)
-    assert not any((room / "uploads").iterdir())
-    assert os.fspath(room) not in answered.text
-    if answered.status_code == 200:
-        return said["files"][0]["reason"] or "used"
-    assert answered.status_code in (400, 413, 415)
-    return f"{answered.status_code}: {said['error']}"
+    return fuzz_requests.asked(room, file, broken)
 
 
 _ENTRIES = {
@@ -458,8 +413,6 @@ def make_whole_files(folder: pathlib.Path, kinds: Sequence[str]):
     finished = FinishedFiles(folder, {"threshold": 0.5})
     for name in IMAGES:
         finished.add(folder / name, _record(folder / name))
-    for name in REQUESTS:
-        (folder / name).write_bytes(_request((folder / name).with_suffix("")))
     if not {"detector", "request"} & set(kinds):
         return
     detector = folder / "detector"
@@ -481,12 +434,6 @@ def _write_video(path: pathlib.Path, codec: str, frames: Sequence[np.ndarray]):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
-
-
-def _request(file: pathlib.Path) -> bytes:
-    field = f'Content-Disposition: form-data; name="file"; filename="{file.name}"'
-    start = f"--{BOUNDARY}\r\n{field}\r\nContent-Type: application/octet-stream\r\n\r\n"
-    return start.encode() + file.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def _record(path: pathlib.Path) -> dict[str, Any]:

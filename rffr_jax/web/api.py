@@ -2,29 +2,28 @@
 
 import contextlib
 import pathlib
-import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive
+from starlette.types import ASGIApp
 
+from rffr_jax.web.guard import Guard
+from rffr_jax.web.multipart_file import Limits, receive_file
 from rffr_jax.web.refused import RefusedError
+from rffr_jax.web.static_page import add_page
 from rffr_jax.web.uploads import Uploads
 
-MEGABYTE = 10**6
 SECONDS_TO_RETRY = 10
-_ENVELOPE = 65_536  # bytes of a request beside its file
 
 
-def make_api(uploads: Uploads, most_bytes: int) -> FastAPI:
-    """The API; the process that scores ends with it.
+def make_api(uploads: Uploads, limits: Limits, trusted: Container[str]) -> ASGIApp:
+    """The API and the page; the process that scores ends with them.
 
     Args:
-      most_bytes: of an upload.
+      trusted: the `Host` headers that are answered.
     """
 
     @contextlib.asynccontextmanager
@@ -33,26 +32,25 @@ def make_api(uploads: Uploads, most_bytes: int) -> FastAPI:
         uploads.scorer.close()
 
     # FastAPI's pages about an API fetch scripts from elsewhere.
-    api = FastAPI(title="rffr_jax", lifespan=lifespan, docs_url=None, redoc_url=None)
+    api = FastAPI(
+        title="rffr_jax", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    add_page(api)
 
     @api.get("/api/health")
-    async def health() -> dict[str, str]:
-        return {"status": "ready", "note": uploads.scorer.note}
+    async def health() -> dict[str, str | int]:
+        note = uploads.scorer.note
+        return {"status": "ready", "note": note, "most_bytes": limits.most_bytes}
 
     @api.post("/api/predict")
     async def predict(request: Request) -> JSONResponse:
-        with uploads.place(), tempfile.TemporaryDirectory(dir=uploads.folder) as folder:
-            limited = Request(request.scope, _limited(request.receive, most_bytes))
-            async with limited.form(max_files=1, max_fields=0) as form:
-                sent = form.get("file")
-                if not isinstance(sent, UploadFile):
-                    raise RefusedError(400, "send one file, as the multipart field 'file'")
-                name = sent.filename or ""
-                path = pathlib.Path(folder, "upload")
-                with path.open("wb") as file:
-                    shutil.copyfileobj(sent.file, file)
-            if path.stat().st_size > most_bytes:
-                raise _too_large(most_bytes)
+        sender = request.client.host if request.client else ""
+        with (
+            uploads.place(sender),
+            tempfile.TemporaryDirectory(dir=uploads.folder) as folder,
+        ):
+            path = pathlib.Path(folder, "upload")
+            name = await receive_file(request, path, limits)
             return JSONResponse(await uploads.score(path, name))
 
     @api.exception_handler(RefusedError)
@@ -62,29 +60,10 @@ def make_api(uploads: Uploads, most_bytes: int) -> FastAPI:
 
     @api.exception_handler(HTTPException)
     async def not_understood(_: Request, error: HTTPException) -> JSONResponse:
-        return JSONResponse({"error": str(error.detail)}, error.status_code)
+        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
     @api.exception_handler(Exception)
     async def failed(_: Request, __: Exception) -> JSONResponse:
         return JSONResponse({"error": "a defect of the server; its log says more"}, 500)
 
-    return api
-
-
-def _limited(receive: Receive, most_bytes: int) -> Receive:
-    """Messages of a request, up to one that is too large, whatever its header says of its size."""
-    left = most_bytes + _ENVELOPE
-
-    async def counted() -> Message:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise _too_large(most_bytes)
-        return message
-
-    return counted
-
-
-def _too_large(most_bytes: int) -> RefusedError:
-    return RefusedError(413, f"the file is larger than {most_bytes / MEGABYTE:g} megabytes")
+    return Guard(api, trusted)

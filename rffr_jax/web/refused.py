@@ -16,5 +16,5 @@ class RefusedError(Exception):
 
 DIED = "the scoring process died on this file"
 FULL = "too many uploads are waiting; try again later"
-SENT_TWICE = "the same file came twice at the same moment; send it again"
+FULL_FOR_SENDER = "too many uploads from your address are waiting; try again later"
 STOPPING = "the server is stopping"

@@ -1,62 +1,86 @@
 """Job `web`: a page and an HTTP API that score uploads, and keep none of them."""
 
+import contextlib
 import ipaddress
 import logging
-import os
 import pathlib
 import shutil
 import signal
 import socket
-import tempfile
+from collections.abc import Iterator
 
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.runs.lock import locked
 from rffr_jax.web.scoring_process import ScoringProcess
+from rffr_jax.web.trusted_hosts import TrustedHosts
 from rffr_jax.web.uploads import Uploads
 
 log = logging.getLogger(__name__)
 
 SECONDS_TO_END = 5  # for answers that are on their way when the server stops
-_PREFIX = "uploads-"
+UPLOADS = "rffr_jax_uploads"
 
 
 def run(config: Config, workdir: pathlib.Path):
     """Serves until SIGTERM or Ctrl-C. Uploads lie in the workdir until they are answered.
 
     Raises:
-      UserError: Gradio is missing, the address is taken, or the detector cannot be loaded.
+      UserError: a package is missing, the address is taken, a trusted host is none, or the detector
+        cannot be loaded.
     """
     if processes.count() > 1:
         raise UserError("web runs in one process; start one server")
-    with locked(workdir), _listening(config.host, config.port) as listener:
-        for left in workdir.glob(f"{_PREFIX}*"):  # by a server that was killed
-            shutil.rmtree(left)
-        with tempfile.TemporaryDirectory(dir=workdir.resolve(), prefix=_PREFIX) as folder:
-            _serve(config, listener, pathlib.Path(folder))
+    with (
+        locked(workdir),
+        _listening(config.host, config.port) as listener,
+        _emptied(workdir.resolve() / UPLOADS) as folder,
+    ):
+        _serve(config, listener, folder)
+
+
+@contextlib.contextmanager
+def _emptied(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder with nothing in it that only this user can read; it goes with the block."""
+    if folder.is_symlink() or folder.is_file():
+        raise UserError(f"{folder} is no folder; take it away, the server keeps uploads there")
+    if folder.exists():  # of a server that was killed
+        shutil.rmtree(folder)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _serve(config: Config, listener: socket.socket, folder: pathlib.Path):
-    os.environ |= {"GRADIO_TEMP_DIR": str(folder / "page"), "GRADIO_ANALYTICS_ENABLED": "False"}
     try:
         import uvicorn
 
-        from rffr_jax.web.api import MEGABYTE, make_api
-        from rffr_jax.web.page import add_page
+        from rffr_jax.web.api import make_api
+        from rffr_jax.web.connection import Connection
+        from rffr_jax.web.multipart_file import MEGABYTE, Limits
     except ModuleNotFoundError as error:
         raise UserError(f"{error.name} is missing: pip install '.[web]'") from error
+    host, port = listener.getsockname()[:2]
+    trusted = TrustedHosts(host, port, config.trusted_hosts)
     scorer = ScoringProcess(config)
     try:
         uploads = Uploads(scorer, folder, config.most_waiting)
         most_bytes = int(config.most_megabytes * MEGABYTE)
-        app = add_page(make_api(uploads, most_bytes), uploads, most_bytes)
+        limits = Limits(most_bytes, config.seconds_without_progress)
         settings = uvicorn.Config(
-            app, log_level="warning", timeout_graceful_shutdown=SECONDS_TO_END, server_header=False
+            make_api(uploads, limits, trusted),
+            http=Connection,
+            ws="none",
+            log_level="warning",
+            proxy_headers=False,  # any sender could write them
+            server_header=False,
+            timeout_graceful_shutdown=SECONDS_TO_END,
         )
         if scorer.note:
             log.warning("%s", scorer.note)
-        host, port = listener.getsockname()[:2]
         if not ipaddress.ip_address(host).is_loopback:
             log.warning("%s is open to a network: there are no users and no encryption", host)
         print(f"rffr_jax: open http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)

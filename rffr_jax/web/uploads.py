@@ -1,14 +1,16 @@
-"""The line of uploads before the one process that scores, the same for the page and the API."""
+"""The queue of uploads before the one process that scores."""
 
 import asyncio
+import collections
 import contextlib
+import ipaddress
 import pathlib
 import tempfile
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from rffr_jax.predict.inputs import kind_of
-from rffr_jax.web.refused import FULL, RefusedError
+from rffr_jax.web.refused import FULL, FULL_FOR_SENDER, RefusedError
 
 
 @runtime_checkable
@@ -32,22 +34,34 @@ class Uploads:
     def __init__(self, scorer: Scorer, folder: pathlib.Path, most_waiting: int):
         self.folder, self.scorer = folder, scorer
         self._places = most_waiting + 1
+        self._most_of_sender = most_waiting // 2 + 1
+        self._taken = collections.Counter[str]()
         self._turn = asyncio.Lock()
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
-        """A place in the line, from before an upload is read until it is answered.
+    def place(self, address: str) -> Iterator[None]:
+        """A place in the queue, from before an upload is read until it is answered.
+
+        One sender can take half of those that wait.
+
+        Args:
+          address: numeric, of the sender.
 
         Raises:
-          RefusedError: there is none (429).
+          RefusedError: there is none, or the sender has its share (429).
         """
-        if not self._places:
+        sender = sender_of(address)
+        if self._taken.total() >= self._places:
             raise RefusedError(429, FULL)
-        self._places -= 1
+        if self._taken[sender] >= self._most_of_sender:
+            raise RefusedError(429, FULL_FOR_SENDER)
+        self._taken[sender] += 1
         try:
             yield
         finally:
-            self._places += 1
+            self._taken[sender] -= 1
+            if not self._taken[sender]:
+                del self._taken[sender]
 
     async def score(self, file: pathlib.Path, name: str) -> dict[str, Any]:
         """`ScoringProcess.score` of an upload that has a place.
@@ -68,6 +82,19 @@ class Uploads:
                 answer = await asyncio.to_thread(self.scorer.score, file, pathlib.Path(folder))
         answer["files"][0]["path"] = base_name(name)
         return answer
+
+
+def sender_of(address: str) -> str:
+    """A sender's numeric address; of IPv6 the network, whose other addresses are its own too."""
+    try:
+        numeric = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(numeric, ipaddress.IPv4Address):
+        return str(numeric)
+    if numeric.ipv4_mapped:
+        return str(numeric.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(numeric), 64), strict=False))
 
 
 def base_name(name: str) -> str:

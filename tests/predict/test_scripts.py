@@ -1,4 +1,4 @@
-"""scripts/false_alarms.py, fuzz_inputs.py and predict_throughput.py."""
+"""scripts/false_alarms.py, fuzz_inputs.py, fuzz_requests.py and predict_throughput.py."""
 
 import math
 import shutil
@@ -10,7 +10,7 @@ import pytest
 
 import rffr_jax
 from rffr_jax.data.specs import load_dataset
-from scripts import false_alarms, fuzz_inputs
+from scripts import false_alarms, fuzz_inputs, fuzz_requests
 from scripts import predict_throughput as throughput
 from tests import jobs
 
@@ -64,14 +64,23 @@ def test_mistakes_of_false_alarms(detector, tmp_path, capsys):
 # ---- broken files
 
 
-def test_broken_files_are_used_or_refused(tmp_path):
-    kinds = ("image", "video", "finished", "request")
-    fuzz_inputs.make_whole_files(tmp_path / "whole", kinds)
+KINDS = ("image", "video", "finished", "request")
+
+
+@pytest.fixture
+def room(tmp_path):
+    """What a child process works on, with a server for its requests."""
+    fuzz_inputs.make_whole_files(tmp_path / "whole", KINDS)
     room = tmp_path / "worker0"
     shutil.copytree(tmp_path / "whole", room)
+    yield room
+    fuzz_requests.service_of(room).close()
+
+
+def test_broken_files_are_used_or_refused(tmp_path, room):
     found = [
         fuzz_inputs._tried(tmp_path, room, 7, number, kind)
-        for number, kind in enumerate(kind for kind in kinds for _ in range(16))
+        for number, kind in enumerate(kind for kind in KINDS for _ in range(16))
     ]
     assert not [outcome for outcome in found if not outcome.well]
     said = {outcome.what for outcome in found}
@@ -81,16 +90,24 @@ def test_broken_files_are_used_or_refused(tmp_path):
     assert sum(line.startswith("| ") for line in fuzz_inputs.told(found)) > 8
 
 
-def test_whole_files_are_all_used(tmp_path, monkeypatch):
-    fuzz_inputs.make_whole_files(tmp_path / "whole", ("image", "request"))
-    room = tmp_path / "worker0"
-    shutil.copytree(tmp_path / "whole", room)
+def test_whole_files_are_all_used(room):
     for name in (*fuzz_inputs.IMAGES, *fuzz_inputs.VIDEOS):
         said = fuzz_inputs._look(room, room / name)
         assert said == "used" or (name == "moves.gif" and said.startswith("GIF pictures"))
     for name in fuzz_inputs.REQUESTS:
-        assert fuzz_inputs._ask(room, room / name) == "used"
+        said = fuzz_requests.asked(room, room / name, None)
+        assert said == "whole request: scored, used"
     assert fuzz_inputs._go_on(room, room / "finished.jsonl") == "used, 10 of 10 records kept"
+
+
+def test_a_request_that_is_badly_treated_is_told(tmp_path, room, monkeypatch):
+    monkeypatch.setattr(
+        fuzz_requests, "whole", lambda *_: fuzz_requests.Plan("x", [b"?\r\n\r\n"], (200,))
+    )
+    monkeypatch.setattr(fuzz_requests, "planned", lambda *_: fuzz_requests.whole())
+    found = fuzz_inputs._tried(tmp_path, room, 7, 0, "request")
+    assert not found.well
+    assert "x: 400" in found.what
 
 
 @pytest.mark.slow

@@ -1,75 +1,29 @@
-"""The HTTP API before a stand-in for the process that scores, and with the one that does."""
+"""The HTTP API before a stand-in for the process that scores."""
 
 import asyncio
-import hashlib
-import io
 import json
-import pathlib
-import threading
 
-import httpx
-import numpy as np
 import pytest
-from PIL import Image
 
-from rffr_jax.web.answer_html import answer_html, refusal_html
-from rffr_jax.web.api import make_api
 from rffr_jax.web.refused import RefusedError
 from rffr_jax.web.scoring_process import without_paths
-from rffr_jax.web.uploads import Uploads, base_name
-
-MOST_BYTES = 100_000
-
-
-class StandIn:
-    """Answers with the SHA-256 of a file, when it is told to go on."""
-
-    note = "this is for tests"
-
-    def __init__(self, refusal: Exception | None = None):
-        self.go_on = threading.Event()
-        self.go_on.set()
-        self.refusal = refusal
-
-    def score(self, file: pathlib.Path, folder: pathlib.Path):
-        assert folder.is_dir()
-        self.go_on.wait(60)
-        if self.refusal:
-            raise self.refusal
-        return {"files": [{"path": str(file), "sha256": digest(file.read_bytes())}]}
-
-    def close(self): ...
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def png(seed: int = 0) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (48, 48, 3), np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def talk(folder: pathlib.Path, scorer: StandIn, conversation, most_waiting: int = 20):
-    """Runs `conversation(client)` with a client of the API."""
-
-    async def main():
-        api = make_api(Uploads(scorer, folder, most_waiting), MOST_BYTES)
-        transport = httpx.ASGITransport(app=api, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await asyncio.wait_for(conversation(client), 60)
-
-    return asyncio.run(main())
+from rffr_jax.web.uploads import base_name, sender_of
+from tests.web.stand_in import FORM, MOST_BYTES, StandIn, digest, form, png, talk
 
 
 def post(folder, data: bytes, name: str = "face.png", scorer: StandIn | None = None, field="file"):
-    return talk(
-        folder,
-        scorer or StandIn(),
-        lambda client: client.post("/api/predict", files={field: (name, data)}),
-    )
+    async def sent(client_of):
+        client = await client_of()
+        return await client.post("/api/predict", files={field: (name, data)})
+
+    return talk(folder, scorer or StandIn(), sent)
+
+
+def post_body(folder, body, headers=FORM, **settings):
+    async def sent(client_of):
+        return await (await client_of()).post("/api/predict", content=body, headers=headers)
+
+    return talk(folder, StandIn(), sent, **settings)
 
 
 def test_an_answer_is_of_the_file_that_was_sent(tmp_path):
@@ -100,32 +54,89 @@ def test_a_request_of_no_known_length_is_stopped_while_it_is_read(tmp_path):
     read = []
 
     async def endless():
-        head = 'Content-Disposition: form-data; name="file"; filename="x.png"'
-        yield f"--b\r\n{head}\r\n\r\n".encode()
+        yield form(b"")[:-8]
         for number in range(1000):
             read.append(number)
             yield bytes(10_000)
 
-    headers = {"Content-Type": "multipart/form-data; boundary=b"}
-    answer = talk(
-        tmp_path,
-        StandIn(),
-        lambda client: client.post("/api/predict", content=endless(), headers=headers),
-    )
+    answer = post_body(tmp_path, endless())
     assert answer.status_code == 413
-    assert len(read) < 30
+    assert answer.headers["Connection"] == "close"
+    assert len(read) < 130  # what is refused and a megabyte more
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_requests_that_are_not_understood(tmp_path):
-    assert post(tmp_path, png(), field="other").status_code == 400
-    plain = talk(tmp_path, StandIn(), lambda client: client.post("/api/predict", content=b"x"))
-    assert plain.status_code == 400
+def test_an_upload_that_stands_still_is_refused(tmp_path):
+    async def slow():
+        yield form(png())[:100]
+        await asyncio.sleep(30)
+        yield b""
 
-    def two(client):
-        return client.post("/api/predict", files=[("file", ("a", b"a")), ("file", ("b", b"b"))])
+    answer = post_body(tmp_path, slow(), seconds=0.2)
+    assert answer.status_code == 408
+    assert list(tmp_path.iterdir()) == []
 
-    assert talk(tmp_path, StandIn(), two).status_code == 400
-    assert talk(tmp_path, StandIn(), lambda c: c.get("/api/nothing")).status_code == 404
+
+def test_an_upload_of_a_byte_now_and_then_makes_no_progress(tmp_path):
+    async def dripping():
+        for byte in form(png()):
+            yield bytes([byte])
+            await asyncio.sleep(0.02)
+
+    assert post_body(tmp_path, dripping(), seconds=0.2).status_code == 408
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"x",
+        b"",
+        form(png())[:-10],
+        form(png())[:60],
+        b"--b--\r\n",
+        form(png(), 'name="other"; filename="a.png"'),
+        form(png(), 'name="file"'),
+        form(png(), 'filename="a.png"'),
+        form(png())[:-8] + b"\r\n" + form(png()),
+        form(png())[:-8] + b"\r\n" + form(b"/etc/passwd", 'name="path"'),
+        form(png(), f'name="file"; filename="{"a" * 20_000}"'),
+        form(png(), 'name="file"; filename="a"\r\n' + "X: y\r\n" * 100_000),
+    ],
+)
+def test_forms_that_are_not_one_file(tmp_path, body):
+    answer = post_body(tmp_path, body)
+    assert answer.status_code in (400, 413)
+    assert set(answer.json()) == {"error"}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        None,
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "text/plain",
+        "multipart/form-data",
+        "multipart/mixed; boundary=b",
+        f"multipart/form-data; boundary={'b' * 1000}",
+    ],
+)
+def test_bodies_that_are_no_form(tmp_path, kind):
+    headers = {"Content-Type": kind} if kind else {}
+    assert post_body(tmp_path, form(png()), headers).status_code == 400
+
+
+def test_addresses_that_are_not_there(tmp_path):
+    async def asked(client_of):
+        client = await client_of()
+        return [
+            (await client.get("/api/nothing")).status_code,
+            (await client.get("/api/predict")).status_code,
+            (await client.get("/api/health/")).status_code,
+        ]
+
+    assert talk(tmp_path, StandIn(), asked) == [404, 405, 404]
 
 
 @pytest.mark.parametrize("status", [500, 503, 504])
@@ -140,22 +151,25 @@ def test_a_defect_is_one_line_without_a_path(tmp_path):
     assert answer.json() == {"error": "a defect of the server; its log says more"}
 
 
+async def crowded(scorer, client_of, senders):
+    """The answers to one upload of each sender, all at the same time."""
+    scorer.go_on.clear()
+    asked = []
+    for seed, sender in enumerate(senders):
+        sent = (await client_of(sender)).post("/api/predict", files={"file": ("x", png(seed))})
+        asked.append(asyncio.create_task(sent))
+        await asyncio.sleep(0.02)
+    scorer.go_on.set()
+    return await asyncio.gather(*asked)
+
+
 def test_so_many_wait_and_no_more(tmp_path):
     scorer = StandIn()
-    scorer.go_on.clear()
-
-    async def crowd(client):
-        asked = [
-            asyncio.create_task(client.post("/api/predict", files={"file": ("x", png(seed))}))
-            for seed in range(9)
-        ]
-        while sum(task.done() for task in asked) < 5:
-            await asyncio.sleep(0.01)
-        scorer.go_on.set()
-        return await asyncio.gather(*asked)
-
-    answers = talk(tmp_path, scorer, crowd, most_waiting=3)
-    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [429] * 5
+    senders = [f"10.0.0.{number}" for number in range(9)]
+    answers = talk(
+        tmp_path, scorer, lambda client_of: crowded(scorer, client_of, senders), most_waiting=3
+    )
+    assert [answer.status_code for answer in answers] == [200] * 4 + [429] * 5
     for seed, answer in enumerate(answers):
         if answer.status_code == 200:
             assert answer.json()["files"][0]["sha256"] == digest(png(seed))
@@ -164,9 +178,42 @@ def test_so_many_wait_and_no_more(tmp_path):
     assert post(tmp_path, png()).status_code == 200
 
 
+def test_one_sender_does_not_fill_the_queue(tmp_path):
+    scorer = StandIn()
+    senders = ["10.0.0.1"] * 9 + ["10.0.0.2"]
+
+    async def twice(client_of):
+        first = await crowded(scorer, client_of, senders)
+        return first, await crowded(scorer, client_of, senders)
+
+    for answers in talk(tmp_path, scorer, twice, most_waiting=10):
+        assert [answer.status_code for answer in answers] == [200] * 6 + [429] * 3 + [200]
+        assert "your address" in answers[8].json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("address", "sender"),
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+        ("", ""),
+    ],
+)
+def test_addresses_of_one_network_are_one_sender(address, sender):
+    assert sender_of(address) == sender
+
+
 def test_health_says_what_must_be_said(tmp_path):
-    answer = talk(tmp_path, StandIn(), lambda client: client.get("/api/health"))
-    assert answer.json() == {"status": "ready", "note": StandIn.note}
+    async def asked(client_of):
+        return await (await client_of()).get("/api/health")
+
+    answer = talk(tmp_path, StandIn(), asked)
+    assert answer.json() == {
+        "status": "ready",
+        "note": StandIn.note,
+        "most_bytes": MOST_BYTES,
+    }
 
 
 @pytest.mark.parametrize(
@@ -200,17 +247,3 @@ def test_places_of_files_are_not_told():
     about |= {"threshold": {"chosen_on": None}, "residual_reference": None}
     assert without_paths(about)["threshold"] == {"chosen_on": None}
     assert without_paths(about)["residual_reference"] is None
-
-
-def test_the_page_escapes_what_others_wrote():
-    record = {
-        "status": "unknown",
-        "score": None,
-        "reason": "<b>",
-        "source": None,
-        "path": "<script>",
-        "faces": [],
-    }
-    shown = answer_html({"files": [record], "threshold": {"value": 0.5}})
-    assert "<script>" not in shown
-    assert "<b>" not in shown + refusal_html("<b>")

@@ -3,14 +3,18 @@
 import base64
 import contextlib
 import json
+import pathlib
 import shutil
 from collections.abc import Iterator
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from rffr_jax.predict.verdict import sentence
+from rffr_jax.web.serve import UPLOADS
 from tests.faces.movies import face_frames, write_movie
 from tests.web.servers import served
 
@@ -25,7 +29,7 @@ pytestmark = [
 
 
 @contextlib.contextmanager
-def chromium(width: int) -> Iterator[webdriver.Chrome]:
+def chromium(width: int, downloads: pathlib.Path) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
     for argument in (
@@ -34,6 +38,7 @@ def chromium(width: int) -> Iterator[webdriver.Chrome]:
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     ):
         options.add_argument(argument)
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(executable_path=str(shutil.which("chromedriver")))
     browser = webdriver.Chrome(options=options, service=service)
@@ -54,54 +59,115 @@ def server(tmp_path_factory, detector):
 def shown_of(browser, server, path):
     """What the page shows of a file."""
     browser.get(server.address)
-    wait = WebDriverWait(browser, SECONDS)
-    field = wait.until(lambda b: b.find_element(By.CSS_SELECTOR, "#file input[type=file]"))
-    field.send_keys(str(path))
-    return wait.until(lambda b: b.find_element(By.ID, "answer"))
+    browser.find_element(By.CSS_SELECTOR, "label[for=file]")
+    browser.find_element(By.ID, "file").send_keys(str(path))
+    answer = browser.find_element(By.ID, "answer")
+    WebDriverWait(browser, SECONDS).until(lambda b: answer.is_displayed())
+    assert browser.switch_to.active_element == answer  # a screen reader reads it
+    return answer
 
 
-def uploaded(browser, server, path):
-    """What the page shows of a file, and the JSON that it offers."""
+def uploaded(browser, server, path, downloads):
+    """What the page shows of a file, and the JSON that it saves."""
     answer = shown_of(browser, server, path)
-    address = answer.find_element(By.ID, "download").get_attribute("href")
-    return answer, json.loads(base64.b64decode(address.partition("base64,")[2]))
+    answer.find_element(By.ID, "download").click()
+    saved = downloads / "predictions.json"
+    WebDriverWait(browser, SECONDS).until(lambda b: saved.exists())
+    return answer, json.loads(saved.read_text())
 
 
-def outside(browser):
-    return [line["message"] for line in browser.get_log("browser") if "NOT_RESOLVED" in str(line)]
+def complaints(browser):
+    """What the browser says of errors: an address that is not reached, a policy that is broken."""
+    return [line["message"] for line in browser.get_log("browser") if line["level"] != "INFO"]
 
 
-def test_an_image_has_a_verdict_evidence_and_json(server, faces):
-    with chromium(1100) as browser:
-        answer, said = uploaded(browser, server, faces / "test/rows0.png")
+def nothing_is_cut_off(browser):
+    wide = "return document.documentElement.scrollWidth <= window.innerWidth"
+    return browser.execute_script(wide)
+
+
+@pytest.mark.parametrize("width", [1100, 420])
+def test_an_image_has_a_verdict_evidence_and_json(server, faces, tmp_path, width):
+    with chromium(width, tmp_path) as browser:
+        answer, said = uploaded(browser, server, faces / "test/rows0.png", tmp_path)
         (file,) = said["files"]
         assert file["path"] == "rows0.png"
+        verdict = answer.find_element(By.CSS_SELECTOR, f"h2 .{file['status']}")
+        assert verdict.text.lower() == f"{file['status']}."
         assert f"Score {file['score']:.3f}" in answer.text
-        assert "above the threshold 0.500." in answer.text
-        evidence = answer.find_element(By.CSS_SELECTOR, "img.evidence")
+        assert f"above the threshold {said['threshold']['value']:.3f}." in answer.text
+        assert sentence(said["note"]) == browser.find_element(By.ID, "note").text
+        evidence = answer.find_element(By.CSS_SELECTOR, ".evidence img")
         assert browser.execute_script("return arguments[0].naturalWidth", evidence) > 500
-        assert not outside(browser)
-    (folder,) = server.workdir.glob("uploads-*")
-    kept = {entry.name for entry in (folder / "page").iterdir()}
-    assert kept <= {"vibe_edit_history"}
+        assert nothing_is_cut_off(browser)
+        assert not complaints(browser)
+    assert list((server.workdir / UPLOADS).iterdir()) == []
 
 
 def test_a_video_has_a_timeline_whose_peaks_show_the_frame(server, tmp_path):
     path = write_movie(tmp_path / "walk.mp4", face_frames(0, 24, 64))
-    with chromium(420) as browser:
-        answer, said = uploaded(browser, server, path)
-        peaks = [peak for face in said["files"][0]["faces"] for peak in face["peaks"]]
+    with chromium(420, tmp_path) as browser:
+        answer, said = uploaded(browser, server, path, tmp_path)
+        (face,) = said["files"][0]["faces"]
+        assert len(answer.find_elements(By.CSS_SELECTOR, ".timeline polyline + circle")) == 1
         links = answer.find_elements(By.CSS_SELECTOR, ".timeline svg a")
-        assert len(links) == len(peaks) > 0
-        name = (links[0].get_dom_attribute("href") or "").partition("#")[2]
-        frame = answer.find_element(By.CSS_SELECTOR, f"figure[id='{name}'] img")
+        assert len(links) == len(face["peaks"]) > 0
+        points = answer.find_element(By.CSS_SELECTOR, ".timeline polyline")
+        assert len((points.get_dom_attribute("points") or "").split()) == len(face["frames"]) == 6
+        links[0].send_keys(Keys.ENTER)
+        frame = answer.find_element(By.CSS_SELECTOR, "figure:target img")
         assert browser.execute_script("return arguments[0].naturalWidth", frame) > 0
-        assert f"frame {peaks[0]['frame']}" in answer.text
-        assert not outside(browser)
+        assert f"frame {face['peaks'][0]['frame']}" in answer.text
+        assert nothing_is_cut_off(browser)
+        assert not complaints(browser)
 
 
 def test_a_text_is_refused_on_the_page(server, tmp_path):
-    (tmp_path / "photo.jpg").write_text("no picture")
-    with chromium(1100) as browser:
-        answer = shown_of(browser, server, tmp_path / "photo.jpg")
-        assert "not an image or a video" in answer.text
+    (tmp_path / "<img src=x>.jpg").write_text("no picture")
+    with chromium(1100, tmp_path) as browser:
+        answer = shown_of(browser, server, tmp_path / "<img src=x>.jpg")
+        assert "Not scored" in answer.text
+        assert "Not an image or a video of a kind" in answer.text
+        assert not browser.find_elements(By.TAG_NAME, "img")
+        assert all("415" in line for line in complaints(browser))
+
+
+def test_a_file_that_is_dropped_is_scored(server, faces, tmp_path):
+    drop = """
+      const bytes = Uint8Array.from(atob(arguments[0]), (one) => one.charCodeAt(0));
+      const carried = new DataTransfer();
+      carried.items.add(new File([bytes], "<b>dropped</b>.png"));
+      document.dispatchEvent(new DragEvent("drop", { dataTransfer: carried, cancelable: true }));
+    """
+    data = base64.b64encode((faces / "test/real0.png").read_bytes()).decode()
+    with chromium(1100, tmp_path) as browser:
+        browser.get(server.address)
+        browser.execute_script(drop, data)
+        answer = browser.find_element(By.ID, "answer")
+        WebDriverWait(browser, SECONDS).until(lambda b: answer.is_displayed())
+        assert "Score " in answer.text
+        assert "b>.png" in answer.text
+        assert not answer.find_elements(By.TAG_NAME, "b")
+
+
+@pytest.mark.parametrize("probability", [None, 0.75, "absent"])
+def test_a_calibrated_probability_is_shown_where_there_is_one(server, tmp_path, probability):
+    record = {"status": "fake", "score": 3.5, "reason": None, "frames": [], "evidence": None}
+    record |= {"probability": probability} if probability != "absent" else {}
+    file = {
+        **record,
+        "path": "a.png",
+        "source": {"kind": "image"},
+        "faces": [{"face": 0, **record}],
+    }
+    answer = {"files": [file], "threshold": {"value": 1.25}}
+    with chromium(1100, tmp_path) as browser:
+        browser.get(server.address)
+        stand_in = "const said = arguments[0]; window.fetch = async () => Response.json(said);"
+        browser.execute_script(stand_in, answer)
+        (tmp_path / "a.png").touch()
+        browser.find_element(By.ID, "file").send_keys(str(tmp_path / "a.png"))
+        shown = browser.find_element(By.ID, "answer")
+        WebDriverWait(browser, SECONDS).until(lambda b: shown.is_displayed())
+        assert "Fake. Score 3.500, above the threshold 1.250" in shown.text
+        assert ("(calibrated probability 0.75)." in shown.text) == (probability == 0.75)

@@ -1,0 +1,54 @@
+"""uvicorn's connection, with what uvicorn leaves open before a request reaches the application."""
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from rffr_jax.web.guard import HEADERS
+
+SECONDS_FOR_HEAD = 10.0
+"""Within which the first byte of a connection's next request and its headers must have come."""
+
+
+class Connection(H11Protocol):
+    """Ends connections whose request does not come, and answers broken ones with all headers."""
+
+    _overdue: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any):  # that of asyncio or of uvloop
+        super().connection_made(transport)
+        self._expect_head()
+
+    def data_received(self, data: bytes):
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._expect_nothing()
+        elif self._overdue is None:
+            self._expect_head()
+
+    def connection_lost(self, exc: Exception | None):
+        self._expect_nothing()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str):
+        if self.cycle:  # of an application that must not answer any more
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            body = b'{"error": "this is no HTTP request"}'
+            headers = {**HEADERS, "Content-Type": "application/json", "Connection": "close"}
+            headers["Content-Length"] = str(len(body))
+            response = h11.Response(status_code=400, headers=list(headers.items()))
+            for event in (response, h11.Data(data=body), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _expect_head(self):
+        self._overdue = self.loop.call_later(SECONDS_FOR_HEAD, self.transport.close)
+
+    def _expect_nothing(self):
+        if self._overdue:
+            self._overdue.cancel()
+        self._overdue = None

@@ -1,0 +1,164 @@
+"""The one file of a multipart request, written as it comes to a place of the server's choice."""
+
+import asyncio
+import contextlib
+import pathlib
+from collections.abc import AsyncGenerator
+from typing import BinaryIO, NamedTuple
+
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.requests import Request
+
+from rffr_jax.web.refused import RefusedError
+
+MEGABYTE = 10**6
+FIELD = b"file"
+BYTES_OF_PROGRESS = 65_536
+_ENVELOPE = 65_536  # bytes of a request beside its file
+_HEAD = 8192  # bytes of its headers within the form
+
+
+class Limits(NamedTuple):
+    """Of an upload while it comes in.
+
+    Attributes:
+      most_bytes: of the file.
+      seconds: within which `BYTES_OF_PROGRESS` more, or the rest, must come.
+    """
+
+    most_bytes: int
+    seconds: float
+
+
+async def receive_file(request: Request, path: pathlib.Path, limits: Limits) -> str:
+    """Writes the file of the field `file` to `path`, which must not be there.
+
+    Returns:
+      The name that the sender gives it, of which no path is ever made.
+
+    Raises:
+      RefusedError: the request does not hold exactly one file (400), stands still (408) or is too
+        large (413).
+    """
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    if kind != b"multipart/form-data" or not options.get(b"boundary"):
+        raise _not_one_file()
+    with path.open("xb") as file:
+        part = _FilePart(file, limits.most_bytes)
+        try:
+            parser = part.parser(options[b"boundary"])
+            async with contextlib.aclosing(_pieces(request, limits)) as pieces:
+                async for piece in pieces:
+                    parser.write(piece)
+        except FormParserError:
+            raise _not_a_form() from None
+    if not part.ended:
+        raise _not_one_file()
+    return part.name
+
+
+class _FilePart:
+    """Takes what the parser finds: one part, which is a file."""
+
+    def __init__(self, file: BinaryIO, most_bytes: int):
+        self.name, self.ended = "", False
+        self._file, self._left, self._most = file, most_bytes, most_bytes
+        self._begun, self._head_left = False, _HEAD
+        self._header, self._value, self._disposition = b"", b"", b""
+
+    def parser(self, boundary: bytes) -> MultipartParser:
+        """Takes the bytes of a form and calls the methods below.
+
+        Raises:
+          FormParserError: the boundary is longer than any that a client makes.
+        """
+        return MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._begin,
+                "on_header_field": self._add_to_header,
+                "on_header_value": self._add_to_value,
+                "on_header_end": self._end_header,
+                "on_headers_finished": self._end_headers,
+                "on_part_data": self._write,
+                "on_part_end": self._end,
+            },
+        )
+
+    def _begin(self):
+        if self._begun:
+            raise _not_one_file()
+        self._begun = True
+
+    def _add_to_header(self, data: bytes, start: int, end: int):
+        self._count_head(end - start)
+        self._header += data[start:end]
+
+    def _add_to_value(self, data: bytes, start: int, end: int):
+        self._count_head(end - start)
+        self._value += data[start:end]
+
+    def _count_head(self, length: int):
+        self._head_left -= length
+        if self._head_left < 0:
+            raise _not_a_form()
+
+    def _end_header(self):
+        if self._header.lower() == b"content-disposition":
+            self._disposition = self._value
+        self._header, self._value = b"", b""
+
+    def _end_headers(self):
+        _, options = parse_options_header(self._disposition)
+        if options.get(b"name") != FIELD or b"filename" not in options:
+            raise _not_one_file()
+        self.name = options[b"filename"].decode("utf-8", "replace")
+
+    def _write(self, data: bytes, start: int, end: int):
+        self._left -= end - start
+        if self._left < 0:
+            raise _too_large(self._most)
+        self._file.write(data[start:end])
+
+    def _end(self):
+        self.ended = True
+
+
+async def _pieces(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
+    """A request's body as it comes; what its header says of the size is not relied on."""
+    said = request.headers.get("content-length", "")
+    most = limits.most_bytes + _ENVELOPE
+    if said.isdigit() and int(said) > most:
+        raise _too_large(limits.most_bytes)
+    clock = asyncio.get_running_loop().time
+    taken, mark, deadline, more = 0, BYTES_OF_PROGRESS, clock() + limits.seconds, True
+    while more:
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await request.receive()
+        except TimeoutError:
+            raise RefusedError(408, "the file comes too slowly or not at all") from None
+        if message["type"] == "http.disconnect":
+            raise RefusedError(400, "the request ended before its file")
+        more = message.get("more_body", False)
+        piece = message.get("body", b"")
+        taken += len(piece)
+        if taken > most:
+            raise _too_large(limits.most_bytes)
+        if taken >= mark:
+            mark, deadline = taken + BYTES_OF_PROGRESS, clock() + limits.seconds
+        yield piece
+
+
+def _not_one_file() -> RefusedError:
+    return RefusedError(400, "send one file, as the multipart field 'file'")
+
+
+def _not_a_form() -> RefusedError:
+    return RefusedError(400, "the body is no multipart form")
+
+
+def _too_large(most_bytes: int) -> RefusedError:
+    return RefusedError(413, f"the file is larger than {most_bytes / MEGABYTE:g} megabytes")

@@ -1,0 +1,146 @@
+"""The API before a stand-in for the process that scores, without and with a real connection."""
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import logging
+import pathlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import uvicorn
+from PIL import Image
+
+from rffr_jax.web.api import make_api
+from rffr_jax.web.connection import Connection
+from rffr_jax.web.multipart_file import Limits
+from rffr_jax.web.trusted_hosts import TrustedHosts
+from rffr_jax.web.uploads import Uploads
+
+MOST_BYTES = 100_000
+SECONDS = 30
+LOGGERS = ("uvicorn.error", "asyncio")
+
+
+class StandIn:
+    """Answers with the SHA-256 of a file, when it is told to go on."""
+
+    note = "this is for tests"
+
+    def __init__(self, refusal: Exception | None = None):
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.refusal = refusal
+        self.scored = 0
+
+    def score(self, file: pathlib.Path, folder: pathlib.Path):
+        assert folder.is_dir()
+        self.go_on.wait(60)
+        if self.refusal:
+            raise self.refusal
+        self.scored += 1
+        return {"files": [{"path": str(file), "sha256": digest(file.read_bytes())}]}
+
+    def close(self): ...
+
+
+class Defects(logging.Handler):
+    """Keeps what is logged of exceptions."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord):
+        self.found.append(self.format(record))
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def png(seed: int = 0) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (48, 48, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def form(data: bytes, disposition: str = 'name="file"; filename="face.png"') -> bytes:
+    """The body of an upload, with `b` for a boundary."""
+    head = f"--b\r\nContent-Disposition: form-data; {disposition}\r\n\r\n"
+    return head.encode("utf-8", "surrogateescape") + data + b"\r\n--b--\r\n"
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def talk(
+    folder: pathlib.Path,
+    scorer: StandIn,
+    conversation,
+    *,
+    most_waiting: int = 20,
+    seconds: float = 20.0,
+):
+    """Runs `conversation(client_of)` with a function from a sender's address to a client."""
+
+    async def main():
+        uploads = Uploads(scorer, folder, most_waiting)
+        api = make_api(uploads, Limits(MOST_BYTES, seconds), ("test",))
+        async with contextlib.AsyncExitStack() as stack:
+
+            async def client_of(sender: str = "127.0.0.1") -> httpx.AsyncClient:
+                transport = httpx.ASGITransport(
+                    app=api, raise_app_exceptions=False, client=(sender, 1234)
+                )
+                client = httpx.AsyncClient(transport=transport, base_url="http://test")
+                return await stack.enter_async_context(client)
+
+            return await asyncio.wait_for(conversation(client_of), 60)
+
+    return asyncio.run(main())
+
+
+@contextlib.contextmanager
+def listening(folder: pathlib.Path, scorer: StandIn, seconds: float = 20.0) -> Iterator[int]:
+    """The port of 127.0.0.1 on which a real server answers, in a thread, and logs no defect."""
+    defects = Defects()
+    for name in LOGGERS:
+        logging.getLogger(name).addHandler(defects)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        uploads = Uploads(scorer, folder, 20)
+        limits = Limits(MOST_BYTES, seconds)
+        api = make_api(uploads, limits, TrustedHosts("127.0.0.1", port))
+        server = uvicorn.Server(
+            uvicorn.Config(
+                api,
+                http=Connection,
+                ws="none",
+                log_config=None,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=1,
+            )
+        )
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            until = time.monotonic() + SECONDS
+            while not server.started and time.monotonic() < until:
+                time.sleep(0.01)
+            assert server.started
+            yield port
+        finally:
+            server.should_exit = True
+            thread.join(SECONDS)
+            for name in LOGGERS:
+                logging.getLogger(name).removeHandler(defects)
+            assert not thread.is_alive()
+            assert not defects.found
