@@ -73,10 +73,7 @@ def asked(room: pathlib.Path, file: pathlib.Path, broken: Broken | None) -> str:
     rng = np.random.default_rng(zlib.crc32(picture))
     plan = planned(picture, service.port, rng, broken) if broken else whole(picture, service.port)
     said = exchange(service.port, plan)
-    until = time.monotonic() + SECONDS
-    while any(service.folder.iterdir()) and time.monotonic() < until:
-        time.sleep(0.002)
-    assert not any(service.folder.iterdir()), "an upload is left behind"
+    assert service.is_emptied(), "an upload is left behind"
     assert not service.defects, service.defects.pop()
     if not said:
         assert plan.silence, f"{plan.fault}: no answer"
@@ -275,6 +272,15 @@ class Service:
         self._thread.start()
         while not self._server.started:
             time.sleep(0.01)
+
+    def is_emptied(self) -> bool:
+        """Whether all uploads go, soon."""
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until:
+            if not any(self.folder.iterdir()):
+                return True
+            time.sleep(0.002)
+        return False
 
     def close(self):
         self._server.should_exit = True

@@ -101,10 +101,8 @@ def test_whole_files_are_all_used(room):
 
 
 def test_a_request_that_is_badly_treated_is_told(tmp_path, room, monkeypatch):
-    monkeypatch.setattr(
-        fuzz_requests, "whole", lambda *_: fuzz_requests.Plan("x", [b"?\r\n\r\n"], (200,))
-    )
-    monkeypatch.setattr(fuzz_requests, "planned", lambda *_: fuzz_requests.whole())
+    plan = fuzz_requests.Plan("x", [b"?\r\n\r\n"], (200,))
+    monkeypatch.setattr(fuzz_requests, "planned", lambda *_: plan)
     found = fuzz_inputs._tried(tmp_path, room, 7, 0, "request")
     assert not found.well
     assert "x: 400" in found.what
