@@ -28,7 +28,7 @@ SECONDS = 120
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, detector):
     folder = tmp_path_factory.mktemp("web")
-    flags = (*ANY, f"detector={detector}", "seconds_per_file=8", "frames_per_video=4")
+    flags = (*ANY, f"detector={detector}", "seconds_per_file=20", "frames_per_video=4")
     with served(folder / "run", *flags, "most_megabytes=3") as running:
         yield running
 
