@@ -18,10 +18,12 @@ class Connection(H11Protocol):
     _overdue: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any):  # that of asyncio or of uvloop
+        """Begins to wait for a request."""
         super().connection_made(transport)
         self._expect_head()
 
     def data_received(self, data: bytes):
+        """Waits on where the head of a request is not whole."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._expect_nothing()
@@ -29,10 +31,12 @@ class Connection(H11Protocol):
             self._expect_head()
 
     def connection_lost(self, exc: Exception | None):
+        """Waits for nothing more."""
         self._expect_nothing()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str):
+        """Says that it is no request, unless another answer has begun, and closes."""
         if self.cycle:  # of an application that must not answer any more
             self.cycle.disconnected = True
             self.cycle.message_event.set()

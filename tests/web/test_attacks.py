@@ -102,7 +102,7 @@ def test_files_of_the_machine_are_not_served(request_of, attacked, path):
         ('name="file"; filename="a\0/{victim}\0.png"', None),
         ('name="file"; filename="{long}"', None),
         ('name="file"; filename="../{long}"', None),
-        ('name="file"; filename*=UTF-8\'\'%2e%2e%2fvictim.png; filename="x"', "x"),
+        ('name="file"; filename*=UTF-8\'\'%2e%2e%2fvictim.png; filename="x"', None),
         ('name="file"; filename="\udcff\udcfe/../\udcff.png"', None),
         ('name="file"; filename="<img src=x onerror=alert(1)>.png"', None),
         ('name="file"; filename="upload"', "upload"),
