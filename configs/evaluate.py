@@ -16,14 +16,17 @@ def get_config() -> Config:
     config.detector = "runs/detect"
     config.checkpoint = "last"  # or best:NAME, or matched
     config.frames_per_video = 1  # the middle one; 0 takes all
-    config.max_fpr = 0.01  # of the threshold that data.validation chooses
+    config.max_fpr = 0.01  # of the thresholds that data.validation chooses
+    config.validation_frames = 32  # of a video, for the threshold of videos; 0 all, 1 no threshold
+    config.aggregate = "mean"  # of those frames; or median, or top_k
+    config.top_k = 5  # highest frames that top_k averages
     config.calibration = "platt"  # or isotonic; fitted on data.validation
     config.prevalence = 0.01  # share of fakes for which PPV is stated
     config.batch_size = 32
 
     config.data = ConfigDict()
     config.data.tests = ("synthetic:0#test",)
-    config.data.validation = ()  # chooses threshold and calibration; never data of the tests
+    config.data.validation = ()  # chooses thresholds and calibrations; never data of the tests
     config.data.methods = ()  # fakes of these alone; on the command line A,B
     config.data.workers = 2
     config.data.max_bad_fraction = 0.01

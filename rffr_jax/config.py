@@ -26,6 +26,7 @@ AT_LEAST_ZERO = (
     "seed",
     "port",
     "frames_per_video",
+    "validation_frames",
     "data.workers",
     "data.max_bad_fraction",
     "optimizer.warmup_steps",

@@ -5,9 +5,9 @@
 The images must be aligned crops of real faces that the detector has not seen in training; fakes
 among them are left out. Each is brought to the detector's size, then saved as JPEG of quality 95
 to 50, resized to a share of its side and back, or smoothed by a Gaussian, as in `robustness`.
-Scores and threshold are those of the job `predict`. Prints a Markdown table with Wilson's 95 %
-intervals over images; photographs of one person or one video depend on each other, and the
-intervals are too narrow for those. Exit codes: 0 done; 2 a mistake.
+Scores and threshold are those of the job `predict` for images. Prints a Markdown table with
+Wilson's 95 % intervals over images; photographs of one person or one video depend on each other,
+and the intervals are too narrow for those. Exit codes: 0 done; 2 a mistake.
 """
 
 import argparse

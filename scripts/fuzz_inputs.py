@@ -321,7 +321,7 @@ def _look(room: pathlib.Path, file: pathlib.Path) -> str:
         assert all(s.judged and s.crop.shape == (SIZE, SIZE, 3) for s in sightings)
         scores = np.full(len(sightings), 0.25)
         faces.append(face_record(sightings, scores, 0.5, "mean", 1))
-    record = file_record(found, faces)
+    record = file_record(found, faces, None)
     json.dumps(record, allow_nan=False)
     assert bool(record["reason"]) == (not faces)
     if record["score"] is not None and record["source"]["kind"] == VIDEO:
@@ -342,7 +342,7 @@ def _go_on(room: pathlib.Path, file: pathlib.Path) -> str:
     for path in paths:
         if path not in finished:
             finished.add(path, _record(path))
-    about = {"threshold": {"value": 0.5}, "note": ""}
+    about = {"note": ""}
     write_predictions(room / "out", about, finished.records(paths))
     written = json.loads((room / "out" / "predictions.json").read_text(encoding="utf-8"))
     assert written["files"] == [_record(path) for path in paths]
@@ -443,6 +443,7 @@ def _record(path: pathlib.Path) -> dict[str, Any]:
         "status": "unknown",
         "score": None,
         "probability": None,
+        "threshold": None,
         "reason": "no face",
         "source": None,
         "faces_left_out": 0,
@@ -454,7 +455,9 @@ def _write_beside(detector: pathlib.Path, digest: str):
     """The records that trainings and evaluations leave in a detector's folder."""
     from rffr_jax.data.origins import Origins
     from rffr_jax.evaluation import operating_point, residual_reference
+    from rffr_jax.evaluation.aggregate import VideoScore
     from rffr_jax.evaluation.calibration import Platt
+    from rffr_jax.evaluation.threshold import Threshold
     from rffr_jax.runs.whole_files import write_json
 
     origins = Origins(frozenset({("faces", "a"), ("faces", "b")}), frozenset({"/data/a.png"}))
@@ -462,9 +465,9 @@ def _write_beside(detector: pathlib.Path, digest: str):
     write_json(detector / "mae_training_sources.json", origins.to_json())
     best = {"auc": 0.5, "step": 1, "datasets": ["faces"], "methods": ["rows"]}
     write_json(detector / "best.json", {"faces": best})
-    point = operating_point.OperatingPoint(
-        0.4, 0.01, Platt(1.5, 0.1), {"data": ["x"], "n_real": 3, "n_fake": 3, "auc": 0.8}, origins
-    )
+    of_images = Threshold(0.4, 0.01, 3, 3, 0.8, None, Platt(1.5, 0.1))
+    of_videos = Threshold(0.3, 0.01, 2, 2, 0.8, VideoScore("mean", 0, 32), Platt(1.5, 0.1))
+    point = operating_point.OperatingPoint(of_images, of_videos, ("x",), origins)
     operating_point.keep(detector / "operating_points" / "last.json", point, digest)
     k = _load(detector).blocks.k
     reference = residual_reference.ResidualReference(
@@ -472,7 +475,7 @@ def _write_beside(detector: pathlib.Path, digest: str):
     )
     residual_reference.keep(detector, "last", reference, digest)
     loaded = _load(detector)
-    assert loaded.point.max_fpr == point.max_fpr
+    assert loaded.point == point
     assert loaded.reference is not None
 
 

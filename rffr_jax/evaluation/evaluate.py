@@ -18,8 +18,9 @@ from rffr_jax.data.selection import keep_frames, keep_methods
 from rffr_jax.data.specs import load_apart, load_dataset, refuse_other_preparation
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics, operating_point, residual_reference, results
+from rffr_jax.evaluation.aggregate import VideoScore, check_aggregate
 from rffr_jax.evaluation.calibration import check_method
-from rffr_jax.evaluation.operating_point import OperatingPoint
+from rffr_jax.evaluation.operating_point import OperatingPoint, several_frames
 from rffr_jax.evaluation.plots import plot_reliability, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
 from rffr_jax.evaluation.trained_detector import TrainedDetector
@@ -43,13 +44,14 @@ def run(config: Config, workdir: pathlib.Path):
     for spec, test in zip(as_list(config.data.tests), tests, strict=True):
         refuse_other_preparation(detector.about["preparations"], spec, test, "data.tests")
     validation = _validation_set(config, tests)
+    named = dict(zip(as_list(config.data.tests), tests, strict=True))
     if validation is not None:
         spec = as_list(config.data.validation)[0]
         refuse_other_preparation(
             detector.about["preparations"], spec, validation, "data.validation"
         )
-    named = dict(zip(as_list(config.data.tests), tests, strict=True))
-    require_same_data(**named, **({"data.validation": validation} if validation else {}))
+        named["data.validation"] = validation
+    require_same_data(**named)
     for test in tests:
         for name in _checkpoints(config.checkpoint, test):
             detector.require(name)
@@ -97,7 +99,7 @@ def report(
     matched = matched or {}
     rule = detector.selection_rule(checkpoint, predictions.examples)
     warnings = results.overlap_with_training(predictions.examples, detector.trained_on())
-    warnings += _doubts(point, detector.trained_on())
+    warnings += operating_point.doubts(point, detector.trained_on())
     note = honest_note(predictions.examples)
     table = results.results_table(
         predictions,
@@ -123,7 +125,7 @@ def report(
         title = f"checkpoint {checkpoint}, selection rule {rule}"
         title = f"{title}\n{note}" if note else title
         plot_roc(workdir / "roc.png", predictions, title)
-        plot_reliability(workdir / "reliability.png", predictions, title, point.calibration)
+        plot_reliability(workdir / "reliability.png", predictions, title, point.image.calibration)
     return table
 
 
@@ -163,7 +165,7 @@ def _score_matched(
 
 
 def _validation_set(config: Config, tests: list[Dataset]) -> Dataset | None:
-    """What threshold and calibration are to be chosen on, if anything is named; not the tests."""
+    """What thresholds are to be chosen on, if anything is named; all frames, and not the tests."""
     specs = as_list(config.data.validation)
     if not specs:
         return None
@@ -173,7 +175,8 @@ def _validation_set(config: Config, tests: list[Dataset]) -> Dataset | None:
             "to one set of weights; leave out data.validation, or choose last or best:NAME"
         )
     check_method(config.calibration)
-    dataset = keep_frames(load_dataset(specs, default_split="validation"), config.frames_per_video)
+    check_aggregate(config.aggregate, config.top_k)
+    dataset = load_dataset(specs, default_split="validation")
     labels = np.array([example.label for example in dataset.examples])
     metrics.require_both_classes(labels, f"data.validation, {', '.join(specs)}")
     tested = [example for test in tests for example in test.examples]
@@ -195,41 +198,25 @@ def _operating_point(
             return point
         log.warning("the threshold beside the detector is not used: %s", shared)
         return operating_point.NONE_CHOSEN
-    parameters = detector.parameters(config.checkpoint)
-    predictions, heat = detector.scorer.score_with_heat(parameters, validation)
-    metrics.require_both_classes(predictions.labels, "data.validation")
-    specs = as_list(config.data.validation)
-    point = operating_point.choose(predictions, specs, config.max_fpr, config.calibration)
+    parameters, specs = detector.parameters(config.checkpoint), as_list(config.data.validation)
+    images, heat = detector.scorer.score_with_heat(
+        parameters, keep_frames(validation, config.frames_per_video)
+    )
+    metrics.require_both_classes(images.labels, "data.validation")
+    frames = several_frames(validation, config.validation_frames)
+    point = operating_point.choose(
+        images,
+        None if frames is None else detector.scorer.score(parameters, frames),
+        VideoScore.of(config.aggregate, config.top_k, config.validation_frames),
+        specs,
+        config.max_fpr,
+        config.calibration,
+    )
     detector.keep_operating_point(config.checkpoint, point)
-    reference = None if heat is None else residual_reference.measure(predictions, heat, specs)
+    reference = None if heat is None else residual_reference.measure(images, heat, specs)
     if reference is not None:
         detector.keep_residual_reference(config.checkpoint, reference)
     return point
-
-
-def _doubts(point: OperatingPoint, trained: Mapping[str, Origins]) -> list[str]:
-    """What the reader of a threshold must know."""
-    if point.max_fpr is None:
-        return []
-    doubts = []
-    reals = point.chosen_on["n_real"]
-    expected = operating_point.expected_fpr(reals, point.max_fpr)
-    if expected > point.max_fpr + 1e-9:
-        doubts.append(
-            f"the threshold for {100 * point.max_fpr:g}% FPR is the highest of only {reals} reals "
-            f"in data.validation: an FPR of {100 * expected:.2g}% is to be expected"
-        )
-    if point.calibration is None:
-        doubts.append(operating_point.no_calibration(point.chosen_on["auc"]))
-    seen = {model: point.origins.sources & origins.sources for model, origins in trained.items()}
-    all_seen = set().union(*seen.values())
-    if all_seen:
-        counts = ", ".join(f"{model}: {len(sources)}" for model, sources in seen.items() if sources)
-        doubts.append(
-            f"{len(all_seen)} of {len(point.origins.sources)} originals in data.validation were "
-            f"seen in training ({counts}): threshold and calibration are too sure of themselves"
-        )
-    return doubts
 
 
 def _fakes(test: Dataset) -> list[Example]:

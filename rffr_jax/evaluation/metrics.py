@@ -71,7 +71,7 @@ def video_auc(examples: Sequence[Example], scores: Scores) -> float:
     A video is known by dataset, method and video together (and its label): the folders of four
     manipulations use the same names for different videos.
     """
-    frames = _frames_of_videos(examples, scores)
+    frames = frames_of_videos(examples, scores)
     labels = np.array([key[0] for key in frames])
     means = np.array([math.fsum(values) / len(values) for values in frames.values()])
     return auc(labels, means)
@@ -87,7 +87,7 @@ def single_frame_aucs(
     Returns:
       None where no video has several frames.
     """
-    frames = {key: sorted(values) for key, values in _frames_of_videos(examples, scores).items()}
+    frames = {key: sorted(values) for key, values in frames_of_videos(examples, scores).items()}
     if all(len(values) == 1 for values in frames.values()):
         return None
     videos = sorted(frames)
@@ -101,9 +101,10 @@ def single_frame_aucs(
     )
 
 
-def _frames_of_videos(
+def frames_of_videos(
     examples: Sequence[Example], scores: Scores
 ) -> dict[tuple[int, str, str, str], list[float]]:
+    """Scores of the frames of every video, by (label, dataset, method, video)."""
     frames: dict[tuple[int, str, str, str], list[float]] = {}
     for example, score in zip(examples, scores, strict=True):
         key = (example.label, example.dataset, example.method, example.video)

@@ -1,55 +1,53 @@
-"""Where a detector says "fake": a threshold chosen on validation data, and what follows from it."""
+"""What a detector's verdicts rest on: a threshold for single images and one for videos."""
 
+import collections
 import dataclasses
 import logging
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rffr_jax.data.origins import Origins
+from rffr_jax.data.selection import keep_frames, select
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import calibration, metrics
-from rffr_jax.evaluation.calibration import Calibration
-from rffr_jax.evaluation.metrics import Labels, Scores
+from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.examples import FAKE, REAL, Example
+from rffr_jax.evaluation.threshold import Threshold, choose_threshold
+from rffr_jax.examples import REAL, Dataset, Example
 from rffr_jax.runs.whole_files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
-EVEN = 0.5
-
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and a calibration, and the validation data that both come from.
+    """Thresholds with their calibrations, and the validation data that all come from.
 
     Attributes:
-      threshold: of raw scores; one above it says "fake".
-      max_fpr: share of reals that it may flag, as `threshold_at_fpr`; None where nothing was
-        chosen.
-      calibration: from score to probability, only to be shown; None where nothing was fitted, or
-        fakes do not score higher than reals.
-      chosen_on: `data` (specs), `n_real`, `n_fake`, `auc`; empty where nothing was chosen.
+      image: for the score of a single image; 0.5 where nothing was chosen.
+      video: for the score of a video; None where no validation video had several frames.
+      chosen_on: specs of the validation data; empty where nothing was chosen.
       origins: of the validation data.
     """
 
-    threshold: float = EVEN
-    max_fpr: float | None = None
-    calibration: Calibration | None = None
-    chosen_on: dict[str, Any] = dataclasses.field(default_factory=dict)
+    image: Threshold = dataclasses.field(default_factory=Threshold)
+    video: Threshold | None = None
+    chosen_on: tuple[str, ...] = ()
     origins: Origins = dataclasses.field(default_factory=Origins)
 
     def said(self) -> dict[str, Any]:
-        """What results.json says of it."""
+        """`thresholds`, `calibrations` and `chosen_on`, as JSON files have them."""
+        media = {"image": self.image, "video": self.video}
         return {
-            "threshold": self.threshold,
-            "max_fpr": self.max_fpr,
-            "chosen_on": self.chosen_on or None,
-            "calibration": self.calibration and calibration.to_json(self.calibration),
+            "thresholds": {name: one and one.to_json() for name, one in media.items()},
+            "calibrations": {
+                name: one and one.calibration and calibration.to_json(one.calibration)
+                for name, one in media.items()
+            },
+            "chosen_on": list(self.chosen_on),
         }
 
 
@@ -69,94 +67,58 @@ def shared_with_test(origins: Origins, tests: Sequence[Example]) -> str:
 
 
 def choose(
-    validation: Predictions, specs: Sequence[str], max_fpr: float, method: str
+    images: Predictions,
+    videos: Predictions | None,
+    video_score: VideoScore,
+    specs: Sequence[str],
+    max_fpr: float,
+    method: str,
 ) -> OperatingPoint:
-    """A threshold and a calibration from the scores of validation data.
+    """Thresholds and calibrations from the scores of validation data.
 
     Args:
-      validation: of both classes.
+      images: of both classes.
+      videos: frames of videos that have several; None if there are none.
+      video_score: how the score of a video is formed of its frames.
       specs: what the data are called.
-      max_fpr: share of reals that the threshold may flag, in [0, 1).
-      method: of `calibration.fit`.
+      max_fpr, method: as for `choose_threshold`.
     """
-    labels, scores = validation.labels, validation.scores
-    fitted, auc = calibration.fit(method, labels, scores), metrics.auc(labels, scores)
+    of_videos = None
+    origins = Origins.of(images.examples)
+    if videos is not None and (videos.labels == REAL).any():
+        frames = metrics.frames_of_videos(videos.examples, videos.scores)
+        scores = [video_score.score(np.array(own)) for own in frames.values()]
+        most = max(len(own) for own in frames.values())
+        of_videos = choose_threshold(
+            np.array([key[0] for key in frames]),
+            np.array(scores),
+            max_fpr,
+            method,
+            dataclasses.replace(video_score, frames=most),
+        )
+        origins = Origins.of([*images.examples, *videos.examples])
     return OperatingPoint(
-        threshold=threshold_at_fpr(labels, scores, max_fpr),
-        max_fpr=max_fpr,
-        calibration=fitted if fitted.rises and auc > EVEN else None,
-        chosen_on={
-            "data": list(specs),
-            "n_real": int(np.count_nonzero(labels == REAL)),
-            "n_fake": int(np.count_nonzero(labels == FAKE)),
-            "auc": auc,
-        },
-        origins=Origins.of(validation.examples),
+        image=choose_threshold(images.labels, images.scores, max_fpr, method),
+        video=of_videos,
+        chosen_on=tuple(specs),
+        origins=origins,
     )
 
 
-def threshold_at_fpr(labels: Labels, scores: Scores, max_fpr: float) -> float:
-    """The score of a real that a new real exceeds with a chance of at most `max_fpr`.
+def several_frames(dataset: Dataset, count: int) -> Dataset | None:
+    """Up to `count` evenly spaced frames of every video that has several frames, 0 taking all.
 
-    Above it lie at most k = max(floor(max_fpr x (n + 1)) - 1, 0) of the n reals (split conformal
-    prediction, Vovk et al. 2005). For a real that is exchangeable with them, each of the n + 1 is
-    as likely to be among the k + 1 highest, and only those can exceed the threshold: the chance is
-    `expected_fpr` = (k + 1) / (n + 1) without ties, less with them. It is a mean over choices of
-    the n reals; one choice gives more or less.
-
-    With fewer than 1 / max_fpr - 1 reals the threshold is the highest of all, and the chance,
-    1 / (n + 1), is more than `max_fpr`.
+    None where no real video has several, or one frame is wanted.
     """
-    reals = np.sort(scores[labels == REAL])
-    return float(reals[len(reals) - 1 - _most_above(len(reals), max_fpr)])
+    sizes = collections.Counter(map(_video, dataset.examples))
+    kept = [i for i, example in enumerate(dataset.examples) if sizes[_video(example)] > 1]
+    if count == 1 or not any(dataset.examples[i].label == REAL for i in kept):
+        return None
+    return keep_frames(select(dataset, kept), count)
 
 
-def expected_fpr(reals: int, max_fpr: float) -> float:
-    """The chance that a new real is flagged by `threshold_at_fpr` of `reals` others."""
-    return (_most_above(reals, max_fpr) + 1) / (reals + 1)
-
-
-def _most_above(reals: int, max_fpr: float) -> int:
-    allowed = math.floor(max_fpr * (reals + 1) + 1e-9)  # 0.29 x 100 is a hair below 29
-    return min(max(allowed - 1, 0), reals - 1)
-
-
-def rates(
-    labels: Labels, scores: Scores, threshold: float, prevalence: float
-) -> dict[str, float | None]:
-    """Shares of reals (`fpr`) and fakes (`tpr`) above a threshold, and `ppv`.
-
-        ppv = tpr x prevalence / (tpr x prevalence + fpr x (1 - prevalence))
-
-    is the chance that what is flagged is fake where a share `prevalence` of all images is; None
-    where nothing is flagged. A rate of a class that is not there is None.
-    """
-    flagged = scores > threshold
-    fpr, tpr = (
-        float(flagged[labels == label].mean()) if (labels == label).any() else None
-        for label in (REAL, FAKE)
-    )
-    ppv = None
-    if fpr is not None and tpr is not None and fpr + tpr > 0:
-        hits = tpr * prevalence
-        ppv = hits / (hits + fpr * (1 - prevalence))
-    return {"fpr": fpr, "tpr": tpr, "ppv": ppv}
-
-
-def by_group(part: Predictions, threshold: float) -> dict[str, dict[str, Any]]:
-    """`n_real, n_fake, fpr, tpr` of every group that examples name."""
-    labels, groups = part.labels, np.array([example.group for example in part.examples])
-    found = {}
-    for group in sorted(set(groups.tolist()) - {""}):
-        rows = groups == group
-        own = rates(labels[rows], part.scores[rows], threshold, EVEN)
-        found[group] = {
-            "n_real": int(np.count_nonzero(labels[rows] == REAL)),
-            "n_fake": int(np.count_nonzero(labels[rows] == FAKE)),
-            "fpr": own["fpr"],
-            "tpr": own["tpr"],
-        }
-    return found
+def _video(example: Example) -> tuple[str, str, str, int]:
+    return example.dataset, example.method, example.video, example.label
 
 
 def keep(file: Path, point: OperatingPoint, weights: str):
@@ -167,40 +129,79 @@ def keep(file: Path, point: OperatingPoint, weights: str):
 def kept(file: Path, weights: str) -> OperatingPoint:
     """What `keep` wrote; `NONE_CHOSEN` if nothing is there, or of other weights.
 
+    A calibration in it that does not rise is left out, and a line says so.
+
     Raises:
-      UserError: the file is damaged.
+      UserError: the file is damaged, or of an earlier version.
     """
     if not file.is_file():
         return NONE_CHOSEN
+    anew = "make it anew with the job evaluate and --config.data.validation, or delete it"
     try:
         record = read_json(file)
         if record["weights"] != weights:
             return NONE_CHOSEN
+        if "thresholds" not in record:
+            raise UserError(f"{file} is of an earlier version, with one threshold; {anew}")
+        found, fitted = record["thresholds"], record["calibrations"]
         point = OperatingPoint(
-            threshold=float(record["threshold"]),
-            max_fpr=float(record["max_fpr"]),
-            calibration=record["calibration"] and calibration.from_json(record["calibration"]),
-            chosen_on=dict(record["chosen_on"]),
+            image=Threshold.from_json(found["image"], fitted["image"]),
+            video=found["video"] and Threshold.from_json(found["video"], fitted["video"]),
+            chosen_on=tuple(map(str, record["chosen_on"])),
             origins=Origins.from_json(record["origins"]),
         )
-        if not 0 <= point.threshold <= 1:
-            raise ValueError("a threshold that is not in [0, 1]")
-        auc = float(point.chosen_on["auc"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(
-            f"{file} is damaged ({reason}); delete it, or make it anew with the job evaluate and "
-            "--config.data.validation"
-        ) from None
-    if point.calibration and not point.calibration.rises:
-        log.warning("%s: %s; its threshold is used", file, no_calibration(auc))
-        point = dataclasses.replace(point, calibration=None)
-    return point
-
-
-def no_calibration(auc: float) -> str:
-    """Why there is no calibration where one was fitted."""
-    return (
-        "no calibration is used, because probabilities would not rise with scores: fakes do not "
-        f"score higher than reals (validation AUC {auc:.3f})"
+        raise UserError(f"{file} is damaged ({reason}); {anew}") from None
+    return dataclasses.replace(
+        point,
+        image=_with_rising_calibration(point.image, file),
+        video=point.video and _with_rising_calibration(point.video, file),
     )
+
+
+def _with_rising_calibration(threshold: Threshold, file: Path) -> Threshold:
+    if threshold.calibration is None or threshold.calibration.rises:
+        return threshold
+    log.warning("%s: %s; its threshold is used", file, no_calibration(threshold))
+    return dataclasses.replace(threshold, calibration=None)
+
+
+def no_calibration(threshold: Threshold) -> str:
+    """Why there is no calibration beside a threshold."""
+    what = "videos" if threshold.video_score else "single images"
+    if threshold.auc is None:
+        return f"no calibration for {what}: there are no fakes among them in the validation data"
+    return (
+        f"no calibration for {what}: probabilities would not rise with scores, because fakes do "
+        f"not score higher than reals (validation AUC {threshold.auc:.3f})"
+    )
+
+
+def doubts(point: OperatingPoint, trained: Mapping[str, Origins]) -> list[str]:
+    """What the reader of a threshold must know."""
+    if not point.chosen_on:
+        return []
+    said = []
+    for threshold in filter(None, (point.image, point.video)):
+        wanted, expected = threshold.max_fpr, threshold.expected_fpr
+        assert wanted is not None
+        assert expected is not None
+        if expected > wanted + 1e-9:
+            reals = "real videos" if threshold.video_score else "reals"
+            said.append(
+                f"the threshold for {100 * wanted:g}% FPR is the highest of only "
+                f"{threshold.n_real} {reals} in data.validation: an FPR of {100 * expected:.2g}% "
+                "is to be expected"
+            )
+        if threshold.calibration is None:
+            said.append(no_calibration(threshold))
+    seen = {model: point.origins.sources & origins.sources for model, origins in trained.items()}
+    all_seen = set().union(*seen.values())
+    if all_seen:
+        counts = ", ".join(f"{model}: {len(sources)}" for model, sources in seen.items() if sources)
+        said.append(
+            f"{len(all_seen)} of {len(point.origins.sources)} originals in data.validation were "
+            f"seen in training ({counts}): threshold and calibration are too sure of themselves"
+        )
+    return said

@@ -10,8 +10,9 @@ from rffr_jax.data.origins import Origins
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics
 from rffr_jax.evaluation.calibration import reliability
-from rffr_jax.evaluation.operating_point import NONE_CHOSEN, OperatingPoint, by_group, rates
+from rffr_jax.evaluation.operating_point import NONE_CHOSEN, OperatingPoint
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.threshold import by_group, rates
 from rffr_jax.examples import FAKE, REAL, Example
 
 ABOUT = "about"
@@ -53,7 +54,8 @@ def results_table(
       matched: for (dataset, method) the predictions of a checkpoint chosen for it; they replace
         that method's share of `predictions`.
       warnings: what the reader must know, such as `overlap_with_training`.
-      point: threshold and calibration, chosen on validation data; 0.5 and none without.
+      point: thresholds and calibrations, chosen on validation data; 0.5 and none without. Every
+        number is of single images.
       prevalence: share of fakes for which `ppv` is stated.
 
     Returns:
@@ -64,7 +66,7 @@ def results_table(
       `n_real, n_fake, n_bad`. A method is measured against ALL reals of its dataset. `mean_all` is
       the mean AUC over the methods (the paper's 'Avg'), `mean_unseen` over those not in
       `trained_methods` (None if there is none). `reliability` holds `ece`, `ece_calibrated` (None
-      without a calibration) and the `bins`; `groups` is `operating_point.by_group`.
+      without a calibration) and the `bins`; `groups` is `threshold.by_group`.
 
     Raises:
       UserError: a dataset lacks a class, or is named "about".
@@ -119,15 +121,15 @@ def _dataset_results(
         "mean_all": float(np.mean(list(aucs.values()))),
         "mean_unseen": float(np.mean(unseen)) if unseen else None,
         "reliability": _reliability(part, point),
-        "groups": by_group(part, point.threshold),
+        "groups": by_group(part, point.image.value),
     }
 
 
 def _reliability(part: Predictions, point: OperatingPoint) -> dict[str, Any]:
     found = reliability(part.labels, part.scores)
     calibrated = None
-    if point.calibration is not None:
-        probabilities = point.calibration.probabilities(part.scores)
+    if point.image.calibration is not None:
+        probabilities = point.image.calibration.probabilities(part.scores)
         calibrated = reliability(part.labels, probabilities).ece
     columns = zip(found.count.tolist(), found.said.tolist(), found.found.tolist(), strict=True)
     names = ("n", "mean_score", "share_of_fakes")
@@ -161,7 +163,7 @@ def _entry(part: Predictions, point: OperatingPoint, prevalence: float) -> dict[
         "accuracy": metrics.accuracy(labels, scores),
         "tpr_at_fpr_1e-2": metrics.tpr_at_fpr(labels, scores, 1e-2),
         "tpr_at_fpr_1e-3": metrics.tpr_at_fpr(labels, scores, 1e-3),
-        "at_threshold": rates(labels, scores, point.threshold, prevalence),
+        "at_threshold": rates(labels, scores, point.image.value, prevalence),
         "video_auc": metrics.video_auc(part.examples, scores),
         "single_frame_auc": _single_frame(part),
         "n_real": int(np.count_nonzero(labels == REAL)),
@@ -267,11 +269,14 @@ def _decisions(table: dict[str, Any]) -> list[str]:
         named = (f"{g} {_percent(e['fpr'])} of {e['n_real']}" for g, e in worst)
         if worst:
             groups.append(f"'{name}', FPR by group, the highest: {', '.join(named)}")
+    image, video = point["thresholds"]["image"], point["thresholds"]["video"]
     chosen = "which nothing chose: name data.validation"
     if point["chosen_on"]:
-        data = ", ".join(point["chosen_on"]["data"])
-        chosen = f"chosen for {100 * point['max_fpr']:g}% FPR on {data}"
-    return [*_aligned(rows), "", f"threshold {point['threshold']:.6g}, {chosen}", *groups]
+        data = ", ".join(point["chosen_on"])
+        chosen = f"chosen for {100 * image['max_fpr']:g}% FPR on {data}"
+        if video:
+            chosen += f"; of videos {video['value']:.6g}"
+    return [*_aligned(rows), "", f"threshold {image['value']:.6g}, {chosen}", *groups]
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -129,14 +129,14 @@ class TrainedDetector:
         return {"detector": self._seen("training"), autoencoder: self._seen("mae_training")}
 
     def operating_point(self, checkpoint: str) -> OperatingPoint:
-        """The threshold and calibration that are kept for these very weights, if there are."""
+        """The thresholds and calibrations that are kept for these very weights, if there are."""
         file = self._operating_point_file(checkpoint)
         if not any(processes.of_everyone(file.is_file())):
             return operating_point.NONE_CHOSEN
         return operating_point.kept(file, parameters_digest(self.parameters(checkpoint)))
 
     def keep_operating_point(self, checkpoint: str, point: OperatingPoint):
-        """Writes a threshold and a calibration beside the weights, for later use."""
+        """Writes thresholds and calibrations beside the weights, for later use."""
         digest = parameters_digest(self.parameters(checkpoint))
         file = self._operating_point_file(checkpoint)
         if not processes.is_first():

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from rffr_jax.evaluation.aggregate import aggregated
 from rffr_jax.faces.frames import Frame, read_frames
-from rffr_jax.predict.aggregate import aggregated
 from rffr_jax.predict.video_index import DECODED_PIXELS, index_video, sampled_frames
 from rffr_jax.reports.contact_sheet import font_file
 from rffr_jax.runs.whole_files import whole_file

@@ -49,10 +49,10 @@ class Explanation:
 
 
 class LoadedDetector:
-    """A detector with its weights on the device, its threshold and its calibration.
+    """A detector with its weights on the device, its thresholds and its calibrations.
 
-    Scores and threshold are raw. The job `evaluate` with `data.validation` keeps a threshold and a
-    calibration beside the weights; the calibration only makes probabilities to be shown.
+    Scores and thresholds are raw. The job `evaluate` with `data.validation` keeps thresholds and
+    calibrations beside the weights; a calibration only makes probabilities to be shown.
 
     Attributes:
       folder, checkpoint: what was loaded.
@@ -60,9 +60,9 @@ class LoadedDetector:
       image_size: of the crops that it reads, in pixels; others are cut square and resized.
       blocks, patch_size: the geometry of `Explanation.heat`.
       alpha: amplification of the residual.
-      point: the operating point that is kept beside the weights.
+      point: the thresholds of images and of videos that are kept beside the weights.
       reference: residuals of real validation faces, kept beside the weights; None if there is none.
-      threshold: of that point; a score above it says `fake`.
+      threshold: that of single images; a score above it says `fake`.
       digest: of all weights.
       seen: origins of what the detector and its MAE or UNet were trained on.
       note: what must be said beside every score; '' if nothing.
@@ -77,7 +77,7 @@ class LoadedDetector:
         self.patch_size, self.alpha = settings.model.patch_size, settings.alpha
         self._scorer, self._parameters = trained.scorer, trained.parameters(checkpoint)
         self.point = trained.operating_point(checkpoint)
-        self.threshold = self.point.threshold
+        self.threshold = self.point.image.value
         digest = parameters_digest(self._parameters)
         self.reference = residual_reference.kept(folder, checkpoint, digest, self.blocks.k)
         self.digest = parameters_digest({"detector": self._parameters, "frozen": trained.frozen})
@@ -103,7 +103,7 @@ class LoadedDetector:
 
         They hold for data like those that the calibration was fitted on, with as many fakes.
         """
-        calibration = self.point.calibration
+        calibration = self.point.image.calibration
         return None if calibration is None else calibration.probabilities(scores)
 
     def explain(self, image: np.ndarray) -> Explanation:

@@ -9,8 +9,9 @@ from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.data.readers.left_out import LeftOut
 from rffr_jax.errors import UserError
+from rffr_jax.evaluation.aggregate import check_aggregate
 from rffr_jax.evaluation.evaluate import as_list
-from rffr_jax.predict.aggregate import check_aggregate
+from rffr_jax.predict.decision import thresholds_said
 from rffr_jax.predict.default_detector import named_or_demo
 from rffr_jax.predict.detector import LoadedDetector, load_detector
 from rffr_jax.predict.finished import FinishedFiles
@@ -125,7 +126,11 @@ def _tell(
         reason = f": {record['reason']}" if record["reason"] else ""
         print(f"{record['status']:8} {score}  {record['path']}{reason}")
     counted = ", ".join(f"{count} {status}" for status, count in counts.items())
-    print(f"{counted} (threshold {prediction.threshold:.3f}); see {workdir / 'predictions.json'}")
+    threshold = thresholds_said(prediction.about["thresholds"])
+    print(f"{counted}; threshold {threshold}; see {workdir / 'predictions.json'}")
     print("'fake' is a score above the threshold, 'real' any other; neither is a proof")
+    doubts = [doubt for r in listed if r["threshold"] for doubt in r["threshold"]["doubts"]]
+    for doubt in dict.fromkeys(doubts):
+        print(doubt)
     if prediction.about["note"]:
         print(prediction.about["note"])

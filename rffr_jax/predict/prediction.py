@@ -14,14 +14,16 @@ from rffr_jax import __version__
 from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
 from rffr_jax.config import Config
 from rffr_jax.errors import BadImageError
+from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.evaluate import PACKAGES
 from rffr_jax.faces.frames import ffmpeg_error
 from rffr_jax.predict.annotated_video import annotate_video
+from rffr_jax.predict.decision import Decision, decisions
 from rffr_jax.predict.detector import LoadedDetector
 from rffr_jax.predict.evidence import draw_evidence
 from rffr_jax.predict.faces_of import FoundFaces, faces_of
 from rffr_jax.predict.finished import FinishedFiles
-from rffr_jax.predict.inputs import VIDEO, InputFile
+from rffr_jax.predict.inputs import IMAGE, VIDEO, InputFile
 from rffr_jax.predict.parts import ALONE, Part
 from rffr_jax.predict.preparation import FaceSettings
 from rffr_jax.predict.progress import Progress
@@ -57,8 +59,8 @@ class Prediction:
     ):
         self._config, self._workdir = config, workdir
         self._detector, self._settings = detector, settings
-        asked = config.threshold
-        self.threshold = detector.threshold if asked is None else float(asked)
+        score = VideoScore.of(config.aggregate, config.top_k, config.frames_per_video)
+        self.decisions = decisions(detector.point, config.threshold, score)
         self.about = self._about()
         self.depends_on = {name: self.about[name] for name in self.about if name != "command"}
         self.finished = FinishedFiles(part.folder(workdir), self.depends_on)
@@ -89,52 +91,56 @@ class Prediction:
         ends = np.cumsum([len(face) for face in crops], dtype=int)
         of_face = iter(np.split(scores, ends[:-1]) if crops else [])
         peaks: list[int] = []
-        shown: list[dict[str, Any]] = []
+        shown: list[tuple[dict[str, Any], Decision]] = []
         first, records = 0, []
         for found in group:
             faces = []
+            decision = self.decisions[found.source["kind"] if found.source else IMAGE]
             for sightings in found.faces:
                 own = next(of_face)
                 record = face_record(
-                    sightings, own, self.threshold, self._config.aggregate, self._config.top_k
+                    sightings, own, decision.value, self._config.aggregate, self._config.top_k
                 )
                 picture = f"{EVIDENCE}/{_picture_name(found)}-face{len(faces)}"
                 if not len(own):
                     record["picture"] = f"{picture}.jpg"
                     self._keep_crop(record["picture"], largest(sightings).crop)
                 else:
-                    record["probability"] = self._probability(record["score"])
+                    record["probability"] = decision.probability(record["score"])
                     peaks.append(first + int(own.argmax()))
                     record["evidence"] = f"{picture}.png"
-                    shown.append(record)
+                    shown.append((record, decision))
                     if len(own) > 1:
                         record["peaks"] = self._keep_peaks(picture, record, images[first:])
                 first += len(own)
                 faces.append(record)
-            records.append(file_record(found, faces))
+            records.append(file_record(found, faces, found.source and decision.record(faces)))
             if self._config.annotate:
                 records[-1]["annotated"] = self._annotate(found, records[-1])
         self._draw(images, scores, differences, peaks, shown)
         for found, record in zip(group, records, strict=True):
             self.finished.add(found.path, record)
 
-    def _probability(self, score: float) -> float | None:
-        found = self._detector.probabilities(np.array([score]))
-        return None if found is None else float(found[0])
-
-    def _draw(self, images, scores, differences, peaks: list[int], records: list[dict[str, Any]]):
+    def _draw(
+        self,
+        images,
+        scores,
+        differences,
+        peaks: list[int],
+        faces: list[tuple[dict[str, Any], Decision]],
+    ):
         if not peaks:
             return
         some = None if differences is None else differences[peaks]
         explained = self._detector.explanations(images[peaks], scores[peaks], some)
-        for shown, record in zip(explained, records, strict=True):
+        for shown, (record, decision) in zip(explained, faces, strict=True):
             draw_evidence(
                 self._workdir / record["evidence"],
                 shown,
                 self._detector.blocks,
                 self._detector.patch_size,
                 self._detector.alpha,
-                self._caption(record),
+                self._caption(record, decision),
                 self._detector.reference,
             )
 
@@ -144,15 +150,16 @@ class Prediction:
         if not record["faces"] or record["source"]["kind"] != VIDEO:
             return None
         place = f"{ANNOTATED}/{_picture_name(found)}.mp4"
-        said = verdict_said(record, self.threshold)
-        band = f"{sentence(said)} {sentence(self._detector.note)}"
+        threshold = record["threshold"]
+        said = [verdict_said(record, threshold["value"]), *threshold["doubts"], self._detector.note]
+        band = " ".join(map(sentence, said))
         how, top_k = self._config.aggregate, self._config.top_k
         try:
             annotate_video(
                 self._workdir / place,
                 found.path,
                 record,
-                self.threshold,
+                threshold["value"],
                 how=how,
                 top_k=top_k,
                 band=band,
@@ -181,27 +188,25 @@ class Prediction:
         (self._workdir / EVIDENCE).mkdir(exist_ok=True)
         Image.fromarray(crop).save(self._workdir / place, quality=CROP_QUALITY)
 
-    def _caption(self, record: dict[str, Any]) -> str:
-        caption = score_said(record, self.threshold)
+    def _caption(self, record: dict[str, Any], decision: Decision) -> str:
+        caption = score_said(record, decision.value)
         if len(record["frames"]) > 1:
             peak = record["peak"]
             caption += (
                 f" ({self._config.aggregate} of {len(record['frames'])} frames); shown: frame "
                 f"{peak['frame']} at {peak['time']:.2f} s, the one with the highest score"
             )
-        return f"{sentence(caption)} {sentence(self._detector.note)}"
+        said = [caption, *decision.doubts([record]), self._detector.note]
+        return " ".join(map(sentence, said))
 
     def _about(self) -> dict[str, Any]:
         config, detector = self._config, self._detector
-        asked = config.threshold is not None
-        chosen = detector.point.max_fpr is not None
         versions = {"rffr_jax": __version__}
         for name in (*PACKAGES, *_FACES_PACKAGES):
             try:
                 versions[name] = importlib.metadata.version(name)
             except importlib.metadata.PackageNotFoundError:
                 continue
-        said = detector.point.said()
         return {
             "note": detector.note,
             "command": re.sub(r" --config\.part=\S+", "", config.command),
@@ -212,13 +217,8 @@ class Prediction:
                 "trained_datasets": detector.about["trained_datasets"],
                 "trained_methods": detector.about["trained_methods"],
             },
-            "threshold": {
-                "value": self.threshold,
-                "from": "config" if asked else "validation data" if chosen else "default",
-                "max_fpr": said["max_fpr"] if chosen and not asked else None,
-                "chosen_on": said["chosen_on"] if chosen and not asked else None,
-            },
-            "calibration": said["calibration"],
+            **detector.point.said(),
+            "thresholds": {medium: one.to_json() for medium, one in self.decisions.items()},
             "residual_reference": detector.reference and detector.reference.origin(),
             "aggregate": {"how": config.aggregate, "top_k": config.top_k},
             "annotate": config.annotate,

@@ -17,7 +17,7 @@ EDGES = ("left", "top", "right", "bottom")
 CSV_COLUMNS = (
     *("path", "sha256", "status", "score", "probability", "reason"),
     *("face", "face_status", "face_score", "face_probability", "face_reason", *EDGES),
-    *("frames", "peak_frame", "peak_time", "evidence", "threshold", "note"),
+    *("frames", "peak_frame", "peak_time", "evidence", "threshold", "doubts", "note"),
 )
 
 
@@ -61,7 +61,9 @@ def _rows(record: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str,
     """One a face; one for a file without a face."""
     names = ("path", "sha256", "status", "score", "probability", "reason")
     common = {name: record[name] for name in names}
-    common |= {"threshold": about["threshold"]["value"], "note": about["note"]}
+    threshold = record["threshold"] or {"value": None, "doubts": []}
+    common |= {"threshold": threshold["value"], "doubts": "; ".join(threshold["doubts"])}
+    common |= {"note": about["note"]}
     if not record["faces"]:
         return [common]
     rows = []

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rffr_jax.predict import timeline
+from rffr_jax.predict.decision import thresholds_said
 from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN, probability_said, sentence
 from rffr_jax.reports.page import data_address, escaped, page, picture, picture_file, plain_table
 from rffr_jax.runs.whole_files import whole_file
@@ -53,7 +54,7 @@ def write_report(
 
     highest = heapq.nlargest(MOST_FACES, judged(), key=lambda record: record["score"])
     shown = _that_fit(highest)
-    sections = [("Files, the highest scores first", _judged(folder, about, shown, counts))]
+    sections = [("Files, the highest scores first", _judged(folder, shown, counts))]
     if unknown:
         sections.append(("Files that were not judged", _unknown(folder, unknown, counts[UNKNOWN])))
     sections.append(("How this was made", _made(about)))
@@ -76,23 +77,21 @@ def _top(about: Mapping[str, Any], counts: Mapping[str, int]) -> str:
     note = about["note"]
     warning = f'<p class="note">{escaped(sentence(note))}</p>' if note else ""
     listed = ", ".join(f"{counts[status]} {said}" for status, said in SAID.items())
-    threshold = about["threshold"]
+    threshold = escaped(thresholds_said(about["thresholds"]))
     return (
         f"{timeline.STYLE}{warning}<p>{escaped(_HOW_TO_READ)}</p>"
-        f"<p>Files: {listed}. The threshold is {threshold['value']:.3f} "
-        f"({escaped(threshold['from'])}).</p>"
+        f"<p>Files: {listed}. The threshold is {threshold}.</p>"
     )
 
 
 def _judged(
     folder: pathlib.Path,
-    about: Mapping[str, Any],
     shown: Sequence[Mapping[str, Any]],
     counts: Mapping[str, int],
 ) -> str:
     if not shown:
         return "<p>No file could be judged.</p>"
-    parts = [_file(folder, about, record, number) for number, record in enumerate(shown)]
+    parts = [_file(folder, record, number) for number, record in enumerate(shown)]
     left_out = counts[FAKE] + counts[REAL] - len(shown)
     if left_out:
         parts.append(
@@ -102,16 +101,15 @@ def _judged(
     return "\n".join(parts)
 
 
-def _file(
-    folder: pathlib.Path, about: Mapping[str, Any], record: Mapping[str, Any], number: int
-) -> str:
-    threshold = about["threshold"]["value"]
+def _file(folder: pathlib.Path, record: Mapping[str, Any], number: int) -> str:
+    threshold = record["threshold"]["value"]
     parts = [
         f"<h3>{escaped(record['path'])}</h3>",
         f"<p><strong>{record['status']}</strong>: score {record['score']:.3f}, "
         f"{SAID[record['status']]}{probability_said(record)}"
         f'<span class="small"> ({escaped(_source(record["source"]))})</span></p>',
     ]
+    parts += [f"<p>{sentence(doubt)}</p>" for doubt in record["threshold"]["doubts"]]
     pictures = {
         peak["picture"]: data_address((folder / peak["picture"]).read_bytes(), "image/jpeg")
         for face in record["faces"]
@@ -176,13 +174,14 @@ def _beside(record: Mapping[str, Any]) -> list[str]:
 
 
 def _made(about: Mapping[str, Any]) -> str:
-    detector = about["detector"]
+    detector, calibrations = about["detector"], about["calibrations"]
+    calibrated = [f"{one['method']} for {name}s" for name, one in calibrations.items() if one]
     rows = [
         ("detector", f"{detector['path']}, {detector['checkpoint']}"),
         ("digest of its weights", detector["digest"]),
         ("trained on", ", ".join(detector["trained_datasets"]) or "not recorded"),
         ("manipulations in training", ", ".join(detector["trained_methods"]) or "not recorded"),
-        ("calibrated", "no" if about["calibration"] is None else about["calibration"]["method"]),
+        ("calibration", ", ".join(calibrated) or "none"),
         ("score of a face in a video", about["aggregate"]["how"]),
         *about["versions"].items(),
     ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from rffr_jax.predict.aggregate import aggregated
+from rffr_jax.evaluation.aggregate import aggregated
 from rffr_jax.predict.faces_of import FoundFaces, Sighting
 
 REAL, FAKE, UNKNOWN = "real", "fake", "unknown"
@@ -85,11 +85,16 @@ def _place(sighting: Sighting) -> dict[str, Any]:
     }
 
 
-def file_record(found: FoundFaces, faces: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def file_record(
+    found: FoundFaces, faces: Sequence[dict[str, Any]], threshold: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """A file's entry in predictions.json.
 
     The file is `fake` if one of its faces is, `unknown` if all of them are or there is none; its
     score is the highest of its faces, its probability that of the same face.
+
+    Args:
+      threshold: `Decision.record` of the faces; None for a file that is no image and no video.
     """
     judged = [face for face in faces if face["score"] is not None]
     highest = max(judged, key=lambda face: face["score"], default=None)
@@ -105,6 +110,7 @@ def file_record(found: FoundFaces, faces: Sequence[dict[str, Any]]) -> dict[str,
         "score": highest and highest["score"],
         "probability": highest and highest["probability"],
         "reason": reason,
+        "threshold": threshold,
         "source": found.source,
         "annotated": None,
         "faces_left_out": found.left_out,

@@ -180,14 +180,11 @@ def without_paths(about: dict[str, Any]) -> dict[str, Any]:
     if faces.get("weights"):
         faces = faces | {"weights": pathlib.Path(faces["weights"]).name}
     named = pathlib.Path(about["detector"]["path"]).name
-    threshold = about["threshold"]
-    if threshold["chosen_on"]:
-        threshold = threshold | {"chosen_on": _named_shortly(threshold["chosen_on"])}
     reference = about["residual_reference"]
     return about | {
         "residual_reference": reference and _named_shortly(reference),
         "command": "",
-        "threshold": threshold,
+        "chosen_on": [spec.rpartition("/")[2] for spec in about["chosen_on"]],
         "detector": about["detector"] | {"path": named},
         "preprocessing": about["preprocessing"] | {"faces": faces},
     }

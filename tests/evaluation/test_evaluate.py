@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from rffr_jax.data.origins import Origins
 from rffr_jax.evaluation import evaluate as module
+from rffr_jax.evaluation.operating_point import OperatingPoint
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.evaluation.trained_detector import TrainedDetector
@@ -128,25 +129,20 @@ def test_validation_data_choose_the_threshold_for_this_and_later_tests(tmp_path,
     detector = shutil.copytree(detector, tmp_path / "detector")
     test, chooses = f"csv:{faces}/test.csv", f"data.validation=csv:{faces}/validation.csv"
     before = evaluate(tmp_path / "before", detector, test)
-    assert before["about"]["operating_point"] == {
-        "threshold": 0.5,
-        "max_fpr": None,
-        "chosen_on": None,
-        "calibration": None,
-        "prevalence": 0.01,
-    }
+    assert before["about"]["operating_point"] == OperatingPoint().said() | {"prevalence": 0.01}
     table = evaluate(tmp_path / "a", detector, test, chooses, "max_fpr=0.3", "prevalence=0.5")
     own = evaluate(tmp_path / "validation", detector, f"csv:{faces}/validation.csv")
-    assert own["about"]["operating_point"]["threshold"] == 0.5  # what chose is not tested by it
+    assert own["about"]["operating_point"]["chosen_on"] == []  # what chose is not tested by it
     scores = Predictions.read_csv(tmp_path / "validation" / "predictions.csv")
     point = table["about"]["operating_point"]
-    assert point["threshold"] == sorted(scores.scores[scores.labels == 0])[-2]  # one of six above
-    assert point["chosen_on"] == {
-        "data": [chooses.partition("=")[2]], "n_real": 6, "n_fake": 12,
-        "auc": own["faces"]["pooled"]["auc"],
-    }  # fmt: skip
+    image = point["thresholds"]["image"]
+    assert image["value"] == sorted(scores.scores[scores.labels == 0])[-2]  # one of six above
+    assert point["chosen_on"] == [chooses.partition("=")[2]]
+    assert (image["n_real"], image["n_fake"]) == (6, 12)
+    assert image["auc"] == own["faces"]["pooled"]["auc"]
+    assert point["thresholds"]["video"] is None
     predictions = Predictions.read_csv(tmp_path / "a" / "predictions.csv")
-    above = predictions.scores > point["threshold"]
+    above = predictions.scores > image["value"]
     fpr, tpr = (above[predictions.labels == label].mean() for label in (0, 1))
     at = table["faces"]["pooled"]["at_threshold"]
     assert (at["fpr"], at["tpr"]) == (fpr, tpr)

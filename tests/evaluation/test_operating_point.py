@@ -1,5 +1,6 @@
 """Thresholds: against a search over all of them, and each real in turn as the new one."""
 
+import collections
 import dataclasses
 import json
 
@@ -8,20 +9,22 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from rffr_jax.data.origins import Origins
+from rffr_jax.data.selection import Selection
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation.calibration import Platt
+from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.operating_point import (
     NONE_CHOSEN,
     OperatingPoint,
     choose,
-    expected_fpr,
+    doubts,
     keep,
     kept,
-    rates,
+    no_calibration,
+    several_frames,
     shared_with_test,
-    threshold_at_fpr,
 )
 from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.threshold import expected_fpr, rates, threshold_at_fpr
 from rffr_jax.examples import Example
 
 
@@ -93,29 +96,96 @@ def predictions(seed: int) -> Predictions:
     return Predictions(examples, scores)
 
 
+MEAN = VideoScore("mean", 0, 32)
+
+
+def of_images(seed: int, method: str = "platt", part: Predictions | None = None) -> OperatingPoint:
+    return choose(part or predictions(seed), None, MEAN, ["csv:a.csv"], 0.1, method)
+
+
+def frames(seed: int, most: int = 5) -> Predictions:
+    """40 videos of 2 to `most` frames."""
+    rng = np.random.default_rng(seed)
+    examples, scores = [], []
+    for video in range(40):
+        for frame in range(most if video < 2 else int(rng.integers(2, most + 1))):
+            label, name = video % 2, f"{video}/{frame}"
+            method = "warp" if label else "real"
+            examples.append(Example(name, name, label, "d", method, str(video), frame, str(video)))
+            scores.append(rng.beta(2 + label, 3))
+    return Predictions(examples, np.array(scores))
+
+
+def of_label(part: Predictions, label: int) -> Predictions:
+    rows = [i for i, example in enumerate(part.examples) if example.label == label]
+    return Predictions([part.examples[i] for i in rows], part.scores[rows])
+
+
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_what_is_kept_comes_back_for_the_same_weights_alone(tmp_path, method):
-    point = choose(predictions(0), ["csv:a.csv"], 0.1, method)
+    point = choose(predictions(0), frames(1), MEAN, ["csv:a.csv"], 0.1, method)
     file = tmp_path / "points" / "last.json"
     assert kept(file, "w") == NONE_CHOSEN
     keep(file, point, "w")
     assert kept(file, "w") == point
     assert kept(file, "v") == NONE_CHOSEN
+    assert (point.image.n_real, point.image.n_fake, point.chosen_on) == (30, 30, ("csv:a.csv",))
     auc = roc_auc_score(predictions(0).labels, predictions(0).scores)
-    assert point.chosen_on == {
-        "data": ["csv:a.csv"], "n_real": 30, "n_fake": 30, "auc": pytest.approx(auc),
-    }  # fmt: skip
+    assert point.image.auc == pytest.approx(auc)
+
+
+@pytest.mark.parametrize(("how", "top_k"), [("mean", 0), ("median", 0), ("top_k", 2)])
+def test_the_threshold_of_videos_is_that_of_their_scores(how, top_k):
+    part = frames(3)
+    asked = VideoScore(how, top_k, 32)
+    found = choose(predictions(0), part, asked, ["csv:a.csv"], 0.2, "platt").video
+    assert found is not None
+    of_video = [part.scores[[e.video == str(video) for e in part.examples]] for video in range(40)]
+    by_hand = {
+        "mean": np.mean, "median": np.median, "top_k": lambda s: np.mean(sorted(s)[-2:]),
+    }[how]  # fmt: skip
+    scores, labels = np.array([by_hand(s) for s in of_video]), np.arange(40) % 2
+    assert found.value == pytest.approx(threshold_at_fpr(labels, scores, 0.2))
+    assert (found.n_real, found.n_fake) == (20, 20)
+    assert found.auc == pytest.approx(roc_auc_score(labels, scores))
+    assert found.video_score == VideoScore(how, top_k, 5)  # no video has more than five
+
+
+def test_no_threshold_of_videos_without_a_real_one():
+    fakes, reals = of_label(frames(3), 1), of_label(frames(3), 0)
+    assert choose(predictions(0), fakes, MEAN, ["csv:a.csv"], 0.2, "platt").video is None
+    found = choose(predictions(0), reals, MEAN, ["csv:a.csv"], 0.2, "platt").video
+    assert found is not None
+    assert (found.n_real, found.n_fake, found.auc, found.calibration) == (20, 0, None, None)
+    assert "there are no fakes among them" in no_calibration(found)
+
+
+def test_frames_of_videos_are_taken_and_photographs_are_not():
+    photographs = tuple(predictions(0).examples)
+    places = tuple((0, i) for i in range(len(frames(0).examples) + len(photographs)))
+    dataset = Selection((*frames(0).examples, *photographs), (), places)
+    found = several_frames(dataset, 3)
+    assert found is not None
+    sizes = collections.Counter(example.video for example in found.examples)
+    assert sizes.keys() == {str(video) for video in range(40)}
+    assert max(sizes.values()) == 3
+    assert several_frames(dataset, 1) is None
+    assert several_frames(Selection(photographs, (), places), 3) is None
+    everything = several_frames(dataset, 0)
+    assert everything is not None
+    assert len(everything.examples) == len(frames(0).examples)
 
 
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_a_calibration_that_does_not_rise_is_refused_and_the_threshold_stays(method):
     upright = predictions(0)
     turned = Predictions(upright.examples, 1 - upright.scores)
-    point = choose(turned, ["csv:a.csv"], 0.1, method)
-    assert point.calibration is None
-    assert point.threshold == threshold_at_fpr(turned.labels, turned.scores, 0.1)
-    assert point.chosen_on["auc"] < 0.5
-    assert choose(upright, ["csv:a.csv"], 0.1, method).calibration is not None
+    point = of_images(0, method, turned)
+    assert point.image.calibration is None
+    assert point.image.value == threshold_at_fpr(turned.labels, turned.scores, 0.1)
+    (said,) = doubts(point, {})
+    assert f"validation AUC {roc_auc_score(turned.labels, turned.scores):.3f}" in said
+    assert of_images(0, method).image.calibration is not None
 
 
 @pytest.mark.parametrize(
@@ -129,34 +199,50 @@ def test_a_calibration_that_does_not_rise_is_refused_and_the_threshold_stays(met
 )
 def test_a_kept_calibration_that_does_not_rise_is_not_used(tmp_path, falls, caplog):
     file = tmp_path / "last.json"
-    point = choose(predictions(0), ["csv:a.csv"], 0.1, "platt")
+    point = of_images(0)
     keep(file, point, "w")
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"calibration": falls}))
-    assert kept(file, "w") == dataclasses.replace(point, calibration=None)
-    assert f"validation AUC {point.chosen_on['auc']:.3f}" in caplog.text
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record | {"calibrations": {"image": falls, "video": None}}))
+    image = dataclasses.replace(point.image, calibration=None)
+    assert kept(file, "w") == dataclasses.replace(point, image=image)
+    assert f"validation AUC {point.image.auc:.3f}" in caplog.text
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("place", "wrong"),
     [
-        {"threshold": "high"},
-        {"threshold": float("nan")},
-        {"threshold": 1.5},
-        {"calibration": {"method": "platt", "slope": "x", "intercept": 0}},
-        {"calibration": {"method": "isotonic", "scores": [0, 1], "corners": [0.5]}},
-        {"calibration": {"method": "isotonic", "scores": [0, 1], "corners": [0.5, 7]}},
-        {"origins": []},
-        {"chosen_on": 5},
+        (("thresholds", "image", "value"), "high"),
+        (("thresholds", "image", "value"), float("nan")),
+        (("thresholds", "video", "value"), 1.5),
+        (("thresholds", "video", "max_fpr"), None),
+        (("thresholds", "video", "n_real"), 0),
+        (("thresholds", "video", "aggregate"), 7),
+        (("thresholds", "image"), None),
+        (("thresholds",), []),
+        (("calibrations", "image"), {"method": "platt", "slope": "x", "intercept": 0}),
+        (("calibrations", "image"), {"method": "isotonic", "scores": [0, 1], "corners": [0.5]}),
+        (("calibrations", "video"), {"method": "isotonic", "scores": [0, 1], "corners": [0, 7]}),
+        (("origins",), []),
+        (("chosen_on",), 5),
     ],
 )
-def test_a_damaged_record_is_refused(tmp_path, wrong):
-    origins = Origins(frozenset({("d", "a")}), frozenset())
-    chosen_on = {"data": ["d"], "n_real": 1, "n_fake": 1, "auc": 1.0}
-    keep(tmp_path / "p.json", OperatingPoint(0.4, 0.1, Platt(1.5, 0.1), chosen_on, origins), "w")
+def test_a_damaged_record_is_refused(tmp_path, place, wrong):
+    keep(tmp_path / "p.json", choose(predictions(0), frames(1), MEAN, ["d"], 0.1, "platt"), "w")
     record = json.loads((tmp_path / "p.json").read_text())
-    (tmp_path / "p.json").write_text(json.dumps(record | wrong))
+    entry = record
+    for name in place[:-1]:
+        entry = entry[name]
+    entry[place[-1]] = wrong
+    (tmp_path / "p.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"p\.json is damaged .*delete it"):
         kept(tmp_path / "p.json", "w")
+
+
+def test_a_record_of_an_earlier_version_is_refused_with_what_to_do(tmp_path):
+    (tmp_path / "p.json").write_text(json.dumps({"weights": "w", "threshold": 0.5}))
+    with pytest.raises(UserError, match=r"earlier version.*--config\.data\.validation"):
+        kept(tmp_path / "p.json", "w")
+    assert kept(tmp_path / "p.json", "v") == NONE_CHOSEN
 
 
 def test_shared_originals_are_named():

@@ -17,6 +17,7 @@ from rffr_jax.evaluation.results import (
     overlap_with_training,
     results_table,
 )
+from rffr_jax.evaluation.threshold import Threshold
 from rffr_jax.examples import Example
 from rffr_jax.runs.whole_files import write_json
 
@@ -254,7 +255,7 @@ def test_decisions_are_counted_by_hand():
         dataclasses.replace(e, group=str(g)) for e, g in zip(part.examples, groups, strict=True)
     ]
     part = Predictions(examples, part.scores)
-    point = OperatingPoint(threshold=0.6, calibration=Platt(0.5, 0.2))
+    point = OperatingPoint(Threshold(0.6, calibration=Platt(0.5, 0.2)))
     table = table_of(part, point=point, prevalence=0.1)
     rows = list(zip(examples, part.scores, strict=True))
 

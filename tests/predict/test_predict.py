@@ -37,6 +37,10 @@ from tests.faces.movies import write_movie
 from tests.faces.test_prepare import BrightSquares, picture
 
 false_alarms = load_script("false_alarms")
+THRESHOLD = {
+    *("value", "from", "chosen_for", "max_fpr", "expected_fpr", "n_real", "n_fake", "auc"),
+    *("aggregate", "top_k", "frames_per_video"),
+}
 ANY = ("faces=given", "darkest=0", "least_sharpness=0")
 
 
@@ -80,9 +84,12 @@ def test_predictions_hold_what_is_promised(finished, detector):
     assert said["schema"] == 2
     assert said["detector"]["path"] == str(detector)
     assert said["detector"]["trained_methods"] == ["rows"]
-    assert said["threshold"] == {
-        "value": 0.5, "from": "default", "max_fpr": None, "chosen_on": None,
-    }  # fmt: skip
+    for threshold in said["thresholds"].values():
+        assert set(threshold) == THRESHOLD
+        assert {name for name, value in threshold.items() if value is not None} == {"value", "from"}
+        assert (threshold["value"], threshold["from"]) == (0.5, "default")
+    assert said["calibrations"] == {"image": None, "video": None}
+    assert said["chosen_on"] == []
     assert said["preprocessing"]["k"] == 2
     assert said["preprocessing"]["faces"]["faces"] == "given"
     assert "--config.faces=given" in said["command"]
@@ -91,6 +98,9 @@ def test_predictions_hold_what_is_promised(finished, detector):
         "fake": sum(f["status"] == "fake" for f in said["files"]), "unknown": 0,
     }  # fmt: skip
     for file in said["files"]:
+        assert file["threshold"] == {
+            "value": 0.5, "from": "default", "chosen_for": None, "doubts": [],
+        }  # fmt: skip
         with open(file["path"], "rb") as image:
             assert file["sha256"] == hashlib.sha256(image.read()).hexdigest()
         assert file["source"] == {"kind": "image", "codec": "png", "width": 48, "height": 48}
@@ -121,9 +131,8 @@ def test_threshold_of_the_command_line_decides(tmp_path, detector, faces, finish
     _, said = finished
     middle = float(np.median([file["score"] for file in said["files"]]))
     other = predict(tmp_path / "other", detector, faces / "test", *ANY, f"threshold={middle}")
-    assert other["threshold"] | {"max_fpr": None} == {
-        "value": middle, "from": "config", "max_fpr": None, "chosen_on": None,
-    }  # fmt: skip
+    for threshold in other["thresholds"].values():
+        assert (threshold["value"], threshold["from"]) == (middle, "config")
     for file in other["files"]:
         assert file["status"] == ("fake" if file["score"] > middle else "real")
     assert {file["status"] for file in other["files"]} == {"real", "fake"}
@@ -145,22 +154,23 @@ def calibrated(tmp_path_factory, detector, faces):
 def test_operating_point_beside_the_detector_is_used(tmp_path, calibrated, faces, evaluated):
     copy, kept = calibrated
     said = predict(tmp_path / "predict", copy, faces / "test", *ANY)
+    image = kept["thresholds"]["image"]
     scores = {file["path"].rpartition("/")[2]: file["score"] for file in said["files"]}
     assert scores == pytest.approx(evaluated, abs=2e-6)
     for file in said["files"]:
-        assert (file["status"] == "fake") == (file["score"] > kept["threshold"])
+        assert (file["status"] == "fake") == (file["score"] > image["value"])
         assert file["faces"][0]["probability"] == file["probability"]
-    if kept["calibration"] is None:
+    if kept["calibrations"]["image"] is None:
         assert {file["probability"] for file in said["files"]} == {None}
     else:
-        fitted = calibration.from_json(kept["calibration"])
+        fitted = calibration.from_json(kept["calibrations"]["image"])
         expected = fitted.probabilities(np.array([file["score"] for file in said["files"]]))
         assert [file["probability"] for file in said["files"]] == pytest.approx(list(expected))
-    threshold = said["threshold"]
-    assert threshold["from"] == "validation data"
-    assert (threshold["max_fpr"], threshold["chosen_on"]["n_real"]) == (0.4, 6)
-    assert threshold["value"] == kept["threshold"]
-    assert said["calibration"] == kept["calibration"]
+    for threshold in said["thresholds"].values():  # no validation video has several frames
+        assert threshold == image | {"from": "validation data", "chosen_for": "image"}
+    assert (image["max_fpr"], image["n_real"], image["expected_fpr"]) == (0.4, 6, 2 / 7)
+    assert said["calibrations"] == kept["calibrations"]
+    assert said["chosen_on"] == [f"csv:{faces}/validation.csv"]
 
 
 def test_heat_is_held_to_the_real_faces_of_validation(
@@ -217,7 +227,9 @@ def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated
     config.update(detector=str(folder), faces="given", darkest=0.0, least_sharpness=0.0)
     config.data.workers = 0
     detector, settings = detector_and_settings(config)
-    flagged = {name: score > record["threshold"] for name, score in evaluated.items()}
+    flagged = {
+        name: score > record["thresholds"]["image"]["value"] for name, score in evaluated.items()
+    }
     assert len(set(flagged.values())) == 2
     reals = load_dataset(f"csv:{faces}/test.csv")
     numbers = [n for n, example in enumerate(reals.examples) if example.label == 0]
@@ -237,7 +249,8 @@ def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated
     monkeypatch.setattr(module.Prediction, "_draw", lambda *_: None)
     rng, shown = np.random.default_rng(0), 0
     for number in range(200):
-        place.write_text(json.dumps(record | {"calibration": any_calibration(rng)}))
+        fitted = {"image": any_calibration(rng), "video": None}
+        place.write_text(json.dumps(record | {"calibrations": fitted}))
         detector.point = operating_point.kept(place, record["weights"])
         (tmp_path / str(number)).mkdir()
         prediction = module.Prediction(config, tmp_path / str(number), detector, settings)
@@ -249,6 +262,48 @@ def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated
                 shown += 1
         assert false_alarms.alarms(detector, reals, numbers, detector.threshold, 4)[1] == alarms
     assert 18 * 50 < shown < 18 * 150
+
+
+def test_a_video_is_judged_by_the_threshold_of_videos(tmp_path, detector, faces, capsys):
+    """Videos of two frames choose it as `predict` forms their scores; what does not fit is said."""
+    detector = shutil.copytree(detector, tmp_path / "detect")
+    with (tmp_path / "videos.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("path", "label", "method", "dataset", "video"))
+        for method, label in (("real", 0), ("rows", 1)):
+            for number in range(6):
+                path = faces / f"validation/{method}{number}.png"
+                table.writerow((path, label, method, "faces", f"{method}{number // 2}"))
+    flags = (f"data.tests=csv:{faces}/test.csv", f"data.validation=csv:{tmp_path}/videos.csv")
+    given = (f"detector={detector}", *flags, "max_fpr=0.5", "aggregate=top_k", "top_k=1")
+    assert jobs.start("evaluate", tmp_path / "evaluate", *given) == 0
+    kept = json.loads((detector / "operating_points/last.json").read_text())
+    loaded = rffr_jax.load_detector(detector)
+    crops = [np.asarray(Image.open(faces / f"validation/real{n}.png")) for n in range(6)]
+    of_videos = sorted(loaded.score(crops).reshape(3, 2).max(axis=1))
+    image, video = kept["thresholds"]["image"], kept["thresholds"]["video"]
+    assert video["value"] == pytest.approx(of_videos[1], abs=2e-6)  # one of three lies above it
+    assert (video["n_real"], video["n_fake"], video["frames_per_video"]) == (3, 3, 2)
+    assert (image["n_real"], image["aggregate"]) == (3, None)
+
+    path = write_movie(tmp_path / "movie.mp4", crops)
+    inputs = f"{path},{faces}/test/rows0.png"
+    flags = (*ANY, "aggregate=top_k", "top_k=1")
+    said = predict(tmp_path / "fits", detector, inputs, *flags, "frames_per_video=2")
+    for file, one, medium in zip(said["files"], (video, image), ("video", "image"), strict=True):
+        assert file["threshold"] == {
+            "value": one["value"], "from": "validation data", "chosen_for": medium, "doubts": [],
+        }  # fmt: skip
+        assert (file["status"] == "fake") == (file["score"] > one["value"])
+    capsys.readouterr()
+    other = predict(tmp_path / "not", detector, inputs, *ANY, "frames_per_video=6")
+    (doubt,) = other["files"][0]["threshold"]["doubts"]
+    assert "mean of the 1 highest of 2 frames; it may not fit the mean of 6 frames" in doubt
+    assert other["files"][0]["probability"] is None
+    assert other["files"][1]["threshold"]["doubts"] == []
+    assert doubt in capsys.readouterr().out
+    assert doubt in (tmp_path / "not/predictions.csv").read_text()
+    assert doubt[1:] in (tmp_path / "not/report.html").read_text()
 
 
 def test_a_killed_run_goes_on(tmp_path, detector, finished, monkeypatch):

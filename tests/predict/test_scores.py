@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rffr_jax.errors import UserError
-from rffr_jax.predict.aggregate import aggregated
+from rffr_jax.evaluation.aggregate import aggregated
 from rffr_jax.predict.faces_of import FoundFaces, Sighting
 from rffr_jax.predict.verdict import face_record, file_record, text_of
 
@@ -62,7 +62,7 @@ def test_a_file_is_what_its_worst_face_is():
             for score in scores
         ]
         found = FoundFaces(pathlib.Path("a.png"), "00", None, (), reason="no face")
-        record = file_record(found, faces)
+        record = file_record(found, faces, None)
         return record["status"], record["score"], record["reason"]
 
     assert said(0.2, 0.7, None) == ("fake", 0.7, None)

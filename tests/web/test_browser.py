@@ -95,7 +95,7 @@ def test_an_image_has_a_verdict_evidence_and_json(server, faces, tmp_path, width
         verdict = answer.find_element(By.CSS_SELECTOR, f"h2 .{file['status']}")
         assert verdict.text.lower() == f"{file['status']}."
         assert f"Score {file['score']:.3f}" in answer.text
-        assert f"above the threshold {said['threshold']['value']:.3f}." in answer.text
+        assert f"above the threshold {said['files'][0]['threshold']['value']:.3f}." in answer.text
         assert sentence(said["note"]) == browser.find_element(By.ID, "note").text
         evidence = answer.find_element(By.CSS_SELECTOR, ".evidence img")
         assert browser.execute_script("return arguments[0].naturalWidth", evidence) > 500
@@ -160,7 +160,8 @@ def test_a_calibrated_probability_is_shown_where_there_is_one(server, tmp_path, 
         "source": {"kind": "image"},
         "faces": [{"face": 0, **record}],
     }
-    answer = {"files": [file], "threshold": {"value": 1.25}}
+    file["threshold"] = {"value": 1.25, "doubts": ["it may not fit"]}
+    answer = {"files": [file]}
     with chromium(1100, tmp_path) as browser:
         browser.get(server.address)
         stand_in = "const said = arguments[0]; window.fetch = async () => Response.json(said);"
@@ -170,4 +171,5 @@ def test_a_calibrated_probability_is_shown_where_there_is_one(server, tmp_path, 
         shown = browser.find_element(By.ID, "answer")
         WebDriverWait(browser, SECONDS).until(lambda b: shown.is_displayed())
         assert "Fake. Score 3.500, above the threshold 1.250" in shown.text
+        assert "It may not fit." in shown.text
         assert ("(calibrated probability 0.75)." in shown.text) == (probability == 0.75)

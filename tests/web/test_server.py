@@ -71,7 +71,7 @@ def test_a_photograph_has_the_record_of_predict(server, tmp_path, detector, face
     assert set(said) == set(expected)
     assert set(record) == set(wanted)
     assert set(face) == set(wanted["faces"][0])
-    for name in ("threshold", "calibration", "note", "versions", "counts"):
+    for name in ("thresholds", "calibrations", "note", "versions", "counts"):
         assert said[name] == expected[name]
     assert said["detector"]["digest"] == expected["detector"]["digest"]
     assert said["detector"]["path"] == detector.name

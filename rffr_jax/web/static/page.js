@@ -56,11 +56,12 @@ function picture(address, alt, caption = "") {
 
 function show(answer) {
   const [file] = answer.files;
-  const threshold = answer.threshold.value;
+  const threshold = file.threshold?.value;
   const parts = [
     element("h2", { id: "verdict" }, ...verdict(file, threshold)),
     element("p", {}, file.path),
     element("p", {}, MEANING),
+    ...(file.threshold?.doubts ?? []).map((doubt) => element("p", {}, sentence(doubt))),
   ];
   if (file.source?.kind === "video") parts.push(...timeline(file.faces, threshold));
   for (const face of file.faces) parts.push(...ofFace(face, threshold));

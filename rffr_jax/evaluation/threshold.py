@@ -1,0 +1,182 @@
+"""A threshold of scores, chosen on validation data of one medium, and what follows from it."""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from rffr_jax.evaluation import calibration, metrics
+from rffr_jax.evaluation.aggregate import AGGREGATES, VideoScore
+from rffr_jax.evaluation.calibration import Calibration
+from rffr_jax.evaluation.metrics import Labels, Scores
+from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.examples import FAKE, REAL
+
+EVEN = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Threshold:
+    """A threshold and a calibration of scores that were formed in one way.
+
+    Attributes:
+      value: of raw scores; one above it says "fake".
+      max_fpr: share of reals that it may flag, as `threshold_at_fpr`; None where nothing was
+        chosen.
+      n_real, n_fake: images or videos that chose it.
+      auc: of their scores; None without fakes.
+      video_score: how the scores of videos were formed; None for scores of single images.
+      calibration: from score to probability, only to be shown; None where nothing was fitted, or
+        fakes do not score higher than reals.
+    """
+
+    value: float = EVEN
+    max_fpr: float | None = None
+    n_real: int = 0
+    n_fake: int = 0
+    auc: float | None = None
+    video_score: VideoScore | None = None
+    calibration: Calibration | None = None
+
+    @property
+    def expected_fpr(self) -> float | None:
+        """The chance that a new real of the same kind is flagged; None where nothing was chosen."""
+        return None if self.max_fpr is None else expected_fpr(self.n_real, self.max_fpr)
+
+    def to_json(self) -> dict[str, Any]:
+        """Its entry of `thresholds` in JSON files; the calibration has a place of its own."""
+        formed = self.video_score
+        return {
+            "value": self.value,
+            "max_fpr": self.max_fpr,
+            "expected_fpr": self.expected_fpr,
+            "n_real": self.n_real,
+            "n_fake": self.n_fake,
+            "auc": self.auc,
+            "aggregate": formed and formed.aggregate,
+            "top_k": formed and formed.top_k,
+            "frames_per_video": formed and formed.frames,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any], fitted: dict[str, Any] | None) -> "Threshold":
+        """What `to_json` and `calibration.to_json` made.
+
+        Raises:
+          KeyError, TypeError, ValueError: something else.
+        """
+        formed = None
+        if record["aggregate"] is not None:
+            top_k, frames = int(record["top_k"]), int(record["frames_per_video"])
+            if record["aggregate"] not in AGGREGATES:
+                raise ValueError(f"no aggregate: {record['aggregate']}")
+            formed = VideoScore(record["aggregate"], top_k, frames)
+        found = cls(
+            value=float(record["value"]),
+            max_fpr=float(record["max_fpr"]),
+            n_real=int(record["n_real"]),
+            n_fake=int(record["n_fake"]),
+            auc=None if record["auc"] is None else float(record["auc"]),
+            video_score=formed,
+            calibration=None if fitted is None else calibration.from_json(fitted),
+        )
+        if not 0 <= found.value <= 1 or not 0 <= float(record["max_fpr"]) < 1 or found.n_real < 1:
+            raise ValueError("a threshold that is not possible")
+        return found
+
+
+def choose_threshold(
+    labels: Labels,
+    scores: Scores,
+    max_fpr: float,
+    method: str,
+    video_score: VideoScore | None = None,
+) -> Threshold:
+    """A threshold and a calibration from validation scores.
+
+    Args:
+      labels: with a real at least; without fakes there is no calibration.
+      max_fpr: share of reals that the threshold may flag, in [0, 1).
+      method: of `calibration.fit`.
+      video_score: how scores of videos were formed.
+    """
+    fitted = auc = None
+    fakes = int(np.count_nonzero(labels == FAKE))
+    if fakes:
+        auc = metrics.auc(labels, scores)
+        fitted = calibration.fit(method, labels, scores)
+        fitted = fitted if fitted.rises and auc > EVEN else None
+    return Threshold(
+        value=threshold_at_fpr(labels, scores, max_fpr),
+        max_fpr=max_fpr,
+        n_real=int(np.count_nonzero(labels == REAL)),
+        n_fake=fakes,
+        auc=auc,
+        video_score=video_score,
+        calibration=fitted,
+    )
+
+
+def threshold_at_fpr(labels: Labels, scores: Scores, max_fpr: float) -> float:
+    """The score of a real that a new real exceeds with a chance of at most `max_fpr`.
+
+    Above it lie at most k = max(floor(max_fpr x (n + 1)) - 1, 0) of the n reals (split conformal
+    prediction, Vovk et al. 2005). For a real that is exchangeable with them, each of the n + 1 is
+    as likely to be among the k + 1 highest, and only those can exceed the threshold: the chance is
+    `expected_fpr` = (k + 1) / (n + 1) without ties, less with them. It is a mean over choices of
+    the n reals; one choice gives more or less.
+
+    With fewer than 1 / max_fpr - 1 reals the threshold is the highest of all, and the chance,
+    1 / (n + 1), is more than `max_fpr`.
+    """
+    reals = np.sort(scores[labels == REAL])
+    return float(reals[len(reals) - 1 - _most_above(len(reals), max_fpr)])
+
+
+def expected_fpr(reals: int, max_fpr: float) -> float:
+    """The chance that a new real is flagged by `threshold_at_fpr` of `reals` others."""
+    return (_most_above(reals, max_fpr) + 1) / (reals + 1)
+
+
+def _most_above(reals: int, max_fpr: float) -> int:
+    allowed = math.floor(max_fpr * (reals + 1) + 1e-9)  # 0.29 x 100 is a hair below 29
+    return min(max(allowed - 1, 0), reals - 1)
+
+
+def rates(
+    labels: Labels, scores: Scores, threshold: float, prevalence: float
+) -> dict[str, float | None]:
+    """Shares of reals (`fpr`) and fakes (`tpr`) above a threshold, and `ppv`.
+
+        ppv = tpr x prevalence / (tpr x prevalence + fpr x (1 - prevalence))
+
+    is the chance that what is flagged is fake where a share `prevalence` of all images is; None
+    where nothing is flagged. A rate of a class that is not there is None.
+    """
+    flagged = scores > threshold
+    fpr, tpr = (
+        float(flagged[labels == label].mean()) if (labels == label).any() else None
+        for label in (REAL, FAKE)
+    )
+    ppv = None
+    if fpr is not None and tpr is not None and fpr + tpr > 0:
+        hits = tpr * prevalence
+        ppv = hits / (hits + fpr * (1 - prevalence))
+    return {"fpr": fpr, "tpr": tpr, "ppv": ppv}
+
+
+def by_group(part: Predictions, threshold: float) -> dict[str, dict[str, Any]]:
+    """`n_real, n_fake, fpr, tpr` of every group that examples name."""
+    labels, groups = part.labels, np.array([example.group for example in part.examples])
+    found = {}
+    for group in sorted(set(groups.tolist()) - {""}):
+        rows = groups == group
+        own = rates(labels[rows], part.scores[rows], threshold, EVEN)
+        found[group] = {
+            "n_real": int(np.count_nonzero(labels[rows] == REAL)),
+            "n_fake": int(np.count_nonzero(labels[rows] == FAKE)),
+            "fpr": own["fpr"],
+            "tpr": own["tpr"],
+        }
+    return found

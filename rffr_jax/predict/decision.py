@@ -1,0 +1,124 @@
+"""What faces are judged by: the threshold of the file's medium, and why it may not fit."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rffr_jax.evaluation.aggregate import VideoScore
+from rffr_jax.evaluation.operating_point import OperatingPoint
+from rffr_jax.evaluation.threshold import Threshold
+from rffr_jax.predict.inputs import IMAGE, VIDEO
+
+CONFIG, VALIDATION, DEFAULT = "config", "validation data", "default"
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """How the faces of an image, or of a video, are judged.
+
+    Attributes:
+      value: a raw score above it is `fake`.
+      origin: of the value: `config`, `validation data` or `default`.
+      threshold: the one of the detector that stands nearest to such a score.
+      video_score: how the score of a face is formed; None for single images.
+    """
+
+    value: float
+    origin: str
+    threshold: Threshold
+    video_score: VideoScore | None
+
+    def probability(self, score: float) -> float | None:
+        """Calibrated; None without a calibration of scores that are formed as this one."""
+        calibration = self.threshold.calibration
+        if calibration is None or self.threshold.video_score != self.video_score:
+            return None
+        return float(calibration.probabilities(np.array([score]))[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """Its entry of `thresholds` in predictions.json."""
+        facts = self.threshold.to_json()
+        if self.origin != VALIDATION:
+            facts = dict.fromkeys(facts)
+        return facts | {"value": self.value, "from": self.origin, "chosen_for": self._chosen_for}
+
+    def record(self, faces: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """`threshold` of a file's entry in predictions.json.
+
+        Args:
+          faces: of the file, as `verdict.face_record` gives them.
+        """
+        return {
+            "value": self.value,
+            "from": self.origin,
+            "chosen_for": self._chosen_for,
+            "doubts": self.doubts(faces),
+        }
+
+    @property
+    def _chosen_for(self) -> str | None:
+        if self.origin != VALIDATION:
+            return None
+        return VIDEO if self.threshold.video_score else IMAGE
+
+    def doubts(self, faces: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Why the rate of false alarms that a threshold was chosen for may not hold of faces.
+
+        None for a threshold that no data chose: nothing was promised of it.
+        """
+        if self.origin != VALIDATION:
+            return []
+        doubts = []
+        chosen, frames = self.threshold.video_score, [len(f["frames"]) for f in faces]
+        judged = [count for count in frames if count]
+        if self.video_score != chosen:
+            on = f"the {chosen}" if chosen else "single images"
+            doubts.append(
+                f"the threshold was chosen on {on}; it may not fit the {self.video_score}"
+            )
+        elif chosen and judged and min(judged) < chosen.frames / 2:
+            doubts.append(
+                f"the threshold was chosen on the {chosen}; it may not fit a face that was judged "
+                f"in {min(judged)}"
+            )
+        if len(judged) > 1:
+            doubts.append(
+                f"the threshold was chosen on one face; the highest of {len(judged)} lies above it "
+                f"up to {len(judged)} times as often"
+            )
+        return doubts
+
+
+def decisions(
+    point: OperatingPoint, asked: float | None, video_score: VideoScore
+) -> dict[str, Decision]:
+    """For images and for videos.
+
+    Args:
+      point: of the detector.
+      asked: `--config.threshold`, which stands in the place of both thresholds.
+      video_score: how scores of videos are formed; one of a single frame is that of an image.
+    """
+    chosen = {IMAGE: point.image, VIDEO: point.video or point.image}
+    formed = {IMAGE: None, VIDEO: video_score}
+    if video_score.frames == 1:
+        chosen[VIDEO], formed[VIDEO] = point.image, None
+    found = {}
+    for medium, threshold in chosen.items():
+        origin = VALIDATION if point.chosen_on else DEFAULT
+        value = threshold.value
+        if asked is not None:
+            origin, value = CONFIG, asked
+        found[medium] = Decision(value, origin, threshold, formed[medium])
+    return found
+
+
+def thresholds_said(thresholds: Mapping[str, Mapping[str, Any]]) -> str:
+    """In words what `thresholds` of predictions.json says."""
+    image, video = thresholds[IMAGE], thresholds[VIDEO]
+    said = f"{image['value']:.3f}"
+    if image["value"] != video["value"]:
+        said += f" for images and {video['value']:.3f} for videos"
+    return f"{said} ({image['from']})"
