@@ -4,6 +4,11 @@ What is kept is B_hat - B before its amplification, of the area that blocks cove
 residual made from it differs from the one computed in float32 by at most 2^-11 (0.0005) of its own
 value, whatever alpha is. Values that were just computed are rounded in the same way, so
 results do not depend on what was kept.
+
+On disk they are the rows of .npy files, which are read through memory maps. Files are only added,
+each whole or not at all and under a name of its own, so any number of processes and runs may use
+one folder at the same time without locks; at worst a row is there twice. A row that is damaged is
+as if it were not there. To clear a folder, delete it.
 """
 
 import contextlib
@@ -11,7 +16,11 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 import os
+import uuid
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
@@ -21,14 +30,18 @@ from jax.sharding import Mesh
 from jaxtyping import Float16, PyTree, UInt8
 
 from rffr_jax.cluster.sharding import batch_sharding, local_rows, put_batch, whole
-from rffr_jax.method.array_store import DIGEST_BYTES, ArrayStore, Digests, Memory
 from rffr_jax.method.detection import Detection
-from rffr_jax.runs.whole_files import write_json
+from rffr_jax.runs.whole_files import whole_file, write_json
 
-FORMAT = 1
+log = logging.getLogger(__name__)
+
+FORMAT = 2
 """Rises when the same weights and pixels give other residuals, or files are laid out otherwise."""
 
 MEMORY_GB = 4.0
+FILE_BYTES = 64 * 10**6
+DIGEST_BYTES = 16
+Digests = UInt8[np.ndarray, "rows 16"]
 
 
 def shared_folder(entry: str, workdir: Path) -> Path | None:
@@ -40,12 +53,27 @@ def shared_folder(entry: str, workdir: Path) -> Path | None:
     return Path(os.path.normpath(workdir / entry)) if entry else None
 
 
+class Memory:
+    """How much may be kept in the memory of this process, over all that keep something."""
+
+    def __init__(self, gigabytes: float):
+        self._left = round(gigabytes * 10**9)
+
+    def take(self, size: int) -> bool:
+        """Whether `size` more bytes may be kept; if so, they count from now on."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+
 class KeptResiduals:
     """Unamplified differences B_hat - B of images, by the digest of their pixels.
 
     Attributes:
       memory: what this process may still keep; images of test sets count as well.
       folder: where files are, shared by all runs; a MAE with its settings has a folder in it.
+        None keeps differences in memory, and forgets those that have no room.
       image_bytes: size of the differences of one image.
     """
 
@@ -65,6 +93,16 @@ class KeptResiduals:
             lambda mae, images: detection.differences(whole(mae, mesh), images),
             out_shardings=batch_sharding(mesh),
         )
+        shape = detection.differences_shape
+        self._row = np.dtype(
+            [("digest", "u1", DIGEST_BYTES), ("checksum", "<u4"), ("difference", "<f2", shape)]
+        )
+        self._in_memory: dict[bytes, np.ndarray] = {}
+        self._waiting: dict[bytes, np.ndarray] = {}  # for the next file
+        self._places: dict[bytes, tuple[str, int]] = {}  # file and row
+        self._known_files: set[str] = set()
+        self._damaged_files: set[str] = set()
+        self._writes = folder is not None
 
     def of(
         self, images: UInt8[np.ndarray, "rows size size 3"], digests: Digests
@@ -76,37 +114,99 @@ class KeptResiduals:
         Args:
           digests: of the images, as `image_digests` made them.
         """
-        found = self._store.get(digests)
+        found = self.read(digests)
         if _anywhere(any(array is None for array in found)):
             on_mesh = put_batch({"image": images}, self._mesh)["image"]
             computed = local_rows(self.compute(self._mae_parameters, on_mesh))
-            self._store.add(digests, computed)
+            self.add(digests, computed)
             found = [new if old is None else old for old, new in zip(found, computed, strict=True)]
         return np.stack(found)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def read(self, digests: Digests) -> list[np.ndarray | None]:
         """What is kept for images, read-only; None for those of which nothing is."""
-        return self._store.get(digests)
+        names = [digest.tobytes() for digest in digests]
+        self._look_for(names)
+        return [self._read(name) for name in names]
 
     def holds(self, digests: Digests) -> bool:
-        """Whether there is something for every image."""
-        return self._store.holds(digests)
+        """Whether there is something for every image; files are not read again for that."""
+        names = [digest.tobytes() for digest in digests]
+        self._look_for(names)
+        return all(map(self._has, names))
+
+    def add(self, digests: Digests, differences: Float16[np.ndarray, "rows covered pixels"]):
+        """Keeps those that are not there; they are in a file after `flush` at the latest."""
+        for digest, difference in zip(digests, differences, strict=True):
+            name = digest.tobytes()
+            if self._has(name):
+                continue
+            own = np.array(difference, np.float16)
+            own.setflags(write=False)
+            self._remember(name, own)
+            if self._writes:
+                self._waiting[name] = own
+                if len(self._waiting) * self.image_bytes >= FILE_BYTES:
+                    self.flush()
 
     def flush(self):
-        """Writes what is not in a file yet."""
-        if self._detection.settings.needs_mae:
-            self._store.flush()
+        """Writes what waits for a file; where that fails, one warning is all that comes of it."""
+        waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        rows = np.zeros(len(waiting), self._row)
+        for row, (name, difference) in zip(rows, waiting.items(), strict=True):
+            row["digest"], row["difference"] = np.frombuffer(name, np.uint8), difference
+            row["checksum"] = _checksum(name, difference)
+        file = self._mae_folder / f"{uuid.uuid4().hex}.npy"
+        try:
+            with whole_file(file) as part, part.open("wb") as opened:
+                np.save(opened, rows)
+        except OSError as error:
+            self._writes = False
+            log.warning(
+                "%s cannot be written (%s); this run computes anew what does not fit into memory",
+                self._mae_folder,
+                error.strerror or error,
+            )
+            return
+        self._enter(file.name, waiting)
+
+    # ---- rows
+
+    def _has(self, name: bytes) -> bool:
+        return name in self._in_memory or name in self._waiting or name in self._places
+
+    def _remember(self, name: bytes, difference: np.ndarray):
+        if name not in self._in_memory and self.memory.take(self.image_bytes):
+            self._in_memory[name] = difference
+
+    def _read(self, name: bytes) -> np.ndarray | None:
+        difference = self._in_memory.get(name, self._waiting.get(name))
+        while difference is None and name in self._places:
+            file, row = self._places[name]
+            try:
+                difference = self._row_of(file, row, name)
+            except Exception as error:
+                self._leave_out(file, error)
+                self._places, self._known_files = {}, set()  # it may be in another file, too
+                self._look_for([name])
+            else:
+                self._remember(name, difference)
+        return difference
+
+    # ---- files
 
     @functools.cached_property
-    def _store(self) -> ArrayStore:
-        """Made when it is first needed, because the digest of a MAE takes a while."""
-        folder = None
-        if self.folder is not None:
-            about = self._about()
-            name = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8)
-            folder = self.folder / name.hexdigest()
-            _say_what_it_is(folder, about)
-        return ArrayStore(folder, self._detection.differences_shape, np.float16, self.memory)
+    def _mae_folder(self) -> Path:
+        """Named when it is first needed, because the digest of a MAE takes a while."""
+        assert self.folder is not None
+        about = self._about()
+        name = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8)
+        folder = self.folder / name.hexdigest()
+        if not (folder / "about.json").exists():  # for whoever wonders which folder may go
+            with contextlib.suppress(OSError):  # `flush` says so when it writes what matters
+                write_json(folder / "about.json", about)
+        return folder
 
     def _about(self) -> dict[str, object]:
         """All that the difference of an image depends on, the image apart."""
@@ -122,6 +222,47 @@ class KeptResiduals:
             "backend": jax.default_backend(),
             "matmul_precision": str(jax.config.jax_default_matmul_precision),  # pyright: ignore[reportAttributeAccessIssue]
         }
+
+    def _look_for(self, names: Iterable[bytes]):
+        """Reads the digests of files that are new in the folder, if any of `names` is unknown."""
+        if self.folder is None or all(map(self._has, names)):
+            return
+        files = {file.name for file in self._mae_folder.glob("*.npy")}
+        for file in sorted(files - self._known_files - self._damaged_files):
+            try:
+                digests = self._opened(file)["digest"]
+            except Exception as error:  # a damaged header raises many kinds
+                self._leave_out(file, error)
+            else:
+                self._enter(file, (digest.tobytes() for digest in digests))
+
+    def _enter(self, file: str, names: Iterable[bytes]):
+        self._known_files.add(file)
+        for row, name in enumerate(names):
+            self._places.setdefault(name, (file, row))
+
+    def _opened(self, file: str) -> np.memmap:
+        rows = np.lib.format.open_memmap(self._mae_folder / file, mode="r")
+        if rows.dtype != self._row or rows.ndim != 1:
+            raise ValueError("it holds arrays of another shape")
+        return rows
+
+    def _row_of(self, file: str, row: int, name: bytes) -> np.ndarray:
+        found = self._opened(file)[row]
+        difference = np.array(found["difference"])
+        if found["checksum"] != _checksum(name, difference):
+            raise ValueError("its checksum is wrong")
+        difference.setflags(write=False)
+        return difference
+
+    def _leave_out(self, file: str, error: Exception):
+        if not self._damaged_files:
+            log.warning(
+                "%s cannot be used (%s) and is computed anew; delete it and any others like it",
+                self._mae_folder / file,
+                getattr(error, "strerror", None) or error,
+            )
+        self._damaged_files.add(file)
 
 
 def image_digests(
@@ -147,11 +288,8 @@ def parameters_digest(parameters: PyTree) -> str:
     return digest.hexdigest()
 
 
-def _say_what_it_is(folder: Path, about: dict[str, object]):
-    """Writes about.json for whoever wonders which folder may go."""
-    if not (folder / "about.json").exists():
-        with contextlib.suppress(OSError):  # the store says so when it writes what matters
-            write_json(folder / "about.json", about)
+def _checksum(name: bytes, difference: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(difference).data, zlib.crc32(name))
 
 
 def _anywhere(flag: bool) -> bool:

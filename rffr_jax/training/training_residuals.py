@@ -18,9 +18,8 @@ from rffr_jax.config import Config
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.errors import UserError
 from rffr_jax.examples import Dataset
-from rffr_jax.method.array_store import DIGEST_BYTES
 from rffr_jax.method.detection import Detection
-from rffr_jax.method.kept_residuals import KeptResiduals, image_digests
+from rffr_jax.method.kept_residuals import DIGEST_BYTES, KeptResiduals, image_digests
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from rffr_jax.data.selection import select
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.evaluation.scoring import Scorer
-from rffr_jax.method import array_store
+from rffr_jax.method import kept_residuals
 from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.method.kept_residuals import KeptResiduals
 from rffr_jax.models.sizes import ModelSettings
@@ -116,12 +116,12 @@ class Watched:
 def test_memory_decides_what_is_read_again_and_changes_no_score(
     scorer, parameters, test_set, scores, tmp_path, monkeypatch, memory_gb, loads
 ):
-    monkeypatch.setattr(array_store, "FILE_BYTES", 60_000)
+    monkeypatch.setattr(kept_residuals, "FILE_BYTES", 60_000)
     scoring = scorer(4, folder=tmp_path, memory_gb=memory_gb)
     watched = Watched(test_set)
     prepared = scoring.prepare(watched)
     assert_close(by_id(scoring.score(parameters, prepared)), scores)
-    assert len(list(tmp_path.glob(f"*/*{array_store.SUFFIX}"))) > 1
+    assert len(list(tmp_path.glob("*/*.npy"))) > 1
     monkeypatch.setattr(scoring.kept, "compute", None)  # nothing is computed a second time
     assert_close(by_id(scoring.score(parameters, prepared)), scores)
     assert watched.loads == loads

@@ -11,7 +11,6 @@ import pytest
 from configs import quickstart
 from rffr_jax.errors import UserError
 from rffr_jax.method import kept_residuals
-from rffr_jax.method.array_store import SUFFIX
 from rffr_jax.training.training_residuals import TrainingResiduals, worth_keeping
 from tests import jobs
 from tests.training.test_loop import assert_same_run, die, when_logged
@@ -98,7 +97,7 @@ def test_what_vanishes_during_a_run_is_one_clear_line(
     shutil.copytree(kept_run.parent / "residuals", tmp_path / "residuals")
 
     def clear():
-        for file in (tmp_path / "residuals").rglob(f"*{SUFFIX}"):
+        for file in (tmp_path / "residuals").rglob("*.npy"):
             file.unlink()
 
     with when_logged(monkeypatch, 3, clear):

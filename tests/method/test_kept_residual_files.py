@@ -1,15 +1,20 @@
-"""Arrays come back bit for bit, whatever happens to the files and whoever else writes."""
+"""Differences come back bit for bit, whatever happens to the files and whoever else writes."""
 
 import hashlib
 import logging
 import multiprocessing
+import shutil
 
 import numpy as np
 import pytest
 
-from rffr_jax.method import array_store
-from rffr_jax.method.array_store import SUFFIX, ArrayStore, Memory
+from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.method import kept_residuals
+from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.method.kept_residuals import KeptResiduals
+from rffr_jax.models.sizes import ModelSettings
 
+TINY, ONES = ModelSettings("tiny", 48, 12), (1.0, 1.0, 1.0)
 SHAPE = (3, 5)
 BYTES = 30
 
@@ -23,9 +28,22 @@ def digests(values):
     return np.frombuffer(b"".join(names), np.uint8).reshape(-1, 16)
 
 
-def store(folder, memory=0):
-    """A store that keeps `memory` arrays in memory."""
-    return ArrayStore(folder, SHAPE, np.float16, Memory(memory * BYTES / 1e9))
+class Shape(Detection):
+    """Only what the differences of an image look like; nothing computes any."""
+
+    def __init__(self, shape):
+        self.settings = DetectionSettings(TINY, TINY, "both", "random", "mae", 3, 4.0, ONES, ONES)
+        self.dtype, self._shape = np.float32, shape
+
+    @property
+    def differences_shape(self):
+        return self._shape
+
+
+def store(folder, memory=0, shape=SHAPE):
+    """Keeps `memory` arrays in memory."""
+    gigabytes = memory * BYTES / 1e9
+    return KeptResiduals(Shape(shape), {}, make_mesh(), folder=folder, memory_gb=gigabytes)
 
 
 def filled(folder, values, memory=0):
@@ -45,12 +63,12 @@ def assert_holds(found, values):
 
 
 def files(folder):
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    return sorted(folder.glob("*/*.npy"))
 
 
 @pytest.fixture
 def small_files(monkeypatch):
-    monkeypatch.setattr(array_store, "FILE_BYTES", 3 * BYTES)
+    monkeypatch.setattr(kept_residuals, "FILE_BYTES", 3 * BYTES)
 
 
 @pytest.mark.parametrize("memory", [0, 4, 10])
@@ -58,33 +76,32 @@ def test_what_was_added_is_there_at_once_and_in_the_next_run(tmp_path, small_fil
     values = arrays(10)
     made = store(tmp_path / "new", memory)
     made.add(digests(values), values)
-    assert_holds(made.get(digests(values)), values)
+    assert_holds(made.read(digests(values)), values)
     made.flush()
     assert len(files(tmp_path / "new")) == 4
-    assert_holds(made.get(digests(values)[::-1]), values[::-1])
-    assert_holds(store(tmp_path / "new", memory).get(digests(values)), values)
+    assert_holds(made.read(digests(values)[::-1]), values[::-1])
+    assert_holds(store(tmp_path / "new", memory).read(digests(values)), values)
 
 
 def test_what_was_not_added_is_not_there(tmp_path):
     made = filled(tmp_path, arrays(4), memory=2)
     other = arrays(1, seed=1)
-    assert made.get(digests(np.concatenate([other, arrays(4)])))[0] is None
+    assert made.read(digests(np.concatenate([other, arrays(4)])))[0] is None
     assert not made.holds(digests(np.concatenate([other, arrays(4)])))
     assert made.holds(digests(arrays(4)))
     with_twins = digests(arrays(4))[[1, 1, 3]]
-    assert_holds(made.get(with_twins), arrays(4)[[1, 1, 3]])
+    assert_holds(made.read(with_twins), arrays(4)[[1, 1, 3]])
 
 
 def test_memory_is_bounded_over_all_who_share_it():
-    memory = Memory(5 * BYTES / 1e9)
-    assert memory.take(2 * BYTES)
     values = arrays(8)
-    made = ArrayStore(None, SHAPE, np.float16, memory)
+    made = store(None, memory=5)
+    assert made.memory.take(2 * BYTES)
     made.add(digests(values), values)
-    found = made.get(digests(values))
+    found = made.read(digests(values))
     assert_holds(found[:3], values[:3])
     assert found[3:] == [None] * 5
-    assert not memory.take(1)
+    assert not made.memory.take(1)
 
 
 def test_an_array_that_is_changed_outside_stays_as_it_was(tmp_path):
@@ -92,14 +109,14 @@ def test_an_array_that_is_changed_outside_stays_as_it_was(tmp_path):
     names, before = digests(values), values.copy()
     made = filled(tmp_path, values, memory=1)
     values[:] = 0
-    assert_holds(made.get(names), before)
+    assert_holds(made.read(names), before)
 
 
 def test_files_of_others_are_found_while_it_runs(tmp_path):
     mine, theirs = filled(tmp_path, arrays(2)), arrays(3, seed=1)
-    assert mine.get(digests(theirs)) == [None] * 3
+    assert mine.read(digests(theirs)) == [None] * 3
     filled(tmp_path, theirs)
-    assert_holds(mine.get(digests(theirs)), theirs)
+    assert_holds(mine.read(digests(theirs)), theirs)
     mine.add(digests(theirs), theirs)
     mine.flush()
     assert len(files(tmp_path)) == 2
@@ -108,19 +125,17 @@ def test_files_of_others_are_found_while_it_runs(tmp_path):
 def test_another_shape_is_not_taken_for_this_one(tmp_path, caplog):
     values = arrays(4)
     filled(tmp_path, values)
-    other = ArrayStore(tmp_path, (5, 4), np.float16, Memory(0.0))
-    assert other.get(digests(values)) == [None] * 4
-    assert "not of the size" in caplog.text
+    assert store(tmp_path, shape=(5, 4)).read(digests(values)) == [None] * 4
+    assert "arrays of another shape" in caplog.text
 
 
 DAMAGES = {
     "empty": lambda data: b"",
     "cut in the header": lambda data: data[:7],
-    "cut in the index": lambda data: data[:50],
-    "cut in the arrays": lambda data: data[:-1],
-    "longer": lambda data: data + b"x",
-    "garbage": lambda data: bytes(len(data)),
-    "another digest": lambda data: data[:25] + bytes([data[25] ^ 1]) + data[26:],
+    "cut in the rows": lambda data: data[:-1],
+    "no header": lambda data: bytes(len(data)),
+    "a header that says nothing": lambda data: data[:10] + b"(" * 50 + data[60:],
+    "another digest": lambda data: data[:-50] + bytes([data[-50] ^ 1]) + data[-49:],
     "another number": lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
 }
 
@@ -132,10 +147,10 @@ def test_damaged_files_are_as_if_they_were_not_there(tmp_path, damage, caplog):
     (damaged,) = files(tmp_path)
     filled(tmp_path, values[2:4])
     damaged.write_bytes(damage(damaged.read_bytes()))
-    (tmp_path / f"more{SUFFIX}").write_bytes(b"too short")
+    (damaged.parent / "more.npy").write_bytes(b"too short")
     caplog.set_level(logging.WARNING)
     again = store(tmp_path)
-    found = again.get(digests(values))
+    found = again.read(digests(values))
     assert_holds(found[2:4], values[2:4])
     for one, value in zip(found[:2], values[:2], strict=True):
         assert one is None or np.array_equal(one, value)
@@ -144,22 +159,20 @@ def test_damaged_files_are_as_if_they_were_not_there(tmp_path, damage, caplog):
     assert "computed anew" in warning.message
     again.add(digests(values), values)
     again.flush()
-    assert_holds(again.get(digests(values)), values)
-    assert_holds(store(tmp_path).get(digests(values)), values)
+    assert_holds(again.read(digests(values)), values)
+    assert_holds(store(tmp_path).read(digests(values)), values)
 
 
 def test_a_folder_that_vanishes_is_no_harm(tmp_path):
     folder = tmp_path / "store"
     made = filled(folder, arrays(4), memory=1)
-    for file in files(folder):
-        file.unlink()
-    folder.rmdir()
-    found = made.get(digests(arrays(4)))
+    shutil.rmtree(folder)
+    found = made.read(digests(arrays(4)))
     assert_holds(found[:1], arrays(4)[:1])
     assert found[1:] == [None] * 3
     made.add(digests(arrays(4)), arrays(4))
     made.flush()
-    assert_holds(made.get(digests(arrays(4))), arrays(4))
+    assert_holds(made.read(digests(arrays(4))), arrays(4))
 
 
 def test_a_folder_that_cannot_be_written_is_said_once(tmp_path, caplog):
@@ -169,8 +182,8 @@ def test_a_folder_that_cannot_be_written_is_said_once(tmp_path, caplog):
     for part in (slice(0, 3), slice(3, 6)):
         made.add(digests(values[part]), values[part])
         made.flush()
-    assert_holds(made.get(digests(values))[:2], values[:2])
-    assert made.get(digests(values))[2:] == [None] * 4
+    assert_holds(made.read(digests(values))[:2], values[:2])
+    assert made.read(digests(values))[2:] == [None] * 4
     (warning,) = caplog.records
     assert "cannot be written (Not a directory)" in warning.message
 
@@ -189,20 +202,17 @@ def test_many_writers_at_once(tmp_path):
         writer.join(timeout=300)
         assert writer.exitcode == 0
     values = np.concatenate([arrays(20, seed) for seed in range(3)])
-    assert_holds(store(tmp_path).get(digests(values)), values)
+    assert_holds(store(tmp_path).read(digests(values)), values)
     assert len(files(tmp_path)) == 4
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.rglob("*.part"))
 
 
 def _die_while_writing(folder):
     import os
 
-    from rffr_jax.method import array_store as module
-
     def whole_file(path):
         class Dying:
             def __enter__(self):
-                path.parent.mkdir(exist_ok=True)
                 part = path.with_name(f".{path.name}.part")
                 part.write_bytes(b"half of a fi")
                 os._exit(9)
@@ -212,7 +222,7 @@ def _die_while_writing(folder):
 
         return Dying()
 
-    module.whole_file = whole_file
+    kept_residuals.whole_file = whole_file
     filled(folder, arrays(5))
 
 
@@ -224,11 +234,11 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_read(tmp_path, caplog):
     process.start()
     process.join(timeout=300)
     assert process.exitcode == 9
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("*/.*.part"))) == 1
     again = store(tmp_path)
-    assert again.get(digests(arrays(5))) == [None] * 5
-    assert_holds(again.get(digests(arrays(2, seed=1))), arrays(2, seed=1))
+    assert again.read(digests(arrays(5))) == [None] * 5
+    assert_holds(again.read(digests(arrays(2, seed=1))), arrays(2, seed=1))
     again.add(digests(arrays(5)), arrays(5))
     again.flush()
-    assert_holds(store(tmp_path).get(digests(arrays(5))), arrays(5))
+    assert_holds(store(tmp_path).read(digests(arrays(5))), arrays(5))
     assert not caplog.records
