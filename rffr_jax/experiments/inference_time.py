@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from rffr_jax.cluster.sharding import make_mesh
-from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.method.detection import DetectionSettings
+from rffr_jax.method.detectors import make_detection
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.runs.checkpoints.weights import FROZEN, load_weights, read_about
 from rffr_jax.runs.whole_files import write_json
@@ -32,7 +33,7 @@ def seconds_an_image(detector: pathlib.Path) -> float:
     settings = DetectionSettings.from_json(
         read_about(detector, "detector", "detector")["detection"]
     )
-    detection, mesh = Detection(settings, compute_dtype("auto")), make_mesh()
+    detection, mesh = make_detection(settings, compute_dtype("auto")), make_mesh()
     parameters = load_weights(detector, "detector", detection.abstract_parameters, mesh)
     frozen = {}
     if settings.autoencoder:

@@ -1,6 +1,7 @@
 """From uint8 images to the detector's logits: preprocessing, residuals, chosen patches.
 
-The one forward path of training, validation, testing and prediction.
+The one forward path of training, validation, testing and prediction. `make_detection` in
+`detectors.py` chooses a detector's class from its settings.
 """
 
 import dataclasses
@@ -23,15 +24,11 @@ from rffr_jax.models.layers import patchify, take_patches
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
 from rffr_jax.models.unet import UNet
-from rffr_jax.models.xception import Xception
 
 BLOCKS = ("random", "full", "covered")
 RESIDUALS = ("mae", "unet", "high_pass", "zero")
 AUTOENCODERS = {"mae": "MAE", "unet": "UNet"}
 """Residuals that take trained weights, and what messages call those."""
-
-ADDED_LATER = ("unet", "xception")
-"""Settings that the first checkpoints lack; None there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +91,7 @@ class DetectionSettings:
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "DetectionSettings":
         """The settings that `to_json` wrote into a checkpoint."""
-        mae, unet, xception = (fields.get(name) for name in ("mae", "unet", "xception"))
+        mae, unet, xception = (fields[name] for name in ("mae", "unet", "xception"))
         return cls(
             **{
                 **fields,
@@ -108,14 +105,8 @@ class DetectionSettings:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What a checkpoint records. A setting that was added later is left out where it is as
-        it was before, so that an older run goes on."""
-        fields = dataclasses.asdict(self)
-        return {
-            name: value
-            for name, value in fields.items()
-            if name not in ADDED_LATER or value is not None
-        }
+        """What a checkpoint records."""
+        return dataclasses.asdict(self)
 
     @property
     def branches(self) -> tuple[str, ...]:
@@ -142,7 +133,8 @@ def unit_range(images: UInt8[Array, "batch size size 3"]) -> Float[Array, "batch
 
 
 class Detection:
-    """Forward functions of one detector; parameters are passed in, so that all can be jitted.
+    """Forward functions of the two-branch detector; parameters are passed in, so that all can be
+    jitted. A detector of another kind is a class of its own with the same functions.
 
     Args:
       dtype: what matrices are multiplied in.
@@ -163,10 +155,8 @@ class Detection:
         else:
             self._frozen_definition, self.abstract_frozen = None, {}
 
-    def _detector(self, rngs: nnx.Rngs) -> Detector | Xception:
+    def _detector(self, rngs: nnx.Rngs) -> nnx.Module:
         settings = self.settings
-        if settings.xception is not None:
-            return Xception(settings.xception, dtype=self.dtype, rngs=rngs)
         return Detector(
             settings.model,
             inputs=settings.inputs,
@@ -176,7 +166,7 @@ class Detection:
         )
 
     def initial_parameters(self, seed: int) -> PyTree:
-        """Fresh parameters of both branches and the head, or of an Xception."""
+        """Fresh parameters of the detector."""
         return nnx.to_pure_dict(nnx.state(self._detector(nnx.Rngs(seed)), PARAMETERS))
 
     def train_logits(
@@ -191,8 +181,8 @@ class Detection:
     ) -> tuple[Float[Array, "batch 2"], PyTree]:
         """Logits from the chosen blocks alone (`random`) or from whole images (the others).
 
-        With them come the parameters that follow the batch, running statistics of an Xception's
-        batch normalisation; {} for a ViT.
+        With them come the parameters that follow the batch, running statistics of batch
+        normalisation; {} for a ViT.
 
         Args:
           frozen: of the MAE or the UNet that residuals come from; {} without one.
@@ -203,10 +193,6 @@ class Detection:
             residuals here.
           weight: of the images; those of weight 0 do not count in batch normalisation.
         """
-        if self.settings.xception is not None:
-            model = self._xception(parameters)
-            logits = model(self._normalised(unit_range(images)), training=True, weight=weight)
-            return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
         if chosen is None:
             if differences is None:
                 residuals = self.residual_images(frozen, images)
@@ -310,9 +296,6 @@ class Detection:
         Args:
           residuals: as `residual_images` or `residual_images_of` made them.
         """
-        if self.settings.xception is not None:
-            pixels = self._normalised(unit_range(images))
-            return self._xception(parameters)(pixels, training=False)
         return self._classify(parameters, *self._whole_images(images, residuals))
 
     def evidence(
@@ -368,9 +351,6 @@ class Detection:
     ) -> Array:
         detector: Detector = nnx.merge(self._definition, nnx.State(parameters))
         return detector(patches, indices, lengths)
-
-    def _xception(self, parameters: PyTree) -> Xception:
-        return nnx.merge(self._definition, nnx.State(parameters))
 
     def _passes_at_once(self, images: int) -> int:
         assert self.settings.mae is not None

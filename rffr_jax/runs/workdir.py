@@ -33,16 +33,6 @@ MAY_CHANGE = (
 )
 """What a run may go on with otherwise than it began: nothing of it shapes the weights."""
 
-ADDED_LATER = {
-    "autoencoder": "mae",
-    "unet.width": 64,
-    "unet.depth": 4,
-    "detector.backbone": "vit",
-    "xception.width": 1.0,
-    "xception.middle_blocks": 8,
-}
-"""Entries that the config.json of an older run lacks, and the values that it ran with."""
-
 SEEN_WITHIN = 60.0  # seconds that a shared file system may take to show a new file
 
 
@@ -102,7 +92,7 @@ def refuse_other_config(
     if not begun or not file.exists():
         return
     here = flat(json.loads(json.dumps(config.to_dict())))
-    there = _added_later(here) | flat(json.loads(file.read_text(encoding="utf-8")))
+    there = flat(json.loads(file.read_text(encoding="utf-8")))
     different = {
         name: f"{name}: {_shown(there, name)} there, {_shown(here, name)} in this config"
         for name in sorted(there.keys() | here.keys())
@@ -136,12 +126,6 @@ def write_config(workdir: pathlib.Path, config: Config):
                 f"{config.job}"
             )
     write_json(file, config.to_dict())
-
-
-def _added_later(entries: dict[str, Any]) -> dict[str, Any]:
-    """Those of `entries`, and of the jobs inside a job, that are in `ADDED_LATER`."""
-    own = {name: name.removeprefix("pretrain.").removeprefix("detect.") for name in entries}
-    return {name: ADDED_LATER[own[name]] for name in entries if own[name] in ADDED_LATER}
 
 
 def _shown(entries: dict[str, Any], name: str) -> str:

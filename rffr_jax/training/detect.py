@@ -1,16 +1,11 @@
 """Job `detect`: the two-branch detector learns from original and residual blocks (section 3.3)."""
 
-import dataclasses
-import json
 import logging
-import math
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
@@ -20,29 +15,21 @@ from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import make_mesh, on_mesh, rows_of_process
 from rffr_jax.config import Config
 from rffr_jax.data.pipeline import Batch
-from rffr_jax.data.specs import load_dataset, refuse_other_preparation
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import metrics
-from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.results import against_all_reals
-from rffr_jax.evaluation.scoring import PreparedSet, Scorer
-from rffr_jax.examples import FAKE, Dataset, Example
-from rffr_jax.method.blocks import count_distribution, count_quantiles, draw_blocks, draw_order
-from rffr_jax.method.detection import AUTOENCODERS, Detection, DetectionSettings
+from rffr_jax.evaluation.scoring import Scorer
+from rffr_jax.method.blocks import draw_blocks, draw_order
+from rffr_jax.method.detection import AUTOENCODERS
+from rffr_jax.method.detectors import make_detection
 from rffr_jax.method.kept_residuals import KeptResiduals, shared_folder
-from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings, compute_dtype
+from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
 from rffr_jax.runs.checkpoints.weights import (
-    BEST,
     FROZEN,
-    best_name,
     load_weights,
-    read_about,
     save_weights,
-    warn_of_normalised_targets,
 )
-from rffr_jax.runs.whole_files import write_json
 from rffr_jax.runs.workdir import has_begun, held, refuse_other_config, write_config
+from rffr_jax.training.detector_settings import batch_for, block_counts, detection_settings
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.model_card import write_model_card
 from rffr_jax.training.sources import (
@@ -57,12 +44,9 @@ from rffr_jax.training.starting_weights import check_branches, started_branches
 from rffr_jax.training.step import check_micro_batches
 from rffr_jax.training.training_residuals import TrainingResiduals, worth_keeping
 from rffr_jax.training.training_set import training_set
+from rffr_jax.training.validation import Validation, check_selection, fake_methods, validation_sets
 
 log = logging.getLogger(__name__)
-
-SELECTIONS = ("last", "source", "oracle", "transfer")
-BACKBONES = ("vit", "xception")
-SMALLEST_GROUP = 4  # fewer quantiles say too little of the number of blocks
 
 
 def run(config: Config, workdir: pathlib.Path):
@@ -98,39 +82,22 @@ class DetectorTraining:
     balanced = True
 
     def __init__(self, config: Config, workdir: pathlib.Path, mesh: Mesh):
-        if config.selection not in SELECTIONS:
-            raise UserError(
-                f"selection={config.selection!r} is not known; choose one of "
-                f"{', '.join(SELECTIONS)}"
-            )
         self._config, self._workdir, self._mesh = config, workdir, mesh
         rows_of_process(config.batch_size, mesh)
         check_micro_batches(config, mesh)
         self._parts = mesh.size * config.micro_batches
         dtype = compute_dtype(config.dtype)
         settings, self._frozen_about = detection_settings(config)
-        if settings.xception:
-            _refuse_for_xception(config)
-        self._detection = Detection(settings, dtype, remat=config.remat)
-        blocks = config.blocks
+        self._detection = make_detection(settings, dtype, remat=config.remat)
         self._counts: tuple[int, ...] = ()
         share = 1.0
         if settings.blocks == "random":
-            chances = count_distribution(
-                self._detection.blocks.count, blocks.probability, blocks.on_empty
-            )
-            group = fitting_group(blocks.group, config.batch_size, self._parts)
-            self._counts = count_quantiles(chances, group)
-            drawn = float(chances @ np.arange(len(chances)))
-            share = drawn / len(self._detection.blocks.passes)
+            self._counts, share = block_counts(config, self._detection.blocks, self._parts)
 
         # ---- data
         self.dataset, preparations, self_blending = training_set(config)
-        self.validation = _named_sets(config.data.validation, preparations)
-        if config.selection != "last" and not self.validation:
-            raise UserError(f"selection={config.selection} needs data.validation sets")
-        if config.selection != "last":
-            _refuse_equal_names(self.validation)
+        self.validation = validation_sets(config.data.validation, preparations)
+        check_selection(config.selection, self.validation)
 
         # ---- the frozen MAE or UNet, and a MAE that the branches start from
         self.frozen: PyTree = {}
@@ -151,7 +118,7 @@ class DetectorTraining:
             folder=shared_folder(config.residuals.folder, workdir),
             memory_gb=config.residuals.memory_gb,
         )
-        self._scorer = Scorer(
+        scorer = Scorer(
             self._detection,
             self.frozen,
             mesh,
@@ -160,8 +127,6 @@ class DetectorTraining:
             max_bad_fraction=config.data.max_bad_fraction,
             kept=kept,
         )
-        self._prepared: dict[str, PreparedSet] = {}
-        self._bests: dict[str, Any] | None = None
         self._residuals: TrainingResiduals | None = None
         keep = settings.needs_mae and worth_keeping(
             config.residuals.training,
@@ -174,11 +139,14 @@ class DetectorTraining:
         self.about = {
             "kind": "detector",
             "detection": settings.to_json(),
-            "trained_methods": _fake_methods(self.dataset.examples),
+            "trained_methods": fake_methods(self.dataset.examples),
             "trained_datasets": sorted({e.dataset for e in self.dataset.examples}),
             "preparations": preparations,
             **self_blending,
         }
+        self._validation = Validation(
+            self.validation, scorer, workdir, selection=config.selection, about=self.about
+        )
 
     def keep_frozen(self):
         """Copies the frozen MAE or UNet into the workdir, so that a detector works alone.
@@ -218,7 +186,7 @@ class DetectorTraining:
                 self._mesh.size,
                 group,
                 asked,
-                _batch_for(asked, self._config.batch_size, self._parts),
+                batch_for(asked, self._config.batch_size, self._parts),
             )
 
     def fresh_parameters(self) -> PyTree:
@@ -270,182 +238,4 @@ class DetectorTraining:
 
     def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
         """AUC of every validation set and method; keeps the weights wherever one improves."""
-        values: dict[str, dict[str, float]] = {}
-        for name, dataset in self.validation.items():
-            if name not in self._prepared:
-                self._prepared[name] = self._scorer.prepare(dataset)
-            predictions = self._scorer.score(parameters, self._prepared[name])
-            metrics.require_both_classes(predictions.labels, name)
-            parts = {"auc": (best_name(name), predictions)}
-            for method in _fake_methods(predictions.examples):
-                part = against_all_reals(predictions, method)
-                parts[f"auc_{method}"] = (best_name(name, method), part)
-            values[name] = {}
-            for metric, (best, part) in parts.items():
-                values[name][metric] = metrics.auc(part.labels, part.scores)
-                if self._config.selection != "last":
-                    self._keep_best(best, part, values[name][metric], parameters, step)
-        return values
-
-    def _keep_best(self, name: str, part: Predictions, auc: float, parameters: PyTree, step: int):
-        record = self._workdir / "best.json"
-        bests = self._bests
-        if bests is None:
-            there = json.loads(record.read_text()) if record.exists() else {}
-            bests = self._bests = processes.of_everyone(there)[0]
-        if name in bests and bests[name]["step"] < step and bests[name]["auc"] >= auc:
-            return
-        save_weights(self._workdir / BEST / name, step, parameters, self.about)
-        bests[name] = {
-            "auc": auc,
-            "step": step,
-            "datasets": sorted({example.dataset for example in part.examples}),
-            "methods": _fake_methods(part.examples),
-        }
-        if processes.is_first():
-            write_json(record, bests)
-
-
-def fitting_group(group: int, batch_size: int, parts: int) -> int:
-    """How many images of a batch share the quantiles of the number of blocks.
-
-    The largest number up to `group` that divides the images that a device works on at a time.
-
-    Args:
-      parts: of a batch: devices times micro-batches.
-
-    Raises:
-      UserError: it would be less than `group` and less than `SMALLEST_GROUP`.
-    """
-    share = batch_size // parts
-    fitting = max(n for n in range(1, min(group, share) + 1) if share % n == 0)
-    if fitting < min(group, SMALLEST_GROUP):
-        fits = _batch_for(group, batch_size, parts)
-        raise UserError(
-            f"batch_size={batch_size} gives each of {parts} parts (devices x micro_batches) "
-            f"{share} images, which do not fit blocks.group={group}; set "
-            f"--config.batch_size={fits}"
-        )
-    return fitting
-
-
-def _batch_for(group: int, batch_size: int, parts: int) -> int:
-    """The smallest even batch from `batch_size` up in which every part gets whole groups."""
-    step = math.lcm(2, group * parts)
-    return -(-batch_size // step) * step
-
-
-def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any]]:
-    """The detector that a config asks for, and what its MAE or UNet says of itself ({} without).
-
-    Raises:
-      UserError: unknown settings, or a MAE or UNet that is missing or does not fit.
-    """
-    detector = config.detector
-    if detector.backbone not in BACKBONES:
-        raise UserError(
-            f"detector.backbone={detector.backbone!r} is not known; choose {' or '.join(BACKBONES)}"
-        )
-    xception = None
-    if detector.backbone == "xception":
-        xception = XceptionSettings(**config.xception.to_dict())
-    settings = DetectionSettings(
-        model=ModelSettings(**config.model.to_dict()),
-        mae=None,
-        inputs=detector.inputs,
-        blocks=detector.blocks,
-        residual=detector.residual,
-        k=config.blocks.k,
-        alpha=config.blocks.alpha,
-        mean=tuple(detector.mean),
-        std=tuple(detector.std),
-        blocks_per_pass=config.blocks.blocks_per_pass,
-        xception=xception,
-    )
-    if not settings.autoencoder:
-        return settings, {}
-    about = read_about(pathlib.Path(config.mae), "mae", "mae", "unet")
-    if about["kind"] != settings.autoencoder:
-        raise UserError(
-            f"mae={config.mae} holds a {about['kind']} checkpoint and detector.residual is "
-            f"{settings.residual!r}; name another checkpoint, or set "
-            f"--config.detector.residual={about['kind']}"
-        )
-    if about["kind"] == "unet":
-        unet = UNetSettings(**about["model"])
-        if unet.image_size != settings.model.image_size:
-            raise UserError(
-                f"mae={config.mae} reads {unet.image_size} px images, the detector "
-                f"{settings.model.image_size} px; make model.image_size the same"
-            )
-        return dataclasses.replace(settings, unet=unet), about
-    warn_of_normalised_targets(about, f"mae={config.mae}")
-    mae = ModelSettings(**about["model"])
-    same_grid = (mae.image_size, mae.patch_size) == (
-        settings.model.image_size,
-        settings.model.patch_size,
-    )
-    if not same_grid:
-        raise UserError(
-            f"mae={config.mae} reads {mae.image_size} px images in {mae.patch_size} px patches, "
-            f"the detector {settings.model.image_size} px in {settings.model.patch_size} px; "
-            "make model.image_size and model.patch_size the same"
-        )
-    if about["k"] not in (None, settings.k) and not config.allow_other_k:
-        raise UserError(
-            f"mae={config.mae} was pretrained with k={about['k']} and blocks.k={settings.k}; set "
-            f"--config.blocks.k={about['k']}, or --config.allow_other_k to use it all the same"
-        )
-    return dataclasses.replace(settings, mae=mae), about
-
-
-def _refuse_for_xception(config: Config):
-    """Raises: UserError for settings that only a ViT has."""
-    if config.detector.init:
-        raise UserError(
-            f"detector.init={config.detector.init} is for the branches of a ViT; leave it empty "
-            "with detector.backbone='xception'"
-        )
-    if config.remat:
-        raise UserError("remat=True is for a ViT; leave it out with detector.backbone='xception'")
-
-
-def _fake_methods(examples: Sequence[Example]) -> list[str]:
-    return sorted({example.method for example in examples if example.label == FAKE})
-
-
-def _refuse_equal_names(validation: Mapping[str, Dataset]):
-    """Raises: UserError if the best weights of two curves would have one name."""
-    curves: dict[str, str] = {}
-    for name, dataset in validation.items():
-        for method in ("", *_fake_methods(dataset.examples)):
-            best = best_name(name, method)
-            curve = f"method '{method}' of '{name}'" if method else f"'{name}'"
-            if best in curves:
-                raise UserError(
-                    f"data.validation: the best weights for {curves[best]} and for {curve} would "
-                    f"both be named {best}; call a data set or a method otherwise"
-                )
-            curves[best] = curve
-
-
-def _named_sets(specs: tuple[str, ...] | str, trained: list[dict[str, Any]]) -> dict[str, Dataset]:
-    """Validation sets by the name of their data; a second set of one name gets a number.
-
-    Args:
-      trained: how the faces of the training data were prepared.
-    """
-    named: dict[str, Dataset] = {}
-    for spec in (specs,) if isinstance(specs, str) else specs:
-        dataset = load_dataset(spec, default_split="validation")
-        refuse_other_preparation(trained, spec, dataset, "data.validation")
-        metrics.require_both_classes(
-            np.array([example.label for example in dataset.examples]), spec
-        )
-        base = "+".join(sorted({example.dataset for example in dataset.examples}))
-        name, number = base, 1
-        while name in named:
-            number += 1
-            name = f"{base}-{number}"
-        named[name] = dataset
-    return named
+        return self._validation.evaluate(parameters, step)

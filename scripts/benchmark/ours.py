@@ -27,6 +27,7 @@ from rffr_jax.faces.shards import write_dataset
 from rffr_jax.images.image_formats import encode
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import Detection, unit_range
+from rffr_jax.method.detectors import make_detection
 from rffr_jax.method.kept_residuals import MEMORY_GB, KeptResiduals
 from rffr_jax.method.residual import residual_image
 from rffr_jax.models.abstract import abstract_mae
@@ -34,7 +35,8 @@ from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.runs.checkpoints.weights import load_weights, save_weights
 from rffr_jax.synthetic.dataset import SyntheticDataset
-from rffr_jax.training.detect import DetectorTraining, detection_settings
+from rffr_jax.training.detect import DetectorTraining
+from rffr_jax.training.detector_settings import detection_settings
 from rffr_jax.training.flops import matrix_flops
 from rffr_jax.training.loop import Objective, compiled_step
 from rffr_jax.training.optimizer import make_optimizer
@@ -316,7 +318,7 @@ def _mae_parameters(setup: Setup) -> PyTree:
 
 
 def _detection(setup: Setup) -> Detection:
-    return Detection(detection_settings(_config(setup, "detect"))[0], _dtype(setup))
+    return make_detection(detection_settings(_config(setup, "detect"))[0], _dtype(setup))
 
 
 def _config(setup: Setup, job: str) -> Config:

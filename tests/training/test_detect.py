@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from rffr_jax.errors import UserError
-from rffr_jax.training.detect import fitting_group
+from rffr_jax.training.detector_settings import fitting_group
 from tests import jobs
 
 

@@ -18,7 +18,13 @@ from jaxtyping import PyTree
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.manager import open_to_write, require_space
 from rffr_jax.runs.checkpoints.steps import newest_whole, saved_steps
-from rffr_jax.runs.checkpoints.weights import LATEST, is_checkpoint, newest_about, restored
+from rffr_jax.runs.checkpoints.weights import (
+    LATEST,
+    about_item,
+    is_checkpoint,
+    newest_about,
+    restored,
+)
 
 DAMAGED = pathlib.Path("checkpoints", "damaged")
 
@@ -41,7 +47,7 @@ class RunCheckpoints:
             args=ocp.args.Composite(
                 parameters=ocp.args.StandardSave(parameters),
                 training=ocp.args.StandardSave(training),
-                about=ocp.args.JsonSave(about),
+                about=about_item(about),
             ),
         )
 

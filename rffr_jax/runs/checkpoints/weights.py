@@ -1,8 +1,9 @@
 """Weights in Orbax checkpoints, and what a checkpoint says of itself.
 
-Every checkpoint holds `parameters` and `about` (JSON: what the model is, how it was trained). The
-layout is the same for the newest state of a run (`run_state`), for weights that a run keeps as its
-best, for the frozen MAE inside a detector's workdir and for converted weights.
+Every checkpoint holds `parameters` and `about` (JSON: what the model is, how it was trained, the
+version of the program that wrote it first). The layout is the same for the newest state of a run
+(`run_state`), for weights that a run keeps as its best, for the frozen MAE inside a detector's
+workdir and for converted weights.
 """
 
 import logging
@@ -16,6 +17,7 @@ import orbax.checkpoint as ocp
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from rffr_jax import __version__
 from rffr_jax.cluster.sharding import parameter_shardings, with_shardings
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.fit import differences
@@ -49,13 +51,18 @@ def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dic
         manager.save(
             step,
             args=ocp.args.Composite(
-                parameters=ocp.args.StandardSave(parameters), about=ocp.args.JsonSave(about)
+                parameters=ocp.args.StandardSave(parameters), about=about_item(about)
             ),
             force=True,
         )
         manager.wait_until_finished()
         for other in others:
             manager.delete(other)
+
+
+def about_item(about: dict[str, Any]) -> ocp.args.JsonSave:
+    """What a checkpoint says of itself, the program's version included."""
+    return ocp.args.JsonSave({"version": __version__, **about})
 
 
 def best_name(validation: str, method: str = "") -> str:

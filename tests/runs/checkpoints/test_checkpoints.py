@@ -8,6 +8,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from rffr_jax import __version__
 from rffr_jax.cluster.sharding import make_mesh, on_mesh, parameter_shardings, with_shardings
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.run_state import RunCheckpoints, refuse_other_settings
@@ -39,7 +40,8 @@ def load(folder, width=4):
 def test_weights_come_back_with_what_is_known_of_them(tmp_path):
     save_weights(tmp_path, 7, weights(3), {"kind": "mae", "k": 4})
     np.testing.assert_array_equal(load(tmp_path), np.full((2, 4), 3.0))
-    assert read_about(tmp_path, "mae", "mae") == {"kind": "mae", "k": 4}
+    about = read_about(tmp_path, "mae", "mae")
+    assert about == {"kind": "mae", "k": 4, "version": __version__}
 
 
 def test_new_weights_replace_old_ones_of_any_step(tmp_path):

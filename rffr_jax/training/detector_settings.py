@@ -1,0 +1,139 @@
+"""What a config says of a detector, checked: its settings, and how many blocks its images get."""
+
+import dataclasses
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from rffr_jax.config import Config
+from rffr_jax.errors import UserError
+from rffr_jax.method.blocks import BlockGrid, count_distribution, count_quantiles
+from rffr_jax.method.detection import DetectionSettings
+from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
+from rffr_jax.runs.checkpoints.weights import read_about, warn_of_normalised_targets
+
+BACKBONES = ("vit", "xception")
+SMALLEST_GROUP = 4  # fewer quantiles say too little of the number of blocks
+
+
+def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any]]:
+    """The detector that a config asks for, and what its MAE or UNet says of itself ({} without).
+
+    Raises:
+      UserError: unknown settings, or a MAE or UNet that is missing or does not fit.
+    """
+    detector = config.detector
+    if detector.backbone not in BACKBONES:
+        raise UserError(
+            f"detector.backbone={detector.backbone!r} is not known; choose {' or '.join(BACKBONES)}"
+        )
+    xception = None
+    if detector.backbone == "xception":
+        _refuse_for_xception(config)
+        xception = XceptionSettings(**config.xception.to_dict())
+    settings = DetectionSettings(
+        model=ModelSettings(**config.model.to_dict()),
+        mae=None,
+        inputs=detector.inputs,
+        blocks=detector.blocks,
+        residual=detector.residual,
+        k=config.blocks.k,
+        alpha=config.blocks.alpha,
+        mean=tuple(detector.mean),
+        std=tuple(detector.std),
+        blocks_per_pass=config.blocks.blocks_per_pass,
+        xception=xception,
+    )
+    if not settings.autoencoder:
+        return settings, {}
+    about = read_about(pathlib.Path(config.mae), "mae", "mae", "unet")
+    if about["kind"] != settings.autoencoder:
+        raise UserError(
+            f"mae={config.mae} holds a {about['kind']} checkpoint and detector.residual is "
+            f"{settings.residual!r}; name another checkpoint, or set "
+            f"--config.detector.residual={about['kind']}"
+        )
+    if about["kind"] == "unet":
+        unet = UNetSettings(**about["model"])
+        if unet.image_size != settings.model.image_size:
+            raise UserError(
+                f"mae={config.mae} reads {unet.image_size} px images, the detector "
+                f"{settings.model.image_size} px; make model.image_size the same"
+            )
+        return dataclasses.replace(settings, unet=unet), about
+    warn_of_normalised_targets(about, f"mae={config.mae}")
+    mae = ModelSettings(**about["model"])
+    same_grid = (mae.image_size, mae.patch_size) == (
+        settings.model.image_size,
+        settings.model.patch_size,
+    )
+    if not same_grid:
+        raise UserError(
+            f"mae={config.mae} reads {mae.image_size} px images in {mae.patch_size} px patches, "
+            f"the detector {settings.model.image_size} px in {settings.model.patch_size} px; "
+            "make model.image_size and model.patch_size the same"
+        )
+    if about["k"] not in (None, settings.k) and not config.allow_other_k:
+        raise UserError(
+            f"mae={config.mae} was pretrained with k={about['k']} and blocks.k={settings.k}; set "
+            f"--config.blocks.k={about['k']}, or --config.allow_other_k to use it all the same"
+        )
+    return dataclasses.replace(settings, mae=mae), about
+
+
+def _refuse_for_xception(config: Config):
+    """Raises: UserError for settings that only a ViT has."""
+    if config.detector.init:
+        raise UserError(
+            f"detector.init={config.detector.init} is for the branches of a ViT; leave it empty "
+            "with detector.backbone='xception'"
+        )
+    if config.remat:
+        raise UserError("remat=True is for a ViT; leave it out with detector.backbone='xception'")
+
+
+def block_counts(config: Config, blocks: BlockGrid, parts: int) -> tuple[tuple[int, ...], float]:
+    """Numbers of random blocks in every group of images, and MAE passes of an image on average
+    over those of a whole one.
+
+    Args:
+      parts: of a batch: devices times micro-batches.
+
+    Raises:
+      UserError: the batch does not fit the groups.
+    """
+    chances = count_distribution(blocks.count, config.blocks.probability, config.blocks.on_empty)
+    group = fitting_group(config.blocks.group, config.batch_size, parts)
+    drawn = float(chances @ np.arange(len(chances)))
+    return count_quantiles(chances, group), drawn / len(blocks.passes)
+
+
+def fitting_group(group: int, batch_size: int, parts: int) -> int:
+    """How many images of a batch share the quantiles of the number of blocks.
+
+    The largest number up to `group` that divides the images that a device works on at a time.
+
+    Args:
+      parts: of a batch: devices times micro-batches.
+
+    Raises:
+      UserError: it would be less than `group` and less than `SMALLEST_GROUP`.
+    """
+    share = batch_size // parts
+    fitting = max(n for n in range(1, min(group, share) + 1) if share % n == 0)
+    if fitting < min(group, SMALLEST_GROUP):
+        fits = batch_for(group, batch_size, parts)
+        raise UserError(
+            f"batch_size={batch_size} gives each of {parts} parts (devices x micro_batches) "
+            f"{share} images, which do not fit blocks.group={group}; set "
+            f"--config.batch_size={fits}"
+        )
+    return fitting
+
+
+def batch_for(group: int, batch_size: int, parts: int) -> int:
+    """The smallest even batch from `batch_size` up in which every part gets whole groups."""
+    step = math.lcm(2, group * parts)
+    return -(-batch_size // step) * step

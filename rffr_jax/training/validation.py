@@ -1,0 +1,138 @@
+"""Validation sets of a detector training, and the checkpoints that were best on each of them."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import PyTree
+
+from rffr_jax.cluster import processes
+from rffr_jax.data.specs import load_dataset, refuse_other_preparation
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation import metrics
+from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.results import against_all_reals
+from rffr_jax.evaluation.scoring import PreparedSet, Scorer
+from rffr_jax.examples import FAKE, Dataset, Example
+from rffr_jax.runs.checkpoints.weights import BEST, best_name, save_weights
+from rffr_jax.runs.whole_files import write_json
+
+SELECTIONS = ("last", "source", "oracle", "transfer")
+
+
+class Validation:
+    """Measures the weights of a training and, unless `selection` is `last`, keeps the best."""
+
+    def __init__(
+        self,
+        sets: Mapping[str, Dataset],
+        scorer: Scorer,
+        workdir: pathlib.Path,
+        *,
+        selection: str,
+        about: dict[str, Any],
+    ):
+        """Args:
+        sets: as `validation_sets` named them.
+        selection: the config entry.
+        about: what the best checkpoints say of themselves.
+        """
+        self._sets, self._scorer, self._workdir = sets, scorer, workdir
+        self._keeps_best, self._about = selection != "last", about
+        self._prepared: dict[str, PreparedSet] = {}
+        self._bests: dict[str, Any] | None = None
+
+    def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
+        """AUC of every validation set and method; keeps the weights wherever one improves."""
+        values: dict[str, dict[str, float]] = {}
+        for name, dataset in self._sets.items():
+            if name not in self._prepared:
+                self._prepared[name] = self._scorer.prepare(dataset)
+            predictions = self._scorer.score(parameters, self._prepared[name])
+            metrics.require_both_classes(predictions.labels, name)
+            parts = {"auc": (best_name(name), predictions)}
+            for method in fake_methods(predictions.examples):
+                part = against_all_reals(predictions, method)
+                parts[f"auc_{method}"] = (best_name(name, method), part)
+            values[name] = {}
+            for metric, (best, part) in parts.items():
+                values[name][metric] = metrics.auc(part.labels, part.scores)
+                if self._keeps_best:
+                    self._keep_best(best, part, values[name][metric], parameters, step)
+        return values
+
+    def _keep_best(self, name: str, part: Predictions, auc: float, parameters: PyTree, step: int):
+        record = self._workdir / "best.json"
+        bests = self._bests
+        if bests is None:
+            there = json.loads(record.read_text()) if record.exists() else {}
+            bests = self._bests = processes.of_everyone(there)[0]
+        if name in bests and bests[name]["step"] < step and bests[name]["auc"] >= auc:
+            return
+        save_weights(self._workdir / BEST / name, step, parameters, self._about)
+        bests[name] = {
+            "auc": auc,
+            "step": step,
+            "datasets": sorted({example.dataset for example in part.examples}),
+            "methods": fake_methods(part.examples),
+        }
+        if processes.is_first():
+            write_json(record, bests)
+
+
+def check_selection(selection: str, sets: Mapping[str, Dataset]):
+    """Raises: UserError if the selection is unknown, or the sets do not fit it."""
+    if selection not in SELECTIONS:
+        raise UserError(
+            f"selection={selection!r} is not known; choose one of {', '.join(SELECTIONS)}"
+        )
+    if selection == "last":
+        return
+    if not sets:
+        raise UserError(f"selection={selection} needs data.validation sets")
+    _refuse_equal_names(sets)
+
+
+def fake_methods(examples: Sequence[Example]) -> list[str]:
+    return sorted({example.method for example in examples if example.label == FAKE})
+
+
+def validation_sets(
+    specs: tuple[str, ...] | str, trained: list[dict[str, Any]]
+) -> dict[str, Dataset]:
+    """Validation sets by the name of their data; a second set of one name gets a number.
+
+    Args:
+      trained: how the faces of the training data were prepared.
+    """
+    named: dict[str, Dataset] = {}
+    for spec in (specs,) if isinstance(specs, str) else specs:
+        dataset = load_dataset(spec, default_split="validation")
+        refuse_other_preparation(trained, spec, dataset, "data.validation")
+        metrics.require_both_classes(
+            np.array([example.label for example in dataset.examples]), spec
+        )
+        base = "+".join(sorted({example.dataset for example in dataset.examples}))
+        name, number = base, 1
+        while name in named:
+            number += 1
+            name = f"{base}-{number}"
+        named[name] = dataset
+    return named
+
+
+def _refuse_equal_names(validation: Mapping[str, Dataset]):
+    """Raises: UserError if the best weights of two curves would have one name."""
+    curves: dict[str, str] = {}
+    for name, dataset in validation.items():
+        for method in ("", *fake_methods(dataset.examples)):
+            best = best_name(name, method)
+            curve = f"method '{method}' of '{name}'" if method else f"'{name}'"
+            if best in curves:
+                raise UserError(
+                    f"data.validation: the best weights for {curves[best]} and for {curve} would "
+                    f"both be named {best}; call a data set or a method otherwise"
+                )
+            curves[best] = curve
