@@ -71,7 +71,7 @@ def run(argv: Sequence[str]) -> int:
             try:
                 importlib.import_module(JOBS[config.job]).run(config, workdir)
             except InterruptedRunError as stopped:
-                if processes.is_first():
+                if processes.is_main_process():
                     print(f"rffr_jax: {stopped}", file=sys.stderr)
                 return STOPPED
     except UserError as error:

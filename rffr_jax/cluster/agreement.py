@@ -19,7 +19,7 @@ FILES_SIZED = 1000  # files whose size is compared: to look at every one would t
 
 def require_same_config(config: Config, workdir: pathlib.Path):
     """Raises: UserError if processes have other settings or versions; which and how is said."""
-    if processes.count() == 1:
+    if processes.process_count() == 1:
         return
     facts = {f"--config.{name}": value for name, value in flat(config.to_dict()).items()}
     facts["--workdir"] = str(workdir.absolute())
@@ -34,13 +34,13 @@ def require_same_data(**datasets: Dataset):
     Args:
       datasets: by the name of the config entry that they are from.
     """
-    if processes.count() == 1:
+    if processes.process_count() == 1:
         return
     _require_same({f"data.{name}": _summary(dataset) for name, dataset in datasets.items()})
 
 
 def _require_same(facts: Mapping[str, Any]):
-    first, *others = processes.of_everyone(facts)
+    first, *others = processes.all_gather_objects(facts)
     for process, other in enumerate(others, start=1):
         names = [n for n in {**first, **other} if first.get(n) != other.get(n)]
         if names:

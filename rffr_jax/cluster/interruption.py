@@ -37,17 +37,19 @@ class StopRequest:
         """Whether all processes stop at this step, because one of them was asked to.
 
         A single process stops at once. Several ask each other about every `SECONDS_BETWEEN`, at
-        steps that process 0 chooses by the time that its steps take: no device is waited for, and
-        all come to the same answer at the same step.
+        steps that process 0 chooses by the time that its steps take, and all come to the same
+        answer at the same step.
 
         Args:
           step: the next one; every process must come by here at every step, in order.
         """
-        if processes.count() == 1 or step < self._next:
-            return self._asked and processes.count() == 1
+        if processes.process_count() == 1 or step < self._next:
+            return self._asked and processes.process_count() == 1
         seconds = time.monotonic() - self._since
         fitting = max(1, int(self._steps * SECONDS_BETWEEN / max(seconds, 1e-3)))
-        answers = processes.of_everyone([self._asked, min(fitting, 2 * self._steps, _MOST_STEPS)])
+        answers = processes.all_gather_objects(
+            [self._asked, min(fitting, 2 * self._steps, _MOST_STEPS)]
+        )
         self._steps = answers[0][1]
         self._next, self._since = step + self._steps, time.monotonic()
         return any(asked for asked, _ in answers)

@@ -54,11 +54,11 @@ class BadFiles:
           UserError: more than `max_bad_fraction` of the dataset's files, and more than one, are
             bad; or all are.
         """
-        known = processes.of_everyone(len(self.names))
-        if any(known) and processes.count() > 1:
+        known = processes.all_gather_objects(len(self.names))
+        if any(known) and processes.process_count() > 1:
             merged = {
                 path: why
-                for names in processes.of_everyone(self.names)
+                for names in processes.all_gather_objects(self.names)
                 for path, why in names.items()
             }
             self.names = dict(sorted(merged.items()))

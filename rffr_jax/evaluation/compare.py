@@ -49,11 +49,11 @@ def run(config: Config, workdir: pathlib.Path):
     text = format_comparison(table)
     with held(workdir):
         write_config(workdir, config)
-        if processes.is_first():
+        if processes.is_main_process():
             write_json(workdir / "compare.json", table)
             with whole_file(workdir / "compare.md") as part:
                 part.write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
-    if processes.is_first():
+    if processes.is_main_process():
         print(text)
 
 

@@ -72,7 +72,7 @@ def run(config: Config, workdir: pathlib.Path):
             point=point,
             prevalence=config.prevalence,
         )
-    if processes.is_first():
+    if processes.is_main_process():
         print(results.format_table(table))
 
 

@@ -47,7 +47,7 @@ def run(config: Config, workdir: pathlib.Path):
         examples, features, attention = detector.evidence(config.checkpoint, dataset)
         if not examples:
             raise UserError(f"data.inputs={config.data.inputs} holds no image that can be used")
-        if processes.is_first():
+        if processes.is_main_process():
             branches = branch_names(detector.about["detection"]["inputs"])
             known = {name: np.array([getattr(e, name) for e in examples]) for name in KNOWN}
             with whole_file(workdir / "features.npz") as part, part.open("wb") as file:

@@ -51,13 +51,13 @@ def run(config: Config, workdir: pathlib.Path):
             "note": note,
         }
         text = format_robustness(rows, about)
-        if processes.is_first():
+        if processes.is_main_process():
             write_json(workdir / "robustness.json", {"rows": rows, "about": about})
             with whole_file(workdir / "robustness.md") as part:
                 part.write_text(text + "\n", encoding="utf-8")
             title = f"checkpoint {config.checkpoint}, selection rule {rule}"
             plot_robustness(workdir / "robustness.png", rows, f"{title}\n{note}".strip())
-    if processes.is_first():
+    if processes.is_main_process():
         print(text)
 
 

@@ -121,7 +121,7 @@ class Scorer:
         bad_files = BadFiles(dataset, self._max_bad_fraction)
         images: list[Batch] = []
         share = -(-len(dataset.examples) // jax.process_count())
-        if all(processes.of_everyone(self.kept.memory.take(share * self._size**2 * 3))):
+        if all(processes.all_gather_objects(self.kept.memory.take(share * self._size**2 * 3))):
             images += self._read(dataset, bad_files, bad)
 
         def batches() -> Iterator[Batch]:

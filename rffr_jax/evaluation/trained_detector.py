@@ -132,7 +132,7 @@ class TrainedDetector:
     def operating_point(self, checkpoint: str) -> OperatingPoint:
         """The thresholds and calibrations that are kept for these very weights, if there are."""
         file = self._operating_point_file(checkpoint)
-        if not any(processes.of_everyone(file.is_file())):
+        if not any(processes.all_gather_objects(file.is_file())):
             return operating_point.NONE_CHOSEN
         return operating_point.kept(file, parameters_digest(self.parameters(checkpoint)))
 
@@ -140,7 +140,7 @@ class TrainedDetector:
         """Writes thresholds and calibrations beside the weights, for later use."""
         digest = parameters_digest(self.parameters(checkpoint))
         file = self._operating_point_file(checkpoint)
-        if not processes.is_first():
+        if not processes.is_main_process():
             return
         try:
             operating_point.keep(file, point, digest)

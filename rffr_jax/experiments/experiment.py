@@ -40,10 +40,10 @@ MAY_CHANGE = (
 
 def run(config: Config, workdir: pathlib.Path):
     """Runs the grid; writes the table in five formats, the figures and report.html."""
-    if processes.count() > 1:
+    if processes.process_count() > 1:
         raise UserError(
-            f"an experiment starts its trainings itself, and this run has {processes.count()} "
-            "processes; start it without srun or mpirun, with --config.at_once=GPUS, or as the "
+            "an experiment starts its trainings itself, and this run has "
+            f"{processes.process_count()} processes; start it without srun or mpirun, with --config.at_once=GPUS, or as the "
             "tasks of a job array"
         )
     shared = pathlib.Path(os.path.normpath(workdir / config.shared))

@@ -36,7 +36,7 @@ def run(config: Config, workdir: pathlib.Path):
       UserError: nothing to look at, a detector that is none, a setting that is not possible.
       InterruptedRunError: a signal came; what was done is kept.
     """
-    if processes.count() > 1:
+    if processes.process_count() > 1:
         raise UserError(
             "predict runs in processes that know nothing of each other: start each alone, with "
             "--config.part=K/N"

@@ -44,21 +44,21 @@ def held(workdir: pathlib.Path) -> Iterator[None]:
       UserError: another run holds it, it cannot be written, or processes see different folders.
     """
     with contextlib.ExitStack() as stack:
-        if processes.is_first():
+        if processes.is_main_process():
             stack.enter_context(locked(workdir))
-        processes.of_everyone()
+        processes.all_gather_objects()
         _require_one_folder(workdir)
         yield
-        processes.of_everyone()
+        processes.all_gather_objects()
 
 
 def _require_one_folder(workdir: pathlib.Path):
-    if processes.count() == 1:
+    if processes.process_count() == 1:
         return
     end = time.monotonic() + SEEN_WITHIN
     while not (workdir / ".lock").exists() and time.monotonic() < end:
         time.sleep(0.5)
-    seen = processes.of_everyone([(workdir / ".lock").exists(), has_begun(workdir)])
+    seen = processes.all_gather_objects([(workdir / ".lock").exists(), has_begun(workdir)])
     for process, there in enumerate(seen):
         if there != seen[0]:
             raise UserError(
@@ -115,7 +115,7 @@ def write_config(workdir: pathlib.Path, config: Config):
     Raises:
       UserError: another job's is there.
     """
-    if not processes.is_first():
+    if not processes.is_main_process():
         return
     file = workdir / "config.json"
     if file.exists():

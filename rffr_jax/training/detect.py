@@ -154,7 +154,7 @@ class DetectorTraining:
         Raises:
           UserError: the run was begun with other weights.
         """
-        if not has_begun(self._workdir) and processes.is_first():
+        if not has_begun(self._workdir) and processes.is_main_process():
             (self._workdir / "best.json").unlink(missing_ok=True)  # of a run that never began
         kind = self._detection.settings.autoencoder
         if not kind:

@@ -161,7 +161,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
         zero_totals = jax.jit(empty_totals, out_shardings=totals)
         program, flops = compiled_step(objective, optimizer, state, config, mesh, rows)
         writer = None
-        if processes.is_first():
+        if processes.is_main_process():
             writer = stack.enter_context(closing(MetricWriter(workdir, start)))
         bar = stack.enter_context(
             tqdm.tqdm(

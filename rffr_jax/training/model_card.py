@@ -40,7 +40,7 @@ def write_model_card(
       validation: by the names that metrics.jsonl has for them.
       mae_sources: what the detector's MAE or UNet was pretrained on; {} without one.
     """
-    if not processes.is_first():
+    if not processes.is_main_process():
         return
     mae_datasets = sorted(set(mae_sources) - {FILES})
     note = note_on_training({*about["trained_datasets"], *mae_datasets}, about["trained_methods"])

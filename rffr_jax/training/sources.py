@@ -54,7 +54,7 @@ def merged(*records: Mapping[str, list[str]]) -> Sources:
 
 def _write(workdir: pathlib.Path, name: str, sources: Sources):
     """Writes a record; a run that goes on adds to what it had. Process 0 alone does."""
-    if not processes.is_first():
+    if not processes.is_main_process():
         return
     file = workdir / name
     if has_begun(workdir) and file.exists():

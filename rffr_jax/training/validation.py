@@ -68,7 +68,7 @@ class Validation:
         bests = self._bests
         if bests is None:
             there = json.loads(record.read_text()) if record.exists() else {}
-            bests = self._bests = processes.of_everyone(there)[0]
+            bests = self._bests = processes.all_gather_objects(there)[0]
         if name in bests and bests[name]["step"] < step and bests[name]["auc"] >= auc:
             return
         save_weights(self._workdir / BEST / name, step, parameters, self._about)
@@ -78,7 +78,7 @@ class Validation:
             "datasets": sorted({example.dataset for example in part.examples}),
             "methods": fake_methods(part.examples),
         }
-        if processes.is_first():
+        if processes.is_main_process():
             write_json(record, bests)
 
 

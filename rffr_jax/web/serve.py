@@ -30,7 +30,7 @@ def run(config: Config, workdir: pathlib.Path):
       UserError: a package is missing, the address is taken, a trusted host is none, or the detector
         cannot be loaded.
     """
-    if processes.count() > 1:
+    if processes.process_count() > 1:
         raise UserError("web runs in one process; start one server")
     with (
         locked(workdir),

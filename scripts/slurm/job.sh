@@ -2,9 +2,15 @@
 #
 #   run JOB FLAGS...   the job with one process a task, put back into the queue where it can go on
 #
-# Exit code 75 says that a run has saved, or that it has lost a process: it goes on when it is
-# started again. So does a run of which a task was killed (137: no memory, a machine that is gone).
-# Such a job is requeued, MAX_REQUEUES times at most; any other exit code is the job's own.
+# The first task that ends otherwise than with 0 takes all others along (--kill-on-bad-exit=1), and
+# srun then reports how those were killed. What is requeued, MAX_REQUEUES times at most:
+#
+#   75         all have saved after a signal
+#   134        JAX aborted a task because another one was lost
+#   137, 143   a task was killed: no memory, a machine that is gone
+#
+# A task that ends with 1 or 2, a defect or a mistake of the user, leaves a note: its code is the job's
+# own, and nothing is requeued.
 
 MAX_REQUEUES=${MAX_REQUEUES:-20}
 PYTHON=${PYTHON:-python}
@@ -18,10 +24,15 @@ trap ask_to_save USR1                   # before the time is up: --signal=B:USR1
 trap 'cancelled=1; ask_to_save' TERM # scancel
 
 run() {
-  local job=$1 code
+  local job=$1 code note=$PWD/.ended-${SLURM_JOB_ID:?}
   shift
-  # The others say which task is gone, and end by themselves: --kill-on-bad-exit=0.
-  srun --kill-on-bad-exit=0 "$PYTHON" -u -m rffr_jax.main --config="configs/$job.py" "$@" &
+  rm -f "$note"
+  # The shell around a task outlives the signals that srun hands on to both.
+  srun --kill-on-bad-exit=1 bash -c 'trap : USR1 TERM INT
+    note=$1; shift; "$@"; code=$?
+    case $code in 1 | 2) echo "$code" >"$note" ;; esac
+    exit "$code"' task "$note" \
+    "$PYTHON" -u -m rffr_jax.main --config="configs/$job.py" "$@" &
   step=$!
   wait "$step"
   code=$?
@@ -30,7 +41,10 @@ run() {
     code=$?
   done
 
-  if [ -z "$cancelled" ] && { [ "$code" -eq 75 ] || [ "$code" -eq 137 ]; }; then
+  if [ -e "$note" ]; then
+    code=$(<"$note")
+    rm -f "$note"
+  elif [ -z "$cancelled" ] && [[ $code =~ ^(75|134|137|143)$ ]]; then
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "$MAX_REQUEUES" ]; then
       scontrol requeue "$SLURM_JOB_ID"
     else

@@ -16,12 +16,12 @@ def two_processes(monkeypatch, check, change):
     """Runs `check` in a run of two, of which the second says the same but for `change`."""
     said = []
 
-    def of_everyone(facts):
+    def all_gather_objects(facts):
         said.append(facts)
         return [facts, {**facts, **change}]
 
-    monkeypatch.setattr(processes, "count", lambda: 2)
-    monkeypatch.setattr(processes, "of_everyone", of_everyone)
+    monkeypatch.setattr(processes, "process_count", lambda: 2)
+    monkeypatch.setattr(processes, "all_gather_objects", all_gather_objects)
     check()
     assert len(said) == 1
 
@@ -52,10 +52,10 @@ def test_other_data_is_other_examples_or_files_of_another_size(monkeypatch, tmp_
 
     def summarise(folder):
         dataset = load_dataset(f"csv:{folder}/train.csv")
-        monkeypatch.setattr(processes, "count", lambda: 2)
+        monkeypatch.setattr(processes, "process_count", lambda: 2)
         seen = {}
         monkeypatch.setattr(
-            processes, "of_everyone", lambda facts: [seen.update(facts) or facts] * 2
+            processes, "all_gather_objects", lambda facts: [seen.update(facts) or facts] * 2
         )
         require_same_data(train=dataset)
         summaries.append(seen["data.train"])

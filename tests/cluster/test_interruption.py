@@ -49,10 +49,10 @@ class Two:
         self._meeting = threading.Barrier(2, timeout=60)
         self._said: list[Any] = [None, None]
         self._number = threading.local()
-        monkeypatch.setattr(processes, "count", lambda: 2)
-        monkeypatch.setattr(processes, "of_everyone", self._of_everyone)
+        monkeypatch.setattr(processes, "process_count", lambda: 2)
+        monkeypatch.setattr(processes, "all_gather_objects", self._all_gather_objects)
 
-    def _of_everyone(self, value):
+    def _all_gather_objects(self, value):
         self._said[self._number.value] = value
         self._meeting.wait()
         said = list(self._said)

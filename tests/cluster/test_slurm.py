@@ -66,7 +66,8 @@ def test_every_batch_file_is_good_bash_and_asks_for_what_jax_expects():
 
 
 @pytest.mark.parametrize(
-    ("code", "again"), [(0, ""), (1, ""), (2, ""), (75, "requeue 17\n"), (137, "requeue 17\n")]
+    ("code", "again"),
+    [(0, ""), (1, ""), (2, ""), *((code, "requeue 17\n") for code in (75, 134, 137, 143))],
 )
 def test_what_can_go_on_is_requeued(records, code, again):
     done = submitted(records, code, "--workdir=here")
@@ -74,7 +75,27 @@ def test_what_can_go_on_is_requeued(records, code, again):
     called = (records / "srun").read_text().split()
     assert called[-1] == "--workdir=here"
     assert "--config=configs/pretrain.py" in called
-    assert "--kill-on-bad-exit=0" in called
+    assert "--kill-on-bad-exit=1" in called
+
+
+TWO_TASKS = """#!/usr/bin/env bash
+shift
+"$@"            # the task that ends first, with its own code
+exit 137        # the other one is killed, and the highest code is srun's
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "found", "again"), [(2, 2, ""), (1, 1, ""), (134, 137, "requeue 17\n")]
+)
+def test_a_mistake_of_one_task_is_the_jobs_and_is_not_requeued(records, code, found, again):
+    (records / "bin" / "srun").write_text(TWO_TASKS)
+    python = records / "python"
+    python.write_text(f"#!/usr/bin/env bash\nexit {code}\n")
+    python.chmod(0o755)
+    done = submitted(records, 0, PYTHON=str(python))
+    assert (done.returncode, requeued(records)) == (found, again), done.stderr
+    assert not list(ROOT.glob(".ended-*"))
 
 
 def test_any_job_on_several_machines(records):

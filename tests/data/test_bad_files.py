@@ -105,9 +105,11 @@ def test_processes_decide_on_the_files_of_all(tmp_path, warnings_logged, monkeyp
     assert [len(half.names) for half in halves] == [1, 1]  # 1 of 10 each: allowed
 
     said = {"counts": [1, 1], "names": [dict(half.names) for half in halves]}
-    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "process_count", lambda: 2)
     monkeypatch.setattr(
-        processes, "of_everyone", lambda own: said["counts" if isinstance(own, int) else "names"]
+        processes,
+        "all_gather_objects",
+        lambda own: said["counts" if isinstance(own, int) else "names"],
     )
     messages = set()
     for half in halves:
@@ -122,7 +124,7 @@ def test_a_file_that_two_processes_met_counts_once(tmp_path, warnings_logged, mo
     dataset = faces(tmp_path, good=8, bad=1)
     bad_files = BadFiles(dataset, 0.1)
     bad_files.update(batches_of(dataset)[0])
-    monkeypatch.setattr(processes, "count", lambda: 2)
-    monkeypatch.setattr(processes, "of_everyone", lambda own: [own, own])
+    monkeypatch.setattr(processes, "process_count", lambda: 2)
+    monkeypatch.setattr(processes, "all_gather_objects", lambda own: [own, own])
     bad_files.share()
     assert len(bad_files.names) == 1
