@@ -43,8 +43,8 @@ def run(config: Config, workdir: pathlib.Path):
     if processes.process_count() > 1:
         raise UserError(
             "an experiment starts its trainings itself, and this run has "
-            f"{processes.process_count()} processes; start it without srun or mpirun, with --config.at_once=GPUS, or as the "
-            "tasks of a job array"
+            f"{processes.process_count()} processes; start it without srun or mpirun, with "
+            "--config.at_once=GPUS, or as the tasks of a job array"
         )
     shared = pathlib.Path(os.path.normpath(workdir / config.shared))
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]

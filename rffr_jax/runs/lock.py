@@ -1,11 +1,12 @@
 """One program at a time in a folder."""
 
 import contextlib
-import fcntl
 import logging
 import pathlib
 import time
 from collections.abc import Iterator
+
+from filelock import FileLock, Timeout
 
 from rffr_jax.errors import UserError
 from rffr_jax.runs.disk_errors import disk_trouble
@@ -62,10 +63,13 @@ def locked(
 @contextlib.contextmanager
 def lock_if_free(file: pathlib.Path) -> Iterator[bool]:
     """Takes the lock of a file unless another program has it; says whether it could."""
-    with file.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = True
-        except BlockingIOError:
-            free = False
-        yield free
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
