@@ -100,7 +100,7 @@ def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     batches = {**defaults.batches, **args.batch}
     about = {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
-        "command": shlex.join(["python", "scripts/benchmark.py", *arguments]),
+        "command": shlex.join(["python", "-m", "scripts.benchmark", *arguments]),
         **machine.description(accelerator),
         "model": {**dataclasses.asdict(model), "k": K},
     }
