@@ -96,6 +96,7 @@ def check_selection(selection: str, sets: Mapping[str, Dataset]):
 
 
 def fake_methods(examples: Sequence[Example]) -> list[str]:
+    """The methods of the fakes among examples."""
     return sorted({example.method for example in examples if example.label == FAKE})
 
 
