@@ -68,7 +68,7 @@ def test_a_photograph_has_the_record_of_predict(server, tmp_path, detector, face
     assert record["score"] == pytest.approx(wanted["score"], abs=2e-6)
     (face,) = record["faces"]
     assert face["evidence"].startswith("data:image/png;base64,iVBOR")
-    assert set(said) == set(expected)
+    assert set(said) == set(expected) - {"left_out"}  # of folders
     assert set(record) == set(wanted)
     assert set(face) == set(wanted["faces"][0])
     for name in ("thresholds", "calibrations", "note", "versions", "counts"):
