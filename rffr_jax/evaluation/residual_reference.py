@@ -88,7 +88,7 @@ def measure(
 
 def keep(detector: Path, checkpoint: str, reference: ResidualReference, weights: str):
     """Writes it beside the detector, for the weights with this digest only."""
-    if not processes.is_first():
+    if not processes.is_main_process():
         return
     file = _file(detector, checkpoint)
     record = dataclasses.asdict(reference) | {
