@@ -206,7 +206,7 @@ def test_every_table_and_figure_runs(shared, name, capsys):
     if name == "table2":
         rules = {c: cell["rule"] for c, cell in table["rows"][0]["cells"].items() if "," in c}
         assert list(rules.values()) == ["oracle", "transfer"]
-    assert "report.html" in capsys.readouterr().err
+    assert "report.html" in capsys.readouterr().out
 
 
 def test_an_external_row_without_a_table_is_refused(tmp_path):
