@@ -5,10 +5,11 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rffr_jax.predict import timeline
 from rffr_jax.predict.decision import thresholds_said
+from rffr_jax.predict.timeline import timeline
 from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN, probability_said, sentence
-from rffr_jax.reports.page import data_address, escaped, page, picture, picture_file, plain_table
+from rffr_jax.reports.pictures import Picture, data_address, picture, picture_file
+from rffr_jax.reports.templates import render
 from rffr_jax.runs.whole_files import whole_file
 
 MOST_FACES = 100
@@ -53,13 +54,27 @@ def write_report(
                 unknown.append(record)
 
     highest = heapq.nlargest(MOST_FACES, judged(), key=lambda record: record["score"])
-    shown = _that_fit(highest)
-    sections = [("Files, the highest scores first", _judged(folder, shown, counts))]
-    if unknown:
-        sections.append(("Files that were not judged", _unknown(folder, unknown, counts[UNKNOWN])))
-    sections.append(("How this was made", _made(about)))
+    shown, unjudged = _that_fit(highest), _that_fit(unknown)
+    headings = ["Files, the highest scores first"]
+    headings += ["Files that were not judged"] if unknown else []
+    listed = ", ".join(f"{counts[status]} {said}" for status, said in SAID.items())
+    text = render(
+        "predict.html",
+        title="Scores of photographs and videos",
+        headings=[*headings, "How this was made"],
+        note=sentence(about["note"]) if about["note"] else "",
+        how_to_read=_HOW_TO_READ,
+        counted=f"Files: {listed}. The threshold is {thresholds_said(about['thresholds'])}.",
+        judged=[_judged(folder, record, number) for number, record in enumerate(shown)],
+        left_out=counts[FAKE] + counts[REAL] - len(shown),
+        reasons=[(record["path"], record["reason"]) for record in unknown],
+        more_unknown=counts[UNKNOWN] - len(unknown),
+        unjudged=[_unjudged(folder, record) for record in unjudged if record["faces"]],
+        more_faces=sum(len(record["faces"]) for record in unknown[len(unjudged) :]),
+        command=about["command"],
+        made=_made(about),
+    )
     with whole_file(folder / "report.html") as part:
-        text = page("Scores of photographs and videos", sections, _top(about, counts))
         part.write_text(text, encoding="utf-8")
 
 
@@ -73,69 +88,44 @@ def _that_fit(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any
     return records
 
 
-def _top(about: Mapping[str, Any], counts: Mapping[str, int]) -> str:
-    note = about["note"]
-    warning = f'<p class="note">{escaped(sentence(note))}</p>' if note else ""
-    listed = ", ".join(f"{counts[status]} {said}" for status, said in SAID.items())
-    threshold = escaped(thresholds_said(about["thresholds"]))
-    return (
-        f"{timeline.STYLE}{warning}<p>{escaped(_HOW_TO_READ)}</p>"
-        f"<p>Files: {listed}. The threshold is {threshold}.</p>"
-    )
-
-
-def _judged(
-    folder: pathlib.Path,
-    shown: Sequence[Mapping[str, Any]],
-    counts: Mapping[str, int],
-) -> str:
-    if not shown:
-        return "<p>No file could be judged.</p>"
-    parts = [_file(folder, record, number) for number, record in enumerate(shown)]
-    left_out = counts[FAKE] + counts[REAL] - len(shown)
-    if left_out:
-        parts.append(
-            f"<p>Files with lower scores, left out here: {left_out}. They are in "
-            "predictions.csv.</p>"
-        )
-    return "\n".join(parts)
-
-
-def _file(folder: pathlib.Path, record: Mapping[str, Any], number: int) -> str:
-    threshold = record["threshold"]["value"]
-    parts = [
-        f"<h3>{escaped(record['path'])}</h3>",
-        f"<p><strong>{record['status']}</strong>: score {record['score']:.3f}, "
-        f"{SAID[record['status']]}{probability_said(record)}"
-        f'<span class="small"> ({escaped(_source(record["source"]))})</span></p>',
-    ]
-    parts += [f"<p>{sentence(doubt)}</p>" for doubt in record["threshold"]["doubts"]]
-    pictures = {
-        peak["picture"]: data_address((folder / peak["picture"]).read_bytes(), "image/jpeg")
-        for face in record["faces"]
-        for peak in face["peaks"]
-        if (folder / peak["picture"]).is_file()
-    }
+def _judged(folder: pathlib.Path, record: Mapping[str, Any], number: int) -> dict[str, Any]:
+    drawn = None
     if record["source"]["kind"] == "video":
-        parts.append(timeline.timeline(record, threshold, pictures, f"file{number}"))
-    for face in record["faces"]:
-        if face["evidence"] is None:
-            parts.append(_unjudged_face(folder, face))
-            continue
-        caption = f"Face {face['face']}: score {face['score']:.3f}, {SAID[face['status']]}"
-        caption += probability_said(face)
-        if (folder / face["evidence"]).is_file():
-            parts.append(picture_file(folder / face["evidence"], MOST_BYTES, caption))
-        else:
-            parts.append(f"<p>{caption}; its picture {escaped(face['evidence'])} is gone.</p>")
-    return "\n".join([*parts, *_beside(record)])
+        pictures = {
+            peak["picture"]: data_address((folder / peak["picture"]).read_bytes(), "image/jpeg")
+            for face in record["faces"]
+            for peak in face["peaks"]
+            if (folder / peak["picture"]).is_file()
+        }
+        drawn = timeline(record, record["threshold"]["value"], pictures, f"file{number}")
+    said = f"score {record['score']:.3f}, {SAID[record['status']]}{probability_said(record)}"
+    return {
+        **{"path": record["path"], "status": record["status"], "said": said},
+        **{"source": _source(record["source"]), "timeline": drawn},
+        "doubts": [sentence(doubt) for doubt in record["threshold"]["doubts"]],
+        "faces": [_face(folder, face) for face in record["faces"]],
+        "beside": _beside(record),
+    }
 
 
-def _unjudged_face(folder: pathlib.Path, face: Mapping[str, Any]) -> str:
-    said = f"Face {face['face']}, unknown: {face['reason']}"
-    if (folder / face["picture"]).is_file():
-        return picture((folder / face["picture"]).read_bytes(), said)
-    return f"<p>{escaped(said)}; its picture {escaped(face['picture'])} is gone.</p>"
+def _unjudged(folder: pathlib.Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    faces = [_face(folder, face) for face in record["faces"]]
+    return {"path": record["path"], "faces": faces, "beside": _beside(record)}
+
+
+def _face(folder: pathlib.Path, face: Mapping[str, Any]) -> Picture | str:
+    """The evidence of a face, or the face that was not judged; a text where its picture is gone."""
+    if face["evidence"] is None:
+        said, file = f"Face {face['face']}, unknown: {face['reason']}", face["picture"]
+    else:
+        said = f"Face {face['face']}: score {face['score']:.3f}, {SAID[face['status']]}"
+        said += probability_said(face)
+        file = face["evidence"]
+    if not (folder / file).is_file():
+        return f"{said}; its picture {file} is gone."
+    if face["evidence"] is None:
+        return picture((folder / file).read_bytes(), said)
+    return picture_file(folder / file, MOST_BYTES, said)
 
 
 def _source(source: Mapping[str, Any]) -> str:
@@ -146,37 +136,18 @@ def _source(source: Mapping[str, Any]) -> str:
     return said
 
 
-def _unknown(folder: pathlib.Path, records: Sequence[Mapping[str, Any]], count: int) -> str:
-    parts = [plain_table(["file", "reason"], [(r["path"], r["reason"]) for r in records])]
-    if count > len(records):
-        parts.append(f"<p>{count - len(records)} more are in predictions.csv.</p>")
-    shown = _that_fit(records)
-    for record in shown:
-        if record["faces"]:
-            parts.append(f"<h3>{escaped(record['path'])}</h3>")
-            faces = "".join(_unjudged_face(folder, face) for face in record["faces"])
-            parts.append(f'<div class="faces">{faces}</div>')
-            parts += _beside(record)
-    rest = sum(len(record["faces"]) for record in records[len(shown) :])
-    if rest:
-        parts.append(f"<p>{rest} more faces are in predictions.csv.</p>")
-    return "\n".join(parts)
-
-
 def _beside(record: Mapping[str, Any]) -> list[str]:
     """What there is beside the faces that are shown."""
-    parts = []
-    if record["annotated"]:
-        parts.append(f"<p>With boxes and scores: {escaped(record['annotated'])}</p>")
+    lines = [f"With boxes and scores: {record['annotated']}"] if record["annotated"] else []
     if record["faces_left_out"]:
-        parts.append(f"<p>{record['faces_left_out']} smaller faces were left out.</p>")
-    return parts
+        lines.append(f"{record['faces_left_out']} smaller faces were left out.")
+    return lines
 
 
-def _made(about: Mapping[str, Any]) -> str:
+def _made(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     detector, calibrations = about["detector"], about["calibrations"]
     calibrated = [f"{one['method']} for {name}s" for name, one in calibrations.items() if one]
-    rows = [
+    return [
         ("detector", f"{detector['path']}, {detector['checkpoint']}"),
         ("digest of its weights", detector["digest"]),
         ("trained on", ", ".join(detector["trained_datasets"]) or "not recorded"),
@@ -185,4 +156,3 @@ def _made(about: Mapping[str, Any]) -> str:
         ("score of a face in a video", about["aggregate"]["how"]),
         *about["versions"].items(),
     ]
-    return f"<pre>{escaped(about['command'])}</pre>{plain_table(['what', 'value'], rows)}"

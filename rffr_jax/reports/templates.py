@@ -5,7 +5,7 @@ from typing import Any
 
 import jinja2
 
-_ENVIRONMENT = jinja2.Environment(
+ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent / "templates"),
     autoescape=jinja2.select_autoescape(["html"]),
     keep_trailing_newline=True,
@@ -21,4 +21,4 @@ def render(template: str, **values: Any) -> str:
     Raises:
       jinja2.UndefinedError: a value is missing.
     """
-    return _ENVIRONMENT.get_template(template).render(values)
+    return ENVIRONMENT.get_template(template).render(values)

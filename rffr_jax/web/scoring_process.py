@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
-from rffr_jax.reports.page import data_address
+from rffr_jax.reports.pictures import data_address
 from rffr_jax.web.refused import DIED, STOPPING, RefusedError
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from rffr_jax.experiments.report import ERRORS_SHOWN, all_scores, write_report
 from rffr_jax.experiments.run_result import Claim
 from rffr_jax.experiments.tables import table_of
 from rffr_jax.reports.pictures import picture_file
-from rffr_jax.reports.templates import render
 from tests.experiments.example import COLUMNS, EVIL, cell, experiment, row
+from tests.reports.macros import call
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 LOADING = {"src", "srcset", "href", "data", "action", "poster", "background"}
@@ -242,7 +242,7 @@ def test_large_pictures_are_made_to_fit(tmp_path):
     Image.fromarray(noise).save(tmp_path / "noise.png")
     for most in (10**6, 60_000, 5_000):
         picture = picture_file(tmp_path / "noise.png", most, "noise")
-        found = Page(render("piece.html", piece="figure", values=(picture,)))
+        found = Page(call("parts.html", "figure", picture))
         data = base64.b64decode(found.pictures[0].split(",")[1])
         assert len(data) <= most
         assert ("noise.png" in found.text) == (most < 10**6)

@@ -6,7 +6,9 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from rffr_jax.predict.timeline import MOST_PEAKS, score_peaks, timeline
+from rffr_jax.predict import timeline as module
+from rffr_jax.predict.timeline import MOST_PEAKS, score_peaks
+from tests.reports.macros import call
 
 
 def frames(scores, step=0.5):
@@ -18,6 +20,12 @@ def face(number, scores):
     there = frames(scores)
     peaks = [there[i] | {"picture": f"face{number}-{i}.jpg"} for i in score_peaks(scores)]
     return {"face": number, "frames": there, "peaks": peaks}
+
+
+def timeline(*values):
+    """As HTML, in the way that the report draws it."""
+    drawn = module.timeline(*values)
+    return call("timeline.html", "timeline", drawn) if drawn else ""
 
 
 def drawing(html):
