@@ -1,6 +1,9 @@
 """What a job's config is to the program, and the checks that any job's config must pass."""
 
 import math
+import pathlib
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from rffr_jax.errors import UserError
@@ -48,6 +51,7 @@ ZERO_TO_ONE = (
 )
 THREE_NUMBERS = ("detector.mean", "detector.std")
 INNER_JOBS = ("pretrain", "detect", "evaluate", "residual")
+_ADDRESS = re.compile(r"(?:^|[:,=])([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def check(config: Config, prefix: str = "--config."):
@@ -86,6 +90,48 @@ def check(config: Config, prefix: str = "--config."):
             check(config[name], f"{prefix}{name}.")
 
 
+def refuse_address(text: str, option: str = ""):
+    """Refuses the address of a bucket or a page, which would be taken for a local folder.
+
+    Args:
+      text: a path, several with commas between, a dataset spec, or a whole flag.
+      option: what stands before it in the message.
+
+    Raises:
+      UserError: `text` names something as `scheme://...`.
+    """
+    if found := _ADDRESS.search(text):
+        raise UserError(
+            f"{option}{text}: addresses ({found[1]}://) are not read or written, only files of "
+            "this machine; mount it or copy it, and name the local path"
+        )
+
+
+def refuse_addresses(config: Config):
+    """Raises: UserError if an entry is, or holds, the address of a bucket or a page."""
+    for name, value in flat(config.to_dict()).items():
+        for text in _texts(value):
+            refuse_address(text, f"--config.{name}=")
+
+
+def local_path(text: str, option: str) -> pathlib.Path:
+    """The path that a user wrote, with the home folder in place of `~`.
+
+    Args:
+      option: what named it, for messages.
+
+    Raises:
+      UserError: it is an address, or there is no such home folder.
+    """
+    refuse_address(text, f"{option}: ")
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"{option}: {text}: that home folder is not known; write the whole path"
+        ) from error
+
+
 def flat(entries: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of nested entries by their dotted names."""
     values = {}
@@ -103,3 +149,13 @@ def _entries(config: Config, names: tuple[str, ...]):
         entries = config.get(section, {}) if section else config
         if key in entries:
             yield name, entries[key]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _texts(part)

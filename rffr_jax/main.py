@@ -23,7 +23,8 @@ from ml_collections import config_flags
 
 from rffr_jax.cluster import processes
 from rffr_jax.cluster.launch import Launch, find_launch
-from rffr_jax.config import Config, check
+from rffr_jax.command_line import USER_MISTAKE, device_errors_in_one_line, run_program
+from rffr_jax.config import Config, check, refuse_address, refuse_addresses
 from rffr_jax.errors import UserError
 
 JOBS = {
@@ -40,7 +41,7 @@ JOBS = {
     "worker": "rffr_jax.experiments.worker",
 }
 TERMINAL = logging.StreamHandler()
-DONE, USER_MISTAKE, STOPPED = 0, 2, 75
+DONE, STOPPED = 0, 75
 USAGE = "python -m rffr_jax.main --config=configs/JOB.py [--workdir=DIR] [--config.KEY=VALUE]"
 
 
@@ -61,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
         # The GPUs' memory is for the processes that these jobs start.
         if config.get("at_once", 1) > 1 or config.job == "web":
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        with processes.joined(launch):
+        with processes.joined(launch), device_errors_in_one_line():
             from rffr_jax.cluster.agreement import require_same_config
             from rffr_jax.cluster.compile_cache import keep_compiled_programs
             from rffr_jax.cluster.interruption import InterruptedRunError
@@ -122,10 +123,7 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | N
     help_flag = flags.DEFINE_bool("help", False, "Show this help.", values, short_name="h")
     try:
         rest = values(list(argv))[1:]
-        if help_flag.value:
-            print(f"{__doc__}\n{values.get_help()}")
-            return None, pathlib.Path(), None
-        config = config_flag.value
+        config = None if help_flag.value else config_flag.value
         job = None if config is None else config.get("job")
     except ModuleNotFoundError as error:
         raise UserError(
@@ -133,6 +131,9 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | N
         ) from error
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
         raise UserError(_one_line(error)) from error
+    if help_flag.value:
+        print(f"{__doc__}\n{values.get_help()}")
+        return None, pathlib.Path(), None
     if rest:
         raise UserError(f"{rest[0]!r} is not a flag; usage: {USAGE}")
     if config is None:
@@ -140,6 +141,8 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | N
     if job not in JOBS:
         raise UserError(f"the config's job is {job!r}; it must be one of {', '.join(JOBS)}")
     check(config)
+    refuse_addresses(config)
+    refuse_address(workdir_flag.value or "", "--workdir=")
     if "command" in config:
         config.command = f"python -m rffr_jax.main {shlex.join(argv[1:])}"
     launch = find_launch(
@@ -179,4 +182,4 @@ def _one_line(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv))
+    sys.exit(run_program(lambda: run(sys.argv), prefix="rffr_jax"))

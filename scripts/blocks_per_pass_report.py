@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rffr_jax.command_line import run_program
 from rffr_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -112,4 +113,4 @@ def line(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

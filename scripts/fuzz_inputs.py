@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from rffr_jax.command_line import run_program
 from rffr_jax.errors import BadImageError, UserError
 from scripts import fuzz_requests
 
@@ -480,4 +481,4 @@ def _write_beside(detector: pathlib.Path, digest: str):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -21,6 +21,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from rffr_jax.command_line import run_program
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STEPS = 24
 SETTINGS = (
@@ -247,4 +249,4 @@ def metric_lines(workdir: pathlib.Path) -> list[dict]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -19,6 +19,7 @@ import time
 
 import numpy as np
 
+from rffr_jax.command_line import run_program
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.face import FaceDetector
 from rffr_jax.faces.frames import evenly_spaced
@@ -102,4 +103,4 @@ def measure(detector: FaceDetector, annotated: list[tuple[pathlib.Path, np.ndarr
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

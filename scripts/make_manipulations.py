@@ -24,6 +24,7 @@ import zlib
 
 import numpy as np
 
+from rffr_jax.command_line import run_program
 from rffr_jax.data.readers.folder import image_paths
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.alignment import AlignedFace
@@ -241,4 +242,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

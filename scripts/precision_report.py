@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from rffr_jax.command_line import run_program
+
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 TYPES = ("float32", "bfloat16")
 
@@ -91,4 +93,4 @@ def _run(job: str, folder: str, dtype: str, **settings: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

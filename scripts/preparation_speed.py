@@ -20,6 +20,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from rffr_jax.command_line import run_program
 from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import CropSettings
 from rffr_jax.faces.frames import count_frames, evenly_spaced
@@ -103,4 +104,4 @@ def _opencv_loop(video: pathlib.Path, count: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

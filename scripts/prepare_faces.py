@@ -1,7 +1,7 @@
 """Videos and photographs of a benchmark, or of your own, into records of aligned faces.
 
     python scripts/prepare_faces.py --benchmark faceforensics --input DIR --output DIR
-        [--compression c23] [--splits DIR] [--frames train=32,validation=1,test=1] [--workers N]
+        [--compression c23] [--splits DIR] [--frames 16 | train=32,test=all] [--workers N]
         [--dry-run] ...
 
 It writes OUTPUT/NAME/VERSION: shards that `tfds:OUTPUT/NAME#train` reads, `preparation.json` (how
@@ -18,6 +18,7 @@ import pathlib
 import signal
 import sys
 
+from rffr_jax.command_line import run_program
 from rffr_jax.errors import UserError
 
 INTERRUPTED = 75
@@ -159,7 +160,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--frames",
         default="train=32,validation=1,test=1",
-        help="of a video in each split, a number or all",
+        help="of a video: a number or all for every split (16), or for some of them (train=16), "
+        "where the others keep their number",
     )
     add("--workers", type=int, default=1, help="processes; 0 works in this one")
     add("--runner", help="of Apache Beam, instead of --workers: DirectRunner, FlinkRunner, ...")
@@ -189,4 +191,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

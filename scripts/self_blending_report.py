@@ -14,6 +14,7 @@ import time
 
 import numpy as np
 
+from rffr_jax.command_line import run_program
 from rffr_jax.data.origins import honest_note
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending.blending import hull_mask
@@ -102,4 +103,4 @@ def _print_fit(reals, size: int):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(main))

@@ -15,6 +15,7 @@ from tests import jobs
 
 ROOT = pathlib.Path(__file__).parent.parent
 PRETRAIN = f"--config={jobs.CONFIGS}/pretrain.py"
+PREDICT = f"--config={jobs.CONFIGS}/predict.py"
 QUICKSTART = f"--config={jobs.CONFIGS}/quickstart.py"
 
 
@@ -50,6 +51,13 @@ def test_help_is_printed_and_loads_no_jax():
         ([PRETRAIN, "--config.job=train"], "job is 'train'; it must be one of pretrain, detect"),
         ([PRETRAIN, "--config.steps=0"], "--config.steps=0; it must be 1 or more"),
         ([PRETRAIN, "--config.seed=-1"], "--config.seed=-1; it must not be negative"),
+        ([PRETRAIN, "--workdir=gs://bucket/mae"], "--workdir=gs://bucket/mae: addresses (gs://)"),
+        ([PRETRAIN, "--workdir=file:///mae"], "--workdir=file:///mae: addresses (file://)"),
+        ([PRETRAIN, "--config.data.train=folder:gs://b/x"], "--config.data.train=folder:gs://b/x:"),
+        ([PRETRAIN, "--config.data.train=('synthetic:0','csv:az://b')"], "data.train=csv:az://b:"),
+        ([PRETRAIN, "--config.init_from=hdfs://n/w"], "--config.init_from=hdfs://n/w: addresses"),
+        ([PREDICT, "--config.inputs=a.png,https://x.org/b.png"], "b.png: addresses (https://) are"),
+        ([QUICKSTART, "--config.detect.mae=s3://b/m"], "--config.detect.mae=s3://b/m: addresses"),
         ([PRETRAIN, "--config.data.cache"], "add --config.data.workers=0"),
         ([QUICKSTART, "--config.pretrain.batch_size=0"], "--config.pretrain.batch_size=0; it must"),
         ([QUICKSTART, "--config.detect.optimizer.b2=1.0"], "--config.detect.optimizer.b2=1.0; it"),

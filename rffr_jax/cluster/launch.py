@@ -59,7 +59,7 @@ def find_launch(
     processes = tasks if processes is None else processes
     if process is None:
         index = environment.get(_KUBERNETES_INDEX) if by_flags and not launcher else None
-        process = number if index is None else int(index)
+        process = number if index is None else _whole(_KUBERNETES_INDEX, index)
     if processes == 1 or (not by_flags and processes is None):
         return None
     if processes is None or process is None or not (coordinator or launcher):
@@ -81,11 +81,17 @@ def find_launch(
     return Launch(process, processes, coordinator or "", launcher, local)
 
 
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(f"{name}={text} in the environment is no whole number; set it right")
+    return int(text)
+
+
 def _launched(environment: Mapping[str, str]) -> tuple[str, int | None, int | None, int | None]:
     """Launcher, tasks, this one, this one on its machine; nothing where there is a single task."""
     for launcher, names in _VARIABLES.items():
         if all(name in environment for name in names):
-            tasks, number, local = (int(environment[name]) for name in names)
+            tasks, number, local = (_whole(name, environment[name]) for name in names)
             if tasks > 1:
                 return launcher, tasks, number, local
     return "", None, None, None

@@ -30,6 +30,11 @@ from rffr_jax.data.sampling import (
 )
 from rffr_jax.data.selection import weights_of
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
+from rffr_jax.data.worker_errors import (
+    BATCHES_AHEAD,
+    check_shared_memory,
+    worker_errors_in_one_line,
+)
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import Dataset, Example
 
@@ -41,7 +46,6 @@ Batch = dict[str, np.ndarray]
 
 PADDING = -1
 
-_BATCHES_AHEAD = 4
 _THREADS = 4
 _THREADS_PER_WORKER = 1
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -84,15 +88,17 @@ def train_batches(
       Batches of B/n rows.
 
     Raises:
-      UserError: the batch size does not fit, or the dataset lacks reals or fakes.
+      UserError: the batch size does not fit, the dataset lacks reals or fakes, or there is too
+        little shared memory for the workers.
     """
     local_size = _local_size(batch_size, process_count)
     sampler = _sampler(dataset, batch_size, seed, balanced)
     rows = _TrainRows(
         dataset, size, sampler, num_steps, local_size, first_row=process_index * local_size
     )
-    batches = grain.MapDataset.source(rows).batch(local_size)
-    return _read_ahead(batches[start_step:], workers)
+    batches = grain.MapDataset.source(rows).batch(local_size)[start_step:]
+    check_shared_memory(len(batches), local_size, size, workers)
+    return _read_ahead(batches, workers)
 
 
 def _sampler(dataset: Dataset, batch_size: int, seed: int, balanced: bool) -> Sampler:
@@ -124,7 +130,9 @@ def evaluation_batches(
     rows = _EvaluationRows(
         dataset, size, batch_size, local_size, first_row=process_index * local_size
     )
-    return _read_ahead(grain.MapDataset.source(rows).batch(local_size), workers)
+    batches = grain.MapDataset.source(rows).batch(local_size)
+    check_shared_memory(len(batches), local_size, size, workers)
+    return _read_ahead(batches, workers)
 
 
 def empty_batch(rows: int, size: int) -> Batch:
@@ -215,7 +223,7 @@ def _row(
 
 def _read_ahead(batches: grain.MapDataset, workers: int) -> Generator[Batch, None, None]:
     threads = _THREADS_PER_WORKER if workers else _THREADS
-    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_BATCHES_AHEAD)
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=BATCHES_AHEAD)
     stream = batches.to_iter_dataset(ahead)
     if workers:
         if not flags.FLAGS.is_parsed():
@@ -227,6 +235,7 @@ def _read_ahead(batches: grain.MapDataset, workers: int) -> Generator[Batch, Non
 
 def _closing(stream: grain.IterDataset, workers: int) -> Generator[Batch, None, None]:
     with contextlib.ExitStack() as stack:
+        stack.enter_context(worker_errors_in_one_line())
         with _signals_held() if workers else contextlib.nullcontext():  # workers start here
             iterator = stack.enter_context(contextlib.closing(iter(stream)))
             first = list(itertools.islice(iterator, 1))

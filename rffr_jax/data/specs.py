@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rffr_jax.config import local_path
 from rffr_jax.data.origins import PROCEDURAL
 from rffr_jax.data.readers.deepfakebench import read_deepfakebench
 from rffr_jax.data.readers.folder import data_set_name, read_folder
@@ -281,7 +282,11 @@ def load_apart(texts: Sequence[str], *, default_split: str) -> list[Dataset]:
 def _place(spec: DatasetSpec, default_split: str) -> Path | str:
     if spec.kind == PROCEDURAL:
         return f"{spec.kind}:{spec.path}#{spec.split or default_split}"
-    return Path(os.path.abspath(Path(spec.path).expanduser()))
+    return Path(os.path.abspath(_path(spec)))
+
+
+def _path(spec: DatasetSpec) -> Path:
+    return local_path(spec.path, f"dataset '{spec.text}'")
 
 
 def _name(place: Path | str, level: int) -> str:
@@ -302,9 +307,9 @@ def _renamed(dataset: Dataset, old: str, new: str) -> Dataset:
 
 def _open(spec: DatasetSpec, default_split: str) -> Dataset:
     split = spec.split or default_split
-    path = Path(spec.path).expanduser()
     if spec.kind == PROCEDURAL:
         return _open_synthetic(spec, split)
+    path = _path(spec)
     if spec.kind == DEEPFAKEBENCH:
         files = read_deepfakebench(path, split, spec.compression)
         return dataclasses.replace(files, aligned=spec.aligned)

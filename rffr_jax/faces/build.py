@@ -27,8 +27,9 @@ from rffr_jax.faces.prepare import Settings, medium_facts
 from rffr_jax.faces.report import draw_sheet, make_report
 from rffr_jax.faces.runners import Runner, Task, Work
 from rffr_jax.faces.shards import VERSION, check_name, read_ids, write_dataset
+from rffr_jax.runs.inventory import Inventory, differences, inventory
 from rffr_jax.runs.lock import locked
-from rffr_jax.runs.whole_files import write_json
+from rffr_jax.runs.whole_files import read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def build(
         try:
             report = _finished_before(dataset, parts, preparation, benchmark)
             if report is None:
-                _go_on_or_refuse(parts / _BEGUN, preparation)
+                _go_on_or_refuse(parts / _BEGUN, preparation, benchmark)
                 report = _build(benchmark, Work(parts, settings), dataset, preparation, run)
         except OSError as error:
             raise UserError(
@@ -104,6 +105,7 @@ def _build(
     _check(work, by_split, dataset)
     report = make_report(work, benchmark)
     report["media_sha256"] = _media_digest(benchmark)
+    report["input"] = _inventory(benchmark)
     for split, media in by_split.items():
         draw_sheet(dataset / f"{split}.png", work, media, set(report["without_face"]))
     write_json(dataset / REPORT, report)
@@ -171,22 +173,36 @@ def _finished_before(
             "--name"
         )
     log.info("%s was finished before; delete it to make it again", dataset)
+    media = _inventory(benchmark)
+    if changed := differences(report.get("input", media), media):
+        log.warning("its input has changed since (%s): these are the records of before", changed)
     return report
 
 
-def _go_on_or_refuse(begun: pathlib.Path, preparation: dict[str, Any]):
+def _go_on_or_refuse(begun: pathlib.Path, preparation: dict[str, Any], benchmark: Benchmark):
+    media = _inventory(benchmark)
     if not begun.exists():
-        write_json(begun, preparation)
+        write_json(begun, preparation | {"input": media})
     elif different := _differences(begun, preparation):
         raise UserError(
             f"{begun.parent} holds an unfinished run with other {', '.join(different)}; give the "
             "same command to go on, or another --output or --name, or delete that folder"
+        )
+    elif changed := differences(read_json(begun).get("input", media), media):
+        log.warning(
+            "the input has changed since this was begun (%s): the records will be those of the "
+            "files as they are now",
+            changed,
         )
 
 
 def _differences(file: pathlib.Path, preparation: Mapping[str, Any]) -> list[str]:
     there = json.loads(file.read_text(encoding="utf-8"))
     return [name for name, value in preparation.items() if there.get(name) != value]
+
+
+def _inventory(benchmark: Benchmark) -> Inventory:
+    return inventory((m.id, str(m.path), medium_facts(m)) for m in benchmark.media)
 
 
 def _media_digest(benchmark: Benchmark) -> str:

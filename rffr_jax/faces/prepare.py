@@ -32,6 +32,7 @@ from rffr_jax.faces.yunet import YuNet
 from rffr_jax.images.image_formats import IMAGE_FORMATS, encode
 
 ALL = "all"
+FRAMES: Mapping[str, int | None] = {"train": 32, "validation": 1, "test": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,24 +86,38 @@ class Settings:
 
 
 def parse_frames(text: str) -> dict[str, int | None]:
-    """`train=32,validation=1,test=all` as a number for each split, None for all frames.
+    """How many frames of a video each split takes, None for all of them.
+
+    Args:
+      text: `16` or `all` for every split, or `train=16,test=all`; splits that are left out take
+        what `FRAMES` says.
 
     Raises:
-      UserError: a split or a number that is none; a split that is left out.
+      UserError: no such split, a split twice, or a number that is none.
     """
-    frames: dict[str, int | None] = {}
+    if "=" not in text:
+        return dict.fromkeys(SPLITS, _frame_count(text, text))
+    frames = dict(FRAMES)
+    given: set[str] = set()
     for part in text.split(","):
         split, _, count = part.partition("=")
-        good = count == ALL or (count.isascii() and count.isdigit() and int(count) > 0)
-        if split not in SPLITS or not good:
+        if split not in SPLITS or split in given:
+            problem = "twice" if split in given else "unknown"
             raise UserError(
-                f"--frames {text!r}: {part!r} is not SPLIT=NUMBER or SPLIT=all with one of the "
-                f"splits {', '.join(SPLITS)}"
+                f"--frames {text!r}: the split {split!r} is {problem}; write SPLIT=NUMBER "
+                f"for some of {', '.join(SPLITS)}, or one number for all"
             )
-        frames[split] = None if count == ALL else int(count)
-    if missing := [split for split in SPLITS if split not in frames]:
-        raise UserError(f"--frames {text!r}: says nothing of {', '.join(missing)}")
+        given.add(split)
+        frames[split] = _frame_count(text, count)
     return frames
+
+
+def _frame_count(text: str, count: str) -> int | None:
+    if count == ALL:
+        return None
+    if not (count.isascii() and count.isdigit() and int(count) > 0):
+        raise UserError(f"--frames {text!r}: {count!r} is not a number from 1 up, nor {ALL}")
+    return int(count)
 
 
 def _decoder() -> str:

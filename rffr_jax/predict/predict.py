@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rffr_jax.cluster import processes
-from rffr_jax.config import Config
+from rffr_jax.config import Config, local_path
 from rffr_jax.data.readers.left_out import LeftOut
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import check_aggregate
@@ -92,9 +92,9 @@ def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]
     settings = face_settings(
         detector.about["preparations"],
         detector.image_size,
-        pathlib.Path(config.preparation).expanduser() if config.preparation else None,
+        local_path(config.preparation, "preparation") if config.preparation else None,
         faces=config.faces,
-        weights=pathlib.Path(config.face_weights).expanduser() if config.face_weights else None,
+        weights=local_path(config.face_weights, "face_weights") if config.face_weights else None,
         frames=config.frames_per_video,
         most_faces=config.most_faces,
         darkest=config.darkest,

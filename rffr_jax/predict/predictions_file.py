@@ -37,7 +37,7 @@ def write_predictions(
     with (
         whole_file(folder / "predictions.json") as json_part,
         whole_file(folder / "predictions.csv") as csv_part,
-        json_part.open("w", encoding="utf-8") as json_file,
+        json_part.open("w", encoding="utf-8", errors="backslashreplace") as json_file,
         csv_part.open("w", encoding="utf-8", newline="") as csv_file,
     ):
         table = csv.DictWriter(csv_file, CSV_COLUMNS)

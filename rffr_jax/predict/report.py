@@ -75,7 +75,7 @@ def write_report(
         made=_made(about),
     )
     with whole_file(folder / "report.html") as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _that_fit(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

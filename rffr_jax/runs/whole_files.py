@@ -30,7 +30,8 @@ def write_json(path: str | Path, value: object):
     """Writes indented JSON; a number that is not finite is an error."""
     with whole_file(path) as part:
         text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-        part.write_text(text + "\n", encoding="utf-8")
+        # A file name that is no UTF-8 holds lone surrogates, which JSON writes as \udcXX.
+        part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: str | Path) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from rffr_jax.runs.checkpoints.weights import (
     load_weights,
     save_weights,
 )
+from rffr_jax.runs.inventory import warn_of_other_data
 from rffr_jax.runs.workdir import has_begun, held, refuse_other_config, write_config
 from rffr_jax.training.detector_settings import batch_for, block_counts, detection_settings
 from rffr_jax.training.loop import check_settings, train
@@ -59,6 +60,8 @@ def run(config: Config, workdir: pathlib.Path):
         refuse_other_config(workdir, config, begun=has_begun(workdir))
         refuse_other_settings(workdir, objective.about)
         objective.keep_frozen()
+        validation = {f"data.validation {name}": d for name, d in objective.validation.items()}
+        warn_of_other_data(workdir, {"data.train": objective.dataset, **validation})
         write_config(workdir, config)
         keep_sources(workdir, objective.dataset, earlier={})
         keep_mae_sources(workdir, objective.mae_sources)

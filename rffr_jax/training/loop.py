@@ -112,6 +112,7 @@ def check_settings(objective: Objective, config: Config, mesh: Mesh):
         num_steps=config.steps,
         balanced=objective.balanced,
         process_count=jax.process_count(),
+        workers=config.data.workers,
     ).close()
     objective.inputs(0, empty_batch(rows.stop - rows.start, size), rows)
 

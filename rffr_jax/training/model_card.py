@@ -60,7 +60,7 @@ def write_model_card(
         folder=workdir,
     )
     with whole_file(workdir / NAME) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _model(detection: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ from rffr_jax.models.layers import patchify, take_patches, unpatchify
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
+from rffr_jax.runs.inventory import warn_of_other_data
 from rffr_jax.runs.workdir import has_begun, held, refuse_other_config, write_config
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.real_faces import RealFaceTraining
@@ -52,6 +53,8 @@ def run(config: Config, workdir: pathlib.Path):
     with held(workdir):
         refuse_other_config(workdir, config, begun=has_begun(workdir))
         refuse_other_settings(workdir, objective.about)
+        datasets = {"data.train": objective.dataset, "data.validation": objective.validation}
+        warn_of_other_data(workdir, datasets)
         write_config(workdir, config)
         keep_sources(workdir, objective.dataset, objective.earlier_sources)
         train(objective, config, workdir, mesh)

@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from rffr_jax.command_line import run_program
 from rffr_jax.errors import UserError
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
@@ -249,4 +250,4 @@ def _count(text: str) -> int:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
-    sys.exit(main())
+    sys.exit(run_program(main))

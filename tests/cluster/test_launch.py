@@ -55,6 +55,8 @@ def test_processes_are_found_where_there_are_several(environment, flags, expecte
         ({}, {"coordinator": HERE, "processes": 0, "process": 0}, "numbered from 0 on"),
         ({}, {"coordinator": "node1", "processes": 2, "process": 0}, "is not HOST:PORT"),
         (OMPI, {}, "add --coordinator=HOST:PORT"),
+        ({**STEP, "SLURM_PROCID": ""}, {}, "SLURM_PROCID= in the environment is no whole number"),
+        ({"JOB_COMPLETION_INDEX": "x"}, {"processes": 2}, "JOB_COMPLETION_INDEX=x in the"),
     ],
 )
 def test_what_is_missing_is_said(environment, flags, message):

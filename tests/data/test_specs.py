@@ -318,3 +318,15 @@ def test_one_data_set_of_several_is_kept(tmp_path):
     assert len(kept.examples) == 3
     with pytest.raises(UserError, match="no data set 'set 7'; there are set 0, set 1, set 2"):
         load_dataset(f"csv:{table}?dataset=set 7")
+
+
+@pytest.mark.parametrize("spec", ["folder:gs://b/x", "csv:s3://b/x.csv", "tfds:http://b/x#train"])
+def test_addresses_are_not_taken_for_paths(spec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"addresses \((gs|s3|http)://\) are not read"):
+        load_dataset(spec)
+
+
+def test_a_home_folder_that_is_not_known_is_told():
+    with pytest.raises(UserError, match="~no-such-user/x: that home folder is not known"):
+        load_dataset("folder:~no-such-user/x")

@@ -312,7 +312,7 @@ def test_stopped_while_it_cleans_up_is_finished(tmp_path, benchmark):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
 
 
-def test_damaged_part_and_changed_file_are_prepared_again(tmp_path):
+def test_damaged_part_and_changed_file_are_prepared_again(tmp_path, caplog):
     benchmark = make_benchmark(tmp_path / "in")
     with pytest.raises(KeyboardInterrupt):
         run_of(benchmark, tmp_path / "out", stopping(6, KeyboardInterrupt))
@@ -321,13 +321,15 @@ def test_damaged_part_and_changed_file_are_prepared_again(tmp_path):
         part = parts._path(next(m for m in benchmark.media if m.id == id_))
         part.write_bytes(part.read_bytes()[:size])
     write_movie(tmp_path / "in/real/a.mp4", walk(4))
+    caplog.clear()
     done = []
     dataset = run_of(benchmark, tmp_path / "out", recording(done))
     assert done == ["Deepfakes/a_b", "Deepfakes/b_a", "Face2Face/c_a", "real/a"]  # a_b's original
+    assert "6 then, 6 now; 1 of another size (real/a)" in caplog.text
     assert content(dataset) == content(run_of(benchmark, tmp_path / "fresh"))
 
 
-def test_media_may_be_added_to_and_taken_from_an_unfinished_run(tmp_path):
+def test_media_may_be_added_to_and_taken_from_an_unfinished_run(tmp_path, caplog):
     fewer = make_benchmark(tmp_path / "in", IDS[:5])
     with pytest.raises(KeyboardInterrupt):
         run_of(fewer, tmp_path / "out", stopping(5, KeyboardInterrupt))
@@ -335,6 +337,11 @@ def test_media_may_be_added_to_and_taken_from_an_unfinished_run(tmp_path):
     done = []
     dataset = run_of(other, tmp_path / "out", recording(done))
     assert done == ["Face2Face/c_a"]
+    added, gone = set(IDS[5:]), IDS[2]
+    assert (
+        f"the input has changed since this was begun (5 then, 5 now; 1 added ({', '.join(added)}), "
+        f"1 gone ({gone})): the records will be those of the files as they are now"
+    ) in caplog.text
     assert content(dataset) == content(run_of(other, tmp_path / "fresh"))
 
 
@@ -349,6 +356,16 @@ def test_unfinished_run_with_other_settings_is_refused(tmp_path, benchmark):
     done = []
     run_of(benchmark, tmp_path / "out", recording(done))
     assert len(done) == 4
+
+
+def test_a_file_that_changed_since_the_data_set_was_finished_is_told(tmp_path, caplog):
+    benchmark = make_benchmark(tmp_path / "in")
+    before = content(run_of(benchmark, tmp_path / "out"))
+    assert content(run_of(benchmark, tmp_path / "out")) == before
+    assert caplog.text == ""
+    write_movie(tmp_path / "in/real/a.mp4", walk(4))
+    assert content(run_of(benchmark, tmp_path / "out")) == before
+    assert "its input has changed since (6 then, 6 now; 1 of another size (real/a))" in caplog.text
 
 
 def test_finished_data_set_is_kept_and_never_replaced(tmp_path, benchmark, caplog):

@@ -191,15 +191,28 @@ def test_each_split_has_its_own_number_of_frames(tmp_path):
         assert prepare_medium(one, None, settings(frames=counts)).frames == expected
 
 
+def test_frames_left_out_keep_their_number_and_one_number_is_for_all():
+    assert parse_frames("16") == {"train": 16, "validation": 16, "test": 16}
+    assert parse_frames("all") == {"train": None, "validation": None, "test": None}
+    assert parse_frames("train=16") == {"train": 16, "validation": 1, "test": 1}
+    assert parse_frames("test=all,train=2") == {"train": 2, "validation": 1, "test": None}
+
+
 def test_wrong_frames_are_told():
     for text, problem in (
-        ("train=32", "says nothing of validation, test"),
-        ("train=0,validation=1,test=1", "'train=0' is not"),
-        ("train=²,validation=1,test=1", "'train=²' is not"),
-        ("train=-1,validation=1,test=1", "'train=-1' is not"),
-        ("train=2,val=1,test=1", "'val=1' is not"),
-        ("train,validation=1,test=1", "'train' is not"),
-        ("", "'' is not"),
+        ("tran=16", "'tran' is unknown; write SPLIT=NUMBER for some of train, validation, test"),
+        ("train=2,val=1", "the split 'val' is unknown"),
+        ("train=2,train=3", "the split 'train' is twice"),
+        ("16,test=2", "the split '16' is unknown"),
+        ("train=2,", "the split '' is unknown"),
+        ("train=0", "'0' is not a number from 1 up, nor all"),
+        ("train=\u00b2,validation=1,test=1", "'\u00b2' is not a number"),
+        ("train=-1", "'-1' is not a number"),
+        ("train=", "'' is not a number"),
+        ("0", "'0' is not a number"),
+        ("train", "'train' is not a number"),
+        ("16,2", "'16,2' is not a number"),
+        ("", "'' is not a number"),
     ):
         with pytest.raises(UserError) as caught:
             parse_frames(text)

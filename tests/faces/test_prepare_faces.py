@@ -1,5 +1,6 @@
 """scripts/prepare_faces.py: tiny copies of the benchmarks to records that train and evaluate."""
 
+import collections
 import contextlib
 import errno
 import json
@@ -186,6 +187,17 @@ def test_layout_becomes_records(tmp_path, capsys, benchmark, expected):
             assert record["score"] > 0.8
 
 
+def test_frames_are_for_every_split_or_for_the_one_that_is_named(tmp_path):
+    layouts.folder(tmp_path / "in", Movies())
+    for frames, expected in (("3", (3, 3, 3)), ("train=3", (3, 1, 1))):
+        assert prepare("folder", tmp_path / "in", tmp_path / frames, "--frames", frames) == 0
+        splits = ("train", "validation", "test")
+        for split, count in zip(splits, expected, strict=True):
+            examples = load_dataset(f"tfds:{tmp_path}/{frames}/folder#{split}").examples
+            videos = collections.Counter(example.video for example in examples)
+            assert set(videos.values()) == {count}
+
+
 def test_dry_run_says_what_there_is(tmp_path, capsys):
     layouts.faceforensics(tmp_path / "in")
     videos = tmp_path / "in/manipulated_sequences/Deepfakes/c23/videos"
@@ -283,7 +295,8 @@ def test_bad_media_are_named_and_the_run_goes_on(tmp_path, capsys, mixed):
         (("--workers", "-1"), "--workers -1: must be 0 or more"),
         (("--max-bad-fraction", "5"), "--max-bad-fraction 5: must lie in [0, 1]"),
         (("--max-bad-fraction", "nan"), "--max-bad-fraction nan: must lie in [0, 1]"),
-        (("--frames", "3"), "--frames '3': '3' is not SPLIT=NUMBER"),
+        (("--frames", "tran=3"), "--frames 'tran=3': the split 'tran' is unknown"),
+        (("--frames", "train=0"), "--frames 'train=0': '0' is not a number from 1 up, nor all"),
         (("--detector", "mtcnn"), "--detector 'mtcnn' is not known"),
         (("--detector-weights", "/no/such.onnx"), "/no/such.onnx: no such file"),
         (("--image-format", "gif"), "--image-format 'gif' is not known"),

@@ -34,3 +34,9 @@ def test_a_damaged_record_is_named_in_one_line(tmp_path, text):
         read_json(file)
     assert f"{file} is damaged" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_name_that_is_no_utf8_comes_back_as_it_was(tmp_path):
+    name = b"lat\xfcin.png".decode("utf-8", "surrogateescape")
+    write_json(tmp_path / "file.json", {"path": f"M\u00fc/{name}"})
+    assert read_json(tmp_path / "file.json") == {"path": f"M\u00fc/{name}"}

@@ -1,0 +1,111 @@
+"""What every program here does around its work, whatever the shell and the terminal are set to."""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+
+from rffr_jax.config import refuse_address
+from rffr_jax.errors import UserError
+
+USER_MISTAKE = 2
+# JAX's own values: with others the numbers are not those that were tested, or nothing runs.
+JAX_SETTINGS = {
+    "JAX_ENABLE_X64": False,
+    "JAX_DISABLE_JIT": False,
+    "JAX_NUMPY_DTYPE_PROMOTION": "standard",
+    "JAX_NUMPY_RANK_PROMOTION": "allow",
+}
+
+
+def run_program(main: Callable[[], int], prefix: str = "error") -> int:
+    """Runs the main function of a program, under settings that hold everywhere.
+
+    Characters that the terminal cannot show are printed escaped. Addresses (`gs://...`) among the
+    arguments are refused. A device that JAX does not find and an output that takes no more text are
+    told in one line.
+
+    Args:
+      main: does the work; what it returns is the exit code.
+      prefix: what stands before a line on stderr.
+
+    Returns:
+      The exit code.
+    """
+    _make_streams_printable()
+    _set_environment()
+    code = None
+    try:
+        for argument in sys.argv[1:]:
+            refuse_address(argument)
+        with device_errors_in_one_line():
+            code = _exit_code(main)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        text = str(error)
+    except OSError as error:
+        if not _output_is_lost():
+            raise
+        if code is not None and isinstance(error, BrokenPipeError):  # as of `| head`
+            return code
+        text = f"standard output cannot be written: {error.strerror}; what is in files is whole"
+    with contextlib.suppress(OSError):
+        print(f"{prefix}: {text}", file=sys.stderr)
+    return USER_MISTAKE
+
+
+@contextlib.contextmanager
+def device_errors_in_one_line() -> Iterator[None]:
+    """Raises: UserError if JAX does not find the devices that JAX_PLATFORMS asks for."""
+    try:
+        yield
+    except (AssertionError, RuntimeError) as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if not frames or frames[-1].f_globals.get("__name__") != "jax._src.xla_bridge":
+            raise
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        reason = " ".join(str(error).split()) or "there is none on this machine"
+        raise UserError(
+            f"JAX cannot use the devices of JAX_PLATFORMS={platforms!r}: {reason}; unset it, set "
+            "it to cpu, or install JAX for that device"
+        ) from error
+
+
+def _exit_code(main: Callable[[], int]) -> int:
+    try:
+        return main()
+    except SystemExit as end:  # of argparse
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
+def _make_streams_printable():
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell: `>&-`
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def _set_environment():
+    """Sets what child processes inherit, too."""
+    os.environ["MPLBACKEND"] = "agg"  # pictures are only ever written to files
+    for name, value in JAX_SETTINGS.items():
+        text = str(int(value)) if isinstance(value, bool) else value
+        given = os.environ.get(name, text)
+        if given.lower() not in (text, str(value).lower()):
+            print(f"note: {name}={given} is not used; {name}={text} is", file=sys.stderr)
+        if name in os.environ:
+            os.environ[name] = text
+            if jax := sys.modules.get("jax"):
+                jax.config.update(name.lower(), value)
+
+
+def _output_is_lost() -> bool:
+    """Whether standard output takes no more text; what it holds back is then thrown away."""
+    try:
+        print(flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False

@@ -1,0 +1,74 @@
+"""What a run that resumes says about data that have changed since it began."""
+
+import logging
+import shutil
+
+import pytest
+
+from rffr_jax.runs import inventory as inventories
+from rffr_jax.runs.inventory import differences, inventory
+from tests import jobs
+
+
+def record(folder, **files):
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    return inventory((name, str(folder / name), "real") for name in files)
+
+
+def test_what_has_changed_is_named(tmp_path):
+    then = record(tmp_path, a="1", b="2", c="3")
+    assert differences(then, record(tmp_path, a="1", b="2", c="3")) == ""
+    now = record(tmp_path, b="2222", c="3", d="4", e="5")
+    assert (
+        differences(then, now) == "3 then, 4 now; 2 added (d, e), 1 gone (a), 1 of another size (b)"
+    )
+    many = record(tmp_path, a="1", b="2", c="3", **{f"n{i}": "" for i in range(5)})
+    assert differences(then, many) == "3 then, 8 now; 5 added (n0, n1, n2, ...)"
+
+
+def test_other_labels_and_another_order_are_changes():
+    then = inventory([("a", "", 0), ("b", "", 1)])
+    for other in ([("b", "", 1), ("a", "", 0)], [("a", "", 1), ("b", "", 1)]):
+        assert differences(then, inventory(other)) == "2 then, 2 now; other names, labels or order"
+
+
+def test_a_large_record_stays_small_and_compares_what_it_has_kept(monkeypatch):
+    monkeypatch.setattr(inventories, "NAMED", 50)
+    names = [f"{i:04d}" for i in range(1000)]
+    then = inventory((name, "", 0) for name in names)
+    assert len(then["named"]) == 50
+    assert differences(then, inventory((name, "", 0) for name in names)) == ""
+    kept = sorted(then["named"])
+    now = inventory((name, "", 0) for name in names if name not in kept[:2])
+    assert differences(then, now) == (
+        f"1000 then, 998 now; of 50 that were compared by name: 2 gone ({kept[0]}, {kept[1]})"
+    )
+
+
+@pytest.mark.parametrize("job", ["pretrain", "detect"])
+def test_a_training_that_resumes_on_other_data_says_so(tmp_path, job, data, faces, caplog, request):
+    mae = request.getfixturevalue("mae")
+    begun = mae if job == "pretrain" else request.getfixturevalue("detector")
+    flags = [*data] if job == "pretrain" else [*data, f"mae={mae}", "data.methods=rows"]
+    workdir = shutil.copytree(begun, tmp_path / "run")
+    table = faces / "train.csv"
+
+    def warnings():
+        caplog.clear()
+        logging.getLogger("rffr_jax").propagate = True
+        assert jobs.start(job, workdir, *flags) == 0
+        return [r.getMessage() for r in caplog.records if "has changed since" in r.getMessage()]
+
+    whole = table.read_text()
+    try:
+        assert warnings() == []
+        table.write_text(whole.replace("train/real0.png,0", "validation/real0.png,0"))
+        (line,) = warnings()
+    finally:
+        table.write_text(whole)
+    assert line.startswith("data.train has changed since this run began (")
+    assert "1 added (validation/real0.png), 1 gone (train/real0.png)" in line
+    assert line.endswith(
+        "the run resumes, but it is not the one that it would have been without a break"
+    )
