@@ -22,8 +22,8 @@ from absl import flags
 from ml_collections import config_flags
 
 from rffr_jax.cluster import processes
+from rffr_jax.cluster.command_line import USER_MISTAKE, device_errors_in_one_line, run_program
 from rffr_jax.cluster.launch import Launch, find_launch
-from rffr_jax.command_line import USER_MISTAKE, device_errors_in_one_line, run_program
 from rffr_jax.config import Config, check, refuse_address, refuse_addresses
 from rffr_jax.errors import UserError
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 
 if TYPE_CHECKING:

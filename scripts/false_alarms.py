@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import REAL, Dataset
 from rffr_jax.images.corruptions import Corrupted, Level, check_level

@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.readers.folder import image_paths
 from rffr_jax.data.readers.prepared import PreparedDataset

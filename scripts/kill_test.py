@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STEPS = 24

@@ -19,7 +19,7 @@ import time
 
 import numpy as np
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.face import FaceDetector
 from rffr_jax.faces.frames import evenly_spaced

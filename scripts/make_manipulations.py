@@ -24,7 +24,7 @@ import zlib
 
 import numpy as np
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 from rffr_jax.data.readers.folder import image_paths
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.alignment import AlignedFace

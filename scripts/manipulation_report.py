@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 from rffr_jax.data.readers.folder import image_paths
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.alignment import AlignedFace

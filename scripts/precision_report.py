@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 TYPES = ("float32", "bfloat16")

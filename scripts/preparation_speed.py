@@ -20,7 +20,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import CropSettings
 from rffr_jax.faces.frames import count_frames, evenly_spaced

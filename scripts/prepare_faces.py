@@ -18,7 +18,7 @@ import pathlib
 import signal
 import sys
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 
 INTERRUPTED = 75

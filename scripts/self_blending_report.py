@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 from rffr_jax.data.origins import honest_note
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending.blending import hull_mask

@@ -21,7 +21,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from rffr_jax.command_line import run_program
+from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"

@@ -1,6 +1,5 @@
 """What a run that resumes says about data that have changed since it began."""
 
-import logging
 import shutil
 
 import pytest
@@ -47,7 +46,7 @@ def test_a_large_record_stays_small_and_compares_what_it_has_kept(monkeypatch):
 
 
 @pytest.mark.parametrize("job", ["pretrain", "detect"])
-def test_a_training_that_resumes_on_other_data_says_so(tmp_path, job, data, faces, caplog, request):
+def test_a_training_that_resumes_on_other_data_says_so(tmp_path, job, data, faces, capsys, request):
     mae = request.getfixturevalue("mae")
     begun = mae if job == "pretrain" else request.getfixturevalue("detector")
     flags = [*data] if job == "pretrain" else [*data, f"mae={mae}", "data.methods=rows"]
@@ -55,10 +54,10 @@ def test_a_training_that_resumes_on_other_data_says_so(tmp_path, job, data, face
     table = faces / "train.csv"
 
     def warnings():
-        caplog.clear()
-        logging.getLogger("rffr_jax").propagate = True
+        capsys.readouterr()
         assert jobs.start(job, workdir, *flags) == 0
-        return [r.getMessage() for r in caplog.records if "has changed since" in r.getMessage()]
+        said = capsys.readouterr().err.splitlines()
+        return [line for line in said if line.startswith("rffr_jax: ") and "changed" in line]
 
     whole = table.read_text()
     try:
@@ -67,7 +66,7 @@ def test_a_training_that_resumes_on_other_data_says_so(tmp_path, job, data, face
         (line,) = warnings()
     finally:
         table.write_text(whole)
-    assert line.startswith("data.train has changed since this run began (")
+    assert line.startswith("rffr_jax: data.train has changed since this run began (")
     assert "1 added (validation/real0.png), 1 gone (train/real0.png)" in line
     assert line.endswith(
         "the run resumes, but it is not the one that it would have been without a break"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 SHOW = "print('Müller/\\u4eba', flush=True)\n    print('more', flush=True)\n    return 0"
 USE_JAX = "import jax.numpy as jnp\n    print(jnp.arange(2.0).dtype)\n    return 0"
 
@@ -16,7 +16,7 @@ def program(tmp_path, body, *arguments, redirect="", **environment):
     """Runs a program whose main function has that body, below bash."""
     file = tmp_path / "program.py"
     file.write_text(
-        "import sys\nfrom rffr_jax.command_line import run_program\n"
+        "import sys\nfrom rffr_jax.cluster.command_line import run_program\n"
         f"def main():\n    {body}\nsys.exit(run_program(main))\n",
         encoding="utf-8",
     )
