@@ -64,15 +64,15 @@ def report(
     Raises:
       UserError: no detector, no such data, no real image that can be read, or no such threshold.
     """
-    from rffr_jax.data.origins import honest_note
+    from rffr_jax.data.origins import synthetic_data_note
     from rffr_jax.data.specs import load_dataset
-    from rffr_jax.predict.default_detector import named_or_demo
+    from rffr_jax.predict.default_detector import detector_or_demo
     from rffr_jax.predict.detector import load_detector
 
     if threshold is not None and not 0 <= threshold <= 1:
         raise UserError(f"--threshold {threshold}: it must lie in [0, 1], as scores do")
     dataset = load_dataset(spec, default_split="test")
-    detector = load_detector(named_or_demo(folder), checkpoint=checkpoint, batch_size=batch_size)
+    detector = load_detector(detector_or_demo(folder), checkpoint=checkpoint, batch_size=batch_size)
     limit = detector.threshold if threshold is None else threshold
     reals = [n for n, example in enumerate(dataset.examples) if example.label == REAL]
     rows = [("as they are", *alarms(detector, dataset, reals, limit, batch_size))]
@@ -86,7 +86,7 @@ def report(
     )
     said = [f"threshold {limit:.4f}, detector {detector.folder}, {checkpoint}; `{spec}`"]
     said += [f"note: {seen} of these images, or their originals, were trained on"] if seen else []
-    notes = (detector.note, honest_note([dataset.examples[n] for n in reals]))
+    notes = (detector.note, synthetic_data_note([dataset.examples[n] for n in reals]))
     said += [f"note: {note}" for note in notes if note]
     return "\n".join([*table(rows), "", *said])
 

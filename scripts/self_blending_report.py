@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from rffr_jax.cluster.command_line import run_program
-from rffr_jax.data.origins import honest_note
+from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending.blending import hull_mask
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     except (UserError, BadImageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    contact_sheet(args.sheet, rows, TITLES, note=honest_note(dataset.examples))
+    contact_sheet(args.sheet, rows, TITLES, note=synthetic_data_note(dataset.examples))
     print(f"contact sheet: {args.sheet}")
     return 0
 

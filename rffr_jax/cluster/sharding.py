@@ -79,7 +79,7 @@ def rows_of_process(batch_size: int, mesh: Mesh | AbstractMesh) -> slice:
     return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
-def fitting_batch(batch_size: int, mesh: Mesh | AbstractMesh) -> int:
+def padded_batch_size(batch_size: int, mesh: Mesh | AbstractMesh) -> int:
     """The smallest batch from `batch_size` up that the devices divide; for evaluations, where
     padding changes nothing."""
     return -(-batch_size // mesh.size) * mesh.size
@@ -94,13 +94,13 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     }
 
 
-def on_mesh(build: Callable[[], PyTree], mesh: Mesh) -> PyTree:
+def init_sharded(build: Callable[[], PyTree], mesh: Mesh) -> PyTree:
     """Runs `build` under jit so that no array of it is ever whole on one device or the host."""
     shardings = parameter_shardings(jax.eval_shape(build), mesh)
     return jax.jit(build, out_shardings=shardings)()
 
 
-def whole(parameters: PyTree, mesh: Mesh) -> PyTree:
+def all_gather_parameters(parameters: PyTree, mesh: Mesh) -> PyTree:
     """Inside a jitted function: parameters gathered on every device while it computes.
 
     They lie split between computations. Without this XLA may split the work of a layer by its

@@ -16,7 +16,7 @@ NOTES = {
 }
 
 
-def honest_note(examples: Sequence[Example]) -> str:
+def synthetic_data_note(examples: Sequence[Example]) -> str:
     """What must stand beside numbers or pictures of data that this program made; else empty."""
     if any(example.dataset.partition(":")[0] == PROCEDURAL for example in examples):
         return NOTES["procedural"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
-from rffr_jax.data.origins import honest_note
+from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap
 from rffr_jax.evaluation.comparison import LEVEL, Run, compare
@@ -15,7 +15,7 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE
 from rffr_jax.runs.checkpoints.weights import best_name
 from rffr_jax.runs.whole_files import whole_file, write_json
-from rffr_jax.runs.workdir import held, write_config
+from rffr_jax.runs.workdir import locked_workdir, write_config
 
 HEADER = ("dataset", "fakes", "a", "b", "AUC a", "AUC b", "a - b", "95 %", "p (Holm)", "better")
 MATCHED = "matched"
@@ -36,7 +36,7 @@ def run(config: Config, workdir: pathlib.Path):
             f"replicates={config.replicates} are too few to resolve any of {len(entries)} "
             f"comparisons; set --config.replicates={10 * fewest}"
         )
-    note = honest_note(next(iter(runs.values())).predictions.examples)
+    note = synthetic_data_note(next(iter(runs.values())).predictions.examples)
     table = {
         "comparisons": entries,
         "about": {
@@ -47,7 +47,7 @@ def run(config: Config, workdir: pathlib.Path):
         },
     }
     text = format_comparison(table)
-    with held(workdir):
+    with locked_workdir(workdir):
         write_config(workdir, config)
         if processes.is_main_process():
             write_json(workdir / "compare.json", table)

@@ -13,7 +13,7 @@ from rffr_jax.cluster import processes
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
-from rffr_jax.data.origins import Origins, honest_note
+from rffr_jax.data.origins import Origins, synthetic_data_note
 from rffr_jax.data.selection import keep_frames, keep_methods
 from rffr_jax.data.specs import load_apart, load_dataset, refuse_other_preparation
 from rffr_jax.errors import UserError
@@ -29,7 +29,7 @@ from rffr_jax.runs.checkpoints.weights import (
     best_name,
 )
 from rffr_jax.runs.whole_files import write_json
-from rffr_jax.runs.workdir import held, write_config
+from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def run(config: Config, workdir: pathlib.Path):
     for test in tests:
         for name in _checkpoints(config.checkpoint, test):
             detector.require(name)
-    with held(workdir):
+    with locked_workdir(workdir):
         write_config(workdir, config)
         if config.checkpoint == "matched":
             predictions, matched = _score_matched(detector, tests)
@@ -100,7 +100,7 @@ def report(
     rule = detector.selection_rule(checkpoint, predictions.examples)
     warnings = results.overlap_with_training(predictions.examples, detector.trained_on())
     warnings += operating_point.doubts(point, detector.trained_on())
-    note = honest_note(predictions.examples)
+    note = synthetic_data_note(predictions.examples)
     table = results.results_table(
         predictions,
         matched=matched,

@@ -12,7 +12,7 @@ from rffr_jax.cluster import processes
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
-from rffr_jax.data.origins import honest_note
+from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.trained_detector import TrainedDetector
@@ -20,7 +20,7 @@ from rffr_jax.examples import Dataset, Example
 from rffr_jax.models.detector import branch_names
 from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels
 from rffr_jax.runs.whole_files import whole_file
-from rffr_jax.runs.workdir import held, write_config
+from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def run(config: Config, workdir: pathlib.Path):
         )
     detector.require(config.checkpoint)
     require_same_data(inputs=dataset)
-    with held(workdir):
+    with locked_workdir(workdir):
         write_config(workdir, config)
         examples, features, attention = detector.evidence(config.checkpoint, dataset)
         if not examples:
@@ -66,7 +66,7 @@ def run(config: Config, workdir: pathlib.Path):
                 for image, maps in zip(shown, attention, strict=False)
             ]
             titles = ["image", *(f"attention, {name}" for name in branches)]
-            contact_sheet(workdir / "attention.png", rows, titles, honest_note(examples))
+            contact_sheet(workdir / "attention.png", rows, titles, synthetic_data_note(examples))
     log.info("features of %d images in %s", len(examples), workdir)
 
 

@@ -16,10 +16,16 @@ from jaxtyping import Array, Float32, Int, PyTree
 
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.memory import passes_at_once
-from rffr_jax.cluster.sharding import all_rows, fitting_batch, make_mesh, put_batch, whole
+from rffr_jax.cluster.sharding import (
+    all_gather_parameters,
+    all_rows,
+    make_mesh,
+    padded_batch_size,
+    put_batch,
+)
 from rffr_jax.config import Config
 from rffr_jax.data.bad_files import BadFiles
-from rffr_jax.data.origins import honest_note
+from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
@@ -44,7 +50,7 @@ from rffr_jax.runs.checkpoints.weights import (
     warn_of_normalised_targets,
 )
 from rffr_jax.runs.whole_files import whole_file, write_json
-from rffr_jax.runs.workdir import held, write_config
+from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +68,7 @@ def run(config: Config, workdir: pathlib.Path):
     k, blocks_per_pass = config.blocks.k, config.blocks.blocks_per_pass
     source = _source(mae, compute_dtype(config.dtype), k, config.blocks.alpha, blocks_per_pass)
     require_same_data(inputs=dataset)
-    with held(workdir):
+    with locked_workdir(workdir):
         write_config(workdir, config)
         index, arrays = residual_arrays(
             dataset,
@@ -82,7 +88,7 @@ def run(config: Config, workdir: pathlib.Path):
             columns = [pixels[:SHEET_ROWS] for pixels in as_pixels(arrays)]
             titles = ["original", source.title, f"residual x {config.blocks.alpha:g}"]
             rows = list(zip(*columns, strict=True))
-            note = honest_note([dataset.examples[i] for i in index])
+            note = synthetic_data_note([dataset.examples[i] for i in index])
             contact_sheet(workdir / "residuals.png", rows, titles, note)
             found = localise(
                 [dataset.examples[i] for i in index],
@@ -121,7 +127,7 @@ def residual_arrays(
 
     @jax.jit
     def pictures(parameters, images):
-        model = nnx.merge(source.definition, nnx.State(whole(parameters, mesh)))
+        model = nnx.merge(source.definition, nnx.State(all_gather_parameters(parameters, mesh)))
         return source.residual_image(model, unit_range(images))
 
     parts: dict[str, list[np.ndarray]] = {"image": [], "inpainted": [], "residual": []}
@@ -129,7 +135,7 @@ def residual_arrays(
     batches = evaluation_batches(
         dataset,
         size=source.image_size,
-        batch_size=fitting_batch(config.batch_size, mesh),
+        batch_size=padded_batch_size(config.batch_size, mesh),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
         workers=config.data.workers,

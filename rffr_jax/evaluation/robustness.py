@@ -9,7 +9,7 @@ from rffr_jax.cluster import processes
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
-from rffr_jax.data.origins import honest_note
+from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.specs import refuse_other_preparation
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap
@@ -20,7 +20,7 @@ from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset
 from rffr_jax.images.corruptions import CORRUPTIONS, Corrupted, Level, check_level
 from rffr_jax.runs.whole_files import whole_file, write_json
-from rffr_jax.runs.workdir import held, write_config
+from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +39,14 @@ def run(config: Config, workdir: pathlib.Path):
     if config.checkpoint == "matched":
         raise UserError("checkpoint=matched is many checkpoints; choose last or best:NAME")
     detector.require(config.checkpoint)
-    with held(workdir):
+    with locked_workdir(workdir):
         write_config(workdir, config)
         rows = robustness(detector, config.checkpoint, tests, sweep)
         examples = [example for test in tests for example in test.examples]
-        rule, note = detector.selection_rule(config.checkpoint, examples), honest_note(examples)
+        rule, note = (
+            detector.selection_rule(config.checkpoint, examples),
+            synthetic_data_note(examples),
+        )
         about = {
             "checkpoint": config.checkpoint,
             "rule": rule,

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float16, Float32, Float64, PyTree, UInt8
 
 from rffr_jax.cluster import processes
-from rffr_jax.cluster.sharding import all_rows, fitting_batch, put_batch, whole
+from rffr_jax.cluster.sharding import all_gather_parameters, all_rows, padded_batch_size, put_batch
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.evaluation.predictions import Predictions
@@ -38,7 +38,7 @@ class PreparedSet:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Passes:
+class _ReusableBatches:
     """Batches that can be gone through any number of times."""
 
     start: Callable[[], Iterator[Batch]]
@@ -69,32 +69,32 @@ class Scorer:
         self.kept = kept or KeptResiduals(detection, frozen, mesh)
         self._mesh = mesh
         self._size = detection.settings.model.image_size
-        self._batch_size = fitting_batch(batch_size, mesh)
+        self._batch_size = padded_batch_size(batch_size, mesh)
         self._workers, self._max_bad_fraction = workers, max_bad_fraction
         self._needs_mae, self._frozen = detection.settings.needs_mae, frozen
 
         def residuals_of(frozen: PyTree, images: Array, differences: Array | None) -> Array | None:
             if differences is None:
-                return detection.residual_images(whole(frozen, mesh), images)
+                return detection.residual_images(all_gather_parameters(frozen, mesh), images)
             return detection.residual_images_of(differences)
 
         def margin(
             parameters: PyTree, frozen: PyTree, images: Array, differences: Array | None
         ) -> Array:
             residuals = residuals_of(frozen, images, differences)
-            logits = detection.logits(whole(parameters, mesh), images, residuals)
+            logits = detection.logits(all_gather_parameters(parameters, mesh), images, residuals)
             return logits[:, 1] - logits[:, 0]
 
         def evidence(
             parameters: PyTree, frozen: PyTree, images: Array, differences: Array | None
         ) -> tuple[Array, Array]:
             residuals = residuals_of(frozen, images, differences)
-            return detection.evidence(whole(parameters, mesh), images, residuals)
+            return detection.evidence(all_gather_parameters(parameters, mesh), images, residuals)
 
         def pictures(
             frozen: PyTree, images: Array, differences: Array | None
         ) -> tuple[Array | None, Array | None, Array | None]:
-            gathered = whole(frozen, mesh)
+            gathered = all_gather_parameters(frozen, mesh)
             residuals = residuals_of(frozen, images, differences)
             reconstructions = detection.reconstructions(gathered, images, differences)
             return reconstructions, residuals, heat_of(residuals)
@@ -127,7 +127,7 @@ class Scorer:
         def batches() -> Iterator[Batch]:
             yield from self._with_differences(images or self._read(dataset, bad_files, bad))
 
-        return PreparedSet(dataset, _Passes(batches), bad)
+        return PreparedSet(dataset, _ReusableBatches(batches), bad)
 
     def score(self, parameters: PyTree, prepared: Dataset | PreparedSet) -> Predictions:
         """The softmax of `fake`, in [0, 1], for every example that can be read.
@@ -232,7 +232,7 @@ class Scorer:
     def _padded(self, rows: np.ndarray) -> np.ndarray:
         """Zeros added up to a power of two or a whole batch: few programs for any number of rows,
         and a single image does not cost a batch."""
-        power = fitting_batch(1 << (len(rows) - 1).bit_length(), self._mesh)
+        power = padded_batch_size(1 << (len(rows) - 1).bit_length(), self._mesh)
         length = min(power, self._batch_size)
         return np.pad(rows, [(0, length - len(rows)), *[(0, 0)] * (rows.ndim - 1)])
 
@@ -293,10 +293,10 @@ class Scorer:
 
     def _with_differences(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
-            whole = {name: batch[name] for name in ("image", "index", "weight")}
+            all_gather_parameters = {name: batch[name] for name in ("image", "index", "weight")}
             if self._needs_mae:
-                whole["difference"] = self.kept.of(batch["image"], batch["digest"])
-            yield whole
+                all_gather_parameters["difference"] = self.kept.of(batch["image"], batch["digest"])
+            yield all_gather_parameters
         self.kept.flush()
 
 

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from rffr_jax.config import Config
-from rffr_jax.data.origins import honest_note
+from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.selection import select
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.residuals import as_pixels, residual_arrays
@@ -114,7 +114,7 @@ def draw_gallery(
         rows += [pixels[first : first + len(titles)] for pixels in made.values()]
         row_titles += made
     png = stem.with_suffix(".png")
-    contact_sheet(png, rows, titles, honest_note(shown.examples), row_titles)
+    contact_sheet(png, rows, titles, synthetic_data_note(shown.examples), row_titles)
     picture_as_pdf(png)
     return png
 

@@ -11,13 +11,13 @@ from rffr_jax.evaluation.evaluate import report, test_sets
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.scoring import PreparedSet
 from rffr_jax.evaluation.trained_detector import TrainedDetector
-from rffr_jax.runs.workdir import held, write_config
+from rffr_jax.runs.workdir import locked_workdir, write_config
 
 
 def run(config: Config, workdir: pathlib.Path):
     """Writes what the job `evaluate` does, of the residuals that a trained detector reads."""
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(), config)
-    with held(workdir):
+    with locked_workdir(workdir):
         write_config(workdir, config)
         prepared = [detector.scorer.prepare(test) for test in test_sets(config)]
         scores = concatenate([mean_residuals(test, detector.alpha) for test in prepared])

@@ -7,7 +7,7 @@ from typing import Any
 
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
-from rffr_jax.data.origins import honest_note
+from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.localisation import format_localisation
@@ -56,7 +56,7 @@ def write_outputs(
         title=asked.title,
         columns=tuple(asked.columns),
         seen={label: _seen(asked, fakes) for label, fakes in asked.trained_on.items()},
-        note=honest_note(tests.examples),
+        note=synthetic_data_note(tests.examples),
         remarks=_mean_residuals(flat),
         claims=tuple(Claim(**claim.to_dict()) for claim in asked.claims.values()),
         external=external_tables(asked),

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rffr_jax.errors import BadImageError
-from rffr_jax.images.alignment import AlignedFace, align, aligned
+from rffr_jax.images.alignment import AlignedFace, align, from_aligned_crop
 from rffr_jax.images.decode import read_whole_image
 
 SMALLEST_SIDE = 48
@@ -42,4 +42,4 @@ def read_face(
         raise BadImageError(
             str(path), f"{width} x {height} pixels, not square: align it or give its landmarks"
         )
-    return aligned(image)
+    return from_aligned_crop(image)

@@ -29,7 +29,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from jaxtyping import Float16, PyTree, UInt8
 
-from rffr_jax.cluster.sharding import batch_sharding, local_rows, put_batch, whole
+from rffr_jax.cluster.sharding import all_gather_parameters, batch_sharding, local_rows, put_batch
 from rffr_jax.method.detection import Detection
 from rffr_jax.runs.whole_files import whole_file, write_json
 
@@ -90,7 +90,7 @@ class KeptResiduals:
         self._detection, self._mae_parameters, self._mesh = detection, mae_parameters, mesh
         self.image_bytes = 2 * int(np.prod(detection.differences_shape))
         self.compute = jax.jit(
-            lambda mae, images: detection.differences(whole(mae, mesh), images),
+            lambda mae, images: detection.differences(all_gather_parameters(mae, mesh), images),
             out_shardings=batch_sharding(mesh),
         )
         shape = detection.differences_shape

@@ -27,7 +27,7 @@ from rffr_jax.images.decode import FORMATS, resized
 from rffr_jax.images.image_formats import decode, encode
 from rffr_jax.predict.inputs import IMAGE, InputFile
 from rffr_jax.predict.preparation import GIVEN, FaceSettings
-from rffr_jax.predict.quality import too_small, why_not
+from rffr_jax.predict.quality import too_small, unusable_reason
 from rffr_jax.predict.video_index import index_video, sampled_frames
 
 NO_FACE = "no face"
@@ -199,7 +199,7 @@ def _sighting(
         box = (left, top, right, bottom)
         known = settings.preparation_known
         reason = too_small(_shorter_side(face), settings.smallest_face, image_size, known=known)
-    reason = reason or why_not(crop, settings.darkest, settings.least_sharpness)
+    reason = reason or unusable_reason(crop, settings.darkest, settings.least_sharpness)
     return Sighting(index, time, box, crop, reason)
 
 

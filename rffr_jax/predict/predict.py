@@ -12,7 +12,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import check_aggregate
 from rffr_jax.evaluation.evaluate import as_list
 from rffr_jax.predict.decision import thresholds_said
-from rffr_jax.predict.default_detector import named_or_demo
+from rffr_jax.predict.default_detector import detector_or_demo
 from rffr_jax.predict.detector import LoadedDetector, load_detector
 from rffr_jax.predict.finished import FinishedFiles
 from rffr_jax.predict.inputs import InputFile, find_files
@@ -21,7 +21,7 @@ from rffr_jax.predict.prediction import Prediction
 from rffr_jax.predict.predictions_file import write_predictions
 from rffr_jax.predict.preparation import FaceSettings, face_settings
 from rffr_jax.predict.report import write_report
-from rffr_jax.runs.workdir import held, write_config
+from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def run(config: Config, workdir: pathlib.Path):
     detector, settings = detector_and_settings(config)
     if detector.note:
         log.warning("%s", detector.note)
-    with held(part.folder(workdir)):
+    with locked_workdir(part.folder(workdir)):
         write_config(workdir, config)
         prediction = Prediction(config, workdir, detector, settings, part)
         prediction.look_at(part.files(files))
@@ -84,7 +84,7 @@ def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]
     if config.threshold is not None and not 0 <= config.threshold <= 1:
         raise UserError(f"threshold={config.threshold}; it must lie in [0, 1], as scores do")
     detector = load_detector(
-        named_or_demo(config.detector),
+        detector_or_demo(config.detector),
         checkpoint=config.checkpoint,
         dtype=config.dtype,
         batch_size=config.batch_size,

@@ -30,10 +30,10 @@ from rffr_jax.predict.progress import Progress
 from rffr_jax.predict.read_ahead import read_ahead
 from rffr_jax.predict.timeline import score_peaks
 from rffr_jax.predict.verdict import (
+    describe_score,
     face_record,
     file_record,
     largest,
-    score_said,
     sentence,
     verdict_said,
 )
@@ -189,7 +189,7 @@ class Prediction:
         Image.fromarray(crop).save(self._workdir / place, quality=CROP_QUALITY)
 
     def _caption(self, record: dict[str, Any], decision: Decision) -> str:
-        caption = score_said(record, decision.value)
+        caption = describe_score(record, decision.value)
         if len(record["frames"]) > 1:
             peak = record["peak"]
             caption += (

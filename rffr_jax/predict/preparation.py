@@ -43,7 +43,7 @@ class FaceSettings:
       preparation_known: whether these are the settings of the detector's training faces.
       frames: of a video, at most.
       most_faces: of a file, the largest ones.
-      darkest, least_sharpness: of `quality.why_not`.
+      darkest, least_sharpness: of `quality.unusable_reason`.
 
     Raises:
       UserError: a value that is not possible.

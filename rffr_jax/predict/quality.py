@@ -50,7 +50,7 @@ def too_small(side: float, smallest: int, image_size: int, *, known: bool) -> st
     return f"{pixels}, at least {smallest} are needed for crops of {image_size}"
 
 
-def why_not(
+def unusable_reason(
     crop: UInt8[np.ndarray, "height width 3"], darkest: float, least_sharpness: float
 ) -> str:
     """Why a crop cannot be judged: `too dark` or `too blurred` with the numbers; '' if it can.

@@ -104,7 +104,7 @@ def file_record(
     if status == UNKNOWN:
         reason = faces[0]["reason"] if faces else found.reason
     return {
-        "path": text_of(str(found.path)),
+        "path": printable_path(str(found.path)),
         "sha256": found.sha256 or None,
         "status": status,
         "score": highest and highest["score"],
@@ -122,10 +122,10 @@ def verdict_said(record: Mapping[str, Any], threshold: float) -> str:
     """In words where the score of a face or file lies, or why it has none."""
     if record["score"] is None:
         return f"{UNKNOWN}: {record['reason']}"
-    return score_said(record, threshold)
+    return describe_score(record, threshold)
 
 
-def score_said(record: Mapping[str, Any], threshold: float) -> str:
+def describe_score(record: Mapping[str, Any], threshold: float) -> str:
     """In words where the score of a judged face or file lies."""
     where = "above" if record["status"] == FAKE else "not above"
     said = f"score {record['score']:.3f}, {where} the threshold {threshold:.3f}"
@@ -143,6 +143,6 @@ def sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
-def text_of(path: str) -> str:
+def printable_path(path: str) -> str:
     """A path as text that any file can hold; bytes that are no letters become `\\xNN`."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -37,7 +37,7 @@ SEEN_WITHIN = 60.0  # seconds that a shared file system may take to show a new f
 
 
 @contextlib.contextmanager
-def held(workdir: pathlib.Path) -> Iterator[None]:
+def locked_workdir(workdir: pathlib.Path) -> Iterator[None]:
     """Holds the folder for this run: process 0 takes the lock, the others wait until it has it.
 
     Raises:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from rffr_jax.cluster import processes
 from rffr_jax.cluster.agreement import require_same_data
-from rffr_jax.cluster.sharding import make_mesh, on_mesh, rows_of_process
+from rffr_jax.cluster.sharding import init_sharded, make_mesh, rows_of_process
 from rffr_jax.config import Config
 from rffr_jax.data.pipeline import Batch
 from rffr_jax.errors import UserError
@@ -29,7 +29,7 @@ from rffr_jax.runs.checkpoints.weights import (
     save_weights,
 )
 from rffr_jax.runs.inventory import warn_of_other_data
-from rffr_jax.runs.workdir import has_begun, held, refuse_other_config, write_config
+from rffr_jax.runs.workdir import has_begun, locked_workdir, refuse_other_config, write_config
 from rffr_jax.training.detector_settings import batch_for, block_counts, detection_settings
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.model_card import write_model_card
@@ -43,7 +43,7 @@ from rffr_jax.training.sources import (
 )
 from rffr_jax.training.starting_weights import check_branches, started_branches
 from rffr_jax.training.step import check_micro_batches
-from rffr_jax.training.training_residuals import TrainingResiduals, worth_keeping
+from rffr_jax.training.training_residuals import TrainingResiduals, should_keep_residuals
 from rffr_jax.training.training_set import training_set
 from rffr_jax.training.validation import Validation, check_selection, fake_methods, validation_sets
 
@@ -56,7 +56,7 @@ def run(config: Config, workdir: pathlib.Path):
     objective = DetectorTraining(config, workdir, mesh)
     check_settings(objective, config, mesh)
     require_same_data(train=objective.dataset, **objective.validation)
-    with held(workdir):
+    with locked_workdir(workdir):
         refuse_other_config(workdir, config, begun=has_begun(workdir))
         refuse_other_settings(workdir, objective.about)
         objective.keep_frozen()
@@ -131,7 +131,7 @@ class DetectorTraining:
             kept=kept,
         )
         self._residuals: TrainingResiduals | None = None
-        keep = settings.needs_mae and worth_keeping(
+        keep = settings.needs_mae and should_keep_residuals(
             config.residuals.training,
             draws=config.steps * config.batch_size,
             share=share,
@@ -198,7 +198,7 @@ class DetectorTraining:
 
     def starting_parameters(self) -> PyTree:
         """Fresh weights, with every branch started from what `detector.init` names."""
-        parameters = on_mesh(self.fresh_parameters, self._mesh)
+        parameters = init_sharded(self.fresh_parameters, self._mesh)
         if not self._config.detector.init:
             return parameters
         folder = pathlib.Path(self._config.detector.init)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PyTree, UInt8
 
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.memory import passes_at_once
-from rffr_jax.cluster.sharding import make_mesh, whole
+from rffr_jax.cluster.sharding import all_gather_parameters, make_mesh
 from rffr_jax.config import Config
 from rffr_jax.data.pipeline import Batch
 from rffr_jax.errors import UserError
@@ -30,7 +30,7 @@ from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
 from rffr_jax.runs.inventory import warn_of_other_data
-from rffr_jax.runs.workdir import has_begun, held, refuse_other_config, write_config
+from rffr_jax.runs.workdir import has_begun, locked_workdir, refuse_other_config, write_config
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.real_faces import RealFaceTraining
 from rffr_jax.training.reconstruction import Reconstruction
@@ -50,7 +50,7 @@ def run(config: Config, workdir: pathlib.Path):
     objective = OBJECTIVES[config.autoencoder](config, workdir, mesh)
     check_settings(objective, config, mesh)
     require_same_data(train=objective.dataset, validation=objective.validation)
-    with held(workdir):
+    with locked_workdir(workdir):
         refuse_other_config(workdir, config, begun=has_begun(workdir))
         refuse_other_settings(workdir, objective.about)
         datasets = {"data.train": objective.dataset, "data.validation": objective.validation}
@@ -132,7 +132,7 @@ class Pretraining(RealFaceTraining):
         return {"original": images, "one block hidden": masked}
 
     def _mae(self, parameters: PyTree) -> MAE:
-        return nnx.merge(self._definition, nnx.State(whole(parameters, self._mesh)))
+        return nnx.merge(self._definition, nnx.State(all_gather_parameters(parameters, self._mesh)))
 
 
 def mae_about(settings: ModelSettings, config: Config) -> dict[str, Any]:

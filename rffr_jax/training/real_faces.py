@@ -13,11 +13,11 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from rffr_jax.cluster.sharding import all_rows, on_mesh, put_batch, rows_of_process
+from rffr_jax.cluster.sharding import all_rows, init_sharded, put_batch, rows_of_process
 from rffr_jax.config import Config
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.cache import InMemory
-from rffr_jax.data.origins import honest_note
+from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.specs import load_dataset
@@ -97,7 +97,7 @@ class RealFaceTraining(abc.ABC):
     def starting_parameters(self) -> PyTree:
         """Weights named by `init_from`, else fresh ones."""
         if not self._config.init_from:
-            return on_mesh(self.fresh_parameters, self._mesh)
+            return init_sharded(self.fresh_parameters, self._mesh)
         return self.named_parameters(pathlib.Path(self._config.init_from))
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
@@ -144,7 +144,7 @@ class RealFaceTraining(abc.ABC):
             f"residual x {self._config.blocks.alpha:g}": [residual_pixels(r) for r in residual],
         }
         rows = [[column[i] for column in columns.values()] for i in range(len(shown))]
-        note = honest_note(self.validation.examples)
+        note = synthetic_data_note(self.validation.examples)
         file = self._workdir / "samples" / f"{step:06d}.png"
         contact_sheet(file, rows, list(columns), note=note)
 

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree, UInt8
 
-from rffr_jax.cluster.sharding import whole
+from rffr_jax.cluster.sharding import all_gather_parameters
 from rffr_jax.config import Config
 from rffr_jax.data.pipeline import Batch
 from rffr_jax.errors import UserError
@@ -86,4 +86,4 @@ class Reconstruction(RealFaceTraining):
         return {"original": images}
 
     def _unet(self, parameters: PyTree) -> UNet:
-        return nnx.merge(self._definition, nnx.State(whole(parameters, self._mesh)))
+        return nnx.merge(self._definition, nnx.State(all_gather_parameters(parameters, self._mesh)))

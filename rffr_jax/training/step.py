@@ -21,7 +21,7 @@ import optax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
-from rffr_jax.cluster.sharding import BATCH, whole
+from rffr_jax.cluster.sharding import BATCH, all_gather_parameters
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 
@@ -79,7 +79,9 @@ def make_step(
 
     @functools.partial(jax.value_and_grad, has_aux=True)
     def gradients_of(parameters, frozen, batch, total):
-        each, followed = losses(whole(parameters, mesh), whole(frozen, mesh), batch)
+        each, followed = losses(
+            all_gather_parameters(parameters, mesh), all_gather_parameters(frozen, mesh), batch
+        )
         return jnp.sum(each * batch["weight"]) / total, followed
 
     def loss_and_gradients(parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]):

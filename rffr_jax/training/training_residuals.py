@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 CHOICES = ("auto", "always", "never")
 
 
-def worth_keeping(choice: str, *, draws: int, share: float, images: int) -> bool:
+def should_keep_residuals(choice: str, *, draws: int, share: float, images: int) -> bool:
     """Whether a training keeps the residuals of its images; the config and the data decide alone.
 
     Args:

@@ -14,7 +14,7 @@ from jaxtyping import Array, PyTree
 from safetensors.numpy import save_file
 
 from rffr_jax.cluster.memory import passes_at_once
-from rffr_jax.cluster.sharding import make_mesh, on_mesh, put_batch
+from rffr_jax.cluster.sharding import init_sharded, make_mesh, put_batch
 from rffr_jax.config import Config
 from rffr_jax.convert.rules import to_source
 from rffr_jax.convert.tables import MAE_TABLES, TIMM_VIT, fixed_positions
@@ -182,7 +182,7 @@ def _residual(setup: Setup, at_once: int | None) -> Loaded:
 def _training_step(setup: Setup, config: Config, objective: Objective) -> Loaded:
     mesh = make_mesh()
     optimizer = make_optimizer(config.optimizer, config.steps)
-    parameters = on_mesh(objective.fresh_parameters, mesh)
+    parameters = init_sharded(objective.fresh_parameters, mesh)
     training = fresh_training(optimizer, config.optimizer.ema_decay, parameters)
     state = {"parameters": parameters, **training}
     rows = slice(0, setup.batch)
@@ -228,7 +228,7 @@ def _evaluation(setup: Setup, kept: bool) -> Loaded:
     mesh = make_mesh()
     detection = _detection(setup)
     mae = load_weights(setup.folder / MAE_FOLDER, "mae", detection.abstract_frozen, mesh)
-    parameters = on_mesh(lambda: detection.initial_parameters(0), mesh)
+    parameters = init_sharded(lambda: detection.initial_parameters(0), mesh)
     dataset = _Noise(setup)
     scorer = Scorer(
         detection,
@@ -314,7 +314,7 @@ def _mae_parameters(setup: Setup) -> PyTree:
         mae = MAE(_model(setup), dtype=jnp.float32, rngs=nnx.Rngs(0))
         return nnx.to_pure_dict(nnx.state(mae, nnx.Param))
 
-    return on_mesh(fresh, make_mesh())
+    return init_sharded(fresh, make_mesh())
 
 
 def _detection(setup: Setup) -> Detection:

@@ -9,10 +9,10 @@ from jax.sharding import AbstractMesh, PartitionSpec
 from rffr_jax.cluster.sharding import (
     all_rows,
     batch_sharding,
-    fitting_batch,
+    init_sharded,
     local_rows,
     make_mesh,
-    on_mesh,
+    padded_batch_size,
     parameter_shardings,
     put_batch,
     rows_of_process,
@@ -64,7 +64,7 @@ def test_batches_must_divide_over_the_devices():
     assert rows_of_process(16, mesh) == slice(0, 16)
     with pytest.raises(UserError, match="batch_size=12 does not divide over 8 devices"):
         rows_of_process(12, mesh)
-    assert [fitting_batch(size, mesh) for size in (1, 8, 9)] == [8, 8, 16]
+    assert [padded_batch_size(size, mesh) for size in (1, 8, 9)] == [8, 8, 16]
 
 
 def test_rows_come_back_as_they_went():
@@ -79,7 +79,7 @@ def test_rows_come_back_as_they_went():
 
 def test_arrays_are_built_where_they_belong():
     mesh = make_mesh()
-    built = on_mesh(lambda: {"kernel": jnp.ones((4, 2))}, mesh)
+    built = init_sharded(lambda: {"kernel": jnp.ones((4, 2))}, mesh)
     abstract = with_shardings(built, parameter_shardings(built, mesh))
     assert built["kernel"].sharding.is_equivalent_to(abstract["kernel"].sharding, 2)
     assert abstract["kernel"].shape == (4, 2)

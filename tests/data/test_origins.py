@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rffr_jax.data.origins import Origins, honest_note
+from rffr_jax.data.origins import Origins, synthetic_data_note
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.examples import Example
 
@@ -58,6 +58,6 @@ def test_likeness_looks_beyond_the_names_of_data_sets():
     ],
 )
 def test_what_is_made_here_says_so(examples, expected):
-    note = honest_note(examples)
+    note = synthetic_data_note(examples)
     assert note.startswith(expected)
     assert bool(note) == bool(expected)

@@ -8,7 +8,7 @@ import pytest
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import aggregated
 from rffr_jax.predict.faces_of import FoundFaces, Sighting
-from rffr_jax.predict.verdict import face_record, file_record, text_of
+from rffr_jax.predict.verdict import face_record, file_record, printable_path
 
 CROP = np.zeros((16, 16, 3), np.uint8)
 
@@ -72,5 +72,5 @@ def test_a_file_is_what_its_worst_face_is():
 
 
 def test_names_that_are_no_text_can_be_written():
-    assert text_of(b"caf\xe9.png".decode("utf-8", "surrogateescape")) == "caf\\xe9.png"
-    assert text_of("café.png") == "café.png"
+    assert printable_path(b"caf\xe9.png".decode("utf-8", "surrogateescape")) == "caf\\xe9.png"
+    assert printable_path("café.png") == "café.png"

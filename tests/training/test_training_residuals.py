@@ -11,7 +11,7 @@ import pytest
 from configs import quickstart
 from rffr_jax.errors import UserError
 from rffr_jax.method import kept_residuals
-from rffr_jax.training.training_residuals import TrainingResiduals, worth_keeping
+from rffr_jax.training.training_residuals import TrainingResiduals, should_keep_residuals
 from tests import jobs
 from tests.training.test_loop import assert_same_run, die, when_logged
 
@@ -27,7 +27,7 @@ from tests.training.test_loop import assert_same_run, die, when_logged
     ],
 )
 def test_residuals_are_kept_where_that_saves_work(choice, draws, share, images, expected):
-    assert worth_keeping(choice, draws=draws, share=share, images=images) is expected
+    assert should_keep_residuals(choice, draws=draws, share=share, images=images) is expected
 
 
 def test_the_quickstart_computes_them_as_its_documented_numbers_were_made():

@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from rffr_jax import __version__
-from rffr_jax.cluster.sharding import make_mesh, on_mesh, parameter_shardings, with_shardings
+from rffr_jax.cluster.sharding import init_sharded, make_mesh, parameter_shardings, with_shardings
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.run_state import RunCheckpoints, refuse_other_settings
 from rffr_jax.runs.checkpoints.weights import (
@@ -25,7 +25,9 @@ from tests import jobs
 
 
 def weights(value, width=4):
-    return on_mesh(lambda: {"layer": {"kernel": jnp.full((2, width), float(value))}}, make_mesh())
+    return init_sharded(
+        lambda: {"layer": {"kernel": jnp.full((2, width), float(value))}}, make_mesh()
+    )
 
 
 def abstract(width=4):

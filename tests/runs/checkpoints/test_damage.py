@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rffr_jax.cluster.sharding import make_mesh, on_mesh, parameter_shardings, with_shardings
+from rffr_jax.cluster.sharding import init_sharded, make_mesh, parameter_shardings, with_shardings
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.run_state import DAMAGED, RunCheckpoints, refuse_other_settings
 from rffr_jax.runs.checkpoints.weights import LATEST, load_weights, read_about, save_weights
@@ -30,7 +30,7 @@ def heard(caplog):
 def weights(seed):
     """Random numbers, which no compression makes small."""
     keys = jax.random.split(jax.random.key(seed), 2)
-    return on_mesh(
+    return init_sharded(
         lambda: {
             "layer": {
                 "kernel": jax.random.normal(keys[0], (60, 70)),
