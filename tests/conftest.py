@@ -24,10 +24,14 @@ def compiled_programs(tmp_path_factory, worker_id):
 
 @pytest.fixture(autouse=True)
 def fresh_terminal_log():
-    """The program's log handler keeps the stderr it was made with, which ends with a test."""
-    logging.getLogger("rffr_jax").handlers.clear()  # a fixture's
+    """The program's log handler keeps the stderr it was made with, which ends with a test; and a
+    program that ran keeps its lines from `caplog`."""
+    log = logging.getLogger("rffr_jax")
+    log.handlers.clear()  # a fixture's
+    log.propagate = True
     yield
-    logging.getLogger("rffr_jax").handlers.clear()
+    log.handlers.clear()
+    log.propagate = True
 
 
 @pytest.fixture(scope="session")

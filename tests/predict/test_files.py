@@ -48,8 +48,9 @@ def test_folders_are_gone_through_by_name_and_content(tmp_path, caplog):
     passed_over = LeftOut()
     inputs = [str(tmp_path / "c,d.png"), f"{tmp_path},{tmp_path / 'b'}"]
     files = find_files(inputs, passed_over=passed_over)
-    line = f"left out 1 file: 1 .txt (first: {tmp_path}/b/notes.txt)"
-    assert str(passed_over) == line
+    line = str(passed_over)
+    assert line.startswith("left out 1 file: 1 .txt (first: ")
+    assert line.endswith("/b/notes.txt)")  # long paths lose their beginning
     assert line in caplog.messages
     names = [str(file.path.relative_to(tmp_path)) for file in files]
     assert names == ["c,d.png", "results.png", "b/a.without_ending", "b/broken.mp4", "b/z.png"]
