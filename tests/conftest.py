@@ -23,15 +23,17 @@ def compiled_programs(tmp_path_factory, worker_id):
 
 
 @pytest.fixture(autouse=True)
-def fresh_terminal_log():
-    """The program's log handler keeps the stderr it was made with, which ends with a test; and a
-    program that ran keeps its lines from `caplog`."""
+def fresh_terminal_log(caplog):
+    """`caplog` hears the program's lines by a handler of its own, whatever ran before.
+
+    A program that runs in a test's process keeps its lines from the root's handlers. Its own
+    handler keeps the stderr that it was made with, which ends with the test.
+    """
     log = logging.getLogger("rffr_jax")
-    log.handlers.clear()  # a fixture's
-    log.propagate = True
+    log.handlers[:] = [caplog.handler]
+    log.propagate = False
     yield
     log.handlers.clear()
-    log.propagate = True
 
 
 @pytest.fixture(scope="session")

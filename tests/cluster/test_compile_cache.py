@@ -1,7 +1,5 @@
 """Where compiled programs are kept, and where they are not."""
 
-import logging
-
 import jax
 import pytest
 
@@ -47,7 +45,6 @@ def test_a_folder_that_the_user_chose_stays(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("folder", ["/proc/none", "/dev/null/cache"])
 def test_a_folder_that_cannot_be_made_is_told_and_nothing_is_kept(monkeypatch, caplog, folder):
-    monkeypatch.setattr(logging.getLogger("rffr_jax"), "propagate", True)
     assert folder_on(monkeypatch, "gpu", {"XDG_CACHE_HOME": folder}) is None
     assert "compiled programs are not kept for later runs: [Errno" in caplog.text
 
@@ -56,7 +53,6 @@ def test_no_home_folder_is_told_and_nothing_is_kept(monkeypatch, caplog):
     def unknown():
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(logging.getLogger("rffr_jax"), "propagate", True)
     monkeypatch.setattr("pathlib.Path.home", unknown)
     assert folder_on(monkeypatch, "gpu", {}) is None
     assert "Could not determine home directory" in caplog.text

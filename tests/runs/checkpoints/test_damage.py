@@ -21,9 +21,7 @@ TRAINING = {"optimizer": {"mean": jnp.arange(3000.0)}, "finite": jnp.array(True)
 
 @pytest.fixture(autouse=True)
 def heard(caplog):
-    """Warnings reach the fixture `caplog` whatever ran before, and each is told anew."""
-    log = logging.getLogger("rffr_jax")
-    log.propagate = True
+    """Only warnings reach the fixture `caplog`, and each is told anew."""
     caplog.set_level(logging.WARNING, "rffr_jax")
 
 
