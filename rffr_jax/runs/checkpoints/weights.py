@@ -82,10 +82,16 @@ def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]
       kinds: what may be there: `mae`, `unet`, `vit` or `detector`.
 
     Raises:
-      UserError: no checkpoint there, or one of another kind.
+      UserError: no checkpoint there, one of another kind, or one of a program that did not write
+        its version.
     """
     folder = find_checkpoint(folder, option)
     about = newest_about(folder, option)
+    if "version" not in about:
+        raise UserError(
+            f"{option}={folder} was written by an older version of this program, which cannot be "
+            "read; train or convert it anew (`make demo` for the demo's)"
+        )
     kind = about.get("kind")
     if kind == "vit" and "mae" in kinds and "vit" not in kinds:
         raise UserError(

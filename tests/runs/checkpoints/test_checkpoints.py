@@ -147,3 +147,11 @@ def test_a_run_with_other_settings_is_refused_by_name(tmp_path):
     with pytest.raises(UserError, match="k: 4 there, 2 in this config") as caught:
         refuse_other_settings(tmp_path, {**about, "k": 2})
     assert "kind" not in str(caught.value)
+
+
+def test_a_checkpoint_of_an_older_program_is_refused_in_one_line(tmp_path, monkeypatch):
+    save_weights(tmp_path, 0, weights(1), {"kind": "mae"})
+    about = {"kind": "mae"}  # as it was written before versions were
+    monkeypatch.setattr("rffr_jax.runs.checkpoints.weights.newest_about", lambda *_: about)
+    with pytest.raises(UserError, match="was written by an older version of this program"):
+        read_about(tmp_path, "mae", "mae")
