@@ -24,7 +24,8 @@ from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.cluster.sharding import (
-    all_rows, batch_sharding, local_rows, make_mesh, parameter_shardings, put_batch, whole
+    all_rows, batch_sharding, local_rows, make_mesh, parameter_shardings, put_batch,
+    all_gather_parameters
 )
 
 jax.config.update("jax_disable_most_optimizations", True)
@@ -94,7 +95,7 @@ for fsdp in (1, 8, 2):
 
         @jax.jit
         def inpainted(mae, images):
-            model = nnx.merge(definition, nnx.State(whole(mae, mesh)))
+            model = nnx.merge(definition, nnx.State(all_gather_parameters(mae, mesh)))
             return residual.inpaint(model, grid, unit_range(images), at_once)
 
         check(inpainted.lower(mae, on_mesh).compile().as_text(), inpainted(mae, on_mesh))
@@ -104,7 +105,7 @@ for fsdp in (1, 8, 2):
 
     @jax.jit
     def patches(mae, images, chosen):
-        model = nnx.merge(definition, nnx.State(whole(mae, mesh)))
+        model = nnx.merge(definition, nnx.State(all_gather_parameters(mae, mesh)))
         images = unit_range(images)
         return residual.residual_patches(model, detection.blocks, images, chosen, counts)[0]
 
@@ -119,7 +120,7 @@ spread = jax.jit(lambda x: x[::-1] * 2, out_shardings=sharding).lower(on_mesh).c
 assert collected(spread)
 activations = jax.jit(detection.differences, out_shardings=sharding)
 found = collected(activations.lower(mae, on_mesh).compile().as_text())
-assert set(found) - {("all-gather", shape) for shape in split}, "`whole` is not needed any more"
+assert set(found) - {("all-gather", shape) for shape in split}, "the gather is not needed any more"
 print("held")
 """
 

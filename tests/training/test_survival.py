@@ -14,7 +14,7 @@ import pytest
 from rffr_jax.evaluation import metrics
 from rffr_jax.runs.checkpoints import manager
 from rffr_jax.runs.checkpoints.run_state import RunCheckpoints
-from rffr_jax.training import detect, metric_writer, pretrain, real_faces
+from rffr_jax.training import metric_writer, pretrain, real_faces, validation
 from tests import jobs
 
 pytestmark = pytest.mark.slow
@@ -102,7 +102,7 @@ def test_a_full_disk_while_a_best_is_kept_is_one_line(
 ):
     flags = (*data, f"mae={mae}", "data.methods=rows")
     with monkeypatch.context() as patch:
-        patch.setattr(detect, "write_json", disk_full)
+        patch.setattr(validation, "write_json", disk_full)
         assert jobs.start("detect", tmp_path, *flags) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert f"--workdir={tmp_path} cannot be written: No space left on device" in line
