@@ -147,7 +147,7 @@ def test_the_root_holds_five_modules_and_no_drawer():
     assert root == {"__init__.py", "main.py", "config.py", "errors.py", "examples.py"}
     for path in (ROOT / "rffr_jax").rglob("*.py"):
         assert path.stem not in {"utils", "util", "common", "helpers", "misc"}, path
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400 or path.name == "detect.py"
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
 
 
 def test_importing_the_package_does_nothing():

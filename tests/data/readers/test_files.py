@@ -89,7 +89,8 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, caplog, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", closed)
     assert len(read_folder(tmp_path).examples) == 1
-    assert f"left out: {tmp_path / 'closed'}: permission denied" in caplog.messages
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [f"left out: {tmp_path / 'closed'}: permission denied"]
 
 
 def test_jpeg_files_of_all_endings_are_read(tmp_path):
