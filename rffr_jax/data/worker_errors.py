@@ -15,7 +15,7 @@ from rffr_jax.errors import UserError
 
 BATCHES_AHEAD = 4  # of each worker
 SHARED_MEMORY = "/dev/shm"
-_BATCHES_IN_HAND = 2  # of the process that the workers read for
+_BATCHES_IN_HAND = 4  # of the process that the workers read for; Grain frees them in a thread
 _PIECE = 4096  # bytes; each of the four arrays of a batch takes whole ones
 _LEAVE_OUT = "set --config.data.workers=0"
 
