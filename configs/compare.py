@@ -11,6 +11,8 @@ from rffr_jax.config import Config
 def get_config() -> Config:
     config = ConfigDict()
     config.job = "compare"
-    config.runs = ""  # workdirs of evaluate, or tables of predictions: A,B
-    config.replicates = 10_000  # of the bootstrap; fewer cannot resolve many pairs at once
+    # Workdirs of evaluate, or tables of predictions: A,B.
+    config.runs = ""
+    # Of the bootstrap. Fewer cannot resolve many pairs at once.
+    config.replicates = 10_000
     return config

@@ -17,25 +17,35 @@ def get_config() -> Config:
     config.job = "detect"
     config.seed = 0
     config.dtype = "auto"
-    config.mae = "runs/pretrain"  # a MAE, or the UNet of detector.residual=unet
+    # A MAE, or the UNet for detector.residual=unet.
+    config.mae = "runs/pretrain"
     config.allow_other_k = False
-    config.remat = False  # True: less memory, a third more arithmetic
+    # True takes less memory and a third more arithmetic.
+    config.remat = False
 
     config.model = ConfigDict({"size": "vit_b16", "image_size": 224, "patch_size": 16})
-    config.xception = ConfigDict({"width": 1.0, "middle_blocks": 8})  # of that backbone alone
+    # Only for detector.backbone=xception.
+    config.xception = ConfigDict({"width": 1.0, "middle_blocks": 8})
     config.blocks = ConfigDict()
     config.blocks.k = 4
     config.blocks.alpha = 4.0
-    config.blocks.blocks_per_pass = 1  # blocks hidden together; more is faster and approximate
+    # Blocks that are hidden together. More is faster and approximate.
+    config.blocks.blocks_per_pass = 1
     config.blocks.probability = 0.25
     config.blocks.on_empty = "redraw"
-    config.blocks.group = 16  # images that share the quantiles of the number of blocks
+    # Images that share the quantiles of the number of blocks.
+    config.blocks.group = 16
     config.detector = ConfigDict()
-    config.detector.init = ""  # a ViT or a MAE for both branches; the paper's is an ImageNet ViT
-    config.detector.backbone = "vit"  # or xception, with inputs=original and blocks=full
-    config.detector.inputs = "both"  # or original, residual
-    config.detector.blocks = "random"  # or full, covered
-    config.detector.residual = "mae"  # or unet, high_pass, zero
+    # A ViT or a MAE for both branches. The paper takes an ImageNet ViT.
+    config.detector.init = ""
+    # Or xception, with inputs=original and blocks=full.
+    config.detector.backbone = "vit"
+    # Or original, residual.
+    config.detector.inputs = "both"
+    # Or full, covered.
+    config.detector.blocks = "random"
+    # Or unet, high_pass, zero.
+    config.detector.residual = "mae"
     config.detector.mean = (0.485, 0.456, 0.406)
     config.detector.std = (0.229, 0.224, 0.225)
 
@@ -43,20 +53,26 @@ def get_config() -> Config:
     config.data.train = ("synthetic:0#train",)
     config.data.validation = ("synthetic:0#validation",)
     config.data.methods = ()
-    config.data.fakes = "given"  # or self_blended: made of the training reals alone, on the fly
-    config.data.post_augmentation = False  # of self-blended pairs: see docs/self_blending.md
+    # Or self_blended: fakes are made on the fly from the training reals only.
+    config.data.fakes = "given"
+    # Only for self-blended pairs: see docs/self_blending.md.
+    config.data.post_augmentation = False
     config.data.cache = False
     config.data.workers = 2
     config.data.max_bad_fraction = 0.01
     config.selection = "last"
 
     config.residuals = ConfigDict()
-    config.residuals.folder = "../residuals"  # seen from the workdir; '' keeps none on disk
-    config.residuals.memory_gb = 4.0  # of images and residuals; what is beyond is read from disk
-    config.residuals.training = "auto"  # or always, never: see docs/residuals.md
+    # Relative to the workdir. '' keeps no residuals on disk.
+    config.residuals.folder = "../residuals"
+    # For images and residuals. The rest is read from disk.
+    config.residuals.memory_gb = 4.0
+    # Or always, never: see docs/residuals.md.
+    config.residuals.training = "auto"
 
     config.batch_size = 32
-    config.micro_batches = 1  # parts of a batch that are worked through one after another
+    # A batch is computed in this number of parts, one after another.
+    config.micro_batches = 1
     config.steps = 15_000
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 2e-5
@@ -65,7 +81,8 @@ def get_config() -> Config:
     config.optimizer.weight_decay = 0.0
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.999
-    config.optimizer.ema_decay = 0.0  # 0.999, say, evaluates and keeps averaged weights
+    # 0.999, for example, evaluates and saves averaged weights.
+    config.optimizer.ema_decay = 0.0
 
     config.evaluate_every = 50
     config.evaluation_batch_size = 32

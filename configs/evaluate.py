@@ -14,24 +14,36 @@ def get_config() -> Config:
     config.job = "evaluate"
     config.dtype = "auto"
     config.detector = "runs/detect"
-    config.checkpoint = "last"  # or best:NAME, or matched
-    config.frames_per_video = 1  # the middle one; 0 takes all
-    config.max_fpr = 0.01  # of the thresholds that data.validation chooses
-    config.validation_frames = 32  # of a video, for the threshold of videos; 0 all, 1 no threshold
-    config.aggregate = "mean"  # of those frames; or median, or top_k
-    config.top_k = 5  # highest frames that top_k averages
-    config.calibration = "platt"  # or isotonic; fitted on data.validation
-    config.prevalence = 0.01  # share of fakes for which PPV is stated
+    # Or best:NAME, or matched.
+    config.checkpoint = "last"
+    # 1 is the middle frame. 0 takes all.
+    config.frames_per_video = 1
+    # The false positive rate of the thresholds that data.validation chooses.
+    config.max_fpr = 0.01
+    # Frames of a video for the threshold of videos. 0 takes all, 1 chooses none.
+    config.validation_frames = 32
+    # How the scores of those frames become one. Or median, or top_k.
+    config.aggregate = "mean"
+    # The number of highest scores that top_k averages.
+    config.top_k = 5
+    # Or isotonic. It is fitted on data.validation.
+    config.calibration = "platt"
+    # The share of fakes for which the positive predictive value is stated.
+    config.prevalence = 0.01
     config.batch_size = 32
 
     config.data = ConfigDict()
     config.data.tests = ("synthetic:0#test",)
-    config.data.validation = ()  # chooses thresholds and calibrations; never data of the tests
-    config.data.methods = ()  # fakes of these alone; on the command line A,B
+    # Chooses thresholds and calibrations. It must never hold data of the tests.
+    config.data.validation = ()
+    # Only fakes of these methods. On the command line: A,B.
+    config.data.methods = ()
     config.data.workers = 2
     config.data.max_bad_fraction = 0.01
     config.residuals = ConfigDict()
-    config.residuals.folder = "../residuals"  # seen from the detector's; '' keeps none on disk
-    config.residuals.memory_gb = 4.0  # of images and residuals; what is beyond is read from disk
+    # Relative to the detector's workdir. '' keeps no residuals on disk.
+    config.residuals.folder = "../residuals"
+    # For images and residuals. The rest is read from disk.
+    config.residuals.memory_gb = 4.0
     config.mesh = ConfigDict({"fsdp": 1})
     return config

@@ -1,4 +1,4 @@
-"""What a trained detector makes of images: class tokens (for t-SNE, say) and attention maps.
+"""Features of a trained detector: class tokens (for t-SNE, for example) and attention maps.
 
 python -m rffr_jax.main --config=configs/features.py --config.detector=runs/detect \
     --config.data.inputs=folder:IMAGES
@@ -14,7 +14,8 @@ def get_config() -> Config:
     config.job = "features"
     config.dtype = "auto"
     config.detector = "runs/detect"
-    config.checkpoint = "last"  # or best:NAME
+    # Or best:NAME.
+    config.checkpoint = "last"
     config.batch_size = 32
 
     config.data = ConfigDict()
@@ -22,7 +23,9 @@ def get_config() -> Config:
     config.data.workers = 2
     config.data.max_bad_fraction = 0.01
     config.residuals = ConfigDict()
-    config.residuals.folder = "../residuals"  # seen from the detector's; '' keeps none on disk
-    config.residuals.memory_gb = 4.0  # of residuals; what is beyond is read from disk
+    # Relative to the detector's workdir. '' keeps no residuals on disk.
+    config.residuals.folder = "../residuals"
+    # For residuals. The rest is read from disk.
+    config.residuals.memory_gb = 4.0
     config.mesh = ConfigDict({"fsdp": 1})
     return config

@@ -2,10 +2,10 @@
 
 python -m rffr_jax.main --config=configs/pretrain.py --config.data.train=folder:FACES
 
-Batch 128 and learning rate 7.5e-5 are the paper's; the number of steps is not in it: 15 million
-images are what the authors' released configuration sees. Another batch size sees as many; a tenth
-of the steps is warm-up, however many there are. `autoencoder=unet` trains the UNet that the paper
-compares with, which reconstructs whole images: blocks and mask mean nothing to it.
+The batch of 128 and the learning rate 7.5e-5 are the paper's. The paper does not give the number of
+steps: the authors' released configuration sees 15 million images. Any batch size sees as many here,
+and a tenth of the steps is warm-up. `autoencoder=unet` trains the UNet that the paper compares
+with. It reconstructs whole images and does not read `blocks` and `mask`.
 """
 
 from ml_collections import ConfigDict
@@ -20,19 +20,23 @@ def get_config() -> Config:
     config.job = "pretrain"
     config.seed = 0
     config.dtype = "auto"
-    config.remat = False  # True: less memory, a third more arithmetic
-    config.init_from = ""  # a workdir or converted weights; a run's own checkpoint goes first
+    # True takes less memory and a third more arithmetic.
+    config.remat = False
+    # A workdir or converted weights. The run's own checkpoint comes first.
+    config.init_from = ""
 
-    config.autoencoder = "mae"  # or unet
-    config.unet = ConfigDict({"width": 64, "depth": 4})  # of `unet` alone, with model.image_size
+    # Or unet.
+    config.autoencoder = "mae"
+    # Only for autoencoder=unet, which takes model.image_size too.
+    config.unet = ConfigDict({"width": 64, "depth": 4})
     config.model = ConfigDict({"size": "vit_b16", "image_size": 224, "patch_size": 16})
     config.blocks = ConfigDict({"k": 4, "alpha": 4.0})
     config.mask = ConfigDict()
     config.mask.kind = "block"
-    config.mask.blocks = (
-        1  # of `grid` and `block`: hidden together, for detectors with blocks_per_pass
-    )
-    config.mask.ratio = 0.75  # of `random` alone
+    # Only for mask.kind=grid and block: blocks hidden together, for detectors with blocks_per_pass.
+    config.mask.blocks = 1
+    # Only for mask.kind=random: the share of hidden patches.
+    config.mask.ratio = 0.75
 
     config.data = ConfigDict()
     config.data.train = ("synthetic:0#train",)
@@ -42,7 +46,8 @@ def get_config() -> Config:
     config.data.max_bad_fraction = 0.01
 
     config.batch_size = 128
-    config.micro_batches = 1  # parts of a batch that are worked through one after another
+    # A batch is computed in this number of parts, one after another.
+    config.micro_batches = 1
     config.steps = -(-IMAGES_SEEN // config.get_ref("batch_size"))
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 7.5e-5
@@ -51,7 +56,8 @@ def get_config() -> Config:
     config.optimizer.weight_decay = 0.05
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.95
-    config.optimizer.ema_decay = 0.0  # 0.999, say, evaluates and keeps averaged weights
+    # 0.999, for example, evaluates and saves averaged weights.
+    config.optimizer.ema_decay = 0.0
 
     config.evaluate_every = 5000
     config.save_every = 1000

@@ -2,8 +2,8 @@
 
 python -m rffr_jax.main --config=configs/quickstart.py
 
-Every seed has faces, a MAE and detectors of its own. The controls tell apart what the residual adds
-from what capacity, random blocks or the MAE's weights add. On own data, with fakes of
+Every seed has its own faces, MAE and detectors. The controls separate what the residual adds from
+what capacity, random blocks or the MAE's weights add. On your own data, with fakes of
 `trained_method` in the training part:
 
 python -m rffr_jax.main --config=configs/quickstart.py --config.data.train=csv:DIR/train.csv \
@@ -23,11 +23,13 @@ BOTH = {"inputs": "both", "blocks": "random"}
 def get_config() -> Config:
     config = common("quickstart", "RFFR beside its controls")
     config.seeds = (0,)
-    config.mae_seeds = ()  # every seed has its own, and data of its own
+    # Every seed has a MAE and data of its own.
+    config.mae_seeds = ()
     config.shared = "."
     config.rules = ("last",)
     config.trained_method = "lowres_swap"
-    config.columns = ConfigDict()  # every manipulation of the test
+    # Empty: every manipulation of the test.
+    config.columns = ConfigDict()
     config.data.train = ("synthetic:{seed}#train?method=lowres_swap",)
     config.data.validation = ("synthetic:{seed}#validation?limit=64",)
     config.data.test = ("synthetic:{seed}#test",)
@@ -61,7 +63,8 @@ def get_config() -> Config:
     )
 
     config.pretrain.model = ConfigDict(SMALL)
-    config.pretrain.batch_size = 16  # many small steps: a few big ones end at the mean face
+    # Many small steps: a few large ones end at the mean face.
+    config.pretrain.batch_size = 16
     config.pretrain.steps = 1200
     config.pretrain.optimizer.learning_rate = 2e-3
 
@@ -71,12 +74,14 @@ def get_config() -> Config:
     config.detect.optimizer.learning_rate = 1e-3
     config.detect.optimizer.schedule = "cosine"
     config.detect.optimizer.warmup_steps = 30
-    config.detect.residuals.training = "never"  # as the numbers in docs/ were made
+    # As the numbers in docs/ were made.
+    config.detect.residuals.training = "never"
 
     for job in (config.pretrain, config.detect):
         job.data.workers = 0
         job.data.cache = True
-        job.evaluate_every = job.save_every = 10_000  # only at the end
+        # Only at the end.
+        job.evaluate_every = job.save_every = 10_000
         job.log_every = 50
     config.evaluate.data.workers = 0
     config.evaluate.frames_per_video = 0

@@ -13,11 +13,14 @@ def get_config() -> Config:
     config = ConfigDict()
     config.job = "residual"
     config.dtype = "auto"
-    config.mae = "runs/pretrain"  # a MAE or a UNet
+    # A MAE or a UNet.
+    config.mae = "runs/pretrain"
     config.blocks = ConfigDict()
-    config.blocks.k = 0  # that of the MAE's pretraining
+    # 0 takes the k of the MAE's pretraining.
+    config.blocks.k = 0
     config.blocks.alpha = 4.0
-    config.blocks.blocks_per_pass = 1  # blocks hidden together; more is faster and approximate
+    # Blocks that are hidden together. More is faster and approximate.
+    config.blocks.blocks_per_pass = 1
     config.batch_size = 32
 
     config.data = ConfigDict()

@@ -14,23 +14,32 @@ def get_config() -> Config:
     config.job = "robustness"
     config.dtype = "auto"
     config.detector = "runs/detect"
-    config.checkpoint = "last"  # or best:NAME
-    config.frames_per_video = 1  # the middle one; 0 takes all
+    # Or best:NAME.
+    config.checkpoint = "last"
+    # 1 is the middle frame. 0 takes all.
+    config.frames_per_video = 1
     config.batch_size = 32
 
-    config.corruptions = ConfigDict()  # done to the image at the detector's size; () leaves one out
-    config.corruptions.jpeg = (90, 75, 50, 30, 15)  # quality
-    config.corruptions.blur = (0.5, 1.0, 2.0, 3.0)  # standard deviation, pixels
-    config.corruptions.resize = (0.75, 0.5, 0.25)  # of the side, and back
-    config.corruptions.noise = (2.0, 5.0, 10.0, 20.0)  # standard deviation, of 255
+    # Applied to the image at the detector's size. () leaves one out.
+    config.corruptions = ConfigDict()
+    # Quality.
+    config.corruptions.jpeg = (90, 75, 50, 30, 15)
+    # Standard deviation in pixels.
+    config.corruptions.blur = (0.5, 1.0, 2.0, 3.0)
+    # Factor of the side; the image is enlarged again.
+    config.corruptions.resize = (0.75, 0.5, 0.25)
+    # Standard deviation, of 255.
+    config.corruptions.noise = (2.0, 5.0, 10.0, 20.0)
 
     config.data = ConfigDict()
     config.data.tests = ("synthetic:0#test",)
-    config.data.methods = ()  # fakes of these alone; on the command line A,B
+    # Only fakes of these methods. On the command line: A,B.
+    config.data.methods = ()
     config.data.workers = 2
     config.data.max_bad_fraction = 0.01
     config.residuals = ConfigDict()
-    config.residuals.folder = ""  # nobody needs the residuals of corrupted images again
+    # Residuals of corrupted images are never used again.
+    config.residuals.folder = ""
     config.residuals.memory_gb = 0.0
     config.mesh = ConfigDict({"fsdp": 1})
     return config

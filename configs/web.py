@@ -11,31 +11,53 @@ from rffr_jax.config import Config
 def get_config() -> Config:
     config = ConfigDict()
     config.job = "web"
-    config.host = "127.0.0.1"  # this machine only; another address opens it to a network
+    # This machine only. Another address opens the page to a network.
+    config.host = "127.0.0.1"
     config.port = 7860
-    config.trusted_hosts = ()  # further names in the address bar, as behind a proxy
-    config.most_megabytes = 200.0  # of an upload
-    config.seconds_without_progress = 10.0  # then an upload that comes too slowly is refused
-    config.seconds_per_file = 120.0  # then it is given up
-    config.most_waiting = 20  # uploads beside the one that is scored, half of them of one sender
+    # Further names that a browser may use for this server, as behind a proxy.
+    config.trusted_hosts = ()
+    # The largest upload.
+    config.most_megabytes = 200.0
+    # An upload that stands still for longer is refused.
+    config.seconds_without_progress = 10.0
+    # A file that takes longer to score is given up.
+    config.seconds_per_file = 120.0
+    # Uploads in the queue. One sender may have half of them.
+    config.most_waiting = 20
 
     config.dtype = "auto"
-    config.detector = ""  # a workdir of detect; '' takes the one that `make demo` trained
-    config.checkpoint = "last"  # or best:NAME
-    config.faces = "find"  # or given: every picture is an aligned crop
-    config.preparation = ""  # a prepared data set: its crops, where the detector records none
-    config.face_weights = ""  # the face detector's own file, where the training faces needed one
-    config.frames_per_video = 32  # evenly spaced
-    config.most_faces = 8  # of a file, the largest
-    config.aggregate = "mean"  # of a face's frames; or median, or top_k
-    config.top_k = 5  # highest frames that top_k averages
-    config.threshold = config_dict.placeholder(float)  # else the detector's own, else 0.5
-    config.darkest = 20.0  # mean brightness of 255; darker faces are unknown, 0 takes all
-    config.least_sharpness = 0.05  # more blurred faces are unknown, 0 takes all
-    config.annotate = False  # nothing is kept, videos with boxes neither
-    config.batch_size = 8  # faces scored together
-    config.command = ""  # filled in: what was typed
+    # A workdir of detect. '' takes the detector that `make demo` trained.
+    config.detector = ""
+    # Or best:NAME.
+    config.checkpoint = "last"
+    # Or given: every picture is an aligned crop already.
+    config.faces = "find"
+    # A prepared data set. Faces are cropped as its faces, where the detector records no crop.
+    config.preparation = ""
+    # The face detector's own file, where the training faces needed one.
+    config.face_weights = ""
+    # Evenly spaced.
+    config.frames_per_video = 32
+    # The largest faces of a file.
+    config.most_faces = 8
+    # How the scores of a face's frames become one. Or median, or top_k.
+    config.aggregate = "mean"
+    # The number of highest scores that top_k averages.
+    config.top_k = 5
+    # None takes the detector's own threshold, or 0.5 where it has none.
+    config.threshold = config_dict.placeholder(float)
+    # Faces of a lower mean brightness (0 to 255) are unknown. 0 judges all.
+    config.darkest = 20.0
+    # More blurred faces are unknown. 0 judges all.
+    config.least_sharpness = 0.05
+    # The server keeps nothing, so it writes no videos either.
+    config.annotate = False
+    # Faces that are scored together.
+    config.batch_size = 8
+    # The program writes here what was typed.
+    config.command = ""
 
     config.data = ConfigDict()
-    config.data.workers = 0  # threads that read ahead; an upload is one file
+    # Threads that read ahead. An upload is one file.
+    config.data.workers = 0
     return config

@@ -1,7 +1,7 @@
-"""What all tables of the paper share: data, models and steps of every variant, seeds and folders.
+"""Shared by all tables of the paper: data, models and steps of every variant, seeds and folders.
 
-synthetic       procedural faces, minutes on a CPU; says nothing about real deepfakes
-smoke           the same at a size that shows that everything runs, and nothing else
+synthetic       procedural faces, minutes on a CPU; its numbers say nothing about real deepfakes
+smoke           the same at the smallest size: it only shows that everything runs
 photographs     real photographs with manipulations made by this program:
                 scripts/make_manipulations.py --input FACES --output data/photographs --size 64
 faceforensics   the paper's data, prepared by scripts/prepare_faces.py, and its training
@@ -32,7 +32,8 @@ PROCEDURAL_MASKS = {
 SMALL = {"size": "mini", "image_size": 64, "patch_size": 8}
 SMALLEST = {"size": "tiny", "image_size": 48, "patch_size": 6}
 WHOLE_IMAGES = {"inputs": "original", "blocks": "full"}
-UNET_STEPS = {"synthetic": 400, "smoke": 4, "photographs": 400}  # it learns to copy soon
+# A UNet soon learns to copy.
+UNET_STEPS = {"synthetic": 400, "smoke": 4, "photographs": 400}
 
 
 def base(name: str, title: str, variant: str, variants: Collection[str] = VARIANTS) -> Config:
@@ -72,27 +73,39 @@ def base(name: str, title: str, variant: str, variants: Collection[str] = VARIAN
 
 
 def common(name: str, title: str, variant: str = "") -> Config:
-    """What every experiment has: entries that say nothing yet, and the jobs of its runs."""
+    """The entries that every experiment has, mostly empty, and the configs of its jobs."""
     config = ConfigDict()
     config.job = "experiment"
     config.name, config.title, config.variant = name, title, variant
-    config.seeds = (1,)  # of the detectors
-    config.mae_seeds = (1,)  # of the MAEs; every detector is trained on each
-    config.at_once = 1  # trainings beside each other, one a GPU as long as there are GPUs
-    config.shared = ".."  # seen from the workdir: trainings and drawn data of all tables
-    config.rules = ("oracle", "last")  # or source, transfer
+    # Seeds of the detectors.
+    config.seeds = (1,)
+    # Seeds of the MAEs. Every detector is trained on each of these MAEs.
+    config.mae_seeds = (1,)
+    # Trainings that run at the same time. Each takes one GPU while there are free ones.
+    config.at_once = 1
+    # Trainings and drawn data that all tables share, relative to the workdir.
+    config.shared = ".."
+    # Or source, transfer.
+    config.rules = ("oracle", "last")
     config.time_inference = False
-    config.figures = ()  # bars, curves
-    config.smoothing = 1  # evaluations that a mean curve is averaged over, an odd number
-    config.galleries = ("mae",)  # autoencoders whose residuals are drawn
-    config.localise = False  # measure whether residuals lie where fakes were made
-    config.command = ""  # main.py says here what was typed
-    config.external = ""  # rows of other toolkits: LABEL=external:FILE, commas between
+    # Or bars, curves.
+    config.figures = ()
+    # An odd number of evaluations: a curve shows their running mean.
+    config.smoothing = 1
+    # Autoencoders whose residuals are drawn.
+    config.galleries = ("mae",)
+    # True measures whether residuals are strong where fakes were manipulated.
+    config.localise = False
+    # The program writes here what was typed.
+    config.command = ""
+    # Rows of other toolkits: LABEL=external:FILE, with commas between them.
+    config.external = ""
     config.claims = ConfigDict()
 
     config.pretrain = pretrain.get_config()
     config.detect = detect.get_config()
-    config.detect.selection = "oracle"  # keeps the best weights for every validation curve
+    # Keeps the best weights of every validation curve.
+    config.detect.selection = "oracle"
     config.evaluate = evaluate.get_config()
     config.residual = residual.get_config()
     config.data = ConfigDict({"chosen_on": (), "masks": ()})
@@ -108,7 +121,7 @@ def unet(variant: str) -> dict:
 
 
 def xception(variant: str) -> dict:
-    """What is different in `detect` for an Xception that reads whole images.
+    """The changes in `detect` for an Xception that reads whole images.
 
     On small images it needs a third of a ViT's steps, each of which takes many times as long on a
     CPU.
@@ -125,13 +138,13 @@ def row(label: str, autoencoder: str = "", **detect: dict) -> dict:
     Args:
       label: as it is printed.
       autoencoder: name of an entry of `autoencoders`; '' for a detector without one.
-      detect: what is different in the job `detect`.
+      detect: changes in the job `detect`.
     """
     return {"label": label, "autoencoder": autoencoder, "detect": detect}
 
 
 def numbered(entries: dict[str, dict]) -> Config:
-    """Rows or claims in their order, which a ConfigDict, sorted by names, would lose."""
+    """Rows or claims with numbers in their names: a ConfigDict sorts by name."""
     return ConfigDict(
         {f"{number:02d}_{name}": entry for number, (name, entry) in enumerate(entries.items(), 1)}
     )
@@ -143,7 +156,7 @@ def trained_on(*methods: str) -> dict:
 
 
 def claim(text: str, better: str, worse: str, **where: str) -> dict:
-    """What the paper says of two rows.
+    """A statement of the paper about two rows.
 
     Args:
       where: `column` and `trained_on` as in `run_result.Claim`.
@@ -194,13 +207,15 @@ def _data(variant: str) -> Config:
         data.test = ("tfds:data/faceforensics#test?dataset=FaceForensics++",)
     if "two_sources" not in data:
         data.two_sources = data.pretrain
-    data.masks = PROCEDURAL_MASKS.get(variant, ())  # fakes that know where they were manipulated
-    data.chosen_on = ()  # the foreign set that the rule `transfer` chooses by
+    # Fakes with a mask of what was manipulated.
+    data.masks = PROCEDURAL_MASKS.get(variant, ())
+    # The foreign set on which the rule `transfer` chooses a checkpoint.
+    data.chosen_on = ()
     return data
 
 
 def _small(config: Config):
-    """The quickstart's models; detectors learn for twice its steps."""
+    """The models of the quickstart. Detectors train for twice its steps."""
     config.at_once = 2
     config.pretrain.model = ConfigDict(SMALL)
     config.pretrain.batch_size = 16
@@ -216,7 +231,8 @@ def _small(config: Config):
     config.detect.optimizer.warmup_steps = 60
     config.detect.evaluate_every = 60
     config.detect.save_every = 10_000
-    config.detect.residuals.training = "always"  # shared by all seeds and rows
+    # All seeds and rows share the kept residuals.
+    config.detect.residuals.training = "always"
     _in_memory(config)
 
 
@@ -243,7 +259,7 @@ def _in_memory(config: Config):
 
 
 def _as_published(config: Config):
-    """The paper's, as the jobs' own configs have it; both branches start from an ImageNet ViT."""
+    """The paper's values, as in the jobs' own configs. Both branches start from an ImageNet ViT."""
     config.detect.detector.init = "weights/vit"
     config.detect.evaluate_every = 50
     config.smoothing = 25

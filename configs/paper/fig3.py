@@ -1,6 +1,6 @@
-"""Fig. 3: real and fake faces, inpainted, and their residuals.
+"""Fig. 3: real and fake faces, their reconstructions and their residuals.
 
-On data that know where fakes were manipulated it measures whether the residuals lie there.
+On data with masks it measures whether the residuals are strong where fakes were manipulated.
 
 python -m rffr_jax.main --config=configs/paper/fig3.py:synthetic
 """

@@ -1,4 +1,4 @@
-"""Fig. 4: what an autoencoder reconstructs, what the MAE inpaints, and the residuals of both.
+"""Fig. 4: reconstructions of an autoencoder and of the MAE, and the residuals of both.
 
 python -m rffr_jax.main --config=configs/paper/fig4.py:synthetic
 """

@@ -1,4 +1,4 @@
-"""What Table 3 and Fig. 1 compare: the real faces that the MAE learns from, and what it hides."""
+"""The rows of Table 3 and Fig. 1: MAEs with other real faces to learn from, and other masks."""
 
 from ml_collections import ConfigDict
 

@@ -1,4 +1,4 @@
-"""Table 1: trained on each manipulation, tested on all four, weights chosen on the target.
+"""Table 1: training on each manipulation, tests on all four. The target chooses the weights.
 
 python -m rffr_jax.main --config=configs/paper/table1.py:synthetic
 """

@@ -1,7 +1,7 @@
-"""Table 2: trained on one data set, tested on others; with fakes, or self-blended images alone.
+"""Table 2: training on one data set, tests on others; with fakes, or only with self-blended images.
 
-The first foreign set chooses the weights for both (its own number is therefore an oracle's). The
-procedural foreign sets show other people, and each a manipulation that was not trained on.
+The first foreign set chooses the weights for both sets, so its own number is an oracle's. The
+procedural foreign sets show other people, and each has a manipulation that was not trained on.
 
 python -m rffr_jax.main --config=configs/paper/table2.py:synthetic
 """

@@ -1,7 +1,7 @@
-"""Table 3: one source of real faces for the MAE, or two; beside it, what the MAE learns to inpaint.
+"""Table 3: one source of real faces for the MAE, or two; and other masks in its pretraining.
 
-'FF' are the reals that the detector learns from, too; 'FN' the second source (ForgeryNet, other
-procedural people, other photographs).
+'FF' is the source that the detector learns from, too. 'FN' is the second source: ForgeryNet, other
+procedural people or other photographs.
 
 python -m rffr_jax.main --config=configs/paper/table3.py:synthetic
 """

@@ -1,7 +1,7 @@
 """Table 5: full or random blocks of the original, of the residual, of both.
 
-A full residual has zeros in the ring that no block reaches; where there is such a ring, rows with
-the covered patches alone stand beside.
+A full residual is zero in the outer ring that no block covers. Where there is such a ring, further
+rows use only the covered patches.
 
 python -m rffr_jax.main --config=configs/paper/table5.py:synthetic
 """

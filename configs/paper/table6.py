@@ -1,6 +1,6 @@
-"""Table 6: weights that validation on the target chose, and the last ones.
+"""Table 6: weights chosen by validation on the target, and the last weights.
 
-Between them stands what a user can have: weights that validation on the trained fakes chose.
+The rule between them is the one that a user can follow: validation on the trained fakes chooses.
 
 python -m rffr_jax.main --config=configs/paper/table6.py:synthetic
 """

@@ -1,4 +1,4 @@
-"""Table 8: where the residual comes from. 'None' reads random blocks of the original alone.
+"""Table 8: where the residual comes from. 'None' reads only random blocks of the original.
 
 'Zero' is a control that is not in the paper: two branches, the second without information.
 

@@ -1,7 +1,7 @@
 """Table 9: k x k blocks, with the time that an image takes.
 
-Sizes differ in coverage, too: at 224 px 2 x 2 blocks cover all 196 patches, 4 x 4 and 6 x 6 the
-inner 144. The last row covers as many as 2 x 2 does, with small blocks.
+The sizes differ in coverage, too: at 224 px 2 x 2 blocks cover all 196 patches, 4 x 4 and 6 x 6
+blocks only the inner 144. The last row has small blocks and the coverage of 2 x 2.
 
 python -m rffr_jax.main --config=configs/paper/table9.py:synthetic
 """
