@@ -200,6 +200,7 @@ COMBINATIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", COMBINATIONS)
 def test_every_kind_of_detector_trains_and_is_tested(tmp_path, mae, data, faces, flags):
     assert jobs.start("detect", tmp_path, *data, f"mae={mae}", *flags) == 0

@@ -51,6 +51,7 @@ def test_on_an_accelerator_half_of_the_free_memory_is_taken(monkeypatch):
     assert passes_at_once(VIT_B16, jnp.bfloat16, 8) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "image_size", "patch_size"), [("mini", 64, 8), ("vit_ti16", 112, 8)]
 )

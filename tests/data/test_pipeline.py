@@ -207,6 +207,7 @@ def signalled(tmp_path, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_signals_to_the_process_group_leave_the_workers_reading(tmp_path, folder):
     found = signalled(tmp_path, f"folder:{folder}")
     assert found.returncode == 0, found.stderr
@@ -214,6 +215,7 @@ def test_signals_to_the_process_group_leave_the_workers_reading(tmp_path, folder
     assert found.stdout == "True 2 0\n"
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_process_that_started_them(tmp_path, folder):
     found = signalled(tmp_path, f"folder:{folder}", "orphans")
     assert found.returncode == -signal.SIGKILL

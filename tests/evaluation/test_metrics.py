@@ -204,6 +204,7 @@ def test_both_classes_are_fine():
     metrics.require_both_classes(np.array([0, 1]), "celeb")
 
 
+@pytest.mark.slow
 def test_draws_of_a_single_frame_are_aucs_of_one_frame_a_video():
     rng = np.random.default_rng(8)
     frames = {f"{label}/{n}": rng.random(rng.integers(1, 5)) for label in (0, 1) for n in range(6)}

@@ -188,6 +188,7 @@ def test_a_worker_that_does_not_stop_is_killed(tmp_path, monkeypatch, shell):
         worker.run_all(runs, 2, tmp_path)
 
 
+@pytest.mark.slow
 def test_processes_work_through_a_list(tmp_path, monkeypatch):
     """Real workers, whose runs are mistakes, so that they end soon."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))

@@ -95,6 +95,7 @@ def test_unknown_words_are_named():
         dataclasses.replace(SETTINGS, inputs="rgb", mae=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks_per_pass", [1, 2])
 def test_training_on_all_blocks_equals_testing(images, mae_parameters, blocks_per_pass):
     settings = dataclasses.replace(SETTINGS, blocks_per_pass=blocks_per_pass)
@@ -176,6 +177,7 @@ def test_a_mae_is_described_without_being_made():
     assert abstract["mask_token"].shape == (32,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", [np.array([[3, 0], [1, 2], [0, 2], [2, 1]], np.int32), None])
 def test_training_reads_kept_differences_as_it_reads_the_mae(images, mae_parameters, chosen):
     blocks = "full" if chosen is None else "random"
@@ -216,6 +218,7 @@ def unet_parameters():
     return nnx.to_pure_dict(nnx.state(UNet(UNET, dtype=jnp.float32, rngs=nnx.Rngs(1)), nnx.Param))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["unet", "high_pass", "zero"])
 def test_residuals_of_whole_images_are_read_where_the_blocks_are(images, source):
     changes = {"residual": source, "mae": None, "unet": UNET if source == "unet" else None}

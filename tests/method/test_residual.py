@@ -56,6 +56,7 @@ def test_passes_one_after_another_equal_all_beside_each_other(per_pass, at_once)
     np.testing.assert_allclose(apart, together, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_fewer_passes_at_once_take_less_memory():
     mae, _ = model(24, 4)
     images = jax.ShapeDtypeStruct((8, 24, 24, 3), jnp.float32)

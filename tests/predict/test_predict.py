@@ -218,6 +218,7 @@ def any_calibration(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated, monkeypatch):
     """The flags of `evaluate`, `predict` and `false_alarms` under 200 calibrations."""
     folder, record = calibrated

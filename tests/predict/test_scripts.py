@@ -77,6 +77,7 @@ def room(tmp_path):
     fuzz_requests.service_of(room).close()
 
 
+@pytest.mark.slow
 def test_broken_files_are_used_or_refused(tmp_path, room):
     found = [
         fuzz_inputs._tried(tmp_path, room, 7, number, kind)
