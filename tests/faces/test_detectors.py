@@ -118,7 +118,7 @@ def test_anchors_and_decoding_against_loops():
 
 def test_weights_in_a_file_of_the_user(tmp_path, detector):
     file = tmp_path / "mine.onnx"
-    file.write_bytes(retinaface._packaged_weights())
+    file.write_bytes(retinaface.packaged_weights())
     mine = RetinaFace(file)
     assert mine.digest == hashlib.sha256(file.read_bytes()).hexdigest() == detector.digest
     picture = skimage.data.astronaut()[:256, 100:356]
@@ -132,7 +132,7 @@ def test_weights_that_cannot_be_used(tmp_path, monkeypatch):
     file.write_bytes(b"no network")
     with pytest.raises(UserError, match=r"broken\.onnx: not an ONNX network"):
         RetinaFace(file)
-    file.write_bytes(retinaface._packaged_weights())
+    file.write_bytes(retinaface.packaged_weights())
     run = retinaface._run
     monkeypatch.setattr(retinaface, "_run", lambda *a: {k: v for k, v in run(*a).items() if k > 2})
     with pytest.raises(UserError, match="not RetinaFace's layout"):
@@ -201,7 +201,7 @@ def test_yunet_weights_that_cannot_be_used(tmp_path):
     with pytest.raises(UserError, match=r"absent\.onnx: no such file"):
         YuNet(tmp_path / "absent.onnx")
     file = tmp_path / "broken.onnx"
-    for data in (b"no network", b"", retinaface._packaged_weights()):
+    for data in (b"no network", b"", retinaface.packaged_weights()):
         file.write_bytes(data)
         with pytest.raises(UserError, match="OpenCV cannot read it as a YuNet"):
             YuNet(file)

@@ -1,0 +1,1 @@
+"""The command `rffr-jax`: the program from any folder."""

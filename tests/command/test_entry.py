@@ -1,0 +1,72 @@
+"""The command `rffr-jax`: its arguments become those of the program, its help names every job."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rffr_jax import main
+from rffr_jax.command import entry
+from rffr_jax.errors import UserError
+from tests.jobs import CONFIGS
+
+
+def test_arguments_become_flags():
+    config = f"--config={CONFIGS}"
+    for arguments, expected in [
+        (["evaluate"], [f"{config}/evaluate.py"]),
+        (["demo", "--config.seeds=1"], [f"{config}/quickstart.py", "--config.seeds=1"]),
+        (["paper/table5:smoke"], [f"{config}/paper/table5.py:smoke"]),
+        (["--config=own.py", "--workdir=x"], ["--config=own.py", "--workdir=x"]),
+        (
+            ["predict", "a.png", "--workdir=out", "b c.mp4"],
+            [f"{config}/predict.py", "--workdir=out", "--config.inputs=a.png,b c.mp4"],
+        ),
+        (["predict", "a,b.png"], [f"{config}/predict.py", "--config.inputs=a,b.png"]),
+    ]:
+        assert entry.flags_of(arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predct"], "no job 'predct'; did you mean predict?"),
+        (["xyz"], "no job 'xyz'; `rffr-jax --help` lists"),
+        (["paper/base"], "no job 'paper/base'"),
+        (["web", "photo.jpg"], "'photo.jpg' is not a flag; `rffr-jax web` takes"),
+        (["predict", "a,b.png", "c.png"], "'a,b.png' has a comma in its name"),
+        (["doctor", "now"], "'now' is too much"),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    with pytest.raises(UserError, match=r"^[^\n]+$") as refused:
+        entry.run(arguments)
+    assert message in str(refused.value)
+
+
+def test_help_names_every_job_and_loads_no_jax(capsys):
+    code = (
+        "import sys; from rffr_jax.command import entry; entry.run([]); print('jax' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    lines = found.stdout.splitlines()
+    assert lines[-1] == "False"
+    for job in {file.stem for file in CONFIGS.glob("*.py")}:
+        assert any(line.split()[:1] == [job] for line in lines), job
+    assert entry.run(["pretrain", "--help"]) == 0
+    assert 'config.mask.kind = "block"' in capsys.readouterr().out
+
+
+def test_a_run_records_what_was_typed_in_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "configs", None)
+    (tmp_path / "configs").mkdir()  # a folder of the user's, which is not ours
+    seen = []
+    monkeypatch.setitem(main.JOBS, "experiment", "tests.command.test_entry")
+    monkeypatch.setattr(sys.modules[__name__], "run", lambda *of: seen.append(of), raising=False)
+    assert entry.run(["demo", "--config.seeds=(3,)", "--workdir=here"]) == 0
+    config, workdir = seen[0]
+    assert json.loads(config.to_json())["seeds"] == [3]
+    assert config.command == "rffr-jax demo '--config.seeds=(3,)' --workdir=here"
+    assert str(workdir) == "here"
