@@ -88,11 +88,11 @@ def others(settings) -> list[int]:
 def aucs(scored: "Predictions") -> dict[str, float]:
     """Of each method against all reals."""
     from rffr_jax.evaluation.metrics import auc
-    from rffr_jax.evaluation.results import against_all_reals
+    from rffr_jax.evaluation.results import select_method_and_reals
     from rffr_jax.examples import FAKE
 
     methods = sorted({example.method for example in scored.examples if example.label == FAKE})
-    parts = {method: against_all_reals(scored, method) for method in methods}
+    parts = {method: select_method_and_reals(scored, method) for method in methods}
     return {method: auc(part.labels, part.scores) for method, part in parts.items()}
 
 

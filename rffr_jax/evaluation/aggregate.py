@@ -15,7 +15,7 @@ class VideoScore:
     """How the score of a face in a video comes about.
 
     Attributes:
-      aggregate: `mean`, `median` or `top_k`, as in `aggregated`.
+      aggregate: `mean`, `median` or `top_k`, as in `aggregate_scores`.
       top_k: 0 where it is not used.
       frames: that are looked at, evenly spaced.
     """
@@ -36,7 +36,7 @@ class VideoScore:
 
     def score(self, scores: Float64[np.ndarray, " frames"]) -> float:
         """Of a face, from those of its frames that could be judged, at least one."""
-        return aggregated(scores, self.aggregate, self.top_k or 1)
+        return aggregate_scores(scores, self.aggregate, self.top_k or 1)
 
     def __str__(self) -> str:
         if self.top_k:
@@ -52,7 +52,7 @@ def check_aggregate(how: str, top_k: int):
         raise UserError(f"top_k={top_k}; it must be 1 or more")
 
 
-def aggregated(scores: Float64[np.ndarray, " frames"], how: str, top_k: int) -> float:
+def aggregate_scores(scores: Float64[np.ndarray, " frames"], how: str, top_k: int) -> float:
     """The score of a face.
 
     Args:

@@ -20,7 +20,7 @@ from rffr_jax.examples import FAKE, REAL
 
 METHODS = ("platt", "isotonic")
 BINS = 15
-_NEAREST = 1e-12  # of a score to 0 or 1, so that its logit is finite
+_EPSILON = 1e-12  # of a score to 0 or 1, so that its logit is finite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Platt:
         return special.expit(self.slope * _logits(scores) + self.intercept)
 
     @property
-    def rises(self) -> bool:
+    def is_increasing(self) -> bool:
         """Whether a higher score gets a higher probability."""
         return self.slope > 0
 
@@ -52,7 +52,7 @@ class Isotonic:
         return np.interp(scores, self.scores, self.corners)
 
     @property
-    def rises(self) -> bool:
+    def is_increasing(self) -> bool:
         """Whether a higher score never gets a lower probability, and some get a higher one."""
         level = (np.diff(self.scores) > 0).all() and (np.diff(self.corners) >= 0).all()
         return bool(level and self.corners[-1] > self.corners[0])
@@ -70,7 +70,7 @@ def check_method(method: str):
 def fit(method: str, labels: Labels, scores: Scores) -> Calibration:
     """Fits a map from scores to probabilities.
 
-    It does not rise where the scores of fakes are not higher than those of reals: see `rises`.
+    Where fakes do not score higher than reals, it is not increasing: see `is_increasing`.
 
     Args:
       method: `platt`, two numbers, for hundreds of images; or `isotonic`, any rising map, for
@@ -123,18 +123,20 @@ class Reliability:
 
     Attributes:
       count: images in each bin.
-      said: mean probability there.
-      found: share of fakes there.
+      mean_probability: mean probability there.
+      fake_share: share of fakes there.
     """
 
     count: np.ndarray
-    said: Float[np.ndarray, " bins"]
-    found: Float[np.ndarray, " bins"]
+    mean_probability: Float[np.ndarray, " bins"]
+    fake_share: Float[np.ndarray, " bins"]
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: the mean over images of |said - found| in their bin."""
-        return float(np.average(np.abs(self.said - self.found), weights=self.count))
+        """Expected calibration error: the mean |mean_probability - fake_share| over images."""
+        return float(
+            np.average(np.abs(self.mean_probability - self.fake_share), weights=self.count)
+        )
 
 
 def reliability(labels: Labels, probabilities: Scores, bins: int = BINS) -> Reliability:
@@ -153,5 +155,5 @@ def reliability(labels: Labels, probabilities: Scores, bins: int = BINS) -> Reli
 
 
 def _logits(scores: Scores) -> Scores:
-    clipped = np.clip(scores, _NEAREST, 1 - _NEAREST)
+    clipped = np.clip(scores, _EPSILON, 1 - _EPSILON)
     return np.log(clipped) - np.log1p(-clipped)

@@ -10,7 +10,7 @@ from rffr_jax.config import Config
 from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap
-from rffr_jax.evaluation.comparison import LEVEL, Run, compare
+from rffr_jax.evaluation.comparison import LEVEL, DetectorScores, compare
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE
 from rffr_jax.runs.checkpoints.weights import best_name
@@ -57,7 +57,7 @@ def run(config: Config, workdir: pathlib.Path):
         print(text)
 
 
-def read_run(place: pathlib.Path) -> tuple[Run, dict[str, Any]]:
+def read_run(place: pathlib.Path) -> tuple[DetectorScores, dict[str, Any]]:
     """The scores in a workdir of `evaluate` or in a table of predictions, and who made them.
 
     Returns:
@@ -83,7 +83,7 @@ def read_run(place: pathlib.Path) -> tuple[Run, dict[str, Any]]:
             own = f"predictions-{best_name(dataset, method)}.csv"
             matched[dataset, method] = Predictions.read_csv(file.parent / own)
     about = {"file": str(file), **{name: said.get(name) for name in ("checkpoint", "rule")}}
-    return Run(predictions, matched), about
+    return DetectorScores(predictions, matched), about
 
 
 def format_comparison(table: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from jaxtyping import Float64
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.results import against_all_reals
+from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.examples import FAKE
 
 REPLICATES = 10_000
@@ -24,7 +24,7 @@ MEAN, UNRESOLVED = "(mean)", "unresolved"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Run:
+class DetectorScores:
     """The scores of one detector.
 
     Attributes:
@@ -38,7 +38,7 @@ class Run:
 
 
 def compare(
-    runs: Mapping[str, Run], *, replicates: int = REPLICATES, seed: int = bootstrap.SEED
+    runs: Mapping[str, DetectorScores], *, replicates: int = REPLICATES, seed: int = bootstrap.SEED
 ) -> list[dict[str, Any]]:
     """The difference in AUC of every pair of runs, for every dataset and method.
 
@@ -68,7 +68,7 @@ def compare(
     for other in others:
         _require_same_examples(reference, runs[other].predictions, first, other)
     entries = []
-    for dataset, part in reference.datasets().items():
+    for dataset, part in reference.by_dataset().items():
         metrics.require_both_classes(part.labels, dataset)
         entries += _of_dataset(runs, dataset, part, replicates, seed)
     corrected = holm([entry["p"] for entry in entries])
@@ -99,7 +99,7 @@ def two_sided_p(differences: Float64[np.ndarray, " replicates"]) -> float:
 
 
 def _of_dataset(
-    runs: Mapping[str, Run], dataset: str, part: Predictions, replicates: int, seed: int
+    runs: Mapping[str, DetectorScores], dataset: str, part: Predictions, replicates: int, seed: int
 ) -> list[dict[str, Any]]:
     methods = sorted({example.method for example in part.examples if example.label == FAKE})
     labels = part.labels
@@ -149,13 +149,15 @@ def _of_dataset(
     return entries
 
 
-def _scores(run: Run, part: Predictions, dataset: str, method: str, name: str) -> np.ndarray:
+def _scores(
+    run: DetectorScores, part: Predictions, dataset: str, method: str, name: str
+) -> np.ndarray:
     """Scores of a run in the order of `part`; NaN for fakes of other methods, if matched."""
     of_run = run.matched.get((dataset, method))
     if of_run is None:
         of_run = run.predictions
     else:
-        own = against_all_reals(part, method)
+        own = select_method_and_reals(part, method)
         _require_same_examples(own, of_run, "predictions.csv", f"{name}, matched to {method},")
     known = {(e.dataset, e.id): s for e, s in zip(of_run.examples, of_run.scores, strict=True)}
     return np.array([known.get((dataset, example.id), np.nan) for example in part.examples])

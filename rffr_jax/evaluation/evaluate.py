@@ -20,7 +20,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics, operating_point, residual_reference, results
 from rffr_jax.evaluation.aggregate import VideoScore, check_aggregate
 from rffr_jax.evaluation.calibration import check_method
-from rffr_jax.evaluation.operating_point import OperatingPoint, several_frames
+from rffr_jax.evaluation.operating_point import OperatingPoint, select_multi_frame_videos
 from rffr_jax.evaluation.plots import plot_reliability, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
 from rffr_jax.evaluation.trained_detector import TrainedDetector
@@ -39,31 +39,31 @@ PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "grain", "numpy", "pill
 def run(config: Config, workdir: pathlib.Path):
     """Scores the test sets; writes results.json, predictions.csv, roc.png and reliability.png;
     prints the table."""
-    tests = test_sets(config)
+    tests = load_test_sets(config)
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
-    for spec, test in zip(as_list(config.data.tests), tests, strict=True):
+    for spec, test in zip(as_tuple(config.data.tests), tests, strict=True):
         refuse_other_preparation(detector.about["preparations"], spec, test, "data.tests")
-    validation = _validation_set(config, tests)
-    named = dict(zip(as_list(config.data.tests), tests, strict=True))
+    validation = _load_validation_set(config, tests)
+    named = dict(zip(as_tuple(config.data.tests), tests, strict=True))
     if validation is not None:
-        spec = as_list(config.data.validation)[0]
+        spec = as_tuple(config.data.validation)[0]
         refuse_other_preparation(
             detector.about["preparations"], spec, validation, "data.validation"
         )
         named["data.validation"] = validation
     require_same_data(**named)
     for test in tests:
-        for name in _checkpoints(config.checkpoint, test):
+        for name in _required_checkpoints(config.checkpoint, test):
             detector.require(name)
     with locked_workdir(workdir):
         write_config(workdir, config)
         if config.checkpoint == "matched":
             predictions, matched = _score_matched(detector, tests)
-            point = operating_point.NONE_CHOSEN
+            point = operating_point.DEFAULT_OPERATING_POINT
         else:
-            point = _operating_point(detector, config, validation, tests)
+            point = _choose_or_read_operating_point(detector, config, validation, tests)
             predictions, matched = detector.predictions(config.checkpoint, tests), {}
-        table = report(
+        table = write_results(
             detector,
             config.checkpoint,
             predictions,
@@ -76,14 +76,14 @@ def run(config: Config, workdir: pathlib.Path):
         print(results.format_table(table))
 
 
-def report(
+def write_results(
     detector: TrainedDetector,
     checkpoint: str,
     predictions: Predictions,
     workdir: pathlib.Path,
     matched: Mapping[tuple[str, str], Predictions] | None = None,
     *,
-    point: OperatingPoint = operating_point.NONE_CHOSEN,
+    point: OperatingPoint = operating_point.DEFAULT_OPERATING_POINT,
     prevalence: float = results.PREVALENCE,
 ) -> dict[str, Any]:
     """Writes results.json, predictions.csv, roc.png and reliability.png for scores of a detector.
@@ -99,7 +99,7 @@ def report(
     matched = matched or {}
     rule = detector.selection_rule(checkpoint, predictions.examples)
     warnings = results.overlap_with_training(predictions.examples, detector.trained_on())
-    warnings += operating_point.doubts(point, detector.trained_on())
+    warnings += operating_point.threshold_warnings(point, detector.trained_on())
     note = synthetic_data_note(predictions.examples)
     table = results.results_table(
         predictions,
@@ -129,20 +129,20 @@ def report(
     return table
 
 
-def as_list(specs: str | Sequence[str]) -> list[str]:
+def as_tuple(specs: str | Sequence[str]) -> list[str]:
     """One spec or several as a list."""
     return [specs] if isinstance(specs, str) else list(specs)
 
 
-def _checkpoints(checkpoint: str, test: Dataset) -> list[str]:
+def _required_checkpoints(checkpoint: str, test: Dataset) -> list[str]:
     """What must be in the workdir to score a test set with `checkpoint`."""
     if checkpoint != "matched":
         return [checkpoint]
     methods = sorted({example.method for example in _fakes(test)})
-    return [_own_best(test), *(_own_best(test, method) for method in methods)]
+    return [_matched_checkpoint(test), *(_matched_checkpoint(test, method) for method in methods)]
 
 
-def _own_best(test: Dataset, method: str = "") -> str:
+def _matched_checkpoint(test: Dataset, method: str = "") -> str:
     """The checkpoint that was best on a test set's own validation part, or on a method of it."""
     name = "+".join(sorted({example.dataset for example in test.examples}))
     return f"best:{best_name(name, method)}"
@@ -156,17 +156,17 @@ def _score_matched(
     pooled, matched = [], {}
     for test in tests:
         prepared = detector.scorer.prepare(test)
-        pooled.append(detector.predictions(_own_best(test), [prepared]))
+        pooled.append(detector.predictions(_matched_checkpoint(test), [prepared]))
         for dataset, method in sorted({(e.dataset, e.method) for e in _fakes(test)}):
-            predictions = detector.predictions(_own_best(test, method), [prepared])
-            part = predictions.datasets()[dataset]
-            matched[dataset, method] = results.against_all_reals(part, method)
+            predictions = detector.predictions(_matched_checkpoint(test, method), [prepared])
+            part = predictions.by_dataset()[dataset]
+            matched[dataset, method] = results.select_method_and_reals(part, method)
     return concatenate(pooled), matched
 
 
-def _validation_set(config: Config, tests: list[Dataset]) -> Dataset | None:
+def _load_validation_set(config: Config, tests: list[Dataset]) -> Dataset | None:
     """What thresholds are to be chosen on, if anything is named; all frames, and not the tests."""
-    specs = as_list(config.data.validation)
+    specs = as_tuple(config.data.validation)
     if not specs:
         return None
     if config.checkpoint == "matched":
@@ -180,31 +180,31 @@ def _validation_set(config: Config, tests: list[Dataset]) -> Dataset | None:
     labels = np.array([example.label for example in dataset.examples])
     metrics.require_both_classes(labels, f"data.validation, {', '.join(specs)}")
     tested = [example for test in tests for example in test.examples]
-    shared = operating_point.shared_with_test(Origins.of(dataset.examples), tested)
+    shared = operating_point.describe_test_overlap(Origins.of(dataset.examples), tested)
     if shared:
         raise UserError(f"data.validation chooses a threshold for the test: {shared}; name others")
     return dataset
 
 
-def _operating_point(
+def _choose_or_read_operating_point(
     detector: TrainedDetector, config: Config, validation: Dataset | None, tests: list[Dataset]
 ) -> OperatingPoint:
     """Chosen on the validation set and kept beside the detector, or what was kept there before."""
     if validation is None:
         point = detector.operating_point(config.checkpoint)
         tested = [example for test in tests for example in test.examples]
-        shared = operating_point.shared_with_test(point.origins, tested)
+        shared = operating_point.describe_test_overlap(point.origins, tested)
         if not shared:
             return point
         log.warning("the threshold beside the detector is not used: %s", shared)
-        return operating_point.NONE_CHOSEN
-    parameters, specs = detector.parameters(config.checkpoint), as_list(config.data.validation)
+        return operating_point.DEFAULT_OPERATING_POINT
+    parameters, specs = detector.parameters(config.checkpoint), as_tuple(config.data.validation)
     images, heat = detector.scorer.score_with_heat(
         parameters, keep_frames(validation, config.frames_per_video)
     )
     metrics.require_both_classes(images.labels, "data.validation")
-    frames = several_frames(validation, config.validation_frames)
-    point = operating_point.choose(
+    frames = select_multi_frame_videos(validation, config.validation_frames)
+    point = operating_point.choose_operating_point(
         images,
         None if frames is None else detector.scorer.score(parameters, frames),
         VideoScore.of(config.aggregate, config.top_k, config.validation_frames),
@@ -213,7 +213,7 @@ def _operating_point(
         config.calibration,
     )
     detector.keep_operating_point(config.checkpoint, point)
-    reference = None if heat is None else residual_reference.measure(images, heat, specs)
+    reference = None if heat is None else residual_reference.measure_reference(images, heat, specs)
     if reference is not None:
         detector.keep_residual_reference(config.checkpoint, reference)
     return point
@@ -223,9 +223,9 @@ def _fakes(test: Dataset) -> list[Example]:
     return [example for example in test.examples if example.label == FAKE]
 
 
-def test_sets(config: Config) -> list[Dataset]:
+def load_test_sets(config: Config) -> list[Dataset]:
     """The test sets, filtered; equal names are made different before anything is scored."""
-    specs = as_list(config.data.tests)
+    specs = as_tuple(config.data.tests)
     tests = []
     for spec, dataset in zip(specs, load_apart(specs, default_split="test"), strict=True):
         dataset = keep_methods(dataset, config.data.methods, where=f"data.methods, for {spec}")

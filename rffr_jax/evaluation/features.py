@@ -25,7 +25,7 @@ from rffr_jax.runs.workdir import locked_workdir, write_config
 log = logging.getLogger(__name__)
 
 SHEET_ROWS = 12
-KNOWN = ("id", "path", "dataset", "method", "video", "label")
+EXAMPLE_FIELDS = ("id", "path", "dataset", "method", "video", "label")
 
 
 def run(config: Config, workdir: pathlib.Path):
@@ -49,7 +49,9 @@ def run(config: Config, workdir: pathlib.Path):
             raise UserError(f"data.inputs={config.data.inputs} holds no image that can be used")
         if processes.is_main_process():
             branches = branch_names(detector.about["detection"]["inputs"])
-            known = {name: np.array([getattr(e, name) for e in examples]) for name in KNOWN}
+            known = {
+                name: np.array([getattr(e, name) for e in examples]) for name in EXAMPLE_FIELDS
+            }
             with whole_file(workdir / "features.npz") as part, part.open("wb") as file:
                 np.savez(
                     file,
@@ -60,9 +62,9 @@ def run(config: Config, workdir: pathlib.Path):
                     branches=np.array(branches),
                 )
             size = detector.about["detection"]["model"]["image_size"]
-            shown = _images(dataset, examples[:SHEET_ROWS], size)
+            shown = _load_images(dataset, examples[:SHEET_ROWS], size)
             rows = [
-                [image, *(heat(image, one) for one in maps)]
+                [image, *(attention_overlay(image, one) for one in maps)]
                 for image, maps in zip(shown, attention, strict=False)
             ]
             titles = ["image", *(f"attention, {name}" for name in branches)]
@@ -70,7 +72,7 @@ def run(config: Config, workdir: pathlib.Path):
     log.info("features of %d images in %s", len(examples), workdir)
 
 
-def heat(
+def attention_overlay(
     image: UInt8[np.ndarray, "size size 3"], attention: Float[np.ndarray, "grid grid"]
 ) -> UInt8[np.ndarray, "size size 3"]:
     """A grey image under the colours of a map, enlarged bilinearly; its highest value is yellow."""
@@ -83,6 +85,6 @@ def heat(
     return image_pixels(0.4 * grey + 0.6 * colours)
 
 
-def _images(dataset: Dataset, examples: list[Example], size: int) -> list[np.ndarray]:
+def _load_images(dataset: Dataset, examples: list[Example], size: int) -> list[np.ndarray]:
     place = {example: index for index, example in enumerate(dataset.examples)}
     return [dataset.load(place[example], size) for example in examples]

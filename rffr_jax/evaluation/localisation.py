@@ -43,7 +43,7 @@ def pixel_auc(mask: Bool[np.ndarray, " pixels"], residual: Float[np.ndarray, "pi
     return float(roc_auc_score(mask, np.abs(residual).mean(axis=-1)))
 
 
-def localise(
+def localise_residuals(
     examples: Sequence[Example],
     masks: Sequence[Float32[np.ndarray, "size size"] | None],
     residuals: Float[np.ndarray, "n size size 3"],
@@ -100,7 +100,7 @@ def localisation_table(found: Sequence[Localisation]) -> dict[str, dict[str, Any
     groups = {method: [one for one in found if one.example.method == method] for method in methods}
     if len(methods) > 1:
         groups[ALL] = list(found)
-    return {name: _means(group) for name, group in groups.items()}
+    return {name: _summarise_method(group) for name, group in groups.items()}
 
 
 def format_localisation(table: dict[str, dict[str, Any]]) -> str:
@@ -113,17 +113,17 @@ def format_localisation(table: dict[str, dict[str, Any]]) -> str:
                 name,
                 str(entry["n"]),
                 f"{100 * entry['pixel_auc']:.1f}",
-                _interval(entry["pixel_auc_ci95"], ".1f"),
+                _format_interval(entry["pixel_auc_ci95"], ".1f"),
                 f"{entry['energy_inside']:.5f} / {entry['energy_outside']:.5f}",
                 "-" if gain is None else f"{100 * gain:+.1f}",
-                _interval(entry["pixel_auc_gain_ci95"], "+.1f"),
+                _format_interval(entry["pixel_auc_gain_ci95"], "+.1f"),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.rjust, row, widths)).rstrip() for row in rows)
 
 
-def _means(group: Sequence[Localisation]) -> dict[str, Any]:
+def _summarise_method(group: Sequence[Localisation]) -> dict[str, Any]:
     clusters = [one.example.cluster for one in group]
     aucs = np.array([one.auc for one in group])
     entry: dict[str, Any] = {
@@ -159,7 +159,7 @@ def _energy(residual: Float[np.ndarray, "pixels 3"]) -> float:
     return float(np.square(residual, dtype=np.float64).mean())
 
 
-def _interval(ends: list[float] | None, style: str) -> str:
+def _format_interval(ends: list[float] | None, style: str) -> str:
     if ends is None:
         return "-"
     low, high = (format(100 * end, style) for end in ends)

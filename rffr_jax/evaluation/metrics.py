@@ -27,13 +27,13 @@ def auc(labels: Labels, scores: Scores) -> float:
       ValueError: one class only, another label than 0 and 1, or a score that is not finite. The
         same holds for every function of this file.
     """
-    _check(labels, scores)
+    _check_inputs(labels, scores)
     return float(roc_auc_score(labels, scores))
 
 
 def average_precision(labels: Labels, scores: Scores) -> float:
     """Sum over thresholds of (recall gained) x (precision there), fakes being the positives."""
-    _check(labels, scores)
+    _check_inputs(labels, scores)
     return float(average_precision_score(labels, scores))
 
 
@@ -51,7 +51,7 @@ def eer(labels: Labels, scores: Scores) -> float:
 
 def accuracy(labels: Labels, scores: Scores) -> float:
     """Share of examples on the right side of 0.5; a score of exactly 0.5 says "real"."""
-    _check(labels, scores)
+    _check_inputs(labels, scores)
     return float(np.mean((scores > 0.5) == (labels == FAKE)))
 
 
@@ -71,7 +71,7 @@ def video_auc(examples: Sequence[Example], scores: Scores) -> float:
     A video is known by dataset, method and video together (and its label): the folders of four
     manipulations use the same names for different videos.
     """
-    frames = frames_of_videos(examples, scores)
+    frames = group_scores_by_video(examples, scores)
     labels = np.array([key[0] for key in frames])
     means = np.array([math.fsum(values) / len(values) for values in frames.values()])
     return auc(labels, means)
@@ -87,7 +87,9 @@ def single_frame_aucs(
     Returns:
       None where no video has several frames.
     """
-    frames = {key: sorted(values) for key, values in frames_of_videos(examples, scores).items()}
+    frames = {
+        key: sorted(values) for key, values in group_scores_by_video(examples, scores).items()
+    }
     if all(len(values) == 1 for values in frames.values()):
         return None
     videos = sorted(frames)
@@ -101,7 +103,7 @@ def single_frame_aucs(
     )
 
 
-def frames_of_videos(
+def group_scores_by_video(
     examples: Sequence[Example], scores: Scores
 ) -> dict[tuple[int, str, str, str], list[float]]:
     """Scores of the frames of every video, by (label, dataset, method, video)."""
@@ -116,7 +118,7 @@ def roc_points(
     labels: Labels, scores: Scores
 ) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
     """(false positive rate, true positive rate) at every distinct score, from (0, 0) to (1, 1)."""
-    _check(labels, scores)
+    _check_inputs(labels, scores)
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
     return fpr, tpr
 
@@ -136,7 +138,7 @@ def require_both_classes(labels: Labels, dataset: str) -> None:
         )
 
 
-def _check(labels: Labels, scores: Scores) -> None:
+def _check_inputs(labels: Labels, scores: Scores) -> None:
     if set(labels.tolist()) != {REAL, FAKE}:
         raise ValueError(f"labels must hold 0 and 1, both, got {sorted(set(labels.tolist()))}")
     if not np.isfinite(scores).all():

@@ -38,7 +38,7 @@ class OperatingPoint:
     chosen_on: tuple[str, ...] = ()
     origins: Origins = dataclasses.field(default_factory=Origins)
 
-    def said(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """`thresholds`, `calibrations` and `chosen_on`, as JSON files have them."""
         media = {"image": self.image, "video": self.video}
         return {
@@ -51,10 +51,10 @@ class OperatingPoint:
         }
 
 
-NONE_CHOSEN = OperatingPoint()
+DEFAULT_OPERATING_POINT = OperatingPoint()
 
 
-def shared_with_test(origins: Origins, tests: Sequence[Example]) -> str:
+def describe_test_overlap(origins: Origins, tests: Sequence[Example]) -> str:
     """Says which tested examples are of originals, or files, that are to choose; empty if none."""
     shared = [example for example in tests if origins.hold(example)]
     if not shared:
@@ -66,7 +66,7 @@ def shared_with_test(origins: Origins, tests: Sequence[Example]) -> str:
     )
 
 
-def choose(
+def choose_operating_point(
     images: Predictions,
     videos: Predictions | None,
     video_score: VideoScore,
@@ -86,7 +86,7 @@ def choose(
     of_videos = None
     origins = Origins.of(images.examples)
     if videos is not None and (videos.labels == REAL).any():
-        frames = metrics.frames_of_videos(videos.examples, videos.scores)
+        frames = metrics.group_scores_by_video(videos.examples, videos.scores)
         scores = [video_score.score(np.array(own)) for own in frames.values()]
         most = max(len(own) for own in frames.values())
         of_videos = choose_threshold(
@@ -105,42 +105,48 @@ def choose(
     )
 
 
-def several_frames(dataset: Dataset, count: int) -> Dataset | None:
+def select_multi_frame_videos(dataset: Dataset, count: int) -> Dataset | None:
     """Up to `count` evenly spaced frames of every video that has several frames, 0 taking all.
 
     None where no real video has several, or one frame is wanted.
     """
-    sizes = collections.Counter(map(_video, dataset.examples))
-    kept = [i for i, example in enumerate(dataset.examples) if sizes[_video(example)] > 1]
-    if count == 1 or not any(dataset.examples[i].label == REAL for i in kept):
+    sizes = collections.Counter(map(_video_key, dataset.examples))
+    rows = [i for i, example in enumerate(dataset.examples) if sizes[_video_key(example)] > 1]
+    if count == 1 or not any(dataset.examples[i].label == REAL for i in rows):
         return None
-    return keep_frames(select(dataset, kept), count)
+    return keep_frames(select(dataset, rows), count)
 
 
-def _video(example: Example) -> tuple[str, str, str, int]:
+def _video_key(example: Example) -> tuple[str, str, str, int]:
     return example.dataset, example.method, example.video, example.label
 
 
-def keep(file: Path, point: OperatingPoint, weights: str):
+def write_operating_point(file: Path, point: OperatingPoint, weights: str):
     """Writes it beside the detector, for the weights with this digest alone."""
-    write_json(file, {"weights": weights, **point.said(), "origins": point.origins.to_json()})
+    write_json(file, {"weights": weights, **point.to_json(), "origins": point.origins.to_json()})
 
 
-def kept(file: Path, weights: str) -> OperatingPoint:
-    """What `keep` wrote; `NONE_CHOSEN` if nothing is there, or of other weights.
+def read_operating_point(file: Path, weights: str) -> OperatingPoint:
+    """Reads the file of `write_operating_point`.
 
-    A calibration in it that does not rise is left out, and a line says so.
+    A calibration that does not rise is left out, and a warning says so.
+
+    Args:
+      weights: digest of the detector's weights.
+
+    Returns:
+      `DEFAULT_OPERATING_POINT` if there is no file, or if it belongs to other weights.
 
     Raises:
       UserError: the file is damaged, or of an earlier version.
     """
     if not file.is_file():
-        return NONE_CHOSEN
+        return DEFAULT_OPERATING_POINT
     anew = "make it anew with the job evaluate and --config.data.validation, or delete it"
     try:
         record = read_json(file)
         if record["weights"] != weights:
-            return NONE_CHOSEN
+            return DEFAULT_OPERATING_POINT
         if "thresholds" not in record:
             raise UserError(f"{file} is of an earlier version, with one threshold; {anew}")
         found, fitted = record["thresholds"], record["calibrations"]
@@ -155,19 +161,19 @@ def kept(file: Path, weights: str) -> OperatingPoint:
         raise UserError(f"{file} is damaged ({reason}); {anew}") from None
     return dataclasses.replace(
         point,
-        image=_with_rising_calibration(point.image, file),
-        video=point.video and _with_rising_calibration(point.video, file),
+        image=_drop_decreasing_calibration(point.image, file),
+        video=point.video and _drop_decreasing_calibration(point.video, file),
     )
 
 
-def _with_rising_calibration(threshold: Threshold, file: Path) -> Threshold:
-    if threshold.calibration is None or threshold.calibration.rises:
+def _drop_decreasing_calibration(threshold: Threshold, file: Path) -> Threshold:
+    if threshold.calibration is None or threshold.calibration.is_increasing:
         return threshold
-    log.warning("%s: %s; its threshold is used", file, no_calibration(threshold))
+    log.warning("%s: %s; its threshold is used", file, explain_missing_calibration(threshold))
     return dataclasses.replace(threshold, calibration=None)
 
 
-def no_calibration(threshold: Threshold) -> str:
+def explain_missing_calibration(threshold: Threshold) -> str:
     """Why there is no calibration beside a threshold."""
     what = "videos" if threshold.video_score else "single images"
     if threshold.auc is None:
@@ -178,7 +184,7 @@ def no_calibration(threshold: Threshold) -> str:
     )
 
 
-def doubts(point: OperatingPoint, trained: Mapping[str, Origins]) -> list[str]:
+def threshold_warnings(point: OperatingPoint, trained: Mapping[str, Origins]) -> list[str]:
     """What the reader of a threshold must know."""
     if not point.chosen_on:
         return []
@@ -195,7 +201,7 @@ def doubts(point: OperatingPoint, trained: Mapping[str, Origins]) -> list[str]:
                 "is to be expected"
             )
         if threshold.calibration is None:
-            said.append(no_calibration(threshold))
+            said.append(explain_missing_calibration(threshold))
     seen = {model: point.origins.sources & origins.sources for model, origins in trained.items()}
     all_seen = set().union(*seen.values())
     if all_seen:

@@ -19,7 +19,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.calibration import Calibration, reliability
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.results import against_all_reals
+from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.examples import FAKE, REAL
 from rffr_jax.runs.whole_files import whole_file
 
@@ -38,7 +38,7 @@ def plot_roc(path: str | Path, predictions: Predictions, title: str) -> None:
     Raises:
       UserError: a dataset lacks reals or fakes.
     """
-    datasets = predictions.ordered().datasets()
+    datasets = predictions.ordered().by_dataset()
     columns = min(len(datasets), 3)
     rows = -(-len(datasets) // columns)
     figure = new_figure(width=5.0 * columns, height=5.0 * rows + 0.4)
@@ -48,7 +48,7 @@ def plot_roc(path: str | Path, predictions: Predictions, title: str) -> None:
         axes = figure.add_subplot(rows, columns, number)
         _draw_roc(axes, part)
         axes.set_title(name, fontsize=11, parse_math=False)
-    _save(figure, path)
+    _save_png(figure, path)
 
 
 def _draw_roc(axes: Axes, part: Predictions) -> None:
@@ -56,7 +56,7 @@ def _draw_roc(axes: Axes, part: Predictions) -> None:
     axes.set_prop_cycle(color=_colours(len(methods)))
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":")
     for method in methods:
-        pairs = against_all_reals(part, method)
+        pairs = select_method_and_reals(part, method)
         fpr, tpr = metrics.roc_points(pairs.labels, pairs.scores)
         area = metrics.auc(pairs.labels, pairs.scores)
         axes.plot(fpr, tpr, linewidth=1.6, label=f"{100 * area:.1f}  {method}")
@@ -82,10 +82,10 @@ def plot_histograms(path: str | Path, predictions: Predictions, title: str) -> N
       UserError: a dataset lacks reals or fakes.
     """
     pairs = {}
-    for name, part in predictions.ordered().datasets().items():
+    for name, part in predictions.ordered().by_dataset().items():
         metrics.require_both_classes(part.labels, name)
         for method in sorted({e.method for e in part.examples if e.label == FAKE}):
-            pairs[f"{name}: {method}"] = against_all_reals(part, method)
+            pairs[f"{name}: {method}"] = select_method_and_reals(part, method)
     columns = min(len(pairs), 2)
     rows = -(-len(pairs) // columns)
     figure = new_figure(width=3.4 * columns, height=2.6 * rows + 0.6)
@@ -106,7 +106,7 @@ def plot_histograms(path: str | Path, predictions: Predictions, title: str) -> N
         axes.remove()
     figure.supxlabel("score", fontsize=10)
     figure.supylabel("images, %", fontsize=10)
-    _save(figure, path)
+    _save_png(figure, path)
 
 
 def plot_reliability(
@@ -123,7 +123,7 @@ def plot_reliability(
       title: as for `plot_roc`.
       calibration: drawn as a second curve.
     """
-    datasets = predictions.ordered().datasets()
+    datasets = predictions.ordered().by_dataset()
     columns = min(len(datasets), 3)
     rows = -(-len(datasets) // columns)
     figure = new_figure(width=5.0 * columns, height=5.0 * rows + 0.4)
@@ -137,14 +137,18 @@ def plot_reliability(
         for label, probabilities in curves.items():
             found = reliability(part.labels, probabilities)
             shown = f"{100 * found.ece:.1f}  {label}"
-            (line,) = axes.plot(found.said, found.found, linewidth=1.2, label=shown)
+            (line,) = axes.plot(
+                found.mean_probability, found.fake_share, linewidth=1.2, label=shown
+            )
             area = 300 * found.count / found.count.sum()
-            axes.scatter(found.said, found.found, s=area, color=line.get_color(), alpha=0.6)
+            axes.scatter(
+                found.mean_probability, found.fake_share, s=area, color=line.get_color(), alpha=0.6
+            )
         axes.set(xlabel="probability of fake", ylabel="share of fakes", aspect="equal")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         axes.set_title(name, fontsize=11, parse_math=False)
         add_legend(axes, title="ECE, %", loc="upper left")
-    _save(figure, path)
+    _save_png(figure, path)
 
 
 def plot_robustness(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
@@ -175,7 +179,7 @@ def plot_robustness(path: str | Path, rows: Sequence[Mapping[str, Any]], title: 
         axes.grid(color="0.9")
     panels[0].set_ylabel("AUC, %")
     add_legend(panels[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _save(figure, path)
+    _save_png(figure, path)
 
 
 def plot_training_curves(path: str | Path, metrics_path: str | Path, note: str = "") -> None:
@@ -194,8 +198,8 @@ def plot_training_curves(path: str | Path, metrics_path: str | Path, note: str =
         "learning rate": {},
         "AUC": {},
     }
-    for step, split, name, value in logged_numbers(Path(metrics_path)):
-        panel = _panel_of(name)
+    for step, split, name, value in read_logged_numbers(Path(metrics_path)):
+        panel = _panel_of_metric(name)
         if panel:
             panels[panel].setdefault(f"{split} {name}".strip(), []).append((step, value))
     shown = {title: curves for title, curves in panels.items() if curves}
@@ -215,10 +219,10 @@ def plot_training_curves(path: str | Path, metrics_path: str | Path, note: str =
     axes_list[-1].set_xlabel("step")
     if note:
         figure.supxlabel(note, fontsize=8, parse_math=False, wrap=True)
-    _save(figure, path)
+    _save_png(figure, path)
 
 
-def _panel_of(name: str) -> str | None:
+def _panel_of_metric(name: str) -> str | None:
     last = name.rsplit("/", 1)[-1]
     if "loss" in last:
         return "loss"
@@ -227,7 +231,7 @@ def _panel_of(name: str) -> str | None:
     return "AUC" if "auc" in name.lower() else None
 
 
-def logged_numbers(path: Path) -> Iterator[tuple[int, str, str, float]]:
+def read_logged_numbers(path: Path) -> Iterator[tuple[int, str, str, float]]:
     """Step, split, name and value of every number in a run's `metrics.jsonl`.
 
     Raises:
@@ -267,6 +271,6 @@ def add_legend(axes: Axes, **place: Any) -> Legend:
     return legend
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def _save_png(figure: Figure, path: str | Path) -> None:
     with whole_file(path) as part:
         figure.savefig(part, format="png")

@@ -64,7 +64,7 @@ class Predictions:
         bad = sorted(self.bad.items(), key=lambda item: (item[0].dataset, item[0].id))
         return Predictions([self.examples[i] for i in order], self.scores[order], dict(bad))
 
-    def datasets(self) -> dict[str, "Predictions"]:
+    def by_dataset(self) -> dict[str, "Predictions"]:
         """The predictions of each dataset, by name; a dataset of bad files alone is there too."""
         names = sorted({example.dataset for example in (*self.examples, *self.bad)})
         parts = {}

@@ -21,7 +21,7 @@ from rffr_jax.runs.whole_files import read_json, write_json
 log = logging.getLogger(__name__)
 
 QUANTILE = 0.95
-LEAST_FACES = 20
+MIN_FACES = 20
 """Fewer say nothing of a 95th percentile."""
 
 
@@ -57,7 +57,7 @@ class ResidualReference:
         }
 
 
-def measure(
+def measure_reference(
     predictions: Predictions, heat: Float32[np.ndarray, "n k k"], specs: Sequence[str]
 ) -> ResidualReference | None:
     """The reference of the real faces among scored examples.
@@ -68,15 +68,15 @@ def measure(
       specs: what the data are called.
 
     Returns:
-      None for fewer than `LEAST_FACES` real faces, and where a block has no residual.
+      None for fewer than `MIN_FACES` real faces, and where a block has no residual.
     """
     real = heat[predictions.labels == REAL].astype(np.float64)
-    if len(real) < LEAST_FACES:
+    if len(real) < MIN_FACES:
         log.warning(
             "data.validation has %d real faces; from %d on the pictures of predict compare a face "
             "with them",
             len(real),
-            LEAST_FACES,
+            MIN_FACES,
         )
         return None
     high = np.quantile(real, QUANTILE, axis=0)
@@ -86,11 +86,11 @@ def measure(
     return ResidualReference(real.mean(axis=0), high, len(real), exceed, tuple(specs))
 
 
-def keep(detector: Path, checkpoint: str, reference: ResidualReference, weights: str):
+def write_reference(detector: Path, checkpoint: str, reference: ResidualReference, weights: str):
     """Writes it beside the detector, for the weights with this digest only."""
     if not processes.is_main_process():
         return
-    file = _file(detector, checkpoint)
+    file = _reference_file(detector, checkpoint)
     record = dataclasses.asdict(reference) | {
         "mean": reference.mean.tolist(),
         "high": reference.high.tolist(),
@@ -101,13 +101,15 @@ def keep(detector: Path, checkpoint: str, reference: ResidualReference, weights:
         log.warning("%s cannot be written (%s): predict will not know it", file, error)
 
 
-def kept(detector: Path, checkpoint: str, weights: str, k: int) -> ResidualReference | None:
-    """What `keep` wrote; None if nothing is there, or of other weights.
+def read_reference(
+    detector: Path, checkpoint: str, weights: str, k: int
+) -> ResidualReference | None:
+    """Reads the file of `write_reference`; None if there is none, or of other weights.
 
     Raises:
       UserError: the file is damaged.
     """
-    file = _file(detector, checkpoint)
+    file = _reference_file(detector, checkpoint)
     if not file.is_file():
         return None
     try:
@@ -130,5 +132,5 @@ def kept(detector: Path, checkpoint: str, weights: str, k: int) -> ResidualRefer
     return reference
 
 
-def _file(detector: Path, checkpoint: str) -> Path:
+def _reference_file(detector: Path, checkpoint: str) -> Path:
     return detector / "residual_references" / f"{checkpoint.replace(':', '-')}.json"

@@ -32,7 +32,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.localisation import (
     format_localisation,
     localisation_table,
-    localise,
+    localise_residuals,
 )
 from rffr_jax.examples import Dataset
 from rffr_jax.images.masks import manipulation_mask
@@ -66,7 +66,9 @@ def run(config: Config, workdir: pathlib.Path):
     dataset = load_dataset(config.data.inputs)
     mae, mesh = pathlib.Path(config.mae), make_mesh(config.mesh.fsdp)
     k, blocks_per_pass = config.blocks.k, config.blocks.blocks_per_pass
-    source = _source(mae, compute_dtype(config.dtype), k, config.blocks.alpha, blocks_per_pass)
+    source = _residual_model(
+        mae, compute_dtype(config.dtype), k, config.blocks.alpha, blocks_per_pass
+    )
     require_same_data(inputs=dataset)
     with locked_workdir(workdir):
         write_config(workdir, config)
@@ -85,12 +87,12 @@ def run(config: Config, workdir: pathlib.Path):
             paths = np.array([dataset.examples[i].path for i in index])
             with whole_file(workdir / "residuals.npz") as part, part.open("wb") as file:
                 np.savez(file, allow_pickle=False, path=paths, **arrays)
-            columns = [pixels[:SHEET_ROWS] for pixels in as_pixels(arrays)]
+            columns = [pixels[:SHEET_ROWS] for pixels in to_pixels(arrays)]
             titles = ["original", source.title, f"residual x {config.blocks.alpha:g}"]
             rows = list(zip(*columns, strict=True))
             note = synthetic_data_note([dataset.examples[i] for i in index])
             contact_sheet(workdir / "residuals.png", rows, titles, note)
-            found = localise(
+            found = localise_residuals(
                 [dataset.examples[i] for i in index],
                 [manipulation_mask(dataset, int(i), arrays["residual"].shape[1]) for i in index],
                 arrays["residual"],
@@ -121,7 +123,7 @@ def residual_arrays(
       alpha: amplification of the residual.
       blocks_per_pass: blocks that one pass of the MAE hides together.
     """
-    source = _source(folder, compute_dtype(config.dtype), k, alpha, blocks_per_pass)
+    source = _residual_model(folder, compute_dtype(config.dtype), k, alpha, blocks_per_pass)
     parameters = load_weights(folder, "mae", source.abstract, mesh)
     bad_files = BadFiles(dataset, config.data.max_bad_fraction)
 
@@ -156,7 +158,7 @@ def residual_arrays(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Source:
+class _ResidualModel:
     """What makes residuals of images.
 
     Attributes:
@@ -171,14 +173,14 @@ class _Source:
     title: str
 
 
-def _source(
+def _residual_model(
     folder: pathlib.Path, dtype: DTypeLike, k: int, alpha: float, blocks_per_pass: int
-) -> _Source:
+) -> _ResidualModel:
     about = read_about(folder, "mae", "mae", "unet")
     if about["kind"] == "unet":
         unet = UNetSettings(**about["model"])
         reconstruct = functools.partial(reconstruction_residual, alpha=alpha)
-        return _Source(unet.image_size, *abstract_unet(unet), reconstruct, "reconstructed")
+        return _ResidualModel(unet.image_size, *abstract_unet(unet), reconstruct, "reconstructed")
     warn_of_normalised_targets(about, f"mae={folder}")
     settings = ModelSettings(**about["model"])
     blocks = BlockGrid(settings.grid, k or about["k"] or K, blocks_per_pass)
@@ -187,10 +189,10 @@ def _source(
         at_once = passes_at_once(settings, dtype, len(images))
         return residual_image(mae, blocks, images, alpha, at_once)
 
-    return _Source(settings.image_size, *abstract_mae(settings, dtype), inpaint, "inpainted")
+    return _ResidualModel(settings.image_size, *abstract_mae(settings, dtype), inpaint, "inpainted")
 
 
-def as_pixels(
+def to_pixels(
     arrays: dict[str, Float32[np.ndarray, "n height width 3"]],
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """Originals, inpainted images and residuals as 8-bit pictures."""

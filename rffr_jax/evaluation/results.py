@@ -10,9 +10,9 @@ from rffr_jax.data.origins import Origins
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics
 from rffr_jax.evaluation.calibration import reliability
-from rffr_jax.evaluation.operating_point import NONE_CHOSEN, OperatingPoint
+from rffr_jax.evaluation.operating_point import DEFAULT_OPERATING_POINT, OperatingPoint
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.threshold import by_group, rates
+from rffr_jax.evaluation.threshold import rates_at_threshold, rates_by_group
 from rffr_jax.examples import FAKE, REAL, Example
 
 ABOUT = "about"
@@ -39,7 +39,7 @@ def results_table(
     versions: dict,
     warnings: Sequence[str] = (),
     matched: Mapping[tuple[str, str], Predictions] | None = None,
-    point: OperatingPoint = NONE_CHOSEN,
+    point: OperatingPoint = DEFAULT_OPERATING_POINT,
     prevalence: float = PREVALENCE,
 ) -> dict[str, Any]:
     """Every metric of every dataset and method.
@@ -66,14 +66,14 @@ def results_table(
       `n_real, n_fake, n_bad`. A method is measured against ALL reals of its dataset. `mean_all` is
       the mean AUC over the methods (the paper's 'Avg'), `mean_unseen` over those not in
       `trained_methods` (None if there is none). `reliability` holds `ece`, `ece_calibrated` (None
-      without a calibration) and the `bins`; `groups` is `threshold.by_group`.
+      without a calibration) and the `bins`; `groups` is `threshold.rates_by_group`.
 
     Raises:
       UserError: a dataset lacks a class, or is named "about".
     """
     table: dict[str, Any] = {}
     bad: dict[str, dict[str, str]] = {}
-    for name, part in predictions.ordered().datasets().items():
+    for name, part in predictions.ordered().by_dataset().items():
         if name == ABOUT:
             raise UserError(f"a dataset cannot be named '{ABOUT}' (it has its own use): rename it")
         table[name] = _dataset_results(
@@ -90,7 +90,7 @@ def results_table(
         "preprocessing": preprocessing,
         "versions": versions,
         "bootstrap": {"replicates": bootstrap.REPLICATES, "seed": bootstrap.SEED},
-        "operating_point": {**point.said(), "prevalence": prevalence},
+        "operating_point": {**point.to_json(), "prevalence": prevalence},
         "bad": bad,
         "warnings": list(warnings),
     }
@@ -108,20 +108,20 @@ def _dataset_results(
     metrics.require_both_classes(part.labels, name)
     methods = sorted({example.method for example in part.examples if example.label == FAKE})
     entries = {
-        method: _entry(
-            matched.get((name, method)) or against_all_reals(part, method), point, prevalence
+        method: _metrics_entry(
+            matched.get((name, method)) or select_method_and_reals(part, method), point, prevalence
         )
         for method in methods
     }
     aucs = {method: entry["auc"] for method, entry in entries.items()}
     unseen = [value for method, value in aucs.items() if method not in trained_methods]
     return {
-        "pooled": _entry(part, point, prevalence),
+        "pooled": _metrics_entry(part, point, prevalence),
         "methods": entries,
         "mean_all": float(np.mean(list(aucs.values()))),
         "mean_unseen": float(np.mean(unseen)) if unseen else None,
         "reliability": _reliability(part, point),
-        "groups": by_group(part, point.image.value),
+        "groups": rates_by_group(part, point.image.value),
     }
 
 
@@ -131,7 +131,12 @@ def _reliability(part: Predictions, point: OperatingPoint) -> dict[str, Any]:
     if point.image.calibration is not None:
         probabilities = point.image.calibration.probabilities(part.scores)
         calibrated = reliability(part.labels, probabilities).ece
-    columns = zip(found.count.tolist(), found.said.tolist(), found.found.tolist(), strict=True)
+    columns = zip(
+        found.count.tolist(),
+        found.mean_probability.tolist(),
+        found.fake_share.tolist(),
+        strict=True,
+    )
     names = ("n", "mean_score", "share_of_fakes")
     return {
         "ece": found.ece,
@@ -140,7 +145,7 @@ def _reliability(part: Predictions, point: OperatingPoint) -> dict[str, Any]:
     }
 
 
-def against_all_reals(part: Predictions, method: str) -> Predictions:
+def select_method_and_reals(part: Predictions, method: str) -> Predictions:
     """The fakes of one method and all reals, out of the predictions of one dataset."""
 
     def belongs(example: Example) -> bool:
@@ -151,7 +156,7 @@ def against_all_reals(part: Predictions, method: str) -> Predictions:
     return Predictions([part.examples[i] for i in rows], part.scores[rows], bad)
 
 
-def _entry(part: Predictions, point: OperatingPoint, prevalence: float) -> dict[str, Any]:
+def _metrics_entry(part: Predictions, point: OperatingPoint, prevalence: float) -> dict[str, Any]:
     labels, scores = part.labels, part.scores
     clusters = [example.cluster for example in part.examples]
     interval = bootstrap.auc_interval(labels, scores, clusters)
@@ -163,16 +168,16 @@ def _entry(part: Predictions, point: OperatingPoint, prevalence: float) -> dict[
         "accuracy": metrics.accuracy(labels, scores),
         "tpr_at_fpr_1e-2": metrics.tpr_at_fpr(labels, scores, 1e-2),
         "tpr_at_fpr_1e-3": metrics.tpr_at_fpr(labels, scores, 1e-3),
-        "at_threshold": rates(labels, scores, point.image.value, prevalence),
+        "at_threshold": rates_at_threshold(labels, scores, point.image.value, prevalence),
         "video_auc": metrics.video_auc(part.examples, scores),
-        "single_frame_auc": _single_frame(part),
+        "single_frame_auc": _single_frame_entry(part),
         "n_real": int(np.count_nonzero(labels == REAL)),
         "n_fake": int(np.count_nonzero(labels == FAKE)),
         "n_bad": len(part.bad),
     }
 
 
-def _single_frame(part: Predictions) -> dict[str, Any] | None:
+def _single_frame_entry(part: Predictions) -> dict[str, Any] | None:
     """The spread over draws of one frame a video; None where videos have no other."""
     aucs = metrics.single_frame_aucs(part.examples, part.scores)
     if aucs is None:
@@ -229,24 +234,24 @@ def format_table(table: dict[str, Any]) -> str:
             continue
         for method, entry in result["methods"].items():
             mark = " *" if method in about["trained_methods"] else ""
-            rows.append(_row(name, method + mark, entry))
-        rows.append(_row(name, "(pooled)", result["pooled"]))
+            rows.append(_metrics_row(name, method + mark, entry))
+        rows.append(_metrics_row(name, "(pooled)", result["pooled"]))
         blank = ("",) * (len(rows[0]) - 3)
         rows.append((name, "(mean, all)", _percent(result["mean_all"]), *blank))
         rows.append((name, "(mean, unseen)", _percent(result["mean_unseen"]), *blank))
 
-    lines = _aligned(rows)
+    lines = _align_columns(rows)
     lines.append("")
     lines.append(f"checkpoint: {about['checkpoint']}, chosen by rule: {about['rule']}")
     lines.append("rates in %; each method against all reals of its dataset; * = trained on")
-    lines.extend(["", *_decisions(table), ""])
+    lines.extend(["", *_threshold_lines(table), ""])
     lines.extend(f"warning: {warning}" for warning in about["warnings"])
     for name, files in about["bad"].items():
         lines.extend(f"left out of '{name}': {file}: {reason}" for file, reason in files.items())
     return "\n".join(lines)
 
 
-def _decisions(table: dict[str, Any]) -> list[str]:
+def _threshold_lines(table: dict[str, Any]) -> list[str]:
     """What a threshold makes of the scores, and how far they can be taken for probabilities."""
     point = table[ABOUT]["operating_point"]
     ppv = f"PPV at {100 * point['prevalence']:g}%"
@@ -276,10 +281,10 @@ def _decisions(table: dict[str, Any]) -> list[str]:
         chosen = f"chosen for {100 * image['max_fpr']:g}% FPR on {data}"
         if video:
             chosen += f"; of videos {video['value']:.6g}"
-    return [*_aligned(rows), "", f"threshold {image['value']:.6g}, {chosen}", *groups]
+    return [*_align_columns(rows), "", f"threshold {image['value']:.6g}, {chosen}", *groups]
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def _align_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Lines of cells under each other, with a rule where the first cell changes."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
@@ -294,7 +299,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return lines
 
 
-def _row(dataset: str, fakes: str, entry: dict[str, Any]) -> tuple[str, ...]:
+def _metrics_row(dataset: str, fakes: str, entry: dict[str, Any]) -> tuple[str, ...]:
     interval = entry["auc_ci95"]
     return (
         dataset,

@@ -13,8 +13,8 @@ from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.specs import refuse_other_preparation
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap
-from rffr_jax.evaluation.comparison import Run, compare
-from rffr_jax.evaluation.evaluate import as_list, test_sets
+from rffr_jax.evaluation.comparison import DetectorScores, compare
+from rffr_jax.evaluation.evaluate import as_tuple, load_test_sets
 from rffr_jax.evaluation.plots import plot_robustness
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset
@@ -30,9 +30,9 @@ CLEAN = "clean"
 def run(config: Config, workdir: pathlib.Path):
     """Writes robustness.json, robustness.md and robustness.png; prints the table."""
     sweep = _sweep(config)
-    tests = test_sets(config)
+    tests = load_test_sets(config)
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
-    specs = as_list(config.data.tests)
+    specs = as_tuple(config.data.tests)
     for spec, test in zip(specs, tests, strict=True):
         refuse_other_preparation(detector.about["preparations"], spec, test, "data.tests")
     require_same_data(**dict(zip(specs, tests, strict=True)))
@@ -80,12 +80,12 @@ def robustness(
       where there are several: `kind, level, dataset, fakes, auc, clean_auc, change` (auc -
       clean_auc) and `change_ci95`, paired over clusters.
     """
-    clean = Run(detector.predictions(checkpoint, tests))
+    clean = DetectorScores(detector.predictions(checkpoint, tests))
     rows = []
     for kind, level in sweep:
         log.info("scoring with %s %g", kind, level)
         corrupted = [Corrupted(test, kind, level) for test in tests]
-        runs = {kind: Run(detector.predictions(checkpoint, corrupted)), CLEAN: clean}
+        runs = {kind: DetectorScores(detector.predictions(checkpoint, corrupted)), CLEAN: clean}
         for entry in compare(runs, replicates=bootstrap.REPLICATES):
             rows.append(
                 {

@@ -13,7 +13,7 @@ from rffr_jax.evaluation.metrics import Labels, Scores
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE, REAL
 
-EVEN = 0.5
+DEFAULT_THRESHOLD = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Threshold:
         fakes do not score higher than reals.
     """
 
-    value: float = EVEN
+    value: float = DEFAULT_THRESHOLD
     max_fpr: float | None = None
     n_real: int = 0
     n_fake: int = 0
@@ -106,7 +106,7 @@ def choose_threshold(
     if fakes:
         auc = metrics.auc(labels, scores)
         fitted = calibration.fit(method, labels, scores)
-        fitted = fitted if fitted.rises and auc > EVEN else None
+        fitted = fitted if fitted.is_increasing and auc > DEFAULT_THRESHOLD else None
     return Threshold(
         value=threshold_at_fpr(labels, scores, max_fpr),
         max_fpr=max_fpr,
@@ -131,20 +131,20 @@ def threshold_at_fpr(labels: Labels, scores: Scores, max_fpr: float) -> float:
     1 / (n + 1), is more than `max_fpr`.
     """
     reals = np.sort(scores[labels == REAL])
-    return float(reals[len(reals) - 1 - _most_above(len(reals), max_fpr)])
+    return float(reals[len(reals) - 1 - _max_reals_above(len(reals), max_fpr)])
 
 
 def expected_fpr(reals: int, max_fpr: float) -> float:
     """The chance that a new real is flagged by `threshold_at_fpr` of `reals` others."""
-    return (_most_above(reals, max_fpr) + 1) / (reals + 1)
+    return (_max_reals_above(reals, max_fpr) + 1) / (reals + 1)
 
 
-def _most_above(reals: int, max_fpr: float) -> int:
+def _max_reals_above(reals: int, max_fpr: float) -> int:
     allowed = math.floor(max_fpr * (reals + 1) + 1e-9)  # 0.29 x 100 is a hair below 29
     return min(max(allowed - 1, 0), reals - 1)
 
 
-def rates(
+def rates_at_threshold(
     labels: Labels, scores: Scores, threshold: float, prevalence: float
 ) -> dict[str, float | None]:
     """Shares of reals (`fpr`) and fakes (`tpr`) above a threshold, and `ppv`.
@@ -166,13 +166,13 @@ def rates(
     return {"fpr": fpr, "tpr": tpr, "ppv": ppv}
 
 
-def by_group(part: Predictions, threshold: float) -> dict[str, dict[str, Any]]:
+def rates_by_group(part: Predictions, threshold: float) -> dict[str, dict[str, Any]]:
     """`n_real, n_fake, fpr, tpr` of every group that examples name."""
     labels, groups = part.labels, np.array([example.group for example in part.examples])
     found = {}
     for group in sorted(set(groups.tolist()) - {""}):
         rows = groups == group
-        own = rates(labels[rows], part.scores[rows], threshold, EVEN)
+        own = rates_at_threshold(labels[rows], part.scores[rows], threshold, DEFAULT_THRESHOLD)
         found[group] = {
             "n_real": int(np.count_nonzero(labels[rows] == REAL)),
             "n_fake": int(np.count_nonzero(labels[rows] == FAKE)),

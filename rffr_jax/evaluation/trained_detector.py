@@ -115,10 +115,10 @@ class TrainedDetector:
         if chosen <= trained:
             if not set(best["methods"]) <= set(self.about["trained_methods"]):
                 return "oracle"
-            return "unknown" if _made_of_paths(chosen) else "source"
+            return "unknown" if _any_is_path(chosen) else "source"
         if chosen & tested:
             return "oracle"
-        if chosen & trained or _made_of_paths(chosen | trained | tested):
+        if chosen & trained or _any_is_path(chosen | trained | tested):
             return "unknown"
         three = (self._seen("training"), self._seen("validation"), Origins.of(examples))
         alike = any(one.resemble(other) for one, other in itertools.combinations(three, 2))
@@ -133,8 +133,10 @@ class TrainedDetector:
         """The thresholds and calibrations that are kept for these very weights, if there are."""
         file = self._operating_point_file(checkpoint)
         if not any(processes.all_gather_objects(file.is_file())):
-            return operating_point.NONE_CHOSEN
-        return operating_point.kept(file, parameters_digest(self.parameters(checkpoint)))
+            return operating_point.DEFAULT_OPERATING_POINT
+        return operating_point.read_operating_point(
+            file, parameters_digest(self.parameters(checkpoint))
+        )
 
     def keep_operating_point(self, checkpoint: str, point: OperatingPoint):
         """Writes thresholds and calibrations beside the weights, for later use."""
@@ -143,14 +145,14 @@ class TrainedDetector:
         if not processes.is_main_process():
             return
         try:
-            operating_point.keep(file, point, digest)
+            operating_point.write_operating_point(file, point, digest)
         except OSError as error:
             log.warning("%s cannot be written (%s): results.json alone has it", file, error)
 
     def keep_residual_reference(self, checkpoint: str, reference: ResidualReference):
         """Writes what residuals of real faces are beside the weights, for later use."""
         digest = parameters_digest(self.parameters(checkpoint))
-        residual_reference.keep(self._folder, checkpoint, reference, digest)
+        residual_reference.write_reference(self._folder, checkpoint, reference, digest)
 
     def _operating_point_file(self, checkpoint: str) -> pathlib.Path:
         return self._folder / "operating_points" / f"{checkpoint.replace(':', '-')}.json"
@@ -160,7 +162,7 @@ class TrainedDetector:
         if not file.exists():
             return Origins()
         record = read_json(file)
-        if not all(isinstance(name, str) for names in record.values() for name in _listed(names)):
+        if not all(isinstance(name, str) for names in record.values() for name in _as_list(names)):
             raise UserError(f"{file} is damaged (not lists of names); put a copy back")
         return Origins.from_json(record)
 
@@ -181,9 +183,9 @@ class TrainedDetector:
         return read_json(record) if record.exists() else {}
 
 
-def _listed(names: object) -> list[object]:
+def _as_list(names: object) -> list[object]:
     return names if isinstance(names, list) else [None]
 
 
-def _made_of_paths(names: Iterable[str]) -> bool:
+def _any_is_path(names: Iterable[str]) -> bool:
     return any("/" in name for name in names)

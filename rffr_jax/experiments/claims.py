@@ -17,7 +17,7 @@ Numbers = Mapping[int, Mapping[int | None, float]]
 """AUC by detector seed, then by MAE seed."""
 
 
-def judge_claims(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[str, Any]]:
+def check_claims(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[str, Any]]:
     """Every claim of the table under every rule that both of its rows were measured under.
 
     The difference better - worse is taken seed by seed, each side being the mean over its MAEs; its
@@ -37,16 +37,18 @@ def judge_claims(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[s
         judged = [
             entry
             for rule in unique(run.rule for run in measured)
-            for entry in _under(table, [run for run in measured if run.rule == rule], claim, rule)
+            for entry in _check_under_rule(
+                table, [run for run in measured if run.rule == rule], claim, rule
+            )
         ]
         entries += judged or [
-            {**_about(claim, claim.trained_on, ""), "seeds": 0, "by_mae": []}
+            {**_claim_fields(claim, claim.trained_on, ""), "seeds": 0, "by_mae": []}
             | {"difference": None, "ci95": None, "verdict": NOT_MEASURED}
         ]
     return entries
 
 
-def _under(
+def _check_under_rule(
     table: TableSpec, measured: Sequence[RunResult], claim: Claim, rule: str
 ) -> list[dict[str, Any]]:
     """The claim under one rule: an entry for each training, and one for their mean."""
@@ -56,7 +58,7 @@ def _under(
         columns = (claim.column,) if claim.column else unseen_columns(table, trained_on)
         here = [run for run in measured if run.trained_on == trained_on]
         better, worse = (
-            _numbers([run for run in here if run.method == method], columns)
+            _aucs_by_seed([run for run in here if run.method == method], columns)
             for method in (claim.better, claim.worse)
         )
         if better.keys() & worse.keys():
@@ -67,7 +69,7 @@ def _under(
     return entries
 
 
-def _numbers(runs: Sequence[RunResult], columns: Sequence[str]) -> Numbers:
+def _aucs_by_seed(runs: Sequence[RunResult], columns: Sequence[str]) -> Numbers:
     """The mean over columns of each run that has them all."""
     numbers: dict[int, dict[int | None, float]] = {}
     for run in runs:
@@ -88,7 +90,8 @@ def _entry(
 
     def side(number: int, mae: int | None) -> list[float]:
         return [
-            float(np.mean([_of_mae(pair[number][seed], mae) for pair in sides])) for seed in seeds
+            float(np.mean([_auc_of_mae(pair[number][seed], mae) for pair in sides]))
+            for seed in seeds
         ]
 
     found = paired_difference(side(0, None), side(1, None))
@@ -97,7 +100,7 @@ def _entry(
         for mae in _shared_maes([pair[i][seed] for pair in sides for i in (0, 1) for seed in seeds])
     ]
     return {
-        **_about(claim, trained_on, rule),
+        **_claim_fields(claim, trained_on, rule),
         "difference": found.mean,
         "ci95": None if found.ci95 is None else list(found.ci95),
         "seeds": found.seeds,
@@ -112,7 +115,7 @@ def _shared_maes(of_seeds: Sequence[Mapping[int | None, float]]) -> list[int]:
     return sorted(set.intersection(*filter(None, sets))) if any(sets) else []
 
 
-def _of_mae(numbers: Mapping[int | None, float], mae: int | None) -> float:
+def _auc_of_mae(numbers: Mapping[int | None, float], mae: int | None) -> float:
     """Of one MAE; the mean over all for None, or where the row has no MAE."""
     return numbers[mae] if mae in numbers else float(np.mean(list(numbers.values())))
 
@@ -123,7 +126,7 @@ def _verdict(ci95: tuple[float, float] | None) -> str:
     return HOLDS if ci95[0] > 0 else CONTRADICTED
 
 
-def _about(claim: Claim, trained_on: str, rule: str) -> dict[str, Any]:
+def _claim_fields(claim: Claim, trained_on: str, rule: str) -> dict[str, Any]:
     return {
         "text": claim.text,
         "better": claim.better,

@@ -20,13 +20,13 @@ from rffr_jax.experiments.grid import (
     Folders,
     as_tuple,
     autoencoder_run,
-    digest,
-    grid,
-    replicates,
-    runs_of,
+    config_digest,
+    list_runs,
+    make_grid,
+    split_by_seed,
 )
 from rffr_jax.experiments.outputs import write_outputs
-from rffr_jax.experiments.prerequisites import require_all
+from rffr_jax.experiments.prerequisites import require_prerequisites
 from rffr_jax.experiments.worker import Run, run_all
 from rffr_jax.runs.lock import locked
 from rffr_jax.runs.workdir import refuse_other_config, write_config
@@ -50,33 +50,33 @@ def run(config: Config, workdir: pathlib.Path):
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         # Rows and seeds share programs: each is compiled once.
         jax.config.update("jax_compilation_cache_dir", str((shared / "compiled").absolute()))
-    asked = [with_columns(one) for one in replicates(config)]
+    asked = [add_columns_from_data(one) for one in split_by_seed(config)]
     with locked(workdir, wait=True):
         _refuse_other_table(workdir, config)
         for one in asked:
-            require_all(one)
+            require_prerequisites(one)
         write_config(workdir, config)
     on_disk, points, folders = [], [], []
     for one in asked:
-        data, trainings = _places(config, one, shared)
+        data, trainings = _data_and_training_folders(config, one, shared)
         folders.append(trainings)
         with locked(data, "--config.shared", wait=True):
-            on_disk.append(with_data_on_disk(one, data, by_split=_is_own(config)))
-        points.append(grid(on_disk[-1], trainings))
+            on_disk.append(with_data_on_disk(one, data, by_split=_has_data_per_seed(config)))
+        points.append(make_grid(on_disk[-1], trainings))
     first, seed = on_disk[0], on_disk[0].mae_seeds[0]
     autoencoders = {
         name: autoencoder_run(first, name, seed, folders[0]) for name in first.galleries
     }
-    localisations = _localisations(first, autoencoders) if first.localise else {}
+    localisations = _localisation_runs(first, autoencoders) if first.localise else {}
     flat = [point for of_replicate in points for point in of_replicate]
-    runs = [*runs_of(flat), *autoencoders.values(), *localisations.values()]
+    runs = [*list_runs(flat), *autoencoders.values(), *localisations.values()]
     run_all(list({run.folder: run for run in runs}.values()), config.at_once, workdir)
     with locked(workdir, wait=True):
         write_config(workdir, config)
         write_outputs(workdir, asked[0], first, points, autoencoders, localisations)
 
 
-def with_columns(config: Config) -> Config:
+def add_columns_from_data(config: Config) -> Config:
     """The config with what it leaves to its data: `trained_method`, and every method of the test.
 
     Several data sets have columns of their own.
@@ -102,16 +102,16 @@ def with_columns(config: Config) -> Config:
     return config
 
 
-def _is_own(config: Config) -> bool:
+def _has_data_per_seed(config: Config) -> bool:
     """Whether every seed has data and trainings of its own, in folders with readable names."""
     return not len(config.mae_seeds)
 
 
-def _places(
+def _data_and_training_folders(
     config: Config, replicate: Config, shared: pathlib.Path
 ) -> tuple[pathlib.Path, Folders]:
     """The folder of the data, and those of the trainings."""
-    if not _is_own(config):
+    if not _has_data_per_seed(config):
         return shared / "data", Folders(shared / "trainings")
     folder = shared / f"seed_{replicate.seeds[0]}"
     return folder / "data", Folders(folder, readable=True)
@@ -129,13 +129,13 @@ def _refuse_other_table(workdir: pathlib.Path, config: Config):
             f"--workdir={workdir} holds {there['name']}:{there['variant']}; name another folder "
             f"for {config.name}:{config.variant}"
         )
-    if _is_own(config):
+    if _has_data_per_seed(config):
         refuse_other_config(
             workdir, config, begun=any(workdir.glob("seed_*")), may_change=MAY_CHANGE
         )
 
 
-def _localisations(config: Config, autoencoders: dict[str, Run]) -> dict[str, Run]:
+def _localisation_runs(config: Config, autoencoders: dict[str, Run]) -> dict[str, Run]:
     """Runs that measure whether residuals lie where fakes were made, for each autoencoder.
 
     The masks of procedural fakes are not in files: they are drawn again.
@@ -146,6 +146,6 @@ def _localisations(config: Config, autoencoders: dict[str, Run]) -> dict[str, Ru
         job.mae = str(autoencoder.folder)
         job.data.inputs = as_tuple(config.data.masks)
         folder = autoencoder.folder
-        place = folder / f"localisation-{digest(job, folder.parent)}"
+        place = folder / f"localisation-{config_digest(job, folder.parent)}"
         runs[name] = Run(job, place, (folder,))
     return runs

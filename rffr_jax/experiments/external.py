@@ -11,7 +11,7 @@ from rffr_jax.evaluation.bootstrap import auc_interval
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Example
 from rffr_jax.experiments.run_result import TableSpec
-from rffr_jax.experiments.summary import Run, cells
+from rffr_jax.experiments.summary import RunAuc, row_cells
 
 KIND = "external:"
 RULE = "unknown"
@@ -61,38 +61,38 @@ def external_row(
         for example, score in zip(theirs.examples, theirs.scores, strict=True)
     }
     ours = {(e.dataset, e.id) for part in columns.values() for e in part.examples}
-    _require_one_meaning(ours, found, file)
+    _require_unique_ids(ours, found, file)
     used: set[tuple[str, str]] = set()
-    runs: dict[str, Sequence[Run]] = {}
+    runs: dict[str, Sequence[RunAuc]] = {}
     for column in table.columns:
         examples = columns[column].examples
-        keys = [_key(example, found) for example in examples]
+        keys = [_key_in(example, found) for example in examples]
         _require_all(examples, [key in found for key in keys], column, file)
         _require_same_labels(examples, [found[key][0] for key in keys], file)
         scores = np.array([found[key][1] for key in keys])
         labels = columns[column].labels
         bounds = auc_interval(labels, scores, [example.cluster for example in examples])
-        runs[column] = [Run(metrics.auc(labels, scores), bounds)]
+        runs[column] = [RunAuc(metrics.auc(labels, scores), bounds)]
         used.update(keys)
     return {
         "trained_on": "",
         "method": label,
         "rule": RULE,
         "source": "external",
-        "cells": cells(table, "", runs, dict.fromkeys(table.columns, RULE)),
+        "cells": row_cells(table, "", runs, dict.fromkeys(table.columns, RULE)),
         "seconds": None,
         "inference_seconds": None,
         "extra": len(found.keys() - used),
     }
 
 
-def _key(example: Example, found: Mapping[tuple[str, str], Any]) -> tuple[str, str]:
+def _key_in(example: Example, found: Mapping[tuple[str, str], Any]) -> tuple[str, str]:
     """Under what (data set, id) their table holds our example, if it does."""
     exact = example.dataset, example.id
     return exact if exact in found else ("", example.id)
 
 
-def _require_one_meaning(
+def _require_unique_ids(
     ours: set[tuple[str, str]], found: Mapping[tuple[str, str], Any], file: str
 ):
     """An id without a data set must be that of one of our examples only."""

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation.plots import add_legend, logged_numbers, new_figure
+from rffr_jax.evaluation.plots import add_legend, new_figure, read_logged_numbers
 from rffr_jax.experiments.run_result import RunResult
 from rffr_jax.experiments.summary import MEANS
 from rffr_jax.runs.whole_files import whole_file
@@ -74,7 +74,7 @@ def plot_bars(stem: pathlib.Path, table: Mapping[str, Any]) -> pathlib.Path:
         axes.set_axisbelow(True)
         axes.set_title(f"trained on {trained_on}", fontsize=10, parse_math=False)
     panels[0].set_ylim(lowest - (lowest < CHANCE), 100.5)
-    handles = [Patch(label=f" {label}", **_style(number)) for number, label in enumerate(named)]
+    handles = [Patch(label=f" {label}", **_bar_style(number)) for number, label in enumerate(named)]
     legend = add_legend(key, handles=handles, loc="center", ncols=_legend_columns(named, width))
     legend.set_in_layout(False)
     return _save(figure, stem, table["title"], table["note"])
@@ -85,7 +85,7 @@ def _draw_bar(axes: Axes, cell: Mapping[str, Any], group: int, number: int, coun
     width = 0.84 / count
     place = group + (number - (count - 1) / 2) * width
     mean, runs = 100 * cell["auc"], [100 * run["auc"] for run in cell["runs"]]
-    axes.bar(place, mean - CHANCE, 0.92 * width, bottom=CHANCE, **_style(number))
+    axes.bar(place, mean - CHANCE, 0.92 * width, bottom=CHANCE, **_bar_style(number))
     interval = [100 * bound for bound in cell["ci95"] or ()]
     if interval:
         axes.vlines(place, *interval, color="black", linewidth=1.3, zorder=3)
@@ -96,7 +96,7 @@ def _draw_bar(axes: Axes, cell: Mapping[str, Any], group: int, number: int, coun
     return min([mean, *interval, *runs])
 
 
-def _style(number: int) -> dict[str, Any]:
+def _bar_style(number: int) -> dict[str, Any]:
     colour = COLOURS[number % len(COLOURS)]
     hatch = HATCHES[number // len(COLOURS) % len(HATCHES)]
     return {"facecolor": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.0}
@@ -134,7 +134,7 @@ def validation_curves(
             continue
         seen.add((label, one.training))
         logged: dict[tuple[str, str], Curve] = {}
-        for step, split, metric, value in logged_numbers(one.training / "metrics.jsonl"):
+        for step, split, metric, value in read_logged_numbers(one.training / "metrics.jsonl"):
             logged.setdefault((split, metric), {})[step] = value
         for column in columns:
             name = (names or {}).get(column, column)

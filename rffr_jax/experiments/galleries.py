@@ -12,7 +12,7 @@ from rffr_jax.config import Config
 from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.selection import select
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation.residuals import as_pixels, residual_arrays
+from rffr_jax.evaluation.residuals import residual_arrays, to_pixels
 from rffr_jax.examples import FAKE, REAL, Dataset
 from rffr_jax.reports.contact_sheet import contact_sheet
 from rffr_jax.runs.whole_files import whole_file
@@ -100,7 +100,7 @@ def draw_gallery(
         if len(index) < len(chosen):
             bad = min(set(range(len(chosen))) - set(index.tolist()))
             raise UserError(f"{shown.examples[bad].path} cannot be used in a gallery; mend it")
-        original, reconstructed, residual = as_pixels(arrays)
+        original, reconstructed, residual = to_pixels(arrays)
         before = made.setdefault("original", original)
         if before[0].shape != original[0].shape:
             raise UserError(

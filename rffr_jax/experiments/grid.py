@@ -20,7 +20,7 @@ from rffr_jax.experiments.worker import Run
 from rffr_jax.runs.checkpoints.weights import best_name
 
 RULES = ("last", "source", "oracle", "transfer")
-SHAPE_NOTHING = (
+WITHOUT_EFFECT = (
     "save_every",
     "log_every",
     "evaluation_batch_size",
@@ -34,12 +34,15 @@ SHAPE_NOTHING = (
 )
 """Entries that leave the result as it is; by them two runs are still the same one."""
 
-MEANT_FOR = {"unet": ("autoencoder", "unet"), "xception": ("detector.backbone", "xception")}
+CONDITIONAL_SECTIONS = {
+    "unet": ("autoencoder", "unet"),
+    "xception": ("detector.backbone", "xception"),
+}
 """Sections that nothing reads unless another entry has a certain value."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
+class TestedDetector:
     """One detector of a table, and how it is tested.
 
     Attributes:
@@ -83,7 +86,7 @@ class Folders:
         return self._named.setdefault(digest, folder)
 
 
-def grid(config: Config, folders: Folders) -> list[Point]:
+def make_grid(config: Config, folders: Folders) -> list[TestedDetector]:
     """Every detector of a table under every rule, in the order of the rows.
 
     Args:
@@ -97,15 +100,15 @@ def grid(config: Config, folders: Folders) -> list[Point]:
                 if mae_seed is not None:
                     pretrain = autoencoder_run(config, row.autoencoder, mae_seed, folders)
                 for seed in config.seeds:
-                    detect = _detect(config, fakes, row, seed, pretrain, folders)
+                    detect = _detector_run(config, fakes, row, seed, pretrain, folders)
                     for rule in config.rules:
-                        evaluations = _evaluations(config, row, detect, rule)
+                        evaluations = _evaluation_runs(config, row, detect, rule)
                         about = (trained_on, row.label, rule, seed, mae_seed)
-                        points.append(Point(*about, pretrain, detect, evaluations))
+                        points.append(TestedDetector(*about, pretrain, detect, evaluations))
     return points
 
 
-def runs_of(points: Iterable[Point]) -> list[Run]:
+def list_runs(points: Iterable[TestedDetector]) -> list[Run]:
     """Every run of the points once, those that others need first."""
     points = list(points)
     runs = [point.pretrain for point in points if point.pretrain]
@@ -114,12 +117,12 @@ def runs_of(points: Iterable[Point]) -> list[Run]:
     return list({run.folder: run for run in runs}.values())
 
 
-def replicates(config: Config) -> list[Config]:
+def split_by_seed(config: Config) -> list[Config]:
     """The experiment as it is or, where it has no `mae_seeds`, one for each of its seeds.
 
     Each replicate has a MAE, and data whose specs say `{seed}`, of its own.
     """
-    check(config)
+    check_grid(config)
     if len(config.mae_seeds):
         return [config]
     copies = []
@@ -127,18 +130,18 @@ def replicates(config: Config) -> list[Config]:
         copy = config.copy_and_resolve_references()
         copy.seeds = copy.mae_seeds = (seed,)
         for name, specs in copy.data.items():
-            copy.data[name] = _of_seed(specs, seed)
+            copy.data[name] = _fill_in_seed(specs, seed)
         for column in copy.columns.values():
-            column.test = _of_seed(column.test, seed)
+            column.test = _fill_in_seed(column.test, seed)
         copies.append(copy)
     return copies
 
 
-def _of_seed(specs: str | Sequence[str], seed: int) -> tuple[str, ...]:
+def _fill_in_seed(specs: str | Sequence[str], seed: int) -> tuple[str, ...]:
     return tuple(spec.replace("{seed}", str(seed)) for spec in as_tuple(specs))
 
 
-def check(config: Config):
+def check_grid(config: Config):
     """Raises: UserError where the grid makes no sense."""
     for name in ("seeds", "rules"):
         if not len(config[name]):
@@ -172,10 +175,10 @@ def autoencoder_run(config: Config, name: str, seed: int, folders: Folders) -> R
     job.update(config.autoencoders[name])
     job.seed = seed
     full_name = f"{job.autoencoder}-k{job.blocks.k}-seed{seed}"
-    return Run(job, folders.of(full_name, name, digest(job, folders.root)))
+    return Run(job, folders.of(full_name, name, config_digest(job, folders.root)))
 
 
-def _detect(
+def _detector_run(
     config: Config, fakes: Config, row: Config, seed: int, pretrain: Run | None, folders: Folders
 ) -> Run:
     job = config.detect.copy_and_resolve_references()
@@ -195,24 +198,24 @@ def _detect(
         reads += f"-{detector.residual}"
     learnt = "-".join(job.data.methods) or job.data.fakes
     name = f"{detector.backbone}-{reads}-{learnt}-seed{seed}"
-    folder = folders.of(name, row.label, digest(job, folders.root, of_mae))
+    folder = folders.of(name, row.label, config_digest(job, folders.root, of_mae))
     return Run(job, folder, (pretrain.folder,) if pretrain else ())
 
 
-def _evaluations(config: Config, row: Config, detect: Run, rule: str) -> dict[str, Run]:
+def _evaluation_runs(config: Config, row: Config, detect: Run, rule: str) -> dict[str, Run]:
     runs = {}
     for label, column in config.columns.items():
         job = config.evaluate.copy_and_resolve_references()
         job.job = row.get("evaluation", job.job)
         job.detector = str(detect.folder)
-        job.checkpoint = checkpoint(config, detect.config, rule)
+        job.checkpoint = checkpoint_of_rule(config, detect.config, rule)
         job.data.tests = as_tuple(column.test)
-        name = f"{rule}-{digest(job, detect.folder.parent)}"
+        name = f"{rule}-{config_digest(job, detect.folder.parent)}"
         runs[label] = Run(job, detect.folder / "evaluations" / name, (detect.folder,))
     return runs
 
 
-def checkpoint(config: Config, detect: Config, rule: str) -> str:
+def checkpoint_of_rule(config: Config, detect: Config, rule: str) -> str:
     """The checkpoint that a rule means: `last`, `matched` or `best:NAME`."""
     if rule == "last":
         return "last"
@@ -234,7 +237,7 @@ def as_tuple(specs: str | Sequence[str]) -> tuple[str, ...]:
     return (specs,) if isinstance(specs, str) else tuple(specs)
 
 
-def digest(config: Config, trainings: pathlib.Path, of_mae: str = "") -> str:
+def config_digest(config: Config, trainings: pathlib.Path, of_mae: str = "") -> str:
     """Ten letters that stand for every entry that shapes the result.
 
     Args:
@@ -242,11 +245,15 @@ def digest(config: Config, trainings: pathlib.Path, of_mae: str = "") -> str:
       of_mae: name of the folder of the MAE or UNet that the config names.
     """
     entries: dict[str, Any] = flat(json.loads(json.dumps(config.to_dict())))
-    unread = {section for section, (name, value) in MEANT_FOR.items() if entries.get(name) != value}
+    unread = {
+        section
+        for section, (name, value) in CONDITIONAL_SECTIONS.items()
+        if entries.get(name) != value
+    }
     entries = {
         key: value
         for key, value in entries.items()
-        if key not in SHAPE_NOTHING and key.partition(".")[0] not in unread
+        if key not in WITHOUT_EFFECT and key.partition(".")[0] not in unread
     }
     if "mae" in entries:
         entries["mae"] = of_mae

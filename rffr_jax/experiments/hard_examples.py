@@ -33,7 +33,7 @@ def hardest_examples(predictions: Predictions, count: int) -> tuple[list[int], l
     return ordered(REAL, -1)[:count], ordered(FAKE, 1)[:count]
 
 
-def faces_of(
+def load_faces_as_png(
     dataset: Dataset | None, examples: Sequence[Example], size: int = FACE_SIZE
 ) -> list[bytes | None]:
     """The images of some examples as PNG files.

@@ -19,7 +19,7 @@ BATCH, REPEATS = 8, 5
 RECORD = "inference_seconds.json"
 
 
-def seconds_an_image(detector: pathlib.Path) -> float:
+def measure_inference_time(detector: pathlib.Path) -> float:
     """Median over repeats of one compiled call on a batch, after one that compiles, an image.
 
     Written beside the detector, with the device, and read from there the next time.

@@ -7,7 +7,7 @@ import numpy as np
 
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
-from rffr_jax.evaluation.evaluate import report, test_sets
+from rffr_jax.evaluation.evaluate import load_test_sets, write_results
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.scoring import PreparedSet
 from rffr_jax.evaluation.trained_detector import TrainedDetector
@@ -19,9 +19,9 @@ def run(config: Config, workdir: pathlib.Path):
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(), config)
     with locked_workdir(workdir):
         write_config(workdir, config)
-        prepared = [detector.scorer.prepare(test) for test in test_sets(config)]
+        prepared = [detector.scorer.prepare(test) for test in load_test_sets(config)]
         scores = concatenate([mean_residuals(test, detector.alpha) for test in prepared])
-        report(detector, config.checkpoint, scores, workdir)
+        write_results(detector, config.checkpoint, scores, workdir)
 
 
 def mean_residuals(prepared: PreparedSet, alpha: float) -> Predictions:
@@ -35,7 +35,7 @@ def mean_residuals(prepared: PreparedSet, alpha: float) -> Predictions:
     return Predictions(examples, np.array(scores, np.float64), prepared.bad)
 
 
-def describe(tests: Iterable[Predictions]) -> str:
+def describe_mean_residuals(tests: Iterable[Predictions]) -> str:
     """The mean over test sets of each method's mean |residual|, in words, reals first."""
     means: dict[str, list[float]] = {}
     for test in tests:

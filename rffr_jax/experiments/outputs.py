@@ -12,19 +12,19 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.localisation import format_localisation
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.results import ABOUT, against_all_reals
+from rffr_jax.evaluation.results import ABOUT, select_method_and_reals
 from rffr_jax.examples import Dataset
 from rffr_jax.experiments import mean_residual
 from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
 from rffr_jax.experiments.galleries import draw_gallery
-from rffr_jax.experiments.grid import Point, as_tuple
-from rffr_jax.experiments.inference_time import seconds_an_image
+from rffr_jax.experiments.grid import TestedDetector, as_tuple
+from rffr_jax.experiments.inference_time import measure_inference_time
 from rffr_jax.experiments.prerequisites import external_tables
 from rffr_jax.experiments.report import write_report
 from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
 from rffr_jax.experiments.table_formats import format_markdown
-from rffr_jax.experiments.tables import table_of, write_tables
-from rffr_jax.experiments.worker import Run, seconds_of
+from rffr_jax.experiments.tables import build_table, write_tables
+from rffr_jax.experiments.worker import Run, read_seconds
 from rffr_jax.runs.whole_files import read_json
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def write_outputs(
     workdir: pathlib.Path,
     asked: Config,
     on_disk: Config,
-    points: Sequence[Sequence[Point]],
+    points: Sequence[Sequence[TestedDetector]],
     autoencoders: Mapping[str, Run],
     localisations: Mapping[str, Run],
 ):
@@ -48,21 +48,21 @@ def write_outputs(
       localisations: of the same.
     """
     flat = [point for of_replicate in points for point in of_replicate]
-    results = [_result(asked, point) for point in flat]
-    tests = load_dataset(_tests(on_disk), default_split="test")
+    results = [_read_result(asked, point) for point in flat]
+    tests = load_dataset(_test_specs(on_disk), default_split="test")
     table = TableSpec(
         name=asked.name,
         variant=asked.variant,
         title=asked.title,
         columns=tuple(asked.columns),
-        seen={label: _seen(asked, fakes) for label, fakes in asked.trained_on.items()},
+        seen={label: _trained_columns(asked, fakes) for label, fakes in asked.trained_on.items()},
         note=synthetic_data_note(tests.examples),
-        remarks=_mean_residuals(flat),
+        remarks=_describe_mean_residuals(flat),
         claims=tuple(Claim(**claim.to_dict()) for claim in asked.claims.values()),
         external=external_tables(asked),
         command=asked.command,
     )
-    summary = table_of(table, results, _predictions(on_disk, results))
+    summary = build_table(table, results, _read_predictions(on_disk, results))
     if results:
         write_tables(workdir, summary)
         print(format_markdown(summary))
@@ -75,7 +75,7 @@ def write_outputs(
             workdir / asked.name, curves, asked.title, table.note, asked.smoothing
         )
     galleries = _draw_galleries(workdir, on_disk, tests, autoencoders)
-    localisation = {name: _localisation(run) for name, run in localisations.items()}
+    localisation = {name: _read_localisation(run) for name, run in localisations.items()}
     for name, text in localisation.items():
         print(f"{name}:\n{text}\n")
     write_report(
@@ -94,7 +94,7 @@ def write_outputs(
     print(f"pictures: {', '.join(map(str, pictures))}")
 
 
-def _result(config: Config, point: Point) -> RunResult:
+def _read_result(config: Config, point: TestedDetector) -> RunResult:
     aucs, intervals, rules = {}, {}, {}
     for label, column in config.columns.items():
         table = read_json(point.evaluations[label].folder / "results.json")
@@ -116,12 +116,14 @@ def _result(config: Config, point: Point) -> RunResult:
         training=point.detect.folder,
         evaluations={label: run.folder for label, run in point.evaluations.items()},
         autoencoder=point.pretrain.folder if point.pretrain else None,
-        seconds=seconds_of(point.detect.folder),
-        inference_seconds=seconds_an_image(point.detect.folder) if config.time_inference else None,
+        seconds=read_seconds(point.detect.folder),
+        inference_seconds=measure_inference_time(point.detect.folder)
+        if config.time_inference
+        else None,
     )
 
 
-def _mean_residuals(points: Sequence[Point]) -> tuple[str, ...]:
+def _describe_mean_residuals(points: Sequence[TestedDetector]) -> tuple[str, ...]:
     """In words, where a row of the table scores by them."""
     runs = {
         run.folder: Predictions.read_csv(run.folder / "predictions.csv")
@@ -129,20 +131,20 @@ def _mean_residuals(points: Sequence[Point]) -> tuple[str, ...]:
         for run in point.evaluations.values()
         if run.config.job == "mean_residual"
     }
-    return (mean_residual.describe(runs.values()),) if runs else ()
+    return (mean_residual.describe_mean_residuals(runs.values()),) if runs else ()
 
 
-def _predictions(config: Config, results: Sequence[RunResult]) -> dict[str, Predictions]:
+def _read_predictions(config: Config, results: Sequence[RunResult]) -> dict[str, Predictions]:
     """Of the first detector, for each column: reals and the column's fakes."""
     columns = {}
     for label, folder in results[0].evaluations.items() if results else ():
         predictions = Predictions.read_csv(folder / "predictions.csv")
         method = config.columns[label].method
-        columns[label] = against_all_reals(predictions, method) if method else predictions
+        columns[label] = select_method_and_reals(predictions, method) if method else predictions
     return columns
 
 
-def _tests(config: Config) -> list[str]:
+def _test_specs(config: Config) -> list[str]:
     specs = [spec for column in config.columns.values() for spec in as_tuple(column.test)]
     return list(dict.fromkeys(specs))
 
@@ -164,13 +166,13 @@ def _draw_galleries(
         return {}
 
 
-def _localisation(run: Run) -> str:
+def _read_localisation(run: Run) -> str:
     """Whether residuals lie where fakes were made, as a text."""
     found: dict[str, Any] = read_json(run.folder / "localisation.json")
     return format_localisation(found["methods"])
 
 
-def _seen(config: Config, fakes: Config) -> tuple[str, ...]:
+def _trained_columns(config: Config, fakes: Config) -> tuple[str, ...]:
     """The columns whose fakes are of a method that is trained on, of the data that are."""
     methods = fakes.get("data", {}).get("methods", ())
     return tuple(

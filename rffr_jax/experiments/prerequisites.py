@@ -13,17 +13,17 @@ from rffr_jax.experiments.grid import as_tuple
 from rffr_jax.runs.checkpoints.weights import is_checkpoint
 
 
-def require_all(config: Config):
+def require_prerequisites(config: Config):
     """Raises: UserError that lists all data, weights and tables of others that are not there."""
     missing = []
-    for spec in dict.fromkeys(_specs(config)):
+    for spec in dict.fromkeys(_all_specs(config)):
         if not spec.startswith(f"{PROCEDURAL}:"):
             try:
                 load_whole(spec)
             except UserError as error:
                 missing.append(str(error))
     if not missing:
-        missing += _unfit(config)
+        missing += _unfit_data(config)
     for name in dict.fromkeys(_starting_weights(config)):
         if not is_checkpoint(pathlib.Path(name)):
             missing.append(
@@ -43,16 +43,16 @@ def require_all(config: Config):
         )
 
 
-def _unfit(config: Config) -> Iterator[str]:
+def _unfit_data(config: Config) -> Iterator[str]:
     """What data that are there lack: manipulations to learn from, and columns of the table."""
     for label, fakes in config.trained_on.items():
         for method in fakes.get("data", {}).get("methods", ()):
-            yield from _lacks(config.data.train, "train", method, f"training on {label}")
+            yield from _find_missing(config.data.train, "train", method, f"training on {label}")
     for label, column in config.columns.items():
-        yield from _lacks(column.test, "test", column.method, f"column {label}")
+        yield from _find_missing(column.test, "test", column.method, f"column {label}")
 
 
-def _lacks(
+def _find_missing(
     specs: str | Sequence[str], default_split: str, method: str, where: str
 ) -> Iterator[str]:
     examples = load_dataset(as_tuple(specs), default_split=default_split).examples
@@ -79,7 +79,7 @@ def external_tables(config: Config) -> dict[str, str]:
     return {label: table for label, _, table in rows}
 
 
-def _specs(config: Config) -> Iterator[str]:
+def _all_specs(config: Config) -> Iterator[str]:
     """Every spec that a run of the grid may name."""
     for name in ("pretrain", "pretrain_validation", "train", "validation", "chosen_on"):
         yield from as_tuple(config.data[name])

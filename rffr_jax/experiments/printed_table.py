@@ -13,15 +13,15 @@ from rffr_jax.experiments.summary import MEAN_ALL, MEAN_UNSEEN, unique
 
 HEADINGS: Mapping[str, str] = {MEAN_ALL: "mean (all)", MEAN_UNSEEN: "mean (unseen)"}
 SEEN_MARK, NOTE_MARK = "†", "‡"
-ELSEWHERE = "published, on other data"
-SIGNS = (
+ON_OTHER_DATA = "published, on other data"
+LEGEND = (
     "AUC in %. ± is the standard deviation over runs, [ ] the 95 % interval over detector seeds "
     "(each the mean over its MAEs) and clusters of test images, for one seed over those alone; "
     "that of a mean over columns is no narrower than it should be. How MAEs differ is in the JSON "
     f"file. {SEEN_MARK}: trained on these fakes. Bold: the best measured of the same training "
     "fakes and rule."
 )
-OF_CLAIMS = (
+CLAIMS_NOTE = (
     "Points of AUC, paired by detector seed, means over MAEs. The 95 % intervals are over detector "
     "seeds, with these MAEs, on these test images, and are not corrected for the number of claims."
 )
@@ -61,21 +61,21 @@ def printed_tables(table: Mapping[str, Any]) -> list[PrintedTable]:
     """The results, the claims, and the paper's own rows where they are of other data.
 
     Args:
-      table: as `tables.table_of` makes it.
+      table: as `tables.build_table` makes it.
     """
     title = _one_line(table["title"])
     found = []
     if table["rows"]:
-        found.append(_results(table["rows"], table["columns"], title, _remarks(table)))
+        found.append(_results_table(table["rows"], table["columns"], title, _table_notes(table)))
     if table["claims"]:
-        found.append(_claims(table["claims"]))
-    if apart(table):
-        caption = f"{title}: the paper's own rows, {ELSEWHERE}: compare orderings, not values"
-        found.append(_results(table["published"], table["columns"], caption, []))
+        found.append(_claims_table(table["claims"]))
+    if has_separate_published_table(table):
+        caption = f"{title}: the paper's own rows, {ON_OTHER_DATA}: compare orderings, not values"
+        found.append(_results_table(table["published"], table["columns"], caption, []))
     return found
 
 
-def apart(table: Mapping[str, Any]) -> bool:
+def has_separate_published_table(table: Mapping[str, Any]) -> bool:
     """Whether published rows stand in a table of their own."""
     beside = any(row["source"] == "published" for row in table["rows"])
     return bool(table["published"]) and not beside
@@ -84,7 +84,7 @@ def apart(table: Mapping[str, Any]) -> bool:
 # ---- results
 
 
-def _results(
+def _results_table(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str], caption: str, notes: Sequence[str]
 ) -> PrintedTable:
     there = unique(name for row in rows for name in row["cells"])
@@ -97,7 +97,7 @@ def _results(
         "rule": [_rule(row) for row in rows],
         "source": [row["source"] for row in rows],
     }
-    lead, same = _varied(lead)
+    lead, same = _split_varied(lead)
     times = [_time(row) for row in rows]
     timed = any(times)
     body = [
@@ -113,7 +113,7 @@ def _results(
     return PrintedTable(caption, headings, len(lead), body, kinds, [*same, *notes])
 
 
-def _varied(lead: Mapping[str, Sequence[str]]) -> tuple[dict[str, Sequence[str]], list[str]]:
+def _split_varied(lead: Mapping[str, Sequence[str]]) -> tuple[dict[str, Sequence[str]], list[str]]:
     """The columns that tell rows apart, the first always, and a note of what is the same."""
     first = next(iter(lead))
     kept = {name: texts for name, texts in lead.items() if name == first or len({*texts}) > 1}
@@ -127,7 +127,7 @@ def _cell(row: Mapping[str, Any], column: str, best: bool) -> Cell:
         return Cell("-")
     marks = (SEEN_MARK if cell["seen"] else "") + (NOTE_MARK if cell.get("note") else "")
     if row["source"] == "published":
-        return Cell(printed(cell["auc"]) + marks)
+        return Cell(percent_two_decimals(cell["auc"]) + marks)
     spread = "" if cell["sd"] is None else f" ± {percent(cell['sd'])}"
     bounds = ", ".join(map(percent, cell["ci95"] or ()))
     return Cell(percent(cell["auc"]) + spread + marks, f"[{bounds}]" if bounds else "", best)
@@ -163,7 +163,7 @@ def _time(row: Mapping[str, Any]) -> str:
 # ---- claims
 
 
-def _claims(claims: Sequence[Mapping[str, Any]]) -> PrintedTable:
+def _claims_table(claims: Sequence[Mapping[str, Any]]) -> PrintedTable:
     lead = {
         "claim": [claim["text"] for claim in claims],
         "trained on": [claim["trained_on"] for claim in claims],
@@ -171,7 +171,7 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> PrintedTable:
         "rule": [claim["rule"] for claim in claims],
         "seeds": [str(claim["seeds"]) for claim in claims],
     }
-    lead, same = _varied(lead)
+    lead, same = _split_varied(lead)
     body = []
     for number, claim in enumerate(claims):
         difference, bounds = claim["difference"], claim["ci95"]
@@ -183,28 +183,28 @@ def _claims(claims: Sequence[Mapping[str, Any]]) -> PrintedTable:
         body.append([*texts, verdict, Cell(points, interval), Cell(", ".join(by_mae))])
     headings = [*lead, "verdict", "points", "by MAE seed"]
     caption, kinds = "Does one row beat another?", [""] * len(body)
-    return PrintedTable(caption, headings, len(lead) + 1, body, kinds, [*same, OF_CLAIMS])
+    return PrintedTable(caption, headings, len(lead) + 1, body, kinds, [*same, CLAIMS_NOTE])
 
 
 # ---- notes
 
 
-def _remarks(table: Mapping[str, Any]) -> list[str]:
+def _table_notes(table: Mapping[str, Any]) -> list[str]:
     """What must be known to read the numbers, a paragraph each."""
     rows = [*table["rows"], *table["published"]]
     cells = [(name, cell) for row in rows for name, cell in row["cells"].items()]
     used = [row["rule"] for row in rows] + [c["rule"] for name, c in cells if name not in HEADINGS]
     rules = [f"{rule}: {RULES[rule]}" for rule in unique(used) if rule in RULES]
-    seeds, maes = listed(table["seeds"]) or "none", listed(table["mae_seeds"]) or "none"
+    seeds, maes = join_values(table["seeds"]) or "none", join_values(table["mae_seeds"]) or "none"
     data = f"Data: {table['variant']}. " if table["variant"] else ""
     remarks = [
-        SIGNS,
+        LEGEND,
         f"How the weights were chosen (rule): {'; '.join(rules)}.",
         f"{data}Seeds of detectors: {seeds}; of MAEs: {maes}.",
     ]
     if table["note"]:
         remarks.append(f"Note: {_one_line(table['note'])}")
-    remarks += [*table["remarks"], *_verdicts(table["rows"])]
+    remarks += [*table["remarks"], *_published_verdicts(table["rows"])]
     remarks += [
         f"{row['method']}: {row['extra']} of its examples are in no column and were left out."
         for row in table["rows"]
@@ -219,14 +219,14 @@ def _remarks(table: Mapping[str, Any]) -> list[str]:
     return remarks
 
 
-def _verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _published_verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Which of our intervals contain what the paper printed, a line a row."""
     lines = []
     for row in rows:
         said: dict[str, list[str]] = {}
         for column, cell in row["cells"].items():
             if cell["verdict"] is not None:
-                name = f"{HEADINGS.get(column, column)} ({printed(cell['published'])})"
+                name = f"{HEADINGS.get(column, column)} ({percent_two_decimals(cell['published'])})"
                 said.setdefault(cell["verdict"], []).append(name)
         if said:
             verdicts = "; ".join(f"{text} of {', '.join(names)}" for text, names in said.items())
@@ -240,12 +240,12 @@ def percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}"
 
 
-def printed(share: float | None) -> str:
+def percent_two_decimals(share: float | None) -> str:
     """In per cent with the two decimals of the paper."""
     return "" if share is None else f"{100 * share:.2f}"
 
 
-def listed(values: Sequence[Any], between: str = ", ") -> str:
+def join_values(values: Sequence[Any], between: str = ", ") -> str:
     """Values as text, with something between them."""
     return between.join(map(str, values))
 

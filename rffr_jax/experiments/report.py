@@ -20,10 +20,10 @@ from rffr_jax.experiments.figures import (
     row_labels,
     validation_curves,
 )
-from rffr_jax.experiments.hard_examples import faces_of, hardest_examples
+from rffr_jax.experiments.hard_examples import hardest_examples, load_faces_as_png
 from rffr_jax.experiments.printed_table import printed_tables
 from rffr_jax.experiments.run_result import RunResult, TableSpec
-from rffr_jax.reports.pictures import Picture, picture, picture_file
+from rffr_jax.reports.pictures import Picture, picture_from_bytes, picture_from_file
 from rffr_jax.reports.templates import render
 from rffr_jax.runs.whole_files import whole_file
 
@@ -77,18 +77,20 @@ def write_report(
         if ours:
             caption = "Mean AUC of each row; lines: 95 % intervals, dots: single runs."
             chart = plot_bars(scratch / "bars", summary)
-            values["bars"] = picture_file(chart, CHART_BYTES, caption)
-        values["curves"] = _curves(scratch, measured, table, names, window)
+            values["bars"] = picture_from_file(chart, CHART_BYTES, caption)
+        values["curves"] = _draw_curves(scratch, measured, table, names, window)
         drawn = {labels[key]: one for key, one in list(first.items())[:ROWS_DRAWN]}
         values["charts"] = {
-            label: _charts(scratch, label, one, table.note) for label, one in drawn.items()
+            label: _draw_charts(scratch, label, one, table.note) for label, one in drawn.items()
         }
     most = GALLERY_BYTES // max(1, len(galleries))
-    values["galleries"] = [picture_file(path, most, title) for title, path in galleries.items()]
+    values["galleries"] = [
+        picture_from_file(path, most, title) for title, path in galleries.items()
+    ]
     values["localisation"] = localisation or {}
     if first:
-        best = max(first, key=lambda key: _rank(rows.get(key)))
-        values["errors"] = _errors(first[best], labels[best], tests)
+        best = max(first, key=lambda key: _row_auc(rows.get(key)))
+        values["errors"] = _hardest_errors(first[best], labels[best], tests)
     sections = {
         "Results": values["tables"],
         "Validation curves": values["curves"],
@@ -104,7 +106,7 @@ def write_report(
         row_count=len(first),
         **{name: getattr(table, name) for name in ("title", "name", "variant", "note", "command")},
         **values,
-        **_made(workdir, measured),
+        **_provenance(workdir, measured),
     )
     with whole_file(workdir / "report.html") as part:
         part.write_text(text, encoding="utf-8")
@@ -114,7 +116,7 @@ def _key(one: RunResult) -> tuple[str, str, str]:
     return one.trained_on, one.method, one.rule
 
 
-def _rank(row: Mapping[str, Any] | None) -> float:
+def _row_auc(row: Mapping[str, Any] | None) -> float:
     """By the mean over unseen fakes; over all where none is unseen."""
     cells = row["cells"] if row else {}
     return next((cells[k]["auc"] for k in ("mean_unseen", "mean_all") if k in cells), 0.0)
@@ -123,7 +125,7 @@ def _rank(row: Mapping[str, Any] | None) -> float:
 # ---- charts
 
 
-def _curves(
+def _draw_curves(
     scratch: pathlib.Path,
     measured: Sequence[RunResult],
     table: TableSpec,
@@ -137,22 +139,22 @@ def _curves(
     title = "Validation during training"
     chart = plot_validation_curves(scratch / "curves", curves, title, table.note, window)
     caption = "AUC on validation data while the detectors were trained (the paper's Fig. 5)."
-    return picture_file(chart, CHART_BYTES, caption)
+    return picture_from_file(chart, CHART_BYTES, caption)
 
 
-def _charts(scratch: pathlib.Path, label: str, one: RunResult, note: str) -> list[Picture]:
-    predictions, title = all_scores(one), f"{label}, seed {one.seed}\n{note}".strip()
+def _draw_charts(scratch: pathlib.Path, label: str, one: RunResult, note: str) -> list[Picture]:
+    predictions, title = read_all_scores(one), f"{label}, seed {one.seed}\n{note}".strip()
     pictures, file = [], scratch / "chart.png"
     plot_roc(file, predictions, title)
-    pictures.append(picture_file(file, ROW_CHART_BYTES, f"{label}: ROC curves"))
+    pictures.append(picture_from_file(file, ROW_CHART_BYTES, f"{label}: ROC curves"))
     plot_histograms(file, predictions, title)
-    pictures.append(picture_file(file, ROW_CHART_BYTES, f"{label}: scores of reals and fakes"))
+    pictures.append(picture_from_file(file, ROW_CHART_BYTES, f"{label}: scores of reals and fakes"))
     plot_training_curves(file, one.training / "metrics.jsonl", note=title)
-    pictures.append(picture_file(file, ROW_CHART_BYTES, f"{label}: training"))
+    pictures.append(picture_from_file(file, ROW_CHART_BYTES, f"{label}: training"))
     return pictures
 
 
-def all_scores(one: RunResult) -> Predictions:
+def read_all_scores(one: RunResult) -> Predictions:
     """All scores that a detector's AUCs are of.
 
     Where a column or a manipulation was tested with weights of its own, so that images were scored
@@ -163,7 +165,7 @@ def all_scores(one: RunResult) -> Predictions:
         columns.setdefault(folder, []).append(column)
     parts = []
     for folder, of_folder in columns.items():
-        matched = _about(folder)["checkpoint"] == "matched"
+        matched = _read_about(folder)["checkpoint"] == "matched"
         files = sorted(folder.glob("predictions-*.csv")) if matched else []
         for file in files or [folder / "predictions.csv"]:
             part = Predictions.read_csv(file)
@@ -183,7 +185,7 @@ def _renamed(part: Predictions, name: str) -> Predictions:
 # ---- hardest errors
 
 
-def _errors(one: RunResult, label: str, dataset: Dataset | None) -> dict[str, Any]:
+def _hardest_errors(one: RunResult, label: str, dataset: Dataset | None) -> dict[str, Any]:
     scored = {}
     for folder in dict.fromkeys(one.evaluations.values()):
         part = Predictions.read_csv(folder / "predictions.csv")
@@ -194,20 +196,20 @@ def _errors(one: RunResult, label: str, dataset: Dataset | None) -> dict[str, An
     headings = {"Reals with the highest scores": reals, "Fakes with the lowest scores": fakes}
     faces: dict[str, list[tuple[str, Picture | None]]] = {}
     for heading, chosen in headings.items():
-        images = faces_of(dataset, [examples[i] for i in chosen])
+        images = load_faces_as_png(dataset, [examples[i] for i in chosen])
         faces[heading] = []
         for i, face in zip(chosen, images, strict=True):
             example = examples[i]
             caption = f"{scores[i]:.4f}, {example.method}, {example.dataset}: {example.id}"
-            faces[heading].append((caption, picture(face, caption) if face else None))
+            faces[heading].append((caption, picture_from_bytes(face, caption) if face else None))
     return {"label": label, "seed": one.seed, "faces": faces}
 
 
 # ---- how it was made
 
 
-def _made(workdir: pathlib.Path, measured: Sequence[RunResult]) -> dict[str, Any]:
-    abouts = [_about(folder) for folder in _folders(measured)]
+def _provenance(workdir: pathlib.Path, measured: Sequence[RunResult]) -> dict[str, Any]:
+    abouts = [_read_about(folder) for folder in _folders(measured)]
     versions: dict[str, dict[str, None]] = {}
     for about in abouts:
         for name, version in about["versions"].items():
@@ -233,7 +235,7 @@ def _folders(measured: Sequence[RunResult]) -> list[pathlib.Path]:
     return list(dict.fromkeys(folder for one in measured for folder in one.evaluations.values()))
 
 
-def _about(folder: pathlib.Path) -> dict[str, Any]:
+def _read_about(folder: pathlib.Path) -> dict[str, Any]:
     file = folder / "results.json"
     try:
         return json.loads(file.read_text(encoding="utf-8"))[ABOUT]

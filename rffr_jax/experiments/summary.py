@@ -16,7 +16,7 @@ MEANS = {MEAN_ALL: "mean", MEAN_UNSEEN: "mean unseen"}  # their short names, in 
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class RunAuc:
     """One number of one run.
 
     Attributes:
@@ -32,7 +32,7 @@ class Run:
     mae_seed: int | None = None
 
 
-def summarise(runs: Sequence[Run]) -> dict[str, Any]:
+def summarise(runs: Sequence[RunAuc]) -> dict[str, Any]:
     """One cell of a table.
 
     Args:
@@ -49,7 +49,7 @@ def summarise(runs: Sequence[Run]) -> dict[str, Any]:
     """
     _require_crossed(runs)
     aucs = [run.auc for run in runs]
-    bounds = interval(runs)
+    bounds = mean_interval(runs)
     return {
         "auc": float(np.mean(aucs)),
         "sd": float(np.std(aucs, ddof=1)) if len(aucs) > 1 else None,
@@ -62,7 +62,7 @@ def summarise(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def interval(runs: Sequence[Run]) -> tuple[float, float] | None:
+def mean_interval(runs: Sequence[RunAuc]) -> tuple[float, float] | None:
     """95 % interval of the mean, over detector seeds and over test images.
 
     With n > 1 detector seeds, whose numbers are means over their MAEs with standard deviation s,
@@ -91,7 +91,7 @@ def interval(runs: Sequence[Run]) -> tuple[float, float] | None:
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
 
 
-def mean_run(runs: Sequence[Run]) -> Run:
+def mean_run(runs: Sequence[RunAuc]) -> RunAuc:
     """The mean over columns of one run.
 
     Its interval is the mean of the columns' intervals: as wide as if all columns erred together,
@@ -103,7 +103,7 @@ def mean_run(runs: Sequence[Run]) -> Run:
         low, high = np.mean(known, axis=0)
         bounds = float(low), float(high)
     auc = float(np.mean([run.auc for run in runs]))
-    return Run(auc, bounds, runs[0].seed, runs[0].mae_seed)
+    return RunAuc(auc, bounds, runs[0].seed, runs[0].mae_seed)
 
 
 def unseen_columns(table: TableSpec, trained_on: str) -> tuple[str, ...]:
@@ -111,10 +111,10 @@ def unseen_columns(table: TableSpec, trained_on: str) -> tuple[str, ...]:
     return tuple(c for c in table.columns if c not in table.seen.get(trained_on, ()))
 
 
-def cells(
+def row_cells(
     table: TableSpec,
     trained_on: str,
-    runs: Mapping[str, Sequence[Run]],
+    runs: Mapping[str, Sequence[RunAuc]],
     rules: Mapping[str, str],
 ) -> dict[str, dict[str, Any]]:
     """The cells of one row, means over columns included.
@@ -162,7 +162,7 @@ def measured_rows(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[
         common = [c for c in table.columns if all(c in run.aucs for run in members)]
         runs = {
             column: [
-                Run(run.aucs[column], run.intervals.get(column), run.seed, run.mae_seed)
+                RunAuc(run.aucs[column], run.intervals.get(column), run.seed, run.mae_seed)
                 for run in members
             ]
             for column in common
@@ -178,7 +178,7 @@ def measured_rows(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[
                 "method": method,
                 "rule": rule,
                 "source": "measured",
-                "cells": cells(table, trained_on, runs, rules),
+                "cells": row_cells(table, trained_on, runs, rules),
                 "seconds": float(np.mean([run.seconds for run in members])),
                 "inference_seconds": float(np.mean(times)) if times else None,
             }
@@ -191,7 +191,7 @@ def unique(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def _require_crossed(runs: Sequence[Run]):
+def _require_crossed(runs: Sequence[RunAuc]):
     pairs = [(run.seed, run.mae_seed) for run in runs]
     seeds, maes = (unique(pair[side] for pair in pairs) for side in (0, 1))
     crossed = {(seed, mae) for seed in seeds for mae in maes}

@@ -1,6 +1,6 @@
 """The formats of a table: CSV for programs, Markdown for screens, LaTeX for papers.
 
-All take what `tables.table_of` returns; numbers are in per cent.
+All take what `tables.build_table` returns; numbers are in per cent.
 """
 
 import csv
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rffr_jax.experiments.printed_table import (
-    ELSEWHERE,
     NOTE_MARK,
+    ON_OTHER_DATA,
     SEEN_MARK,
     PrintedTable,
-    apart,
-    listed,
+    has_separate_published_table,
+    join_values,
     percent,
-    printed,
+    percent_two_decimals,
     printed_tables,
 )
 from rffr_jax.experiments.summary import unique
@@ -33,13 +33,17 @@ _LATEX = {
 def format_csv(table: Mapping[str, Any]) -> str:
     """One line for each cell of each row."""
     lines = []
-    others = [(row, ELSEWHERE) for row in table["published"]] if apart(table) else []
+    others = (
+        [(row, ON_OTHER_DATA) for row in table["published"]]
+        if has_separate_published_table(table)
+        else []
+    )
     for row, source in [*((row, row["source"]) for row in table["rows"]), *others]:
         published = row["source"] == "published"
         for column, cell in row["cells"].items():
             low, high = cell["ci95"] or (None, None)
             seeds, maes = (
-                listed(unique(run[name] for run in cell["runs"] if run[name] is not None), " ")
+                join_values(unique(run[name] for run in cell["runs"] if run[name] is not None), " ")
                 for name in ("seed", "mae_seed")
             )
             lines.append(
@@ -48,10 +52,13 @@ def format_csv(table: Mapping[str, Any]) -> str:
                     **{name: row[name] for name in ("trained_on", "method", "rule")},
                     **{"source": source, "column": column, "chosen_by": cell["rule"]},
                     "seen": int(cell["seen"]),
-                    "auc": printed(cell["auc"]) if published else percent(cell["auc"]),
+                    "auc": percent_two_decimals(cell["auc"]) if published else percent(cell["auc"]),
                     "sd": percent(cell["sd"]),
                     **{"ci95_low": percent(low), "ci95_high": percent(high)},
-                    **{"published": printed(cell["published"]), "verdict": cell["verdict"] or ""},
+                    **{
+                        "published": percent_two_decimals(cell["published"]),
+                        "verdict": cell["verdict"] or "",
+                    },
                     **{"seeds": seeds, "mae_seeds": maes},
                     "inference_seconds": row["inference_seconds"] or "",
                     "note": cell.get("note") or ("" if published else table["note"]),

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.experiments.claims import judge_claims
+from rffr_jax.experiments.claims import check_claims
 from rffr_jax.experiments.external import external_rows
 from rffr_jax.experiments.published import PUBLISHED, PublishedRow
 from rffr_jax.experiments.run_result import RunResult, TableSpec
@@ -13,14 +13,14 @@ from rffr_jax.experiments.summary import measured_rows, unique
 from rffr_jax.experiments.table_formats import format_csv, format_latex, format_markdown
 from rffr_jax.runs.whole_files import whole_file, write_json
 
-OF_THE_PAPER = "faceforensics"
+PAPER_VARIANT = "faceforensics"
 """The variant whose data are the paper's: only its numbers can be held against the published."""
 
-CONTAINS, DOES_NOT = "contains the published value", "does not contain the published value"
+CONTAINS, DOES_NOT_CONTAIN = "contains the published value", "does not contain the published value"
 
 
 def write_tables(workdir: pathlib.Path, table: Mapping[str, Any]) -> None:
-    """Writes NAME.json, .csv, .md and .tex into `workdir`, of a table that `table_of` made."""
+    """Writes NAME.json, .csv, .md and .tex into `workdir`, of a table that `build_table` made."""
     write_json(workdir / f"{table['name']}.json", table)
     formats = {"csv": format_csv, "md": format_markdown, "tex": format_latex}
     for ending, formatted in formats.items():
@@ -28,7 +28,7 @@ def write_tables(workdir: pathlib.Path, table: Mapping[str, Any]) -> None:
             part.write_text(formatted(table) + "\n", encoding="utf-8")
 
 
-def table_of(
+def build_table(
     table: TableSpec, measured: Sequence[RunResult], columns: Mapping[str, Predictions]
 ) -> dict[str, Any]:
     """The numbers of a table; AUCs in [0, 1].
@@ -42,14 +42,14 @@ def table_of(
     Returns:
       `name, variant, title, note, command, columns, seeds, mae_seeds`; `rows`, of which the
       measured ones stand behind the published ones that they are to reach where the data are the
-      paper's; `claims` (see `claims.judge_claims`); `published`: all rows that the paper printed.
+      paper's; `claims` (see `claims.check_claims`); `published`: all rows that the paper printed.
       A row is `trained_on, method, rule, source` ("measured", "published" or "external"), `cells`,
       `seconds` and `inference_seconds`. A cell, of a column, "mean_all" or "mean_unseen", holds
-      what `summary.cells` says, `published` (None on other data) and `verdict`: whether `ci95`
+      what `summary.row_cells` says, `published` (None on other data) and `verdict`: whether `ci95`
       contains the published value.
     """
     published = [_published_row(row) for row in PUBLISHED.get(table.name, ())]
-    beside = published if table.variant == OF_THE_PAPER else []
+    beside = published if table.variant == PAPER_VARIANT else []
     rows = [_with_verdicts(row, beside) for row in measured_rows(table, measured)]
     others = [_with_verdicts(row, []) for row in external_rows(table, columns)]
     maes = {run.mae_seed for run in measured if run.mae_seed is not None}
@@ -63,8 +63,8 @@ def table_of(
         "columns": list(table.columns),
         "seeds": sorted({run.seed for run in measured}),
         "mae_seeds": sorted(maes),
-        "rows": [*_side_by_side(rows, beside), *others],
-        "claims": judge_claims(table, measured),
+        "rows": [*_order_beside_published(rows, beside), *others],
+        "claims": check_claims(table, measured),
         "published": published,
     }
 
@@ -107,12 +107,12 @@ def _with_verdicts(row: dict[str, Any], published: Sequence[dict[str, Any]]) -> 
         verdict = None
         if printed is not None and cell["ci95"] is not None:
             low, high = cell["ci95"]
-            verdict = CONTAINS if low <= printed <= high else DOES_NOT
+            verdict = CONTAINS if low <= printed <= high else DOES_NOT_CONTAIN
         cells[name] = {**cell, "published": printed, "verdict": verdict}
     return {**row, "cells": cells}
 
 
-def _side_by_side(
+def _order_beside_published(
     rows: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Rows with the same training fakes together; each published row before ours of that name."""

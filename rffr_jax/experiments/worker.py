@@ -42,8 +42,8 @@ JOBS = {
     "mean_residual": "rffr_jax.experiments.mean_residual",
     "residual": "rffr_jax.evaluation.residuals",
 }
-SECONDS_BETWEEN_LOOKS = 0.5
-SECONDS_TO_SAVE = 120.0  # after which a worker that was asked to stop is killed
+POLL_SECONDS = 0.5
+STOP_TIMEOUT = 120.0  # after which a worker that was asked to stop is killed
 STOPPED_TEXT = "stopped; run the same command and it resumes"
 DONE, USER_MISTAKE, STOPPED = 0, 2, 75
 
@@ -59,7 +59,7 @@ class Run:
 
 def run(config: Config, workdir: pathlib.Path):
     """Works through the runs that the file `config.runs` lists."""
-    work([_from_json(entry) for entry in read_json(config.runs)["runs"]])
+    work_through([_from_json(entry) for entry in read_json(config.runs)["runs"]])
 
 
 def run_all(runs: Sequence[Run], at_once: int, workdir: pathlib.Path):
@@ -78,43 +78,45 @@ def run_all(runs: Sequence[Run], at_once: int, workdir: pathlib.Path):
     left = sum(not is_done(run.folder) for run in runs)
     log.info("%d runs, %d of them done already", len(runs), len(runs) - left)
     if at_once == 1:
-        work(runs)
+        work_through(runs)
     elif left:
-        _in_processes(runs, min(at_once, left), workdir)
+        _run_in_processes(runs, min(at_once, left), workdir)
 
 
-def work(runs: Sequence[Run]):
+def work_through(runs: Sequence[Run]):
     """Takes runs until all are done; see `run_all`."""
     with StopRequest() as request:
         while waiting := [run for run in runs if not is_done(run.folder)]:
             if request.agreed(0):
                 raise InterruptedRunError(STOPPED_TEXT)
             ready = (run for run in waiting if all(map(is_done, run.prerequisites)))
-            if not any(_take(run, f"run {runs.index(run) + 1} of {len(runs)}") for run in ready):
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+            if not any(
+                _run_if_free(run, f"run {runs.index(run) + 1} of {len(runs)}") for run in ready
+            ):
+                time.sleep(POLL_SECONDS)
 
 
 def is_done(folder: pathlib.Path) -> bool:
     """Whether a run has come to its end there."""
-    return _record(folder)["done"]
+    return _read_record(folder)["done"]
 
 
-def seconds_of(folder: pathlib.Path) -> float:
+def read_seconds(folder: pathlib.Path) -> float:
     """What a run has taken, all its parts together if it was stopped between."""
-    return _record(folder)["seconds"]
+    return _read_record(folder)["seconds"]
 
 
 # ---- one run
 
 
-def _take(run: Run, name: str) -> bool:
+def _run_if_free(run: Run, name: str) -> bool:
     """Does a run, unless another worker is at it or has just ended it."""
     run.folder.mkdir(parents=True, exist_ok=True)
     with lock_if_free(run.folder / ".worker") as free:
         if not free or is_done(run.folder):
             return False
         log.info("%s: %s", name, run.folder)
-        with _timed(run.folder), _said_into(run.folder / LOG):
+        with _timed(run.folder), _redirect_output(run.folder / LOG):
             try:
                 importlib.import_module(JOBS[run.config.job]).run(run.config, run.folder)
             except UserError as error:
@@ -124,14 +126,14 @@ def _take(run: Run, name: str) -> bool:
     return True
 
 
-def _record(folder: pathlib.Path) -> dict[str, Any]:
+def _read_record(folder: pathlib.Path) -> dict[str, Any]:
     file = folder / RECORD
     return read_json(file) if file.exists() else {"done": False, "seconds": 0.0}
 
 
 @contextlib.contextmanager
 def _timed(folder: pathlib.Path) -> Iterator[None]:
-    before, start, done = seconds_of(folder), time.monotonic(), False
+    before, start, done = read_seconds(folder), time.monotonic(), False
     try:
         yield
         done = True
@@ -141,7 +143,7 @@ def _timed(folder: pathlib.Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _said_into(file: pathlib.Path) -> Iterator[None]:
+def _redirect_output(file: pathlib.Path) -> Iterator[None]:
     """What a run prints goes into a file; what it logs goes there too."""
     program = logging.getLogger("rffr_jax")
     with file.open("w", encoding="utf-8") as said, contextlib.redirect_stdout(said):
@@ -156,20 +158,20 @@ def _said_into(file: pathlib.Path) -> Iterator[None]:
 # ---- several workers
 
 
-def _in_processes(runs: Sequence[Run], count: int, workdir: pathlib.Path):
+def _run_in_processes(runs: Sequence[Run], count: int, workdir: pathlib.Path):
     folder = workdir / "workers" / f"{socket.gethostname()}-{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "runs.json", {"runs": [_to_json(run) for run in runs]})
-    with StopRequest() as request, _started(folder, count, workdir) as workers:
+    with StopRequest() as request, _started_workers(folder, count, workdir) as workers:
         while any(worker.poll() is None for worker in workers) and not request.agreed(0):
             if any(worker.poll() not in (None, DONE) for worker in workers):
                 break
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(POLL_SECONDS)
         codes = [worker.poll() for worker in workers]
     for number, code in enumerate(codes):
         # A worker that has not begun to listen dies of the signal that asks it to stop.
         if code not in (None, DONE, STOPPED, -signal.SIGTERM, -signal.SIGINT):
-            _fail(_log_of(folder, number), code)
+            _raise_worker_error(_log_file(folder, number), code)
     if any(code != DONE for code in codes):
         raise InterruptedRunError(STOPPED_TEXT)
     shutil.rmtree(folder)
@@ -178,7 +180,7 @@ def _in_processes(runs: Sequence[Run], count: int, workdir: pathlib.Path):
 
 
 @contextlib.contextmanager
-def _started(
+def _started_workers(
     folder: pathlib.Path, count: int, workdir: pathlib.Path
 ) -> Iterator[list[subprocess.Popen]]:
     """Workers, none of which outlives the context; those that run are asked to save and stop."""
@@ -190,21 +192,25 @@ def _started(
     workers = []
     try:
         for number in range(count):
-            with _log_of(folder, number).open("w") as output:
+            with _log_file(folder, number).open("w") as output:
                 workers.append(
                     subprocess.Popen(
                         command,
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=subprocess.STDOUT,
-                        env={**os.environ, **_compiled(), **_gpu(number)},
+                        env={
+                            **os.environ,
+                            **_compile_cache_environment(),
+                            **_gpu_environment(number),
+                        },
                     )
                 )
         yield workers
     finally:
         for worker in workers:
             worker.terminate()
-        end = time.monotonic() + SECONDS_TO_SAVE
+        end = time.monotonic() + STOP_TIMEOUT
         for worker in workers:
             try:
                 worker.wait(max(0.0, end - time.monotonic()))
@@ -213,11 +219,11 @@ def _started(
                 worker.wait()
 
 
-def _log_of(folder: pathlib.Path, number: int) -> pathlib.Path:
+def _log_file(folder: pathlib.Path, number: int) -> pathlib.Path:
     return folder / f"{number}.txt"
 
 
-def _fail(file: pathlib.Path, code: int):
+def _raise_worker_error(file: pathlib.Path, code: int):
     """Raises what ended a worker: its user's mistake in one line, or a defect."""
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     said = [line for line in lines if line.strip()] or ["it said nothing"]
@@ -227,13 +233,13 @@ def _fail(file: pathlib.Path, code: int):
     raise RuntimeError(f"a worker ended with code {code}: {last} (see {file})")
 
 
-def _compiled() -> dict[str, str]:
+def _compile_cache_environment() -> dict[str, str]:
     """The environment in which a process finds the programs that others have compiled."""
     folder = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     return {"JAX_COMPILATION_CACHE_DIR": folder} if folder else {}
 
 
-def _gpu(number: int) -> dict[str, str]:
+def _gpu_environment(number: int) -> dict[str, str]:
     """The environment in which a process sees one of the GPUs; nothing without GPUs."""
     if jax.default_backend() != "gpu":
         return {}

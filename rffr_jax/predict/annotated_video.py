@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from rffr_jax.evaluation.aggregate import aggregated
+from rffr_jax.evaluation.aggregate import aggregate_scores
 from rffr_jax.faces.frames import Frame, read_frames
 from rffr_jax.predict.video_index import DECODED_PIXELS, index_video, sampled_frames
 from rffr_jax.reports.contact_sheet import font_file
@@ -55,7 +55,7 @@ def annotate_video(
       source: of the video.
       record: its entry of `files` in predictions.json; it has a face.
       threshold: the middle of the boxes' colours.
-      how, top_k: as in `aggregate.aggregated`.
+      how, top_k: as in `aggregate.aggregate_scores`.
       band: a text below the pictures.
 
     Raises:
@@ -131,7 +131,7 @@ def box_at(frames: Sequence[Mapping[str, Any]], number: int, reach: float) -> Bo
 def running_score(frames: Sequence[Mapping[str, Any]], number: int, how: str, top_k: int) -> float:
     """The score of a face from the frames looked at up to a number, or from the first one."""
     known = [frame["score"] for frame in frames if frame["frame"] <= number]
-    return aggregated(np.array(known or [frames[0]["score"]], np.float64), how, top_k)
+    return aggregate_scores(np.array(known or [frames[0]["score"]], np.float64), how, top_k)
 
 
 def _looked_at(source: pathlib.Path, count: int) -> Iterator[Frame]:

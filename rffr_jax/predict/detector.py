@@ -79,7 +79,9 @@ class LoadedDetector:
         self.point = trained.operating_point(checkpoint)
         self.threshold = self.point.image.value
         digest = parameters_digest(self._parameters)
-        self.reference = residual_reference.kept(folder, checkpoint, digest, self.blocks.k)
+        self.reference = residual_reference.read_reference(
+            folder, checkpoint, digest, self.blocks.k
+        )
         self.digest = parameters_digest({"detector": self._parameters, "frozen": trained.frozen})
         self.seen = trained.trained_on()
         names = {name for origins in self.seen.values() for name, _ in origins.sources}

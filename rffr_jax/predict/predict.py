@@ -10,7 +10,7 @@ from rffr_jax.config import Config, local_path
 from rffr_jax.data.readers.left_out import LeftOut
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import check_aggregate
-from rffr_jax.evaluation.evaluate import as_list
+from rffr_jax.evaluation.evaluate import as_tuple
 from rffr_jax.predict.decision import thresholds_said
 from rffr_jax.predict.default_detector import detector_or_demo
 from rffr_jax.predict.detector import LoadedDetector, load_detector
@@ -43,7 +43,7 @@ def run(config: Config, workdir: pathlib.Path):
         )
     part = part_from(config.part)
     left_out = LeftOut()
-    files = find_files(as_list(config.inputs), leave_out=workdir, passed_over=left_out)
+    files = find_files(as_tuple(config.inputs), leave_out=workdir, passed_over=left_out)
     detector, settings = detector_and_settings(config)
     if detector.note:
         log.warning("%s", detector.note)

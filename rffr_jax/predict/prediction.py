@@ -217,7 +217,7 @@ class Prediction:
                 "trained_datasets": detector.about["trained_datasets"],
                 "trained_methods": detector.about["trained_methods"],
             },
-            **detector.point.said(),
+            **detector.point.to_json(),
             "thresholds": {medium: one.to_json() for medium, one in self.decisions.items()},
             "residual_reference": detector.reference and detector.reference.origin(),
             "aggregate": {"how": config.aggregate, "top_k": config.top_k},

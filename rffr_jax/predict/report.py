@@ -8,7 +8,7 @@ from typing import Any
 from rffr_jax.predict.decision import thresholds_said
 from rffr_jax.predict.timeline import timeline
 from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN, probability_said, sentence
-from rffr_jax.reports.pictures import Picture, data_address, picture, picture_file
+from rffr_jax.reports.pictures import Picture, data_uri, picture_from_bytes, picture_from_file
 from rffr_jax.reports.templates import render
 from rffr_jax.runs.whole_files import whole_file
 
@@ -92,7 +92,7 @@ def _judged(folder: pathlib.Path, record: Mapping[str, Any], number: int) -> dic
     drawn = None
     if record["source"]["kind"] == "video":
         pictures = {
-            peak["picture"]: data_address((folder / peak["picture"]).read_bytes(), "image/jpeg")
+            peak["picture"]: data_uri((folder / peak["picture"]).read_bytes(), "image/jpeg")
             for face in record["faces"]
             for peak in face["peaks"]
             if (folder / peak["picture"]).is_file()
@@ -124,8 +124,8 @@ def _face(folder: pathlib.Path, face: Mapping[str, Any]) -> Picture | str:
     if not (folder / file).is_file():
         return f"{said}; its picture {file} is gone."
     if face["evidence"] is None:
-        return picture((folder / file).read_bytes(), said)
-    return picture_file(folder / file, MOST_BYTES, said)
+        return picture_from_bytes((folder / file).read_bytes(), said)
+    return picture_from_file(folder / file, MOST_BYTES, said)
 
 
 def _source(source: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from rffr_jax.evaluation.aggregate import aggregated
+from rffr_jax.evaluation.aggregate import aggregate_scores
 from rffr_jax.predict.faces_of import FoundFaces, Sighting
 
 REAL, FAKE, UNKNOWN = "real", "fake", "unknown"
@@ -29,7 +29,7 @@ def face_record(
       sightings: at least one.
       scores: of those that are judged, in their order.
       threshold: a score above it is `fake`.
-      how, top_k: as in `aggregate.aggregated`.
+      how, top_k: as in `aggregate.aggregate_scores`.
 
     Returns:
       `frames` holds those that were scored, `not_judged` the others with their reasons; `box` is
@@ -37,7 +37,7 @@ def face_record(
     """
     scored = [sighting for sighting in sightings if sighting.judged]
     if scored:
-        score = aggregated(scores, how, top_k)
+        score = aggregate_scores(scores, how, top_k)
         status, reason = FAKE if score > threshold else REAL, None
         shown = scored[int(scores.argmax())]
     else:

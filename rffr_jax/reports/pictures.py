@@ -7,7 +7,7 @@ import pathlib
 
 from PIL import Image
 
-BROAD = 700
+WIDE = 700
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,34 +15,34 @@ class Picture:
     """A picture for the macro `figure`.
 
     Attributes:
-      address: a data address that holds the file.
+      data_uri: a data address that holds the file.
       width, height: in pixels.
       caption: plain text, of which a reader who cannot see the picture is told, too.
     """
 
-    address: str
+    data_uri: str
     width: int
     height: int
     caption: str
 
     @property
-    def broad(self) -> bool:
+    def is_wide(self) -> bool:
         """Whether it is to be moved sideways on a phone, so that it can be read."""
-        return self.width > BROAD
+        return self.width > WIDE
 
 
-def picture(data: bytes, caption: str) -> Picture:
+def picture_from_bytes(data: bytes, caption: str) -> Picture:
     """Of the bytes of a PNG or JPEG file."""
     with Image.open(io.BytesIO(data)) as image:
-        address = data_address(data, Image.MIME[image.format or "PNG"])
+        address = data_uri(data, Image.MIME[image.format or "PNG"])
         return Picture(address, *image.size, caption)
 
 
-def picture_file(path: pathlib.Path, most: int, caption: str) -> Picture:
+def picture_from_file(path: pathlib.Path, most: int, caption: str) -> Picture:
     """Of a PNG file; one of more than `most` bytes as a JPEG, made smaller until it fits."""
     data = path.read_bytes()
     if len(data) <= most:
-        return picture(data, caption)
+        return picture_from_bytes(data, caption)
     with Image.open(path) as image:
         full = image.convert("RGB")
     width, height = full.size
@@ -51,9 +51,9 @@ def picture_file(path: pathlib.Path, most: int, caption: str) -> Picture:
         full.resize((width, height)).save(buffer, format="JPEG", quality=90, subsampling=0)
         data = buffer.getvalue()
         width, height = width * 4 // 5, height * 4 // 5
-    return picture(data, f"{caption} (compressed to fit here; the file is {path.name})")
+    return picture_from_bytes(data, f"{caption} (compressed to fit here; the file is {path.name})")
 
 
-def data_address(data: bytes, kind: str) -> str:
+def data_uri(data: bytes, kind: str) -> str:
     """Bytes of a MIME type as an address that holds them."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -13,7 +13,7 @@ from rffr_jax.data.specs import load_dataset, refuse_other_preparation
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.results import against_all_reals
+from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.examples import FAKE, Dataset, Example
 from rffr_jax.runs.checkpoints.weights import BEST, best_name, save_weights
@@ -54,7 +54,7 @@ class Validation:
             metrics.require_both_classes(predictions.labels, name)
             parts = {"auc": (best_name(name), predictions)}
             for method in fake_methods(predictions.examples):
-                part = against_all_reals(predictions, method)
+                part = select_method_and_reals(predictions, method)
                 parts[f"auc_{method}"] = (best_name(name, method), part)
             values[name] = {}
             for metric, (best, part) in parts.items():

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
-from rffr_jax.reports.pictures import data_address
+from rffr_jax.reports.pictures import data_uri
 from rffr_jax.web.refused import DIED, STOPPING, RefusedError
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def answer(
 def picture_address(file: pathlib.Path) -> str:
     """The bytes of a picture as an address that a browser shows."""
     kind, _ = mimetypes.guess_type(file.name)
-    return data_address(file.read_bytes(), kind or "application/octet-stream")
+    return data_uri(file.read_bytes(), kind or "application/octet-stream")
 
 
 def without_paths(about: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,9 @@ def test_reliability_is_that_of_a_loop():
             share = sum(labels[i] for i in inside) / len(inside)
             rows.append((len(inside), said, share))
             total += len(inside) * abs(said - share)
-    np.testing.assert_allclose(np.stack([found.count, found.said, found.found], 1), rows)
+    np.testing.assert_allclose(
+        np.stack([found.count, found.mean_probability, found.fake_share], 1), rows
+    )
     assert found.ece == pytest.approx(total / 400)
 
 
@@ -95,14 +97,14 @@ def test_separable_and_saturated_scores_stay_finite(method):
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_it_rises_where_fakes_score_higher_and_nowhere_else(method):
     labels, scores = overconfident(5, 300)
-    assert fit(method, labels, scores).rises
-    assert not fit(method, labels, 1 - scores).rises
+    assert fit(method, labels, scores).is_increasing
+    assert not fit(method, labels, 1 - scores).is_increasing
     for seed in range(100):
         rng = np.random.default_rng(seed)
         labels, scores = rng.permutation(np.arange(30) % 2), rng.random(30).round(2)
         found = fit(method, labels, scores)
         grid = found.probabilities(np.linspace(0, 1, 999))
-        assert found.rises == ((np.diff(grid) >= 0).all() and grid[-1] > grid[0])
+        assert found.is_increasing == ((np.diff(grid) >= 0).all() and grid[-1] > grid[0])
 
 
 def test_an_unknown_method_is_a_users_mistake():

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from rffr_jax import main
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.bootstrap import auc_interval
-from rffr_jax.evaluation.comparison import MEAN, Run, compare, holm, two_sided_p
+from rffr_jax.evaluation.comparison import MEAN, DetectorScores, compare, holm, two_sided_p
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Example
 from tests import jobs
@@ -27,12 +27,12 @@ def examples(clusters: int, each: int = 2, dataset: str = "d") -> list[Example]:
     ]
 
 
-def scored(made: list[Example], strength: float, seed: int, shared_seed: int = 0) -> Run:
+def scored(made: list[Example], strength: float, seed: int, shared_seed: int = 0) -> DetectorScores:
     """Scores of which most of the noise is the same for all runs."""
     shared = np.random.default_rng(shared_seed).normal(size=len(made))
     own = np.random.default_rng(1000 + seed).normal(size=len(made))
     labels = np.array([example.label for example in made])
-    return Run(Predictions(made, shared + 0.3 * own + strength * labels))
+    return DetectorScores(Predictions(made, shared + 0.3 * own + strength * labels))
 
 
 def test_the_bootstrap_is_that_of_a_loop():
@@ -118,7 +118,7 @@ def test_order_of_examples_and_pairs_is_free():
     made = examples(15)
     a, b = scored(made, 1.0, 1), scored(made, 0.2, 2)
     order = np.random.default_rng(3).permutation(len(made))
-    moved = Run(Predictions([made[i] for i in order], b.predictions.scores[order]))
+    moved = DetectorScores(Predictions([made[i] for i in order], b.predictions.scores[order]))
     entries = compare({"a": a, "b": b}, replicates=100)
     assert compare({"a": a, "b": moved}, replicates=100) == entries
     for entry, other in zip(entries, compare({"b": moved, "a": a}, replicates=100), strict=True):
@@ -161,7 +161,7 @@ def test_matched_scores_stand_for_their_method():
     a, b = scored(made, 1.0, 1), scored(made, 0.0, 2)
     swap = [i for i, example in enumerate(made) if example.method != "warp"]
     own = Predictions([made[i] for i in swap], a.predictions.scores[swap])
-    matched = Run(b.predictions, {("d", "swap"): own})
+    matched = DetectorScores(b.predictions, {("d", "swap"): own})
     swap_entry, warp_entry, _ = compare({"a": a, "b": matched}, replicates=50)
     assert swap_entry["difference"] == 0.0
     assert warp_entry["difference"] != 0.0

@@ -129,7 +129,7 @@ def test_validation_data_choose_the_threshold_for_this_and_later_tests(tmp_path,
     detector = shutil.copytree(detector, tmp_path / "detector")
     test, chooses = f"csv:{faces}/test.csv", f"data.validation=csv:{faces}/validation.csv"
     before = evaluate(tmp_path / "before", detector, test)
-    assert before["about"]["operating_point"] == OperatingPoint().said() | {"prevalence": 0.01}
+    assert before["about"]["operating_point"] == OperatingPoint().to_json() | {"prevalence": 0.01}
     table = evaluate(tmp_path / "a", detector, test, chooses, "max_fpr=0.3", "prevalence=0.5")
     own = evaluate(tmp_path / "validation", detector, f"csv:{faces}/validation.csv")
     assert own["about"]["operating_point"]["chosen_on"] == []  # what chose is not tested by it

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.evaluation.features import heat
+from rffr_jax.evaluation.features import attention_overlay
 from rffr_jax.evaluation.predictions import Predictions
 from tests import jobs
 
@@ -56,9 +56,11 @@ def test_attention_covers_what_is_read(finished):
 def test_heat_is_brightest_where_attention_is():
     attention = np.zeros((4, 4), np.float32)
     attention[1, 2] = 0.2
-    shown = heat(np.full((48, 48, 3), 90, np.uint8), attention).astype(int)
+    shown = attention_overlay(np.full((48, 48, 3), 90, np.uint8), attention).astype(int)
     assert shown[18, 30, 0] > shown[40, 6, 0] + 60  # viridis: yellow has red, violet has not
-    assert np.isfinite(heat(np.zeros((8, 8, 3), np.uint8), np.zeros((2, 2), np.float32))).all()
+    assert np.isfinite(
+        attention_overlay(np.zeros((8, 8, 3), np.uint8), np.zeros((2, 2), np.float32))
+    ).all()
 
 
 def test_mistakes_are_one_line(tmp_path, detector, faces, capsys):

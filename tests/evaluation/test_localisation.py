@@ -9,7 +9,7 @@ from rffr_jax.evaluation.localisation import (
     ALL,
     format_localisation,
     localisation_table,
-    localise,
+    localise_residuals,
     pixel_auc,
 )
 from rffr_jax.examples import Example
@@ -45,7 +45,7 @@ def planted(seed: int, people: int = 6):
 
 def test_numbers_are_those_of_loops():
     examples, masks, residuals = planted(0)
-    found = localise(examples, masks, residuals)
+    found = localise_residuals(examples, masks, residuals)
     assert [one.example for one in found] == [e for e in examples if e.label]
     for one in found:
         row = examples.index(one.example)
@@ -70,7 +70,7 @@ def test_numbers_are_those_of_loops():
 
 
 def test_a_trace_is_seen_and_no_trace_is_not():
-    table = localisation_table(localise(*planted(1, people=12)))
+    table = localisation_table(localise_residuals(*planted(1, people=12)))
     assert set(table) == {"swap", "warp", ALL}
     swap, warp = table["swap"], table["warp"]
     assert swap["pixel_auc_ci95"][0] > 0.7
@@ -90,21 +90,21 @@ def test_what_is_hard_in_the_original_too_is_no_gain():
     examples, masks, residuals = planted(2)
     for row in range(0, len(examples), 3):
         residuals[row] = residuals[row + 1]
-    swap = localisation_table(localise(examples, masks, residuals))["swap"]
+    swap = localisation_table(localise_residuals(examples, masks, residuals))["swap"]
     assert swap["pixel_auc"] > 0.8
     assert (swap["pixel_auc_gain"], swap["energy_gain"]) == (0.0, 1.0)
 
 
 def test_fakes_without_mask_or_original():
     examples, masks, residuals = planted(3)
-    assert localise(examples, [None] * len(masks), residuals) == []
+    assert localise_residuals(examples, [None] * len(masks), residuals) == []
     empty = [np.zeros_like(mask) for mask in masks]
-    assert localise(examples, empty, residuals) == []
+    assert localise_residuals(examples, empty, residuals) == []
     moved = [dataclasses.replace(e, frame=5) if e.label else e for e in examples]
-    (swap, _, _) = localisation_table(localise(moved, masks, residuals)).values()
+    (swap, _, _) = localisation_table(localise_residuals(moved, masks, residuals)).values()
     assert (swap["n"], swap["n_with_original"]) == (6, 0)
     assert swap["pixel_auc_gain"] is swap["pixel_auc_gain_ci95"] is swap["energy_gain"] is None
-    one = localisation_table(localise(examples[:2], masks[:2], residuals[:2]))
+    one = localisation_table(localise_residuals(examples[:2], masks[:2], residuals[:2]))
     assert set(one) == {"swap"}
     assert one["swap"]["pixel_auc_ci95"] is None
     assert "-" in format_localisation(one)

@@ -13,18 +13,18 @@ from rffr_jax.data.selection import Selection
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.operating_point import (
-    NONE_CHOSEN,
+    DEFAULT_OPERATING_POINT,
     OperatingPoint,
-    choose,
-    doubts,
-    keep,
-    kept,
-    no_calibration,
-    several_frames,
-    shared_with_test,
+    choose_operating_point,
+    describe_test_overlap,
+    explain_missing_calibration,
+    read_operating_point,
+    select_multi_frame_videos,
+    threshold_warnings,
+    write_operating_point,
 )
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.threshold import expected_fpr, rates, threshold_at_fpr
+from rffr_jax.evaluation.threshold import expected_fpr, rates_at_threshold, threshold_at_fpr
 from rffr_jax.examples import Example
 
 
@@ -76,13 +76,13 @@ def test_one_per_cent_of_a_hundred_reals_is_not_two():
 def test_ppv_is_the_share_of_fakes_among_what_is_flagged():
     """By counting a population of which a tenth is fake."""
     labels, scores = drawn(1, 100)
-    own = rates(labels, scores, 0.5, 0.1)
+    own = rates_at_threshold(labels, scores, 0.5, 0.1)
     flagged = scores > 0.5
     population = np.where(labels == 1, 1, 9)  # every real stands for nine
     expected = population[flagged & (labels == 1)].sum() / population[flagged].sum()
     assert own["ppv"] == pytest.approx(expected)
-    assert rates(labels, scores, 2.0, 0.1) == {"fpr": 0.0, "tpr": 0.0, "ppv": None}
-    assert rates(labels[labels == 0], scores[labels == 0], 2.0, 0.1)["tpr"] is None
+    assert rates_at_threshold(labels, scores, 2.0, 0.1) == {"fpr": 0.0, "tpr": 0.0, "ppv": None}
+    assert rates_at_threshold(labels[labels == 0], scores[labels == 0], 2.0, 0.1)["tpr"] is None
 
 
 def predictions(seed: int) -> Predictions:
@@ -100,7 +100,7 @@ MEAN = VideoScore("mean", 0, 32)
 
 
 def of_images(seed: int, method: str = "platt", part: Predictions | None = None) -> OperatingPoint:
-    return choose(part or predictions(seed), None, MEAN, ["csv:a.csv"], 0.1, method)
+    return choose_operating_point(part or predictions(seed), None, MEAN, ["csv:a.csv"], 0.1, method)
 
 
 def frames(seed: int, most: int = 5) -> Predictions:
@@ -123,12 +123,12 @@ def of_label(part: Predictions, label: int) -> Predictions:
 
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_what_is_kept_comes_back_for_the_same_weights_alone(tmp_path, method):
-    point = choose(predictions(0), frames(1), MEAN, ["csv:a.csv"], 0.1, method)
+    point = choose_operating_point(predictions(0), frames(1), MEAN, ["csv:a.csv"], 0.1, method)
     file = tmp_path / "points" / "last.json"
-    assert kept(file, "w") == NONE_CHOSEN
-    keep(file, point, "w")
-    assert kept(file, "w") == point
-    assert kept(file, "v") == NONE_CHOSEN
+    assert read_operating_point(file, "w") == DEFAULT_OPERATING_POINT
+    write_operating_point(file, point, "w")
+    assert read_operating_point(file, "w") == point
+    assert read_operating_point(file, "v") == DEFAULT_OPERATING_POINT
     assert (point.image.n_real, point.image.n_fake, point.chosen_on) == (30, 30, ("csv:a.csv",))
     auc = roc_auc_score(predictions(0).labels, predictions(0).scores)
     assert point.image.auc == pytest.approx(auc)
@@ -138,7 +138,7 @@ def test_what_is_kept_comes_back_for_the_same_weights_alone(tmp_path, method):
 def test_the_threshold_of_videos_is_that_of_their_scores(how, top_k):
     part = frames(3)
     asked = VideoScore(how, top_k, 32)
-    found = choose(predictions(0), part, asked, ["csv:a.csv"], 0.2, "platt").video
+    found = choose_operating_point(predictions(0), part, asked, ["csv:a.csv"], 0.2, "platt").video
     assert found is not None
     of_video = [part.scores[[e.video == str(video) for e in part.examples]] for video in range(40)]
     by_hand = {
@@ -153,25 +153,28 @@ def test_the_threshold_of_videos_is_that_of_their_scores(how, top_k):
 
 def test_no_threshold_of_videos_without_a_real_one():
     fakes, reals = of_label(frames(3), 1), of_label(frames(3), 0)
-    assert choose(predictions(0), fakes, MEAN, ["csv:a.csv"], 0.2, "platt").video is None
-    found = choose(predictions(0), reals, MEAN, ["csv:a.csv"], 0.2, "platt").video
+    assert (
+        choose_operating_point(predictions(0), fakes, MEAN, ["csv:a.csv"], 0.2, "platt").video
+        is None
+    )
+    found = choose_operating_point(predictions(0), reals, MEAN, ["csv:a.csv"], 0.2, "platt").video
     assert found is not None
     assert (found.n_real, found.n_fake, found.auc, found.calibration) == (20, 0, None, None)
-    assert "there are no fakes among them" in no_calibration(found)
+    assert "there are no fakes among them" in explain_missing_calibration(found)
 
 
 def test_frames_of_videos_are_taken_and_photographs_are_not():
     photographs = tuple(predictions(0).examples)
     places = tuple((0, i) for i in range(len(frames(0).examples) + len(photographs)))
     dataset = Selection((*frames(0).examples, *photographs), (), places)
-    found = several_frames(dataset, 3)
+    found = select_multi_frame_videos(dataset, 3)
     assert found is not None
     sizes = collections.Counter(example.video for example in found.examples)
     assert sizes.keys() == {str(video) for video in range(40)}
     assert max(sizes.values()) == 3
-    assert several_frames(dataset, 1) is None
-    assert several_frames(Selection(photographs, (), places), 3) is None
-    everything = several_frames(dataset, 0)
+    assert select_multi_frame_videos(dataset, 1) is None
+    assert select_multi_frame_videos(Selection(photographs, (), places), 3) is None
+    everything = select_multi_frame_videos(dataset, 0)
     assert everything is not None
     assert len(everything.examples) == len(frames(0).examples)
 
@@ -183,7 +186,7 @@ def test_a_calibration_that_does_not_rise_is_refused_and_the_threshold_stays(met
     point = of_images(0, method, turned)
     assert point.image.calibration is None
     assert point.image.value == threshold_at_fpr(turned.labels, turned.scores, 0.1)
-    (said,) = doubts(point, {})
+    (said,) = threshold_warnings(point, {})
     assert f"validation AUC {roc_auc_score(turned.labels, turned.scores):.3f}" in said
     assert of_images(0, method).image.calibration is not None
 
@@ -200,11 +203,11 @@ def test_a_calibration_that_does_not_rise_is_refused_and_the_threshold_stays(met
 def test_a_kept_calibration_that_does_not_rise_is_not_used(tmp_path, falls, caplog):
     file = tmp_path / "last.json"
     point = of_images(0)
-    keep(file, point, "w")
+    write_operating_point(file, point, "w")
     record = json.loads(file.read_text())
     file.write_text(json.dumps(record | {"calibrations": {"image": falls, "video": None}}))
     image = dataclasses.replace(point.image, calibration=None)
-    assert kept(file, "w") == dataclasses.replace(point, image=image)
+    assert read_operating_point(file, "w") == dataclasses.replace(point, image=image)
     assert f"validation AUC {point.image.auc:.3f}" in caplog.text
 
 
@@ -227,7 +230,11 @@ def test_a_kept_calibration_that_does_not_rise_is_not_used(tmp_path, falls, capl
     ],
 )
 def test_a_damaged_record_is_refused(tmp_path, place, wrong):
-    keep(tmp_path / "p.json", choose(predictions(0), frames(1), MEAN, ["d"], 0.1, "platt"), "w")
+    write_operating_point(
+        tmp_path / "p.json",
+        choose_operating_point(predictions(0), frames(1), MEAN, ["d"], 0.1, "platt"),
+        "w",
+    )
     record = json.loads((tmp_path / "p.json").read_text())
     entry = record
     for name in place[:-1]:
@@ -235,19 +242,19 @@ def test_a_damaged_record_is_refused(tmp_path, place, wrong):
     entry[place[-1]] = wrong
     (tmp_path / "p.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=r"p\.json is damaged .*delete it"):
-        kept(tmp_path / "p.json", "w")
+        read_operating_point(tmp_path / "p.json", "w")
 
 
 def test_a_record_of_an_earlier_version_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "p.json").write_text(json.dumps({"weights": "w", "threshold": 0.5}))
     with pytest.raises(UserError, match=r"earlier version.*--config\.data\.validation"):
-        kept(tmp_path / "p.json", "w")
-    assert kept(tmp_path / "p.json", "v") == NONE_CHOSEN
+        read_operating_point(tmp_path / "p.json", "w")
+    assert read_operating_point(tmp_path / "p.json", "v") == DEFAULT_OPERATING_POINT
 
 
 def test_shared_originals_are_named():
     chooses, tested = predictions(0).examples, predictions(1).examples
-    assert shared_with_test(Origins.of(chooses), tested) == ""
-    said = shared_with_test(Origins.of(chooses), [*tested, *chooses[:2]])
+    assert describe_test_overlap(Origins.of(chooses), tested) == ""
+    said = describe_test_overlap(Origins.of(chooses), [*tested, *chooses[:2]])
     assert said.startswith("2 of 62 test images share")
     assert "'0/0' of dataset 'd'" in said

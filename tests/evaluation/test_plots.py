@@ -128,14 +128,14 @@ def test_a_note_stands_below_the_curves(tmp_path):
 
 def test_reliability_draws_scores_and_what_mends_them(tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(plots, "_save_png", lambda figure, path: figures.append(figure))
     part = predictions_of(["swap"], count=40)
     part = Predictions(part.examples, 1 / (1 + np.exp(-part.scores)))
     plots.plot_reliability(tmp_path / "r.png", part, "title", Platt(0.1, 0.0))
     (axes,) = figures[0].axes
     _, raw, mended = axes.lines
     found = reliability(part.labels, part.scores)
-    expected = np.stack([found.said, found.found], 1)
+    expected = np.stack([found.mean_probability, found.fake_share], 1)
     np.testing.assert_allclose(raw.get_xydata(), expected, atol=1e-12)
     assert np.ptp(mended.get_xdata()) < 0.5 * np.ptp(raw.get_xdata())
     first, second = (text.get_text() for text in axes.get_legend().get_texts())
@@ -145,8 +145,8 @@ def test_reliability_draws_scores_and_what_mends_them(tmp_path, monkeypatch):
 
 def test_histograms_have_a_panel_a_manipulation_against_all_reals(tmp_path, monkeypatch):
     figures = []
-    save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda f, path: figures.append(f) or save(f, path))
+    save = plots._save_png
+    monkeypatch.setattr(plots, "_save_png", lambda f, path: figures.append(f) or save(f, path))
     predictions = predictions_of(["b", "a$"], datasets=2, count=30)
     plots.plot_histograms(tmp_path / "h.png", predictions, "title")
     assert pixels(tmp_path / "h.png").shape[1] == 2 * round(3.4 * 120)

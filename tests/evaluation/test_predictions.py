@@ -60,7 +60,7 @@ def test_files_do_not_depend_on_order_or_batches(tmp_path):
 def test_datasets_are_parted_with_their_bad_files():
     a, b = example("1", "a"), example("1", "b")
     bad = {example("2", "b"): "no image", example("3", "c"): "empty"}
-    parts = Predictions([b, a], np.array([0.1, 0.2]), bad).datasets()
+    parts = Predictions([b, a], np.array([0.1, 0.2]), bad).by_dataset()
     assert list(parts) == ["a", "b", "c"]
     assert parts["a"].scores.tolist() == [0.2]
     assert list(parts["b"].bad.values()) == ["no image"]

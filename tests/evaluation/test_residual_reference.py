@@ -8,7 +8,12 @@ import pytest
 
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.residual_reference import LEAST_FACES, keep, kept, measure
+from rffr_jax.evaluation.residual_reference import (
+    MIN_FACES,
+    measure_reference,
+    read_reference,
+    write_reference,
+)
 from rffr_jax.examples import Example
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual import block_heat
@@ -26,7 +31,7 @@ def drawn(reals=40, fakes=25, k=4):
 
 
 def measured():
-    reference = measure(*drawn(), ["v"])
+    reference = measure_reference(*drawn(), ["v"])
     assert reference is not None
     return reference
 
@@ -48,7 +53,7 @@ def test_heat_is_the_mean_of_every_block(grid, k):
 
 def test_reference_is_that_of_the_reals_by_hand():
     predictions, heat = drawn()
-    reference = measure(predictions, heat, ["csv:validation.csv"])
+    reference = measure_reference(predictions, heat, ["csv:validation.csv"])
     assert reference is not None
     real = [heat[n] for n, example in enumerate(predictions.examples) if example.label == 0]
     assert reference.faces == len(real) == 40
@@ -68,23 +73,23 @@ def test_reference_is_that_of_the_reals_by_hand():
 
 
 def test_few_faces_and_blocks_without_residual_give_none():
-    assert measure(*drawn(reals=LEAST_FACES), ["v"]) is not None
-    assert measure(*drawn(reals=LEAST_FACES - 1), ["v"]) is None
+    assert measure_reference(*drawn(reals=MIN_FACES), ["v"]) is not None
+    assert measure_reference(*drawn(reals=MIN_FACES - 1), ["v"]) is None
     predictions, heat = drawn()
     heat[:, 2, 1] = 0
-    assert measure(predictions, heat, ["v"]) is None
+    assert measure_reference(predictions, heat, ["v"]) is None
 
 
 def test_it_is_kept_for_its_weights(tmp_path):
     reference = measured()
-    keep(tmp_path, "best:faces", reference, "digest")
-    found = kept(tmp_path, "best:faces", "digest", 4)
+    write_reference(tmp_path, "best:faces", reference, "digest")
+    found = read_reference(tmp_path, "best:faces", "digest", 4)
     assert found is not None
     np.testing.assert_array_equal(found.high, reference.high)
     np.testing.assert_array_equal(found.mean, reference.mean)
     assert found.origin() == reference.origin()
-    assert kept(tmp_path, "best:faces", "of other weights", 4) is None
-    assert kept(tmp_path, "last", "digest", 4) is None
+    assert read_reference(tmp_path, "best:faces", "of other weights", 4) is None
+    assert read_reference(tmp_path, "last", "digest", 4) is None
 
 
 @pytest.mark.parametrize(
@@ -100,8 +105,8 @@ def test_it_is_kept_for_its_weights(tmp_path):
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, change):
-    keep(tmp_path, "last", measured(), "digest")
+    write_reference(tmp_path, "last", measured(), "digest")
     file = tmp_path / "residual_references/last.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(UserError, match=r"last\.json is damaged .*delete it"):
-        kept(tmp_path, "last", "digest", 4)
+        read_reference(tmp_path, "last", "digest", 4)

@@ -121,7 +121,7 @@ def test_order_and_batches_change_nothing(two_sets, table):
 
 
 def test_datasets_do_not_touch_each_other(two_sets, table):
-    alone = table_of(two_sets.datasets()["y"])
+    alone = table_of(two_sets.by_dataset()["y"])
     assert alone["y"] == table["y"]
 
 

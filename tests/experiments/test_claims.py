@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rffr_jax.experiments.claims import judge_claims
+from rffr_jax.experiments.claims import check_claims
 from rffr_jax.experiments.run_result import Claim, TableSpec
 from tests.experiments.measurements import measured
 
@@ -24,7 +24,7 @@ def test_the_difference_is_paired_by_seed_over_means_of_maes():
     seeds = (3, 5, 8, 9)
     ours = measured(rng, COLUMNS, seeds=seeds, at=0.71)
     vit = measured(rng, COLUMNS, method="ViT", seeds=seeds[::-1], maes=(None,))
-    (entry,) = judge_claims(table(claim()), [*vit, *ours])
+    (entry,) = check_claims(table(claim()), [*vit, *ours])
     better, worse = [], []
     by_mae: dict[int | None, list[float]] = {0: [], 1: []}
     for seed in seeds:
@@ -60,7 +60,7 @@ def test_verdicts():
         ("high", "once"): "unresolved",
         ("high", "nobody"): "not measured",
     }
-    entries = judge_claims(table(*(claim(*pair) for pair in pairs)), runs)
+    entries = check_claims(table(*(claim(*pair) for pair in pairs)), runs)
     assert [entry["verdict"] for entry in entries] == list(pairs.values())
     assert entries[3]["ci95"] is None
     assert entries[3]["difference"] > 0.5
@@ -75,7 +75,7 @@ def test_every_training_and_rule_is_judged_and_their_mean():
         for rule in ("last", "oracle")
         for run in measured(rng, COLUMNS, trained_on=trained_on, method=method, rule=rule)
     ]
-    entries = judge_claims(table(claim(trained_on="", column="F2F")), runs)
+    entries = check_claims(table(claim(trained_on="", column="F2F")), runs)
     assert [(entry["rule"], entry["trained_on"]) for entry in entries] == [
         (rule, trained_on) for rule in ("last", "oracle") for trained_on in ("DF", "FSW", "(mean)")
     ]
@@ -102,7 +102,7 @@ def test_only_maes_that_both_rows_have_are_listed():
     rng = np.random.default_rng(5)
     ours = measured(rng, COLUMNS, maes=(0, 1, 2))
     other = measured(rng, COLUMNS, method="ViT", maes=(1, 2, 3))
-    (entry,) = judge_claims(table(claim()), [*ours, *other])
+    (entry,) = check_claims(table(claim()), [*ours, *other])
     assert [one["mae_seed"] for one in entry["by_mae"]] == [1, 2]
 
 
@@ -110,5 +110,5 @@ def test_a_claim_about_unseen_fakes_needs_some():
     rng = np.random.default_rng(6)
     runs = [r for m in ("Ours", "ViT") for r in measured(rng, COLUMNS, trained_on="all", method=m)]
     made = TableSpec("t", "synthetic", "t", COLUMNS, {"all": COLUMNS}, "", (claim(trained_on=""),))
-    (entry,) = judge_claims(made, runs)
+    (entry,) = check_claims(made, runs)
     assert (entry["verdict"], entry["difference"]) == ("not measured", None)

@@ -162,7 +162,7 @@ def test_every_detector_of_every_variant_can_be_built(name, variant, tmp_path, m
     config = config.get_config(variant)
     monkeypatch.setattr(grid, "_dataset_name", lambda spec: "validation")
     check(config)
-    for point in grid.grid(config, grid.Folders(tmp_path)):
+    for point in grid.make_grid(config, grid.Folders(tmp_path)):
         job = point.detect.config
         check(job)
         if point.pretrain:

@@ -3,7 +3,7 @@ import pytest
 from configs.paper import table1, table2, table5, table6, table8, table9
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.draw_to_disk import with_data_on_disk
-from rffr_jax.experiments.grid import Folders, grid, replicates, runs_of
+from rffr_jax.experiments.grid import Folders, list_runs, make_grid, split_by_seed
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,7 @@ def drawn_data(tmp_path_factory):
 def points_of(module, drawn_data, variant="smoke", **changes):
     config = module.get_config(variant)
     config.update(changes)
-    return grid(with_data_on_disk(config, drawn_data), Folders(drawn_data / "trainings"))
+    return make_grid(with_data_on_disk(config, drawn_data), Folders(drawn_data / "trainings"))
 
 
 def test_every_row_has_every_seed_under_every_rule(drawn_data):
@@ -27,7 +27,7 @@ def test_every_row_has_every_seed_under_every_rule(drawn_data):
 
 def test_runs_that_are_asked_for_twice_are_one(drawn_data):
     points = points_of(table5, drawn_data, seeds=(1, 2), mae_seeds=(1, 2))
-    jobs = [run.config.job for run in runs_of(points)]
+    jobs = [run.config.job for run in list_runs(points)]
     assert jobs == sorted(jobs, key=("pretrain", "detect", "evaluate").index)
     assert jobs.count("detect") == len(points) / 2  # two rules
     assert jobs.count("pretrain") == 2
@@ -48,7 +48,9 @@ def test_what_shapes_the_weights_makes_another_training(drawn_data):
         config = table1.get_config("smoke")
         for name, value in changes.items():
             config.update_from_flattened_dict({name.replace("__", "."): value})
-        return grid(with_data_on_disk(config, drawn_data), Folders(drawn_data))[0].detect.folder
+        return make_grid(with_data_on_disk(config, drawn_data), Folders(drawn_data))[
+            0
+        ].detect.folder
 
     assert folder() == folder(detect__data__workers=3) == folder(detect__save_every=7)
     assert folder() == folder(detect__xception__width=0.5) == folder(pretrain__unet__depth=1)
@@ -99,4 +101,4 @@ def test_a_grid_that_makes_no_sense_is_refused(changes, said):
     else:
         config.update(changes)
     with pytest.raises(UserError, match=said):
-        replicates(config)
+        split_by_seed(config)

@@ -8,7 +8,7 @@ from PIL import Image
 from rffr_jax.errors import BadImageError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Example
-from rffr_jax.experiments.hard_examples import faces_of, hardest_examples
+from rffr_jax.experiments.hard_examples import hardest_examples, load_faces_as_png
 
 
 def example(number: int, label: int) -> Example:
@@ -50,11 +50,13 @@ class Faces:
 def test_faces_are_looked_up_by_data_set_and_id():
     stranger = example(9, 0)
     other = Example("02", "02", 0, "another", "real", "02", 0, "02")
-    faces = faces_of(Faces(), [example(3, 0), example(1, 0), stranger, other, example(0, 0)], 24)
+    faces = load_faces_as_png(
+        Faces(), [example(3, 0), example(1, 0), stranger, other, example(0, 0)], 24
+    )
     assert [face is None for face in faces] == [False, True, True, True, False]
     for face, grey in ((faces[0], 3), (faces[4], 0)):
         assert face is not None
         with Image.open(io.BytesIO(face)) as image:
             assert image.format == "PNG"
             np.testing.assert_array_equal(np.asarray(image), np.full((24, 24, 3), grey))
-    assert faces_of(None, [stranger]) == [None]
+    assert load_faces_as_png(None, [stranger]) == [None]

@@ -11,9 +11,9 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.scoring import PreparedSet
 from rffr_jax.examples import Example
-from rffr_jax.experiments.experiment import with_columns
-from rffr_jax.experiments.grid import Folders, grid, replicates, runs_of
-from rffr_jax.experiments.mean_residual import describe, mean_residuals
+from rffr_jax.experiments.experiment import add_columns_from_data
+from rffr_jax.experiments.grid import Folders, list_runs, make_grid, split_by_seed
+from rffr_jax.experiments.mean_residual import describe_mean_residuals, mean_residuals
 from tests import jobs
 
 CONTROLS = ["plain ViT", "random-block ViT", "zero residual", "ViT from the MAE"]
@@ -23,12 +23,14 @@ ROWS = [*CONTROLS, "RFFR", "mean |residual|"]
 def test_every_seed_has_data_a_mae_and_detectors_of_its_own(tmp_path):
     config = quickstart.get_config()
     config.seeds = (3, 4)
-    for seed, one in zip((3, 4), replicates(config), strict=True):
+    for seed, one in zip((3, 4), split_by_seed(config), strict=True):
         assert one.data.test == (f"synthetic:{seed}#test",)
         assert one.data.pretrain == (f"synthetic:{seed}#train?method=lowres_swap",)
-        points = grid(with_columns(one), Folders(tmp_path / f"seed_{seed}", readable=True))
+        points = make_grid(
+            add_columns_from_data(one), Folders(tmp_path / f"seed_{seed}", readable=True)
+        )
         assert {(point.seed, point.mae_seed) for point in points} == {(seed, None), (seed, seed)}
-        runs = [run for run in runs_of(points) if run.config.job != "evaluate"]
+        runs = [run for run in list_runs(points) if run.config.job != "evaluate"]
         names = ["mae", *(name.replace(" ", "_") for name in ROWS[:-1])]
         trainings = [run.folder for run in runs if run.config.job in ("pretrain", "detect")]
         assert trainings == [tmp_path / f"seed_{seed}" / name for name in names]
@@ -41,13 +43,13 @@ def test_columns_are_the_methods_of_the_test(faces, tmp_path):
     config = quickstart.get_config()
     config.trained_method = "rows"
     config.data.test = (f"csv:{faces}/test.csv",)
-    found = with_columns(config)
+    found = add_columns_from_data(config)
     assert list(found.columns) == ["columns", "rows"]
     assert found.trained_on.rows.data.methods == ("rows",)
     other = tmp_path / "other.csv"
     other.write_text((faces / "test.csv").read_text().replace(",faces,", ",others,"))
     config.data.test = (f"csv:{faces}/test.csv", f"csv:{other}", f"csv:{faces}/validation.csv")
-    found = with_columns(config).columns
+    found = add_columns_from_data(config).columns
     assert list(found) == [f"{m}, {d}" for m in ("columns", "rows") for d in ("faces", "others")]
     assert found["rows, faces"].test == (config.data.test[0], config.data.test[2])
 
@@ -56,7 +58,7 @@ def test_rows_of_other_toolkits_need_one_test_set():
     config = quickstart.get_config()
     config.external = "Theirs=external:theirs.csv"
     with pytest.raises(UserError, match="test set of its own"):
-        replicates(config)
+        split_by_seed(config)
 
 
 def test_the_mean_residual_is_that_of_the_covered_area():
@@ -90,7 +92,7 @@ def test_mean_residuals_are_told_beside_those_of_reals():
         ]
         return Predictions(examples, np.array([real, fake, real, fake]))
 
-    said = describe([scored(0.1, 0.2), scored(0.3, 0.6)])
+    said = describe_mean_residuals([scored(0.1, 0.2), scored(0.3, 0.6)])
     assert said == "mean |residual|: real 0.2000, warp 0.4000 (2.00 x real)"
 
 

@@ -12,13 +12,13 @@ from PIL import Image
 
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.results import against_all_reals
+from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.experiments import report
 from rffr_jax.experiments.printed_table import printed_tables
-from rffr_jax.experiments.report import ERRORS_SHOWN, all_scores, write_report
+from rffr_jax.experiments.report import ERRORS_SHOWN, read_all_scores, write_report
 from rffr_jax.experiments.run_result import Claim
-from rffr_jax.experiments.tables import table_of
-from rffr_jax.reports.pictures import picture_file
+from rffr_jax.experiments.tables import build_table
+from rffr_jax.reports.pictures import picture_from_file
 from tests.experiments.example import COLUMNS, EVIL, cell, experiment, row
 from tests.reports.macros import call
 
@@ -187,20 +187,20 @@ def test_bold_is_the_best_where_several_were_measured(tmp_path):
 
 def test_an_image_scored_with_several_weights_stays_apart(tmp_path):
     _, (one,), _ = experiment(tmp_path, ["one"], seeds=1)
-    assert {e.dataset for e in all_scores(one).examples} == {"faces"}
+    assert {e.dataset for e in read_all_scores(one).examples} == {"faces"}
     _, (other,), _ = experiment(tmp_path / "more", ["one"], seeds=1)
     places = {"rows": one.training, "columns": other.training}
-    two = all_scores(dataclasses.replace(one, evaluations=places))
+    two = read_all_scores(dataclasses.replace(one, evaluations=places))
     assert {e.dataset for e in two.examples} == {"weights for rows", "weights for columns"}
-    assert len(two.examples) == 2 * len(all_scores(one).examples)
+    assert len(two.examples) == 2 * len(read_all_scores(one).examples)
     results = one.training / "results.json"
     about = json.loads(results.read_text())
     about["about"]["checkpoint"] = "matched"
     results.write_text(json.dumps(about))
     for method in COLUMNS:
-        part = against_all_reals(all_scores(other), method)
+        part = select_method_and_reals(read_all_scores(other), method)
         part.write_csv(one.training / f"predictions-faces-{method}.csv")
-    names = {e.dataset for e in all_scores(one).examples}
+    names = {e.dataset for e in read_all_scores(one).examples}
     assert names == {f"weights for {method}" for method in COLUMNS}
 
 
@@ -241,7 +241,7 @@ def test_large_pictures_are_made_to_fit(tmp_path):
     noise = np.random.default_rng(1).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     for most in (10**6, 60_000, 5_000):
-        picture = picture_file(tmp_path / "noise.png", most, "noise")
+        picture = picture_from_file(tmp_path / "noise.png", most, "noise")
         found = Page(call("parts.html", "figure", picture))
         data = base64.b64decode(found.pictures[0].split(",")[1])
         assert len(data) <= most
@@ -255,7 +255,7 @@ def test_a_report_of_what_the_tables_write(tmp_path):
     claim = Claim("residuals help", "Ours", "Full original")
     unknown = Claim("more faces help", "Ours", "nothing")
     table = dataclasses.replace(table, claims=(claim, unknown))
-    summary = table_of(table, measured, {})
+    summary = build_table(table, measured, {})
     write_report(tmp_path, table, measured, summary, {})
     found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     for judged in summary["claims"]:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from rffr_jax.experiments.run_result import TableSpec
-from rffr_jax.experiments.summary import Run, interval, mean_run, measured_rows, summarise
+from rffr_jax.experiments.summary import RunAuc, mean_interval, mean_run, measured_rows, summarise
 from tests.experiments.measurements import measured
 
 COLUMNS = ("DF", "F2F", "FSW", "NT")
@@ -16,14 +16,14 @@ TABLE = TableSpec("table1", "synthetic", "t", COLUMNS, {"F2F": ("F2F",), "all": 
 
 def bounds(made) -> tuple[float, float]:
     """The interval, which is there."""
-    found = interval(made)
+    found = mean_interval(made)
     assert found is not None
     return found
 
 
 def runs(rng, seeds, maes, at=0.7):
     return [
-        Run(float(auc), (float(auc - low), float(auc + high)), seed, mae)
+        RunAuc(float(auc), (float(auc - low), float(auc + high)), seed, mae)
         for seed in seeds
         for mae in maes
         for auc, low, high in [(at + 0.03 * rng.normal(), *rng.uniform(0.01, 0.05, size=2))]
@@ -60,7 +60,7 @@ def test_an_interval_stays_in_the_unit_and_needs_clusters():
     high = runs(np.random.default_rng(2), range(3), [0], at=0.99)
     assert bounds(high)[1] == 1.0
     high[1] = dataclasses.replace(high[1], interval=None)
-    assert interval(high) is None
+    assert mean_interval(high) is None
     assert mean_run(high).interval is None
 
 

@@ -11,7 +11,7 @@ import pytest
 from rffr_jax.experiments.published import PUBLISHED
 from rffr_jax.experiments.run_result import Claim, TableSpec
 from rffr_jax.experiments.table_formats import format_markdown, latex
-from rffr_jax.experiments.tables import CONTAINS, DOES_NOT, table_of, write_tables
+from rffr_jax.experiments.tables import CONTAINS, DOES_NOT_CONTAIN, build_table, write_tables
 from tests.experiments.measurements import measured, predictions
 
 FF = ("DF", "F2F", "FSW", "NT")
@@ -36,7 +36,7 @@ def on_f2f(rng, **others):
 
 
 def test_our_rows_stand_behind_the_published_ones_they_are_to_reach():
-    made = table_of(TABLE_1, on_f2f(np.random.default_rng(0)), {})
+    made = build_table(TABLE_1, on_f2f(np.random.default_rng(0)), {})
     assert len(made["published"]) == len(PUBLISHED["table1"])
     assert len(made["rows"]) == len(PUBLISHED["table1"]) + 2
     shown = [(row["trained_on"], row["method"], row["source"]) for row in made["rows"]]
@@ -51,7 +51,7 @@ def test_our_rows_stand_behind_the_published_ones_they_are_to_reach():
 
 def test_the_verdict_is_whether_the_interval_holds_the_published_value():
     rng = np.random.default_rng(1)
-    made = table_of(TABLE_1, on_f2f(rng), {})
+    made = build_table(TABLE_1, on_f2f(rng), {})
     (ours,) = (
         row for row in made["rows"] if (row["method"], row["source"]) == ("Ours", "measured")
     )
@@ -62,20 +62,20 @@ def test_the_verdict_is_whether_the_interval_holds_the_published_value():
         cell = ours["cells"][column]
         assert cell["published"] == value
         low, high = cell["ci95"]
-        assert cell["verdict"] == (CONTAINS if low <= value <= high else DOES_NOT)
+        assert cell["verdict"] == (CONTAINS if low <= value <= high else DOES_NOT_CONTAIN)
         verdicts.add(cell["verdict"])
-    assert verdicts == {CONTAINS, DOES_NOT}
+    assert verdicts == {CONTAINS, DOES_NOT_CONTAIN}
     assert ours["cells"]["mean_unseen"]["published"] is None
     assert {cell["published"] for cell in vit["cells"].values()} == {None}
 
     other_rule = [dataclasses.replace(run, rule="last") for run in on_f2f(rng)]
-    rows = table_of(TABLE_1, other_rule, {})["rows"]
+    rows = build_table(TABLE_1, other_rule, {})["rows"]
     assert not any(cell["verdict"] for row in rows for cell in row["cells"].values())
 
 
 def test_on_other_data_the_published_rows_stand_apart():
     table = dataclasses.replace(TABLE_1, variant="synthetic", note="made-up faces")
-    made = table_of(table, on_f2f(np.random.default_rng(2)), {})
+    made = build_table(table, on_f2f(np.random.default_rng(2)), {})
     assert {row["source"] for row in made["rows"]} == {"measured"}
     for row in made["rows"]:
         assert {(c["published"], c["verdict"]) for c in row["cells"].values()} == {(None, None)}
@@ -101,7 +101,7 @@ def test_markdown_shows_per_cent_and_the_best_in_bold():
     rng = np.random.default_rng(3)
     table = dataclasses.replace(TABLE_1, variant="synthetic")
     runs = on_f2f(rng) + measured(rng, FF, rule="last", at=0.9)
-    made = table_of(table, runs, {})
+    made = build_table(table, runs, {})
     ours, vit, last = (row["cells"] for row in made["rows"])
     headings, *shown = markdown_rows(format_markdown(made))[0]
     assert headings == ["method", "rule", *FF, "mean (all)", "mean (unseen)"]
@@ -123,7 +123,7 @@ def test_inference_time_has_a_column_where_a_row_has_it():
     rng = np.random.default_rng(4)
     table = dataclasses.replace(TABLE_1, name="table9", claims=())
     runs = measured(rng, FF, method="4x4", rule="oracle", inference_seconds=0.0123)
-    headings, *rows = markdown_rows(format_markdown(table_of(table, runs, {})))[0]
+    headings, *rows = markdown_rows(format_markdown(build_table(table, runs, {})))[0]
     assert headings[-1] == "one image"
     assert [row[-1] for row in rows] == [
         "4 x MAE inference",
@@ -140,7 +140,7 @@ def test_the_rule_of_each_column_is_told_where_they_differ():
     runs = measured(
         np.random.default_rng(5), table.columns, trained_on="FF", rule="transfer", rules=rules
     )
-    made = table_of(table, runs, {})
+    made = build_table(table, runs, {})
     text = format_markdown(made)
     rows = markdown_rows(text)[0][1:]
     told = {tuple(row[:2]) for row in rows if row[0] == "Ours"}
@@ -158,7 +158,7 @@ def test_four_files_say_all_that_must_be_said(tmp_path):
     note = "made-up data: 100 % {synthetic}"
     table = dataclasses.replace(TABLE_1, external={"Other_tool": f"external:{file}"}, note=note)
     runs = on_f2f(rng)
-    made = table_of(table, runs, columns)
+    made = build_table(table, runs, columns)
     write_tables(tmp_path / "out", made)
     assert json.loads((tmp_path / "out/table1.json").read_text()) == made
     texts = {end: (tmp_path / f"out/table1.{end}").read_text() for end in ("csv", "md", "tex")}
@@ -215,7 +215,7 @@ def test_latex_is_balanced_and_escaped(tmp_path, variant):
         for method in (NASTY, "Ours")
         for run in measured(rng, columns, method=method, trained_on="[label")
     ]
-    write_tables(tmp_path, table_of(table, runs, {}))
+    write_tables(tmp_path, build_table(table, runs, {}))
     text = (tmp_path / "table1.tex").read_text()
     comment, body = text.split("\n", 1)
     assert comment.startswith("% Made by: first second")

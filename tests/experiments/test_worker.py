@@ -38,7 +38,7 @@ def stand_in(monkeypatch):
             Job.do(config.n, folder)
 
     monkeypatch.setattr(worker.importlib, "import_module", lambda _: Job)
-    monkeypatch.setattr(worker, "SECONDS_BETWEEN_LOOKS", 0.02)
+    monkeypatch.setattr(worker, "POLL_SECONDS", 0.02)
     return Job
 
 
@@ -56,12 +56,12 @@ def test_what_is_done_is_not_done_again(tmp_path, stand_in):
     with pytest.raises(InterruptedRunError):
         worker.run_all(runs, 1, tmp_path)
     assert [worker.is_done(run.folder) for run in runs] == [True, False, False]
-    before = worker.seconds_of(runs[1].folder)
+    before = worker.read_seconds(runs[1].folder)
     assert before > 0
     worker.run_all(runs, 1, tmp_path)
     assert called == [0, 1, 1, 2]
     assert all(worker.is_done(run.folder) for run in runs)
-    assert worker.seconds_of(runs[1].folder) > before
+    assert worker.read_seconds(runs[1].folder) > before
     assert (tmp_path / "2" / "log.txt").read_text() == "said 2\n"
 
 
@@ -74,7 +74,7 @@ def test_two_workers_share_the_runs_and_do_none_twice(tmp_path, stand_in):
 
     stand_in.do = do
     runs = runs_in(tmp_path, 8)
-    workers = [threading.Thread(target=worker.work, args=(runs,)) for _ in range(2)]
+    workers = [threading.Thread(target=worker.work_through, args=(runs,)) for _ in range(2)]
     for one in workers:
         one.start()
     for one in workers:
@@ -91,7 +91,7 @@ def test_a_run_that_another_worker_is_at_is_waited_for(tmp_path, stand_in):
     first.folder.mkdir()
     with lock_if_free(first.folder / ".worker") as free:
         assert free
-        waits = threading.Thread(target=worker.work, args=([first, second],))
+        waits = threading.Thread(target=worker.work_through, args=([first, second],))
         waits.start()
         time.sleep(0.3)
         assert not called
@@ -130,7 +130,7 @@ def shell(tmp_path, monkeypatch):
             return real(["/bin/sh", "-c", script], **settings)
 
         monkeypatch.setattr(worker.subprocess, "Popen", start)
-        monkeypatch.setattr(worker, "SECONDS_BETWEEN_LOOKS", 0.05)
+        monkeypatch.setattr(worker, "POLL_SECONDS", 0.05)
         return runs_in(tmp_path / "runs", 4)
 
     return scripted
@@ -149,7 +149,7 @@ def test_more_workers_than_gpus_share_them(monkeypatch):
     monkeypatch.setattr(worker.jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(worker.jax, "local_device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    gpus = [worker._gpu(number)["CUDA_VISIBLE_DEVICES"] for number in range(4)]
+    gpus = [worker._gpu_environment(number)["CUDA_VISIBLE_DEVICES"] for number in range(4)]
     assert gpus == ["0", "1", "0", "1"]
 
 
@@ -182,7 +182,7 @@ def test_a_signal_lets_workers_save(tmp_path, shell, trap):
 
 
 def test_a_worker_that_does_not_stop_is_killed(tmp_path, monkeypatch, shell):
-    monkeypatch.setattr(worker, "SECONDS_TO_SAVE", 1.0)
+    monkeypatch.setattr(worker, "STOP_TIMEOUT", 1.0)
     runs = shell(f"mkdir {tmp_path}/first && exit 2; trap '' TERM; while :; do sleep 0.1; done")
     with pytest.raises(UserError, match="it said nothing"):
         worker.run_all(runs, 2, tmp_path)

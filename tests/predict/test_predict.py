@@ -146,7 +146,7 @@ def calibrated(tmp_path_factory, detector, faces):
     flags = (f"data.tests=csv:{faces}/test.csv", f"data.validation=csv:{faces}/validation.csv")
     workdir = tmp_path_factory.mktemp("runs") / "evaluate"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(residual_reference, "LEAST_FACES", 6)
+        patch.setattr(residual_reference, "MIN_FACES", 6)
         assert jobs.start("evaluate", workdir, f"detector={copy}", "max_fpr=0.4", *flags) == 0
     return copy, json.loads((copy / "operating_points/last.json").read_text())
 
@@ -252,7 +252,7 @@ def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated
     for number in range(200):
         fitted = {"image": any_calibration(rng), "video": None}
         place.write_text(json.dumps(record | {"calibrations": fitted}))
-        detector.point = operating_point.kept(place, record["weights"])
+        detector.point = operating_point.read_operating_point(place, record["weights"])
         (tmp_path / str(number)).mkdir()
         prediction = module.Prediction(config, tmp_path / str(number), detector, settings)
         prediction.look_at(files)

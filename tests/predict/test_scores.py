@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation.aggregate import aggregated
+from rffr_jax.evaluation.aggregate import aggregate_scores
 from rffr_jax.predict.faces_of import FoundFaces, Sighting
 from rffr_jax.predict.verdict import face_record, file_record, printable_path
 
@@ -19,13 +19,13 @@ def sighting(frame, reason=""):
 
 def test_aggregates():
     scores = np.random.default_rng(0).random(9)
-    assert aggregated(scores, "mean", 3) == pytest.approx(sum(scores) / 9)
-    assert aggregated(scores, "median", 3) == sorted(scores)[4]
-    assert aggregated(scores, "top_k", 3) == pytest.approx(sum(sorted(scores)[6:]) / 3)
-    assert aggregated(scores, "top_k", 20) == pytest.approx(sum(scores) / 9)
+    assert aggregate_scores(scores, "mean", 3) == pytest.approx(sum(scores) / 9)
+    assert aggregate_scores(scores, "median", 3) == sorted(scores)[4]
+    assert aggregate_scores(scores, "top_k", 3) == pytest.approx(sum(sorted(scores)[6:]) / 3)
+    assert aggregate_scores(scores, "top_k", 20) == pytest.approx(sum(scores) / 9)
     for wrong in (("maximum", 3), ("top_k", 0)):
         with pytest.raises(UserError):
-            aggregated(scores, *wrong)
+            aggregate_scores(scores, *wrong)
 
 
 def test_frames_that_cannot_be_judged_do_not_count():
