@@ -4,8 +4,8 @@
 
 Every file is a small whole one whose bytes (of JSON sometimes its values) were changed, cut,
 repeated or taken out, as its number and the seed say. Images and videos go through `find_files` and
-`faces_of`, videos that can be read through `annotate_video`, `finished.jsonl` through what a killed
-run goes on with, the files of a detector's folder through `load_detector`, and uploads through the
+`find_faces`, videos that can be read through `annotate_video`, `finished.jsonl` through the reader
+of a resumed run, the files of a detector's folder through `load_detector`, and uploads through the
 HTTP API over a real connection, in requests that may be broken too, with a small detector behind
 it (fuzz_requests.py). A file is well treated if it is
 used, or refused with a reason or a `UserError`. Child processes do the work: a native decoder that
@@ -310,13 +310,13 @@ def _changed(value: Any, rng: np.random.Generator) -> Any:
 
 def _look(room: pathlib.Path, file: pathlib.Path) -> str:
     from rffr_jax.predict.annotated_video import annotate_video
-    from rffr_jax.predict.faces_of import faces_of
+    from rffr_jax.predict.face_finding import find_faces
+    from rffr_jax.predict.face_settings import GIVEN, FaceSettings
     from rffr_jax.predict.inputs import VIDEO, find_files
-    from rffr_jax.predict.preparation import GIVEN, FaceSettings
-    from rffr_jax.predict.verdict import face_record, file_record
+    from rffr_jax.predict.records import face_record, file_record
 
     settings = FaceSettings(faces=GIVEN, darkest=0.0, least_sharpness=0.0, frames=4)
-    (found,) = [faces_of(one, settings, SIZE) for one in find_files([os.fspath(file)])]
+    (found,) = [find_faces(one, settings, SIZE) for one in find_files([os.fspath(file)])]
     faces = []
     for sightings in found.faces:
         assert all(s.judged and s.crop.shape == (SIZE, SIZE, 3) for s in sightings)
@@ -328,13 +328,13 @@ def _look(room: pathlib.Path, file: pathlib.Path) -> str:
     if record["score"] is not None and record["source"]["kind"] == VIDEO:
         try:
             annotate_video(room / "a.mp4", file, record, 0.5, how="mean", top_k=1, band="Score.")
-        except BadImageError as error:  # which `Prediction` tells, and goes on
+        except BadImageError as error:  # `FileScorer` logs it and continues
             return f"used, not written again: {error.reason}"
     return record["reason"] or "used"
 
 
 def _go_on(room: pathlib.Path, file: pathlib.Path) -> str:
-    from rffr_jax.predict.finished import FinishedFiles
+    from rffr_jax.predict.finished_files import FinishedFiles
     from rffr_jax.predict.predictions_file import write_predictions
 
     paths = [room.parent / "whole" / name for name in IMAGES]
@@ -383,9 +383,9 @@ _ENTRIES = {
 
 def make_whole_files(folder: pathlib.Path, kinds: Sequence[str]):
     """Writes the files that are broken, of a detector those that it needs and may have besides."""
-    from rffr_jax.method.kept_residuals import parameters_digest
+    from rffr_jax.method.residual_cache import parameters_digest
     from rffr_jax.models.sizes import ModelSettings
-    from rffr_jax.predict.finished import FinishedFiles
+    from rffr_jax.predict.finished_files import FinishedFiles
     from scripts.untrained_detector import save_untrained_detector
 
     shutil.rmtree(folder, ignore_errors=True)

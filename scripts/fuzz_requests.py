@@ -1,4 +1,4 @@
-"""Uploads that are sent to the HTTP API over a real connection, most of them in whole requests.
+"""UploadQueue that are sent to the HTTP API over a real connection, most of them in whole requests.
 
 `fuzz_inputs.py` uses it. The picture or video comes broken; the request around it is broken here,
 as the bytes of the picture say, so that a kept file tells both.
@@ -251,13 +251,13 @@ class Service:
         from rffr_jax.web.connection import Connection
         from rffr_jax.web.multipart_file import Limits
         from rffr_jax.web.trusted_hosts import TrustedHosts
-        from rffr_jax.web.uploads import Uploads
+        from rffr_jax.web.upload_queue import UploadQueue
 
         self.folder, self.defects = room / "uploads", list[str]()
         self.folder.mkdir(exist_ok=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        uploads = Uploads(_scorer(room), self.folder, 20)
+        uploads = UploadQueue(_scorer(room), self.folder, 20)
         limits = Limits(MOST_BYTES, SECONDS_WITHOUT_PROGRESS)
         api = make_api(uploads, limits, TrustedHosts("127.0.0.1", self.port))
         settings = uvicorn.Config(

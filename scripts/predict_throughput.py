@@ -161,10 +161,10 @@ def timed_stages(
     from rffr_jax.faces.prepare import load_detector as load_face_detector
     from rffr_jax.images.decode import read_whole_image, resized
     from rffr_jax.images.image_formats import decode, encode
-    from rffr_jax.method.kept_residuals import image_digests
+    from rffr_jax.method.residual_cache import image_digests
     from rffr_jax.predict.detector import load_detector
     from rffr_jax.predict.evidence import draw_evidence
-    from rffr_jax.predict.preparation import face_settings
+    from rffr_jax.predict.face_settings import face_settings
 
     loaded = load_detector(detector, batch_size=batch_size)
     config = ConfigDict(
@@ -208,13 +208,13 @@ def timed_stages(
             scorer.kept.of(part, image_digests(part))
 
     def draw():
-        explained = loaded.explanations(crops, scores, differences)
+        explained = loaded.explain_crops(crops, scores, differences)
         for shown in explained:
             blocks, patch = loaded.blocks, loaded.patch_size
             draw_evidence(detector.parent / "evidence.png", shown, blocks, patch, loaded.alpha, "")
 
     scores, differences = scorer.score_images(parameters, crops)  # compiles
-    loaded.explanations(crops, scores, differences)
+    loaded.explain_crops(crops, scores, differences)
     reads_mae = trained.detection.settings.needs_mae
     if reads_mae:
         residuals()

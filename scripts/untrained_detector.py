@@ -37,7 +37,7 @@ def save_untrained_detector(folder: pathlib.Path, model: ModelSettings, k: int) 
         "preparations": [],
     }
     mae = nnx.to_pure_dict(nnx.state(MAE(model, dtype=jnp.float32, rngs=nnx.Rngs(0)), nnx.Param))
-    parameters = Detection(settings, jnp.float32).initial_parameters(0)
+    parameters = Detection(settings, jnp.float32).init_parameters(0)
     save_weights(folder / LATEST, 0, parameters, about)
     save_weights(folder / FROZEN["mae"], 0, mae, {"kind": "mae", "k": k})
     return parameters

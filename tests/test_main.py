@@ -216,7 +216,7 @@ def test_weights_may_come_from_elsewhere(tmp_path, mae, data, monkeypatch):
     started = {}
 
     def keep(objective, config, workdir, mesh):
-        started[config.job] = objective.starting_parameters()
+        started[config.job] = objective.load_initial_parameters()
 
     for job in ("pretrain", "detect"):
         monkeypatch.setattr(f"rffr_jax.training.{job}.train", keep)

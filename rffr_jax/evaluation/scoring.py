@@ -18,7 +18,7 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.method import residual
 from rffr_jax.method.detection import Detection
-from rffr_jax.method.kept_residuals import KeptResiduals, image_digests
+from rffr_jax.method.residual_cache import ResidualCache, image_digests
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Scorer:
         batch_size: int,
         workers: int,
         max_bad_fraction: float,
-        kept: KeptResiduals | None = None,
+        kept: ResidualCache | None = None,
     ):
         """
         Args:
           frozen: of the MAE or the UNet that residuals come from; {} without one.
           kept: where residuals of a MAE are looked up and kept; in memory alone by default.
         """
-        self.kept = kept or KeptResiduals(detection, frozen, mesh)
+        self.kept = kept or ResidualCache(detection, frozen, mesh)
         self._mesh = mesh
         self._size = detection.settings.model.image_size
         self._batch_size = padded_batch_size(batch_size, mesh)
@@ -76,7 +76,7 @@ class Scorer:
         def residuals_of(frozen: PyTree, images: Array, differences: Array | None) -> Array | None:
             if differences is None:
                 return detection.residual_images(all_gather_parameters(frozen, mesh), images)
-            return detection.residual_images_of(differences)
+            return detection.residual_images_from_differences(differences)
 
         def margin(
             parameters: PyTree, frozen: PyTree, images: Array, differences: Array | None

@@ -22,7 +22,7 @@ from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.method.detection import AUTOENCODERS, DetectionSettings
 from rffr_jax.method.detectors import make_detection
-from rffr_jax.method.kept_residuals import KeptResiduals, parameters_digest, shared_folder
+from rffr_jax.method.residual_cache import ResidualCache, parameters_digest, shared_folder
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.runs.checkpoints.weights import (
     BEST,
@@ -66,7 +66,7 @@ class TrainedDetector:
             batch_size=config.batch_size,
             workers=config.data.workers,
             max_bad_fraction=config.data.max_bad_fraction,
-            kept=KeptResiduals(
+            kept=ResidualCache(
                 self.detection,
                 self.frozen,
                 mesh,

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy import ndimage
 
-from rffr_jax.method.residual import ALPHA, amplified, amplified_difference
+from rffr_jax.method.residual import ALPHA, amplify, amplify_difference
 from rffr_jax.models.unet import UNet
 
 BLUR = 2.0
@@ -33,7 +33,7 @@ def high_pass_residual(
     blur = jnp.asarray(_blur(images.shape[1]))
     rows = jnp.einsum("or,brcx->bocx", blur, pixels, precision=jax.lax.Precision.HIGHEST)
     blurred = jnp.einsum("oc,brcx->brox", blur, rows, precision=jax.lax.Precision.HIGHEST)
-    return amplified(pixels - blurred, alpha)
+    return amplify(pixels - blurred, alpha)
 
 
 def reconstruction_residual(
@@ -48,7 +48,7 @@ def reconstruction_residual(
       images: pixels in [0, 1].
     """
     reconstructed = unet(images)
-    return reconstructed, amplified_difference(reconstructed, images, alpha)
+    return reconstructed, amplify_difference(reconstructed, images, alpha)
 
 
 @functools.cache

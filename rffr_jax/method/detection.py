@@ -165,7 +165,7 @@ class Detection:
             rngs=rngs,
         )
 
-    def initial_parameters(self, seed: int) -> PyTree:
+    def init_parameters(self, seed: int) -> PyTree:
         """Fresh parameters of the detector."""
         return nnx.to_pure_dict(nnx.state(self._detector(nnx.Rngs(seed)), PARAMETERS))
 
@@ -197,13 +197,13 @@ class Detection:
             if differences is None:
                 residuals = self.residual_images(frozen, images)
             else:
-                residuals = self.residual_images_of(differences)
+                residuals = self.residual_images_from_differences(differences)
             return self.logits(parameters, images, residuals), {}
         pixels = unit_range(images)
         indices = jnp.asarray(self.blocks.hidden)[chosen].reshape(len(images), -1)
         patches = {"original": take_patches(self._normalised_patches(pixels), indices)}
         if differences is not None:
-            patches["residual"] = residual.amplified(differences, self.settings.alpha)
+            patches["residual"] = residual.amplify(differences, self.settings.alpha)
         elif self.settings.needs_mae:
             mae, alpha = self._mae(frozen), self.settings.alpha
             residuals, _ = residual.residual_patches(
@@ -259,7 +259,7 @@ class Detection:
         if differences is None:
             differences = self.differences(frozen, images)
         patch = self.settings.model.patch_size
-        return pixels + residual.difference_image_of(differences, self.blocks, patch)
+        return pixels + residual.difference_image(differences, self.blocks, patch)
 
     @property
     def differences_shape(self) -> tuple[int, int]:
@@ -278,12 +278,12 @@ class Detection:
         found = residual.block_differences(mae, self.blocks, unit_range(images), at_once)
         return found.astype(jnp.float16)
 
-    def residual_images_of(
+    def residual_images_from_differences(
         self, differences: Float16[Array, "batch covered pixels"]
     ) -> Float[Array, "batch size size 3"]:
         """Whole residual images in [-1, 1] from what `differences` gave."""
         patch, alpha = self.settings.model.patch_size, self.settings.alpha
-        return residual.residual_image_of(differences, self.blocks, patch, alpha)
+        return residual.residual_from_differences(differences, self.blocks, patch, alpha)
 
     def logits(
         self,
@@ -294,9 +294,9 @@ class Detection:
         """Logits of whole images: from every patch (`full`), or from those that blocks cover.
 
         Args:
-          residuals: as `residual_images` or `residual_images_of` made them.
+          residuals: as `residual_images` or `residual_images_from_differences` made them.
         """
-        return self._classify(parameters, *self._whole_images(images, residuals))
+        return self._classify(parameters, *self._test_patches(images, residuals))
 
     def evidence(
         self,
@@ -311,7 +311,7 @@ class Detection:
           token attends to each patch in the last block, the mean over heads (0 where no patch is
           read).
         """
-        patches, indices = self._whole_images(images, residuals)
+        patches, indices = self._test_patches(images, residuals)
         detector: Detector = nnx.merge(self._definition, nnx.State(parameters))
         attention = detector.class_attention(patches, indices)
         grid = self.settings.model.grid
@@ -319,7 +319,7 @@ class Detection:
         features = detector.features(patches, indices)
         return features, maps.reshape(*attention.shape[:2], grid, grid)
 
-    def _whole_images(
+    def _test_patches(
         self, images: Array, residuals: Array | None
     ) -> tuple[dict[str, Array], Array]:
         """The patches that a test reads, of every branch, and their places."""

@@ -131,16 +131,16 @@ def block_differences(
     return inpainted - take_patches(original, jnp.asarray(blocks.hidden).reshape(-1))
 
 
-def amplified(difference: Float[Array, "*shape"], alpha: float | Array) -> Float[Array, "*shape"]:
+def amplify(difference: Float[Array, "*shape"], alpha: float | Array) -> Float[Array, "*shape"]:
     """Equation 5 of the paper for B_hat - B, float32, clipped to [-1, 1]."""
     return jnp.clip(alpha * difference.astype(jnp.float32), -1.0, 1.0)
 
 
-def amplified_difference(
+def amplify_difference(
     inpainted: Float[Array, "*shape"], original: Float[Array, "*shape"], alpha: float | Array
 ) -> Float[Array, "*shape"]:
     """Equation 5 of the paper, float32, clipped to [-1, 1]."""
-    return amplified(inpainted.astype(jnp.float32) - original.astype(jnp.float32), alpha)
+    return amplify(inpainted.astype(jnp.float32) - original.astype(jnp.float32), alpha)
 
 
 def residual_patches(
@@ -161,7 +161,7 @@ def residual_patches(
     inpainted = inpainted.reshape(batch, -1, inpainted.shape[-1])
     indices = jnp.asarray(blocks.hidden)[chosen].reshape(batch, -1)
     original = take_patches(patchify(images, mae.patch), indices)
-    return amplified_difference(inpainted, original, alpha), indices
+    return amplify_difference(inpainted, original, alpha), indices
 
 
 def inpaint(
@@ -183,11 +183,11 @@ def inpaint(
     inpainted = inpainted.reshape(len(images), -1, inpainted.shape[-1])
     original = patchify(images.astype(jnp.float32), mae.patch)
     both = jnp.concatenate([inpainted, original], axis=1)
-    return unpatchify(jnp.take(both, jnp.asarray(_sources(blocks)), axis=1), mae.patch)
+    return unpatchify(jnp.take(both, jnp.asarray(_source_patches(blocks)), axis=1), mae.patch)
 
 
 @functools.cache
-def _sources(blocks: BlockGrid) -> Int[np.ndarray, " patches"]:
+def _source_patches(blocks: BlockGrid) -> Int[np.ndarray, " patches"]:
     """For each patch its place among the inpainted ones, or behind them its place in the image."""
     covered = blocks.hidden.reshape(-1)
     sources = len(covered) + np.arange(blocks.patches)
@@ -195,22 +195,22 @@ def _sources(blocks: BlockGrid) -> Int[np.ndarray, " patches"]:
     return sources
 
 
-def residual_image_of(
+def residual_from_differences(
     differences: Float[Array, "batch covered pixels"],
     blocks: BlockGrid,
     patch: int,
     alpha: float | Array = ALPHA,
 ) -> Float[Array, "batch size size 3"]:
     """The whole residual image from what `block_differences` gave."""
-    return difference_image_of(amplified(differences, alpha), blocks, patch)
+    return difference_image(amplify(differences, alpha), blocks, patch)
 
 
-def difference_image_of(
+def difference_image(
     differences: Float[Array, "batch covered pixels"], blocks: BlockGrid, patch: int
 ) -> Float[Array, "batch size size 3"]:
     """What `block_differences` gave, each value at its pixel; zero where no block reaches."""
     nothing = jnp.zeros_like(differences[:, :1])
-    places = np.minimum(_sources(blocks), blocks.hidden.size)
+    places = np.minimum(_source_patches(blocks), blocks.hidden.size)
     return unpatchify(
         jnp.take(jnp.concatenate([differences, nothing], axis=1), places, axis=1), patch
     )
@@ -245,4 +245,4 @@ def residual_image(
       reaches; both float32.
     """
     inpainted = inpaint(mae, blocks, images, at_once)
-    return inpainted, amplified_difference(inpainted, images, alpha)
+    return inpainted, amplify_difference(inpainted, images, alpha)

@@ -31,7 +31,7 @@ def attention(
         return jax.nn.dot_product_attention(
             query, key, value, key_value_seq_lengths=lengths, implementation="cudnn"
         )
-    return _two_products(query, key, value, lengths)
+    return _matmul_attention(query, key, value, lengths)
 
 
 def attention_kernel(dtype: DTypeLike) -> str:
@@ -42,7 +42,7 @@ def attention_kernel(dtype: DTypeLike) -> str:
     return "two matrix products"
 
 
-def _two_products(query: Array, key: Array, value: Array, lengths: Array | None) -> Array:
+def _matmul_attention(query: Array, key: Array, value: Array, lengths: Array | None) -> Array:
     """What `jax.nn.dot_product_attention` computes, with the heads in front of the tokens.
 
     So a CPU multiplies whole matrices: with the heads behind the tokens, as there, attention takes

@@ -14,7 +14,7 @@ def vit_from_mae(encoder: PyTree, settings: ModelSettings) -> PyTree:
     """The parameters of a `ViT` that computes what the MAE's encoder does with nothing hidden.
 
     Its learned positions start as the MAE's fixed ones, and it reads pixels in [0, 1] as the MAE
-    does; `reading_normalised` changes that.
+    does; `fold_normalisation` changes that.
 
     Args:
       encoder: parameters of a `MAE` of the same settings.
@@ -29,7 +29,7 @@ def vit_from_mae(encoder: PyTree, settings: ModelSettings) -> PyTree:
     }
 
 
-def reading_normalised(embedding: PyTree, mean: Sequence[float], std: Sequence[float]) -> PyTree:
+def fold_normalisation(embedding: PyTree, mean: Sequence[float], std: Sequence[float]) -> PyTree:
     """A patch embedding made for pixels in [0, 1], for pixels (p - mean) / std.
 
     Args:
@@ -43,7 +43,7 @@ def reading_normalised(embedding: PyTree, mean: Sequence[float], std: Sequence[f
     return {"kernel": kernel * stds[:, None], "bias": embedding["bias"] + shift}
 
 
-def resized_positions(
+def resize_positions(
     positions: Float[Array, "tokens width"], grid: int
 ) -> Float[Array, "new_tokens width"]:
     """Learned positions of a class token and a square grid, for a grid of another side.

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rffr_jax.evaluation.aggregate import aggregate_scores
 from rffr_jax.faces.frames import Frame, read_frames
-from rffr_jax.predict.video_index import DECODED_PIXELS, index_video, sampled_frames
+from rffr_jax.predict.video_index import DECODED_PIXELS, index_video, sample_frames
 from rffr_jax.reports.contact_sheet import font_file
 from rffr_jax.runs.whole_files import whole_file
 
@@ -78,16 +78,16 @@ def annotate_video(
         stamp, before = 0, 0
         for number, frame in enumerate(frames):
             scale = min(1.0, LONGEST_SIDE / max(frame.image.shape[:2]))
-            image = _scaled(frame.image, scale)
+            image = _shrink(frame.image, scale)
             _draw_faces(image, faces, frame.index, reach, scale, threshold, how, top_k)
             if stream is None:
-                below = _band(band, image.shape[1])
+                below = _text_band(band, image.shape[1])
                 stream = container.add_stream("libx264", rate=rate)
                 stream.height, stream.width = len(image) + len(below), image.shape[1]
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.time_base = fractions.Fraction(1, _TICKS)
             height = stream.height - len(below)
-            picture = np.concatenate([_fitted(image, stream.width, height), below])
+            picture = np.concatenate([_resize(image, stream.width, height), below])
             shown = av.VideoFrame.from_ndarray(picture, format="rgb24")
             seconds = frame.time if whole and facts["seconds"] > 0 else float(number / rate)
             there = round(seconds * _TICKS)
@@ -100,7 +100,7 @@ def annotate_video(
             container.mux(stream.encode())
 
 
-def box_at(frames: Sequence[Mapping[str, Any]], number: int, reach: float) -> Box | None:
+def interpolate_box(frames: Sequence[Mapping[str, Any]], number: int, reach: float) -> Box | None:
     """Where a face is in a frame, from its boxes in frames that were looked at.
 
     Args:
@@ -135,10 +135,10 @@ def running_score(frames: Sequence[Mapping[str, Any]], number: int, how: str, to
 
 
 def _looked_at(source: pathlib.Path, count: int) -> Iterator[Frame]:
-    return sampled_frames(source, index_video(source), count)
+    return sample_frames(source, index_video(source), count)
 
 
-def _scaled(image: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray, "height width 3"]:
+def _shrink(image: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray, "height width 3"]:
     """Of even sides, as H.264 wants them; a last odd row or column is doubled."""
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -146,7 +146,7 @@ def _scaled(image: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray
     return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def _fitted(
+def _resize(
     image: UInt8[np.ndarray, "h w 3"], width: int, height: int
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Some streams change the size of their frames."""
@@ -169,12 +169,12 @@ def _draw_faces(
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.truetype(font_file(), _font_size(canvas.width))
     for face in faces:
-        box = _box_of(face, face["frames"], number, reach)
+        box = _face_box(face, face["frames"], number, reach)
         if box is not None:
             score = running_score(face["frames"], number, how, top_k)
             text, colour = f"face {face['face']}: {score:.2f}", _colour(score, threshold)
         else:
-            box = _box_of(face, face["not_judged"], number, reach)
+            box = _face_box(face, face["not_judged"], number, reach)
             text, colour = f"face {face['face']}: unknown", _UNKNOWN_COLOUR
         if box is None:
             continue
@@ -195,13 +195,13 @@ def _draw_faces(
     image[:] = np.asarray(canvas)
 
 
-def _box_of(
+def _face_box(
     face: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], number: int, reach: float
 ) -> Box | None:
-    """As `box_at`; a crop that was given is the whole picture."""
+    """As `interpolate_box`; a crop that was given is the whole picture."""
     if face["box"] is None:
         frames = [{**frame, "box": (0.0, 0.0, 1e9, 1e9)} for frame in frames]
-    return box_at(frames, number, reach)
+    return interpolate_box(frames, number, reach)
 
 
 def _colour(score: float, threshold: float) -> tuple[int, int, int]:
@@ -215,7 +215,7 @@ def _colour(score: float, threshold: float) -> tuple[int, int, int]:
     return int(red), int(green), int(blue)
 
 
-def _band(text: str, width: int) -> UInt8[np.ndarray, "height width 3"]:
+def _text_band(text: str, width: int) -> UInt8[np.ndarray, "height width 3"]:
     size = _font_size(width)
     lines = textwrap.wrap(text, max(10, int(width / (0.55 * size))))
     height = len(lines) * (size + 4) + 8

@@ -14,7 +14,7 @@ TRAINED, RECORD = "RFFR", "run.json"
 """In the folder of a seed: the method's own detector; in its folder: whether it is trained."""
 
 
-def detector_or_demo(named: str) -> pathlib.Path:
+def find_detector_folder(named: str) -> pathlib.Path:
     """The detector's folder: the one that is named, else that of the quickstart's first seed.
 
     Raises:

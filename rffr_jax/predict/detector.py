@@ -16,7 +16,7 @@ from rffr_jax.evaluation import residual_reference
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.images.decode import resized
 from rffr_jax.method.blocks import BlockGrid
-from rffr_jax.method.kept_residuals import parameters_digest
+from rffr_jax.method.residual_cache import parameters_digest
 
 Crops = UInt8[np.ndarray, "n size size 3"]
 Differences = Float16[np.ndarray, "n covered pixels"]
@@ -98,7 +98,7 @@ class LoadedDetector:
         Raises:
           UserError: an image of another type or shape, or weights that are broken.
         """
-        return self.examine(self._crops(images))[0]
+        return self.score_crops(self._crops(images))[0]
 
     def probabilities(self, scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"] | None:
         """Calibrated probabilities of `fake` for scores of single crops; None without calibration.
@@ -118,11 +118,11 @@ class LoadedDetector:
           UserError: as for `score`.
         """
         crops = self._crops([image])
-        scores, differences = self.examine(crops)
-        return self.explanations(crops, scores, differences)[0]
+        scores, differences = self.score_crops(crops)
+        return self.explain_crops(crops, scores, differences)[0]
 
-    def examine(self, crops: Crops) -> tuple[Float64[np.ndarray, " n"], Differences | None]:
-        """Scores of crops of the detector's size, and what `explanations` needs besides.
+    def score_crops(self, crops: Crops) -> tuple[Float64[np.ndarray, " n"], Differences | None]:
+        """Scores of crops of the detector's size, and what `explain_crops` needs besides.
 
         Raises:
           UserError: a score is not finite.
@@ -135,10 +135,10 @@ class LoadedDetector:
             )
         return scores, differences
 
-    def explanations(
+    def explain_crops(
         self, crops: Crops, scores: Float64[np.ndarray, " n"], differences: Differences | None
     ) -> list[Explanation]:
-        """The pictures that belong to scores that `examine` gave, of at least one crop."""
+        """The pictures that belong to scores that `score_crops` gave, of at least one crop."""
         reconstructions, residuals, heat = self._scorer.pictures(crops, differences)
         relative = None
         if heat is not None and self.reference is not None:

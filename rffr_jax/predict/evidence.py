@@ -90,11 +90,11 @@ def draw_evidence(
         overlay = heat_overlay(columns["original"], heat, blocks, patch_size, scale)
         pictures[scale.title] = _enlarged(overlay, factor)
         pictures["colours"] = colour_bar(factor * shown.image.shape[0], scale)
-        note = f"{note} {heat_said(reference)} {NO_CAUSE}".lstrip()
+        note = f"{note} {describe_heat(reference)} {NO_CAUSE}".lstrip()
     contact_sheet(path, [list(pictures.values())], list(pictures), note)
 
 
-def heat_said(reference: ResidualReference | None) -> str:
+def describe_heat(reference: ResidualReference | None) -> str:
     """What the colours of the heat mean, in a sentence."""
     if reference is None:
         return NO_REFERENCE

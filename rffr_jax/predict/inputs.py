@@ -70,7 +70,7 @@ def find_files(
     found: dict[pathlib.Path, InputFile] = {}
     others: dict[pathlib.Path, pathlib.Path] = {}
     for path in named:
-        for file in _below(path, leave_out) if path.is_dir() else [_described(path)]:
+        for file in _walk(path, leave_out) if path.is_dir() else [_classify(path)]:
             if isinstance(file, InputFile):
                 found.setdefault(file.path.absolute(), file)
             else:
@@ -88,7 +88,7 @@ def find_files(
     return list(found.values())
 
 
-def kind_of(path: pathlib.Path) -> tuple[str, str]:
+def media_kind(path: pathlib.Path) -> tuple[str, str]:
     """`image`, `video` or '', by a file's first bytes; and why it is neither."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -124,14 +124,14 @@ def _is_video(head: bytes) -> bool:
 
 def _split(text: str) -> list[pathlib.Path]:
     """Raises: UserError if a part does not exist."""
-    parts = [text] if _exists(text) else [part for part in text.split(",") if part.strip()]
+    parts = [text] if _path_exists(text) else [part for part in text.split(",") if part.strip()]
     for part in parts:
-        if not _exists(part):
+        if not _path_exists(part):
             raise UserError(f"--config.inputs: {part} does not exist; name files and folders")
     return [pathlib.Path(part).expanduser() for part in parts]
 
 
-def _exists(text: str) -> bool:
+def _path_exists(text: str) -> bool:
     if not text:
         return False
     try:
@@ -140,11 +140,11 @@ def _exists(text: str) -> bool:
         return False
 
 
-def _described(path: pathlib.Path) -> InputFile:
-    return InputFile(path, *kind_of(path))
+def _classify(path: pathlib.Path) -> InputFile:
+    return InputFile(path, *media_kind(path))
 
 
-def _below(
+def _walk(
     folder: pathlib.Path, leave_out: pathlib.Path | None
 ) -> Iterator[InputFile | pathlib.Path]:
     """What is to be looked at, and the paths of the files that are passed over."""
@@ -165,7 +165,7 @@ def _below(
         for name in sorted(names):
             if name.startswith("."):
                 continue
-            file = _described(pathlib.Path(parent, name))
+            file = _classify(pathlib.Path(parent, name))
             if file.kind or name.lower().endswith(MEDIA_EXTENSIONS):
                 yield file
             else:

@@ -29,7 +29,7 @@ class Part:
         """Where it keeps what it has finished, and is locked; the workdir for one that is alone."""
         return workdir / "parts" / f"{self.number}-of-{self.of}" if self.of > 1 else workdir
 
-    def everyone(self) -> list["Part"]:
+    def all_parts(self) -> list["Part"]:
         """All parts, in order."""
         return [Part(number, self.of) for number in range(1, self.of + 1)]
 
@@ -37,7 +37,7 @@ class Part:
 ALONE = Part()
 
 
-def part_from(text: str) -> Part:
+def parse_part(text: str) -> Part:
     """The part that `K/N` names; '' is the only one of one.
 
     Raises:

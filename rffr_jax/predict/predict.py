@@ -11,15 +11,15 @@ from rffr_jax.data.readers.left_out import LeftOut
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import check_aggregate
 from rffr_jax.evaluation.evaluate import as_tuple
-from rffr_jax.predict.decision import thresholds_said
-from rffr_jax.predict.default_detector import detector_or_demo
+from rffr_jax.predict.decision_rule import describe_thresholds
+from rffr_jax.predict.default_detector import find_detector_folder
 from rffr_jax.predict.detector import LoadedDetector, load_detector
-from rffr_jax.predict.finished import FinishedFiles
+from rffr_jax.predict.face_settings import FaceSettings, face_settings
+from rffr_jax.predict.file_scorer import FileScorer
+from rffr_jax.predict.finished_files import FinishedFiles
 from rffr_jax.predict.inputs import InputFile, find_files
-from rffr_jax.predict.parts import Part, part_from
-from rffr_jax.predict.prediction import Prediction
+from rffr_jax.predict.parts import Part, parse_part
 from rffr_jax.predict.predictions_file import write_predictions
-from rffr_jax.predict.preparation import FaceSettings, face_settings
 from rffr_jax.predict.report import write_report
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
@@ -41,7 +41,7 @@ def run(config: Config, workdir: pathlib.Path):
             "predict runs in processes that know nothing of each other: start each alone, with "
             "--config.part=K/N"
         )
-    part = part_from(config.part)
+    part = parse_part(config.part)
     left_out = LeftOut()
     files = find_files(as_tuple(config.inputs), leave_out=workdir, passed_over=left_out)
     detector, settings = detector_and_settings(config)
@@ -49,13 +49,13 @@ def run(config: Config, workdir: pathlib.Path):
         log.warning("%s", detector.note)
     with locked_workdir(part.folder(workdir)):
         write_config(workdir, config)
-        prediction = Prediction(config, workdir, detector, settings, part)
-        prediction.look_at(part.files(files))
+        prediction = FileScorer(config, workdir, detector, settings, part)
+        prediction.score_files(part.files(files))
         finished = {
             other: prediction.finished
             if other == part
             else FinishedFiles(other.folder(workdir), prediction.depends_on, own=False)
-            for other in part.everyone()
+            for other in part.all_parts()
         }
         lacking = sum(
             file.path not in done for other, done in finished.items() for file in other.files(files)
@@ -70,7 +70,7 @@ def run(config: Config, workdir: pathlib.Path):
         counts = write_predictions(workdir, about, _records(files, finished))
         write_report(workdir, prediction.about, _records(files, finished))
         listed = list(_records(files, finished)) if len(files) <= LISTED else []
-        _tell(prediction, listed, counts, workdir)
+        _print_summary(prediction, listed, counts, workdir)
 
 
 def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]:
@@ -84,7 +84,7 @@ def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]
     if config.threshold is not None and not 0 <= config.threshold <= 1:
         raise UserError(f"threshold={config.threshold}; it must lie in [0, 1], as scores do")
     detector = load_detector(
-        detector_or_demo(config.detector),
+        find_detector_folder(config.detector),
         checkpoint=config.checkpoint,
         dtype=config.dtype,
         batch_size=config.batch_size,
@@ -115,8 +115,8 @@ def _records(
         yield next(of_part[number % len(of_part)])
 
 
-def _tell(
-    prediction: Prediction,
+def _print_summary(
+    prediction: FileScorer,
     listed: Sequence[dict[str, Any]],
     counts: dict[str, int],
     workdir: pathlib.Path,
@@ -126,7 +126,7 @@ def _tell(
         reason = f": {record['reason']}" if record["reason"] else ""
         print(f"{record['status']:8} {score}  {record['path']}{reason}")
     counted = ", ".join(f"{count} {status}" for status, count in counts.items())
-    threshold = thresholds_said(prediction.about["thresholds"])
+    threshold = describe_thresholds(prediction.about["thresholds"])
     print(f"{counted}; threshold {threshold}; see {workdir / 'predictions.json'}")
     print("'fake' is a score above the threshold, 'real' any other; neither is a proof")
     doubts = [doubt for r in listed if r["threshold"] for doubt in r["threshold"]["doubts"]]

@@ -42,18 +42,18 @@ def write_predictions(
     ):
         table = csv.DictWriter(csv_file, CSV_COLUMNS)
         table.writeheader()
-        head = _indented({"schema": SCHEMA, **about})
+        head = _to_json({"schema": SCHEMA, **about})
         json_file.write(head.removesuffix("\n}") + ',\n  "files": [')
         for number, record in enumerate(files):
             counts[record["status"]] += 1
             json_file.write(",\n" if number else "\n")
-            json_file.write(textwrap.indent(_indented(record), "    "))
+            json_file.write(textwrap.indent(_to_json(record), "    "))
             table.writerows(_rows(record, about))
         json_file.write(f'\n  ],\n  "counts": {json.dumps(counts)}\n}}\n')
     return dict(counts)
 
 
-def _indented(value: Mapping[str, Any]) -> str:
+def _to_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
 
 

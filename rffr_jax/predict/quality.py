@@ -33,7 +33,7 @@ def sharpness(crop: UInt8[np.ndarray, "height width 3"]) -> float:
     return float(cv2.Laplacian(luma, cv2.CV_32F).std()) / spread if spread > 0 else 0.0
 
 
-def too_small(side: float, smallest: int, image_size: int, *, known: bool) -> str:
+def too_small_reason(side: float, smallest: int, image_size: int, *, known: bool) -> str:
     """Why a face is too small to be judged; '' if it is not.
 
     Args:

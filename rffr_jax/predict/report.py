@@ -5,9 +5,9 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rffr_jax.predict.decision import thresholds_said
+from rffr_jax.predict.decision_rule import describe_thresholds
+from rffr_jax.predict.records import FAKE, REAL, UNKNOWN, as_sentence, describe_probability
 from rffr_jax.predict.timeline import timeline
-from rffr_jax.predict.verdict import FAKE, REAL, UNKNOWN, probability_said, sentence
 from rffr_jax.reports.pictures import Picture, data_uri, picture_from_bytes, picture_from_file
 from rffr_jax.reports.templates import render
 from rffr_jax.runs.whole_files import whole_file
@@ -54,7 +54,7 @@ def write_report(
                 unknown.append(record)
 
     highest = heapq.nlargest(MOST_FACES, judged(), key=lambda record: record["score"])
-    shown, unjudged = _that_fit(highest), _that_fit(unknown)
+    shown, unjudged = _first_records(highest), _first_records(unknown)
     headings = ["Files, the highest scores first"]
     headings += ["Files that were not judged"] if unknown else []
     listed = ", ".join(f"{counts[status]} {said}" for status, said in SAID.items())
@@ -62,23 +62,23 @@ def write_report(
         "predict.html",
         title="Scores of photographs and videos",
         headings=[*headings, "How this was made"],
-        note=sentence(about["note"]) if about["note"] else "",
+        note=as_sentence(about["note"]) if about["note"] else "",
         how_to_read=_HOW_TO_READ,
-        counted=f"Files: {listed}. The threshold is {thresholds_said(about['thresholds'])}.",
-        judged=[_judged(folder, record, number) for number, record in enumerate(shown)],
+        counted=f"Files: {listed}. The threshold is {describe_thresholds(about['thresholds'])}.",
+        judged=[_scored_file(folder, record, number) for number, record in enumerate(shown)],
         left_out=counts[FAKE] + counts[REAL] - len(shown),
         reasons=[(record["path"], record["reason"]) for record in unknown],
         more_unknown=counts[UNKNOWN] - len(unknown),
-        unjudged=[_unjudged(folder, record) for record in unjudged if record["faces"]],
+        unjudged=[_unknown_file(folder, record) for record in unjudged if record["faces"]],
         more_faces=sum(len(record["faces"]) for record in unknown[len(unjudged) :]),
         command=about["command"],
-        made=_made(about),
+        made=_provenance(about),
     )
     with whole_file(folder / "report.html") as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def _that_fit(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def _first_records(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """The first ones, up to `MOST_FACES` faces; at least one."""
     faces = 0
     for number, record in enumerate(records):
@@ -88,7 +88,7 @@ def _that_fit(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any
     return records
 
 
-def _judged(folder: pathlib.Path, record: Mapping[str, Any], number: int) -> dict[str, Any]:
+def _scored_file(folder: pathlib.Path, record: Mapping[str, Any], number: int) -> dict[str, Any]:
     drawn = None
     if record["source"]["kind"] == "video":
         pictures = {
@@ -98,19 +98,19 @@ def _judged(folder: pathlib.Path, record: Mapping[str, Any], number: int) -> dic
             if (folder / peak["picture"]).is_file()
         }
         drawn = timeline(record, record["threshold"]["value"], pictures, f"file{number}")
-    said = f"score {record['score']:.3f}, {SAID[record['status']]}{probability_said(record)}"
+    said = f"score {record['score']:.3f}, {SAID[record['status']]}{describe_probability(record)}"
     return {
         **{"path": record["path"], "status": record["status"], "said": said},
         **{"source": _source(record["source"]), "timeline": drawn},
-        "doubts": [sentence(doubt) for doubt in record["threshold"]["doubts"]],
+        "doubts": [as_sentence(doubt) for doubt in record["threshold"]["doubts"]],
         "faces": [_face(folder, face) for face in record["faces"]],
-        "beside": _beside(record),
+        "beside": _further_lines(record),
     }
 
 
-def _unjudged(folder: pathlib.Path, record: Mapping[str, Any]) -> dict[str, Any]:
+def _unknown_file(folder: pathlib.Path, record: Mapping[str, Any]) -> dict[str, Any]:
     faces = [_face(folder, face) for face in record["faces"]]
-    return {"path": record["path"], "faces": faces, "beside": _beside(record)}
+    return {"path": record["path"], "faces": faces, "beside": _further_lines(record)}
 
 
 def _face(folder: pathlib.Path, face: Mapping[str, Any]) -> Picture | str:
@@ -119,7 +119,7 @@ def _face(folder: pathlib.Path, face: Mapping[str, Any]) -> Picture | str:
         said, file = f"Face {face['face']}, unknown: {face['reason']}", face["picture"]
     else:
         said = f"Face {face['face']}: score {face['score']:.3f}, {SAID[face['status']]}"
-        said += probability_said(face)
+        said += describe_probability(face)
         file = face["evidence"]
     if not (folder / file).is_file():
         return f"{said}; its picture {file} is gone."
@@ -136,7 +136,7 @@ def _source(source: Mapping[str, Any]) -> str:
     return said
 
 
-def _beside(record: Mapping[str, Any]) -> list[str]:
+def _further_lines(record: Mapping[str, Any]) -> list[str]:
     """What there is beside the faces that are shown."""
     lines = [f"With boxes and scores: {record['annotated']}"] if record["annotated"] else []
     if record["faces_left_out"]:
@@ -144,7 +144,7 @@ def _beside(record: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _made(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _provenance(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     detector, calibrations = about["detector"], about["calibrations"]
     calibrated = [f"{one['method']} for {name}s" for name, one in calibrations.items() if one]
     return [

@@ -58,7 +58,7 @@ def timeline(
             place = next(number)
             x, y = axes.point(peak["time"], peak["score"])
             said = (
-                f"face {face['face']}, {_clock(peak['time'])}, frame {peak['frame']}: "
+                f"face {face['face']}, {_format_time(peak['time'])}, frame {peak['frame']}: "
                 f"score {peak['score']:.3f}"
             )
             address = pictures.get(peak["picture"], "")
@@ -95,11 +95,11 @@ class _Axes:
             **{"width": _WIDTH, "height": _HEIGHT},
             **{"left": _LEFT, "right": _RIGHT, "bottom": _BOTTOM},
             "scores": [(f"{score:g}", self.point(0.0, score)[1]) for score in (0.0, 0.5, 1.0)],
-            "times": [(_clock(time), self.point(time, 0.0)[0]) for time in shown],
+            "times": [(_format_time(time), self.point(time, 0.0)[0]) for time in shown],
             "threshold": self.point(0.0, threshold)[1],
         }
 
 
-def _clock(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds, 1), 60)
     return f"{int(minutes)}:{rest:04.1f}"

@@ -84,7 +84,7 @@ def index_video(path: str | os.PathLike[str]) -> VideoIndex:
         )
 
 
-def sampled_frames(path: str | os.PathLike[str], index: VideoIndex, count: int) -> Iterator[Frame]:
+def sample_frames(path: str | os.PathLike[str], index: VideoIndex, count: int) -> Iterator[Frame]:
     """About `count` frames spaced evenly over a video, at a bounded cost.
 
     They are those of `frames.read_frames` where the video has at most `DECODED_PIXELS`, and the

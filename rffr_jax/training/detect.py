@@ -20,7 +20,7 @@ from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.method.blocks import draw_blocks, draw_order
 from rffr_jax.method.detection import AUTOENCODERS
 from rffr_jax.method.detectors import make_detection
-from rffr_jax.method.kept_residuals import KeptResiduals, shared_folder
+from rffr_jax.method.residual_cache import ResidualCache, shared_folder
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
 from rffr_jax.runs.checkpoints.weights import (
@@ -30,22 +30,31 @@ from rffr_jax.runs.checkpoints.weights import (
 )
 from rffr_jax.runs.inventory import warn_of_other_data
 from rffr_jax.runs.workdir import has_begun, locked_workdir, refuse_other_config, write_config
-from rffr_jax.training.detector_settings import batch_for, block_counts, detection_settings
+from rffr_jax.training.detector_settings import (
+    block_counts,
+    detection_settings,
+    smallest_fitting_batch,
+)
+from rffr_jax.training.initial_weights import check_branches, init_branches
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.model_card import write_model_card
 from rffr_jax.training.sources import (
     Sources,
-    keep_mae_sources,
-    keep_sources,
-    keep_validation_sources,
-    merged,
-    recorded_sources,
+    merge_sources,
+    read_sources,
+    write_mae_sources,
+    write_training_sources,
+    write_validation_sources,
 )
-from rffr_jax.training.starting_weights import check_branches, started_branches
 from rffr_jax.training.step import check_micro_batches
-from rffr_jax.training.training_residuals import TrainingResiduals, should_keep_residuals
-from rffr_jax.training.training_set import training_set
-from rffr_jax.training.validation import Validation, check_selection, fake_methods, validation_sets
+from rffr_jax.training.training_residuals import TrainingResiduals, should_cache_residuals
+from rffr_jax.training.training_set import load_training_set
+from rffr_jax.training.validation import (
+    Validation,
+    check_selection,
+    fake_methods,
+    load_validation_sets,
+)
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +68,13 @@ def run(config: Config, workdir: pathlib.Path):
     with locked_workdir(workdir):
         refuse_other_config(workdir, config, begun=has_begun(workdir))
         refuse_other_settings(workdir, objective.about)
-        objective.keep_frozen()
+        objective.save_frozen()
         validation = {f"data.validation {name}": d for name, d in objective.validation.items()}
         warn_of_other_data(workdir, {"data.train": objective.dataset, **validation})
         write_config(workdir, config)
-        keep_sources(workdir, objective.dataset, earlier={})
-        keep_mae_sources(workdir, objective.mae_sources)
-        keep_validation_sources(workdir, objective.validation)
+        write_training_sources(workdir, objective.dataset, earlier={})
+        write_mae_sources(workdir, objective.mae_sources)
+        write_validation_sources(workdir, objective.validation)
         objective.log_counts()
         train(objective, config, workdir, mesh)
         write_model_card(
@@ -98,8 +107,8 @@ class DetectorTraining:
             self._counts, share = block_counts(config, self._detection.blocks, self._parts)
 
         # ---- data
-        self.dataset, preparations, self_blending = training_set(config)
-        self.validation = validation_sets(config.data.validation, preparations)
+        self.dataset, preparations, self_blending = load_training_set(config)
+        self.validation = load_validation_sets(config.data.validation, preparations)
         check_selection(config.selection, self.validation)
 
         # ---- the frozen MAE or UNet, and a MAE that the branches start from
@@ -108,13 +117,13 @@ class DetectorTraining:
         if settings.autoencoder:
             folder = pathlib.Path(config.mae)
             self.frozen = load_weights(folder, "mae", self._detection.abstract_frozen, mesh)
-            self.mae_sources = recorded_sources(folder)
+            self.mae_sources = read_sources(folder)
         if config.detector.init and not has_begun(workdir):
             folder = pathlib.Path(config.detector.init)
             check_branches(folder, settings)
-            self.mae_sources = merged(self.mae_sources, recorded_sources(folder))
+            self.mae_sources = merge_sources(self.mae_sources, read_sources(folder))
 
-        kept = KeptResiduals(
+        kept = ResidualCache(
             self._detection,
             self.frozen,
             mesh,
@@ -131,7 +140,7 @@ class DetectorTraining:
             kept=kept,
         )
         self._residuals: TrainingResiduals | None = None
-        keep = settings.needs_mae and should_keep_residuals(
+        keep = settings.needs_mae and should_cache_residuals(
             config.residuals.training,
             draws=config.steps * config.batch_size,
             share=share,
@@ -151,7 +160,7 @@ class DetectorTraining:
             self.validation, scorer, workdir, selection=config.selection, about=self.about
         )
 
-    def keep_frozen(self):
+    def save_frozen(self):
         """Copies the frozen MAE or UNet into the workdir, so that a detector works alone.
 
         Raises:
@@ -189,20 +198,20 @@ class DetectorTraining:
                 self._mesh.size,
                 group,
                 asked,
-                batch_for(asked, self._config.batch_size, self._parts),
+                smallest_fitting_batch(asked, self._config.batch_size, self._parts),
             )
 
-    def fresh_parameters(self) -> PyTree:
+    def init_parameters(self) -> PyTree:
         """Random weights; traced for their shapes, too."""
-        return self._detection.initial_parameters(self._config.seed)
+        return self._detection.init_parameters(self._config.seed)
 
-    def starting_parameters(self) -> PyTree:
+    def load_initial_parameters(self) -> PyTree:
         """Fresh weights, with every branch started from what `detector.init` names."""
-        parameters = init_sharded(self.fresh_parameters, self._mesh)
+        parameters = init_sharded(self.init_parameters, self._mesh)
         if not self._config.detector.init:
             return parameters
         folder = pathlib.Path(self._config.detector.init)
-        return started_branches(folder, parameters, self._detection.settings, self._mesh)
+        return init_branches(folder, parameters, self._detection.settings, self._mesh)
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """Images and labels; for random blocks the chosen ones, and rows dealt out to counts.

@@ -105,12 +105,12 @@ def block_counts(config: Config, blocks: BlockGrid, parts: int) -> tuple[tuple[i
       UserError: the batch does not fit the groups.
     """
     chances = count_distribution(blocks.count, config.blocks.probability, config.blocks.on_empty)
-    group = fitting_group(config.blocks.group, config.batch_size, parts)
+    group = group_size(config.blocks.group, config.batch_size, parts)
     drawn = float(chances @ np.arange(len(chances)))
     return count_quantiles(chances, group), drawn / len(blocks.passes)
 
 
-def fitting_group(group: int, batch_size: int, parts: int) -> int:
+def group_size(group: int, batch_size: int, parts: int) -> int:
     """How many images of a batch share the quantiles of the number of blocks.
 
     The largest number up to `group` that divides the images that a device works on at a time.
@@ -124,7 +124,7 @@ def fitting_group(group: int, batch_size: int, parts: int) -> int:
     share = batch_size // parts
     fitting = max(n for n in range(1, min(group, share) + 1) if share % n == 0)
     if fitting < min(group, SMALLEST_GROUP):
-        fits = batch_for(group, batch_size, parts)
+        fits = smallest_fitting_batch(group, batch_size, parts)
         raise UserError(
             f"batch_size={batch_size} gives each of {parts} parts (devices x micro_batches) "
             f"{share} images, which do not fit blocks.group={group}; set "
@@ -133,7 +133,7 @@ def fitting_group(group: int, batch_size: int, parts: int) -> int:
     return fitting
 
 
-def batch_for(group: int, batch_size: int, parts: int) -> int:
+def smallest_fitting_batch(group: int, batch_size: int, parts: int) -> int:
     """The smallest even batch from `batch_size` up in which every part gets whole groups."""
     step = math.lcm(2, group * parts)
     return -(-batch_size // step) * step

@@ -25,7 +25,7 @@ def matrix_flops(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
     total = 0
     for equation in jaxpr.eqns:
         times = equation.params["length"] if equation.primitive.name == "scan" else 1
-        total += _own_flops(equation)
+        total += _equation_flops(equation)
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
                 if isinstance(inner, core.Jaxpr | core.ClosedJaxpr):
@@ -33,7 +33,7 @@ def matrix_flops(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
     return total
 
 
-def _own_flops(equation: core.JaxprEqn) -> int:
+def _equation_flops(equation: core.JaxprEqn) -> int:
     if equation.primitive.name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
         left = _shape(equation.invars[0])

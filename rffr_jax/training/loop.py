@@ -41,8 +41,8 @@ from rffr_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from rffr_jax.training.step import (
     State,
     check_micro_batches,
-    empty_totals,
-    fresh_training,
+    init_totals,
+    init_training_state,
     make_step,
 )
 
@@ -60,11 +60,11 @@ class Objective(Protocol):
     frozen: PyTree
     """Arrays that the loss reads and nobody trains."""
 
-    def fresh_parameters(self) -> PyTree:
+    def init_parameters(self) -> PyTree:
         """Random parameters; traced for their shapes."""
         ...
 
-    def starting_parameters(self) -> PyTree:
+    def load_initial_parameters(self) -> PyTree:
         """What a new run starts from, on the mesh: weights that the config names, else fresh."""
         ...
 
@@ -159,7 +159,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
         )
         stop = stack.enter_context(StopRequest())
         totals = jax.tree.map(lambda leaf: leaf.sharding, state["totals"])
-        zero_totals = jax.jit(empty_totals, out_shardings=totals)
+        zero_totals = jax.jit(init_totals, out_shardings=totals)
         program, flops = compiled_step(objective, optimizer, state, config, mesh, rows)
         writer = None
         if processes.is_main_process():
@@ -244,8 +244,8 @@ def _initial_state(
     checkpoints: RunCheckpoints,
     mesh: Mesh,
 ) -> tuple[int, State]:
-    fresh_state = functools.partial(fresh_training, optimizer, config.optimizer.ema_decay)
-    abstract = jax.eval_shape(objective.fresh_parameters)
+    fresh_state = functools.partial(init_training_state, optimizer, config.optimizer.ema_decay)
+    abstract = jax.eval_shape(objective.init_parameters)
     parameters = with_shardings(abstract, parameter_shardings(abstract, mesh))
     abstract = jax.eval_shape(fresh_state, parameters)
     training = with_shardings(abstract, parameter_shardings(abstract, mesh))
@@ -253,7 +253,7 @@ def _initial_state(
     if restored is not None:
         step, parameters, training = restored
         return step, {"parameters": parameters, **training}
-    parameters = objective.starting_parameters()
+    parameters = objective.load_initial_parameters()
     shardings = jax.tree.map(lambda leaf: leaf.sharding, training)
     fresh = jax.jit(fresh_state, out_shardings=shardings)(parameters)
     return 0, {"parameters": parameters, **fresh}

@@ -24,7 +24,7 @@ class MetricWriter:
 
     def __init__(self, workdir: pathlib.Path, resumed_step: int):
         path = workdir / "metrics.jsonl"
-        _cut_back(path, resumed_step)
+        _truncate(path, resumed_step)
         with ExitStack() as stack:
             self._file = stack.enter_context(path.open("a", encoding="utf-8"))
             folder = workdir / "tensorboard"
@@ -53,7 +53,7 @@ class MetricWriter:
         self._open.close()
 
 
-def _cut_back(path: pathlib.Path, step: int):
+def _truncate(path: pathlib.Path, step: int):
     """Leaves out later lines, and those that were half written when a run died."""
     if not path.exists():
         return

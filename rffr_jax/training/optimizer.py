@@ -33,7 +33,7 @@ def learning_rate_schedule(config: Config, steps: int) -> optax.Schedule:
     )
 
 
-def decayed(parameters: PyTree) -> PyTree:
+def decay_mask(parameters: PyTree) -> PyTree:
     """True for the kernels of linear layers; biases, norms, tokens and positions do not decay."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: getattr(path[-1], "key", None) == "kernel", parameters
@@ -47,5 +47,5 @@ def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
         b1=config.b1,
         b2=config.b2,
         weight_decay=config.weight_decay,
-        mask=decayed,
+        mask=decay_mask,
     )

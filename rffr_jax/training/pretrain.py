@@ -31,11 +31,11 @@ from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
 from rffr_jax.runs.inventory import warn_of_other_data
 from rffr_jax.runs.workdir import has_begun, locked_workdir, refuse_other_config, write_config
+from rffr_jax.training.initial_weights import check_mae, load_mae
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.real_faces import RealFaceTraining
 from rffr_jax.training.reconstruction import Reconstruction
-from rffr_jax.training.sources import keep_sources, recorded_sources
-from rffr_jax.training.starting_weights import check_mae, load_mae
+from rffr_jax.training.sources import read_sources, write_training_sources
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def run(config: Config, workdir: pathlib.Path):
         datasets = {"data.train": objective.dataset, "data.validation": objective.validation}
         warn_of_other_data(workdir, datasets)
         write_config(workdir, config)
-        keep_sources(workdir, objective.dataset, objective.earlier_sources)
+        write_training_sources(workdir, objective.dataset, objective.earlier_sources)
         train(objective, config, workdir, mesh)
     residual = "" if config.autoencoder == "mae" else " --config.detector.residual=unet"
     log.info("pretraining done; name it with --config.mae=%s%s", workdir, residual)
@@ -77,14 +77,14 @@ class Pretraining(RealFaceTraining):
         if config.init_from and not has_begun(workdir):
             folder = pathlib.Path(config.init_from)
             check_mae(folder, self._settings)
-            self.earlier_sources = recorded_sources(folder)
+            self.earlier_sources = read_sources(folder)
 
-    def fresh_parameters(self) -> PyTree:
+    def init_parameters(self) -> PyTree:
         """Random weights; traced for their shapes, too."""
         mae = MAE(self._settings, dtype=self._dtype, rngs=nnx.Rngs(self._config.seed))
         return nnx.to_pure_dict(nnx.state(mae, nnx.Param))
 
-    def named_parameters(self, folder: pathlib.Path) -> PyTree:
+    def load_parameters(self, folder: pathlib.Path) -> PyTree:
         """The weights that `init_from` names."""
         return load_mae(folder, self._settings, self._mesh)
 
@@ -112,7 +112,7 @@ class Pretraining(RealFaceTraining):
         target = take_patches(patchify(images, self._settings.patch_size), batch["hidden"])
         return jnp.mean((predicted - target) ** 2, axis=(1, 2)), {}
 
-    def reconstructed_and_residual(
+    def reconstruct_with_residual(
         self, parameters: PyTree, images: UInt8[Array, "batch size size 3"]
     ) -> tuple[Float[Array, "batch size size 3"], Float[Array, "batch size size 3"]]:
         """The image put together from its inpainted blocks, and the residual image."""

@@ -49,23 +49,23 @@ class RealFaceTraining(abc.ABC):
         self._config, self._workdir, self._mesh = config, workdir, mesh
         self._dtype = compute_dtype(config.dtype)
         self._size = config.model.image_size
-        self.dataset = real_only(config.data.train, "train")
+        self.dataset = load_reals(config.data.train, "train")
         if config.data.cache:
             self.dataset = InMemory(self.dataset, self._size)
-        self.validation = real_only(config.data.validation, "validation")
+        self.validation = load_reals(config.data.validation, "validation")
         self._bad_validation = BadFiles(self.validation, config.data.max_bad_fraction)
         self._mean_loss = jax.jit(self._weighted_loss)
-        self._pictures = jax.jit(self.reconstructed_and_residual)
+        self._pictures = jax.jit(self.reconstruct_with_residual)
         self.earlier_sources = {}
 
     # ---- what a subclass says
 
     @abc.abstractmethod
-    def fresh_parameters(self) -> PyTree:
+    def init_parameters(self) -> PyTree:
         """Random weights; traced for their shapes, too."""
 
     @abc.abstractmethod
-    def named_parameters(self, folder: pathlib.Path) -> PyTree:
+    def load_parameters(self, folder: pathlib.Path) -> PyTree:
         """The weights that `init_from` names."""
 
     @abc.abstractmethod
@@ -79,7 +79,7 @@ class RealFaceTraining(abc.ABC):
         """Of every image; the second is {}."""
 
     @abc.abstractmethod
-    def reconstructed_and_residual(
+    def reconstruct_with_residual(
         self, parameters: PyTree, images: UInt8[Array, "batch size size 3"]
     ) -> tuple[Float[Array, "batch size size 3"], Float[Array, "batch size size 3"]]:
         """What the model makes of whole images, about [0, 1], and their residuals in [-1, 1]."""
@@ -94,11 +94,11 @@ class RealFaceTraining(abc.ABC):
 
     # ---- what the loop asks
 
-    def starting_parameters(self) -> PyTree:
+    def load_initial_parameters(self) -> PyTree:
         """Weights named by `init_from`, else fresh ones."""
         if not self._config.init_from:
-            return init_sharded(self.fresh_parameters, self._mesh)
-        return self.named_parameters(pathlib.Path(self._config.init_from))
+            return init_sharded(self.init_parameters, self._mesh)
+        return self.load_parameters(pathlib.Path(self._config.init_from))
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """Images, weights, and what else the loss reads."""
@@ -149,7 +149,7 @@ class RealFaceTraining(abc.ABC):
         contact_sheet(file, rows, list(columns), note=note)
 
 
-def real_only(specs: str | tuple[str, ...], default_split: str) -> Dataset:
+def load_reals(specs: str | tuple[str, ...], default_split: str) -> Dataset:
     """The reals of the named data; how many fakes were left out is said once.
 
     Raises:

@@ -22,7 +22,7 @@ from rffr_jax.models.unet import UNet
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
 from rffr_jax.runs.workdir import has_begun
 from rffr_jax.training.real_faces import RealFaceTraining
-from rffr_jax.training.sources import recorded_sources
+from rffr_jax.training.sources import read_sources
 
 
 class Reconstruction(RealFaceTraining):
@@ -50,14 +50,14 @@ class Reconstruction(RealFaceTraining):
                     f"init_from={folder} holds a UNet with unet.width={there.width} and "
                     f"unet.depth={there.depth}; make them the same in this config"
                 )
-            self.earlier_sources = recorded_sources(folder)
+            self.earlier_sources = read_sources(folder)
 
-    def fresh_parameters(self) -> PyTree:
+    def init_parameters(self) -> PyTree:
         """Random weights; traced for their shapes, too."""
         unet = UNet(self._settings, dtype=self._dtype, rngs=nnx.Rngs(self._config.seed))
         return nnx.to_pure_dict(nnx.state(unet, nnx.Param))
 
-    def named_parameters(self, folder: pathlib.Path) -> PyTree:
+    def load_parameters(self, folder: pathlib.Path) -> PyTree:
         """The weights that `init_from` names; any image size will do."""
         return load_weights(folder, "init_from", self._abstract, self._mesh)
 
@@ -72,7 +72,7 @@ class Reconstruction(RealFaceTraining):
         images = unit_range(batch["image"])
         return jnp.mean((self._unet(parameters)(images) - images) ** 2, axis=(1, 2, 3)), {}
 
-    def reconstructed_and_residual(
+    def reconstruct_with_residual(
         self, parameters: PyTree, images: UInt8[Array, "batch size size 3"]
     ) -> tuple[Float[Array, "batch size size 3"], Float[Array, "batch size size 3"]]:
         """What the UNet makes of whole images, and the amplified difference."""

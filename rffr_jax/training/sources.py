@@ -19,23 +19,23 @@ MAE = "mae_training_sources.json"
 VALIDATION = "validation_sources.json"
 
 
-def keep_sources(workdir: pathlib.Path, dataset: Dataset, earlier: Sources):
+def write_training_sources(workdir: pathlib.Path, dataset: Dataset, earlier: Sources):
     """Writes training_sources.json: what is trained on, and what the first weights had seen."""
-    _write(workdir, TRAINING, merged(Origins.of(dataset.examples).to_json(), earlier))
+    _write(workdir, TRAINING, merge_sources(Origins.of(dataset.examples).to_json(), earlier))
 
 
-def keep_mae_sources(workdir: pathlib.Path, sources: Sources):
+def write_mae_sources(workdir: pathlib.Path, sources: Sources):
     """Writes mae_training_sources.json: what a detector's MAE or UNet was pretrained on."""
     _write(workdir, MAE, sources)
 
 
-def keep_validation_sources(workdir: pathlib.Path, sets: Mapping[str, Dataset]):
+def write_validation_sources(workdir: pathlib.Path, sets: Mapping[str, Dataset]):
     """Writes validation_sources.json: what the best weights of a detector were chosen on."""
     origins = (Origins.of(dataset.examples).to_json() for dataset in sets.values())
-    _write(workdir, VALIDATION, merged(*origins))
+    _write(workdir, VALIDATION, merge_sources(*origins))
 
 
-def recorded_sources(folder: pathlib.Path) -> Sources:
+def read_sources(folder: pathlib.Path) -> Sources:
     """What a pretraining's workdir, or a checkpoint in it, says; nothing where nothing is said."""
     places = {LATEST.parts: TRAINING, **{frozen.parts: MAE for frozen in FROZEN.values()}}
     inside = folder.absolute().parts[-2:]
@@ -43,7 +43,7 @@ def recorded_sources(folder: pathlib.Path) -> Sources:
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
 
 
-def merged(*records: Mapping[str, list[str]]) -> Sources:
+def merge_sources(*records: Mapping[str, list[str]]) -> Sources:
     """The origins of all records."""
     parts = sorted({part for record in records for part in record})
     return {
@@ -58,7 +58,7 @@ def _write(workdir: pathlib.Path, name: str, sources: Sources):
         return
     file = workdir / name
     if has_begun(workdir) and file.exists():
-        sources = merged(sources, json.loads(file.read_text(encoding="utf-8")))
+        sources = merge_sources(sources, json.loads(file.read_text(encoding="utf-8")))
     if sources:
         write_json(file, sources)
     else:

@@ -39,7 +39,7 @@ def check_micro_batches(config: Config, mesh: Mesh | AbstractMesh):
         )
 
 
-def fresh_training(
+def init_training_state(
     optimizer: optax.GradientTransformation, ema_decay: float, parameters: PyTree
 ) -> State:
     """The state of a new run but for its `parameters`."""
@@ -49,10 +49,10 @@ def fresh_training(
             "trained": jax.tree.map(jnp.copy, parameters),
             "updates": jnp.zeros((), jnp.int32),
         }
-    return {**state, "totals": empty_totals()}
+    return {**state, "totals": init_totals()}
 
 
-def empty_totals() -> dict[str, Float[Array, ""]]:
+def init_totals() -> dict[str, Float[Array, ""]]:
     """The sums of an interval between two log lines, before its first step."""
     return {"loss": jnp.zeros(()), "count": jnp.zeros(())}
 
@@ -113,7 +113,7 @@ def make_step(
             "totals": {"loss": totals["loss"] + loss, "count": totals["count"] + 1},
         }
         if ema_decay:
-            moved = 1.0 - average_decay(ema_decay, state["updates"])
+            moved = 1.0 - ema_decay_at(ema_decay, state["updates"])
             new["parameters"] = optax.incremental_update(trained, state["parameters"], moved)
             new |= {"trained": trained, "updates": state["updates"] + 1}
         return new
@@ -121,7 +121,7 @@ def make_step(
     return step
 
 
-def average_decay(decay: float, updates: Array) -> Float[Array, ""]:
+def ema_decay_at(decay: float, updates: Array) -> Float[Array, ""]:
     """The share of the old average that an update keeps: `decay`, less in the first updates.
 
     min(decay, (1 + n) / (10 + n)) after n updates, so that the random start is soon forgotten.

@@ -19,14 +19,14 @@ from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.errors import UserError
 from rffr_jax.examples import Dataset
 from rffr_jax.method.detection import Detection
-from rffr_jax.method.kept_residuals import DIGEST_BYTES, KeptResiduals, image_digests
+from rffr_jax.method.residual_cache import DIGEST_BYTES, ResidualCache, image_digests
 
 log = logging.getLogger(__name__)
 
 CHOICES = ("auto", "always", "never")
 
 
-def should_keep_residuals(choice: str, *, draws: int, share: float, images: int) -> bool:
+def should_cache_residuals(choice: str, *, draws: int, share: float, images: int) -> bool:
     """Whether a training keeps the residuals of its images; the config and the data decide alone.
 
     Args:
@@ -49,7 +49,7 @@ def should_keep_residuals(choice: str, *, draws: int, share: float, images: int)
 class TrainingResiduals:
     """Differences B_hat - B of all training images; computed when they are first asked for."""
 
-    def __init__(self, kept: KeptResiduals, detection: Detection, dataset: Dataset, config: Config):
+    def __init__(self, kept: ResidualCache, detection: Detection, dataset: Dataset, config: Config):
         """
         Raises:
           UserError: there is no place for them.

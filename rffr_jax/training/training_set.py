@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 GIVEN, SELF_BLENDED = "given", "self_blended"
 
 
-def training_set(
+def load_training_set(
     config: Config,
 ) -> tuple[Dataset, list[dict[str, Any]], dict[str, Any]]:
     """The images that a detector learns from.

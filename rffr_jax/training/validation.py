@@ -35,7 +35,7 @@ class Validation:
         about: dict[str, Any],
     ):
         """Args:
-        sets: as `validation_sets` named them.
+        sets: as `load_validation_sets` named them.
         selection: the config entry.
         about: what the best checkpoints say of themselves.
         """
@@ -92,7 +92,7 @@ def check_selection(selection: str, sets: Mapping[str, Dataset]):
         return
     if not sets:
         raise UserError(f"selection={selection} needs data.validation sets")
-    _refuse_equal_names(sets)
+    _require_distinct_names(sets)
 
 
 def fake_methods(examples: Sequence[Example]) -> list[str]:
@@ -100,7 +100,7 @@ def fake_methods(examples: Sequence[Example]) -> list[str]:
     return sorted({example.method for example in examples if example.label == FAKE})
 
 
-def validation_sets(
+def load_validation_sets(
     specs: tuple[str, ...] | str, trained: list[dict[str, Any]]
 ) -> dict[str, Dataset]:
     """Validation sets by the name of their data; a second set of one name gets a number.
@@ -124,7 +124,7 @@ def validation_sets(
     return named
 
 
-def _refuse_equal_names(validation: Mapping[str, Dataset]):
+def _require_distinct_names(validation: Mapping[str, Dataset]):
     """Raises: UserError if the best weights of two curves would have one name."""
     curves: dict[str, str] = {}
     for name, dataset in validation.items():

@@ -14,12 +14,12 @@ from rffr_jax.web.guard import Guard
 from rffr_jax.web.multipart_file import Limits, receive_file
 from rffr_jax.web.refused import RefusedError
 from rffr_jax.web.static_page import add_page
-from rffr_jax.web.uploads import Uploads
+from rffr_jax.web.upload_queue import UploadQueue
 
 SECONDS_TO_RETRY = 10
 
 
-def make_api(uploads: Uploads, limits: Limits, trusted: Container[str]) -> ASGIApp:
+def make_api(uploads: UploadQueue, limits: Limits, trusted: Container[str]) -> ASGIApp:
     """The API and the page; the process that scores ends with them.
 
     Args:

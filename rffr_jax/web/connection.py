@@ -15,24 +15,24 @@ SECONDS_FOR_HEAD = 10.0
 class Connection(H11Protocol):
     """Ends connections whose request does not come, and answers broken ones with all headers."""
 
-    _overdue: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any):  # that of asyncio or of uvloop
         """Begins to wait for a request."""
         super().connection_made(transport)
-        self._expect_head()
+        self._start_timer()
 
     def data_received(self, data: bytes):
         """Waits on where the head of a request is not whole."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
-            self._expect_nothing()
-        elif self._overdue is None:
-            self._expect_head()
+            self._stop_timer()
+        elif self._timer is None:
+            self._start_timer()
 
     def connection_lost(self, exc: Exception | None):
         """Waits for nothing more."""
-        self._expect_nothing()
+        self._stop_timer()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str):
@@ -49,10 +49,10 @@ class Connection(H11Protocol):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
-    def _expect_head(self):
-        self._overdue = self.loop.call_later(SECONDS_FOR_HEAD, self.transport.close)
+    def _start_timer(self):
+        self._timer = self.loop.call_later(SECONDS_FOR_HEAD, self.transport.close)
 
-    def _expect_nothing(self):
-        if self._overdue:
-            self._overdue.cancel()
-        self._overdue = None
+    def _stop_timer(self):
+        if self._timer:
+            self._timer.cancel()
+        self._timer = None

@@ -20,7 +20,7 @@ from rffr_jax.web.refused import DIED, STOPPING, RefusedError
 
 if TYPE_CHECKING:
     from rffr_jax.predict.detector import LoadedDetector
-    from rffr_jax.predict.preparation import FaceSettings
+    from rffr_jax.predict.face_settings import FaceSettings
 
 SECONDS_TO_START = 600.0
 """Within which a child must have loaded its detector and compiled what scores."""
@@ -149,32 +149,32 @@ def answer(
     folder: pathlib.Path,
 ) -> dict[str, Any]:
     """As `ScoringProcess.score`, in this process and however long it takes."""
-    from rffr_jax.predict.inputs import InputFile, kind_of
-    from rffr_jax.predict.prediction import Prediction
+    from rffr_jax.predict.file_scorer import FileScorer
+    from rffr_jax.predict.inputs import InputFile, media_kind
     from rffr_jax.predict.predictions_file import SCHEMA
 
-    prediction = Prediction(config, folder, detector, settings)
-    prediction.look_at([InputFile(file, *kind_of(file))])
+    prediction = FileScorer(config, folder, detector, settings)
+    prediction.score_files([InputFile(file, *media_kind(file))])
     (record,) = prediction.finished.records([file])
     for face in record["faces"]:
         if face["evidence"]:
-            face["evidence"] = picture_address(folder / face["evidence"])
+            face["evidence"] = picture_data_url(folder / face["evidence"])
         if face["picture"]:
-            face["picture"] = picture_address(folder / face["picture"])
+            face["picture"] = picture_data_url(folder / face["picture"])
         for peak in face["peaks"]:
-            peak["picture"] = picture_address(folder / peak["picture"])
-    about = without_paths(prediction.about)
+            peak["picture"] = picture_data_url(folder / peak["picture"])
+    about = hide_paths(prediction.about)
     counts = {status: int(record["status"] == status) for status in ("real", "fake", "unknown")}
     return {"schema": SCHEMA, **about, "files": [record], "counts": counts}
 
 
-def picture_address(file: pathlib.Path) -> str:
+def picture_data_url(file: pathlib.Path) -> str:
     """The bytes of a picture as an address that a browser shows."""
     kind, _ = mimetypes.guess_type(file.name)
     return data_uri(file.read_bytes(), kind or "application/octet-stream")
 
 
-def without_paths(about: dict[str, Any]) -> dict[str, Any]:
+def hide_paths(about: dict[str, Any]) -> dict[str, Any]:
     """What predictions.json says of a run, without the places of files on this machine."""
     faces = about["preprocessing"]["faces"]
     if faces.get("weights"):

@@ -15,7 +15,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.runs.lock import locked
 from rffr_jax.web.scoring_process import ScoringProcess
 from rffr_jax.web.trusted_hosts import TrustedHosts
-from rffr_jax.web.uploads import Uploads
+from rffr_jax.web.upload_queue import UploadQueue
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ UPLOADS = "rffr_jax_uploads"
 
 
 def run(config: Config, workdir: pathlib.Path):
-    """Serves until SIGTERM or Ctrl-C. Uploads lie in the workdir until they are answered.
+    """Serves until SIGTERM or Ctrl-C. UploadQueue lie in the workdir until they are answered.
 
     Raises:
       UserError: a package is missing, the address is taken, a trusted host is none, or the detector
@@ -34,14 +34,14 @@ def run(config: Config, workdir: pathlib.Path):
         raise UserError("web runs in one process; start one server")
     with (
         locked(workdir),
-        _listening(config.host, config.port) as listener,
-        _emptied(workdir.resolve() / UPLOADS) as folder,
+        _listen(config.host, config.port) as listener,
+        _empty_folder(workdir.resolve() / UPLOADS) as folder,
     ):
         _serve(config, listener, folder)
 
 
 @contextlib.contextmanager
-def _emptied(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+def _empty_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """A folder with nothing in it that only this user can read; it goes with the block."""
     if folder.is_symlink() or folder.is_file():
         raise UserError(f"{folder} is no folder; take it away, the server keeps uploads there")
@@ -67,7 +67,7 @@ def _serve(config: Config, listener: socket.socket, folder: pathlib.Path):
     trusted = TrustedHosts(host, port, config.trusted_hosts)
     scorer = ScoringProcess(config)
     try:
-        uploads = Uploads(scorer, folder, config.most_waiting)
+        uploads = UploadQueue(scorer, folder, config.most_waiting)
         most_bytes = int(config.most_megabytes * MEGABYTE)
         limits = Limits(most_bytes, config.seconds_without_progress)
         settings = uvicorn.Config(
@@ -92,7 +92,7 @@ def _serve(config: Config, listener: socket.socket, folder: pathlib.Path):
         scorer.close()
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=128)

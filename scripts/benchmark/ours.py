@@ -28,8 +28,8 @@ from rffr_jax.images.image_formats import encode
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import Detection, unit_range
 from rffr_jax.method.detectors import make_detection
-from rffr_jax.method.kept_residuals import MEMORY_GB, KeptResiduals
 from rffr_jax.method.residual import residual_image
+from rffr_jax.method.residual_cache import MEMORY_GB, ResidualCache
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
@@ -41,7 +41,7 @@ from rffr_jax.training.flops import matrix_flops
 from rffr_jax.training.loop import Objective, compiled_step
 from rffr_jax.training.optimizer import make_optimizer
 from rffr_jax.training.pretrain import Pretraining, mae_about
-from rffr_jax.training.step import fresh_training
+from rffr_jax.training.step import init_training_state
 from scripts.benchmark.contestant import Loaded, Work
 from scripts.benchmark.setup import WARM_UP_STEPS, Setup
 
@@ -69,7 +69,7 @@ def shared_files(setup: Setup) -> Loaded:
         heads = settings.shape.heads
         whole = {**parameters, **fixed_positions(settings)}
         arrays = {"mae": to_source(whole, MAE_TABLES[setup.huggingface], heads)}
-        detector = jax.device_get(_detection(setup).initial_parameters(0))
+        detector = jax.device_get(_detection(setup).init_parameters(0))
         for name, branch in detector["branches"].items():
             arrays[name] = to_source(branch, TIMM_VIT, heads)
         arrays["head"] = detector["head"]
@@ -182,8 +182,8 @@ def _residual(setup: Setup, at_once: int | None) -> Loaded:
 def _training_step(setup: Setup, config: Config, objective: Objective) -> Loaded:
     mesh = make_mesh()
     optimizer = make_optimizer(config.optimizer, config.steps)
-    parameters = init_sharded(objective.fresh_parameters, mesh)
-    training = fresh_training(optimizer, config.optimizer.ema_decay, parameters)
+    parameters = init_sharded(objective.init_parameters, mesh)
+    training = init_training_state(optimizer, config.optimizer.ema_decay, parameters)
     state = {"parameters": parameters, **training}
     rows = slice(0, setup.batch)
     batch = {
@@ -228,7 +228,7 @@ def _evaluation(setup: Setup, kept: bool) -> Loaded:
     mesh = make_mesh()
     detection = _detection(setup)
     mae = load_weights(setup.folder / MAE_FOLDER, "mae", detection.abstract_frozen, mesh)
-    parameters = init_sharded(lambda: detection.initial_parameters(0), mesh)
+    parameters = init_sharded(lambda: detection.init_parameters(0), mesh)
     dataset = _Noise(setup)
     scorer = Scorer(
         detection,
@@ -237,7 +237,7 @@ def _evaluation(setup: Setup, kept: bool) -> Loaded:
         batch_size=setup.batch,
         workers=0,
         max_bad_fraction=0.0,
-        kept=KeptResiduals(detection, mae, mesh, memory_gb=MEMORY_GB if kept else 0.0),
+        kept=ResidualCache(detection, mae, mesh, memory_gb=MEMORY_GB if kept else 0.0),
     )
 
     def start() -> Work:

@@ -19,7 +19,7 @@ from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 from rffr_jax.models.layers import patchify
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.models.transfer import resized_positions
+from rffr_jax.models.transfer import resize_positions
 from rffr_jax.runs.checkpoints.weights import (
     load_weights,
     read_about,
@@ -230,7 +230,7 @@ def test_positions_are_resized_as_timm_does(grid):
 
     positions = np.random.default_rng(grid).standard_normal((197, 32)).astype(np.float32)
     expected = resample_abs_pos_embed(torch.from_numpy(positions)[None], [grid, grid])[0]
-    resized = resized_positions(jnp.asarray(positions), grid)
+    resized = resize_positions(jnp.asarray(positions), grid)
     np.testing.assert_allclose(resized, expected.numpy(), rtol=0, atol=5e-6)
 
 

@@ -11,9 +11,9 @@ from rffr_jax.data.selection import select
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.evaluation.scoring import Scorer
-from rffr_jax.method import kept_residuals
+from rffr_jax.method import residual_cache
 from rffr_jax.method.detection import Detection, DetectionSettings
-from rffr_jax.method.kept_residuals import KeptResiduals
+from rffr_jax.method.residual_cache import ResidualCache
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.weights import (
     load_weights,
@@ -47,7 +47,7 @@ def scorer(detection, detector):
             batch_size=batch_size,
             workers=0,
             max_bad_fraction=max_bad_fraction,
-            kept=KeptResiduals(detection, mae, make_mesh(), **kept) if kept else None,
+            kept=ResidualCache(detection, mae, make_mesh(), **kept) if kept else None,
         )
 
     return build
@@ -116,7 +116,7 @@ class Watched:
 def test_memory_decides_what_is_read_again_and_changes_no_score(
     scorer, parameters, test_set, scores, tmp_path, monkeypatch, memory_gb, loads
 ):
-    monkeypatch.setattr(kept_residuals, "FILE_BYTES", 60_000)
+    monkeypatch.setattr(residual_cache, "FILE_BYTES", 60_000)
     scoring = scorer(4, folder=tmp_path, memory_gb=memory_gb)
     watched = Watched(test_set)
     prepared = scoring.prepare(watched)
@@ -179,6 +179,6 @@ def test_a_zero_residual_is_scored_without_a_mae(test_set, detection):
     )
     zero = Detection(settings, jnp.float32)
     scoring = Scorer(zero, {}, make_mesh(), batch_size=4, workers=0, max_bad_fraction=0.0)
-    found = scoring.score(zero.initial_parameters(0), scoring.prepare(select(test_set, range(6))))
+    found = scoring.score(zero.init_parameters(0), scoring.prepare(select(test_set, range(6))))
     assert np.isfinite(found.scores).all()
     assert len(found.scores) == 6

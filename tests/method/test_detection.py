@@ -100,7 +100,7 @@ def test_unknown_words_are_named():
 def test_training_on_all_blocks_equals_testing(images, mae_parameters, blocks_per_pass):
     settings = dataclasses.replace(SETTINGS, blocks_per_pass=blocks_per_pass)
     detection = Detection(settings, jnp.float32)
-    parameters = detection.initial_parameters(0)
+    parameters = detection.init_parameters(0)
     chosen = jnp.tile(jnp.arange(4, dtype=jnp.int32), (4, 1))
     trained, _ = jax.jit(detection.train_logits, static_argnums=4)(
         parameters, mae_parameters, images, chosen, (4,)
@@ -138,7 +138,7 @@ def test_compiled_mae_arithmetic_is_proportional_to_the_blocks_drawn(monkeypatch
 def test_blocks_that_are_not_chosen_are_not_seen(images):
     settings = dataclasses.replace(SETTINGS, residual="zero", mae=None)
     detection = Detection(settings, jnp.float32)
-    parameters = detection.initial_parameters(0)
+    parameters = detection.init_parameters(0)
     chosen = jnp.array([[0, 1], [0, 2], [3, 1], [2, 0]], jnp.int32)
     logits = jax.jit(
         lambda pixels: detection.train_logits(parameters, {}, pixels, chosen, (1, 2))[0]
@@ -156,7 +156,7 @@ def test_the_plain_vit_reads_every_patch_and_no_mae(images):
     settings = dataclasses.replace(SETTINGS, inputs="original", blocks="full", k=3, mae=None)
     detection = Detection(settings, jnp.float32)
     assert detection.abstract_frozen == {}
-    parameters = detection.initial_parameters(0)
+    parameters = detection.init_parameters(0)
     logits = jax.jit(lambda pixels: detection.train_logits(parameters, {}, pixels, None, ())[0])
     last_patch = images.at[:, 36:, 36:].set(0)  # outside of what 3 x 3 blocks of 1 patch cover
     assert np.abs(np.asarray(logits(last_patch) - logits(images))).max() > 1e-4
@@ -182,7 +182,7 @@ def test_a_mae_is_described_without_being_made():
 def test_training_reads_kept_differences_as_it_reads_the_mae(images, mae_parameters, chosen):
     blocks = "full" if chosen is None else "random"
     detection = Detection(dataclasses.replace(SETTINGS, blocks=blocks), jnp.float32)
-    parameters, counts = detection.initial_parameters(0), (1, 2)
+    parameters, counts = detection.init_parameters(0), (1, 2)
     differences = np.asarray(jax.jit(detection.differences)(mae_parameters, images))
     if chosen is not None:
         of_blocks = differences.reshape(4, 4, 4, -1)
@@ -199,7 +199,7 @@ def test_the_covered_area_is_the_image_without_its_ring(images):
     """3 x 3 of 4 x 4 patches: what lies outside is not seen, and all that lies inside is."""
     settings = dataclasses.replace(SETTINGS, inputs="original", blocks="covered", k=3, mae=None)
     detection = Detection(settings, jnp.float32)
-    parameters = detection.initial_parameters(0)
+    parameters = detection.init_parameters(0)
     train = jax.jit(lambda pixels: detection.train_logits(parameters, {}, pixels, None, ())[0])
     first = np.asarray(train(images))
     covered = detection.blocks.covered(12)
@@ -224,7 +224,7 @@ def test_residuals_of_whole_images_are_read_where_the_blocks_are(images, source)
     changes = {"residual": source, "mae": None, "unet": UNET if source == "unet" else None}
     detection = Detection(dataclasses.replace(SETTINGS, **changes), jnp.float32)
     frozen = unet_parameters() if source == "unet" else {}
-    parameters = detection.initial_parameters(0)
+    parameters = detection.init_parameters(0)
     train = jax.jit(detection.train_logits, static_argnums=4)
     every = jnp.tile(jnp.array([2, 0, 3, 1], jnp.int32), (4, 1))
     trained, _ = train(parameters, frozen, images, every, (4,))
@@ -277,7 +277,7 @@ XCEPTION = dataclasses.replace(
 def test_an_xception_reads_normalised_whole_images_and_follows_the_batch(images):
     detection = make_detection(XCEPTION, jnp.float32)
     assert detection.residual_images({}, images) is None
-    parameters = jax.jit(detection.initial_parameters, static_argnums=0)(0)
+    parameters = jax.jit(detection.init_parameters, static_argnums=0)(0)
     weight = jnp.array([1.0, 1.0, 0.0, 1.0])
     train = jax.jit(
         lambda parameters, pixels: detection.train_logits(

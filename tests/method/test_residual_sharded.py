@@ -19,7 +19,7 @@ from flax import nnx
 from rffr_jax.method import residual
 from rffr_jax.method.blocks import BlockGrid, draw_blocks
 from rffr_jax.method.detection import Detection, DetectionSettings, unit_range
-from rffr_jax.method.kept_residuals import KeptResiduals
+from rffr_jax.method.residual_cache import ResidualCache
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
@@ -83,10 +83,10 @@ for fsdp in (1, 8, 2):
     np.testing.assert_array_equal(all_rows(on_mesh), images)
 
     # ---- whole residual images, as tests and validations compute them
-    compute = KeptResiduals(detection, mae, mesh).compute
+    compute = ResidualCache(detection, mae, mesh).compute
     differences = compute(mae, on_mesh)
     check(compute.lower(mae, on_mesh).compile().as_text(), differences)
-    whole_images = detection.residual_images_of(local_rows(differences))
+    whole_images = detection.residual_images_from_differences(local_rows(differences))
     np.testing.assert_allclose(np.asarray(whole_images), alone, atol=6e-4)
 
     # ---- however many passes at a time, and blocks in a pass

@@ -18,7 +18,7 @@ from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.method.detectors import make_detection
 from rffr_jax.models.sizes import ModelSettings, XceptionSettings
 from rffr_jax.cluster.sharding import make_mesh, parameter_shardings, put_batch
-from rffr_jax.training.step import fresh_training, make_step
+from rffr_jax.training.step import init_training_state, make_step
 
 jax.config.update("jax_disable_most_optimizations", True)
 assert jax.device_count() == 4
@@ -28,7 +28,7 @@ settings = DetectionSettings(
     xception=XceptionSettings(1 / 16, 1),
 )
 detection = make_detection(settings, jnp.float32)
-start = jax.device_get(jax.jit(detection.initial_parameters, static_argnums=0)(0))
+start = jax.device_get(jax.jit(detection.init_parameters, static_argnums=0)(0))
 rng = np.random.default_rng(0)
 batch = {
     "image": rng.integers(0, 256, (8, 36, 36, 3), dtype=np.uint8),
@@ -48,7 +48,7 @@ def losses(parameters, frozen, batch):
 def stepped(mesh, parameters, batch):
     optimizer = optax.sgd(1e-3)
     step = jax.jit(make_step(losses, optimizer, mesh, micro_batches=1, ema_decay=0.0))
-    state = {"parameters": parameters, **fresh_training(optimizer, 0.0, parameters)}
+    state = {"parameters": parameters, **init_training_state(optimizer, 0.0, parameters)}
     return jax.device_get(step(state, {}, batch)["parameters"])
 
 

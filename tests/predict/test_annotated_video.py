@@ -12,8 +12,8 @@ import pytest
 
 from rffr_jax.errors import BadImageError
 from rffr_jax.faces.frames import evenly_spaced, read_frames
-from rffr_jax.predict import annotated_video, faces_of, prediction, preparation
-from rffr_jax.predict.annotated_video import annotate_video, box_at, running_score
+from rffr_jax.predict import annotated_video, face_finding, face_settings, file_scorer
+from rffr_jax.predict.annotated_video import annotate_video, interpolate_box, running_score
 from tests import jobs
 from tests.faces.movies import write_movie
 from tests.faces.test_prepare import BrightSquares, picture
@@ -44,12 +44,12 @@ def grey(tmp_path):
 
 
 def test_boxes_move_and_end():
-    assert box_at(SEEN, 4, 2.0) == (20, 30, 60, 70)
-    assert box_at(SEEN, 0, 2.0) == (10, 20, 50, 60)
-    assert box_at(SEEN, 8, 2.0) == (30, 40, 70, 80)
-    assert box_at(SEEN, 9, 2.0) is None
-    assert box_at(SEEN, 4, 1.0) is None  # not seen between
-    assert box_at(SEEN, 5, 1.0) == (30, 40, 70, 80)
+    assert interpolate_box(SEEN, 4, 2.0) == (20, 30, 60, 70)
+    assert interpolate_box(SEEN, 0, 2.0) == (10, 20, 50, 60)
+    assert interpolate_box(SEEN, 8, 2.0) == (30, 40, 70, 80)
+    assert interpolate_box(SEEN, 9, 2.0) is None
+    assert interpolate_box(SEEN, 4, 1.0) is None  # not seen between
+    assert interpolate_box(SEEN, 5, 1.0) == (30, 40, 70, 80)
 
 
 def test_score_is_that_of_the_frames_until_then():
@@ -182,7 +182,7 @@ def test_of_a_full_disk_nothing_half_written_stays(tmp_path):
 
 
 def predicted(tmp_path, detector, monkeypatch, *flags):
-    for room in (faces_of, preparation):
+    for room in (face_finding, face_settings):
         monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())
     frames = [picture((8 + i, 10, 34), (90, 60 + i, 50), size=160) for i in range(12)]
     path = write_movie(tmp_path / "film.mp4", frames)
@@ -208,7 +208,7 @@ def test_a_video_that_cannot_be_written_is_named(tmp_path, detector, monkeypatch
     def fails(*_, **__):
         raise BadImageError("film.mp4", "cut off")
 
-    monkeypatch.setattr(prediction, "annotate_video", fails)
+    monkeypatch.setattr(file_scorer, "annotate_video", fails)
     logging.getLogger("rffr_jax").setLevel(logging.INFO)
     assert predicted(tmp_path, detector, monkeypatch) is None
     assert "film.mp4 was scored and could not be written again" in capsys.readouterr().err
@@ -219,7 +219,7 @@ def test_a_full_disk_is_told_and_the_video_looked_at_again(tmp_path, detector, m
         raise av.error.OSError(errno.ENOSPC, "No space left on device", str(path))
 
     with monkeypatch.context() as patched:
-        patched.setattr(prediction, "annotate_video", full)
+        patched.setattr(file_scorer, "annotate_video", full)
         with pytest.raises(AssertionError):
             predicted(tmp_path, detector, patched)
     told = capsys.readouterr().err.splitlines()[-1]

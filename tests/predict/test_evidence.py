@@ -6,7 +6,7 @@ from PIL import Image
 from rffr_jax.evaluation.residual_reference import ResidualReference
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.predict.detector import Explanation
-from rffr_jax.predict.evidence import draw_evidence, heat_said
+from rffr_jax.predict.evidence import describe_heat, draw_evidence
 
 
 def test_colours_of_the_heat(tmp_path):
@@ -36,7 +36,7 @@ def test_colours_of_the_heat(tmp_path):
 
 def test_what_colours_mean_is_said():
     high = np.full((2, 2), 0.3)
-    said = heat_said(ResidualReference(high, high, 212, 0.384, ("v",)))
+    said = describe_heat(ResidualReference(high, high, 212, 0.384, ("v",)))
     assert "95th percentile that 212 real validation faces have" in said
     assert "38 % of those real faces have a block above 1" in said
-    assert "no reference of real faces is known" in heat_said(None)
+    assert "no reference of real faces is known" in describe_heat(None)

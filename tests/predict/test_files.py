@@ -12,10 +12,10 @@ from PIL import Image, PngImagePlugin
 from rffr_jax.data.readers.left_out import LeftOut
 from rffr_jax.errors import UserError
 from rffr_jax.images import decode
-from rffr_jax.predict.faces_of import faces_of
-from rffr_jax.predict.finished import NAME, FinishedFiles
-from rffr_jax.predict.inputs import find_files, kind_of
-from rffr_jax.predict.preparation import FaceSettings
+from rffr_jax.predict.face_finding import find_faces
+from rffr_jax.predict.face_settings import FaceSettings
+from rffr_jax.predict.finished_files import NAME, FinishedFiles
+from rffr_jax.predict.inputs import find_files, media_kind
 from tests.test_bad_input import huge_png
 
 GIVEN = FaceSettings(faces="given", darkest=0.0, least_sharpness=0.0)
@@ -29,7 +29,7 @@ def picture(path, seed=0, size=32):
 
 def reason_of(path):
     (file,) = find_files([str(path)])
-    found = faces_of(file, GIVEN, 32)
+    found = find_faces(file, GIVEN, 32)
     assert not found.faces
     return found.reason
 
@@ -85,7 +85,7 @@ def test_unreadable_folder_is_named(tmp_path, monkeypatch):
     files = find_files([str(tmp_path)])
     assert [file.path.name for file in files] == ["a.png", "closed"]
     assert files[1].reason == "unreadable folder: permission denied"
-    assert faces_of(files[1], GIVEN, 32).reason == files[1].reason
+    assert find_faces(files[1], GIVEN, 32).reason == files[1].reason
 
 
 def test_kinds_are_told_by_content(tmp_path):
@@ -99,7 +99,7 @@ def test_kinds_are_told_by_content(tmp_path):
         for start in starts:
             file = tmp_path / "file.jpg"
             file.write_bytes(start)
-            found, reason = kind_of(file)
+            found, reason = media_kind(file)
             assert found == kind
             assert bool(reason) == (kind == "")
 
@@ -142,7 +142,7 @@ def test_dark_and_blurred_crops_are_unknown(tmp_path):
     for image, reason in ((sharp, ""), (sharp // 16, "too dark"), (smooth, "too blurred")):
         Image.fromarray(image.reshape(64, 64, 3)).save(tmp_path / "face.png")
         (file,) = find_files([str(tmp_path / "face.png")])
-        ((sighting,),) = faces_of(file, settings, 64).faces
+        ((sighting,),) = find_faces(file, settings, 64).faces
         assert sighting.reason.startswith(reason)
         assert sighting.judged == (not reason)
         np.testing.assert_array_equal(sighting.crop, image)

@@ -24,8 +24,8 @@ from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.abstract import PARAMETERS
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.models.unet import UNet
-from rffr_jax.predict import default_detector, evidence, faces_of, preparation
-from rffr_jax.predict import prediction as module
+from rffr_jax.predict import default_detector, evidence, face_finding, face_settings
+from rffr_jax.predict import file_scorer as module
 from rffr_jax.predict.evidence import NO_CAUSE, NO_REFERENCE, draw_evidence
 from rffr_jax.predict.inputs import find_files
 from rffr_jax.predict.predict import detector_and_settings
@@ -183,7 +183,9 @@ def test_heat_is_held_to_the_real_faces_of_validation(
         paths = [faces / row["path"] for row in csv.DictReader(file) if row["label"] == "0"]
     images = np.stack([np.asarray(Image.open(path)) for path in paths])
     assert len(images) == 6
-    heat = np.array([shown.heat for shown in loaded.explanations(images, *loaded.examine(images))])
+    heat = np.array(
+        [shown.heat for shown in loaded.explain_crops(images, *loaded.score_crops(images))]
+    )
     expected = np.quantile(heat, 0.95, axis=0)
     np.testing.assert_allclose(loaded.reference.high, expected, rtol=2e-3)
     image = np.asarray(Image.open(faces / "test/rows0.png"))
@@ -241,21 +243,21 @@ def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated
     def remembered(crops):
         new = [crop for crop in crops if crop.tobytes() not in seen]
         if new:
-            scores, _ = examine(np.stack(new))
+            scores, _ = score_crops(np.stack(new))
             seen.update((crop.tobytes(), s) for crop, s in zip(new, scores, strict=True))
         return np.array([seen[crop.tobytes()] for crop in crops]), None
 
-    examine = detector.examine
-    monkeypatch.setattr(detector, "examine", remembered)
-    monkeypatch.setattr(module.Prediction, "_draw", lambda *_: None)
+    score_crops = detector.score_crops
+    monkeypatch.setattr(detector, "score_crops", remembered)
+    monkeypatch.setattr(module.FileScorer, "_draw", lambda *_: None)
     rng, shown = np.random.default_rng(0), 0
     for number in range(200):
         fitted = {"image": any_calibration(rng), "video": None}
         place.write_text(json.dumps(record | {"calibrations": fitted}))
         detector.point = operating_point.read_operating_point(place, record["weights"])
         (tmp_path / str(number)).mkdir()
-        prediction = module.Prediction(config, tmp_path / str(number), detector, settings)
-        prediction.look_at(files)
+        prediction = module.FileScorer(config, tmp_path / str(number), detector, settings)
+        prediction.score_files(files)
         for file in prediction.finished.records([file.path for file in files]):
             name = file["path"].rpartition("/")[2]
             assert (file["status"] == "fake") == flagged[name]
@@ -311,7 +313,7 @@ def test_a_killed_run_goes_on(tmp_path, detector, finished, monkeypatch):
     expected = {file["path"]: file["score"] for file in finished[1]["files"][:7]}
     inputs = ",".join(expected)
     begun, workdir = [], tmp_path / "run"
-    look = module.faces_of
+    look = module.find_faces
 
     def dies(file, *rest):
         begun.append(file.path)
@@ -319,13 +321,13 @@ def test_a_killed_run_goes_on(tmp_path, detector, finished, monkeypatch):
             raise KeyboardInterrupt
         return look(file, *rest)
 
-    monkeypatch.setattr(module, "faces_of", dies)
+    monkeypatch.setattr(module, "find_faces", dies)
     with pytest.raises(KeyboardInterrupt):
         predict(workdir, detector, inputs, *ANY)
     assert not (workdir / "predictions.json").exists()
     looked_at = []
     monkeypatch.setattr(
-        module, "faces_of", lambda file, *rest: looked_at.append(file) or look(file, *rest)
+        module, "find_faces", lambda file, *rest: looked_at.append(file) or look(file, *rest)
     )
     said = predict(workdir, detector, inputs, *ANY)
     assert len(looked_at) == 7 - 4  # a whole batch of four was finished
@@ -346,7 +348,7 @@ def test_threads_that_read_ahead_change_nothing(tmp_path, detector, finished):
 
 
 def test_faces_of_a_video_have_scores_in_time(tmp_path, detector, monkeypatch):
-    for room in (faces_of, preparation):
+    for room in (face_finding, face_settings):
         monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())
     frames = [picture((8 + i, 10, 34), (90, 60 + i, 50), size=160) for i in range(12)]
     path = write_movie(tmp_path / "two faces.mp4", frames)
@@ -515,7 +517,7 @@ def test_evidence_of_a_unet_is_its_copy(tmp_path):
     frozen = nnx.to_pure_dict(nnx.state(copies, PARAMETERS))
     about = {"kind": "detector", "detection": settings.to_json(), "trained_methods": ["rows"],
              "trained_datasets": ["faces"], "preparations": []}  # fmt: skip
-    parameters = Detection(settings, jnp.float32).initial_parameters(0)
+    parameters = Detection(settings, jnp.float32).init_parameters(0)
     save_weights(tmp_path / LATEST, 0, parameters, about)
     save_weights(tmp_path / FROZEN["unet"], 0, frozen, {"kind": "unet"})
     image = np.random.default_rng(4).integers(0, 256, (48, 48, 3), np.uint8)

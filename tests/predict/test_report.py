@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.predict import faces_of, preparation, report
+from rffr_jax.predict import face_finding, face_settings, report
 from tests import jobs
 from tests.faces.movies import write_movie
 from tests.faces.test_prepare import BrightSquares, picture
@@ -72,7 +72,7 @@ def test_a_long_report_is_bounded_and_says_so(tmp_path, detector, folder, monkey
 
 
 def test_a_video_has_a_timeline_whose_peaks_show_the_frame(tmp_path, detector, monkeypatch):
-    for room in (faces_of, preparation):
+    for room in (face_finding, face_settings):
         monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())
     rng = np.random.default_rng(2)
     frames = [

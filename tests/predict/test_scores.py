@@ -7,8 +7,8 @@ import pytest
 
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import aggregate_scores
-from rffr_jax.predict.faces_of import FoundFaces, Sighting
-from rffr_jax.predict.verdict import face_record, file_record, printable_path
+from rffr_jax.predict.face_finding import FoundFaces, Sighting
+from rffr_jax.predict.records import face_record, file_record, printable_path
 
 CROP = np.zeros((16, 16, 3), np.uint8)
 

@@ -13,12 +13,12 @@ from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.frames import evenly_spaced, read_frames
 from rffr_jax.faces.prepare import prepare_medium
 from rffr_jax.images.image_formats import decode, encode
-from rffr_jax.predict import faces_of as module
+from rffr_jax.predict import face_finding as module
 from rffr_jax.predict import video_index
-from rffr_jax.predict.faces_of import faces_of
+from rffr_jax.predict.face_finding import find_faces
+from rffr_jax.predict.face_settings import FaceSettings, face_settings
 from rffr_jax.predict.inputs import find_files
-from rffr_jax.predict.preparation import FaceSettings, face_settings
-from rffr_jax.predict.video_index import index_video, sampled_frames
+from rffr_jax.predict.video_index import index_video, sample_frames
 from tests.faces.movies import ASTRONAUT, empty_frames, write_movie
 from tests.faces.test_prepare import CROP, BrightSquares, medium, picture, settings, walk
 
@@ -35,7 +35,7 @@ def bright(monkeypatch):
 
 def found_in(path, settings=SETTINGS, size=32):
     (file,) = find_files([str(path)])
-    return faces_of(file, settings, size)
+    return find_faces(file, settings, size)
 
 
 def test_crops_are_those_of_preparation(tmp_path, bright):
@@ -138,10 +138,10 @@ def test_long_videos_are_sampled_at_their_keyframes(tmp_path, monkeypatch):
     assert (index.total, index.codec) == (50, "h264")
     assert index.seconds == pytest.approx(5.0)
     every = {frame.index: frame for frame in read_frames(path)}
-    short = list(sampled_frames(path, index, 5))
+    short = list(sample_frames(path, index, 5))
     assert [frame.index for frame in short] == evenly_spaced(50, 5)
     monkeypatch.setattr(video_index, "DECODED_PIXELS", 0)
-    frames = list(sampled_frames(path, index, 5))
+    frames = list(sample_frames(path, index, 5))
     numbers = [frame.index for frame in frames]
     assert numbers
     assert set(numbers) <= set(index.keyframes.tolist())

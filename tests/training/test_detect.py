@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from rffr_jax.errors import UserError
-from rffr_jax.training.detector_settings import fitting_group
+from rffr_jax.training.detector_settings import group_size
 from tests import jobs
 
 
@@ -21,7 +21,7 @@ from tests import jobs
     ],
 )
 def test_the_group_is_the_largest_that_divides_a_device_s_share(group, batch_size, parts, expected):
-    assert fitting_group(group, batch_size, parts) == expected
+    assert group_size(group, batch_size, parts) == expected
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_the_group_is_the_largest_that_divides_a_device_s_share(group, batch_siz
 )
 def test_a_group_too_small_names_a_batch_size_that_works(group, batch_size, parts, works):
     with pytest.raises(UserError, match=f"set --config.batch_size={works}$"):
-        fitting_group(group, batch_size, parts)
-    assert fitting_group(group, works, parts) == group
+        group_size(group, batch_size, parts)
+    assert group_size(group, works, parts) == group
 
 
 def test_a_coarser_distribution_is_said_once(tmp_path, mae, data, caplog, monkeypatch):

@@ -21,7 +21,7 @@ from rffr_jax.runs.checkpoints.weights import (
 from rffr_jax.training import loop
 from rffr_jax.training.metric_writer import MetricWriter
 from rffr_jax.training.pretrain import Pretraining
-from rffr_jax.training.real_faces import real_only
+from rffr_jax.training.real_faces import load_reals
 from tests import jobs
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -85,8 +85,8 @@ def test_detector_training_that_was_stopped_resumes_bit_for_bit(
 
 @pytest.mark.slow
 def test_the_log_compiles_nothing_new(tmp_path, monkeypatch, data):
-    empty_totals, traced = loop.empty_totals, []
-    monkeypatch.setattr(loop, "empty_totals", lambda: traced.append(1) or empty_totals())
+    init_totals, traced = loop.init_totals, []
+    monkeypatch.setattr(loop, "init_totals", lambda: traced.append(1) or init_totals())
     monkeypatch.setattr(Pretraining, "evaluate", lambda *_: {})
     assert jobs.start("pretrain", tmp_path, *data, "steps=6") == 0
     assert len(jobs.metric_lines(tmp_path)) == 6
@@ -165,12 +165,12 @@ def test_a_bad_file_and_padding_have_no_influence(tmp_path):
     shape = {"size": jobs.SIZE, "batch_size": 4}
     run = {"seed": 0, "start_step": 0, "num_steps": 1, "balanced": False}
     with contextlib.closing(train_batches(objective.dataset, **shape, **run)) as batches:
-        expected = mean_over_good_rows(objective.fresh_parameters(), list(batches))
+        expected = mean_over_good_rows(objective.init_parameters(), list(batches))
     assert lines[0]["loss"] == pytest.approx(expected, rel=1e-5)
 
-    abstract = jax.eval_shape(objective.fresh_parameters)
+    abstract = jax.eval_shape(objective.init_parameters)
     trained = load_weights(workdir, "mae", abstract, make_mesh())
-    validation = real_only(config.data.validation, "validation")
+    validation = load_reals(config.data.validation, "validation")
     with contextlib.closing(evaluation_batches(validation, **shape)) as batches:
         expected = mean_over_good_rows(trained, list(batches))
     assert lines[-1]["split"] == "validation"

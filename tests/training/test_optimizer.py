@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from rffr_jax.errors import UserError
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.training.optimizer import decayed, learning_rate_schedule, make_optimizer
+from rffr_jax.training.optimizer import decay_mask, learning_rate_schedule, make_optimizer
 
 
 def settings(**changes):
@@ -63,7 +63,7 @@ def test_mistakes_are_named(changes, message):
 
 def test_only_the_matrices_of_linear_layers_decay():
     _, parameters = abstract_mae(ModelSettings("tiny", 24, 12), jnp.float32)
-    marks = jax.tree_util.tree_leaves_with_path(decayed(parameters))
+    marks = jax.tree_util.tree_leaves_with_path(decay_mask(parameters))
     shapes = dict(jax.tree_util.tree_leaves_with_path(parameters))
     assert {mark for _, mark in marks} == {True, False}
     for path, mark in marks:

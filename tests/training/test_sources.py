@@ -7,11 +7,11 @@ import pytest
 from rffr_jax.data.origins import FILES
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.training.sources import (
-    keep_mae_sources,
-    keep_sources,
-    keep_validation_sources,
-    merged,
-    recorded_sources,
+    merge_sources,
+    read_sources,
+    write_mae_sources,
+    write_training_sources,
+    write_validation_sources,
 )
 from tests import jobs
 
@@ -19,28 +19,28 @@ LATEST = "checkpoints/latest"
 
 
 def test_records_are_united():
-    assert merged() == {}
-    united = merged({"a": ["1", "3"]}, {"a": ["2", "3"], "b": ["1"]})
+    assert merge_sources() == {}
+    united = merge_sources({"a": ["1", "3"]}, {"a": ["2", "3"], "b": ["1"]})
     assert united == {"a": ["1", "2", "3"], "b": ["1"]}
 
 
 def test_sources_are_found_from_the_workdir_and_its_checkpoints(tmp_path, faces):
     dataset = load_dataset(f"csv:{faces}/train.csv")
-    keep_sources(tmp_path, dataset, earlier={"before": ["x"]})
-    there = recorded_sources(tmp_path)
+    write_training_sources(tmp_path, dataset, earlier={"before": ["x"]})
+    there = read_sources(tmp_path)
     assert set(there) == {"faces", "before", FILES}
     assert there["faces"] == [f"train/real{i}" for i in range(6)]
     assert len(there[FILES]) == 18
-    assert recorded_sources(tmp_path / LATEST) == there
-    assert recorded_sources(tmp_path / "checkpoints/mae") == {}
-    keep_mae_sources(tmp_path, {"faces": ["y"]})
-    assert recorded_sources(tmp_path / "checkpoints/mae") == {"faces": ["y"]}
-    assert recorded_sources(tmp_path / "elsewhere") == {}
+    assert read_sources(tmp_path / LATEST) == there
+    assert read_sources(tmp_path / "checkpoints/mae") == {}
+    write_mae_sources(tmp_path, {"faces": ["y"]})
+    assert read_sources(tmp_path / "checkpoints/mae") == {"faces": ["y"]}
+    assert read_sources(tmp_path / "elsewhere") == {}
 
 
 def test_all_validation_sets_are_recorded(tmp_path, faces):
     sets = {split: load_dataset(f"csv:{faces}/{split}.csv") for split in ("validation", "test")}
-    keep_validation_sources(tmp_path, sets)
+    write_validation_sources(tmp_path, sets)
     record = json.loads((tmp_path / "validation_sources.json").read_text())
     assert record["faces"] == [
         f"{split}/real{i}" for split in ("test", "validation") for i in range(6)
@@ -55,16 +55,16 @@ def test_a_detector_records_what_its_best_weights_were_chosen_on(detector):
 
 def test_only_a_run_that_goes_on_adds_to_its_record(tmp_path):
     file = tmp_path / "mae_training_sources.json"
-    keep_mae_sources(tmp_path, {"a": ["1"]})
-    keep_mae_sources(tmp_path, {"a": ["2"]})
+    write_mae_sources(tmp_path, {"a": ["1"]})
+    write_mae_sources(tmp_path, {"a": ["2"]})
     assert json.loads(file.read_text()) == {"a": ["2"]}
-    keep_mae_sources(tmp_path, {})
+    write_mae_sources(tmp_path, {})
     assert not file.exists()
-    keep_mae_sources(tmp_path, {"a": ["1"]})
+    write_mae_sources(tmp_path, {"a": ["1"]})
     (tmp_path / LATEST / "4").mkdir(parents=True)
-    keep_mae_sources(tmp_path, {})
+    write_mae_sources(tmp_path, {})
     assert json.loads(file.read_text()) == {"a": ["1"]}
-    keep_mae_sources(tmp_path, {"a": ["2"]})
+    write_mae_sources(tmp_path, {"a": ["2"]})
     assert json.loads(file.read_text()) == {"a": ["1", "2"]}
 
 
@@ -72,5 +72,5 @@ def test_only_a_run_that_goes_on_adds_to_its_record(tmp_path):
 def test_a_mae_hands_on_what_its_first_weights_had_seen(tmp_path, mae, faces):
     specs = [f"data.{split}=csv:{faces}/validation.csv" for split in ("train", "validation")]
     assert jobs.start("pretrain", tmp_path, *specs, f"init_from={mae}", "steps=2") == 0
-    seen = recorded_sources(tmp_path)["faces"]
+    seen = read_sources(tmp_path)["faces"]
     assert seen == [f"{split}/real{i}" for split in ("train", "validation") for i in range(6)]

@@ -10,8 +10,8 @@ import pytest
 
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.training.step import (
-    average_decay,
-    fresh_training,
+    ema_decay_at,
+    init_training_state,
     make_step,
 )
 from tests import jobs
@@ -40,7 +40,7 @@ def stepped(parameters, batch, optimizer, *, steps=1, **options):
     step = jax.jit(make_step(losses, optimizer, make_mesh(), **options))
     state = {
         "parameters": parameters,
-        **fresh_training(optimizer, options["ema_decay"], parameters),
+        **init_training_state(optimizer, options["ema_decay"], parameters),
     }
     states = []
     for _ in range(steps):
@@ -87,7 +87,7 @@ def test_running_statistics_follow_the_batch_and_no_gradient(micro_batches):
     step = jax.jit(
         make_step(following, optimizer, make_mesh(), micro_batches=micro_batches, ema_decay=0.5)
     )
-    state = {"parameters": parameters, **fresh_training(optimizer, 0.5, parameters)}
+    state = {"parameters": parameters, **init_training_state(optimizer, 0.5, parameters)}
     mean, average = start.astype(np.float64), start.astype(np.float64)
     for updates, x in enumerate((batch, other)):
         state = step(state, {}, x)
@@ -115,7 +115,7 @@ def test_the_average_follows_the_trained_weights():
 
 
 def test_the_decay_grows_to_what_was_asked_for():
-    decays = [float(average_decay(0.999, jnp.int32(n))) for n in (0, 1, 10, 10_000_000)]
+    decays = [float(ema_decay_at(0.999, jnp.int32(n))) for n in (0, 1, 10, 10_000_000)]
     np.testing.assert_allclose(decays, [0.1, 2 / 11, 11 / 20, 0.999], rtol=1e-6)
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from configs import quickstart
 from rffr_jax.errors import UserError
-from rffr_jax.method import kept_residuals
-from rffr_jax.training.training_residuals import TrainingResiduals, should_keep_residuals
+from rffr_jax.method import residual_cache
+from rffr_jax.training.training_residuals import TrainingResiduals, should_cache_residuals
 from tests import jobs
 from tests.training.test_loop import assert_same_run, die, when_logged
 
@@ -27,7 +27,7 @@ from tests.training.test_loop import assert_same_run, die, when_logged
     ],
 )
 def test_residuals_are_kept_where_that_saves_work(choice, draws, share, images, expected):
-    assert should_keep_residuals(choice, draws=draws, share=share, images=images) is expected
+    assert should_cache_residuals(choice, draws=draws, share=share, images=images) is expected
 
 
 def test_the_quickstart_computes_them_as_its_documented_numbers_were_made():
@@ -84,7 +84,7 @@ def test_a_run_that_died_and_lost_them_resumes_bit_for_bit(tmp_path, monkeypatch
 
 @pytest.mark.slow
 def test_another_run_reads_them_from_the_disk(tmp_path, monkeypatch, kept_run, flags):
-    monkeypatch.setattr(kept_residuals, "local_rows", die)
+    monkeypatch.setattr(residual_cache, "local_rows", die)
     where = f"residuals.folder={kept_run.parent}/residuals"
     assert jobs.start("detect", tmp_path / "run", *flags, where, "residuals.memory_gb=0") == 0
     assert_same_run(tmp_path / "run", kept_run)

@@ -20,7 +20,7 @@ from rffr_jax.web.api import make_api
 from rffr_jax.web.connection import Connection
 from rffr_jax.web.multipart_file import Limits
 from rffr_jax.web.trusted_hosts import TrustedHosts
-from rffr_jax.web.uploads import Uploads
+from rffr_jax.web.upload_queue import UploadQueue
 
 MOST_BYTES = 100_000
 SECONDS = 30
@@ -91,7 +91,7 @@ def talk(
     """Runs `conversation(client_of)` with a function from a sender's address to a client."""
 
     async def main():
-        uploads = Uploads(scorer, folder, most_waiting)
+        uploads = UploadQueue(scorer, folder, most_waiting)
         api = make_api(uploads, Limits(MOST_BYTES, seconds), ("test",))
         async with contextlib.AsyncExitStack() as stack:
 
@@ -115,7 +115,7 @@ def listening(folder: pathlib.Path, scorer: StandIn, seconds: float = 20.0) -> I
         logging.getLogger(name).addHandler(defects)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        uploads = Uploads(scorer, folder, 20)
+        uploads = UploadQueue(scorer, folder, 20)
         limits = Limits(MOST_BYTES, seconds)
         api = make_api(uploads, limits, TrustedHosts("127.0.0.1", port))
         server = uvicorn.Server(

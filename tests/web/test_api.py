@@ -6,8 +6,8 @@ import json
 import pytest
 
 from rffr_jax.web.refused import RefusedError
-from rffr_jax.web.scoring_process import without_paths
-from rffr_jax.web.uploads import base_name, sender_of
+from rffr_jax.web.scoring_process import hide_paths
+from rffr_jax.web.upload_queue import base_name, sender_network
 from tests.web.stand_in import FORM, MOST_BYTES, StandIn, digest, form, png, talk
 
 
@@ -201,7 +201,7 @@ def test_one_sender_does_not_fill_the_queue(tmp_path):
     ],
 )
 def test_addresses_of_one_network_are_one_sender(address, sender):
-    assert sender_of(address) == sender
+    assert sender_network(address) == sender
 
 
 def test_health_says_what_must_be_said(tmp_path):
@@ -239,10 +239,10 @@ def test_places_of_files_are_not_told():
         "chosen_on": ["csv:/home/me/ff.csv#val", "faces"],
         "residual_reference": {"data": ["csv:/home/me/ff.csv#val"], "faces": 30},
     }
-    said = without_paths(about)
+    said = hide_paths(about)
     assert "/home" not in json.dumps(said)
     assert said["detector"] == {"path": "detect", "digest": "d"}
     assert said["chosen_on"] == ["ff.csv#val", "faces"]
     assert said["residual_reference"] == {"data": ["ff.csv#val"], "faces": 30}
     about["residual_reference"] = None
-    assert without_paths(about)["residual_reference"] is None
+    assert hide_paths(about)["residual_reference"] is None

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from rffr_jax.predict.verdict import sentence
+from rffr_jax.predict.records import as_sentence
 from rffr_jax.web.serve import UPLOADS
 from tests.faces.movies import face_frames, write_movie
 from tests.web.servers import served
@@ -96,7 +96,7 @@ def test_an_image_has_a_verdict_evidence_and_json(server, faces, tmp_path, width
         assert verdict.text.lower() == f"{file['status']}."
         assert f"Score {file['score']:.3f}" in answer.text
         assert f"above the threshold {said['files'][0]['threshold']['value']:.3f}." in answer.text
-        assert sentence(said["note"]) == browser.find_element(By.ID, "note").text
+        assert as_sentence(said["note"]) == browser.find_element(By.ID, "note").text
         evidence = answer.find_element(By.CSS_SELECTOR, ".evidence img")
         assert browser.execute_script("return arguments[0].naturalWidth", evidence) > 500
         assert nothing_is_cut_off(browser)

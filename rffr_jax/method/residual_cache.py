@@ -53,7 +53,7 @@ def shared_folder(entry: str, workdir: Path) -> Path | None:
     return Path(os.path.normpath(workdir / entry)) if entry else None
 
 
-class Memory:
+class MemoryBudget:
     """How much may be kept in the memory of this process, over all that keep something."""
 
     def __init__(self, gigabytes: float):
@@ -67,7 +67,7 @@ class Memory:
         return True
 
 
-class KeptResiduals:
+class ResidualCache:
     """Unamplified differences B_hat - B of images, by the digest of their pixels.
 
     Attributes:
@@ -86,7 +86,7 @@ class KeptResiduals:
         folder: Path | None = None,
         memory_gb: float = MEMORY_GB,
     ):
-        self.memory, self.folder = Memory(memory_gb), folder
+        self.memory, self.folder = MemoryBudget(memory_gb), folder
         self._detection, self._mae_parameters, self._mesh = detection, mae_parameters, mesh
         self.image_bytes = 2 * int(np.prod(detection.differences_shape))
         self.compute = jax.jit(
@@ -115,7 +115,7 @@ class KeptResiduals:
           digests: of the images, as `image_digests` made them.
         """
         found = self.read(digests)
-        if _anywhere(any(array is None for array in found)):
+        if _any_process(any(array is None for array in found)):
             on_mesh = put_batch({"image": images}, self._mesh)["image"]
             computed = local_rows(self.compute(self._mae_parameters, on_mesh))
             self.add(digests, computed)
@@ -292,7 +292,7 @@ def _checksum(name: bytes, difference: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(difference).data, zlib.crc32(name))
 
 
-def _anywhere(flag: bool) -> bool:
+def _any_process(flag: bool) -> bool:
     """Whether `flag` holds on any process."""
     if jax.process_count() == 1:
         return flag

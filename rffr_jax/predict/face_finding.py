@@ -25,10 +25,10 @@ from rffr_jax.faces.prepare import load_detector
 from rffr_jax.faces.tracking import join
 from rffr_jax.images.decode import FORMATS, resized
 from rffr_jax.images.image_formats import decode, encode
+from rffr_jax.predict.face_settings import GIVEN, FaceSettings
 from rffr_jax.predict.inputs import IMAGE, InputFile
-from rffr_jax.predict.preparation import GIVEN, FaceSettings
-from rffr_jax.predict.quality import too_small, unusable_reason
-from rffr_jax.predict.video_index import index_video, sampled_frames
+from rffr_jax.predict.quality import too_small_reason, unusable_reason
+from rffr_jax.predict.video_index import index_video, sample_frames
 
 NO_FACE = "no face"
 
@@ -79,7 +79,7 @@ class FoundFaces:
     reason: str = ""
 
 
-def faces_of(file: InputFile, settings: FaceSettings, image_size: int) -> FoundFaces:
+def find_faces(file: InputFile, settings: FaceSettings, image_size: int) -> FoundFaces:
     """The faces of a file, whatever it holds; what cannot be used has a reason.
 
     Args:
@@ -106,7 +106,7 @@ def faces_of(file: InputFile, settings: FaceSettings, image_size: int) -> FoundF
                 "frames": index.total,
                 "seconds": round(index.seconds, 3),
             }
-            frames = sampled_frames(file.path, index, settings.frames)
+            frames = sample_frames(file.path, index, settings.frames)
         return _found(file, sha256, source, frames, settings, image_size)
     except BadImageError as error:
         reason = error.reason
@@ -126,7 +126,9 @@ def _found(
     image_size: int,
 ) -> FoundFaces:
     if settings.faces == GIVEN:
-        crops = [(frame, resized(frame.image, image_size)) for frame in _counted(frames, source)]
+        crops = [
+            (frame, resized(frame.image, image_size)) for frame in _count_frames(frames, source)
+        ]
         sightings = [_sighting(f.index, f.time, None, c, settings, image_size) for f, c in crops]
         return FoundFaces(file.path, sha256, source, [sightings])
     detector = load_detector(settings.detector, settings.weights)
@@ -134,7 +136,7 @@ def _found(
     there: list[list[Face]] = []
     encoded: list[list[bytes]] = []  # of every face, so that no frame is kept
     beyond = 0
-    for frame in _counted(frames, source):
+    for frame in _count_frames(frames, source):
         faces = [face for face in detector.detect(frame.image) if _shorter_side(face) >= 1]
         faces.sort(key=_shorter_side, reverse=True)
         largest = faces[: 2 * settings.most_faces]
@@ -178,7 +180,7 @@ def _found(
     return FoundFaces(file.path, sha256, source, faces, left_out)
 
 
-def _counted(frames: Iterator[Frame], source: dict[str, Any]) -> Iterator[Frame]:
+def _count_frames(frames: Iterator[Frame], source: dict[str, Any]) -> Iterator[Frame]:
     for number, frame in enumerate(frames, 1):
         if "frames" in source:
             source["frames_looked_at"] = number
@@ -198,7 +200,9 @@ def _sighting(
         left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
         box = (left, top, right, bottom)
         known = settings.preparation_known
-        reason = too_small(_shorter_side(face), settings.smallest_face, image_size, known=known)
+        reason = too_small_reason(
+            _shorter_side(face), settings.smallest_face, image_size, known=known
+        )
     reason = reason or unusable_reason(crop, settings.darkest, settings.least_sharpness)
     return Sighting(index, time, box, crop, reason)
 

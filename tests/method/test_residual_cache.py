@@ -11,10 +11,10 @@ import pytest
 from flax import nnx
 
 from rffr_jax.cluster.sharding import make_mesh
-from rffr_jax.method import kept_residuals
+from rffr_jax.method import residual_cache
 from rffr_jax.method.detection import Detection, DetectionSettings
-from rffr_jax.method.kept_residuals import (
-    KeptResiduals,
+from rffr_jax.method.residual_cache import (
+    ResidualCache,
     image_digests,
     parameters_digest,
     shared_folder,
@@ -45,7 +45,7 @@ class Counted:
     def __init__(self, folder, *, settings=SETTINGS, mae=None, dtype=jnp.float32, memory_gb=0.0):
         detection = Detection(settings, dtype)
         mae = mae_parameters() if mae is None else mae
-        self.kept = KeptResiduals(detection, mae, make_mesh(), folder=folder, memory_gb=memory_gb)
+        self.kept = ResidualCache(detection, mae, make_mesh(), folder=folder, memory_gb=memory_gb)
         self.computed = 0
         compute = self.kept.compute
 
@@ -68,7 +68,7 @@ def test_residuals_from_what_is_kept_are_those_that_the_mae_gives(tmp_path, alph
     direct = np.asarray(jax.jit(detection.residual_images)(mae, images()))
     Counted(tmp_path, mae=mae).of(images())
     again = Counted(tmp_path, mae=mae)
-    kept = np.asarray(jax.jit(detection.residual_images_of)(again.of(images())))
+    kept = np.asarray(jax.jit(detection.residual_images_from_differences)(again.of(images())))
     assert again.computed == 0
     assert (np.abs(direct) > 0.01).mean() > 0.3
     assert np.all(np.abs(kept - direct) <= RELATIVE_ERROR * np.abs(direct) + 1e-5)
@@ -148,7 +148,7 @@ def test_another_question_is_answered_anew(tmp_path, other):
 
 def test_another_format_is_not_read(tmp_path, monkeypatch):
     Counted(tmp_path).of(images())
-    monkeypatch.setattr(kept_residuals, "FORMAT", kept_residuals.FORMAT + 1)
+    monkeypatch.setattr(residual_cache, "FORMAT", residual_cache.FORMAT + 1)
     asked = Counted(tmp_path)
     asked.of(images())
     assert asked.computed == 1

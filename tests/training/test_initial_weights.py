@@ -12,7 +12,7 @@ from PIL import Image
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.training.starting_weights import check_branches, load_mae, started_branches
+from rffr_jax.training.initial_weights import check_branches, init_branches, load_mae
 from tests import jobs
 from tests.convert.source_files import SETTINGS, converted, mae_arrays, vit_arrays
 from tests.models import reference
@@ -78,8 +78,8 @@ def resized(positions, grid):
 def started(folder, **changed):
     """Both branches of a detector as they start from the weights in a folder."""
     settings = dataclasses.replace(DETECTION, **changed)
-    fresh = Detection(settings, jnp.float32).initial_parameters(0)
-    arrays = by_place(started_branches(folder, fresh, settings, make_mesh(1)))
+    fresh = Detection(settings, jnp.float32).init_parameters(0)
+    arrays = by_place(init_branches(folder, fresh, settings, make_mesh(1)))
     return branch(arrays, "original"), branch(arrays, "residual")
 
 

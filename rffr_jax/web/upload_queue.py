@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
-from rffr_jax.predict.inputs import kind_of
+from rffr_jax.predict.inputs import media_kind
 from rffr_jax.web.refused import FULL, FULL_FOR_SENDER, RefusedError
 
 
@@ -24,7 +24,7 @@ class Scorer(Protocol):
     def close(self): ...
 
 
-class Uploads:
+class UploadQueue:
     """Scores uploads one after another, in the order in which they come.
 
     Attributes:
@@ -50,7 +50,7 @@ class Uploads:
         Raises:
           RefusedError: there is none, or the sender has its share (429).
         """
-        sender = sender_of(address)
+        sender = sender_network(address)
         if self._taken.total() >= self._places:
             raise RefusedError(429, FULL)
         if self._taken[sender] >= self._most_of_sender:
@@ -74,7 +74,7 @@ class Uploads:
         """
         if not file.stat().st_size:
             raise RefusedError(400, "the file is empty")
-        kind, reason = kind_of(file)
+        kind, reason = media_kind(file)
         if not kind:
             raise RefusedError(415, reason)
         async with self._turn:
@@ -84,7 +84,7 @@ class Uploads:
         return answer
 
 
-def sender_of(address: str) -> str:
+def sender_network(address: str) -> str:
     """A sender's numeric address; of IPv6 the network, whose other addresses are its own too."""
     try:
         numeric = ipaddress.ip_address(address)

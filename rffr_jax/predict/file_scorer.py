@@ -18,25 +18,25 @@ from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.evaluate import PACKAGES
 from rffr_jax.faces.frames import ffmpeg_error
 from rffr_jax.predict.annotated_video import annotate_video
-from rffr_jax.predict.decision import Decision, decisions
+from rffr_jax.predict.decision_rule import DecisionRule, decision_rules
 from rffr_jax.predict.detector import LoadedDetector
 from rffr_jax.predict.evidence import draw_evidence
-from rffr_jax.predict.faces_of import FoundFaces, faces_of
-from rffr_jax.predict.finished import FinishedFiles
+from rffr_jax.predict.face_finding import FoundFaces, find_faces
+from rffr_jax.predict.face_settings import FaceSettings
+from rffr_jax.predict.finished_files import FinishedFiles
 from rffr_jax.predict.inputs import IMAGE, VIDEO, InputFile
 from rffr_jax.predict.parts import ALONE, Part
-from rffr_jax.predict.preparation import FaceSettings
 from rffr_jax.predict.progress import Progress
 from rffr_jax.predict.read_ahead import read_ahead
-from rffr_jax.predict.timeline import score_peaks
-from rffr_jax.predict.verdict import (
+from rffr_jax.predict.records import (
+    as_sentence,
     describe_score,
+    describe_status,
     face_record,
     file_record,
-    largest,
-    sentence,
-    verdict_said,
+    largest_sighting,
 )
+from rffr_jax.predict.timeline import score_peaks
 from rffr_jax.runs.disk_errors import disk_trouble
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ CROP_QUALITY = 90  # JPEG
 _FACES_PACKAGES = ("av", "onnxruntime", "opencv-python-headless")
 
 
-class Prediction:
+class FileScorer:
     """One run: its detector, its settings and what is finished of it."""
 
     def __init__(
@@ -60,18 +60,18 @@ class Prediction:
         self._config, self._workdir = config, workdir
         self._detector, self._settings = detector, settings
         score = VideoScore.of(config.aggregate, config.top_k, config.frames_per_video)
-        self.decisions = decisions(detector.point, config.threshold, score)
+        self.decision_rules = decision_rules(detector.point, config.threshold, score)
         self.about = self._about()
         self.depends_on = {name: self.about[name] for name in self.about if name != "command"}
         self.finished = FinishedFiles(part.folder(workdir), self.depends_on)
 
-    def look_at(self, files: Sequence[InputFile]):
+    def score_files(self, files: Sequence[InputFile]):
         """Scores what is not finished, a batch of faces at a time, whatever file they are of."""
         todo = [file for file in files if file.path not in self.finished]
         if len(todo) < len(files):
             log.info("%d of %d files were looked at before", len(files) - len(todo), len(files))
         size, workers = self._detector.image_size, self._config.data.workers
-        found_in = read_ahead(lambda file: faces_of(file, self._settings, size), todo, workers)
+        found_in = read_ahead(lambda file: find_faces(file, self._settings, size), todo, workers)
         with StopRequest() as stop, Progress(len(todo)) as progress:
             for number, group in enumerate(_groups(found_in, self._config.batch_size)):
                 self._finish(group)
@@ -87,15 +87,15 @@ class Prediction:
         crops = [_crops(face) for found in group for face in found.faces]
         images = np.stack([crop for face in crops for crop in face] or [np.zeros((size, size, 3))])
         images = images.astype(np.uint8)[: sum(map(len, crops))]
-        scores, differences = self._detector.examine(images)
+        scores, differences = self._detector.score_crops(images)
         ends = np.cumsum([len(face) for face in crops], dtype=int)
         of_face = iter(np.split(scores, ends[:-1]) if crops else [])
         peaks: list[int] = []
-        shown: list[tuple[dict[str, Any], Decision]] = []
+        shown: list[tuple[dict[str, Any], DecisionRule]] = []
         first, records = 0, []
         for found in group:
             faces = []
-            decision = self.decisions[found.source["kind"] if found.source else IMAGE]
+            decision = self.decision_rules[found.source["kind"] if found.source else IMAGE]
             for sightings in found.faces:
                 own = next(of_face)
                 record = face_record(
@@ -104,7 +104,7 @@ class Prediction:
                 picture = f"{EVIDENCE}/{_picture_name(found)}-face{len(faces)}"
                 if not len(own):
                     record["picture"] = f"{picture}.jpg"
-                    self._keep_crop(record["picture"], largest(sightings).crop)
+                    self._keep_crop(record["picture"], largest_sighting(sightings).crop)
                 else:
                     record["probability"] = decision.probability(record["score"])
                     peaks.append(first + int(own.argmax()))
@@ -127,12 +127,12 @@ class Prediction:
         scores,
         differences,
         peaks: list[int],
-        faces: list[tuple[dict[str, Any], Decision]],
+        faces: list[tuple[dict[str, Any], DecisionRule]],
     ):
         if not peaks:
             return
         some = None if differences is None else differences[peaks]
-        explained = self._detector.explanations(images[peaks], scores[peaks], some)
+        explained = self._detector.explain_crops(images[peaks], scores[peaks], some)
         for shown, (record, decision) in zip(explained, faces, strict=True):
             draw_evidence(
                 self._workdir / record["evidence"],
@@ -151,8 +151,12 @@ class Prediction:
             return None
         place = f"{ANNOTATED}/{_picture_name(found)}.mp4"
         threshold = record["threshold"]
-        said = [verdict_said(record, threshold["value"]), *threshold["doubts"], self._detector.note]
-        band = " ".join(map(sentence, said))
+        said = [
+            describe_status(record, threshold["value"]),
+            *threshold["doubts"],
+            self._detector.note,
+        ]
+        band = " ".join(map(as_sentence, said))
         how, top_k = self._config.aggregate, self._config.top_k
         try:
             annotate_video(
@@ -188,7 +192,7 @@ class Prediction:
         (self._workdir / EVIDENCE).mkdir(exist_ok=True)
         Image.fromarray(crop).save(self._workdir / place, quality=CROP_QUALITY)
 
-    def _caption(self, record: dict[str, Any], decision: Decision) -> str:
+    def _caption(self, record: dict[str, Any], decision: DecisionRule) -> str:
         caption = describe_score(record, decision.value)
         if len(record["frames"]) > 1:
             peak = record["peak"]
@@ -197,7 +201,7 @@ class Prediction:
                 f"{peak['frame']} at {peak['time']:.2f} s, the one with the highest score"
             )
         said = [caption, *decision.doubts([record]), self._detector.note]
-        return " ".join(map(sentence, said))
+        return " ".join(map(as_sentence, said))
 
     def _about(self) -> dict[str, Any]:
         config, detector = self._config, self._detector
@@ -218,7 +222,7 @@ class Prediction:
                 "trained_methods": detector.about["trained_methods"],
             },
             **detector.point.to_json(),
-            "thresholds": {medium: one.to_json() for medium, one in self.decisions.items()},
+            "thresholds": {medium: one.to_json() for medium, one in self.decision_rules.items()},
             "residual_reference": detector.reference and detector.reference.origin(),
             "aggregate": {"how": config.aggregate, "top_k": config.top_k},
             "annotate": config.annotate,

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from rffr_jax.evaluation.aggregate import aggregate_scores
-from rffr_jax.predict.faces_of import FoundFaces, Sighting
+from rffr_jax.predict.face_finding import FoundFaces, Sighting
 
 REAL, FAKE, UNKNOWN = "real", "fake", "unknown"
 
@@ -33,7 +33,7 @@ def face_record(
 
     Returns:
       `frames` holds those that were scored, `not_judged` the others with their reasons; `box` is
-      that of the frame with the highest score, or of the one where the face is largest.
+      that of the frame with the highest score, or of the one where the face is largest_sighting.
     """
     scored = [sighting for sighting in sightings if sighting.judged]
     if scored:
@@ -41,7 +41,7 @@ def face_record(
         status, reason = FAKE if score > threshold else REAL, None
         shown = scored[int(scores.argmax())]
     else:
-        shown = largest(sightings)
+        shown = largest_sighting(sightings)
         status, score, reason = UNKNOWN, None, shown.reason
     return {
         "status": status,
@@ -65,8 +65,8 @@ def face_record(
     }
 
 
-def largest(sightings: Sequence[Sighting]) -> Sighting:
-    """The one whose box has the largest area; the first of crops that were given."""
+def largest_sighting(sightings: Sequence[Sighting]) -> Sighting:
+    """The one whose box has the largest_sighting area; the first of crops that were given."""
     return max(sightings, key=_area)
 
 
@@ -94,7 +94,7 @@ def file_record(
     score is the highest of its faces, its probability that of the same face.
 
     Args:
-      threshold: `Decision.record` of the faces; None for a file that is no image and no video.
+      threshold: `DecisionRule.record` of the faces; None for a file that is no image and no video.
     """
     judged = [face for face in faces if face["score"] is not None]
     highest = max(judged, key=lambda face: face["score"], default=None)
@@ -118,7 +118,7 @@ def file_record(
     }
 
 
-def verdict_said(record: Mapping[str, Any], threshold: float) -> str:
+def describe_status(record: Mapping[str, Any], threshold: float) -> str:
     """In words where the score of a face or file lies, or why it has none."""
     if record["score"] is None:
         return f"{UNKNOWN}: {record['reason']}"
@@ -129,16 +129,16 @@ def describe_score(record: Mapping[str, Any], threshold: float) -> str:
     """In words where the score of a judged face or file lies."""
     where = "above" if record["status"] == FAKE else "not above"
     said = f"score {record['score']:.3f}, {where} the threshold {threshold:.3f}"
-    return said + probability_said(record)
+    return said + describe_probability(record)
 
 
-def probability_said(record: Mapping[str, Any]) -> str:
+def describe_probability(record: Mapping[str, Any]) -> str:
     """The calibrated probability of a face or file, to be put behind its score; '' without one."""
     probability = record["probability"]
     return "" if probability is None else f" (calibrated probability {probability:.2f})"
 
 
-def sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
     """With a capital letter and a full stop; '' stays as it is."""
     return f"{text[0].upper()}{text[1:]}." if text else ""
 

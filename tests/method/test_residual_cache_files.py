@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from rffr_jax.cluster.sharding import make_mesh
-from rffr_jax.method import kept_residuals
+from rffr_jax.method import residual_cache
 from rffr_jax.method.detection import Detection, DetectionSettings
-from rffr_jax.method.kept_residuals import KeptResiduals
+from rffr_jax.method.residual_cache import ResidualCache
 from rffr_jax.models.sizes import ModelSettings
 
 TINY, ONES = ModelSettings("tiny", 48, 12), (1.0, 1.0, 1.0)
@@ -43,7 +43,7 @@ class Shape(Detection):
 def store(folder, memory=0, shape=SHAPE):
     """Keeps `memory` arrays in memory."""
     gigabytes = memory * BYTES / 1e9
-    return KeptResiduals(Shape(shape), {}, make_mesh(), folder=folder, memory_gb=gigabytes)
+    return ResidualCache(Shape(shape), {}, make_mesh(), folder=folder, memory_gb=gigabytes)
 
 
 def filled(folder, values, memory=0):
@@ -68,7 +68,7 @@ def files(folder):
 
 @pytest.fixture
 def small_files(monkeypatch):
-    monkeypatch.setattr(kept_residuals, "FILE_BYTES", 3 * BYTES)
+    monkeypatch.setattr(residual_cache, "FILE_BYTES", 3 * BYTES)
 
 
 @pytest.mark.parametrize("memory", [0, 4, 10])
@@ -222,7 +222,7 @@ def _die_while_writing(folder):
 
         return Dying()
 
-    kept_residuals.whole_file = whole_file
+    residual_cache.whole_file = whole_file
     filled(folder, arrays(5))
 
 

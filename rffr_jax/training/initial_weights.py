@@ -19,7 +19,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.method.detection import DetectionSettings
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.models.transfer import reading_normalised, resized_positions, vit_from_mae
+from rffr_jax.models.transfer import fold_normalisation, resize_positions, vit_from_mae
 from rffr_jax.runs.checkpoints.weights import (
     load_weights,
     read_about,
@@ -53,7 +53,7 @@ def check_branches(folder: pathlib.Path, settings: DetectionSettings):
         )
 
 
-def started_branches(
+def init_branches(
     folder: pathlib.Path, parameters: PyTree, settings: DetectionSettings, mesh: Mesh
 ) -> PyTree:
     """A detector's parameters with every branch started from a ViT or from a MAE's encoder.
@@ -73,13 +73,13 @@ def started_branches(
     def started(parameters: PyTree, weights: PyTree) -> PyTree:
         for name, branch in parameters["branches"].items():
             if about["kind"] == "vit":
-                positions = resized_positions(weights["positions"], settings.model.grid)
+                positions = resize_positions(weights["positions"], settings.model.grid)
                 branch.update({**weights, "positions": positions})
                 continue
             branch.update(vit_from_mae(weights, settings.model))
             if name == "original":
                 embedding = branch["embedding"]
-                branch["embedding"] = reading_normalised(embedding, settings.mean, settings.std)
+                branch["embedding"] = fold_normalisation(embedding, settings.mean, settings.std)
         return parameters
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, parameters)

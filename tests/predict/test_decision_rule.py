@@ -7,7 +7,7 @@ from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.calibration import Platt
 from rffr_jax.evaluation.operating_point import OperatingPoint
 from rffr_jax.evaluation.threshold import Threshold
-from rffr_jax.predict.decision import decisions, thresholds_said
+from rffr_jax.predict.decision_rule import decision_rules, describe_thresholds
 
 MEAN = VideoScore("mean", 0, 32)
 IMAGE = Threshold(0.4, 0.01, 200, 200, 0.9, None, Platt(2.0, 0.0))
@@ -21,7 +21,7 @@ def faces(*counts):
 
 
 def test_each_medium_has_its_own_threshold_and_calibration():
-    found = decisions(BOTH, None, MEAN)
+    found = decision_rules(BOTH, None, MEAN)
     assert {medium: one.record(faces(20)) for medium, one in found.items()} == {
         "image": {"value": 0.4, "from": "validation data", "chosen_for": "image", "doubts": []},
         "video": {"value": 0.3, "from": "validation data", "chosen_for": "video", "doubts": []},
@@ -33,7 +33,7 @@ def test_each_medium_has_its_own_threshold_and_calibration():
     said = {medium: one.to_json() for medium, one in found.items()}
     assert said["video"]["frames_per_video"] == 32
     assert said["video"]["n_real"] == 100
-    assert thresholds_said(said) == "0.400 for images and 0.300 for videos (validation data)"
+    assert describe_thresholds(said) == "0.400 for images and 0.300 for videos (validation data)"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_each_medium_has_its_own_threshold_and_calibration():
     ],
 )  # fmt: skip
 def test_what_a_threshold_was_not_chosen_on_is_said(point, asked, counts, expected):
-    found = decisions(point, None, asked)["video"]
+    found = decision_rules(point, None, asked)["video"]
     doubts = found.doubts(faces(*counts))
     assert len(doubts) == len(expected)
     for doubt, part in zip(doubts, expected, strict=True):
@@ -62,15 +62,15 @@ def test_what_a_threshold_was_not_chosen_on_is_said(point, asked, counts, expect
 
 
 def test_one_frame_of_a_video_is_an_image():
-    found = decisions(BOTH, None, VideoScore("mean", 0, 1))["video"]
+    found = decision_rules(BOTH, None, VideoScore("mean", 0, 1))["video"]
     assert found.record(faces(1)) == {
         "value": 0.4, "from": "validation data", "chosen_for": "image", "doubts": [],
     }  # fmt: skip
-    assert found.probability(0.7) == decisions(BOTH, None, MEAN)["image"].probability(0.7)
+    assert found.probability(0.7) == decision_rules(BOTH, None, MEAN)["image"].probability(0.7)
 
 
 def test_several_faces_of_an_image_are_counted():
-    found = decisions(BOTH, None, MEAN)["image"]
+    found = decision_rules(BOTH, None, MEAN)["image"]
     assert found.doubts(faces(1, 0)) == []
     (doubt,) = found.doubts(faces(1, 1, 1))
     assert "the highest of 3 lies above it up to 3 times as often" in doubt
@@ -79,7 +79,7 @@ def test_several_faces_of_an_image_are_counted():
 @pytest.mark.parametrize(("asked", "origin"), [(0.7, "config"), (None, "default")])
 def test_nothing_is_promised_of_a_threshold_that_no_data_chose(asked, origin):
     point = BOTH if asked else OperatingPoint()
-    for one in decisions(point, asked, VideoScore("median", 0, 8)).values():
+    for one in decision_rules(point, asked, VideoScore("median", 0, 8)).values():
         record = one.record(faces(1, 1))
         assert record == {
             "value": asked or 0.5, "from": origin, "chosen_for": None, "doubts": [],

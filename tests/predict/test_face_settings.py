@@ -9,9 +9,10 @@ from PIL import Image
 from rffr_jax.errors import UserError
 from rffr_jax.faces import prepare
 from rffr_jax.faces.crop import CropSettings
-from rffr_jax.predict import faces_of, preparation
-from rffr_jax.predict.preparation import CROP_NOT_KNOWN, FaceSettings, face_settings
-from rffr_jax.predict.verdict import sentence
+from rffr_jax.predict import face_finding
+from rffr_jax.predict import face_settings as module
+from rffr_jax.predict.face_settings import CROP_NOT_KNOWN, FaceSettings, face_settings
+from rffr_jax.predict.records import as_sentence
 from tests import jobs
 from tests.faces.test_prepare import BrightSquares, picture, settings
 
@@ -19,7 +20,7 @@ from tests.faces.test_prepare import BrightSquares, picture, settings
 @pytest.fixture
 def bright(monkeypatch):
     """Bright rectangles are the faces."""
-    for room in (faces_of, preparation, prepare):
+    for room in (face_finding, module, prepare):
         monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())
 
 
@@ -115,7 +116,7 @@ def test_a_crop_that_is_not_known_is_said_in_every_output(
     told = capsys.readouterr()
     assert CROP_NOT_KNOWN in told.err
     html = (out / "report.html").read_text()
-    assert sentence(CROP_NOT_KNOWN) in html
+    assert as_sentence(CROP_NOT_KNOWN) in html
     with (out / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert all(CROP_NOT_KNOWN in row["note"] for row in rows)

@@ -15,7 +15,7 @@ CONFIG, VALIDATION, DEFAULT = "config", "validation data", "default"
 
 
 @dataclasses.dataclass(frozen=True)
-class Decision:
+class DecisionRule:
     """How the faces of an image, or of a video, are judged.
 
     Attributes:
@@ -91,9 +91,9 @@ class Decision:
         return doubts
 
 
-def decisions(
+def decision_rules(
     point: OperatingPoint, asked: float | None, video_score: VideoScore
-) -> dict[str, Decision]:
+) -> dict[str, DecisionRule]:
     """For images and for videos.
 
     Args:
@@ -111,11 +111,11 @@ def decisions(
         value = threshold.value
         if asked is not None:
             origin, value = CONFIG, asked
-        found[medium] = Decision(value, origin, threshold, formed[medium])
+        found[medium] = DecisionRule(value, origin, threshold, formed[medium])
     return found
 
 
-def thresholds_said(thresholds: Mapping[str, Mapping[str, Any]]) -> str:
+def describe_thresholds(thresholds: Mapping[str, Mapping[str, Any]]) -> str:
     """In words what `thresholds` of predictions.json says."""
     image, video = thresholds[IMAGE], thresholds[VIDEO]
     said = f"{image['value']:.3f}"
