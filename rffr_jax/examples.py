@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 REAL, FAKE = 0, 1
 
@@ -43,7 +43,11 @@ class Example:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Examples in a fixed order, with their pixels on demand; picklable for worker processes."""
+    """Examples in a fixed order, with their pixels on demand; picklable for worker processes.
+
+    A dataset may have two more abilities: landmarks (`images.landmarks.load_face`) and masks
+    (`manipulation_mask`).
+    """
 
     @property
     def examples(self) -> Sequence[Example]: ...
@@ -55,3 +59,11 @@ class Dataset(Protocol):
           BadImageError: the file cannot be used; the message names it and says why.
         """
         ...
+
+
+def manipulation_mask(
+    dataset: Dataset, index: int, size: int
+) -> Float32[np.ndarray, "size size"] | None:
+    """Where example `index` is manipulated, 0 to 1; None for a dataset without a method `mask`."""
+    mask = getattr(dataset, "mask", None)
+    return mask(index, size) if mask else None

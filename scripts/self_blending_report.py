@@ -17,13 +17,13 @@ import numpy as np
 from rffr_jax.cluster.command_line import run_program
 from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.selection import keep_reals
-from rffr_jax.data.self_blending.blending import hull_mask
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.frames import evenly_spaced
 from rffr_jax.images.decode import resized
-from rffr_jax.images.landmarks import ALL, FaceDataset, face_shape, five_points
+from rffr_jax.images.landmarks import ALL, face_shape, five_points, landmark_count, load_face
+from rffr_jax.images.polygons import hull_mask
 from rffr_jax.reports.contact_sheet import contact_sheet
 
 TITLES = ("real", "self-blended", "mask", "difference x 4")
@@ -86,11 +86,10 @@ def _print_speed(pairs: SelfBlendedPairs, size: int):
 
 
 def _print_fit(reals, size: int):
-    assert isinstance(reals, FaceDataset)
     overlaps = []
     for index in evenly_spaced(len(reals.examples), MOST_HULLS):
-        if reals.landmark_count(index) == ALL:
-            face = reals.face(index, size)
+        if landmark_count(reals, index) == ALL:
+            face = load_face(reals, index, size)
             fitted = face_shape(five_points(face.landmarks))
             own, other = (hull_mask(s, len(face.image)) > 0 for s in (face.landmarks, fitted))
             overlaps.append((own & other).sum() / (own | other).sum())

@@ -5,7 +5,6 @@ with the arrays.
 """
 
 import dataclasses
-import json
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 from rffr_jax.convert.files import WeightFile
 from rffr_jax.errors import UserError
 from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.runs.text_files import read_json
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 ITSELF = "the file itself"
@@ -74,10 +74,7 @@ def told_of(file: WeightFile, kind: str, decodes: bool, model: ModelSettings) ->
 def _read(path: pathlib.Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no JSON object: {error}") from error
+    found = read_json(path)
     if not isinstance(found, dict):
         raise UserError(f"{path} is no JSON object, but a {type(found).__name__}")
     return found

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from rffr_jax.data.selection import weights_of
 from rffr_jax.errors import BadImageError
 from rffr_jax.examples import Dataset, Example
-from rffr_jax.images.landmarks import FaceDataset, LandmarkedFace, landmark_count
+from rffr_jax.images.landmarks import LandmarkedFace, landmark_count, load_face
 
 
 class InMemory:
@@ -60,9 +60,8 @@ class InMemory:
         return kept
 
     def _face(self, index: int, size: int) -> LandmarkedFace | BadImageError:
-        assert isinstance(self._dataset, FaceDataset)
         try:
-            face = self._dataset.face(index, size)
+            face = load_face(self._dataset, index, size)
         except BadImageError as error:
             return BadImageError(error.name, error.reason)
         face.image.setflags(write=False)

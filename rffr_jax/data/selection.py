@@ -9,9 +9,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rffr_jax.errors import UserError
-from rffr_jax.examples import FAKE, REAL, Dataset, Example
-from rffr_jax.images.landmarks import FaceDataset, LandmarkedFace, landmark_count
-from rffr_jax.images.masks import manipulation_mask
+from rffr_jax.examples import FAKE, REAL, Dataset, Example, manipulation_mask
+from rffr_jax.images.landmarks import LandmarkedFace, landmark_count, load_face
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +48,8 @@ class Selection:
 
     def face(self, index: int, size: int) -> LandmarkedFace:
         """The face of example `index` as its part keeps it."""
-        number, there = self.places[index]
-        part = self.parts[number]
-        assert isinstance(part, FaceDataset)
-        return part.face(there, size)
+        part, there = self.places[index]
+        return load_face(self.parts[part], there, size)
 
 
 def select(dataset: Dataset, kept: Sequence[int]) -> Dataset:

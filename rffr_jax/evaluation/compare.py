@@ -1,6 +1,5 @@
 """Job `compare`: which of several evaluated detectors is better, and where nobody can tell."""
 
-import json
 import math
 import pathlib
 from typing import Any
@@ -14,7 +13,7 @@ from rffr_jax.evaluation.comparison import LEVEL, DetectorScores, compare
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE
 from rffr_jax.runs.checkpoints.weights import best_name
-from rffr_jax.runs.whole_files import whole_file, write_json
+from rffr_jax.runs.whole_files import read_json_object, whole_file, write_json
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 HEADER = ("dataset", "fakes", "a", "b", "AUC a", "AUC b", "a - b", "95 %", "p (Holm)", "better")
@@ -75,7 +74,7 @@ def read_run(place: pathlib.Path) -> tuple[DetectorScores, dict[str, Any]]:
     results = file.parent / "results.json"
     said: dict[str, Any] = {}
     if place.is_dir() and results.is_file():
-        said = json.loads(results.read_text(encoding="utf-8"))["about"]
+        said = read_json_object(results)["about"]
     matched = {}
     if said.get("checkpoint") == MATCHED:
         fakes = {(e.dataset, e.method) for e in predictions.examples if e.label == FAKE}

@@ -17,7 +17,7 @@ from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.threshold import Threshold, choose_threshold
 from rffr_jax.examples import REAL, Dataset, Example
-from rffr_jax.runs.whole_files import read_json, write_json
+from rffr_jax.runs.whole_files import read_json_object, write_json
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def read_operating_point(file: Path, weights: str) -> OperatingPoint:
         return DEFAULT_OPERATING_POINT
     anew = "make it anew with the job evaluate and --config.data.validation, or delete it"
     try:
-        record = read_json(file)
+        record = read_json_object(file)
         if record["weights"] != weights:
             return DEFAULT_OPERATING_POINT
         if "thresholds" not in record:

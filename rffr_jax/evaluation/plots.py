@@ -21,6 +21,7 @@ from rffr_jax.evaluation.calibration import Calibration, reliability
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.examples import FAKE, REAL
+from rffr_jax.runs.text_files import read_lines
 from rffr_jax.runs.whole_files import whole_file
 
 HISTOGRAM_BINS = 25
@@ -237,14 +238,14 @@ def read_logged_numbers(path: Path) -> Iterator[tuple[int, str, str, float]]:
     Raises:
       UserError: the file is missing, or a line is no JSON object with a step.
     """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: give the metrics.jsonl of a run")
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for place, line in read_lines(path):
         try:
             record = json.loads(line)
             step, split = int(record["step"]), str(record.get("split", ""))
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise UserError(f"{path} line {number} is no JSON object with a step") from None
+            raise UserError(
+                f"{place} is no JSON object with a step; give the metrics.jsonl of a run"
+            ) from None
         for name, value in record.items():
             if name != "step" and isinstance(value, int | float):
                 yield step, split, name, float(value)

@@ -16,7 +16,7 @@ from rffr_jax.cluster import processes
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import REAL
-from rffr_jax.runs.whole_files import read_json, write_json
+from rffr_jax.runs.whole_files import read_json_object, write_json
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ def read_reference(
     if not file.is_file():
         return None
     try:
-        record = read_json(file)
+        record = read_json_object(file)
         if record["weights"] != weights:
             return None
         mean, high = (np.array(record[name], np.float64) for name in ("mean", "high"))

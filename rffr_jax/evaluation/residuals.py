@@ -34,8 +34,7 @@ from rffr_jax.evaluation.localisation import (
     localisation_table,
     localise_residuals,
 )
-from rffr_jax.examples import Dataset
-from rffr_jax.images.masks import manipulation_mask
+from rffr_jax.examples import Dataset, manipulation_mask
 from rffr_jax.method.baseline_residuals import reconstruction_residual
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import unit_range

@@ -30,7 +30,7 @@ from rffr_jax.runs.checkpoints.weights import (
     load_weights,
     read_about,
 )
-from rffr_jax.runs.whole_files import read_json
+from rffr_jax.runs.whole_files import read_json_object
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class TrainedDetector:
         file = self._folder / f"{part}_sources.json"
         if not file.exists():
             return Origins()
-        record = read_json(file)
+        record = read_json_object(file)
         if not all(isinstance(name, str) for names in record.values() for name in _as_list(names)):
             raise UserError(f"{file} is damaged (not lists of names); put a copy back")
         return Origins.from_json(record)
@@ -180,7 +180,7 @@ class TrainedDetector:
 
     def _best(self) -> dict[str, Any]:
         record = self._folder / "best.json"
-        return read_json(record) if record.exists() else {}
+        return read_json_object(record) if record.exists() else {}
 
 
 def _as_list(names: object) -> list[object]:

@@ -4,7 +4,6 @@ What is done is found and not done again, so a stopped run resumes, and tables t
 same training share it. Several commands on one workdir share its runs; each writes the table.
 """
 
-import json
 import os
 import pathlib
 
@@ -29,6 +28,7 @@ from rffr_jax.experiments.outputs import write_outputs
 from rffr_jax.experiments.prerequisites import require_prerequisites
 from rffr_jax.experiments.worker import Run, run_all
 from rffr_jax.runs.lock import locked
+from rffr_jax.runs.whole_files import read_json_object
 from rffr_jax.runs.workdir import refuse_other_config, write_config
 
 MAY_CHANGE = (
@@ -121,7 +121,7 @@ def _refuse_other_table(workdir: pathlib.Path, config: Config):
     file = workdir / "config.json"
     if not file.exists():
         return
-    there = json.loads(file.read_text(encoding="utf-8"))
+    there = read_json_object(file)
     if there.get("job") != config.job:
         return  # write_config refuses it
     if (there["name"], there["variant"]) != (config.name, config.variant):

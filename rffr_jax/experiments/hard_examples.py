@@ -1,14 +1,11 @@
 """The hardest errors of a detector: the reals most like fakes to it, the fakes most like reals."""
 
-import io
 from collections.abc import Sequence
-
-import numpy as np
-from PIL import Image
 
 from rffr_jax.errors import BadImageError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE, REAL, Dataset, Example
+from rffr_jax.images.image_formats import encode
 
 FACE_SIZE = 160
 
@@ -53,13 +50,7 @@ def load_faces_as_png(
             faces.append(None)
             continue
         try:
-            faces.append(_png(dataset.load(index, size)))
+            faces.append(encode(dataset.load(index, size), "png"))
         except BadImageError:
             faces.append(None)
     return faces
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG")
-    return buffer.getvalue()

@@ -1,6 +1,5 @@
 """How long a trained detector takes for an image, residual included (the paper's Table 9)."""
 
-import json
 import pathlib
 import statistics
 import time
@@ -13,7 +12,7 @@ from rffr_jax.method.detection import DetectionSettings
 from rffr_jax.method.detectors import make_detection
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.runs.checkpoints.weights import FROZEN, load_weights, read_about
-from rffr_jax.runs.whole_files import write_json
+from rffr_jax.runs.whole_files import read_json_object, write_json
 
 BATCH, REPEATS = 8, 5
 RECORD = "inference_seconds.json"
@@ -29,7 +28,7 @@ def measure_inference_time(detector: pathlib.Path) -> float:
     """
     file = detector / RECORD
     if file.exists():
-        return json.loads(file.read_text(encoding="utf-8"))["seconds"]
+        return read_json_object(file)["seconds"]
     settings = DetectionSettings.from_json(
         read_about(detector, "detector", "detector")["detection"]
     )

@@ -25,7 +25,7 @@ from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
 from rffr_jax.experiments.table_formats import format_markdown
 from rffr_jax.experiments.tables import build_table, write_tables
 from rffr_jax.experiments.worker import Run, read_seconds
-from rffr_jax.runs.whole_files import read_json
+from rffr_jax.runs.whole_files import read_json_object
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def write_outputs(
 def _read_result(config: Config, point: TestedDetector) -> RunResult:
     aucs, intervals, rules = {}, {}, {}
     for label, column in config.columns.items():
-        table = read_json(point.evaluations[label].folder / "results.json")
+        table = read_json_object(point.evaluations[label].folder / "results.json")
         (dataset,) = (entry for name, entry in table.items() if name != ABOUT)
         entry = dataset["methods"][column.method] if column.method else dataset["pooled"]
         interval = entry["auc_ci95"]
@@ -168,7 +168,7 @@ def _draw_galleries(
 
 def _read_localisation(run: Run) -> str:
     """Whether residuals lie where fakes were made, as a text."""
-    found: dict[str, Any] = read_json(run.folder / "localisation.json")
+    found: dict[str, Any] = read_json_object(run.folder / "localisation.json")
     return format_localisation(found["methods"])
 
 

@@ -1,7 +1,6 @@
 """`report.html`: an experiment in one file, with its tables, charts, pictures and what made it."""
 
 import dataclasses
-import json
 import pathlib
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from rffr_jax.experiments.printed_table import printed_tables
 from rffr_jax.experiments.run_result import RunResult, TableSpec
 from rffr_jax.reports.pictures import Picture, picture_from_bytes, picture_from_file
 from rffr_jax.reports.templates import render
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.whole_files import read_json_object, whole_file
 
 ROWS_DRAWN, ERRORS_SHOWN = 8, 8
 CHART_BYTES, ROW_CHART_BYTES = 500_000, 150_000  # of a chart; of one that every row has
@@ -238,6 +237,6 @@ def _folders(measured: Sequence[RunResult]) -> list[pathlib.Path]:
 def _read_about(folder: pathlib.Path) -> dict[str, Any]:
     file = folder / "results.json"
     try:
-        return json.loads(file.read_text(encoding="utf-8"))[ABOUT]
-    except (OSError, ValueError, KeyError):
+        return read_json_object(file)[ABOUT]
+    except (OSError, KeyError):
         raise UserError(f"{file} is not the table of an evaluation; evaluate again") from None

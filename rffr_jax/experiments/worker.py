@@ -30,7 +30,7 @@ from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.experiments import worker_config
 from rffr_jax.runs.lock import lock_if_free
-from rffr_jax.runs.whole_files import read_json, write_json
+from rffr_jax.runs.whole_files import read_json_object, write_json
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Run:
 
 def run(config: Config, workdir: pathlib.Path):
     """Works through the runs that the file `config.runs` lists."""
-    work_through([_from_json(entry) for entry in read_json(config.runs)["runs"]])
+    work_through([_from_json(entry) for entry in read_json_object(config.runs)["runs"]])
 
 
 def run_all(runs: Sequence[Run], at_once: int, workdir: pathlib.Path):
@@ -128,7 +128,7 @@ def _run_if_free(run: Run, name: str) -> bool:
 
 def _read_record(folder: pathlib.Path) -> dict[str, Any]:
     file = folder / RECORD
-    return read_json(file) if file.exists() else {"done": False, "seconds": 0.0}
+    return read_json_object(file) if file.exists() else {"done": False, "seconds": 0.0}
 
 
 @contextlib.contextmanager

@@ -29,7 +29,7 @@ from rffr_jax.faces.runners import Runner, Task, Work
 from rffr_jax.faces.shards import VERSION, check_name, read_ids, write_dataset
 from rffr_jax.runs.inventory import Inventory, differences, inventory
 from rffr_jax.runs.lock import locked
-from rffr_jax.runs.whole_files import read_json, write_json
+from rffr_jax.runs.whole_files import read_json_object, write_json
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def _finished_before(
             return None  # killed after it was packed
         shutil.rmtree(parts, ignore_errors=True)
         raise UserError(f"{dataset} is there and unfinished; delete it, or give another --name")
-    report = json.loads((dataset / REPORT).read_text(encoding="utf-8"))
+    report = read_json_object(dataset / REPORT)
     different = _differences(dataset / PREPARATION, preparation)
     if report["media_sha256"] != _media_digest(benchmark):
         different.append("media")
@@ -188,7 +188,7 @@ def _go_on_or_refuse(begun: pathlib.Path, preparation: dict[str, Any], benchmark
             f"{begun.parent} holds an unfinished run with other {', '.join(different)}; give the "
             "same command to go on, or another --output or --name, or delete that folder"
         )
-    elif changed := differences(read_json(begun).get("input", media), media):
+    elif changed := differences(read_json_object(begun).get("input", media), media):
         log.warning(
             "the input has changed since this was begun (%s): the records will be those of the "
             "files as they are now",
@@ -197,7 +197,7 @@ def _go_on_or_refuse(begun: pathlib.Path, preparation: dict[str, Any], benchmark
 
 
 def _differences(file: pathlib.Path, preparation: Mapping[str, Any]) -> list[str]:
-    there = json.loads(file.read_text(encoding="utf-8"))
+    there = read_json_object(file)
     return [name for name, value in preparation.items() if there.get(name) != value]
 
 

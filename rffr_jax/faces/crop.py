@@ -8,7 +8,6 @@ those that RetinaFace's boxes have there on average: an upright face gets the sa
 """
 
 import dataclasses
-import math
 
 import cv2
 import numpy as np
@@ -18,9 +17,9 @@ from rffr_jax.errors import UserError
 from rffr_jax.faces.face import Face
 from rffr_jax.images.alignment import (
     estimate_similarity,
-    similarity_scale,
     template_landmarks,
     transform_points,
+    warp,
 )
 
 ALIGNMENTS = ("similarity", "box")
@@ -88,18 +87,14 @@ def crop_face(
       settings: how.
     """
     matrix = crop_matrix(face, settings)
-    size = (settings.size, settings.size)
-    fine = 1
-    if settings.interpolation == "area":
-        fine = max(1, math.ceil(1 / similarity_scale(matrix) - 1e-6))
-    # A finer crop whose blocks of `fine` x `fine` pixels are averaged.
-    to_fine = matrix * fine
-    to_fine[:, 2] += (fine - 1) / 2
-    pixels = cv2.warpAffine(
-        image, to_fine, (settings.size * fine, settings.size * fine), flags=cv2.INTER_LINEAR
+    pixels = warp(
+        image,
+        matrix,
+        settings.size,
+        interpolation=cv2.INTER_LINEAR,
+        border=cv2.BORDER_CONSTANT,
+        antialias=settings.interpolation == "area",
     )
-    if fine > 1:
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return Crop(pixels, transform_points(face.landmarks, matrix))
 
 

@@ -8,7 +8,7 @@ import math
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Shaped
 
 # Left eye, right eye, nose tip, left and right mouth corner (left and right of the picture), as
 # fractions of the crop: where they lie on average in FFHQ's alignment (Karras et al., 2019).
@@ -84,32 +84,36 @@ def transform_points(
 
 
 def warp(
-    image: Float32[np.ndarray, "height width 3"],
+    image: Shaped[np.ndarray, "height width 3"],
     matrix: Float64[np.ndarray, "2 3"],
     size: int,
+    *,
     interpolation: int = cv2.INTER_CUBIC,
-) -> Float32[np.ndarray, "size size 3"]:
-    """`image` under a similarity, antialiased: where it shrinks, pixels are averaged.
+    border: int = cv2.BORDER_REPLICATE,
+    antialias: bool = True,
+) -> Shaped[np.ndarray, "size size 3"]:
+    """`image` under an affine map.
 
     Args:
-      image: RGB in [0, 1].
+      image: RGB, float in [0, 1] or uint8.
       matrix: from pixels of `image` to pixels of the result.
       size: side of the result in pixels.
       interpolation: OpenCV's number of the interpolation between pixels.
+      border: OpenCV's number of what lies beyond the border: by default the border is repeated.
+      antialias: whether pixels are averaged where the image shrinks; the map is a similarity then.
 
     Returns:
-      RGB in [0, 1]; what lies beyond the border repeats the border.
+      RGB of the same type and range.
     """
-    fine = max(1, math.ceil(1 / similarity_scale(matrix) - 1e-6))
+    fine = max(1, math.ceil(1 / similarity_scale(matrix) - 1e-6)) if antialias else 1
+    # A finer result, whose blocks of `fine` x `fine` pixels are averaged.
     to_fine = matrix * fine
     to_fine[:, 2] += (fine - 1) / 2
     side = size * fine
-    result = cv2.warpAffine(
-        image, to_fine, (side, side), flags=interpolation, borderMode=cv2.BORDER_REPLICATE
-    )
+    result = cv2.warpAffine(image, to_fine, (side, side), flags=interpolation, borderMode=border)
     if fine > 1:
         result = cv2.resize(result, (size, size), interpolation=cv2.INTER_AREA)
-    return np.clip(result, 0, 1).astype(np.float32, copy=False)
+    return result if result.dtype == np.uint8 else result.clip(0, 1)
 
 
 def align(

@@ -6,7 +6,6 @@ in every process, in any order.
 
 import dataclasses
 import hashlib
-import io
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -16,6 +15,7 @@ from PIL import Image
 
 from rffr_jax.errors import UserError
 from rffr_jax.examples import Dataset, Example
+from rffr_jax.images.image_formats import jpeg_compressed
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 Level = int | float
@@ -23,9 +23,7 @@ Level = int | float
 
 def jpeg(image: Pixels, level: Level, name: str) -> Pixels:
     """Saved as a JPEG of quality `level` (1 to 100, 4:2:0) and read again."""
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "JPEG", quality=round(level))
-    return np.array(Image.open(file))
+    return jpeg_compressed(image, round(level))
 
 
 def blur(image: Pixels, level: Level, name: str) -> Pixels:

@@ -32,14 +32,35 @@ def encode(image: UInt8[np.ndarray, "size size 3"], image_format: str) -> bytes:
     """
     if image_format == "raw":
         return image.tobytes()
-    stream = io.BytesIO()
+    if image_format == "jpeg":
+        return encode_jpeg(image, _JPEG_QUALITY)
     if image_format == "png":
+        stream = io.BytesIO()
         Image.fromarray(image).save(stream, "PNG", compress_level=_PNG_COMPRESSION)
-    elif image_format == "jpeg":
-        Image.fromarray(image).save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-    else:
-        raise ValueError(f"image format {image_format!r}; the formats are {IMAGE_FORMATS}")
+        return stream.getvalue()
+    raise ValueError(f"image format {image_format!r}; the formats are {IMAGE_FORMATS}")
+
+
+def encode_jpeg(
+    image: UInt8[np.ndarray, "height width 3"], quality: int, chroma: str = "4:4:4"
+) -> bytes:
+    """RGB in [0, 255] as the bytes of a JPEG file.
+
+    Args:
+      image: the pixels.
+      quality: 1 to 100.
+      chroma: "4:4:4" keeps the full resolution of colours, "4:2:0" halves it.
+    """
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=quality, subsampling=chroma)
     return stream.getvalue()
+
+
+def jpeg_compressed(
+    image: UInt8[np.ndarray, "height width 3"], quality: int
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The image after one JPEG compression of quality 1 to 100 with 4:2:0 colours."""
+    return np.array(Image.open(io.BytesIO(encode_jpeg(image, quality, "4:2:0"))))
 
 
 def decode(

@@ -9,7 +9,7 @@ centre of the first pixel.
 """
 
 import dataclasses
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -62,31 +62,27 @@ class LandmarkedFace:
     landmarks: Float32[np.ndarray, "points 2"]
 
 
-@runtime_checkable
-class FaceDataset(Dataset, Protocol):
-    """A dataset that knows landmarks of its faces."""
-
-    def landmark_count(self, index: int) -> int:
-        """How many landmarks of example `index` are known: 68, 5 or 0."""
-        ...
-
-    def face(self, index: int, size: int) -> LandmarkedFace:
-        """Example `index` as it is kept, with its landmarks; not for one that has none.
-
-        Args:
-          index: of the example.
-          size: the side in pixels that it will be resized to; what is drawn on demand is drawn
-            at this one.
-
-        Raises:
-          BadImageError: the file cannot be used.
-        """
-        ...
-
-
 def landmark_count(dataset: Dataset, index: int) -> int:
-    """How many landmarks of an example any dataset knows; those that know of none have 0."""
-    return dataset.landmark_count(index) if isinstance(dataset, FaceDataset) else 0
+    """How many landmarks of example `index` are known: 68, 5 or 0.
+
+    A dataset without a method `landmark_count` knows none.
+    """
+    count = getattr(dataset, "landmark_count", None)
+    return count(index) if count else 0
+
+
+def load_face(dataset: Any, index: int, size: int) -> LandmarkedFace:
+    """Example `index` of a dataset with landmarks, at the resolution that it is kept at.
+
+    Args:
+      dataset: one whose `landmark_count` of the example is not 0.
+      index: of the example.
+      size: the side in pixels that it will be resized to. A synthetic face is drawn at this size.
+
+    Raises:
+      BadImageError: the file cannot be used.
+    """
+    return dataset.face(index, size)
 
 
 def five_points(shape: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "5 2"]:

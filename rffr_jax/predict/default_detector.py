@@ -5,7 +5,7 @@ import pathlib
 import re
 
 from rffr_jax.errors import UserError
-from rffr_jax.runs.whole_files import read_json
+from rffr_jax.runs.whole_files import read_json_object
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def find_detector_folder(named: str) -> pathlib.Path:
     if named:
         return pathlib.Path(named)
     records = DEMO.glob(f"seed_*/{TRAINED}/{RECORD}")
-    done = [file.parent for file in records if read_json(file)["done"]]
+    done = [file.parent for file in records if read_json_object(file)["done"]]
     if not done:
         raise UserError(
             f"no detector is named and {DEMO} holds none: name one with --config.detector=DIR, or "

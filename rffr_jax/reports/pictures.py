@@ -5,7 +5,10 @@ import dataclasses
 import io
 import pathlib
 
+import numpy as np
 from PIL import Image
+
+from rffr_jax.images.image_formats import encode_jpeg
 
 WIDE = 700
 
@@ -47,9 +50,7 @@ def picture_from_file(path: pathlib.Path, most: int, caption: str) -> Picture:
         full = image.convert("RGB")
     width, height = full.size
     while len(data) > most and min(width, height) > 16:
-        buffer = io.BytesIO()
-        full.resize((width, height)).save(buffer, format="JPEG", quality=90, subsampling=0)
-        data = buffer.getvalue()
+        data = encode_jpeg(np.asarray(full.resize((width, height))), 90)
         width, height = width * 4 // 5, height * 4 // 5
     return picture_from_bytes(data, f"{caption} (compressed to fit here; the file is {path.name})")
 

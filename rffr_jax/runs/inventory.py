@@ -11,7 +11,7 @@ from typing import Any
 
 from rffr_jax.cluster import processes
 from rffr_jax.examples import Dataset
-from rffr_jax.runs.whole_files import read_json, write_json
+from rffr_jax.runs.whole_files import read_json_object, write_json
 from rffr_jax.runs.workdir import has_begun
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def warn_of_other_data(workdir: pathlib.Path, datasets: Mapping[str, Dataset]):
     if not has_begun(workdir) or not file.exists():
         write_json(file, now)
         return
-    then = read_json(file)
+    then = read_json_object(file)
     for name, record in now.items():
         changed = differences(then.get(name, record), record)
         if changed:

@@ -34,7 +34,7 @@ def write_json(path: str | Path, value: object):
         part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
+def read_json_object(path: str | Path) -> dict[str, Any]:
     """The object in a file that `write_json` wrote.
 
     Raises:

@@ -15,7 +15,7 @@ from rffr_jax.runs.checkpoints.weights import (
     is_checkpoint,
 )
 from rffr_jax.runs.lock import locked
-from rffr_jax.runs.whole_files import write_json
+from rffr_jax.runs.whole_files import read_json_object, write_json
 
 MAY_CHANGE = (
     "evaluate_every",
@@ -92,7 +92,7 @@ def refuse_other_config(
     if not begun or not file.exists():
         return
     here = flat(json.loads(json.dumps(config.to_dict())))
-    there = flat(json.loads(file.read_text(encoding="utf-8")))
+    there = flat(read_json_object(file))
     different = {
         name: f"{name}: {_shown(there, name)} there, {_shown(here, name)} in this config"
         for name in sorted(there.keys() | here.keys())
@@ -119,7 +119,7 @@ def write_config(workdir: pathlib.Path, config: Config):
         return
     file = workdir / "config.json"
     if file.exists():
-        job = json.loads(file.read_text(encoding="utf-8")).get("job")
+        job = read_json_object(file).get("job")
         if job != config.job:
             raise UserError(
                 f"--workdir={workdir} holds a run of the job {job}; name another folder for "

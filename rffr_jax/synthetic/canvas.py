@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32
 
+from rffr_jax.images.polygons import FIXED_POINT, FIXED_POINT_BITS, fill_polygons
+
 Colour = Sequence[float] | Float[np.ndarray, "3"] | Float[np.ndarray, "3 size size"]
 """Red, green and blue, 0 to 1: one colour, or a picture as large as the canvas."""
 
@@ -19,7 +21,6 @@ _TURN = np.linspace(0, 2 * np.pi, 20, endpoint=False)
 CIRCLE: Float[np.ndarray, "20 2"] = np.stack([np.cos(_TURN), np.sin(_TURN)], 1)
 """Corners of a circle of radius 1 about (0, 0)."""
 
-_FIXED_POINT_BITS = 4
 _Window = tuple[slice, slice]  # rows and columns, in pixels
 
 
@@ -54,8 +55,7 @@ class Canvas:
           blur: standard deviation of the Gaussian that softens the edges, in the same unit;
             below 0.3 pixels the edges are only antialiased.
         """
-        coverage = np.zeros((self.size, self.size), np.uint8)
-        cv2.fillPoly(coverage, _shapes(self._fixed(points)), 255, cv2.LINE_AA, _FIXED_POINT_BITS)
+        coverage = fill_polygons(_shapes(self._fixed(points)), self.size, self.size)
         return self._soften(coverage, blur)
 
     def fill(
@@ -75,8 +75,8 @@ class Canvas:
           opacity: 0, nothing is painted, to 1, what lies below is hidden.
           clip: a mask, 0 to 1, by which the opacity is multiplied.
         """
-        coverage, shapes, window = self._place(points, 3 * blur)
-        cv2.fillPoly(coverage, shapes, 255, cv2.LINE_AA, _FIXED_POINT_BITS)
+        shapes, window = self._place(points, 3 * blur)
+        coverage = fill_polygons(shapes, *_window_size(window))
         self._blend(self._soften(coverage, blur, opacity), window, colour, clip)
 
     def lines(
@@ -100,10 +100,11 @@ class Canvas:
           clip: as in `fill`.
           closed: whether the last corner is joined to the first.
         """
-        coverage, shapes, window = self._place(points, width + 3 * blur)
+        shapes, window = self._place(points, width + 3 * blur)
+        coverage = np.zeros(_window_size(window), np.uint8)
         pixels = width * self.size
         thick = max(1, round(pixels))
-        cv2.polylines(coverage, shapes, closed, 255, thick, cv2.LINE_AA, _FIXED_POINT_BITS)
+        cv2.polylines(coverage, shapes, closed, 255, thick, cv2.LINE_AA, FIXED_POINT_BITS)
         paler = opacity * min(1.0, pixels / thick)
         self._blend(self._soften(coverage, blur, paler), window, colour, clip)
 
@@ -125,26 +126,22 @@ class Canvas:
 
     def _fixed(self, points: np.ndarray) -> np.ndarray:
         """The points in OpenCV's fixed-point pixels, whose (0, 0) is the first pixel's centre."""
-        step = 1 << _FIXED_POINT_BITS
-        return (points * (self.size * step) - step / 2).astype(np.int32)
+        return (points * (self.size * FIXED_POINT) - FIXED_POINT / 2).astype(np.int32)
 
-    def _place(
-        self, points: np.ndarray, margin: float
-    ) -> tuple[np.ndarray, list[np.ndarray], _Window]:
-        """The smallest window that holds shapes and a margin: empty coverage of its size, the
-        shapes in its own fixed-point pixels, and where it lies.
+    def _place(self, points: np.ndarray, margin: float) -> tuple[list[np.ndarray], _Window]:
+        """The shapes in fixed-point pixels of the smallest window around them and a margin, and
+        the window.
         """
         fixed = self._fixed(points)
         left, top, width, height = cv2.boundingRect(fixed.reshape(-1, 2))
-        extra = int((margin * self.size + 2) * (1 << _FIXED_POINT_BITS))
+        extra = int((margin * self.size + 2) * FIXED_POINT)
         rows = slice(self._pixel(top - extra), self._pixel(top + height + extra))
         columns = slice(self._pixel(left - extra), self._pixel(left + width + extra))
-        fixed -= np.array([columns.start, rows.start], np.int32) << _FIXED_POINT_BITS
-        coverage = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
-        return coverage, _shapes(fixed), (rows, columns)
+        fixed -= np.array([columns.start, rows.start], np.int32) * FIXED_POINT
+        return _shapes(fixed), (rows, columns)
 
     def _pixel(self, fixed: int) -> int:
-        return min(max(fixed >> _FIXED_POINT_BITS, 0), self.size)
+        return min(max(fixed // FIXED_POINT, 0), self.size)
 
     def _soften(self, coverage: np.ndarray, blur: float, opacity: float = 1.0) -> np.ndarray:
         """Coverage of 0 to 255 as a mask of 0 to `opacity`, blurred."""
@@ -158,6 +155,11 @@ class Canvas:
 
 def _shapes(fixed: np.ndarray) -> list[np.ndarray]:
     return [fixed] if fixed.ndim == 2 else list(fixed)
+
+
+def _window_size(window: _Window) -> tuple[int, int]:
+    rows, columns = window
+    return rows.stop - rows.start, columns.stop - columns.start
 
 
 def lowered(

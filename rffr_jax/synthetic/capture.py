@@ -9,15 +9,14 @@ differ in the manipulation and in nothing else.
 import dataclasses
 import math
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from rffr_jax.images.alignment import AlignedFace, transform_points, warp
 from rffr_jax.images.decode import decode_image
+from rffr_jax.images.image_formats import encode
 from rffr_jax.synthetic.manipulations import IDENTITY, METHODS, NEEDS_DONOR, manipulate
 
-JPEG_QUALITY = 95
 _GEOMETRY, _MANIPULATION, _DONOR = range(3)  # what a stream of random numbers is for
 _TURN = math.radians(2.5)
 _ZOOM = (1.065, 1.12)  # enough that no corner of the crop falls outside the source
@@ -61,7 +60,7 @@ def capture(
     if method in NEEDS_DONOR and donor is not None:
         other = resample(donor, _generator(key, _DONOR, method), size)
     made = manipulate(method, face, other, _generator(key, _MANIPULATION, method))
-    encoded = encode(np.rint(made.image * 255).astype(np.uint8))
+    encoded = encode(np.rint(made.image * 255).astype(np.uint8), "jpeg")
     return Captured(decode_image(encoded, size, "capture"), made.mask, encoded)
 
 
@@ -74,16 +73,6 @@ def resample(face: AlignedFace, rng: np.random.Generator, size: int) -> AlignedF
     """The face at `size` x `size` pixels after a small random similarity, antialiased."""
     matrix = _similarity(rng, face.size, size)
     return AlignedFace(warp(face.image, matrix, size), transform_points(face.landmarks, matrix))
-
-
-def encode(image: UInt8[np.ndarray, "height width 3"]) -> bytes:
-    """RGB as a JPEG file of quality 95 without chroma subsampling."""
-    settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    done, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)
-    if not done:
-        raise RuntimeError("OpenCV could not encode a JPEG")
-    return encoded.tobytes()
 
 
 def _generator(key: tuple[int, ...], purpose: int, method: str) -> np.random.Generator:

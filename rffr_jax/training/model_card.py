@@ -18,7 +18,7 @@ from rffr_jax.data.origins import FILES, note_on_training
 from rffr_jax.evaluation.results import RULES
 from rffr_jax.examples import FAKE, REAL, Dataset
 from rffr_jax.reports.templates import render
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.whole_files import read_json_object, whole_file
 from rffr_jax.training.sources import Sources
 
 NAME = "model_card.md"
@@ -145,7 +145,7 @@ def _validation(workdir: pathlib.Path, config: Config, validation: Mapping[str, 
                 rows.append((name, method, f"last, step {last[name]['step']}", _percent(value)))
     best = workdir / "best.json"
     if config.selection != "last" and best.exists():
-        for name, entry in json.loads(best.read_text(encoding="utf-8")).items():
+        for name, entry in read_json_object(best).items():
             where = f"best:{name}, step {entry['step']}"
             methods = _listed(entry["methods"])
             rows.append((_listed(entry["datasets"]), methods, where, _percent(entry["auc"])))

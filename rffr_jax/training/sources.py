@@ -1,6 +1,5 @@
 """Which originals a run has learnt from, so that a test can tell if it holds one of them."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 
@@ -8,7 +7,7 @@ from rffr_jax.cluster import processes
 from rffr_jax.data.origins import Origins
 from rffr_jax.examples import Dataset
 from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST
-from rffr_jax.runs.whole_files import write_json
+from rffr_jax.runs.whole_files import read_json_object, write_json
 from rffr_jax.runs.workdir import has_begun
 
 Sources = dict[str, list[str]]
@@ -40,7 +39,7 @@ def read_sources(folder: pathlib.Path) -> Sources:
     places = {LATEST.parts: TRAINING, **{frozen.parts: MAE for frozen in FROZEN.values()}}
     inside = folder.absolute().parts[-2:]
     file = folder.parent.parent / places[inside] if inside in places else folder / TRAINING
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return read_json_object(file) if file.exists() else {}
 
 
 def merge_sources(*records: Mapping[str, list[str]]) -> Sources:
@@ -58,7 +57,7 @@ def _write(workdir: pathlib.Path, name: str, sources: Sources):
         return
     file = workdir / name
     if has_begun(workdir) and file.exists():
-        sources = merge_sources(sources, json.loads(file.read_text(encoding="utf-8")))
+        sources = merge_sources(sources, read_json_object(file))
     if sources:
         write_json(file, sources)
     else:

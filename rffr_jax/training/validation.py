@@ -1,6 +1,5 @@
 """Validation sets of a detector training, and the checkpoints that were best on each of them."""
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.examples import FAKE, Dataset, Example
 from rffr_jax.runs.checkpoints.weights import BEST, best_name, save_weights
-from rffr_jax.runs.whole_files import write_json
+from rffr_jax.runs.whole_files import read_json_object, write_json
 
 SELECTIONS = ("last", "source", "oracle", "transfer")
 
@@ -67,7 +66,7 @@ class Validation:
         record = self._workdir / "best.json"
         bests = self._bests
         if bests is None:
-            there = json.loads(record.read_text()) if record.exists() else {}
+            there = read_json_object(record) if record.exists() else {}
             bests = self._bests = processes.all_gather_objects(there)[0]
         if name in bests and bests[name]["step"] < step and bests[name]["auc"] >= auc:
             return

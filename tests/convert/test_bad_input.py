@@ -125,9 +125,10 @@ def test_settings_beside_the_file_that_say_nothing_are_named(refused, tmp_path):
     file = write(tmp_path / "vit.safetensors", vit_arrays())
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_tiny"}))
     settings = tmp_path / "preprocessor_config.json"
-    for text in ("{", "3", '["a"]', "\xff"):
+    problems = {"{": ":1: not JSON", "3": " is no JSON object", '["a"]': " is no JSON object"}
+    for text, problem in {**problems, "\xff": ": not UTF-8 text"}.items():
         settings.write_text(text, encoding="latin-1")
-        assert f"{settings} is no JSON object" in refused(file)
+        assert f"{settings}{problem}" in refused(file)
     for mean in (0.5, [0.5], [0.1, 0.2, "red"], {}):
         settings.write_text(json.dumps({"image_mean": mean, "image_std": [1, 1, 1]}))
         line = refused(file)

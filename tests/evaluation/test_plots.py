@@ -91,10 +91,10 @@ def test_training_curves_have_a_panel_for_what_is_there(tmp_path):
     [
         ("", "nothing to draw"),
         ('{"step": 1, "split": "train", "images_per_second": 3.0}\n', "nothing to draw"),
-        ('{"step": 1, "loss": 1.0}\n{"step": 2, "lo', "line 2"),
-        ('{"loss": 1.0}\n', "line 1"),
-        ("[1]\n", "line 1"),
-        ("3\n", "line 1"),
+        ('{"step": 1, "loss": 1.0}\n{"step": 2, "lo', "metrics.jsonl:2"),
+        ('{"loss": 1.0}\n', "metrics.jsonl:1"),
+        ("[1]\n", "metrics.jsonl:1"),
+        ("3\n", "metrics.jsonl:1"),
     ],
 )
 def test_logs_that_cannot_be_drawn(tmp_path, text, message):
@@ -106,7 +106,7 @@ def test_logs_that_cannot_be_drawn(tmp_path, text, message):
 
 
 def test_a_missing_log_is_a_users_mistake(tmp_path):
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="no such file"):
         plot_training_curves(tmp_path / "curves.png", tmp_path / "metrics.jsonl")
 
 

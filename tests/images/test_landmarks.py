@@ -9,18 +9,18 @@ import pytest
 from PIL import Image
 
 from rffr_jax.data.cache import InMemory
-from rffr_jax.data.self_blending.blending import hull_mask
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.alignment import TEMPLATE, template_landmarks, transform_points
 from rffr_jax.images.landmarks import (
     TEMPLATE_SHAPE,
-    FaceDataset,
     centred_square,
     face_shape,
     five_points,
     landmark_count,
+    load_face,
 )
+from rffr_jax.images.polygons import hull_mask
 from rffr_jax.synthetic.capture import geometry
 from rffr_jax.synthetic.procedural_face import render_face
 from tests.faces.test_shards import SIZE, draw_records, write
@@ -31,13 +31,6 @@ MIRRORED = [
     45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40,
     *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
 ]  # fmt: skip
-
-
-def open_faces(spec) -> FaceDataset:
-    """The dataset that a spec names, which has landmarks."""
-    dataset = load_dataset(spec)
-    assert isinstance(dataset, FaceDataset)
-    return dataset
 
 
 def one_line(caught):
@@ -80,10 +73,10 @@ def test_the_centred_square_keeps_points_on_their_pixels(height, width):
 
 def test_procedural_faces_know_their_own_points():
     """Against the five that the painter gives out, brought through the same camera."""
-    dataset = open_faces("synthetic:3#validation?limit=24")
+    dataset = load_dataset("synthetic:3#validation?limit=24")
     for index in range(12):
         assert landmark_count(dataset, index) == 68
-        face = dataset.face(index, 96)
+        face = load_face(dataset, index, 96)
         np.testing.assert_array_equal(face.image, dataset.load(index, 96))
         person = 1_000_000 + int(dataset.examples[index].id.rpartition("/")[2])
         five = render_face(3, person, 120).landmarks
@@ -110,15 +103,15 @@ def test_tables_and_lists_carry_landmarks(tmp_path):
         writer.writeheader()
         writer.writerows(rows)
     for spec in (f"csv:{tmp_path}/table.csv", f"list:{tmp_path}/list.json"):
-        dataset = open_faces(spec)
+        dataset = load_dataset(spec)
         assert [landmark_count(dataset, i) for i in range(3)] == [68, 5, 0]
         for index, points in enumerate(known.values()):
-            face = dataset.face(index, 16)
+            face = load_face(dataset, index, 16)
             np.testing.assert_allclose(face.landmarks, points - [10, 0], atol=1e-4)
             assert face.image.shape == (40, 40, 3)
-        aligned = open_faces(f"{spec}?landmarks=aligned")
+        aligned = load_dataset(f"{spec}?landmarks=aligned")
         assert [landmark_count(aligned, i) for i in range(3)] == [68, 5, 5]
-        np.testing.assert_array_equal(aligned.face(2, 16).landmarks, template_landmarks(40))
+        np.testing.assert_array_equal(load_face(aligned, 2, 16).landmarks, template_landmarks(40))
 
 
 @pytest.mark.parametrize("text", ["1 2 3", "a b", " ".join(["nan"] * 10), "1 " * 70])
@@ -136,7 +129,7 @@ def test_a_turned_photograph_with_landmarks_is_a_bad_file(tmp_path):
     points = " ".join(["1"] * 10)
     (tmp_path / "t.csv").write_text(f"path,label,landmarks\na.jpg,0,{points}\n")
     with pytest.raises(BadImageError, match="EXIF orientation turns it"):
-        open_faces(f"csv:{tmp_path}/t.csv").face(0, 16)
+        load_face(load_dataset(f"csv:{tmp_path}/t.csv"), 0, 16)
 
 
 def test_specs_say_where_faces_are_aligned(tmp_path):
@@ -154,10 +147,10 @@ def test_specs_say_where_faces_are_aligned(tmp_path):
 def test_prepared_records_give_their_crop_and_its_points(tmp_path):
     records = draw_records(5, "png")
     write(tmp_path, {"train": records})
-    dataset = open_faces(f"tfds:{tmp_path}/faces#train")
+    dataset = load_dataset(f"tfds:{tmp_path}/faces#train")
     for index, record in enumerate(records):
         assert landmark_count(dataset, index) == 5
-        face = dataset.face(index, 16)
+        face = load_face(dataset, index, 16)
         np.testing.assert_array_equal(face.landmarks, record.landmarks)
         np.testing.assert_array_equal(face.image, dataset.load(index, SIZE))
 
@@ -167,12 +160,12 @@ def test_a_cache_keeps_faces_and_bad_files(tmp_path, monkeypatch):
     (tmp_path / "b.png").write_bytes(b"no image")
     dataset = load_dataset(f"folder:{tmp_path}?landmarks=aligned")
     kept = InMemory(dataset, 16)
-    face = kept.face(0, 16)
+    face = load_face(kept, 0, 16)
     for name in ("a.png", "b.png"):
         with pytest.raises(BadImageError, match="not an image"):
-            kept.face(1, 16)
+            load_face(kept, 1, 16)
         (tmp_path / name).unlink()
-    assert kept.face(0, 16) is face
+    assert load_face(kept, 0, 16) is face
     assert face.image.shape == (40, 40, 3)
     assert landmark_count(kept, 0) == 5
 

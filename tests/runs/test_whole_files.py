@@ -5,7 +5,7 @@ import os
 import pytest
 
 from rffr_jax.errors import UserError
-from rffr_jax.runs.whole_files import read_json, whole_file, write_json
+from rffr_jax.runs.whole_files import read_json_object, whole_file, write_json
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
@@ -27,11 +27,11 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 @pytest.mark.parametrize("text", ["", '{"a": ', "[1]", "null", "[" * 100_000, "\udcff"])
 def test_a_damaged_record_is_named_in_one_line(tmp_path, text):
     write_json(tmp_path / "whole.json", {"a": 1})
-    assert read_json(tmp_path / "whole.json") == {"a": 1}
+    assert read_json_object(tmp_path / "whole.json") == {"a": 1}
     file = tmp_path / "record.json"
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError) as refused:
-        read_json(file)
+        read_json_object(file)
     assert f"{file} is damaged" in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -39,4 +39,4 @@ def test_a_damaged_record_is_named_in_one_line(tmp_path, text):
 def test_a_name_that_is_no_utf8_comes_back_as_it_was(tmp_path):
     name = b"lat\xfcin.png".decode("utf-8", "surrogateescape")
     write_json(tmp_path / "file.json", {"path": f"M\u00fc/{name}"})
-    assert read_json(tmp_path / "file.json") == {"path": f"M\u00fc/{name}"}
+    assert read_json_object(tmp_path / "file.json") == {"path": f"M\u00fc/{name}"}

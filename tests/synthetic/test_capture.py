@@ -13,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from rffr_jax.images.alignment import AlignedFace
 from rffr_jax.images.decode import decode_image
+from rffr_jax.images.image_formats import encode
 from rffr_jax.synthetic import capture as path
-from rffr_jax.synthetic.capture import capture, encode, resample
+from rffr_jax.synthetic.capture import capture, resample
 from rffr_jax.synthetic.manipulations import (
     IDENTITY,
     METHODS,
@@ -64,7 +65,9 @@ def test_jpeg_is_quality_95_without_subsampling():
 
 def test_encoding_is_not_a_different_picture():
     image = (render_face(0, 0, SIZE).image * 255).astype(np.uint8)
-    assert np.abs(decode_image(encode(image), len(image), "").astype(int) - image).mean() < 4
+    assert (
+        np.abs(decode_image(encode(image, "jpeg"), len(image), "").astype(int) - image).mean() < 4
+    )
 
 
 def test_a_real_and_its_fakes_share_geometry_and_differ_inside_the_mask_alone():
@@ -82,7 +85,9 @@ def test_a_real_and_its_fakes_share_geometry_and_differ_inside_the_mask_alone():
 
 def test_before_encoding_the_pixels_outside_the_mask_are_the_reals(monkeypatch):
     seen = []
-    monkeypatch.setattr(path, "encode", lambda image: seen.append(image) or encode(image))
+    monkeypatch.setattr(
+        path, "encode", lambda image, kind: seen.append(image) or encode(image, kind)
+    )
     real_mask = taken(IDENTITY, 5).mask
     masks = [real_mask, *(taken(method, 5).mask for method in METHODS)]
     for image, mask in zip(seen[1:], masks[1:], strict=True):
@@ -134,7 +139,7 @@ def changing_nothing():
 @pytest.mark.parametrize("method", SHAMS.values())
 def test_a_sham_is_the_real_up_to_rounding(monkeypatch, method):
     seen = []
-    monkeypatch.setattr(path, "encode", lambda image: seen.append(image.astype(int)) or b"")
+    monkeypatch.setattr(path, "encode", lambda image, kind: seen.append(image.astype(int)) or b"")
     monkeypatch.setattr(path, "decode_image", lambda *_: np.zeros((SIZE, SIZE, 3), np.uint8))
     for source in range(120, 136):
         taken(IDENTITY, source)

@@ -8,7 +8,6 @@ machine: paths may be absolute, begin with `./datasets/`, or hold backslashes.
 """
 
 import collections
-import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,7 @@ from rffr_jax.data.readers.folder import FileDataset, data_set_name
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import FAKE, REAL, Dataset, Example
 from rffr_jax.images.image_formats import encode
+from rffr_jax.runs.text_files import read_json
 from rffr_jax.runs.whole_files import write_json
 
 log = logging.getLogger(__name__)
@@ -233,13 +233,7 @@ def _frame_path(example: Example, compression: str) -> PurePosixPath:
 
 
 def _labels(file: Path, where: str) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{where}: not JSON ({error}); make the file again") from None
-    except OSError as error:
-        problem = (error.strerror or str(error)).lower()
-        raise UserError(f"{where}: {problem}; name a dataset JSON of DeepfakeBench") from None
+    content = read_json(file)
     if not isinstance(content, dict) or len(content) != 1:
         raise UserError(
             f"{where}: not one data set in an object; it needs {{NAME: {{LABEL: ...}}}}"

@@ -4,7 +4,6 @@ import collections
 import csv
 import dataclasses
 import io
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from rffr_jax.data.readers.folder import FileDataset, data_set_name, photograph
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
 from rffr_jax.images.landmarks import ALL, FIVE
+from rffr_jax.runs.text_files import read_json, read_text
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("video", "method", "dataset", "source", "group", "landmarks")
@@ -31,10 +31,7 @@ def read_list(file: Path) -> FileDataset:
       UserError: the list is missing, empty or not such a list; the entry is named, counted from 1.
     """
     where = f"list:{file}"
-    try:
-        entries = json.loads(_text(file, where))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{where}: not JSON ({error}); correct the file") from None
+    entries = read_json(file)
     if not isinstance(entries, list):
         raise UserError(f'{where}: not a JSON list; it needs [{{"path": ..., "label": 0 or 1}}]')
     rows = []
@@ -69,7 +66,7 @@ def read_csv(file: Path) -> FileDataset:
       UserError: the table is missing, empty or not such a table; the line is named.
     """
     where = f"csv:{file}"
-    reader = csv.reader(io.StringIO(_text(file, where), newline=""), strict=True)
+    reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
     rows = []
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -90,16 +87,6 @@ def read_csv(file: Path) -> FileDataset:
     except csv.Error as error:
         raise UserError(f"{where}: line {reader.line_num}: {error}; correct it") from None
     return _dataset(file, where, rows)
-
-
-def _text(file: Path, where: str) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"{where}: not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        problem = (error.strerror or str(error)).lower()
-        raise UserError(f"{where}: {file}: {problem}; name a file that can be read") from None
 
 
 def _check_names(place: str, names: Iterable[str]) -> None:

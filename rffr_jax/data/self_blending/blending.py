@@ -17,7 +17,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from rffr_jax.images.alignment import warp
 from rffr_jax.images.landmarks import LandmarkedFace, face_shape
+from rffr_jax.images.polygons import hull_mask
 
 # The paper's.
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
@@ -32,8 +34,6 @@ CELLS = 8  # of the grid of displacements, on a side of the crop
 DISPLACEMENT, LARGEST_DISPLACEMENT = 0.04, 0.09  # standard deviation; bound of each coordinate
 BLUR = (0.02, 0.12)  # radius of either blur
 SMALLEST_FACE = 0.01  # share of the crop below which landmarks are taken for wrong
-
-_FIXED_POINT_BITS = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,17 +170,6 @@ def blending_mask(
     return np.float32(recipe.ratio) * _blurred(mask, second * length).clip(0, 1)
 
 
-def hull_mask(
-    shape: Float32[np.ndarray, "points 2"], side: int
-) -> Float32[np.ndarray, "{side} {side}"]:
-    """1 within the convex hull of points in pixels, 0 outside."""
-    hull = cv2.convexHull(shape.astype(np.float32))[:, 0]
-    fixed = np.rint(hull * (1 << _FIXED_POINT_BITS)).astype(np.int32)
-    mask = np.zeros((side, side), np.float32)
-    cv2.fillConvexPoly(mask, fixed, (1.0,), cv2.LINE_8, _FIXED_POINT_BITS)
-    return mask
-
-
 def _deformed(
     mask: Float32[np.ndarray, "side side"],
     displacement: Float32[np.ndarray, "cells cells 2"],
@@ -223,6 +212,4 @@ def _moved(image: np.ndarray, recipe: Recipe) -> np.ndarray:
         [[width, 0, middle * (1 - width) + right * side],
          [0, height, middle * (1 - height) + down * side]]
     )  # fmt: skip
-    return cv2.warpAffine(
-        image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-    ).clip(0, 1)
+    return warp(image, matrix, side, antialias=False)

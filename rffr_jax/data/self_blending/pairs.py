@@ -7,7 +7,6 @@ batch, so that a run resumed, or shared out among other processes or workers, se
 import collections
 import dataclasses
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -21,8 +20,9 @@ from rffr_jax.data.self_blending.blending import (
 )
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import FAKE, Dataset, Example
-from rffr_jax.images.decode import decode_image, resized
-from rffr_jax.images.landmarks import ALL, FIVE, FaceDataset, landmark_count
+from rffr_jax.images.decode import resized
+from rffr_jax.images.image_formats import jpeg_compressed
+from rffr_jax.images.landmarks import ALL, FIVE, landmark_count, load_face
 
 METHOD = "self_blended"
 JPEG_QUALITY = (40, 100)  # of the post-augmentation
@@ -69,7 +69,6 @@ class SelfBlendedPairs:
                 )
             counts[count] += 1
         self.shapes = {"own": counts[ALL], "approximate template": counts[FIVE]}
-        assert isinstance(reals, FaceDataset)
         self._reals, self._seed, self._post_augmentation = reals, seed, post_augmentation
         self.examples: tuple[Example, ...] = (
             *reals.examples,
@@ -114,7 +113,7 @@ class SelfBlendedPairs:
 
     def blended(self, index: int, size: int, *, step: int, row: int) -> SelfBlended:
         """The fake `index` and its mask at the resolution of its real; as `load_drawn`."""
-        face = self._reals.face(index - self.count, size)
+        face = load_face(self._reals, index - self.count, size)
         recipe = draw_recipe(self._generator(_BLENDING, step, row))
         try:
             return self_blend(face, recipe)
@@ -136,7 +135,5 @@ def post_augmented(
         changed = changed_colours(image.astype(np.float32) / 255, colours)
         image = np.rint(changed * 255).astype(np.uint8)
     if compresses:
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        image = decode_image(encoded.tobytes(), len(image), "post-augmentation")
+        image = jpeg_compressed(image, quality)
     return image

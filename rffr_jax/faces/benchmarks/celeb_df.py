@@ -27,8 +27,8 @@ import re
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.benchmarks.lists import read_lines
 from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.runs.text_files import read_lines
 
 DATASET = "Celeb-DF"
 CELEBRITIES, YOUTUBE, FAKES = "Celeb-real", "YouTube-real", "Celeb-synthesis"

@@ -38,8 +38,8 @@ from typing import Any
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.benchmarks.lists import read_json, read_text
 from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.runs.text_files import read_json, read_text
 
 DATASET, PREVIEW_DATASET = "DFDC", "DFDC-preview"
 METADATA, LABELS, PREVIEW = "metadata.json", "labels.csv", "dataset.json"

@@ -20,8 +20,8 @@ import re
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.benchmarks.lists import read_json
 from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.runs.text_files import read_json
 
 COMPRESSIONS = ("raw", "c23", "c40")
 DEFAULT_COMPRESSION = "c23"  # "HQ"

@@ -26,8 +26,8 @@ import re
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.benchmarks.lists import read_lines
 from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.runs.text_files import read_lines
 
 DATASET = "ForgeryNet"
 SPLIT_NAMES = {

@@ -5,8 +5,8 @@ import dataclasses
 import pathlib
 
 from rffr_jax.errors import UserError
-from rffr_jax.faces.benchmarks.lists import read_lines
 from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.runs.text_files import read_lines
 
 TEST = "test"
 

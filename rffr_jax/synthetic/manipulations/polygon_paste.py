@@ -7,7 +7,7 @@ interpolated: on both sides the texture is a camera's.
 import cv2
 import numpy as np
 
-from rffr_jax.images.alignment import AlignedFace
+from rffr_jax.images.alignment import AlignedFace, warp
 from rffr_jax.synthetic.manipulations.regions import (
     Manipulated,
     blend,
@@ -44,10 +44,7 @@ def _moved(donor: AlignedFace, face: AlignedFace) -> np.ndarray:
     """The donor's picture moved by whole pixels, so that its landmarks lie about on the face's."""
     across, down = np.rint((face.landmarks - donor.landmarks).mean(0)).tolist()
     move = np.array([[1.0, 0, across], [0, 1, down]])
-    size = (face.size, face.size)
-    return cv2.warpAffine(
-        donor.image, move, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
-    )
+    return warp(donor.image, move, face.size, interpolation=cv2.INTER_NEAREST)
 
 
 def _match_mean(image: np.ndarray, like: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rffr_jax.images.alignment import AlignedFace, estimate_similarity, transform_points, warp
-
-_FIXED_POINT_BITS = 4
+from rffr_jax.images.polygons import fill_polygons, fixed_point
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +36,8 @@ def ellipse(x: float, y: float, rx: float, ry: float, count: int) -> np.ndarray:
 def polygon_mask(face: AlignedFace, points: np.ndarray) -> Float32[np.ndarray, "size size"]:
     """Coverage of a polygon given in fractions of the template crop; its edge is 1 pixel wide."""
     pixels = (np.asarray(points) * face.size - 0.5).astype(np.float32)
-    fixed = transform_points(pixels, face.from_template()) * (1 << _FIXED_POINT_BITS)
-    coverage = np.zeros((face.size, face.size), np.uint8)
-    outline = np.rint(fixed).astype(np.int32)
-    cv2.fillPoly(coverage, [outline], 255, cv2.LINE_AA, _FIXED_POINT_BITS)
-    return coverage * np.float32(1 / 255)
+    outline = fixed_point(transform_points(pixels, face.from_template()))
+    return fill_polygons([outline], face.size, face.size) * np.float32(1 / 255)
 
 
 def feathered(

@@ -211,7 +211,7 @@ GOOD = {"path": "a.png", "label": 0}
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ("{", ["not JSON", "line 1"]),
+        ("{", ["not JSON", "faces.json:1"]),
         ({"path": "a.png", "label": 0}, ["not a JSON list"]),
         ([], ["no images are listed"]),
         ([GOOD, "b.png"], ["entry 2", "no object"]),

@@ -12,8 +12,8 @@ from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
 
 from rffr_jax.data.self_blending import blending as self_blending
 from rffr_jax.data.self_blending.blending import Colours, blending_mask, draw_recipe, self_blend
-from rffr_jax.images.landmarks import LandmarkedFace, face_shape
-from tests.images.test_landmarks import open_faces
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.images.landmarks import LandmarkedFace, face_shape, load_face
 
 PHOTOGRAPHS = pathlib.Path(__file__).parents[4] / "shared" / "faces" / "ffhq256"
 SIDE = 96
@@ -22,7 +22,7 @@ PLAIN = Colours((0.0, 0.0, 0.0), 0.0, 0.0, 0.0, 0.0, 0.0)
 
 @pytest.fixture(scope="module")
 def face():
-    return open_faces("synthetic:0#validation?limit=8").face(1, SIDE)
+    return load_face(load_dataset("synthetic:0#validation?limit=8"), 1, SIDE)
 
 
 def recipe(seed=0, **changes):
@@ -122,8 +122,8 @@ def test_a_larger_first_blur_keeps_the_mask_within_the_deformed_hull(face):
 
 
 def test_the_mask_is_the_same_face_at_every_size():
-    dataset = open_faces("synthetic:0#validation?limit=8")
-    shape = face_shape(dataset.face(1, 64).landmarks)
+    dataset = load_dataset("synthetic:0#validation?limit=8")
+    shape = face_shape(load_face(dataset, 1, 64).landmarks)
     small = blending_mask(shape, 64, recipe(3))
     large = blending_mask((shape + 0.5) * 4 - 0.5, 256, recipe(3))
     averaged = large.reshape(64, 4, 64, 4).mean((1, 3))
@@ -234,9 +234,9 @@ def test_where_the_source_is_changed_nothing_outside_the_mask_is(face):
 @pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="no photographs here")
 def test_photographs_stay_plausible():
     """The colours of an image move by a few per cent of the scale, and its face does not go."""
-    dataset = open_faces(f"folder:{PHOTOGRAPHS}?limit=20&landmarks=aligned")
+    dataset = load_dataset(f"folder:{PHOTOGRAPHS}?limit=20&landmarks=aligned")
     for index in range(20):
-        face = dataset.face(index, 224)
+        face = load_face(dataset, index, 224)
         made = self_blend(face, recipe(index))
         before, after = (image.reshape(-1, 3) / 255 for image in (face.image, made.image))
         assert np.abs(after.mean(0) - before.mean(0)).max() < 0.2

@@ -1,18 +1,21 @@
-"""The label and split files of benchmarks, read tolerant of blank lines, CRLF and a BOM."""
+"""Text and JSON files that a person gives: their content, or a UserError of one line.
+
+A byte-order mark (BOM), blank lines and Windows line endings do no harm.
+"""
 
 import json
-import pathlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from rffr_jax.errors import UserError
 
 
-def read_text(file: pathlib.Path) -> str:
+def read_text(file: Path) -> str:
     """The text of a file, without a BOM.
 
     Raises:
-      UserError: it cannot be read, or is not UTF-8.
+      UserError: the file cannot be read, or is not UTF-8.
     """
     try:
         return file.read_text(encoding="utf-8-sig")
@@ -23,8 +26,8 @@ def read_text(file: pathlib.Path) -> str:
         raise UserError(f"{file}: {problem}; name a file that can be read") from None
 
 
-def read_lines(file: pathlib.Path) -> Iterator[tuple[str, str]]:
-    """The lines that are not blank, without blanks around them, each after its `FILE:NUMBER`.
+def read_lines(file: Path) -> Iterator[tuple[str, str]]:
+    """The lines that are not blank, stripped, each after its place `FILE:NUMBER`.
 
     Raises:
       UserError: as `read_text`.
@@ -34,15 +37,15 @@ def read_lines(file: pathlib.Path) -> Iterator[tuple[str, str]]:
             yield f"{file}:{number}", line.strip()
 
 
-def read_json(file: pathlib.Path) -> Any:
-    """What a JSON file holds.
+def read_json(file: Path) -> Any:
+    """The value in a JSON file.
 
     Raises:
-      UserError: as `read_text`; it is not JSON (the line is named), or an object names a key
+      UserError: as `read_text`; the file is not JSON (the line is named), or an object has a key
         twice.
     """
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = {}
         for key, value in pairs:
             if key in result:
@@ -51,7 +54,7 @@ def read_json(file: pathlib.Path) -> Any:
         return result
 
     try:
-        return json.loads(read_text(file), object_pairs_hook=once)
+        return json.loads(read_text(file), object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         problem = f"{error.msg}, column {error.colno}"
         raise UserError(f"{file}:{error.lineno}: not JSON ({problem}); correct it") from None
