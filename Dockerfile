@@ -1,4 +1,4 @@
-# A GPU node's environment (CUDA 12 comes with JAX's wheels; the machine brings the driver).
+# The environment of a GPU node. CUDA 12 comes with JAX's wheels; the machine has the driver.
 #
 #   docker build -t rffr_jax .
 #   docker run --rm --gpus all --shm-size=8g -v "$PWD/runs:/work/runs" -v /data:/data:ro \
@@ -9,7 +9,7 @@ FROM python:3.12-slim
 RUN useradd --create-home --uid 1000 rffr && mkdir -p /work/runs && chown -R rffr /work
 
 WORKDIR /work
-# Packages first: a change of the program does not fetch them anew.
+# Packages first: a change of the program does not download them again.
 COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
 COPY pyproject.toml README.md LICENSE ./
@@ -18,7 +18,7 @@ RUN pip install --no-cache-dir --no-deps .
 COPY configs ./configs
 
 USER rffr
-# Without a home of its own (--user) JAX and matplotlib would look for one.
+# A user without a home (--user) needs one for JAX and matplotlib.
 ENV HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib PYTHONUNBUFFERED=1
 ENTRYPOINT ["python", "-m", "rffr_jax.main"]
 CMD ["--help"]

@@ -1,8 +1,8 @@
 # Everything here needs only Python >= 3.11 and make: a virtual environment is made on first use.
 #   make demo   the quickstart: RFFR beside its controls on procedural faces, a few minutes
-#   make test   the tests but for the slow ones
+#   make test   the fast tests
 #   make lint   ruff, pyright and import-linter
-#   make test-slow, make test-parity   the rest of the tests; the second installs PyTorch
+#   make test-slow, make test-parity   the other tests; the second installs PyTorch
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -13,7 +13,7 @@ INSTALL := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint
 
 .PHONY: demo test test-slow test-parity lint clean
 
-# The C library keeps freed memory instead of giving it back after every step: a tenth less time.
+# The C library keeps freed memory and does not return it after every step: a tenth less time.
 demo: $(VENV)/.installed
 	MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 \
 	$(BIN)/python -m rffr_jax.main --config=configs/quickstart.py

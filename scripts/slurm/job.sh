@@ -1,16 +1,16 @@
-# What the batch files of this folder share. They source it; nobody starts it.
+# Shared by the batch files of this folder, which source it. Do not start it.
 #
-#   run JOB FLAGS...   the job with one process a task, put back into the queue where it can go on
+#   run JOB FLAGS...   runs the job with one process a task, and requeues it where it can resume
 #
-# The first task that ends otherwise than with 0 takes all others along (--kill-on-bad-exit=1), and
-# srun then reports how those were killed. What is requeued, MAX_REQUEUES times at most:
+# The first task that ends with another code than 0 ends all others (--kill-on-bad-exit=1), and srun
+# then reports how those were killed. These codes are requeued, MAX_REQUEUES times at most:
 #
 #   75         all have saved after a signal
 #   134        JAX aborted a task because another one was lost
 #   137, 143   a task was killed: no memory, a machine that is gone
 #
-# A task that ends with 1 or 2, a defect or a mistake of the user, leaves a note: its code is the job's
-# own, and nothing is requeued.
+# A task that ends with 1 (a defect) or 2 (a mistake of the user) leaves a note. Its code is the code
+# of the job, and nothing is requeued.
 
 MAX_REQUEUES=${MAX_REQUEUES:-20}
 PYTHON=${PYTHON:-python}
@@ -18,16 +18,16 @@ step=
 cancelled=
 
 ask_to_save() {
-  [ -z "$step" ] || kill -USR1 "$step" # srun hands it on to all tasks
+  [ -z "$step" ] || kill -USR1 "$step" # srun passes it to all tasks
 }
-trap ask_to_save USR1                   # before the time is up: --signal=B:USR1@SECONDS
+trap ask_to_save USR1                # before the time is up: --signal=B:USR1@SECONDS
 trap 'cancelled=1; ask_to_save' TERM # scancel
 
 run() {
   local job=$1 code note=$PWD/.ended-${SLURM_JOB_ID:?}
   shift
   rm -f "$note"
-  # The shell around a task outlives the signals that srun hands on to both.
+  # The shell around a task survives the signals that srun passes to both.
   srun --kill-on-bad-exit=1 bash -c 'trap : USR1 TERM INT
     note=$1; shift; "$@"; code=$?
     case $code in 1 | 2) echo "$code" >"$note" ;; esac
@@ -36,7 +36,7 @@ run() {
   step=$!
   wait "$step"
   code=$?
-  while kill -0 "$step" 2>/dev/null; do # a signal ends `wait`, not the step
+  while kill -0 "$step" 2>/dev/null; do # a signal ends `wait`, but not the step
     wait "$step"
     code=$?
   done
@@ -48,7 +48,7 @@ run() {
     if [ "${SLURM_RESTART_COUNT:-0}" -lt "$MAX_REQUEUES" ]; then
       scontrol requeue "$SLURM_JOB_ID"
     else
-      echo "requeued $MAX_REQUEUES times already; sbatch it again to go on" >&2
+      echo "requeued $MAX_REQUEUES times already; sbatch it again to resume" >&2
     fi
   fi
   exit "$code"
