@@ -63,13 +63,13 @@ def run(argv: Sequence[str], typed: Sequence[str] = ()) -> int:
         # The GPUs' memory is for the processes that these jobs start.
         if config.get("at_once", 1) > 1 or config.job == "web":
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        with processes.joined(launch), device_errors_in_one_line():
+        with processes.join_processes(launch), device_errors_in_one_line():
             from rffr_jax.cluster.agreement import require_same_config
-            from rffr_jax.cluster.compile_cache import keep_compiled_programs
+            from rffr_jax.cluster.compile_cache import enable_compile_cache
             from rffr_jax.cluster.interruption import InterruptedRunError
 
             require_same_config(config, workdir)
-            keep_compiled_programs()
+            enable_compile_cache()
             try:
                 importlib.import_module(JOBS[config.job]).run(config, workdir)
             except InterruptedRunError as stopped:

@@ -18,7 +18,7 @@ import sys
 from rffr_jax.cluster.command_line import run_program
 from rffr_jax.convert.converted import refuse_output, write_converted
 from rffr_jax.convert.exporting import export_weights
-from rffr_jax.convert.importing import Asked, import_weights
+from rffr_jax.convert.importing import ImportOptions, import_weights
 from rffr_jax.errors import UserError
 
 
@@ -55,15 +55,17 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _asked(args: argparse.Namespace) -> Asked:
-    return Asked(**{field.name: getattr(args, field.name) for field in dataclasses.fields(Asked)})
+def _asked(args: argparse.Namespace) -> ImportOptions:
+    return ImportOptions(
+        **{field.name: getattr(args, field.name) for field in dataclasses.fields(ImportOptions)}
+    )
 
 
 def _refuse_flags_of_import(args: argparse.Namespace):
     """Raises: UserError if a flag was given that --export would ignore."""
     if args.overwrite:
         raise UserError("--export replaces no file, so leave out --overwrite; name another file")
-    for field in dataclasses.fields(Asked):
+    for field in dataclasses.fields(ImportOptions):
         if field.name != "kind" and getattr(args, field.name) != field.default:
             flag = field.name.replace("_", "-")
             raise UserError(

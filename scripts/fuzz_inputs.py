@@ -459,7 +459,7 @@ def _write_beside(detector: pathlib.Path, digest: str):
     from rffr_jax.evaluation.aggregate import VideoScore
     from rffr_jax.evaluation.calibration import Platt
     from rffr_jax.evaluation.threshold import Threshold
-    from rffr_jax.runs.whole_files import write_json
+    from rffr_jax.runs.atomic_files import write_json
 
     origins = Origins(frozenset({("faces", "a"), ("faces", "b")}), frozenset({"/data/a.png"}))
     write_json(detector / "training_sources.json", origins.to_json())

@@ -25,7 +25,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import CropSettings
 from rffr_jax.faces.frames import count_frames, evenly_spaced
 from rffr_jax.faces.media import Medium
-from rffr_jax.faces.prepare import Settings, load_detector, prepare_medium
+from rffr_jax.faces.prepare import PreparationSettings, load_detector, prepare_medium
 from rffr_jax.images.alignment import TEMPLATE, estimate_similarity
 
 SIZE = 224
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _measure(videos: list[pathlib.Path], frames: int, repeats: int):
     cv2.setNumThreads(1)
-    settings = Settings(
+    settings = PreparationSettings(
         detector="retinaface",
         weights=None,
         crop=CropSettings(),

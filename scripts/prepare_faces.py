@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _prepare(args: argparse.Namespace) -> int:
     from rffr_jax.faces.benchmarks import find_media
-    from rffr_jax.faces.benchmarks.video_list import keep_listed
+    from rffr_jax.faces.benchmarks.video_list import keep_listed_videos
 
     if args.output is None and not args.dry_run:
         raise UserError("--output DIR is missing; name the folder for the records, or --dry-run")
@@ -60,7 +60,7 @@ def _prepare(args: argparse.Namespace) -> int:
         all_real=args.all_real,
     )
     if args.video_list:
-        benchmark = keep_listed(benchmark, args.video_list)
+        benchmark = keep_listed_videos(benchmark, args.video_list)
     _print_found(benchmark)
     if not args.dry_run:
         _build(args, benchmark)
@@ -69,13 +69,13 @@ def _prepare(args: argparse.Namespace) -> int:
 
 def _build(args: argparse.Namespace, benchmark):
     from rffr_jax.data.readers.deepfakebench import check_export
-    from rffr_jax.faces.beam import on_beam
-    from rffr_jax.faces.build import build
+    from rffr_jax.faces.beam import beam_runner
+    from rffr_jax.faces.build import build_dataset
     from rffr_jax.faces.crop import CropSettings
-    from rffr_jax.faces.prepare import Settings, parse_frames
-    from rffr_jax.faces.runners import in_processes, in_this_process
+    from rffr_jax.faces.prepare import PreparationSettings, parse_frames
+    from rffr_jax.faces.runners import process_runner, run_sequentially
 
-    settings = Settings(
+    settings = PreparationSettings(
         detector=args.detector,
         weights=args.detector_weights and args.detector_weights.absolute(),
         crop=CropSettings(args.size, args.scale, args.alignment, args.interpolation),
@@ -87,10 +87,10 @@ def _build(args: argparse.Namespace, benchmark):
         kinds = {(medium.label, medium.dataset, medium.method) for medium in benchmark.media}
         check_export(args.export_deepfakebench, kinds, _compression(benchmark))
     if args.runner:
-        run = on_beam(args.runner, args.beam_options)
+        run = beam_runner(args.runner, args.beam_options)
     else:
-        run = in_processes(args.workers) if args.workers else in_this_process
-    dataset = build(
+        run = process_runner(args.workers) if args.workers else run_sequentially
+    dataset = build_dataset(
         benchmark,
         settings,
         args.output,

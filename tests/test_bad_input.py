@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.runs.lock import locked
+from rffr_jax.runs.lock import locked_folder
 from tests import jobs
 
 
@@ -276,7 +276,7 @@ def test_a_workdir_in_use_is_refused(mae, data, capsys, faces, detector):
         ("pretrain", mae, data),
         ("evaluate", detector, (f"detector={detector}", f"data.tests=csv:{faces}/test.csv")),
     ):
-        with locked(workdir):
+        with locked_folder(workdir):
             assert jobs.start(job, workdir, *flags) == 2
         line = capsys.readouterr().err.splitlines()[-1]
         assert f"--workdir={workdir} is in use by another run" in line

@@ -10,7 +10,7 @@ import jax
 log = logging.getLogger(__name__)
 
 
-def keep_compiled_programs(environment: Mapping[str, str] = os.environ):
+def enable_compile_cache(environment: Mapping[str, str] = os.environ):
     """Turns the cache on where compiling takes minutes: on a GPU or TPU.
 
     It lies in the user's cache folder. Whoever sets JAX_COMPILATION_CACHE_DIR chooses another

@@ -16,7 +16,7 @@ class InterruptedRunError(Exception):
 
 
 class StopRequest:
-    """A context in which the signals of `SIGNALS` only ask; `agreed` says when to stop."""
+    """A context in which the signals of `SIGNALS` only ask; `should_stop` says when to stop."""
 
     def __init__(self):
         self._asked = False
@@ -33,7 +33,7 @@ class StopRequest:
         for name, handler in self._previous.items():
             signal.signal(name, handler)
 
-    def agreed(self, step: int) -> bool:
+    def should_stop(self, step: int) -> bool:
         """Whether all processes stop at this step, because one of them was asked to.
 
         A single process stops at once. Several ask each other about every `SECONDS_BETWEEN`, at

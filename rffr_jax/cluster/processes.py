@@ -62,7 +62,7 @@ def all_gather_objects(value: Any = None) -> list[Any]:
 
 
 @contextlib.contextmanager
-def joined(launch: Launch | None) -> Iterator[None]:
+def join_processes(launch: Launch | None) -> Iterator[None]:
     """Joins the run's other processes, before any other use of JAX, until all are done.
 
     An error inside ends this process, a `UserError` with exit code 2 and anything else with 1, and

@@ -5,7 +5,7 @@ import tempfile
 
 import jax
 
-from rffr_jax.convert.importing import Imported
+from rffr_jax.convert.importing import ImportedWeights
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.weights import (
     save_weights,
@@ -22,7 +22,7 @@ def refuse_output(output: pathlib.Path, overwrite: bool):
         raise UserError(f"--output {output} is no checkpoint, so --overwrite does not touch it")
 
 
-def write_converted(output: pathlib.Path, imported: Imported, overwrite: bool = False):
+def write_converted(output: pathlib.Path, imported: ImportedWeights, overwrite: bool = False):
     """Writes the checkpoint beside `output` and renames it when it is whole.
 
     Raises:

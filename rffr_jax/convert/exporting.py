@@ -30,7 +30,7 @@ KINDS = ("timm", "hf", "hf4", "mae")
 
 
 @dataclasses.dataclass(frozen=True)
-class Export:
+class ExportedFile:
     """What goes into one file: arrays, and what the network of these arrays reads."""
 
     arrays: dict[str, np.ndarray]
@@ -83,7 +83,9 @@ def export_weights(
     return {file: export.reads() for file, export in files.items()}
 
 
-def _exports(checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str) -> dict[str, Export]:
+def _exports(
+    checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str
+) -> dict[str, ExportedFile]:
     """What goes into each file, by what is added to its name."""
     if about["kind"] == "detector":
         return _branches(checkpoint, about, kind)
@@ -91,17 +93,19 @@ def _exports(checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str) -> d
     if about["kind"] == "vit":
         parameters = _load(checkpoint, abstract_vit(settings)[1])
         trained = {name: tuple(numbers) for name, numbers in about["normalisation"].items()}
-        return {"": Export(_vit(parameters, settings, kind), Normalisation(**trained))}
+        return {"": ExportedFile(_vit(parameters, settings, kind), Normalisation(**trained))}
     parameters = _load(checkpoint, abstract_mae(settings)[1])
     unit_range = NORMALISATIONS["none"]
     if kind == "timm":
         encoder = vit_from_mae(parameters, settings)
-        return {"": Export(_vit(encoder, settings, kind), unit_range)}
+        return {"": ExportedFile(_vit(encoder, settings, kind), unit_range)}
     whole = {**parameters, **fixed_positions(settings)}
-    return {"": Export(to_source(whole, MAE_TABLES[kind], settings.shape.heads), unit_range)}
+    return {"": ExportedFile(to_source(whole, MAE_TABLES[kind], settings.shape.heads), unit_range)}
 
 
-def _branches(checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str) -> dict[str, Export]:
+def _branches(
+    checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str
+) -> dict[str, ExportedFile]:
     settings = DetectionSettings.from_json(about["detection"])
     if settings.xception is not None:
         raise UserError(f"--input {checkpoint} holds an Xception; only MAEs and ViTs go out")
@@ -111,7 +115,7 @@ def _branches(checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str) -> 
         "residual": NORMALISATIONS["none"],
     }
     return {
-        f"-{name}" if len(branches) > 1 else "": Export(
+        f"-{name}" if len(branches) > 1 else "": ExportedFile(
             _vit(branch, settings.model, kind), reads[name], residuals=name == "residual"
         )
         for name, branch in branches.items()

@@ -19,7 +19,7 @@ import safetensors.numpy
 
 from rffr_jax.convert.shards import INDEX, check_shards, find_weights, read_index, refuse_shard
 from rffr_jax.errors import UserError
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 
 PYTORCH = (".pth", ".pt", ".tar", ".bin", ".ckpt")
 ENDINGS = (".safetensors", ".npz", *PYTORCH)
@@ -27,7 +27,7 @@ WRAPPERS = ("model", "state_dict")
 FLOATS = {"F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16"}
 
 
-class Arrays(Mapping[str, np.ndarray]):
+class LazyArrays(Mapping[str, np.ndarray]):
     """Arrays by name, each read when it is asked for; float32 whatever the file holds."""
 
     def __init__(
@@ -36,14 +36,14 @@ class Arrays(Mapping[str, np.ndarray]):
         """Names may be other than the file's: `names` says what each is called there."""
         self._path, self._names, self._read = path, names, read
 
-    def without(self, prefix: str) -> "Arrays":
+    def without(self, prefix: str) -> "LazyArrays":
         """The same arrays, a prefix taken off where there is one."""
         names = {name.removeprefix(prefix): there for name, there in self._names.items()}
-        return Arrays(self._path, names, self._read)
+        return LazyArrays(self._path, names, self._read)
 
-    def chosen(self, names: Iterable[str]) -> "Arrays":
+    def chosen(self, names: Iterable[str]) -> "LazyArrays":
         """Those of the arrays that have one of these names."""
-        return Arrays(self._path, {name: self._names[name] for name in names}, self._read)
+        return LazyArrays(self._path, {name: self._names[name] for name in names}, self._read)
 
     def __getitem__(self, name: str) -> np.ndarray:
         there = self._names[name]
@@ -68,14 +68,14 @@ class WeightFile:
     """
 
     path: pathlib.Path
-    arrays: Arrays
+    arrays: LazyArrays
     wrapper: str = ""
     said: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     shards: Sequence[pathlib.Path] = ()
 
 
 @contextlib.contextmanager
-def opened(path: pathlib.Path) -> Iterator[WeightFile]:
+def open_weights(path: pathlib.Path) -> Iterator[WeightFile]:
     """A `.safetensors`, `.npz` or PyTorch file of weights, an index of shards, or a folder with
     one of these.
 
@@ -106,7 +106,7 @@ def _by_format(path: pathlib.Path) -> Iterator[WeightFile]:
             parts = {shard: stack.enter_context(_by_format(shard)).arrays for shard in shards}
             check_shards(path, shards, parts)
             places = {name: arrays for arrays in parts.values() for name in arrays}
-            arrays = Arrays(path, _same(places), lambda name: places[name][name])
+            arrays = LazyArrays(path, _same(places), lambda name: places[name][name])
             yield WeightFile(path, arrays, shards=list(shards))
         elif path.suffix == ".safetensors":
             with _damage(path), safetensors.safe_open(path, framework="numpy") as file:
@@ -117,14 +117,14 @@ def _by_format(path: pathlib.Path) -> Iterator[WeightFile]:
                     _refuse_type(path, name, file.get_slice(name).get_dtype())
                     return file.get_tensor(name)  # and give the mapped memory back
 
-            yield WeightFile(path, Arrays(path, _same(names), read), said=metadata)
+            yield WeightFile(path, LazyArrays(path, _same(names), read), said=metadata)
         elif path.suffix == ".npz":
             with _damage(path):
                 if not zipfile.is_zipfile(path):
                     raise zipfile.BadZipFile("it is no zip file")
                 stream = stack.enter_context(path.open("rb"))
                 file = stack.enter_context(np.load(stream, allow_pickle=False))
-            yield WeightFile(path, Arrays(path, _same(file.files), file.__getitem__))
+            yield WeightFile(path, LazyArrays(path, _same(file.files), file.__getitem__))
         elif path.suffix in PYTORCH:
             yield _from_pytorch(path)
         else:
@@ -139,7 +139,7 @@ def write_safetensors(path: pathlib.Path, arrays: dict[str, np.ndarray], metadat
       UserError: the file cannot be written.
     """
     try:
-        with whole_file(path) as part:
+        with atomic_write(path) as part:
             safetensors.numpy.save_file(arrays, part, {"format": "pt", **metadata})
             part.chmod(0o666 & ~_umask())  # the library leaves the file to its owner alone
     except (OSError, safetensors.SafetensorError) as error:
@@ -203,7 +203,7 @@ def _from_pytorch(path: pathlib.Path) -> WeightFile:
         return tensors[name].detach().float().numpy()
 
     said = vars(args) if wrapper and isinstance(args, argparse.Namespace) else {}
-    return WeightFile(path, Arrays(path, _same(names), read), wrapper, said)
+    return WeightFile(path, LazyArrays(path, _same(names), read), wrapper, said)
 
 
 def _refuse_type(path: pathlib.Path, name: str, dtype: str):

@@ -11,14 +11,20 @@ import numpy as np
 from jaxtyping import PyTree
 
 from rffr_jax import __version__
-from rffr_jax.convert.files import WeightFile, opened, sha256
-from rffr_jax.convert.known import ASSUMED, Known
-from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation, fold
-from rffr_jax.convert.recognise import WITH_DECODER, Network, recognise, settings_of, table_of
+from rffr_jax.convert.files import WeightFile, open_weights, sha256
+from rffr_jax.convert.known import ASSUMED, Facts
+from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation, fold_normalisation
+from rffr_jax.convert.recognise import (
+    WITH_DECODER,
+    Network,
+    choose_table,
+    infer_model_settings,
+    recognise_network,
+)
 from rffr_jax.convert.rules import to_ours
-from rffr_jax.convert.settings import told_of
+from rffr_jax.convert.settings import read_stated_settings
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES, fixed_positions
-from rffr_jax.convert.targets import probe
+from rffr_jax.convert.targets import probe_decoder
 from rffr_jax.errors import UserError
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 
@@ -29,7 +35,7 @@ PACKAGES = ("jax", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class ImportOptions:
     """What the person who converts says of a file; it counts more than what the file tells.
 
     Attributes:
@@ -49,7 +55,7 @@ class Asked:
 
 
 @dataclasses.dataclass(frozen=True)
-class Imported:
+class ImportedWeights:
     """What came out of a file.
 
     Attributes:
@@ -63,7 +69,7 @@ class Imported:
     notes: list[str]
 
 
-def import_weights(path: pathlib.Path, asked: Asked = Asked()) -> Imported:
+def import_weights(path: pathlib.Path, asked: ImportOptions = ImportOptions()) -> ImportedWeights:
     """Reads a file and brings its arrays under our names.
 
     A MAE's normalisation is folded into its weights, so that it reads and predicts pixels in
@@ -79,8 +85,8 @@ def import_weights(path: pathlib.Path, asked: Asked = Asked()) -> Imported:
         raise UserError(f"--kind {asked.kind!r} is not known; choose auto, {', '.join(KINDS)}")
     if asked.targets not in TARGETS:
         raise UserError(f"--targets {asked.targets!r} is not known; choose {', '.join(TARGETS)}")
-    with opened(path) as file:
-        network = recognise(file, asked.prefix)
+    with open_weights(path) as file:
+        network = recognise_network(file, asked.prefix)
         if asked.kind not in ("auto", network.kind):
             if {asked.kind, network.kind} != {"mae", "rffr"}:
                 _refuse_kind(file.path, asked.kind, network.kind)
@@ -108,15 +114,15 @@ def _refuse_kind(path: pathlib.Path, kind: str, found: str):
     raise UserError(f"{path} is of kind {found} by its names, not {kind}")
 
 
-def _import_vit(file: WeightFile, network: Network, asked: Asked) -> Imported:
+def _import_vit(file: WeightFile, network: Network, asked: ImportOptions) -> ImportedWeights:
     for flag, given in (("decoder-heads", asked.decoder_heads), ("targets", asked.targets)):
         if given not in (None, "auto"):
             raise UserError(f"{file.path} has no decoder, so leave out --{flag}")
     arrays = network.arrays.without("vit.")
-    table = table_of(VIT_TABLES, network.kind, arrays)
-    settings = settings_of(arrays, table, file.path, with_decoder=False)
+    table = choose_table(VIT_TABLES, network.kind, arrays)
+    settings = infer_model_settings(arrays, table, file.path, with_decoder=False)
     parameters, left_out = to_ours(arrays, table, abstract_vit(settings)[1], str(file.path))
-    known = Known(file.path, told_of(file, network.kind, False, settings))
+    known = Facts(file.path, read_stated_settings(file, network.kind, False, settings))
     settings = known.with_heads(settings, network, {"heads": asked.heads})
     fixed = np.allclose(
         parameters["positions"], fixed_positions(settings)["positions"], atol=ROUNDED
@@ -136,17 +142,17 @@ def _import_vit(file: WeightFile, network: Network, asked: Asked) -> Imported:
         "normalisation": dataclasses.asdict(trained),
         "provenance": _provenance(file, network, left_out, trained, known.by),
     }
-    return Imported(parameters, about, notes)
+    return ImportedWeights(parameters, about, notes)
 
 
-def _import_mae(file: WeightFile, network: Network, asked: Asked) -> Imported:
+def _import_mae(file: WeightFile, network: Network, asked: ImportOptions) -> ImportedWeights:
     arrays, rffr = network.arrays, network.kind == "rffr"
-    table = table_of(MAE_TABLES, network.kind, arrays)
-    settings = settings_of(arrays, table, file.path, with_decoder=True)
+    table = choose_table(MAE_TABLES, network.kind, arrays)
+    settings = infer_model_settings(arrays, table, file.path, with_decoder=True)
     fixed = fixed_positions(settings)
     abstract = {**abstract_mae(settings)[1], **jax.eval_shape(lambda: fixed)}
     parameters, left_out = to_ours(arrays, table, abstract, str(file.path))
-    known = Known(file.path, told_of(file, network.kind, True, settings))
+    known = Facts(file.path, read_stated_settings(file, network.kind, True, settings))
     if rffr and asked.kind == "auto":
         known.add(
             ASSUMED,
@@ -158,11 +164,11 @@ def _import_mae(file: WeightFile, network: Network, asked: Asked) -> Imported:
     zero = _take_positions(parameters, fixed, file.path)
     trained = known.normalisation(asked.normalisation, "none" if rffr else "imagenet")
     known.check_arithmetic()
-    explained = probe(parameters, settings, trained)
+    explained = probe_decoder(parameters, settings, trained)
     normalised_targets = known.normalised_targets(asked.targets, explained)
     notes = [*_notes(network, left_out, known), *zero]
     if trained != NORMALISATIONS["none"]:
-        parameters = fold(parameters, trained)
+        parameters = fold_normalisation(parameters, trained)
         does = "reads" if normalised_targets else "reads and predicts"
         notes.append(f"folded that into the weights: this MAE {does} pixels in [0, 1]")
     if normalised_targets:
@@ -180,7 +186,7 @@ def _import_mae(file: WeightFile, network: Network, asked: Asked) -> Imported:
         "normalised_targets": normalised_targets,
         "provenance": _provenance(file, network, left_out, trained, known.by),
     }
-    return Imported(parameters, about, notes)
+    return ImportedWeights(parameters, about, notes)
 
 
 def _take_positions(
@@ -209,7 +215,7 @@ def _take_positions(
 # ---- what is told and recorded
 
 
-def _notes(network: Network, left_out: Sequence[str], known: Known) -> list[str]:
+def _notes(network: Network, left_out: Sequence[str], known: Facts) -> list[str]:
     notes = list(known.notes)
     if network.prefix:
         notes.append(f"took the prefix {network.prefix!r} off the names")

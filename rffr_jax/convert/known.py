@@ -5,10 +5,10 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation, named
+from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation, normalisation_by_name
 from rffr_jax.convert.recognise import Network
-from rffr_jax.convert.settings import Told
-from rffr_jax.convert.targets import Explained
+from rffr_jax.convert.settings import StatedSettings
+from rffr_jax.convert.targets import ExplainedVariance
 from rffr_jax.errors import UserError
 from rffr_jax.models.layers import NORM_EPSILON
 from rffr_jax.models.sizes import ModelSettings, model_size
@@ -25,7 +25,7 @@ USUAL_EPSILONS = (1e-6, 1e-12)
 BYTE = 255
 
 
-class Known:
+class Facts:
     """Decides what a file leaves open and keeps who decided.
 
     Attributes:
@@ -33,7 +33,7 @@ class Known:
       notes: lines for the person who converts.
     """
 
-    def __init__(self, path: pathlib.Path, told: Told):
+    def __init__(self, path: pathlib.Path, told: StatedSettings):
         self._path, self._told = path, told
         self.by: dict[str, list[str]] = {}
         self.notes = list(told.notes)
@@ -90,7 +90,7 @@ class Known:
           UserError: numbers that normalise nothing, or pixels whose range nobody tells.
         """
         if asked != "auto":
-            trained, source, way = named(asked), "--normalisation", ""
+            trained, source, way = normalisation_by_name(asked), "--normalisation", ""
         else:
             trained, source = self._told_normalisation()
             way = ""
@@ -156,7 +156,7 @@ class Known:
                 "here, so features differ a little"
             )
 
-    def normalised_targets(self, asked: str, explained: Explained) -> bool:
+    def normalised_targets(self, asked: str, explained: ExplainedVariance) -> bool:
         """Whether a decoder predicts normalised patches: as asked, as told, or by what it
         predicts; else pixels are assumed."""
         judged = explained.normalised_targets

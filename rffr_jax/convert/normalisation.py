@@ -34,7 +34,7 @@ NORMALISATIONS = {
 }
 
 
-def named(name: str) -> Normalisation:
+def normalisation_by_name(name: str) -> Normalisation:
     """Raises: UserError for a name that is none of `NORMALISATIONS`."""
     if name not in NORMALISATIONS:
         known = ", ".join(NORMALISATIONS)
@@ -42,7 +42,7 @@ def named(name: str) -> Normalisation:
     return NORMALISATIONS[name]
 
 
-def fold(parameters: PyTree, normalisation: Normalisation) -> PyTree:
+def fold_normalisation(parameters: PyTree, normalisation: Normalisation) -> PyTree:
     """A MAE of normalised pixels as one that reads and predicts pixels in [0, 1].
 
     W ((p - mean) / std) + b = (W / std) p + (b - W (mean / std)), and the prediction times std plus

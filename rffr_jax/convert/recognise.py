@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from rffr_jax.convert.files import Arrays, WeightFile
+from rffr_jax.convert.files import LazyArrays, WeightFile
 from rffr_jax.convert.rules import Rule, find_rule
 from rffr_jax.convert.tables import HUGGINGFACE_NAMES
 from rffr_jax.convert.unsupported import refuse_unknown, refuse_unsupported
@@ -36,7 +36,7 @@ class Network:
 
     kind: str
     decodes: bool
-    arrays: Arrays
+    arrays: LazyArrays
     prefix: str
     others: list[str]
 
@@ -50,7 +50,7 @@ class Network:
         return ", ".join(f"{group} ({count})" for group, count in groups.items())
 
 
-def recognise(file: WeightFile, prefix: str | None = None) -> Network:
+def recognise_network(file: WeightFile, prefix: str | None = None) -> Network:
     """The network of a file.
 
     Args:
@@ -80,7 +80,7 @@ def recognise(file: WeightFile, prefix: str | None = None) -> Network:
     return Network(kind, decodes, arrays, prefix, [n for n in file.arrays if n not in taken])
 
 
-def _prefixes(names: Arrays) -> dict[str, str]:
+def _prefixes(names: LazyArrays) -> dict[str, str]:
     """What stands before the name of every patch embedding, and the kind that has this name."""
     found = {}
     for name in names:
@@ -108,7 +108,7 @@ def _chosen_prefix(path: pathlib.Path, prefixes: Sequence[str], asked: str | Non
 # ---- size
 
 
-def table_of(
+def choose_table(
     tables: Mapping[str, Sequence[Rule]], kind: str, arrays: Mapping[str, object]
 ) -> Sequence[Rule]:
     """The kind's table; of Hugging Face's several the one that most names of the file are in."""
@@ -121,8 +121,8 @@ def table_of(
     return max((tables[name] for name in HUGGINGFACE_NAMES), key=known)
 
 
-def settings_of(
-    arrays: Arrays, table: Sequence[Rule], path: pathlib.Path, *, with_decoder: bool
+def infer_model_settings(
+    arrays: LazyArrays, table: Sequence[Rule], path: pathlib.Path, *, with_decoder: bool
 ) -> ModelSettings:
     """The size, image and patches that a file's shapes tell; heads are the size's.
 

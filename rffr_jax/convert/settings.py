@@ -23,7 +23,7 @@ SILENT = "it says nothing of the model that can be compared with the arrays"
 
 
 @dataclasses.dataclass(frozen=True)
-class Told:
+class StatedSettings:
     """What is told, by who tells it; the first one who speaks of something counts.
 
     Attributes:
@@ -42,7 +42,9 @@ class Told:
         return None, ""
 
 
-def told_of(file: WeightFile, kind: str, decodes: bool, model: ModelSettings) -> Told:
+def read_stated_settings(
+    file: WeightFile, kind: str, decodes: bool, model: ModelSettings
+) -> StatedSettings:
     """What a file says of itself, then the believed settings beside it.
 
     Args:
@@ -68,7 +70,7 @@ def told_of(file: WeightFile, kind: str, decodes: bool, model: ModelSettings) ->
         by[PREPROCESSOR] = preprocessor
     if config is not None and why is None:
         by[CONFIG] = _with_names_of_transformers(config)
-    return Told(by, notes)
+    return StatedSettings(by, notes)
 
 
 def _read(path: pathlib.Path) -> dict[str, Any] | None:

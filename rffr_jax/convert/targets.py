@@ -26,7 +26,7 @@ EXPLAINED = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Explained:
+class ExplainedVariance:
     """The share of the variance of each kind of target that predictions explain; at most 1."""
 
     pixels: float
@@ -48,10 +48,10 @@ class Explained:
         )
 
 
-def explained(
+def explained_variance(
     predicted: Float[np.ndarray, "pictures patches pixels"],
     pixels: Float[np.ndarray, "pictures patches pixels"],
-) -> Explained:
+) -> ExplainedVariance:
     """Compares predictions with pixels, and with the same pixels normalised patch by patch."""
     normalised = pixels - pixels.mean(axis=-1, keepdims=True)
     normalised /= np.sqrt(pixels.var(axis=-1, keepdims=True) + 1e-6)
@@ -59,10 +59,12 @@ def explained(
         1 - np.square(predicted - target).sum() / np.square(target - target.mean()).sum()
         for target in (pixels, normalised)
     )
-    return Explained(*(float(share) for share in shares))
+    return ExplainedVariance(*(float(share) for share in shares))
 
 
-def probe(parameters: PyTree, settings: ModelSettings, trained: Normalisation) -> Explained:
+def probe_decoder(
+    parameters: PyTree, settings: ModelSettings, trained: Normalisation
+) -> ExplainedVariance:
     """What a MAE predicts of drawn pictures.
 
     Args:
@@ -78,7 +80,7 @@ def probe(parameters: PyTree, settings: ModelSettings, trained: Normalisation) -
         definition, parameters, pictures, jnp.asarray(visible), jnp.asarray(hidden)
     )
     pixels = np.asarray(patchify(pictures, settings.patch_size))[:, hidden]
-    return explained(np.asarray(predicted), pixels)
+    return explained_variance(np.asarray(predicted), pixels)
 
 
 def smooth_pictures(size: int) -> Float[np.ndarray, "pictures size size 3"]:

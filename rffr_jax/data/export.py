@@ -10,7 +10,7 @@ from PIL import Image
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.examples import Dataset
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 
 COLUMNS = ("path", "label", "video", "method", "dataset", "source", "group")
 _BATCH = 64
@@ -43,7 +43,7 @@ def export(dataset: Dataset, table: pathlib.Path, size: int):
                 name = f"{folder.name}/{index:06d}.png"
                 Image.fromarray(image).save(table.parent / name)
                 rows.append({"path": name, **{c: getattr(example, c) for c in COLUMNS[1:]}})
-    with whole_file(table) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(table) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)

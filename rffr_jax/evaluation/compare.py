@@ -12,8 +12,8 @@ from rffr_jax.evaluation import bootstrap
 from rffr_jax.evaluation.comparison import LEVEL, DetectorScores, compare
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE
-from rffr_jax.runs.checkpoints.weights import best_name
-from rffr_jax.runs.whole_files import read_json_object, whole_file, write_json
+from rffr_jax.runs.atomic_files import atomic_write, read_json_object, write_json
+from rffr_jax.runs.checkpoints.weights import best_checkpoint_name
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 HEADER = ("dataset", "fakes", "a", "b", "AUC a", "AUC b", "a - b", "95 %", "p (Holm)", "better")
@@ -50,7 +50,7 @@ def run(config: Config, workdir: pathlib.Path):
         write_config(workdir, config)
         if processes.is_main_process():
             write_json(workdir / "compare.json", table)
-            with whole_file(workdir / "compare.md") as part:
+            with atomic_write(workdir / "compare.md") as part:
                 part.write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
     if processes.is_main_process():
         print(text)
@@ -79,7 +79,7 @@ def read_run(place: pathlib.Path) -> tuple[DetectorScores, dict[str, Any]]:
     if said.get("checkpoint") == MATCHED:
         fakes = {(e.dataset, e.method) for e in predictions.examples if e.label == FAKE}
         for dataset, method in sorted(fakes):
-            own = f"predictions-{best_name(dataset, method)}.csv"
+            own = f"predictions-{best_checkpoint_name(dataset, method)}.csv"
             matched[dataset, method] = Predictions.read_csv(file.parent / own)
     about = {"file": str(file), **{name: said.get(name) for name in ("checkpoint", "rule")}}
     return DetectorScores(predictions, matched), about

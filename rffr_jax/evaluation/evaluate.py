@@ -25,10 +25,10 @@ from rffr_jax.evaluation.plots import plot_reliability, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import FAKE, Dataset, Example
+from rffr_jax.runs.atomic_files import write_json
 from rffr_jax.runs.checkpoints.weights import (
-    best_name,
+    best_checkpoint_name,
 )
-from rffr_jax.runs.whole_files import write_json
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def write_results(
         write_json(workdir / "results.json", table)
         predictions.write_csv(workdir / "predictions.csv")
         for (dataset, method), part in matched.items():
-            part.write_csv(workdir / f"predictions-{best_name(dataset, method)}.csv")
+            part.write_csv(workdir / f"predictions-{best_checkpoint_name(dataset, method)}.csv")
         title = f"checkpoint {checkpoint}, selection rule {rule}"
         title = f"{title}\n{note}" if note else title
         plot_roc(workdir / "roc.png", predictions, title)
@@ -145,7 +145,7 @@ def _required_checkpoints(checkpoint: str, test: Dataset) -> list[str]:
 def _matched_checkpoint(test: Dataset, method: str = "") -> str:
     """The checkpoint that was best on a test set's own validation part, or on a method of it."""
     name = "+".join(sorted({example.dataset for example in test.examples}))
-    return f"best:{best_name(name, method)}"
+    return f"best:{best_checkpoint_name(name, method)}"
 
 
 def _score_matched(

@@ -19,7 +19,7 @@ from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.models.detector import branch_names
 from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def run(config: Config, workdir: pathlib.Path):
             known = {
                 name: np.array([getattr(e, name) for e in examples]) for name in EXAMPLE_FIELDS
             }
-            with whole_file(workdir / "features.npz") as part, part.open("wb") as file:
+            with atomic_write(workdir / "features.npz") as part, part.open("wb") as file:
                 np.savez(
                     file,
                     allow_pickle=False,

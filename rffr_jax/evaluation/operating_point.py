@@ -17,7 +17,7 @@ from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.threshold import Threshold, choose_threshold
 from rffr_jax.examples import REAL, Dataset, Example
-from rffr_jax.runs.whole_files import read_json_object, write_json
+from rffr_jax.runs.atomic_files import read_json_object, write_json
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from rffr_jax.evaluation.calibration import Calibration, reliability
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.examples import FAKE, REAL
+from rffr_jax.runs.atomic_files import atomic_write
 from rffr_jax.runs.text_files import read_lines
-from rffr_jax.runs.whole_files import whole_file
 
 HISTOGRAM_BINS = 25
 BLUE, RED = "#0072B2", "#D55E00"  # of Okabe and Ito: told apart by the colour-blind, too
@@ -273,5 +273,5 @@ def add_legend(axes: Axes, **place: Any) -> Legend:
 
 
 def _save_png(figure: Figure, path: str | Path) -> None:
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         figure.savefig(part, format="png")

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 
 CSV_COLUMNS = (
     *("id", "path", "dataset", "method", "video", "frame", "label", "score"),
@@ -80,7 +80,7 @@ class Predictions:
         Scores are written with all their digits, so that reading them back gives the same float64.
         """
         with (
-            whole_file(path) as part,
+            atomic_write(path) as part,
             open(part, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
         ):
             writer = csv.writer(file, lineterminator="\n")

@@ -16,7 +16,7 @@ from rffr_jax.cluster import processes
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import REAL
-from rffr_jax.runs.whole_files import read_json_object, write_json
+from rffr_jax.runs.atomic_files import read_json_object, write_json
 
 log = logging.getLogger(__name__)
 

@@ -43,12 +43,12 @@ from rffr_jax.models.abstract import abstract_mae, abstract_unet
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, compute_dtype
 from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels, residual_pixels
+from rffr_jax.runs.atomic_files import atomic_write, write_json
 from rffr_jax.runs.checkpoints.weights import (
     load_weights,
     read_about,
     warn_of_normalised_targets,
 )
-from rffr_jax.runs.whole_files import whole_file, write_json
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ def run(config: Config, workdir: pathlib.Path):
             raise UserError(f"data.inputs={config.data.inputs} holds no image that can be used")
         if jax.process_index() == 0:
             paths = np.array([dataset.examples[i].path for i in index])
-            with whole_file(workdir / "residuals.npz") as part, part.open("wb") as file:
+            with atomic_write(workdir / "residuals.npz") as part, part.open("wb") as file:
                 np.savez(file, allow_pickle=False, path=paths, **arrays)
             columns = [pixels[:SHEET_ROWS] for pixels in to_pixels(arrays)]
             titles = ["original", source.title, f"residual x {config.blocks.alpha:g}"]

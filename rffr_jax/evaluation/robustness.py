@@ -19,7 +19,7 @@ from rffr_jax.evaluation.plots import plot_robustness
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset
 from rffr_jax.images.corruptions import CORRUPTIONS, Corrupted, Level, check_level
-from rffr_jax.runs.whole_files import whole_file, write_json
+from rffr_jax.runs.atomic_files import atomic_write, write_json
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def run(config: Config, workdir: pathlib.Path):
         text = format_robustness(rows, about)
         if processes.is_main_process():
             write_json(workdir / "robustness.json", {"rows": rows, "about": about})
-            with whole_file(workdir / "robustness.md") as part:
+            with atomic_write(workdir / "robustness.md") as part:
                 part.write_text(text + "\n", encoding="utf-8")
             title = f"checkpoint {config.checkpoint}, selection rule {rule}"
             plot_robustness(workdir / "robustness.png", rows, f"{title}\n{note}".strip())

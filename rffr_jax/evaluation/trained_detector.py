@@ -24,13 +24,13 @@ from rffr_jax.method.detection import AUTOENCODERS, DetectionSettings
 from rffr_jax.method.detectors import make_detection
 from rffr_jax.method.residual_cache import ResidualCache, parameters_digest, shared_folder
 from rffr_jax.models.sizes import compute_dtype
+from rffr_jax.runs.atomic_files import read_json_object
 from rffr_jax.runs.checkpoints.weights import (
     BEST,
     FROZEN,
     load_weights,
     read_about,
 )
-from rffr_jax.runs.whole_files import read_json_object
 
 log = logging.getLogger(__name__)
 

@@ -27,8 +27,8 @@ from rffr_jax.experiments.grid import (
 from rffr_jax.experiments.outputs import write_outputs
 from rffr_jax.experiments.prerequisites import require_prerequisites
 from rffr_jax.experiments.worker import Run, run_all
-from rffr_jax.runs.lock import locked
-from rffr_jax.runs.whole_files import read_json_object
+from rffr_jax.runs.atomic_files import read_json_object
+from rffr_jax.runs.lock import locked_folder
 from rffr_jax.runs.workdir import refuse_other_config, write_config
 
 MAY_CHANGE = (
@@ -51,7 +51,7 @@ def run(config: Config, workdir: pathlib.Path):
         # Rows and seeds share programs: each is compiled once.
         jax.config.update("jax_compilation_cache_dir", str((shared / "compiled").absolute()))
     asked = [add_columns_from_data(one) for one in split_by_seed(config)]
-    with locked(workdir, wait=True):
+    with locked_folder(workdir, wait=True):
         _refuse_other_table(workdir, config)
         for one in asked:
             require_prerequisites(one)
@@ -60,7 +60,7 @@ def run(config: Config, workdir: pathlib.Path):
     for one in asked:
         data, trainings = _data_and_training_folders(config, one, shared)
         folders.append(trainings)
-        with locked(data, "--config.shared", wait=True):
+        with locked_folder(data, "--config.shared", wait=True):
             on_disk.append(with_data_on_disk(one, data, by_split=_has_data_per_seed(config)))
         points.append(make_grid(on_disk[-1], trainings))
     first, seed = on_disk[0], on_disk[0].mae_seeds[0]
@@ -71,7 +71,7 @@ def run(config: Config, workdir: pathlib.Path):
     flat = [point for of_replicate in points for point in of_replicate]
     runs = [*list_runs(flat), *autoencoders.values(), *localisations.values()]
     run_all(list({run.folder: run for run in runs}.values()), config.at_once, workdir)
-    with locked(workdir, wait=True):
+    with locked_folder(workdir, wait=True):
         write_config(workdir, config)
         write_outputs(workdir, asked[0], first, points, autoencoders, localisations)
 

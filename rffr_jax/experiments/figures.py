@@ -14,7 +14,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.plots import add_legend, new_figure, read_logged_numbers
 from rffr_jax.experiments.run_result import RunResult
 from rffr_jax.experiments.summary import MEANS
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#555555", "#F0E442")
 """Of Okabe and Ito: told apart by the colour-blind, too."""
@@ -265,6 +265,6 @@ def _save(figure: Figure, stem: pathlib.Path, title: str, note: str) -> pathlib.
         text = f"{bottom}\n{note}" if bottom else note
         figure.supxlabel(text, fontsize=8, parse_math=False, wrap=True)
     for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
-        with whole_file(stem.with_suffix(suffix)) as part:
+        with atomic_write(stem.with_suffix(suffix)) as part:
             figure.savefig(part, format=suffix[1:], metadata=metadata)
     return stem.with_suffix(".png")

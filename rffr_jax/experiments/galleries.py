@@ -15,7 +15,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.residuals import residual_arrays, to_pixels
 from rffr_jax.examples import FAKE, REAL, Dataset
 from rffr_jax.reports.contact_sheet import contact_sheet
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 
 SOURCES = 4
 
@@ -121,7 +121,7 @@ def draw_gallery(
 
 def picture_as_pdf(png: pathlib.Path):
     """Writes the picture of a PNG file as the one page of a PDF beside it (JPEG at quality 95)."""
-    with Image.open(png) as image, whole_file(png.with_suffix(".pdf")) as part:
+    with Image.open(png) as image, atomic_write(png.with_suffix(".pdf")) as part:
         image.convert("RGB").save(
             part,
             format="PDF",

@@ -17,7 +17,7 @@ from rffr_jax.config import Config, flat
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.worker import Run
-from rffr_jax.runs.checkpoints.weights import best_name
+from rffr_jax.runs.checkpoints.weights import best_checkpoint_name
 
 RULES = ("last", "source", "oracle", "transfer")
 WITHOUT_EFFECT = (
@@ -222,9 +222,9 @@ def checkpoint_of_rule(config: Config, detect: Config, rule: str) -> str:
     if rule == "oracle":
         return "matched"
     if rule == "transfer":
-        return f"best:{best_name(_dataset_name(config.data.chosen_on))}"
+        return f"best:{best_checkpoint_name(_dataset_name(config.data.chosen_on))}"
     own = detect.data.methods[0] if len(detect.data.methods) == 1 else ""
-    return f"best:{best_name(_dataset_name(detect.data.validation[0]), own)}"
+    return f"best:{best_checkpoint_name(_dataset_name(detect.data.validation[0]), own)}"
 
 
 def _dataset_name(spec: str | Sequence[str]) -> str:

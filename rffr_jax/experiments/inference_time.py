@@ -11,8 +11,8 @@ from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.method.detection import DetectionSettings
 from rffr_jax.method.detectors import make_detection
 from rffr_jax.models.sizes import compute_dtype
+from rffr_jax.runs.atomic_files import read_json_object, write_json
 from rffr_jax.runs.checkpoints.weights import FROZEN, load_weights, read_about
-from rffr_jax.runs.whole_files import read_json_object, write_json
 
 BATCH, REPEATS = 8, 5
 RECORD = "inference_seconds.json"

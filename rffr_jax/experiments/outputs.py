@@ -25,7 +25,7 @@ from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
 from rffr_jax.experiments.table_formats import format_markdown
 from rffr_jax.experiments.tables import build_table, write_tables
 from rffr_jax.experiments.worker import Run, read_seconds
-from rffr_jax.runs.whole_files import read_json_object
+from rffr_jax.runs.atomic_files import read_json_object
 
 log = logging.getLogger(__name__)
 

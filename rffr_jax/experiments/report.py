@@ -24,7 +24,7 @@ from rffr_jax.experiments.printed_table import printed_tables
 from rffr_jax.experiments.run_result import RunResult, TableSpec
 from rffr_jax.reports.pictures import Picture, picture_from_bytes, picture_from_file
 from rffr_jax.reports.templates import render
-from rffr_jax.runs.whole_files import read_json_object, whole_file
+from rffr_jax.runs.atomic_files import atomic_write, read_json_object
 
 ROWS_DRAWN, ERRORS_SHOWN = 8, 8
 CHART_BYTES, ROW_CHART_BYTES = 500_000, 150_000  # of a chart; of one that every row has
@@ -107,7 +107,7 @@ def write_report(
         **values,
         **_provenance(workdir, measured),
     )
-    with whole_file(workdir / "report.html") as part:
+    with atomic_write(workdir / "report.html") as part:
         part.write_text(text, encoding="utf-8")
 
 

@@ -29,8 +29,8 @@ from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.experiments import worker_config
-from rffr_jax.runs.lock import lock_if_free
-from rffr_jax.runs.whole_files import read_json_object, write_json
+from rffr_jax.runs.atomic_files import read_json_object, write_json
+from rffr_jax.runs.lock import try_lock
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def work_through(runs: Sequence[Run]):
     """Takes runs until all are done; see `run_all`."""
     with StopRequest() as request:
         while waiting := [run for run in runs if not is_done(run.folder)]:
-            if request.agreed(0):
+            if request.should_stop(0):
                 raise InterruptedRunError(STOPPED_TEXT)
             ready = (run for run in waiting if all(map(is_done, run.prerequisites)))
             if not any(
@@ -112,7 +112,7 @@ def read_seconds(folder: pathlib.Path) -> float:
 def _run_if_free(run: Run, name: str) -> bool:
     """Does a run, unless another worker is at it or has just ended it."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    with lock_if_free(run.folder / ".worker") as free:
+    with try_lock(run.folder / ".worker") as free:
         if not free or is_done(run.folder):
             return False
         log.info("%s: %s", name, run.folder)
@@ -163,7 +163,7 @@ def _run_in_processes(runs: Sequence[Run], count: int, workdir: pathlib.Path):
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "runs.json", {"runs": [_to_json(run) for run in runs]})
     with StopRequest() as request, _started_workers(folder, count, workdir) as workers:
-        while any(worker.poll() is None for worker in workers) and not request.agreed(0):
+        while any(worker.poll() is None for worker in workers) and not request.should_stop(0):
             if any(worker.poll() not in (None, DONE) for worker in workers):
                 break
             time.sleep(POLL_SECONDS)

@@ -11,8 +11,8 @@ from rffr_jax.errors import UserError
 from rffr_jax.faces.runners import Runner, Task, Work
 
 
-def on_beam(runner: str, options: str = "") -> Runner:
-    """A runner for `build.build`.
+def beam_runner(runner: str, options: str = "") -> Runner:
+    """A runner for `build.build_dataset`.
 
     Args:
       runner: Beam's name of it: `DirectRunner`, `FlinkRunner`, `DataflowRunner`.

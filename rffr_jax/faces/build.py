@@ -23,13 +23,13 @@ import tqdm
 from rffr_jax.data.readers.records import PREPARATION, FaceRecord
 from rffr_jax.errors import UserError
 from rffr_jax.faces.media import SPLITS, Benchmark, Medium
-from rffr_jax.faces.prepare import Settings, medium_facts
+from rffr_jax.faces.prepare import PreparationSettings, medium_facts
 from rffr_jax.faces.report import draw_sheet, make_report
 from rffr_jax.faces.runners import Runner, Task, Work
 from rffr_jax.faces.shards import VERSION, check_name, read_ids, write_dataset
-from rffr_jax.runs.inventory import Inventory, differences, inventory
-from rffr_jax.runs.lock import locked
-from rffr_jax.runs.whole_files import read_json_object, write_json
+from rffr_jax.runs.atomic_files import read_json_object, write_json
+from rffr_jax.runs.inventory import Inventory, describe_changes, make_inventory
+from rffr_jax.runs.lock import locked_folder
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +39,9 @@ _BEGUN = "begun.json"
 _PROGRESS = "{n_fmt} of {total_fmt} videos, {rate_fmt}, {remaining} left"
 
 
-def build(
+def build_dataset(
     benchmark: Benchmark,
-    settings: Settings,
+    settings: PreparationSettings,
     output: pathlib.Path,
     name: str,
     *,
@@ -55,7 +55,7 @@ def build(
     Args:
       output: the data set becomes OUTPUT/NAME/VERSION.
       name: small letters, digits and underscores.
-      run: `in_this_process`, `in_processes(n)`, or Beam's.
+      run: `run_sequentially`, `process_runner(n)` or `beam_runner(...)`.
       max_bad_fraction: of all media may have given no face; where it is more than one, also of
         those of each split, data set and method.
 
@@ -71,7 +71,7 @@ def build(
     preparation = settings.to_json() | {"compression": ",".join(sorted(compressions))}
     dataset = output / name / VERSION
     parts = output.absolute() / f".{name}.parts"
-    with locked(parts, "--output"):
+    with locked_folder(parts, "--output"):
         try:
             report = _finished_before(dataset, parts, preparation, benchmark)
             if report is None:
@@ -174,7 +174,7 @@ def _finished_before(
         )
     log.info("%s was finished before; delete it to make it again", dataset)
     media = _inventory(benchmark)
-    if changed := differences(report.get("input", media), media):
+    if changed := describe_changes(report.get("input", media), media):
         log.warning("its input has changed since (%s): these are the records of before", changed)
     return report
 
@@ -188,7 +188,7 @@ def _go_on_or_refuse(begun: pathlib.Path, preparation: dict[str, Any], benchmark
             f"{begun.parent} holds an unfinished run with other {', '.join(different)}; give the "
             "same command to go on, or another --output or --name, or delete that folder"
         )
-    elif changed := differences(read_json_object(begun).get("input", media), media):
+    elif changed := describe_changes(read_json_object(begun).get("input", media), media):
         log.warning(
             "the input has changed since this was begun (%s): the records will be those of the "
             "files as they are now",
@@ -202,7 +202,7 @@ def _differences(file: pathlib.Path, preparation: Mapping[str, Any]) -> list[str
 
 
 def _inventory(benchmark: Benchmark) -> Inventory:
-    return inventory((m.id, str(m.path), medium_facts(m)) for m in benchmark.media)
+    return make_inventory((m.id, str(m.path), medium_facts(m)) for m in benchmark.media)
 
 
 def _media_digest(benchmark: Benchmark) -> str:

@@ -135,7 +135,7 @@ def read_frames(
                 return
             if decoded in wanted:
                 wanted.remove(decoded)
-                yield shown_frame(path, stream, frame, decoded)
+                yield convert_frame(path, stream, frame, decoded)
             decoded += 1
     if wanted:
         raise BadVideoError(
@@ -158,7 +158,7 @@ def _decode(container: "InputContainer", stream: "VideoStream") -> Iterator["av.
             yield frame
 
 
-def shown_frame(
+def convert_frame(
     path: str | os.PathLike[str], stream: "VideoStream", frame: "av.VideoFrame", index: int
 ) -> Frame:
     """A decoded frame as a viewer sees it.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rffr_jax.data.readers.records import FaceRecord
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Part:
 
     Attributes:
       medium: its id.
-      stamp: of what it was made from (`prepare.stamp`), to see if that has changed since.
+      stamp: of what it was made from (`prepare.input_digest`), to see if that has changed since.
       frames: how many frames were wanted.
       records: the faces found.
       drops: what was left out, and why.
@@ -55,7 +55,7 @@ def write_part(path: pathlib.Path, part: Part):
         "drops": [dataclasses.asdict(drop) for drop in part.drops],
         "records": [_to_json(record) for record in part.records],
     }
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+    with atomic_write(path) as unfinished, unfinished.open("wb") as file:
         file.write(json.dumps(head).encode() + b"\n")
         for record in part.records:
             file.write(record.image)

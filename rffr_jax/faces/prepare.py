@@ -27,7 +27,7 @@ from rffr_jax.faces.frames import count_frames, evenly_spaced, read_frames
 from rffr_jax.faces.media import SPLITS, Medium
 from rffr_jax.faces.part_file import Drop, Part
 from rffr_jax.faces.retinaface import RetinaFace
-from rffr_jax.faces.tracking import follow
+from rffr_jax.faces.tracking import follow_main_face
 from rffr_jax.faces.yunet import YuNet
 from rffr_jax.images.image_formats import IMAGE_FORMATS, encode
 
@@ -36,7 +36,7 @@ FRAMES: Mapping[str, int | None] = {"train": 32, "validation": 1, "test": 1}
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class PreparationSettings:
     """How faces are prepared; the same for every medium of a data set, real or fake.
 
     Attributes:
@@ -146,7 +146,9 @@ def _load_detector(name: str, weights: pathlib.Path | None, thread: int) -> Face
     return YuNet(weights)
 
 
-def prepare_medium(medium: Medium, original: pathlib.Path | None, settings: Settings) -> Part:
+def prepare_medium(
+    medium: Medium, original: pathlib.Path | None, settings: PreparationSettings
+) -> Part:
     """The faces of one medium.
 
     Args:
@@ -157,7 +159,7 @@ def prepare_medium(medium: Medium, original: pathlib.Path | None, settings: Sett
     Raises:
       OSError: the machine's fault and not the file's, such as too many open files.
     """
-    made_from = stamp(medium, original)
+    made_from = input_digest(medium, original)
     detector = load_detector(settings.detector, settings.weights)
     count = settings.frames[medium.split]
     numbers: list[int] = []
@@ -177,7 +179,7 @@ def prepare_medium(medium: Medium, original: pathlib.Path | None, settings: Sett
 
     records, drops = [], []
     for number, why, faces, there, face in zip(
-        numbers, reasons, found, crops, follow(found), strict=True
+        numbers, reasons, found, crops, follow_main_face(found), strict=True
     ):
         if face is None:
             drops.append(Drop(number, why))
@@ -187,7 +189,7 @@ def prepare_medium(medium: Medium, original: pathlib.Path | None, settings: Sett
     return Part(medium.id, made_from, len(numbers), tuple(records), tuple(drops))
 
 
-def stamp(medium: Medium, original: pathlib.Path | None) -> str:
+def input_digest(medium: Medium, original: pathlib.Path | None) -> str:
     """A digest of what a part is made from: what is known of the medium, and its files' stamps."""
     facts = medium_facts(medium) | {"file": _file_stamp(medium.path)}
     if original is not None:
@@ -237,7 +239,7 @@ _EncodedCrop = tuple[bytes, Float32[np.ndarray, "5 2"]]
 
 
 def _crop(
-    image: UInt8[np.ndarray, "height width 3"], face: Face, settings: Settings
+    image: UInt8[np.ndarray, "height width 3"], face: Face, settings: PreparationSettings
 ) -> _EncodedCrop:
     crop = crop_face(image, face, settings.crop)
     return encode(crop.image, settings.image_format), crop.landmarks

@@ -63,28 +63,28 @@ class RetinaFace:
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Face]:
         """Faces of an RGB picture, the best score first; none is an empty list."""
-        shrunk, scale = shrink(image, self._max_side)
+        shrunk, scale = shrink_image(image, self._max_side)
         pixels = _network_input(shrunk)
         outputs = _run(self._session, pixels)
         likely = outputs[SCORES][:, 1] >= self._score
         anchors = anchor_boxes(pixels.shape[2], pixels.shape[3])[likely]
         scores = outputs[SCORES][likely, 1]
-        boxes, landmarks = decode(anchors, outputs[BOXES][likely], outputs[LANDMARKS][likely])
+        boxes, landmarks = decode_boxes(anchors, outputs[BOXES][likely], outputs[LANDMARKS][likely])
         corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
         kept = cv2.dnn.NMSBoxes(
             corner_and_size.tolist(), scores.tolist(), self._score, self._overlap
         )
         return [
             Face(
-                box=from_edges(boxes[i].reshape(2, 2), scale).reshape(4),
-                landmarks=from_edges(landmarks[i], scale),
+                box=edge_to_centre_coordinates(boxes[i].reshape(2, 2), scale).reshape(4),
+                landmarks=edge_to_centre_coordinates(landmarks[i], scale),
                 score=float(scores[i]),
             )
             for i in np.array(kept, int).ravel()
         ]
 
 
-def shrink(
+def shrink_image(
     image: UInt8[np.ndarray, "height width 3"], max_side: int
 ) -> tuple[UInt8[np.ndarray, "small_height small_width 3"], Float32[np.ndarray, "2"]]:
     """The picture with its longer side at most `max_side`, and by what x and y were multiplied."""
@@ -97,7 +97,7 @@ def shrink(
     return small, np.array([size[0] / width, size[1] / height], np.float32)
 
 
-def from_edges(
+def edge_to_centre_coordinates(
     points: Float32[np.ndarray, "points 2"], scale: Float32[np.ndarray, "2"]
 ) -> Float32[np.ndarray, "points 2"]:
     """Points of a shrunk picture that count from its edges, in `face`'s pixels of the picture."""
@@ -120,7 +120,7 @@ def anchor_boxes(height: int, width: int) -> Float32[np.ndarray, "anchors 4"]:
     return np.concatenate(levels).astype(np.float32)
 
 
-def decode(
+def decode_boxes(
     anchors: Float32[np.ndarray, "anchors 4"],
     boxes: Float32[np.ndarray, "anchors 4"],
     landmarks: Float32[np.ndarray, "anchors 10"],

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from rffr_jax.errors import UserError
 from rffr_jax.faces.media import Medium
 from rffr_jax.faces.part_file import Part, read_part, write_part
-from rffr_jax.faces.prepare import Settings, prepare_medium, stamp
+from rffr_jax.faces.prepare import PreparationSettings, input_digest, prepare_medium
 
 _STOPPING = {signal.SIGINT, signal.SIGTERM}
 _TASKS_AHEAD = 16  # of each worker; a data set may have millions of media
@@ -45,7 +45,7 @@ class Work:
     """
 
     folder: pathlib.Path
-    settings: Settings
+    settings: PreparationSettings
 
     def prepare(self, task: Task) -> str:
         """Prepares one medium and writes its part; the function that every runner maps.
@@ -69,7 +69,7 @@ class Work:
             part = self.part(task.medium, images=False)
         except (FileNotFoundError, ValueError):
             return False
-        return part.stamp == stamp(task.medium, task.original)
+        return part.stamp == input_digest(task.medium, task.original)
 
     def part(self, medium: Medium, *, images: bool = True) -> Part:
         """What a medium gave; without `images` their bytes are left empty."""
@@ -84,12 +84,12 @@ Runner = Callable[[Work, Sequence[Task]], Iterable[str]]
 """Calls `Work.prepare` for every task; yields the id of each medium that is done."""
 
 
-def in_this_process(work: Work, tasks: Sequence[Task]) -> Iterator[str]:
+def run_sequentially(work: Work, tasks: Sequence[Task]) -> Iterator[str]:
     """One medium after another."""
     return map(work.prepare, tasks)
 
 
-def in_processes(count: int) -> Runner:
+def process_runner(count: int) -> Runner:
     """So many worker processes, each with a detector of its own.
 
     Signals that ask to stop do not reach them, the main process answers; they end when it does. One

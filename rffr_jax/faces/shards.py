@@ -32,7 +32,7 @@ from rffr_jax.data.readers.records import (
 )
 from rffr_jax.errors import UserError
 from rffr_jax.images.image_formats import IMAGE_FORMATS
-from rffr_jax.runs.whole_files import write_json
+from rffr_jax.runs.atomic_files import write_json
 
 VERSION = "1.0.0"
 

@@ -17,7 +17,7 @@ MAX_DISTANCE = 2.0  # of the centres, in sides of the face
 MAX_SIZE_RATIO = 2.0
 
 
-def follow(faces: Sequence[Sequence[Face]]) -> list[Face | None]:
+def follow_main_face(faces: Sequence[Sequence[Face]]) -> list[Face | None]:
     """The face that is followed through the frames of a video.
 
     Args:
@@ -26,12 +26,12 @@ def follow(faces: Sequence[Sequence[Face]]) -> list[Face | None]:
     Returns:
       The face in each frame, None where it is not to be seen.
     """
-    tracks = join(faces)
+    tracks = find_tracks(faces)
     followed = tracks[0] if tracks else {}
     return [followed.get(number) for number in range(len(faces))]
 
 
-def join(faces: Sequence[Sequence[Face]]) -> list[dict[int, Face]]:
+def find_tracks(faces: Sequence[Sequence[Face]]) -> list[dict[int, Face]]:
     """All tracks of a video.
 
     Args:

@@ -13,7 +13,7 @@ from jaxtyping import Float32, UInt8
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.retinaface import from_edges, shrink
+from rffr_jax.faces.retinaface import edge_to_centre_coordinates, shrink_image
 
 
 class YuNet:
@@ -68,7 +68,7 @@ class YuNet:
     def detect(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Face]:
         """Faces of an RGB picture, the best score first; none is an empty list."""
         for max_side in self._max_sides:
-            if faces := self._detect(*shrink(image, max_side)):
+            if faces := self._detect(*shrink_image(image, max_side)):
                 return faces
         return []
 
@@ -83,8 +83,8 @@ class YuNet:
             corners = np.array([[left, top], [left + width, top + height]], np.float32)
             faces.append(
                 Face(
-                    box=from_edges(corners, scale).reshape(4),
-                    landmarks=from_edges(row[4:14].reshape(5, 2), scale),
+                    box=edge_to_centre_coordinates(corners, scale).reshape(4),
+                    landmarks=edge_to_centre_coordinates(row[4:14].reshape(5, 2), scale),
                     score=float(row[14]),
                 )
             )

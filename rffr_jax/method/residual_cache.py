@@ -31,7 +31,7 @@ from jaxtyping import Float16, PyTree, UInt8
 
 from rffr_jax.cluster.sharding import all_gather_parameters, batch_sharding, local_rows, put_batch
 from rffr_jax.method.detection import Detection
-from rffr_jax.runs.whole_files import whole_file, write_json
+from rffr_jax.runs.atomic_files import atomic_write, write_json
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class ResidualCache:
             row["checksum"] = _checksum(name, difference)
         file = self._mae_folder / f"{uuid.uuid4().hex}.npy"
         try:
-            with whole_file(file) as part, part.open("wb") as opened:
+            with atomic_write(file) as part, part.open("wb") as opened:
                 np.save(opened, rows)
         except OSError as error:
             self._writes = False

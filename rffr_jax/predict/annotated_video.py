@@ -18,7 +18,7 @@ from rffr_jax.evaluation.aggregate import aggregate_scores
 from rffr_jax.faces.frames import Frame, read_frames
 from rffr_jax.predict.video_index import DECODED_PIXELS, index_video, sample_frames
 from rffr_jax.reports.contact_sheet import font_file
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 
 LONGEST_SIDE = 1280
 """In pixels; larger pictures are made smaller."""
@@ -73,7 +73,7 @@ def annotate_video(
     frames = read_frames(source, photograph=False) if whole else _looked_at(source, looked_at)
     faces = record["faces"]
     reach = math.ceil(facts["frames"] / looked_at) / 2
-    with whole_file(path) as part, av.open(str(part), "w", format="mp4") as container:
+    with atomic_write(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream, below = None, np.zeros((0, 0, 3), np.uint8)
         stamp, before = 0, 0
         for number, frame in enumerate(frames):

@@ -5,7 +5,7 @@ import pathlib
 import re
 
 from rffr_jax.errors import UserError
-from rffr_jax.runs.whole_files import read_json_object
+from rffr_jax.runs.atomic_files import read_json_object
 
 log = logging.getLogger(__name__)
 

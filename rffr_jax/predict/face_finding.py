@@ -22,7 +22,7 @@ from rffr_jax.faces.crop import crop_face
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import Frame, read_frames
 from rffr_jax.faces.prepare import load_detector
-from rffr_jax.faces.tracking import join
+from rffr_jax.faces.tracking import find_tracks
 from rffr_jax.images.decode import FORMATS, resized
 from rffr_jax.images.image_formats import decode, encode
 from rffr_jax.predict.face_settings import GIVEN, FaceSettings
@@ -149,7 +149,7 @@ def _found(
                 for face in largest
             ]
         )
-    tracks = join(there)
+    tracks = find_tracks(there)
     if not tracks:
         return FoundFaces(file.path, sha256, source, (), reason=NO_FACE)
     smallest = settings.smallest_face

@@ -37,7 +37,7 @@ from rffr_jax.predict.records import (
     largest_sighting,
 )
 from rffr_jax.predict.timeline import score_peaks
-from rffr_jax.runs.disk_errors import disk_trouble
+from rffr_jax.runs.atomic_files import describe_disk_error
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class FileScorer:
             for number, group in enumerate(_groups(found_in, self._config.batch_size)):
                 self._finish(group)
                 progress.add(len(group))
-                if stop.agreed(number):
+                if stop.should_stop(number):
                     raise InterruptedRunError(
                         "stopped by a signal; the same command goes on with the next file"
                     )
@@ -169,7 +169,7 @@ class FileScorer:
                 band=band,
             )
         except (BadImageError, ffmpeg_error()) as error:
-            if disk_trouble(error):
+            if describe_disk_error(error):
                 raise
             log.warning("%s was scored and could not be written again: %s", found.path, error)
             return None

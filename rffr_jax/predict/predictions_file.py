@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 
 SCHEMA = 2
 """Rises when a field changes its meaning or goes; a field more leaves it as it is."""
@@ -35,8 +35,8 @@ def write_predictions(
     """
     counts = collections.Counter({"real": 0, "fake": 0, "unknown": 0})
     with (
-        whole_file(folder / "predictions.json") as json_part,
-        whole_file(folder / "predictions.csv") as csv_part,
+        atomic_write(folder / "predictions.json") as json_part,
+        atomic_write(folder / "predictions.csv") as csv_part,
         json_part.open("w", encoding="utf-8", errors="backslashreplace") as json_file,
         csv_part.open("w", encoding="utf-8", newline="") as csv_file,
     ):

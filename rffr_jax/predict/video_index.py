@@ -16,11 +16,11 @@ from jaxtyping import Int64
 from rffr_jax.errors import BadImageError
 from rffr_jax.faces.frames import (
     Frame,
+    convert_frame,
     evenly_spaced,
     ffmpeg_error,
     open_video,
     read_frames,
-    shown_frame,
 )
 
 DECODED_PIXELS = 2 * 10**10
@@ -118,5 +118,5 @@ def _keyframe(path: str | os.PathLike[str], number: int, stamp: int) -> Frame | 
         for packet in container.demux(stream):
             for frame in packet.decode():
                 if not frame.is_corrupt and (frame.pts is None or frame.pts >= stamp):
-                    return shown_frame(path, stream, frame, number)
+                    return convert_frame(path, stream, frame, number)
     return None

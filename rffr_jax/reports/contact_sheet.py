@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 
 IMAGE_SIZE = 192
 GAP = 8
@@ -85,7 +85,7 @@ def contact_sheet(
             enlarged = row[j].repeat(factor, axis=0).repeat(factor, axis=1)
             corner = (left + (column - width) // 2, top + i * (height + GAP))
             sheet.paste(Image.fromarray(enlarged), corner)
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         sheet.save(part, format="PNG")
 
 

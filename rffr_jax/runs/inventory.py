@@ -11,8 +11,8 @@ from typing import Any
 
 from rffr_jax.cluster import processes
 from rffr_jax.examples import Dataset
-from rffr_jax.runs.whole_files import read_json_object, write_json
-from rffr_jax.runs.workdir import has_begun
+from rffr_jax.runs.atomic_files import read_json_object, write_json
+from rffr_jax.runs.workdir import has_saved_state
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ NAMED = 1000  # items whose names and sizes are kept; of more items, those whose
 _LISTED = 3
 
 
-def inventory(items: Iterable[tuple[str, str, object]]) -> Inventory:
+def make_inventory(items: Iterable[tuple[str, str, object]]) -> Inventory:
     """The inventory of items: an id, the path of its file, and what else is known, for JSON."""
     digest = hashlib.sha256()
     paths: dict[str, str] = {}
@@ -36,7 +36,7 @@ def inventory(items: Iterable[tuple[str, str, object]]) -> Inventory:
     return {"count": len(paths), "sha256": digest.hexdigest(), "named": sizes}
 
 
-def differences(then: Inventory, now: Inventory) -> str:
+def describe_changes(then: Inventory, now: Inventory) -> str:
     """What has changed between two inventories, in words; empty if nothing has."""
     if then == now:
         return ""
@@ -57,7 +57,7 @@ def differences(then: Inventory, now: Inventory) -> str:
     return f"{then['count']} then, {now['count']} now; {text}"
 
 
-def warn_of_other_data(workdir: pathlib.Path, datasets: Mapping[str, Dataset]):
+def warn_if_data_changed(workdir: pathlib.Path, datasets: Mapping[str, Dataset]):
     """Keeps the inventory of a training that begins; warns if one that resumes has other data.
 
     Process 0 does.
@@ -68,16 +68,18 @@ def warn_of_other_data(workdir: pathlib.Path, datasets: Mapping[str, Dataset]):
     if not processes.is_main_process():
         return
     now = {
-        name: inventory((e.id, e.path, (e.label, e.dataset, e.method)) for e in dataset.examples)
+        name: make_inventory(
+            (e.id, e.path, (e.label, e.dataset, e.method)) for e in dataset.examples
+        )
         for name, dataset in datasets.items()
     }
     file = workdir / FILE
-    if not has_begun(workdir) or not file.exists():
+    if not has_saved_state(workdir) or not file.exists():
         write_json(file, now)
         return
     then = read_json_object(file)
     for name, record in now.items():
-        changed = differences(then.get(name, record), record)
+        changed = describe_changes(then.get(name, record), record)
         if changed:
             log.warning(
                 "%s has changed since this run began (%s): the run resumes, but it is not the one "

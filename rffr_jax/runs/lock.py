@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from filelock import FileLock, Timeout
 
 from rffr_jax.errors import UserError
-from rffr_jax.runs.disk_errors import disk_trouble
+from rffr_jax.runs.atomic_files import describe_disk_error
 
 log = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ SECONDS_BETWEEN_TRIES = 1.0
 
 
 @contextlib.contextmanager
-def locked(
+def locked_folder(
     folder: pathlib.Path, option: str = "--workdir", *, wait: bool = False
 ) -> Iterator[None]:
     """Holds a folder for this process; the lock dies with the process.
@@ -33,7 +33,7 @@ def locked(
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            while not stack.enter_context(lock_if_free(folder / ".lock")):
+            while not stack.enter_context(try_lock(folder / ".lock")):
                 if not wait:
                     raise UserError(
                         f"{option}={folder} is in use by another run; wait for it or name another "
@@ -51,7 +51,7 @@ def locked(
         except UserError:
             raise
         except Exception as error:
-            trouble = disk_trouble(error)
+            trouble = describe_disk_error(error)
             if trouble is None:
                 raise
             raise UserError(
@@ -61,7 +61,7 @@ def locked(
 
 
 @contextlib.contextmanager
-def lock_if_free(file: pathlib.Path) -> Iterator[bool]:
+def try_lock(file: pathlib.Path) -> Iterator[bool]:
     """Takes the lock of a file unless another program has it; says whether it could."""
     lock = FileLock(file)
     try:

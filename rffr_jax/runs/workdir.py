@@ -10,12 +10,12 @@ from typing import Any
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config, flat
 from rffr_jax.errors import UserError
+from rffr_jax.runs.atomic_files import read_json_object, write_json
 from rffr_jax.runs.checkpoints.weights import (
     LATEST,
     is_checkpoint,
 )
-from rffr_jax.runs.lock import locked
-from rffr_jax.runs.whole_files import read_json_object, write_json
+from rffr_jax.runs.lock import locked_folder
 
 MAY_CHANGE = (
     "evaluate_every",
@@ -45,7 +45,7 @@ def locked_workdir(workdir: pathlib.Path) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         if processes.is_main_process():
-            stack.enter_context(locked(workdir))
+            stack.enter_context(locked_folder(workdir))
         processes.all_gather_objects()
         _require_one_folder(workdir)
         yield
@@ -58,7 +58,7 @@ def _require_one_folder(workdir: pathlib.Path):
     end = time.monotonic() + SEEN_WITHIN
     while not (workdir / ".lock").exists() and time.monotonic() < end:
         time.sleep(0.5)
-    seen = processes.all_gather_objects([(workdir / ".lock").exists(), has_begun(workdir)])
+    seen = processes.all_gather_objects([(workdir / ".lock").exists(), has_saved_state(workdir)])
     for process, there in enumerate(seen):
         if there != seen[0]:
             raise UserError(
@@ -67,7 +67,7 @@ def _require_one_folder(workdir: pathlib.Path):
             )
 
 
-def has_begun(workdir: pathlib.Path) -> bool:
+def has_saved_state(workdir: pathlib.Path) -> bool:
     """Whether a training has saved a state there, with which it would go on."""
     return is_checkpoint(workdir / LATEST)
 

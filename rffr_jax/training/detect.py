@@ -28,8 +28,8 @@ from rffr_jax.runs.checkpoints.weights import (
     load_weights,
     save_weights,
 )
-from rffr_jax.runs.inventory import warn_of_other_data
-from rffr_jax.runs.workdir import has_begun, locked_workdir, refuse_other_config, write_config
+from rffr_jax.runs.inventory import warn_if_data_changed
+from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_config, write_config
 from rffr_jax.training.detector_settings import (
     block_counts,
     detection_settings,
@@ -66,11 +66,11 @@ def run(config: Config, workdir: pathlib.Path):
     check_settings(objective, config, mesh)
     require_same_data(train=objective.dataset, **objective.validation)
     with locked_workdir(workdir):
-        refuse_other_config(workdir, config, begun=has_begun(workdir))
+        refuse_other_config(workdir, config, begun=has_saved_state(workdir))
         refuse_other_settings(workdir, objective.about)
         objective.save_frozen()
         validation = {f"data.validation {name}": d for name, d in objective.validation.items()}
-        warn_of_other_data(workdir, {"data.train": objective.dataset, **validation})
+        warn_if_data_changed(workdir, {"data.train": objective.dataset, **validation})
         write_config(workdir, config)
         write_training_sources(workdir, objective.dataset, earlier={})
         write_mae_sources(workdir, objective.mae_sources)
@@ -118,7 +118,7 @@ class DetectorTraining:
             folder = pathlib.Path(config.mae)
             self.frozen = load_weights(folder, "mae", self._detection.abstract_frozen, mesh)
             self.mae_sources = read_sources(folder)
-        if config.detector.init and not has_begun(workdir):
+        if config.detector.init and not has_saved_state(workdir):
             folder = pathlib.Path(config.detector.init)
             check_branches(folder, settings)
             self.mae_sources = merge_sources(self.mae_sources, read_sources(folder))
@@ -166,13 +166,13 @@ class DetectorTraining:
         Raises:
           UserError: the run was begun with other weights.
         """
-        if not has_begun(self._workdir) and processes.is_main_process():
+        if not has_saved_state(self._workdir) and processes.is_main_process():
             (self._workdir / "best.json").unlink(missing_ok=True)  # of a run that never began
         kind = self._detection.settings.autoencoder
         if not kind:
             return
         folder = self._workdir / FROZEN[kind]
-        if not has_begun(self._workdir):
+        if not has_saved_state(self._workdir):
             save_weights(folder, 0, self.frozen, self._frozen_about)
             return
         kept = load_weights(folder, "mae", self._detection.abstract_frozen, self._mesh)

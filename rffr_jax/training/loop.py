@@ -196,7 +196,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             if step > start and (step % config.evaluate_every == 0 or last):
                 evaluate(step)
                 speed.restart()
-            stopping = stop.agreed(step)
+            stopping = stop.should_stop(step)
             if step > start and (step % config.save_every == 0 or last or stopping):
                 save(step)
                 speed.restart()

@@ -12,7 +12,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
 from tensorboardX.summary import scalar
 
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 
 
 class MetricWriter:
@@ -64,5 +64,5 @@ def _truncate(path: pathlib.Path, step: int):
                 kept.append(line + "\n")
         except (ValueError, TypeError, KeyError):
             continue
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         part.write_text("".join(kept), encoding="utf-8")

@@ -18,7 +18,7 @@ from rffr_jax.data.origins import FILES, note_on_training
 from rffr_jax.evaluation.results import RULES
 from rffr_jax.examples import FAKE, REAL, Dataset
 from rffr_jax.reports.templates import render
-from rffr_jax.runs.whole_files import read_json_object, whole_file
+from rffr_jax.runs.atomic_files import atomic_write, read_json_object
 from rffr_jax.training.sources import Sources
 
 NAME = "model_card.md"
@@ -59,7 +59,7 @@ def write_model_card(
         reals=len(sources),
         folder=workdir,
     )
-    with whole_file(workdir / NAME) as part:
+    with atomic_write(workdir / NAME) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

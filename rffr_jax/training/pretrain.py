@@ -29,8 +29,8 @@ from rffr_jax.models.layers import patchify, take_patches, unpatchify
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
-from rffr_jax.runs.inventory import warn_of_other_data
-from rffr_jax.runs.workdir import has_begun, locked_workdir, refuse_other_config, write_config
+from rffr_jax.runs.inventory import warn_if_data_changed
+from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_config, write_config
 from rffr_jax.training.initial_weights import check_mae, load_mae
 from rffr_jax.training.loop import check_settings, train
 from rffr_jax.training.real_faces import RealFaceTraining
@@ -51,10 +51,10 @@ def run(config: Config, workdir: pathlib.Path):
     check_settings(objective, config, mesh)
     require_same_data(train=objective.dataset, validation=objective.validation)
     with locked_workdir(workdir):
-        refuse_other_config(workdir, config, begun=has_begun(workdir))
+        refuse_other_config(workdir, config, begun=has_saved_state(workdir))
         refuse_other_settings(workdir, objective.about)
         datasets = {"data.train": objective.dataset, "data.validation": objective.validation}
-        warn_of_other_data(workdir, datasets)
+        warn_if_data_changed(workdir, datasets)
         write_config(workdir, config)
         write_training_sources(workdir, objective.dataset, objective.earlier_sources)
         train(objective, config, workdir, mesh)
@@ -74,7 +74,7 @@ class Pretraining(RealFaceTraining):
         self._masks = BlockGrid(self._settings.grid, config.blocks.k, config.mask.blocks)
         self._definition, _ = abstract_mae(self._settings, self._dtype, remat=config.remat)
         self.about = mae_about(self._settings, config)
-        if config.init_from and not has_begun(workdir):
+        if config.init_from and not has_saved_state(workdir):
             folder = pathlib.Path(config.init_from)
             check_mae(folder, self._settings)
             self.earlier_sources = read_sources(folder)

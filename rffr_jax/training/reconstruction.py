@@ -20,7 +20,7 @@ from rffr_jax.models.abstract import abstract_unet
 from rffr_jax.models.sizes import UNetSettings
 from rffr_jax.models.unet import UNet
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
-from rffr_jax.runs.workdir import has_begun
+from rffr_jax.runs.workdir import has_saved_state
 from rffr_jax.training.real_faces import RealFaceTraining
 from rffr_jax.training.sources import read_sources
 
@@ -42,7 +42,7 @@ class Reconstruction(RealFaceTraining):
             "model": dataclasses.asdict(settings),
             "input_range": [0.0, 1.0],
         }
-        if config.init_from and not has_begun(workdir):
+        if config.init_from and not has_saved_state(workdir):
             folder = pathlib.Path(config.init_from)
             there = UNetSettings(**read_about(folder, "init_from", "unet")["model"])
             if (there.width, there.depth) != (settings.width, settings.depth):

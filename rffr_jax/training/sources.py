@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from rffr_jax.cluster import processes
 from rffr_jax.data.origins import Origins
 from rffr_jax.examples import Dataset
+from rffr_jax.runs.atomic_files import read_json_object, write_json
 from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST
-from rffr_jax.runs.whole_files import read_json_object, write_json
-from rffr_jax.runs.workdir import has_begun
+from rffr_jax.runs.workdir import has_saved_state
 
 Sources = dict[str, list[str]]
 """What `Origins.to_json` makes; `Origins.from_json` reads it."""
@@ -56,7 +56,7 @@ def _write(workdir: pathlib.Path, name: str, sources: Sources):
     if not processes.is_main_process():
         return
     file = workdir / name
-    if has_begun(workdir) and file.exists():
+    if has_saved_state(workdir) and file.exists():
         sources = merge_sources(sources, read_json_object(file))
     if sources:
         write_json(file, sources)

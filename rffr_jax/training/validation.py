@@ -15,8 +15,8 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.examples import FAKE, Dataset, Example
-from rffr_jax.runs.checkpoints.weights import BEST, best_name, save_weights
-from rffr_jax.runs.whole_files import read_json_object, write_json
+from rffr_jax.runs.atomic_files import read_json_object, write_json
+from rffr_jax.runs.checkpoints.weights import BEST, best_checkpoint_name, save_weights
 
 SELECTIONS = ("last", "source", "oracle", "transfer")
 
@@ -51,10 +51,10 @@ class Validation:
                 self._prepared[name] = self._scorer.prepare(dataset)
             predictions = self._scorer.score(parameters, self._prepared[name])
             metrics.require_both_classes(predictions.labels, name)
-            parts = {"auc": (best_name(name), predictions)}
+            parts = {"auc": (best_checkpoint_name(name), predictions)}
             for method in fake_methods(predictions.examples):
                 part = select_method_and_reals(predictions, method)
-                parts[f"auc_{method}"] = (best_name(name, method), part)
+                parts[f"auc_{method}"] = (best_checkpoint_name(name, method), part)
             values[name] = {}
             for metric, (best, part) in parts.items():
                 values[name][metric] = metrics.auc(part.labels, part.scores)
@@ -128,7 +128,7 @@ def _require_distinct_names(validation: Mapping[str, Dataset]):
     curves: dict[str, str] = {}
     for name, dataset in validation.items():
         for method in ("", *fake_methods(dataset.examples)):
-            best = best_name(name, method)
+            best = best_checkpoint_name(name, method)
             curve = f"method '{method}' of '{name}'" if method else f"'{name}'"
             if best in curves:
                 raise UserError(

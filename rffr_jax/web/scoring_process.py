@@ -119,11 +119,11 @@ def _serve(entries: dict[str, Any], connection: Connection):
     """The child: one answer for each file, until the other end is closed."""
     import numpy as np
 
-    from rffr_jax.cluster.compile_cache import keep_compiled_programs
+    from rffr_jax.cluster.compile_cache import enable_compile_cache
     from rffr_jax.predict.predict import detector_and_settings
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
-    keep_compiled_programs()
+    enable_compile_cache()
     config = ConfigDict(entries)
     try:
         detector, settings = detector_and_settings(config)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
-from rffr_jax.runs.lock import locked
+from rffr_jax.runs.lock import locked_folder
 from rffr_jax.web.scoring_process import ScoringProcess
 from rffr_jax.web.trusted_hosts import TrustedHosts
 from rffr_jax.web.upload_queue import UploadQueue
@@ -33,7 +33,7 @@ def run(config: Config, workdir: pathlib.Path):
     if processes.process_count() > 1:
         raise UserError("web runs in one process; start one server")
     with (
-        locked(workdir),
+        locked_folder(workdir),
         _listen(config.host, config.port) as listener,
         _empty_folder(workdir.resolve() / UPLOADS) as folder,
     ):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rffr_jax.runs.whole_files import whole_file, write_json
+from rffr_jax.runs.atomic_files import atomic_write, write_json
 
 # TFLOP/s of dense matrices on the data sheets, by a part of the device's name; the first fits.
 DATA_SHEETS: Mapping[str, Mapping[str, float]] = {
@@ -121,7 +121,7 @@ def write(folder: Path, about: Mapping[str, Any], results: Sequence[Result]):
     """`benchmark.json` and `benchmark.md`, whole or not at all."""
     held = {**about, "figure_5": figure_5(results), "rows": [r.to_json() for r in results]}
     write_json(folder / "benchmark.json", held)
-    with whole_file(folder / "benchmark.md") as part:
+    with atomic_write(folder / "benchmark.md") as part:
         part.write_text(markdown(about, results), encoding="utf-8")
 
 

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from rffr_jax.cluster.compile_cache import keep_compiled_programs
+from rffr_jax.cluster.compile_cache import enable_compile_cache
 
 
 def cache_folder():
@@ -20,7 +20,7 @@ def no_cache_yet():
 
 def folder_on(monkeypatch, backend, environment):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    keep_compiled_programs(environment)
+    enable_compile_cache(environment)
     return cache_folder()
 
 

@@ -15,9 +15,9 @@ from rffr_jax.cluster.interruption import SIGNALS, StopRequest
 def test_a_signal_only_asks_and_handlers_come_back(name):
     before = {other: signal.getsignal(other) for other in SIGNALS}
     with StopRequest() as stop:
-        assert not stop.agreed(0)
+        assert not stop.should_stop(0)
         signal.raise_signal(name)
-        assert stop.agreed(0)
+        assert stop.should_stop(0)
     assert {other: signal.getsignal(other) for other in SIGNALS} == before
 
 
@@ -69,7 +69,7 @@ class Two:
             for step in range(steps):
                 if number == 1 and step == asked_at:
                     stop._ask()
-                if stop.agreed(step):
+                if stop.should_stop(step):
                     stopped[number] = step
                     return
                 time.sleep(pause * number)

@@ -23,7 +23,7 @@ from rffr_jax.cluster.launch import Launch
 
 what, process, count, port = sys.argv[1], *map(int, sys.argv[2:])
 processes.HEARTBEAT_TIMEOUT = 8
-with processes.joined(Launch(process, count, f"localhost:{port}", "", None)):
+with processes.join_processes(Launch(process, count, f"localhost:{port}", "", None)):
     assert processes.process_count() == count and processes.is_main_process() == (process == 0)
     for turn in range(5):
         said = processes.all_gather_objects([turn, process, "x" * 1000])

@@ -50,7 +50,7 @@ def put_and_signal(batch, mesh):
         signal.raise_signal(signal.SIGTERM)
     return put_batch(batch, mesh)
 
-with processes.joined(Launch(process, 2, f"localhost:{port}", "", None)):
+with processes.join_processes(Launch(process, 2, f"localhost:{port}", "", None)):
     assert jax.device_count() == 2 and jax.local_device_count() == 1
     for job, name, stopped, flags in runs:
         if name == "again":

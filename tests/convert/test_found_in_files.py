@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from rffr_jax.convert.importing import Asked, Imported, import_weights
+from rffr_jax.convert.importing import ImportedWeights, ImportOptions, import_weights
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES
 from tests.convert.source_files import convert, mae_arrays, vit_arrays, write
 
@@ -25,7 +25,7 @@ def under(prefix: str, arrays):
     return {prefix + name: array for name, array in arrays.items()}
 
 
-def assert_same(imported: Imported, expected: Imported):
+def assert_same(imported: ImportedWeights, expected: ImportedWeights):
     jax.tree.map(np.testing.assert_array_equal, imported.parameters, expected.parameters)
     assert imported.about["model"] == expected.about["model"]
 
@@ -75,7 +75,7 @@ def test_of_several_networks_one_must_be_chosen(tmp_path, line_of):
     assert f"holds 2 networks, under {both}; say which with --prefix" in line_of(file)
     expected = import_weights(write(tmp_path / "teacher.npz", teacher))
     for prefix in ("teacher.backbone.", "teacher.backbone"):
-        assert_same(import_weights(file, Asked(prefix=prefix)), expected)
+        assert_same(import_weights(file, ImportOptions(prefix=prefix)), expected)
     assert f"under --prefix 'ema'; there are: {both}" in line_of(file, "--prefix", "ema")
 
 
@@ -84,7 +84,7 @@ def test_a_copy_inside_a_network_is_left_out(tmp_path, line_of):
     file = write(tmp_path / "vit.npz", arrays)
     assert "holds 2 networks, under '', 'ema.'" in line_of(file)
     plain = import_weights(write(tmp_path / "plain.npz", vit_arrays(seed=1)))
-    imported = import_weights(file, Asked(prefix=""))
+    imported = import_weights(file, ImportOptions(prefix=""))
     assert_same(imported, plain)
     assert len(imported.about["provenance"]["left_out"]) == len(vit_arrays())
 

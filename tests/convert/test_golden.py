@@ -14,7 +14,7 @@ import safetensors.numpy
 from flax import nnx
 from jaxtyping import PyTree
 
-from rffr_jax.convert.importing import Imported, import_weights
+from rffr_jax.convert.importing import ImportedWeights, import_weights
 from rffr_jax.convert.normalisation import NORMALISATIONS
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual import residual_image
@@ -84,7 +84,7 @@ def images() -> np.ndarray:
 
 
 def run(
-    abstract: Callable, stages: Callable, imported: Imported, pixels: np.ndarray
+    abstract: Callable, stages: Callable, imported: ImportedWeights, pixels: np.ndarray
 ) -> dict[str, jax.Array]:
     """What the stages of the converted model give, under one `jax.jit`."""
     definition, _ = abstract(ModelSettings(**imported.about["model"]))

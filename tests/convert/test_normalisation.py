@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation, fold, named
+from rffr_jax.convert.normalisation import (
+    NORMALISATIONS,
+    Normalisation,
+    fold_normalisation,
+    normalisation_by_name,
+)
 from rffr_jax.errors import UserError
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import SIZES, ModelSettings
@@ -28,7 +33,7 @@ def test_folding_changes_nothing_of_what_a_mae_computes(normalisation):
 
     mean, std = np.array(normalisation.mean), np.array(normalisation.std)
     expected = inpaint(parameters, (image - mean) / std) * np.tile(std, 16) + np.tile(mean, 16)
-    folded = inpaint(reference.as_float64(fold(parameters, normalisation)), image)
+    folded = inpaint(reference.as_float64(fold_normalisation(parameters, normalisation)), image)
     np.testing.assert_allclose(folded, expected, rtol=0, atol=1e-6)
 
 
@@ -38,14 +43,14 @@ def test_no_normalisation_leaves_every_bit():
         "embedding": {"kernel": generator.random((48, 8)), "bias": generator.random(8)},
         "prediction": {"kernel": generator.random((8, 48)), "bias": generator.random(48)},
     }
-    for name, part in fold(parameters, NORMALISATIONS["none"]).items():
+    for name, part in fold_normalisation(parameters, NORMALISATIONS["none"]).items():
         for leaf, array in part.items():
             np.testing.assert_array_equal(array, parameters[name][leaf].astype(np.float32))
 
 
 def test_an_unknown_name_is_a_user_error():
     with pytest.raises(UserError, match="none, half, imagenet"):
-        named("caffe")
+        normalisation_by_name("caffe")
 
 
 @pytest.mark.parametrize("std", [(0.5, 0.0, 0.5), (0.5, 0.5, -0.1), (np.nan, 0.5, 0.5)])

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from rffr_jax.convert.converted import write_converted
 from rffr_jax.convert.exporting import export_weights
-from rffr_jax.convert.importing import Asked, import_weights
+from rffr_jax.convert.importing import ImportOptions, import_weights
 from rffr_jax.convert.normalisation import NORMALISATIONS
 from rffr_jax.convert.rules import to_ours, to_source
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES, fixed_positions
@@ -74,7 +74,7 @@ def test_a_vit_through_files(tmp_path, file, kind):
 def test_the_authors_mae_through_files(tmp_path):
     """Theirs reads pixels in [0, 1], so nothing is folded."""
     source = FIXTURES / "mae" / "model.safetensors"
-    imported = import_weights(source, Asked(kind="rffr"))
+    imported = import_weights(source, ImportOptions(kind="rffr"))
     assert imported.about["k"] == 4
     assert imported.parameters["embedding"]["kernel"].dtype == np.float32
     write_converted(tmp_path / "converted", imported)

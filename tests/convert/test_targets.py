@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rffr_jax.convert.importing import Asked, import_weights
+from rffr_jax.convert.importing import ImportOptions, import_weights
 from rffr_jax.convert.normalisation import NORMALISATIONS
 from rffr_jax.convert.rules import to_source
 from rffr_jax.convert.tables import FACEBOOK_MAE, MAE_TABLES, fixed_positions
-from rffr_jax.convert.targets import explained, probe, smooth_pictures
+from rffr_jax.convert.targets import explained_variance, probe_decoder, smooth_pictures
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.layers import patchify
 from rffr_jax.models.sizes import ModelSettings
@@ -77,7 +77,7 @@ def file_of(folder, parameters, table=FACEBOOK_MAE):
 
 @pytest.mark.parametrize("normalise", [False, True])
 def test_a_trained_decoder_tells_its_targets_whatever_its_file_is_called(tmp_path, normalise):
-    found = probe(trained(normalise), SETTINGS, IMAGENET)
+    found = probe_decoder(trained(normalise), SETTINGS, IMAGENET)
     assert found.normalised_targets == normalise
     assert min(found.pixels, found.normalised) < 0
     file = file_of(tmp_path, trained(normalise))
@@ -94,7 +94,7 @@ def test_a_trained_decoder_tells_its_targets_whatever_its_file_is_called(tmp_pat
 @pytest.mark.parametrize("normalise", [False, True])
 def test_settings_and_flags_count_more_and_a_contradiction_is_said(tmp_path, normalise):
     file = file_of(tmp_path, trained(normalise), MAE_TABLES["hf4"])
-    asked = Asked(targets="pixels" if normalise else "normalised")
+    asked = ImportOptions(targets="pixels" if normalise else "normalised")
     imported = import_weights(file, asked)
     assert imported.about["normalised_targets"] != normalise
     assert any("WARNING: --targets says that its decoder" in note for note in imported.notes)
@@ -107,7 +107,7 @@ def test_settings_and_flags_count_more_and_a_contradiction_is_said(tmp_path, nor
 
 
 def test_random_weights_tell_nothing_and_pixels_are_assumed(tmp_path):
-    assert probe(untrained(), SETTINGS, IMAGENET).normalised_targets is None
+    assert probe_decoder(untrained(), SETTINGS, IMAGENET).normalised_targets is None
     imported = import_weights(file_of(tmp_path, untrained()))
     assert imported.about["normalised_targets"] is False
     assert "its arrays do not tell" in imported.about["provenance"]["assumed"][-1]
@@ -118,12 +118,12 @@ def test_what_predictions_explain():
     generator = np.random.default_rng(0)
     pixels = generator.random((4, 9, 1)) + 0.1 * generator.standard_normal((4, 9, 48))
     target = np.asarray(normalised(pixels))
-    assert explained(pixels, pixels).pixels == 1
-    assert explained(pixels, pixels).normalised < 0.1
-    assert explained(target, pixels).normalised == pytest.approx(1, abs=1e-4)
-    assert explained(target, pixels).pixels < 0
+    assert explained_variance(pixels, pixels).pixels == 1
+    assert explained_variance(pixels, pixels).normalised < 0.1
+    assert explained_variance(target, pixels).normalised == pytest.approx(1, abs=1e-4)
+    assert explained_variance(target, pixels).pixels < 0
     for useless in (np.full_like(pixels, pixels.mean()), generator.standard_normal(pixels.shape)):
-        assert explained(useless, pixels).normalised_targets is None
+        assert explained_variance(useless, pixels).normalised_targets is None
 
 
 def test_an_unknown_target_is_refused(tmp_path, capsys):

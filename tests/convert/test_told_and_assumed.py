@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from rffr_jax.convert.importing import Asked, import_weights
+from rffr_jax.convert.importing import ImportOptions, import_weights
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES
 from rffr_jax.models.abstract import abstract_vit
 from rffr_jax.models.sizes import SIZES, ModelSettings
@@ -49,7 +49,7 @@ def line_of(capsys, tmp_path):
 
 
 def told(file, **asked):
-    return import_weights(file, Asked(**asked)).about["provenance"]["told"]
+    return import_weights(file, ImportOptions(**asked)).about["provenance"]["told"]
 
 
 def notes(file) -> str:
@@ -62,7 +62,7 @@ def notes(file) -> str:
 @pytest.mark.parametrize("heads", [1, 2, 4])
 def test_heads_that_are_asked_for_are_computed(tmp_path, heads):
     file = write(tmp_path / "vit.safetensors", vit_arrays())
-    imported = import_weights(file, Asked(heads=heads))
+    imported = import_weights(file, ImportOptions(heads=heads))
     settings = ModelSettings(**imported.about["model"])
     assert settings.size == ("tiny" if heads == 2 else f"tiny_h{heads}")
     patches = np.random.default_rng(0).random((1, 16, 432), np.float32)
@@ -83,7 +83,7 @@ def test_heads_are_those_of_the_flag_then_the_arrays_then_the_settings(vit, mae,
     assert told(vit, heads=8)["--heads"] == ["8 heads of 4 channels"]
     beside(mae, config={"model_type": "vit_mae", "decoder_num_attention_heads": 16})
     assert import_weights(mae).about["model"]["size"] == "tiny_dh16"
-    asked = Asked(heads=8, decoder_heads=4)
+    asked = ImportOptions(heads=8, decoder_heads=4)
     assert import_weights(mae, asked).about["model"]["size"] == "tiny_h8_dh4"
 
     arrays = vit_arrays(VIT_TABLES["google"])
@@ -213,7 +213,7 @@ def test_pixels_of_a_range_that_nobody_tells_are_refused(vit, line_of, normalise
     line = line_of(vit)
     assert "preprocessor_config.json says do_rescale false" in line
     assert "say --normalisation" in line
-    trained = import_weights(vit, Asked(normalisation="none")).about["normalisation"]
+    trained = import_weights(vit, ImportOptions(normalisation="none")).about["normalisation"]
     assert trained == {"mean": (0.0,) * 3, "std": (1.0,) * 3}
 
 

@@ -8,7 +8,7 @@ import pytest
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.examples import Example
-from rffr_jax.runs.whole_files import whole_file
+from rffr_jax.runs.atomic_files import atomic_write
 
 
 def example(id: str, dataset: str = "d", label: int = 1) -> Example:
@@ -98,7 +98,7 @@ def test_predictions_cannot_be_changed():
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(RuntimeError), whole_file(path) as part:  # noqa: PT012
+    with pytest.raises(RuntimeError), atomic_write(path) as part:  # noqa: PT012
         part.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"

@@ -19,7 +19,7 @@ from rffr_jax.evaluation.results import (
 )
 from rffr_jax.evaluation.threshold import Threshold
 from rffr_jax.examples import Example
-from rffr_jax.runs.whole_files import write_json
+from rffr_jax.runs.atomic_files import write_json
 
 DATASET = {"pooled", "methods", "mean_all", "mean_unseen", "reliability", "groups"}
 ENTRY = {

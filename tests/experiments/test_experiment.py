@@ -106,7 +106,7 @@ def test_a_second_command_waits_to_write_the_table(finished, monkeypatch):
     monkeypatch.setattr(lock, "SECONDS_BETWEEN_TRIES", 0.05)
     command = threading.Thread(target=experiment.run, args=(plain_vit(), finished))
     table = finished / "table4.json"
-    with lock.locked(finished):
+    with lock.locked_folder(finished):
         table.unlink()
         command.start()
         time.sleep(0.3)

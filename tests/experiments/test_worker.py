@@ -14,7 +14,7 @@ from rffr_jax.cluster.interruption import InterruptedRunError
 from rffr_jax.errors import UserError
 from rffr_jax.experiments import worker
 from rffr_jax.experiments.worker import Run
-from rffr_jax.runs.lock import lock_if_free
+from rffr_jax.runs.lock import try_lock
 
 
 def runs_in(folder, count, prerequisites=()):
@@ -89,7 +89,7 @@ def test_a_run_that_another_worker_is_at_is_waited_for(tmp_path, stand_in):
     first, second = runs_in(tmp_path, 2)
     second = Run(second.config, second.folder, (first.folder,))
     first.folder.mkdir()
-    with lock_if_free(first.folder / ".worker") as free:
+    with try_lock(first.folder / ".worker") as free:
         assert free
         waits = threading.Thread(target=worker.work_through, args=([first, second],))
         waits.start()

@@ -9,12 +9,12 @@ import pytest
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces import runners
-from rffr_jax.faces.beam import on_beam
-from rffr_jax.faces.build import build
+from rffr_jax.faces.beam import beam_runner
+from rffr_jax.faces.build import build_dataset
 from rffr_jax.faces.crop import CropSettings
 from rffr_jax.faces.media import Benchmark
-from rffr_jax.faces.prepare import Settings
-from rffr_jax.faces.runners import in_this_process
+from rffr_jax.faces.prepare import PreparationSettings
+from rffr_jax.faces.runners import run_sequentially
 from tests.faces.movies import empty_frames, face_frames, write_movie
 from tests.faces.test_build import content
 from tests.faces.test_prepare import medium
@@ -23,7 +23,7 @@ from tests.faces.test_prepare import medium
 def test_without_beam_the_message_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with pytest.raises(UserError, match=r"in an environment of its own: pip install '.*beam\]'"):
-        on_beam("DirectRunner")
+        beam_runner("DirectRunner")
 
 
 def make_benchmark(folder):
@@ -38,7 +38,7 @@ def make_benchmark(folder):
     return Benchmark(tuple(sorted(media, key=lambda one: one.id)))
 
 
-SETTINGS = Settings(
+SETTINGS = PreparationSettings(
     "retinaface", None, CropSettings(size=48), 20, "png", {"train": 3, "validation": 1, "test": 1}
 )
 
@@ -51,9 +51,11 @@ def test_beam_builds_the_same_bytes(tmp_path, options):
     pytest.importorskip("apache_beam")
     benchmark = make_benchmark(tmp_path)
     built = []
-    for name, run in (("here", in_this_process), ("beam", on_beam("DirectRunner", options))):
+    for name, run in (("here", run_sequentially), ("beam", beam_runner("DirectRunner", options))):
         built.append(
-            build(benchmark, SETTINGS, tmp_path / name, "faces", run=run, max_bad_fraction=0.4)
+            build_dataset(
+                benchmark, SETTINGS, tmp_path / name, "faces", run=run, max_bad_fraction=0.4
+            )
         )
     assert content(built[0]) == content(built[1])
     assert len(list(built[1].glob("*array_record*"))) == 1
@@ -72,9 +74,9 @@ def test_failure_of_a_pipeline_is_one_line(tmp_path, monkeypatch, runner, messag
     pytest.importorskip("apache_beam")
     benchmark = make_benchmark(tmp_path)
     monkeypatch.setattr(runners, "write_part", full_disk)
-    run = on_beam(runner)
+    run = beam_runner(runner)
     with pytest.raises(UserError) as caught:
-        build(benchmark, SETTINGS, tmp_path / "out", "faces", run=run, max_bad_fraction=0.4)
+        build_dataset(benchmark, SETTINGS, tmp_path / "out", "faces", run=run, max_bad_fraction=0.4)
     assert "\n" not in str(caught.value)
     assert message in str(caught.value)
 
@@ -82,7 +84,7 @@ def test_failure_of_a_pipeline_is_one_line(tmp_path, monkeypatch, runner, messag
 def test_the_mode_that_loses_records_is_refused():
     pytest.importorskip("apache_beam")
     with pytest.raises(UserError, match="multi_threading; use multi_processing or in_memory"):
-        on_beam("DirectRunner", "--direct_running_mode multi_threading")
+        beam_runner("DirectRunner", "--direct_running_mode multi_threading")
 
 
 def teardown_module():

@@ -13,7 +13,7 @@ import pytest
 from rffr_jax.data.readers.folder import data_set_name
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks import NAMES, find_media
-from rffr_jax.faces.benchmarks.celeb_df import held_out_people
+from rffr_jax.faces.benchmarks.celeb_df import choose_validation_people
 from rffr_jax.faces.media import SPLITS, Benchmark
 from tests.faces import layouts
 
@@ -334,19 +334,19 @@ def test_the_held_out_tenth_is_made_of_whole_circles():
         circles = [[f"id{i}" for i in part] for part in parts]
         swaps = [pair for c in circles for pair in itertools.pairwise(c)]
         swaps += [(c[0],) for c in circles]
-        held_out = held_out_people(swaps)
+        held_out = choose_validation_people(swaps)
         assert all(set(c) <= held_out or not set(c) & held_out for c in circles)
         assert len(held_out) <= 0.2 * bounds[-1]
-        assert held_out == held_out_people([swaps[i] for i in rng.permutation(len(swaps))])
+        assert held_out == choose_validation_people([swaps[i] for i in rng.permutation(len(swaps))])
     # Circles of the sizes that those of Celeb-DF v2 are taken to have.
     everyone = [i for i in range(62) if i not in (14, 15, 18)]
     small = [[7, 10, 11, 12, 13], [*range(39, 49)], [*range(49, 59)], [5, 59, 60, 61]]
     big = [i for i in everyone if not any(i in circle for circle in small)]
     swaps = [(f"id{c[0]}", f"id{i}") for c in (*small, big) for i in c[1:]]
-    held_out = held_out_people(swaps)
+    held_out = choose_validation_people(swaps)
     assert held_out == {f"id{i}" for i in (7, 10, 11, 12, 13, 5, 59, 60, 61)}
-    assert held_out_people([("id1", "id2"), ("id2", "id3")]) == set()
-    assert held_out_people([(), ()]) == set()
+    assert choose_validation_people([("id1", "id2"), ("id2", "id3")]) == set()
+    assert choose_validation_people([(), ()]) == set()
 
 
 def test_youtube_videos_are_held_out_by_a_tenth(tmp_path):

@@ -15,10 +15,10 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.faces import build as building
 from rffr_jax.faces import frames, prepare, report, runners, shards
-from rffr_jax.faces.build import build
+from rffr_jax.faces.build import build_dataset
 from rffr_jax.faces.media import Benchmark
-from rffr_jax.faces.runners import Task, Work, in_processes, in_this_process
-from rffr_jax.runs.lock import locked
+from rffr_jax.faces.runners import Task, Work, process_runner, run_sequentially
+from rffr_jax.runs.lock import locked_folder
 from tests.faces.movies import write_movie
 from tests.faces.test_prepare import BrightSquares, medium, picture, settings, walk
 
@@ -59,8 +59,10 @@ def make_benchmark(folder, ids=IDS, missing=()):
     return Benchmark(tuple(media), tuple(missing))
 
 
-def run_of(benchmark, output, run=in_this_process, name="faces", bad=0.0, **changes):
-    return build(benchmark, settings(2, **changes), output, name, run=run, max_bad_fraction=bad)
+def run_of(benchmark, output, run=run_sequentially, name="faces", bad=0.0, **changes):
+    return build_dataset(
+        benchmark, settings(2, **changes), output, name, run=run, max_bad_fraction=bad
+    )
 
 
 def content(folder):
@@ -497,7 +499,7 @@ def test_full_disk_is_one_line_and_the_run_goes_on_after(
 
 
 def test_two_runs_on_one_output_are_refused(tmp_path, benchmark):
-    with locked(tmp_path / "out/.faces.parts"):
+    with locked_folder(tmp_path / "out/.faces.parts"):
         assert "in use by another run" in refusal(benchmark, tmp_path / "out")
         run_of(benchmark, tmp_path / "out", name="others")
 
@@ -566,7 +568,7 @@ def test_worker_that_dies_is_told_with_what_it_was_at(tmp_path):
     tasks = [Task(one, None) for one in media]
     work = FrailWork(tmp_path / "parts", settings())
     with pytest.raises(UserError) as caught:
-        list(in_processes(1)(work, tasks))
+        list(process_runner(1)(work, tasks))
     assert str(caught.value).startswith("a worker process died, at work on real/a (out of memory")
     assert "\n" not in str(caught.value)
     assert [work.done(task) for task in tasks] == [True, False, False]
@@ -595,7 +597,7 @@ def test_tasks_wait_in_a_short_queue_and_are_all_done_once(tmp_path):
     count = 200
     tasks = CountedTasks(Task(medium(tmp_path / "x", f"{i}"), None) for i in range(count))
     done = []
-    for id_ in in_processes(2)(LightWork(tmp_path, settings()), tasks):
+    for id_ in process_runner(2)(LightWork(tmp_path, settings()), tasks):
         done.append(id_)
         ahead = tasks.taken - len(done)
         assert ahead <= 2 * 2 * 16
@@ -603,4 +605,4 @@ def test_tasks_wait_in_a_short_queue_and_are_all_done_once(tmp_path):
             assert ahead >= 16
     assert sorted(done) == sorted(str(i) for i in range(count))
     assert len(list(tmp_path.iterdir())) == count
-    assert list(in_processes(2)(LightWork(tmp_path, settings()), [])) == []
+    assert list(process_runner(2)(LightWork(tmp_path, settings()), [])) == []

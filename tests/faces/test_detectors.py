@@ -102,7 +102,7 @@ def test_anchors_and_decoding_against_loops():
     random = np.random.default_rng(1)
     offsets = random.normal(size=(len(anchors), 4)).astype(np.float32)
     points = random.normal(size=(len(anchors), 10)).astype(np.float32)
-    boxes, landmarks = retinaface.decode(anchors, offsets, points)
+    boxes, landmarks = retinaface.decode_boxes(anchors, offsets, points)
     for i in random.choice(len(anchors), 20, replace=False):
         x, y, side, _ = expected[i]
         wide, high = (side * math.exp(0.2 * offset) for offset in offsets[i, 2:])

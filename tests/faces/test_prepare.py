@@ -20,7 +20,13 @@ from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import read_frames
 from rffr_jax.faces.media import Medium
 from rffr_jax.faces.part_file import Drop, Part, read_part, write_part
-from rffr_jax.faces.prepare import Settings, load_detector, parse_frames, prepare_medium, stamp
+from rffr_jax.faces.prepare import (
+    PreparationSettings,
+    input_digest,
+    load_detector,
+    parse_frames,
+    prepare_medium,
+)
 from rffr_jax.images import decode as decode_files
 from rffr_jax.images.image_formats import decode
 from tests.faces.movies import write_movie
@@ -66,7 +72,7 @@ def walk(count, side=30):
 def settings(train: int | None = 4, **changes):
     counts = {"train": train, "validation": 1, "test": 1}
     fields = {"detector": "retinaface", "weights": None, "crop": CROP, "smallest_face": 16}
-    return Settings(**{**fields, "image_format": "png", "frames": counts, **changes})
+    return PreparationSettings(**{**fields, "image_format": "png", "frames": counts, **changes})
 
 
 def medium(path, id_="real/a", **changes):
@@ -390,16 +396,16 @@ def test_stamp_tells_what_a_part_is_made_from(tmp_path):
     path.write_bytes(b"one")
     original.write_bytes(b"two")
     one = medium(path, "Deepfakes/a")
-    stamps = [stamp(one, original), stamp(one, None)]
+    stamps = [input_digest(one, original), input_digest(one, None)]
     for name in ("id", "split", "dataset", "method", "source", "group", "person", "compression"):
-        stamps.append(stamp(dataclasses.replace(one, **{name: "other"}), original))
-    stamps.append(stamp(dataclasses.replace(one, label=0), original))
+        stamps.append(input_digest(dataclasses.replace(one, **{name: "other"}), original))
+    stamps.append(input_digest(dataclasses.replace(one, label=0), original))
     moved = path.rename(tmp_path / "c.mp4")
-    assert stamp(dataclasses.replace(one, path=moved), original) == stamps[0]
-    stamps.append(stamp(one, original))
+    assert input_digest(dataclasses.replace(one, path=moved), original) == stamps[0]
+    stamps.append(input_digest(one, original))
     for changed in (moved, original):
         os.utime(changed, ns=(0, 12345))
-        stamps.append(stamp(dataclasses.replace(one, path=moved), original))
+        stamps.append(input_digest(dataclasses.replace(one, path=moved), original))
     for some, other in itertools.combinations(stamps, 2):
         assert some != other
 

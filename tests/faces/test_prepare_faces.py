@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.faces import runners
-from rffr_jax.runs.lock import locked
+from rffr_jax.runs.lock import locked_folder
 from tests import jobs
 from tests.data.test_make_manipulations import load_script
 from tests.faces import layouts
@@ -348,7 +348,7 @@ def test_full_disk_and_a_second_run_are_one_line(tmp_path, capsys, monkeypatch):
         patch.setattr(runners, "write_part", full)
         assert prepare("folder", tmp_path / "in", tmp_path / "out") == 2
     assert f"--output {tmp_path}/out: No space left on device" in one_error(capsys)
-    with locked(tmp_path / "out/.folder.parts"):
+    with locked_folder(tmp_path / "out/.folder.parts"):
         assert prepare("folder", tmp_path / "in", tmp_path / "out") == 2
     assert "in use by another run" in one_error(capsys)
     assert prepare("folder", tmp_path / "in", tmp_path / "out") == 0

@@ -3,7 +3,7 @@
 import numpy as np
 
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.tracking import follow
+from rffr_jax.faces.tracking import follow_main_face
 
 
 def face(left: float, top: float, width: float, height: float | None = None) -> Face:
@@ -22,34 +22,34 @@ def shuffled(seed: int, *people: list[Face]) -> list[list[Face]]:
 
 def test_biggest_face_of_a_photograph():
     faces = [face(0, 0, 50), face(100, 0, 80), face(200, 0, 60)]
-    assert follow([faces]) == [faces[1]]
-    assert follow([faces[::-1]]) == [faces[1]]
-    assert follow([]) == []
-    assert follow([[], []]) == [None, None]
+    assert follow_main_face([faces]) == [faces[1]]
+    assert follow_main_face([faces[::-1]]) == [faces[1]]
+    assert follow_main_face([]) == []
+    assert follow_main_face([[], []]) == [None, None]
 
 
 def test_equal_faces_give_the_first():
     faces = [face(0, 0, 50), face(100, 0, 50)]
-    assert follow([faces, faces[::-1]])[0] is faces[0]
+    assert follow_main_face([faces, faces[::-1]])[0] is faces[0]
 
 
 def test_face_is_followed_through_time_whatever_the_order_of_detection():
     big = [face(10 + 12 * t, 20 + 3 * t, 80 + t) for t in range(12)]
     small = [face(300 - 8 * t, 40, 60) for t in range(12)]
-    assert follow(shuffled(1, big, small)) == big
+    assert follow_main_face(shuffled(1, big, small)) == big
 
 
 def test_person_who_moves_by_nearly_a_face_a_frame_keeps_every_frame():
     for dx, dy in ((90, 0), (0, -90), (60, 65)):
         one = [face(500 + t * dx, 900 + t * dy, 100) for t in range(9)]
-        assert follow([[there] for there in one]) == one
+        assert follow_main_face([[there] for there in one]) == one
 
 
 def test_person_who_moves_is_followed_and_not_the_smaller_one_who_stands_still():
     moves = [face(10 + 90 * t, 40, 100) for t in range(9)]
     stands = [face(420, 60, 60) for _ in range(9)]
     for seed in range(5):
-        assert follow(shuffled(seed, moves, stands)) == moves
+        assert follow_main_face(shuffled(seed, moves, stands)) == moves
 
 
 def test_two_people_who_cross_are_not_taken_for_each_other():
@@ -57,7 +57,7 @@ def test_two_people_who_cross_are_not_taken_for_each_other():
     for height, side in ((40, 60), (120, 95)):  # farther away, or lower
         to_the_left = [face(410 - 40 * t, height, side) for t in range(11)]
         for seed in range(5):
-            assert follow(shuffled(seed, to_the_right, to_the_left)) == to_the_right
+            assert follow_main_face(shuffled(seed, to_the_right, to_the_left)) == to_the_right
 
 
 def test_longest_track_beats_a_bigger_face_that_passes():
@@ -65,21 +65,21 @@ def test_longest_track_beats_a_bigger_face_that_passes():
     passes = face(200, 10, 130)
     frames = [[one] for one in stays]
     frames[4] = [passes, stays[4]]
-    assert follow(frames) == stays
+    assert follow_main_face(frames) == stays
     frames[4] = [passes]
-    assert follow(frames) == [*stays[:4], None, *stays[5:]]
+    assert follow_main_face(frames) == [*stays[:4], None, *stays[5:]]
 
 
 def test_faces_that_come_close_are_told_apart_by_the_smaller_distance():
     left = [face(0, 0, 100), face(30, 0, 100)]
     right = [face(60, 0, 90), face(70, 0, 90)]
-    assert follow([[left[0], right[0]], [right[1], left[1]]]) == left
+    assert follow_main_face([[left[0], right[0]], [right[1], left[1]]]) == left
 
 
 def test_nearer_of_two_faces_goes_on_and_the_other_begins():
     first, same, other = face(0, 0, 100), face(5, 0, 100), face(40, 0, 90)
     for second in ([same, other], [other, same]):
-        assert follow([[first], second]) == [first, same]
+        assert follow_main_face([[first], second]) == [first, same]
 
 
 def test_track_waits_over_frames_without_its_face():
@@ -89,35 +89,35 @@ def test_track_waits_over_frames_without_its_face():
     for gone in (2, 3, 4):
         frames[gone] = [bystander[gone]]
     frames[6] = []
-    assert follow(frames) == [
+    assert follow_main_face(frames) == [
         None if number in (2, 3, 4, 6) else there for number, there in enumerate(one)
     ]
 
 
 def test_what_remains_is_joined_however_far_it_went():
     far = [face(10, 40, 80), face(700, 40, 90), face(15, 300, 85)]
-    assert follow([[one] for one in far]) == far
+    assert follow_main_face([[one] for one in far]) == far
     stands = [face(400, 200, 70) for _ in far]
-    assert follow(shuffled(4, far, stands)) == far
+    assert follow_main_face(shuffled(4, far, stands)) == far
 
 
 def test_far_face_is_another_one_where_two_might_be_meant():
     two = [face(10, 40, 80), face(200, 40, 60)]
     far = face(900, 40, 70)
-    assert follow([two, two, [far]]) == [two[0], two[0], None]
+    assert follow_main_face([two, two, [far]]) == [two[0], two[0], None]
 
 
 def test_two_people_are_followed_up_to_two_faces_a_frame_and_no_farther():
     for step, followed in ((190, 5), (210, 1)):
         one = [face(step * t, 40, 100) for t in range(5)]
         other = [face(step * t, 900, 80) for t in range(5)]
-        there = follow(shuffled(5, one, other))
+        there = follow_main_face(shuffled(5, one, other))
         assert [face for face in there if face is not None] == one[:followed]
 
 
 def test_face_of_another_size_is_another_one():
     first = face(100, 100, 80)
     for other in (face(110, 110, 38), face(60, 60, 164)):
-        assert follow([[first], [other]]) in ([first, None], [None, other])
+        assert follow_main_face([[first], [other]]) in ([first, None], [None, other])
     for other in (face(110, 110, 42), face(60, 60, 156)):
-        assert follow([[first], [other]]) == [first, other]
+        assert follow_main_face([[first], [other]]) == [first, other]

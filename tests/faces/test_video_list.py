@@ -2,7 +2,7 @@ import pytest
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks import find_media
-from rffr_jax.faces.benchmarks.video_list import keep_listed
+from rffr_jax.faces.benchmarks.video_list import keep_listed_videos
 from tests.faces import layouts
 
 
@@ -18,7 +18,7 @@ def test_of_the_test_part_only_what_is_listed_stays(benchmark, tmp_path):
     for chosen in tests:
         for name in (chosen.id, chosen.path.name, chosen.path.stem):
             (tmp_path / "list.txt").write_text(f"\n{name}\n")
-            kept = keep_listed(benchmark, tmp_path / "list.txt")
+            kept = keep_listed_videos(benchmark, tmp_path / "list.txt")
             assert [m for m in kept.media if m.split == "test"] == [chosen] != tests
             assert [m for m in kept.media if m.split != "test"] == others
             assert kept.missing == benchmark.missing
@@ -36,7 +36,7 @@ def test_lines_that_name_no_single_video_are_named(benchmark, tmp_path):
     ):
         file.write_text("\n".join(lines))
         with pytest.raises(UserError, match=said):
-            keep_listed(benchmark, file)
+            keep_listed_videos(benchmark, file)
 
 
 def test_a_name_that_several_videos_have_asks_for_the_id(tmp_path):
@@ -47,4 +47,4 @@ def test_a_name_that_several_videos_have_asks_for_the_id(tmp_path):
     assert len(same) > 1
     (tmp_path / "list.txt").write_text(fakes[0].path.stem)
     with pytest.raises(UserError, match=f"names {len(same)} test videos; write its id"):
-        keep_listed(found, tmp_path / "list.txt")
+        keep_listed_videos(found, tmp_path / "list.txt")

@@ -210,7 +210,7 @@ def test_many_writers_at_once(tmp_path):
 def _die_while_writing(folder):
     import os
 
-    def whole_file(path):
+    def atomic_write(path):
         class Dying:
             def __enter__(self):
                 part = path.with_name(f".{path.name}.part")
@@ -222,7 +222,7 @@ def _die_while_writing(folder):
 
         return Dying()
 
-    residual_cache.whole_file = whole_file
+    residual_cache.atomic_write = atomic_write
     filled(folder, arrays(5))
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rffr_jax.runs.lock import locked
+from rffr_jax.runs.lock import locked_folder
 from tests import jobs
 
 ANY = ("faces=given", "darkest=0", "least_sharpness=0")
@@ -52,7 +52,7 @@ def test_the_last_part_writes_what_one_process_does(tmp_path, detector, faces, w
 
 
 def test_a_part_that_is_being_done_is_refused(tmp_path, detector, faces, capsys):
-    with locked(tmp_path / "parts/1-of-2"):
+    with locked_folder(tmp_path / "parts/1-of-2"):
         assert started(tmp_path, detector, faces, "part=1/2") == 2
         assert "is in use by another run" in capsys.readouterr().err.splitlines()[-1]
         assert started(tmp_path, detector, faces, "part=2/2") == 0

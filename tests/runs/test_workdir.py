@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from rffr_jax.errors import UserError
-from rffr_jax.runs.lock import locked
+from rffr_jax.runs.lock import locked_folder
 from rffr_jax.runs.workdir import refuse_other_config, write_config
 
 HOLD = """
@@ -34,15 +34,15 @@ def test_another_config_is_refused_and_named(tmp_path):
 
 
 def test_a_second_run_is_refused_and_a_later_one_is_not(tmp_path):
-    with locked(tmp_path / "run"):
+    with locked_folder(tmp_path / "run"):
         with (
             pytest.raises(UserError, match=f"--workdir={tmp_path}/run is in use by another run"),
-            locked(tmp_path / "run"),
+            locked_folder(tmp_path / "run"),
         ):
             pass
-        with locked(tmp_path / "other"):
+        with locked_folder(tmp_path / "other"):
             pass
-    with locked(tmp_path / "run"):
+    with locked_folder(tmp_path / "run"):
         pass
 
 
@@ -51,24 +51,24 @@ def test_the_lock_dies_with_its_process(tmp_path):
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(UserError, match="is in use"), locked(tmp_path):
+        with pytest.raises(UserError, match="is in use"), locked_folder(tmp_path):
             pass
         holder.kill()
-    with locked(tmp_path):
+    with locked_folder(tmp_path):
         pass
 
 
 def test_an_error_frees_the_lock(tmp_path):
-    with pytest.raises(RuntimeError, match="oops"), locked(tmp_path):
+    with pytest.raises(RuntimeError, match="oops"), locked_folder(tmp_path):
         raise RuntimeError("oops")
-    with locked(tmp_path):
+    with locked_folder(tmp_path):
         pass
 
 
 def test_a_workdir_that_is_a_file_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=f"--workdir={tmp_path}/file cannot be written"):
-        locked(tmp_path / "file").__enter__()
+        locked_folder(tmp_path / "file").__enter__()
 
 
 def test_config_is_written_as_json(tmp_path):
@@ -79,25 +79,25 @@ def test_config_is_written_as_json(tmp_path):
 
 def test_a_folder_that_nobody_can_write_is_named():
     with pytest.raises(UserError, match="--workdir=/proc/run cannot be written"):
-        locked(pathlib.Path("/proc/run")).__enter__()
+        locked_folder(pathlib.Path("/proc/run")).__enter__()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
 def test_a_disk_that_takes_nothing_more_is_a_mistake_to_put_right(tmp_path, number):
     with (
         pytest.raises(UserError, match=f"{tmp_path} cannot be written: {os.strerror(number)}"),
-        locked(tmp_path),
+        locked_folder(tmp_path),
     ):
         raise OSError(number, os.strerror(number))
 
 
 def test_the_reason_is_found_behind_other_errors(tmp_path):
     told = ValueError("RESOURCE_EXHAUSTED: [os_error_code='28'] [source locations=..]")
-    with pytest.raises(UserError, match="No space left on device"), locked(tmp_path):
+    with pytest.raises(UserError, match="No space left on device"), locked_folder(tmp_path):
         raise RuntimeError("the save failed") from told
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOENT, "gone"), KeyError("x"), OSError("odd")])
 def test_a_defect_stays_a_defect(tmp_path, error):
-    with pytest.raises(type(error)), locked(tmp_path):
+    with pytest.raises(type(error)), locked_folder(tmp_path):
         raise error

@@ -18,8 +18,8 @@ from rffr_jax.data.readers.folder import FileDataset, data_set_name
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import FAKE, REAL, Dataset, Example
 from rffr_jax.images.image_formats import encode
+from rffr_jax.runs.atomic_files import write_json
 from rffr_jax.runs.text_files import read_json
-from rffr_jax.runs.whole_files import write_json
 
 log = logging.getLogger(__name__)
 

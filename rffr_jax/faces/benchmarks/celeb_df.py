@@ -69,7 +69,9 @@ def find(folder: pathlib.Path) -> Benchmark:
     for id_ in sorted(test - videos.keys()):
         catalogue.miss(f"{id_}: listed in {TEST_LIST} and not there")
 
-    held_out = held_out_people([_people(*reversed(id_.split("/"))) for id_ in sorted(videos)])
+    held_out = choose_validation_people(
+        [_people(*reversed(id_.split("/"))) for id_ in sorted(videos)]
+    )
     for id_, paths in videos.items():
         place, stem = id_.split("/")
         people = _people(stem, place)
@@ -78,7 +80,7 @@ def find(folder: pathlib.Path) -> Benchmark:
         elif people:
             split = "validation" if people[0] in held_out else "train"
         else:
-            split = "validation" if fraction(stem) < VALIDATION else "train"
+            split = "validation" if hash_to_fraction(stem) < VALIDATION else "train"
         original = f"{CELEBRITIES}/{people[0]}_{stem.split('_')[-1]}" if people else id_
         for path in paths:
             catalogue.add(
@@ -97,7 +99,7 @@ def find(folder: pathlib.Path) -> Benchmark:
     return catalogue.benchmark()
 
 
-def held_out_people(swaps: list[tuple[str, ...]]) -> set[str]:
+def choose_validation_people(swaps: list[tuple[str, ...]]) -> set[str]:
     """The people whose videos are validation; the module's docstring has the rule.
 
     Args:
@@ -109,7 +111,7 @@ def held_out_people(swaps: list[tuple[str, ...]]) -> set[str]:
         circle |= dict.fromkeys(joined, joined)
     first = {min(people, key=_number): people for people in circle.values()}
     held_out: set[str] = set()
-    for name in sorted(first, key=fraction):
+    for name in sorted(first, key=hash_to_fraction):
         if len(held_out) >= VALIDATION * len(circle):
             break
         if len(held_out) + len(first[name]) <= VALIDATION_AT_MOST * len(circle):
@@ -117,7 +119,7 @@ def held_out_people(swaps: list[tuple[str, ...]]) -> set[str]:
     return held_out
 
 
-def fraction(name: str) -> float:
+def hash_to_fraction(name: str) -> float:
     """A number in [0, 1) that is a function of the name alone and spread evenly."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 

@@ -11,7 +11,7 @@ from rffr_jax.runs.text_files import read_lines
 TEST = "test"
 
 
-def keep_listed(benchmark: Benchmark, file: pathlib.Path) -> Benchmark:
+def keep_listed_videos(benchmark: Benchmark, file: pathlib.Path) -> Benchmark:
     """A benchmark whose test part is the videos that a file names; other parts stay whole.
 
     Args:

@@ -10,7 +10,7 @@ import pathlib
 import zlib
 from collections.abc import Sequence
 
-from rffr_jax.runs.whole_files import write_json
+from rffr_jax.runs.atomic_files import write_json
 
 CHECKSUMS = "checksums.json"
 PIECE = 16 * 2**20  # bytes read at a time

@@ -17,13 +17,13 @@ from jaxtyping import PyTree
 
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.manager import open_to_write, require_space
-from rffr_jax.runs.checkpoints.steps import newest_whole, saved_steps
+from rffr_jax.runs.checkpoints.steps import newest_intact_step, saved_steps
 from rffr_jax.runs.checkpoints.weights import (
     LATEST,
     about_item,
     is_checkpoint,
-    newest_about,
-    restored,
+    read_newest_about,
+    restore_items,
 )
 
 DAMAGED = pathlib.Path("checkpoints", "damaged")
@@ -66,9 +66,9 @@ class RunCheckpoints:
         folder = self._workdir / LATEST
         if not is_checkpoint(folder):
             return None
-        step = newest_whole(folder, ("about", "parameters", "training"))
+        step = newest_intact_step(folder, ("about", "parameters", "training"))
         targets = {"parameters": parameters, "training": training}
-        state = restored(folder, step, targets, str(folder))
+        state = restore_items(folder, step, targets, str(folder))
         self._set_aside([other for other in saved_steps(folder) if other > step])
         return step, state["parameters"], state["training"]
 
@@ -102,7 +102,7 @@ def refuse_other_settings(workdir: pathlib.Path, about: dict[str, Any]):
     folder = workdir / LATEST
     if not is_checkpoint(folder):
         return
-    there = newest_about(folder)
+    there = read_newest_about(folder)
     different = sorted(
         f"{name}: {there.get(name)} there, {value} in this config"
         for name, value in about.items()

@@ -18,7 +18,7 @@ def saved_steps(folder: pathlib.Path) -> list[int]:
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
 
 
-def newest_whole(folder: pathlib.Path, items: Sequence[str], option: str = "") -> int:
+def newest_intact_step(folder: pathlib.Path, items: Sequence[str], option: str = "") -> int:
     """The newest step whose items are as they were written; one warning names those passed over.
 
     Every process comes to the same step, because it depends on what is on the disk alone.

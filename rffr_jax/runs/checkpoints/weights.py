@@ -22,7 +22,7 @@ from rffr_jax.cluster.sharding import parameter_shardings, with_shardings
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.fit import differences
 from rffr_jax.runs.checkpoints.manager import open_to_read, open_to_write, require_space
-from rffr_jax.runs.checkpoints.steps import newest_whole, saved_steps
+from rffr_jax.runs.checkpoints.steps import newest_intact_step, saved_steps
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def about_item(about: dict[str, Any]) -> ocp.args.JsonSave:
     return ocp.args.JsonSave({"version": __version__, **about})
 
 
-def best_name(validation: str, method: str = "") -> str:
+def best_checkpoint_name(validation: str, method: str = "") -> str:
     """The folder below `BEST`, and the NAME of `best:NAME`, for a validation set or its method.
 
     Names of data and methods are free text; what does not belong in a file name becomes `_`.
@@ -86,7 +86,7 @@ def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]
         its version.
     """
     folder = find_checkpoint(folder, option)
-    about = newest_about(folder, option)
+    about = read_newest_about(folder, option)
     if "version" not in about:
         raise UserError(
             f"{option}={folder} was written by an older version of this program, which cannot be "
@@ -125,8 +125,8 @@ def load_weights(folder: pathlib.Path, option: str, abstract: PyTree, mesh: Mesh
       UserError: no checkpoint there, or one with other shapes.
     """
     folder = find_checkpoint(folder, option)
-    step = newest_whole(folder, ("about", "parameters"), option)
-    return restored(
+    step = newest_intact_step(folder, ("about", "parameters"), option)
+    return restore_items(
         folder,
         step,
         {"parameters": with_shardings(abstract, parameter_shardings(abstract, mesh))},
@@ -154,18 +154,18 @@ def is_checkpoint(folder: pathlib.Path) -> bool:
     return bool(saved_steps(folder))
 
 
-def newest_about(folder: pathlib.Path, option: str = "") -> dict[str, Any]:
+def read_newest_about(folder: pathlib.Path, option: str = "") -> dict[str, Any]:
     """What the newest checkpoint of a folder says of itself.
 
     Raises:
       UserError: every checkpoint there is damaged.
     """
-    step = newest_whole(folder, ("about",), option)
+    step = newest_intact_step(folder, ("about",), option)
     with open_to_read(folder) as manager:
         return manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))["about"]
 
 
-def restored(
+def restore_items(
     folder: pathlib.Path, step: int, targets: Mapping[str, PyTree], where: str
 ) -> dict[str, PyTree]:
     """Items of one step, laid out as their targets say.

@@ -14,7 +14,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.run_state import RunCheckpoints, refuse_other_settings
 from rffr_jax.runs.checkpoints.weights import (
     LATEST,
-    best_name,
+    best_checkpoint_name,
     find_checkpoint,
     is_checkpoint,
     load_weights,
@@ -81,7 +81,7 @@ def test_old_weights_are_there_until_the_new_are_whole(tmp_path, monkeypatch):
     ],
 )
 def test_bests_have_names_that_are_safe_for_files(validation, method, expected):
-    assert best_name(validation, method) == expected
+    assert best_checkpoint_name(validation, method) == expected
 
 
 def test_a_run_keeps_its_two_newest_states_whole(tmp_path):
@@ -152,6 +152,6 @@ def test_a_run_with_other_settings_is_refused_by_name(tmp_path):
 def test_a_checkpoint_of_an_older_program_is_refused_in_one_line(tmp_path, monkeypatch):
     save_weights(tmp_path, 0, weights(1), {"kind": "mae"})
     about = {"kind": "mae"}  # as it was written before versions were
-    monkeypatch.setattr("rffr_jax.runs.checkpoints.weights.newest_about", lambda *_: about)
+    monkeypatch.setattr("rffr_jax.runs.checkpoints.weights.read_newest_about", lambda *_: about)
     with pytest.raises(UserError, match="was written by an older version of this program"):
         read_about(tmp_path, "mae", "mae")

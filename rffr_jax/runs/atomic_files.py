@@ -1,7 +1,10 @@
 """Files that are written whole or not at all."""
 
 import contextlib
+import errno
 import json
+import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +12,22 @@ from typing import Any
 
 from rffr_jax.errors import UserError
 
+DISK_ERRORS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EIO,
+)
+
 
 @contextlib.contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """A path to write to that becomes `path` when the block ends well and vanishes otherwise.
 
     Several processes, of several machines too, may write the same file: the last one stays.
@@ -28,7 +44,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 def write_json(path: str | Path, value: object):
     """Writes indented JSON; a number that is not finite is an error."""
-    with whole_file(path) as part:
+    with atomic_write(path) as part:
         text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
         # A file name that is no UTF-8 holds lone surrogates, which JSON writes as \udcXX.
         part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
@@ -48,3 +64,20 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path} is damaged (no object is in it); put a copy back")
     return value
+
+
+def describe_disk_error(error: BaseException | None) -> str | None:
+    """Why a file could not be written, if that is what an error comes from; else None.
+
+    Full disks and quotas, limits, missing permissions and things in the way count. TensorStore,
+    which writes the arrays of checkpoints, has errors of its own, with the number in their text.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            name = f" ({error.filename})" if error.filename else ""
+            return f"{os.strerror(error.errno)}{name}"
+        told = re.search(r"os_error_code='(\d+)'", str(error))
+        if told and int(told[1]) in DISK_ERRORS:
+            return os.strerror(int(told[1]))
+        error = error.__cause__ or error.__context__
+    return None

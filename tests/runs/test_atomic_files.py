@@ -5,15 +5,15 @@ import os
 import pytest
 
 from rffr_jax.errors import UserError
-from rffr_jax.runs.whole_files import read_json_object, whole_file, write_json
+from rffr_jax.runs.atomic_files import atomic_write, read_json_object, write_json
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
     """Even with one process id, as on two machines."""
     path = tmp_path / "file"
-    with whole_file(path) as slow:
+    with atomic_write(path) as slow:
         slow.write_text("slow")
-        with whole_file(path) as fast:
+        with atomic_write(path) as fast:
             fast.write_text("fast")
             for part in (slow, fast):
                 assert part.name.startswith(".")
