@@ -5,6 +5,7 @@
     rffr-jax --config=FILE.py[:VARIANT] [...]      a config file of your own
     rffr-jax demo                                  trains RFFR beside its controls, in minutes
     rffr-jax doctor                                checks this installation
+    rffr-jax export-model WORKDIR DIR              a trained model as a folder to carry and share
 
 `rffr-jax JOB ...` is `python -m rffr_jax.main --config=configs/JOB.py ...`.
 """
@@ -22,6 +23,7 @@ from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 
 ALIASES = {"demo": "quickstart"}
+OTHERS = ("doctor", "export-model")
 
 
 def console_script() -> int:
@@ -54,6 +56,10 @@ def run(arguments: Sequence[str]) -> int:
         if arguments[1:]:
             raise UserError(f"{arguments[1]!r} is too much: `rffr-jax doctor` takes no arguments")
         return diagnose()
+    if arguments[0] == "export-model":
+        from rffr_jax.command import export_model
+
+        return export_model.main(arguments[1:])
     if _asks_for_help(arguments):
         print(_help_of(arguments[0]))
         return main.DONE
@@ -100,7 +106,7 @@ def _config_file(job: str) -> tuple[str, pathlib.Path, str]:
     name, colon, variant = job.partition(":")
     name, jobs = ALIASES.get(name, name), _jobs()
     if name not in jobs:
-        alike = difflib.get_close_matches(name, [*jobs, *ALIASES, "doctor"], 1)
+        alike = difflib.get_close_matches(name, [*jobs, *ALIASES, *OTHERS], 1)
         hint = f"did you mean {alike[0]}? " if alike else ""
         raise UserError(f"there is no job {job!r}; {hint}`rffr-jax --help` lists all jobs")
     return name, jobs[name], colon + variant

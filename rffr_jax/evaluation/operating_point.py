@@ -17,7 +17,7 @@ from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.threshold import Threshold, choose_threshold
 from rffr_jax.examples import REAL, Dataset, Example
-from rffr_jax.runs.atomic_files import read_json_object, write_json
+from rffr_jax.runs.weight_records import read_record, record_file, write_record
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +50,13 @@ class OperatingPoint:
             "chosen_on": list(self.chosen_on),
         }
 
+    def to_record(self, weights: str) -> dict[str, Any]:
+        """What is kept beside the detector, for the weights with this digest only."""
+        return {"weights": weights, **self.to_json(), "origins": self.origins.to_json()}
+
 
 DEFAULT_OPERATING_POINT = OperatingPoint()
+RECORD = "operating_point"
 
 
 def describe_test_overlap(origins: Origins, tests: Sequence[Example]) -> str:
@@ -121,30 +126,32 @@ def _video_key(example: Example) -> tuple[str, str, str, int]:
     return example.dataset, example.method, example.video, example.label
 
 
-def write_operating_point(file: Path, point: OperatingPoint, weights: str):
-    """Writes it beside the detector, for the weights with this digest alone."""
-    write_json(file, {"weights": weights, **point.to_json(), "origins": point.origins.to_json()})
+def write_operating_point(detector: Path, checkpoint: str, point: OperatingPoint, weights: str):
+    """Writes it beside the detector, for the weights with this digest only."""
+    write_record(detector, RECORD, checkpoint, point.to_record(weights))
 
 
-def read_operating_point(file: Path, weights: str) -> OperatingPoint:
-    """Reads the file of `write_operating_point`.
+def read_operating_point(detector: Path, checkpoint: str, weights: str) -> OperatingPoint:
+    """Reads the record of `write_operating_point`.
 
     A calibration that does not rise is left out, and a warning says so.
 
     Args:
+      detector: its workdir or model folder.
       weights: digest of the detector's weights.
 
     Returns:
-      `DEFAULT_OPERATING_POINT` if there is no file, or if it belongs to other weights.
+      `DEFAULT_OPERATING_POINT` if there is no record, or if it belongs to other weights.
 
     Raises:
       UserError: the file is damaged, or of an earlier version.
     """
-    if not file.is_file():
+    record = read_record(detector, RECORD, checkpoint)
+    if record is None:
         return DEFAULT_OPERATING_POINT
+    file = record_file(detector, RECORD, checkpoint)
     anew = "make it anew with the job evaluate and --config.data.validation, or delete it"
     try:
-        record = read_json_object(file)
         if record["weights"] != weights:
             return DEFAULT_OPERATING_POINT
         if "thresholds" not in record:

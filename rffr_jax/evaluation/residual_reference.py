@@ -16,10 +16,11 @@ from rffr_jax.cluster import processes
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import REAL
-from rffr_jax.runs.atomic_files import read_json_object, write_json
+from rffr_jax.runs.weight_records import read_record, record_file, write_record
 
 log = logging.getLogger(__name__)
 
+RECORD = "residual_reference"
 QUANTILE = 0.95
 MIN_FACES = 20
 """Fewer say nothing of a 95th percentile."""
@@ -56,6 +57,11 @@ class ResidualReference:
             "data": list(self.data),
         }
 
+    def to_record(self, weights: str) -> dict[str, Any]:
+        """What is kept beside the detector, for the weights with this digest only."""
+        arrays = {"mean": self.mean.tolist(), "high": self.high.tolist()}
+        return {"weights": weights, "quantile": QUANTILE, **dataclasses.asdict(self), **arrays}
+
 
 def measure_reference(
     predictions: Predictions, heat: Float32[np.ndarray, "n k k"], specs: Sequence[str]
@@ -90,14 +96,10 @@ def write_reference(detector: Path, checkpoint: str, reference: ResidualReferenc
     """Writes it beside the detector, for the weights with this digest only."""
     if not processes.is_main_process():
         return
-    file = _reference_file(detector, checkpoint)
-    record = dataclasses.asdict(reference) | {
-        "mean": reference.mean.tolist(),
-        "high": reference.high.tolist(),
-    }
     try:
-        write_json(file, {"weights": weights, "quantile": QUANTILE, **record})
+        write_record(detector, RECORD, checkpoint, reference.to_record(weights))
     except OSError as error:
+        file = record_file(detector, RECORD, checkpoint)
         log.warning("%s cannot be written (%s): predict will not know it", file, error)
 
 
@@ -109,11 +111,11 @@ def read_reference(
     Raises:
       UserError: the file is damaged.
     """
-    file = _reference_file(detector, checkpoint)
-    if not file.is_file():
+    record = read_record(detector, RECORD, checkpoint)
+    if record is None:
         return None
+    file = record_file(detector, RECORD, checkpoint)
     try:
-        record = read_json_object(file)
         if record["weights"] != weights:
             return None
         mean, high = (np.array(record[name], np.float64) for name in ("mean", "high"))
@@ -130,7 +132,3 @@ def read_reference(
             "--config.data.validation"
         ) from None
     return reference
-
-
-def _reference_file(detector: Path, checkpoint: str) -> Path:
-    return detector / "residual_references" / f"{checkpoint.replace(':', '-')}.json"

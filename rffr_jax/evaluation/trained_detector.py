@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float32, PyTree
@@ -24,13 +25,16 @@ from rffr_jax.method.detection import AUTOENCODERS, DetectionSettings
 from rffr_jax.method.detectors import make_detection
 from rffr_jax.method.residual_cache import ResidualCache, parameters_digest, shared_folder
 from rffr_jax.models.sizes import compute_dtype
+from rffr_jax.reports.model_folder_card import model_folder_card
 from rffr_jax.runs.atomic_files import read_json_object
 from rffr_jax.runs.checkpoints.weights import (
     BEST,
-    FROZEN,
+    load_frozen,
     load_weights,
     read_about,
 )
+from rffr_jax.runs.model_folder import is_model_folder, read_config, write_model
+from rffr_jax.runs.weight_records import read_record, record_file
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +57,8 @@ class TrainedDetector:
         self.alpha = settings.alpha
         self.frozen: PyTree = {}
         if settings.autoencoder:
-            self.frozen = load_weights(
-                folder / FROZEN[settings.autoencoder],
-                "detector",
-                self.detection.abstract_frozen,
-                mesh,
+            self.frozen = load_frozen(
+                folder, settings.autoencoder, "detector", self.detection.abstract_frozen, mesh
             )
         self.scorer = Scorer(
             self.detection,
@@ -107,9 +108,11 @@ class TrainedDetector:
         Args:
           examples: what is tested.
         """
-        if checkpoint in ("last", "matched"):
-            return {"last": "last", "matched": "oracle"}[checkpoint]
-        best = self._best()[checkpoint.removeprefix("best:")]
+        if checkpoint == "matched":
+            return "oracle"
+        best = self._selected(checkpoint)
+        if best is None:
+            return "last"
         chosen, trained = set(best["datasets"]), set(self.about["trained_datasets"])
         tested = {example.dataset for example in examples}
         if chosen <= trained:
@@ -120,42 +123,87 @@ class TrainedDetector:
             return "oracle"
         if chosen & trained or _any_is_path(chosen | trained | tested):
             return "unknown"
+        if not self.knows_its_origins:
+            return "unknown"
         three = (self._seen("training"), self._seen("validation"), Origins.of(examples))
         alike = any(one.resemble(other) for one, other in itertools.combinations(three, 2))
         return "unknown" if alike else "transfer"
+
+    @property
+    def knows_its_origins(self) -> bool:
+        """Whether it is known which originals it was trained on; a model folder does not say it."""
+        return not is_model_folder(self._folder)
 
     def trained_on(self) -> dict[str, Origins]:
         """What the detector and its MAE or UNet were trained on; nothing where it is not known."""
         autoencoder = AUTOENCODERS.get(self.about["detection"]["residual"], "MAE")
         return {"detector": self._seen("training"), autoencoder: self._seen("mae_training")}
 
-    def operating_point(self, checkpoint: str) -> OperatingPoint:
-        """The thresholds and calibrations that are kept for these very weights, if there are."""
-        file = self._operating_point_file(checkpoint)
+    def operating_point(self, checkpoint: str, digest: str = "") -> OperatingPoint:
+        """The thresholds and calibrations that are kept for these very weights, if there are.
+
+        Args:
+          digest: of the weights, where the caller has loaded them already.
+        """
+        file = record_file(self._folder, operating_point.RECORD, checkpoint)
         if not any(processes.all_gather_objects(file.is_file())):
             return operating_point.DEFAULT_OPERATING_POINT
-        return operating_point.read_operating_point(
-            file, parameters_digest(self.parameters(checkpoint))
-        )
+        digest = digest or parameters_digest(self.parameters(checkpoint))
+        return operating_point.read_operating_point(self._folder, checkpoint, digest)
 
     def keep_operating_point(self, checkpoint: str, point: OperatingPoint):
         """Writes thresholds and calibrations beside the weights, for later use."""
         digest = parameters_digest(self.parameters(checkpoint))
-        file = self._operating_point_file(checkpoint)
         if not processes.is_main_process():
             return
         try:
-            operating_point.write_operating_point(file, point, digest)
+            operating_point.write_operating_point(self._folder, checkpoint, point, digest)
         except OSError as error:
-            log.warning("%s cannot be written (%s): results.json alone has it", file, error)
+            log.warning(
+                "the operating point cannot be written into %s (%s): only results.json has it",
+                self._folder,
+                error,
+            )
 
     def keep_residual_reference(self, checkpoint: str, reference: ResidualReference):
         """Writes what residuals of real faces are beside the weights, for later use."""
         digest = parameters_digest(self.parameters(checkpoint))
         residual_reference.write_reference(self._folder, checkpoint, reference, digest)
 
-    def _operating_point_file(self, checkpoint: str) -> pathlib.Path:
-        return self._folder / "operating_points" / f"{checkpoint.replace(':', '-')}.json"
+    def save_model(self, folder: pathlib.Path, checkpoint: str, parameters: PyTree, dtype: str):
+        """Writes a model folder; see `LoadedDetector.save_pretrained`."""
+        autoencoder = self.detection.settings.autoencoder
+        parts = {"detector": parameters} | ({autoencoder: self.frozen} if autoencoder else {})
+        saved = jax.tree.map(lambda array: np.asarray(array, dtype).astype(array.dtype), parts)
+        same = parameters_digest(saved) == parameters_digest(parts)
+        config: dict[str, Any] = {"about": self.about, "selected": self._selected(checkpoint)}
+        config["autoencoder_datasets"] = self.autoencoder_datasets()
+        for name in (operating_point.RECORD, residual_reference.RECORD):
+            record = read_record(self._folder, name, checkpoint)
+            if record and not (same and record["weights"] == parameters_digest(parameters)):
+                log.warning(
+                    "the %s belongs to other weights than those in %s, and is left out; choose it "
+                    "with the job evaluate, --config.detector=%s and --config.data.validation",
+                    name.replace("_", " "),
+                    dtype,
+                    folder,
+                )
+                record = None
+            config[name] = record and _without_paths(record)
+        card = model_folder_card("detector", folder.name, dtype, self._folder)
+        write_model(folder, parts, config, card, dtype)
+
+    def autoencoder_datasets(self) -> list[str]:
+        """Names of the data sets that the MAE or UNet learned from; empty where not known."""
+        if is_model_folder(self._folder):
+            return read_config(self._folder, "detector")["autoencoder_datasets"]
+        return sorted({name for name, _ in self._seen("mae_training").sources})
+
+    def _selected(self, checkpoint: str) -> dict[str, Any] | None:
+        """The validation that chose the weights; None for the last ones."""
+        if is_model_folder(self._folder):
+            return read_config(self._folder, "detector")["selected"]
+        return None if checkpoint == "last" else self._best()[checkpoint.removeprefix("best:")]
 
     def _seen(self, part: str) -> Origins:
         file = self._folder / f"{part}_sources.json"
@@ -181,6 +229,16 @@ class TrainedDetector:
     def _best(self) -> dict[str, Any]:
         record = self._folder / "best.json"
         return read_json_object(record) if record.exists() else {}
+
+
+def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
+    """A record that can be shared: it names no folders and no originals."""
+    specs = {
+        name: [spec.rpartition("/")[2] for spec in record[name]]
+        for name in ("chosen_on", "data")
+        if name in record
+    }
+    return {**record, **specs, **({"origins": {}} if "origins" in record else {})}
 
 
 def _as_list(names: object) -> list[object]:

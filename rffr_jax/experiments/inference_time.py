@@ -12,7 +12,7 @@ from rffr_jax.method.detection import DetectionSettings
 from rffr_jax.method.detectors import make_detection
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.runs.atomic_files import read_json_object, write_json
-from rffr_jax.runs.checkpoints.weights import FROZEN, load_weights, read_about
+from rffr_jax.runs.checkpoints.weights import load_frozen, load_weights, read_about
 
 BATCH, REPEATS = 8, 5
 RECORD = "inference_seconds.json"
@@ -36,8 +36,9 @@ def measure_inference_time(detector: pathlib.Path) -> float:
     parameters = load_weights(detector, "detector", detection.abstract_parameters, mesh)
     frozen = {}
     if settings.autoencoder:
-        folder = detector / FROZEN[settings.autoencoder]
-        frozen = load_weights(folder, "detector", detection.abstract_frozen, mesh)
+        frozen = load_frozen(
+            detector, settings.autoencoder, "detector", detection.abstract_frozen, mesh
+        )
 
     @jax.jit
     def score(parameters, frozen, images):

@@ -69,16 +69,16 @@ class LoadedDetector:
     """
 
     def __init__(self, trained: TrainedDetector, folder: pathlib.Path, checkpoint: str):
-        self.folder, self.checkpoint = folder, checkpoint
+        self.folder, self.checkpoint, self._trained = folder, checkpoint, trained
         self.about = trained.about
         settings = trained.detection.settings
         self.image_size = settings.model.image_size
         self.blocks: BlockGrid = trained.detection.blocks
         self.patch_size, self.alpha = settings.model.patch_size, settings.alpha
         self._scorer, self._parameters = trained.scorer, trained.parameters(checkpoint)
-        self.point = trained.operating_point(checkpoint)
-        self.threshold = self.point.image.value
         digest = parameters_digest(self._parameters)
+        self.point = trained.operating_point(checkpoint, digest)
+        self.threshold = self.point.image.value
         self.reference = residual_reference.read_reference(
             folder, checkpoint, digest, self.blocks.k
         )
@@ -86,7 +86,8 @@ class LoadedDetector:
         self.seen = trained.trained_on()
         names = {name for origins in self.seen.values() for name, _ in origins.sources}
         self.note = note_on_training(
-            names | set(self.about["trained_datasets"]), self.about["trained_methods"]
+            {*names, *self.about["trained_datasets"], *trained.autoencoder_datasets()},
+            self.about["trained_methods"],
         )
 
     def score(self, images: Sequence[np.ndarray] | np.ndarray) -> Float64[np.ndarray, " n"]:
@@ -154,6 +155,22 @@ class LoadedDetector:
             )
             for i in range(len(crops))
         ]
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, dtype: str = "float32"):
+        """Writes a model folder, which `load_detector` and `--config.detector` take.
+
+        Thresholds, calibrations and the reference of real faces go with it where they were chosen
+        on the weights as they are saved.
+
+        Args:
+          folder: does not exist, or is empty.
+          dtype: of the arrays: `float32`, or `float16` in half the space.
+
+        Raises:
+          UserError: the folder holds something, or cannot be written.
+        """
+        path = pathlib.Path(folder)
+        self._trained.save_model(path, self.checkpoint, self._parameters, dtype)
 
     def _crops(self, images: Sequence[np.ndarray] | np.ndarray) -> Crops:
         size = self.image_size

@@ -124,11 +124,10 @@ def of_label(part: Predictions, label: int) -> Predictions:
 @pytest.mark.parametrize("method", ["platt", "isotonic"])
 def test_what_is_kept_comes_back_for_the_same_weights_alone(tmp_path, method):
     point = choose_operating_point(predictions(0), frames(1), MEAN, ["csv:a.csv"], 0.1, method)
-    file = tmp_path / "points" / "last.json"
-    assert read_operating_point(file, "w") == DEFAULT_OPERATING_POINT
-    write_operating_point(file, point, "w")
-    assert read_operating_point(file, "w") == point
-    assert read_operating_point(file, "v") == DEFAULT_OPERATING_POINT
+    assert read_operating_point(tmp_path, "last", "w") == DEFAULT_OPERATING_POINT
+    write_operating_point(tmp_path, "last", point, "w")
+    assert read_operating_point(tmp_path, "last", "w") == point
+    assert read_operating_point(tmp_path, "last", "v") == DEFAULT_OPERATING_POINT
     assert (point.image.n_real, point.image.n_fake, point.chosen_on) == (30, 30, ("csv:a.csv",))
     auc = roc_auc_score(predictions(0).labels, predictions(0).scores)
     assert point.image.auc == pytest.approx(auc)
@@ -201,13 +200,13 @@ def test_a_calibration_that_does_not_rise_is_refused_and_the_threshold_stays(met
     ],
 )
 def test_a_kept_calibration_that_does_not_rise_is_not_used(tmp_path, falls, caplog):
-    file = tmp_path / "last.json"
+    file = tmp_path / "operating_points/last.json"
     point = of_images(0)
-    write_operating_point(file, point, "w")
+    write_operating_point(tmp_path, "last", point, "w")
     record = json.loads(file.read_text())
     file.write_text(json.dumps(record | {"calibrations": {"image": falls, "video": None}}))
     image = dataclasses.replace(point.image, calibration=None)
-    assert read_operating_point(file, "w") == dataclasses.replace(point, image=image)
+    assert read_operating_point(tmp_path, "last", "w") == dataclasses.replace(point, image=image)
     assert f"validation AUC {point.image.auc:.3f}" in caplog.text
 
 
@@ -231,25 +230,29 @@ def test_a_kept_calibration_that_does_not_rise_is_not_used(tmp_path, falls, capl
 )
 def test_a_damaged_record_is_refused(tmp_path, place, wrong):
     write_operating_point(
-        tmp_path / "p.json",
+        tmp_path,
+        "last",
         choose_operating_point(predictions(0), frames(1), MEAN, ["d"], 0.1, "platt"),
         "w",
     )
-    record = json.loads((tmp_path / "p.json").read_text())
+    file = tmp_path / "operating_points/last.json"
+    record = json.loads(file.read_text())
     entry = record
     for name in place[:-1]:
         entry = entry[name]
     entry[place[-1]] = wrong
-    (tmp_path / "p.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match=r"p\.json is damaged .*delete it"):
-        read_operating_point(tmp_path / "p.json", "w")
+    file.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"last\.json is damaged .*delete it"):
+        read_operating_point(tmp_path, "last", "w")
 
 
 def test_a_record_of_an_earlier_version_is_refused_with_what_to_do(tmp_path):
-    (tmp_path / "p.json").write_text(json.dumps({"weights": "w", "threshold": 0.5}))
+    file = tmp_path / "operating_points/last.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"weights": "w", "threshold": 0.5}))
     with pytest.raises(UserError, match=r"earlier version.*--config\.data\.validation"):
-        read_operating_point(tmp_path / "p.json", "w")
-    assert read_operating_point(tmp_path / "p.json", "v") == DEFAULT_OPERATING_POINT
+        read_operating_point(tmp_path, "last", "w")
+    assert read_operating_point(tmp_path, "last", "v") == DEFAULT_OPERATING_POINT
 
 
 def test_shared_originals_are_named():

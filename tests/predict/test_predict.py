@@ -224,7 +224,8 @@ def any_calibration(rng: np.random.Generator) -> dict[str, Any]:
 def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated, monkeypatch):
     """The flags of `evaluate`, `predict` and `false_alarms` under 200 calibrations."""
     folder, record = calibrated
-    place = tmp_path / "last.json"
+    place = tmp_path / "operating_points/last.json"
+    place.parent.mkdir()
     files = find_files([str(faces / "test")])
     config = configs.predict.get_config()
     config.update(detector=str(folder), faces="given", darkest=0.0, least_sharpness=0.0)
@@ -254,7 +255,9 @@ def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated
     for number in range(200):
         fitted = {"image": any_calibration(rng), "video": None}
         place.write_text(json.dumps(record | {"calibrations": fitted}))
-        detector.point = operating_point.read_operating_point(place, record["weights"])
+        detector.point = operating_point.read_operating_point(
+            place.parents[1], "last", record["weights"]
+        )
         (tmp_path / str(number)).mkdir()
         prediction = module.FileScorer(config, tmp_path / str(number), detector, settings)
         prediction.score_files(files)

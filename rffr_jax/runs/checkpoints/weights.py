@@ -23,6 +23,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.fit import differences
 from rffr_jax.runs.checkpoints.manager import open_to_read, open_to_write, require_space
 from rffr_jax.runs.checkpoints.steps import newest_intact_step, saved_steps
+from rffr_jax.runs.model_folder import is_model_folder, read_config, read_part
 
 log = logging.getLogger(__name__)
 
@@ -85,8 +86,11 @@ def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]
       UserError: no checkpoint there, one of another kind, or one of a program that did not write
         its version.
     """
-    folder = find_checkpoint(folder, option)
-    about = read_newest_about(folder, option)
+    if is_model_folder(folder):
+        about = read_config(folder, option)["about"]
+    else:
+        folder = find_checkpoint(folder, option)
+        about = read_newest_about(folder, option)
     if "version" not in about:
         raise UserError(
             f"{option}={folder} was written by an older version of this program, which cannot be "
@@ -119,11 +123,14 @@ def warn_of_normalised_targets(about: Mapping[str, Any], where: str):
 
 
 def load_weights(folder: pathlib.Path, option: str, abstract: PyTree, mesh: Mesh) -> PyTree:
-    """The parameters of a checkpoint, laid out on the mesh.
+    """The parameters of a checkpoint or of a model folder, laid out on the mesh.
 
     Raises:
       UserError: no checkpoint there, or one with other shapes.
     """
+    if is_model_folder(folder):
+        kind = read_config(folder, option)["about"]["kind"]
+        return _on_mesh(read_part(folder, kind, option, abstract), mesh)
     folder = find_checkpoint(folder, option)
     step = newest_intact_step(folder, ("about", "parameters"), option)
     return restore_items(
@@ -132,6 +139,26 @@ def load_weights(folder: pathlib.Path, option: str, abstract: PyTree, mesh: Mesh
         {"parameters": with_shardings(abstract, parameter_shardings(abstract, mesh))},
         f"{option}={folder}",
     )["parameters"]
+
+
+def load_frozen(
+    detector: pathlib.Path, kind: str, option: str, abstract: PyTree, mesh: Mesh
+) -> PyTree:
+    """The parameters of the MAE or UNet inside a detector's workdir or model folder.
+
+    Args:
+      kind: `mae` or `unet`.
+
+    Raises:
+      UserError: no checkpoint there, or one with other shapes.
+    """
+    if is_model_folder(detector):
+        return _on_mesh(read_part(detector, kind, option, abstract), mesh)
+    return load_weights(detector / FROZEN[kind], option, abstract, mesh)
+
+
+def _on_mesh(parameters: PyTree, mesh: Mesh) -> PyTree:
+    return jax.device_put(parameters, parameter_shardings(parameters, mesh))
 
 
 def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
@@ -144,8 +171,8 @@ def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
         if is_checkpoint(candidate):
             return candidate
     raise UserError(
-        f"{option}={folder} holds no checkpoint; name the workdir of a finished run or a folder "
-        "of converted weights"
+        f"{option}={folder} holds no checkpoint; name the workdir of a finished run, a folder of "
+        "converted weights, or a model folder"
     )
 
 

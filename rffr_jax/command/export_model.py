@@ -1,0 +1,65 @@
+"""`rffr-jax export-model WORKDIR DIR`: a trained model as a folder to carry and share."""
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+from rffr_jax import load_detector
+from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.models.abstract import abstract_mae, abstract_unet, abstract_vit
+from rffr_jax.models.sizes import ModelSettings, UNetSettings
+from rffr_jax.reports.model_folder_card import model_folder_card
+from rffr_jax.runs.checkpoints.weights import load_weights, read_about
+from rffr_jax.runs.model_folder import TYPES, write_model
+
+MODELS = {
+    "mae": (ModelSettings, abstract_mae),
+    "vit": (ModelSettings, abstract_vit),
+    "unet": (UNetSettings, abstract_unet),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exports what the arguments say, and prints where it is.
+
+    Raises:
+      UserError: there is no model in WORKDIR, or DIR holds something.
+    """
+    parser = argparse.ArgumentParser(
+        prog="rffr-jax export-model",
+        description="Writes a trained model as model.safetensors, config.json and README.md.",
+    )
+    parser.add_argument("workdir", type=pathlib.Path, help="of a finished detect or pretrain job")
+    parser.add_argument("folder", type=pathlib.Path, help="a new folder")
+    parser.add_argument("--checkpoint", default="last", help="of a detector: last or best:NAME")
+    parser.add_argument("--dtype", default="float32", choices=list(TYPES), help="of the arrays")
+    options = parser.parse_args(arguments)
+    export_model(options.workdir, options.folder, options.checkpoint, options.dtype)
+    print(f"{options.folder} holds the model")
+    return 0
+
+
+def export_model(
+    workdir: pathlib.Path, folder: pathlib.Path, checkpoint: str = "last", dtype: str = "float32"
+):
+    """Writes a model folder.
+
+    Args:
+      workdir: of a finished detect or pretrain job, or converted weights.
+      folder: does not exist, or is empty.
+      checkpoint: of a detector: `last` or `best:NAME`.
+      dtype: of the arrays, `float32` or `float16`.
+
+    Raises:
+      UserError: there is no model in the workdir, no such checkpoint, or the folder is not empty.
+    """
+    about = read_about(workdir, "WORKDIR", "detector", *MODELS)
+    kind = about["kind"]
+    if kind == "detector":
+        load_detector(workdir, checkpoint=checkpoint).save_pretrained(folder, dtype=dtype)
+        return
+    settings, abstract = MODELS[kind]
+    shapes = abstract(settings(**about["model"]))[1]
+    parameters = load_weights(workdir, "WORKDIR", shapes, make_mesh(1))
+    card = model_folder_card(kind, folder.name, dtype, workdir)
+    write_model(folder, {kind: parameters}, {"about": about}, card, dtype)

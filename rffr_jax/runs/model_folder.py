@@ -1,0 +1,162 @@
+"""A model folder: the form in which a trained model is carried and shared.
+
+    MODEL/model.safetensors   the arrays by their path, such as `mae.encoder.mlp_in.kernel`
+    MODEL/config.json         what the model is, its thresholds, its numbers, the digest of the file
+    MODEL/README.md           the model card
+
+The parts of a detector are `detector` and, where its residuals come from an autoencoder, `mae` or
+`unet`. A model of one part has its kind as the part's name.
+"""
+
+import hashlib
+import pathlib
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from rffr_jax import __version__
+from rffr_jax.errors import UserError
+from rffr_jax.runs.atomic_files import read_json_object, write_json
+from rffr_jax.runs.checkpoints.fit import array_names, differences_between
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+FORMAT = "rffr_jax model 1"
+TYPES = {"float32": np.float32, "float16": np.float16}
+
+
+def is_model_folder(folder: pathlib.Path) -> bool:
+    """Whether a model folder is here, whole or not; a run's workdir has a config.json, too."""
+    if (folder / WEIGHTS).is_file():
+        return True
+    config = folder / CONFIG
+    return config.is_file() and str(read_json_object(config).get("format", "")).startswith(
+        "rffr_jax"
+    )
+
+
+def write_model(
+    folder: pathlib.Path,
+    parts: Mapping[str, PyTree],
+    config: Mapping[str, Any],
+    card: str,
+    dtype: str = "float32",
+):
+    """Writes a model folder, whole or not at all.
+
+    Args:
+      folder: must not exist, or be empty.
+      parts: parameters by the name of their part.
+      config: `about` and whatever else config.json shall say.
+      card: text of README.md.
+      dtype: of the arrays, `float32` or `float16`.
+
+    Raises:
+      UserError: the folder holds something, it cannot be written, or values are too large for
+        float16.
+    """
+    if dtype not in TYPES:
+        raise UserError(f"dtype={dtype!r} is not known; choose one of {', '.join(TYPES)}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not an empty folder; name a new one")
+    arrays = {
+        f"{part}.{name}": _converted(np.asarray(array), dtype, f"{part}.{name}")
+        for part, tree in parts.items()
+        for name, array in array_names(tree).items()
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        unfinished = pathlib.Path(temporary, "model")
+        unfinished.mkdir()
+        save_file(arrays, unfinished / WEIGHTS, metadata={"format": FORMAT})
+        write_json(
+            unfinished / CONFIG,
+            {
+                "format": FORMAT,
+                "version": __version__,
+                "dtype": dtype,
+                "digests": {WEIGHTS: _digest(unfinished / WEIGHTS)},
+                **config,
+            },
+        )
+        (unfinished / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
+        unfinished.replace(folder)
+
+
+def read_config(folder: pathlib.Path, option: str) -> dict[str, Any]:
+    """What config.json of a model folder says.
+
+    Args:
+      option: the config entry that named the folder, for messages.
+
+    Raises:
+      UserError: it is missing, damaged, or of another version of the format.
+    """
+    file = folder / CONFIG
+    if not file.is_file():
+        raise UserError(f"{option}={folder} has no {CONFIG}; copy the whole model folder")
+    config = read_json_object(file)
+    if config.get("format") != FORMAT or not isinstance(config.get("about"), dict):
+        raise UserError(
+            f"{file} is not of {FORMAT!r} but of {config.get('format')!r}, written by version "
+            f"{config.get('version')!r}; export the model anew with `rffr-jax export-model`, or "
+            "install that version"
+        )
+    return config
+
+
+def read_part(folder: pathlib.Path, part: str, option: str, abstract: PyTree) -> PyTree:
+    """The parameters of one part, in the types and the tree that are asked for.
+
+    Raises:
+      UserError: the arrays are missing, damaged, or of other shapes.
+    """
+    file, config = folder / WEIGHTS, read_config(folder, option)
+    if not file.is_file():
+        raise UserError(f"{option}={folder} has no {WEIGHTS}; copy the whole model folder")
+    if _digest(file) != config.get("digests", {}).get(WEIGHTS):
+        raise UserError(
+            f"{file} is not the file that {CONFIG} was written with (its SHA-256 differs): it is "
+            "damaged or of another model; copy the whole model folder again"
+        )
+    try:
+        arrays = load_file(file)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(
+            f"{file} cannot be read ({' '.join(str(error).split())}); copy the model folder again"
+        ) from None
+    own = {
+        name.removeprefix(f"{part}."): array
+        for name, array in arrays.items()
+        if name.startswith(f"{part}.")
+    }
+    asked = array_names(abstract)
+    if different := differences_between(own, asked):
+        raise UserError(f"{file}, part {part!r}, does not fit this model: {different}")
+    leaves = [own[name].astype(leaf.dtype) for name, leaf in asked.items()]
+    return jax.tree.unflatten(jax.tree.structure(abstract), leaves)
+
+
+def update_config(folder: pathlib.Path, **entries: Any):
+    """Replaces entries of config.json."""
+    write_json(folder / CONFIG, read_json_object(folder / CONFIG) | entries)
+
+
+def _converted(array: np.ndarray, dtype: str, name: str) -> np.ndarray:
+    if array.dtype != np.float32:
+        return np.asarray(array, order="C")
+    with np.errstate(over="ignore"):
+        converted = np.asarray(array, TYPES[dtype], order="C")
+    if not np.isfinite(converted).all():
+        raise UserError(f"{name} has values that {dtype} cannot hold; save the model as float32")
+    return converted
+
+
+def _digest(file: pathlib.Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

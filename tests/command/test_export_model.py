@@ -1,0 +1,121 @@
+"""Model folders of trained detectors and MAEs: exported, carried elsewhere, used everywhere."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import rffr_jax
+from rffr_jax.command import entry
+from rffr_jax.errors import UserError
+from tests import jobs
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A MAE and a detector of drawn faces, with a threshold that was chosen for the detector."""
+    root = tmp_path_factory.mktemp("runs")
+    data = (
+        "data.train=synthetic:0#train?limit=12",
+        "data.validation=synthetic:0#validation?limit=8",
+    )
+    assert jobs.start("pretrain", root / "mae", *data) == 0
+    assert jobs.start("detect", root / "detector", f"mae={root / 'mae'}", *data) == 0
+    evaluate(root, root / "detector", data[1])
+    return root
+
+
+def evaluate(root, detector, validation="data.validation=()"):
+    tests = "data.tests=synthetic:0#test?limit=8"
+    shutil.rmtree(root / "evaluate", ignore_errors=True)
+    code = jobs.start("evaluate", root / "evaluate", f"detector={detector}", tests, validation)
+    assert code == 0
+    return json.loads((root / "evaluate/results.json").read_text())
+
+
+def exported(runs, tmp_path, name="detector", *flags):
+    assert entry.run(["export-model", str(runs / name), str(tmp_path / "model"), *flags]) == 0
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def crops():
+    return np.random.default_rng().integers(0, 256, (3, 48, 48, 3), np.uint8)
+
+
+def test_a_carried_detector_scores_as_the_workdir_does(runs, tmp_path, crops):
+    model = exported(runs, tmp_path).rename(tmp_path / "carried")
+    here, there = rffr_jax.load_detector(runs / "detector"), rffr_jax.load_detector(model)
+    np.testing.assert_array_equal(there.score(crops), here.score(crops))
+    assert there.point.image == here.point.image
+    assert there.point.chosen_on == here.point.chosen_on
+    assert (there.digest, there.note, there.about) == (here.digest, here.note, here.about)
+    np.testing.assert_array_equal(there.explain(crops[0]).residual, here.explain(crops[0]).residual)
+    again = tmp_path / "again"
+    there.save_pretrained(again)
+    for name in ("model.safetensors", "config.json"):
+        assert (again / name).read_bytes() == (model / name).read_bytes()
+
+
+def test_half_the_size_has_a_threshold_only_when_it_is_chosen_again(runs, tmp_path, crops, caplog):
+    model = exported(runs, tmp_path, "detector", "--dtype=float16")
+    assert "operating point belongs to other weights" in caplog.text
+    here, there = rffr_jax.load_detector(runs / "detector"), rffr_jax.load_detector(model)
+    np.testing.assert_allclose(there.score(crops), here.score(crops), atol=5e-3)
+    assert there.point.chosen_on == ()
+    results = evaluate(tmp_path, model, "data.validation=synthetic:0#validation?limit=8")
+    chosen = rffr_jax.load_detector(model).point
+    assert chosen.chosen_on == ("synthetic:0#validation?limit=8",)
+    assert chosen.image.value == results["about"]["operating_point"]["thresholds"]["image"]["value"]
+    assert any("which originals were seen" in text for text in results["about"]["warnings"])
+
+
+def test_a_best_checkpoint_says_how_it_was_chosen(runs, tmp_path):
+    model = exported(runs, tmp_path, "detector", "--checkpoint=best:synthetic")
+    assert evaluate(tmp_path, model)["about"]["rule"] == "source"
+    with pytest.raises(UserError, match="checkpoint='best:x' is not in"):
+        rffr_jax.load_detector(model, checkpoint="best:x")
+
+
+def test_its_config_names_no_folders_and_no_originals(runs, tmp_path):
+    model = exported(runs, tmp_path)
+    config = json.loads((model / "config.json").read_text())
+    assert config["operating_point"]["origins"] == {}
+    assert str(tmp_path.parents[1]) not in (model / "config.json").read_text()
+    card = (model / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: rffr-jax\n")
+    assert "# Model card" in card
+    assert "trained on procedural faces" in card
+
+
+def test_a_mae_starts_what_its_workdir_starts(runs, tmp_path):
+    model = exported(runs, tmp_path, "mae")
+    data = "data.train=synthetic:0#train?limit=12"
+    fixed = ("steps=1", "selection=last", "data.validation=()")
+    for mae, workdir in ((runs / "mae", "a"), (model, "b")):
+        flags = (f"mae={mae}", f"detector.init={mae}", data, *fixed)
+        assert jobs.start("detect", tmp_path / workdir, *flags) == 0
+    one, other = (rffr_jax.load_detector(tmp_path / workdir) for workdir in "ab")
+    assert one.digest == other.digest
+    flags = (f"init_from={model}", data, data.replace("train", "validation"), "steps=2")
+    assert jobs.start("pretrain", tmp_path / "more", *flags) == 0
+
+
+def test_mistakes_are_named(runs, tmp_path, capsys):
+    mae = exported(runs, tmp_path, "mae")
+    with pytest.raises(UserError, match="holds a mae checkpoint, not a detector"):
+        rffr_jax.load_detector(mae)
+    for arguments, message in [
+        ((runs, tmp_path / "x"), "holds no checkpoint; name the workdir of a finished run"),
+        ((runs / "mae", mae), "exists and is not an empty folder; name a new one"),
+        ((runs / "detector", tmp_path / "x", "--checkpoint=best:no"), "'best:no' is not in"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            entry.run(["export-model", *map(str, arguments)])
+    assert not (tmp_path / "x").exists()
+    with pytest.raises(SystemExit):
+        entry.run(["export-model", str(runs / "mae")])
+    assert "required: folder" in capsys.readouterr().err
