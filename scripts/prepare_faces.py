@@ -20,6 +20,7 @@ import sys
 
 from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
+from rffr_jax.faces.benchmarks import BENCHMARKS, find_media
 
 INTERRUPTED = 75
 
@@ -43,7 +44,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from rffr_jax.faces.benchmarks import find_media
     from rffr_jax.faces.benchmarks.video_list import keep_listed_videos
 
     if args.output is None and not args.dry_run:
@@ -141,11 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=_Help)
     add = parser.add_argument
     path = pathlib.Path
-    add(
-        "--benchmark",
-        required=True,
-        choices=("faceforensics", "celeb_df", "dfdc", "forgerynet", "folder"),
-    )
+    add("--benchmark", required=True, choices=tuple(BENCHMARKS))
     add("--input", required=True, type=path, metavar="DIR")
     add("--output", type=path, metavar="DIR", help="needed unless --dry-run")
     add("--name", help="of the data set; by default the benchmark's")

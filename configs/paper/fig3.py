@@ -12,7 +12,7 @@ from rffr_jax.config import Config
 
 
 def get_config(variant: str = "synthetic") -> Config:
-    config = base("fig3", "what the MAE inpaints in real and fake faces", variant)
+    config = base("fig3", "reconstructions of real and fake faces", variant)
     config.rows = ConfigDict()
     config.localise = bool(config.data.masks)
     return config

@@ -42,7 +42,7 @@ def get_config(variant: str = "synthetic") -> Config:
             },
             **{
                 f"both_{inputs}": claim(
-                    f"both inputs beat the {label} alone",
+                    f"both inputs beat only the {label}",
                     f"Random {BOTH}",
                     f"Random {label}",
                     **where,

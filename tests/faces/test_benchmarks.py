@@ -12,7 +12,7 @@ import pytest
 
 from rffr_jax.data.readers.folder import data_set_name
 from rffr_jax.errors import UserError
-from rffr_jax.faces.benchmarks import NAMES, find_media
+from rffr_jax.faces.benchmarks import BENCHMARKS, find_media
 from rffr_jax.faces.benchmarks.celeb_df import choose_validation_people
 from rffr_jax.faces.media import SPLITS, Benchmark
 from tests.faces import layouts
@@ -139,9 +139,9 @@ def test_what_is_no_benchmark_is_refused_with_what_was_looked_for(tmp_path):
     layouts.text(tmp_path / "file", "")
     assert "is not a folder" in refusal("dfdc", tmp_path / "file")
     looked_for = ("original_sequences", "Celeb-real", "labels.csv", "image_list.txt", ".mp4")
-    for name, expected in zip(NAMES, looked_for, strict=True):
+    for name, expected in zip(BENCHMARKS, looked_for, strict=True):
         assert expected in refusal(name, tmp_path)
-    for name in NAMES[1:]:
+    for name in list(BENCHMARKS)[1:]:
         assert "--compression c23 does not go with" in refusal(name, tmp_path, compression="c23")
         assert "does not go with" in refusal(name, tmp_path, splits=tmp_path)
 
