@@ -26,8 +26,12 @@ def get_config(variant: str = "synthetic") -> Config:
     where = {"column": "FSW"} if variant == "faceforensics" else {}
     config.claims = numbered(
         {
-            "mim": claim("reconstruction beats a high-pass filter", "MIM", "High-pass filter", **where),
-            "filter": claim("a high-pass filter beats no residual", "High-pass filter", "None", **where),
+            "mim": claim(
+                "reconstruction beats a high-pass filter", "MIM", "High-pass filter", **where
+            ),
+            "filter": claim(
+                "a high-pass filter beats no residual", "High-pass filter", "None", **where
+            ),
             "unet": claim("no residual beats an autoencoder's", "None", "Autoencoder", **where),
         }
     )
