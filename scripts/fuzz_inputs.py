@@ -469,9 +469,7 @@ def _write_beside(detector: pathlib.Path, digest: str):
     of_images = Threshold(0.4, 0.01, 3, 3, 0.8, None, Platt(1.5, 0.1))
     of_videos = Threshold(0.3, 0.01, 2, 2, 0.8, VideoScore("mean", 0, 32), Platt(1.5, 0.1))
     point = operating_point.OperatingPoint(of_images, of_videos, ("x",), origins)
-    operating_point.write_operating_point(
-        detector / "operating_points" / "last.json", point, digest
-    )
+    operating_point.write_operating_point(detector, "last", point, digest)
     k = _load(detector).blocks.k
     reference = residual_reference.ResidualReference(
         np.full((k, k), 0.2), np.full((k, k), 0.3), 30, 0.5, ("x",)
