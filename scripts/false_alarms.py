@@ -66,8 +66,7 @@ def report(
     """
     from rffr_jax.data.origins import synthetic_data_note
     from rffr_jax.data.specs import load_dataset
-    from rffr_jax.predict.default_detector import find_detector_folder
-    from rffr_jax.predict.detector import load_detector
+    from rffr_jax.predict.detector import find_detector_folder, load_detector
 
     if threshold is not None and not 0 <= threshold <= 1:
         raise UserError(f"--threshold {threshold}: it must lie in [0, 1], as scores do")
@@ -84,7 +83,8 @@ def report(
             found = alarms(detector, Corrupted(dataset, kind, level), reals, limit, batch_size)
             rows.append((f"{SAID[kind]} {level:g}", *found))
     seen = sum(
-        any(origins.hold(dataset.examples[n]) for origins in detector.seen.values()) for n in reals
+        any(origins.hold(dataset.examples[n]) for origins in detector.training_origins.values())
+        for n in reals
     )
     said = [f"threshold {limit:.4f}, detector {detector.folder}, {checkpoint}; `{spec}`"]
     said += [f"note: {seen} of these images, or their originals, were trained on"] if seen else []

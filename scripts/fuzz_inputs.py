@@ -319,7 +319,7 @@ def _look(room: pathlib.Path, file: pathlib.Path) -> str:
     (found,) = [find_faces(one, settings, SIZE) for one in find_files([os.fspath(file)])]
     faces = []
     for sightings in found.faces:
-        assert all(s.judged and s.crop.shape == (SIZE, SIZE, 3) for s in sightings)
+        assert all(s.usable and s.crop.shape == (SIZE, SIZE, 3) for s in sightings)
         scores = np.full(len(sightings), 0.25)
         faces.append(face_record(sightings, scores, 0.5, "mean", 1))
     record = file_record(found, faces, None)
@@ -476,7 +476,7 @@ def _write_beside(detector: pathlib.Path, digest: str):
     )
     residual_reference.write_reference(detector, "last", reference, digest)
     loaded = _load(detector)
-    assert loaded.point == point
+    assert loaded.operating_point == point
     assert loaded.reference is not None
 
 

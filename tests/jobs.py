@@ -43,6 +43,8 @@ FIXED = {
     "web": (),
     "residual": ("--config.batch_size=4",),
 }
+GIVEN = ("faces=given", "darkest=0", "least_sharpness=0")
+"""Flags of `predict` for crops of any quality."""
 CLOCKED = ("images_per_second", "tflops_per_device", "seconds_waited_for_data")
 
 
@@ -55,6 +57,13 @@ def start(job: str, workdir: Path | str, *flags: str) -> int:
     config = f"--config={CONFIGS / job}.py"
     changes = [f"--config.{flag}" for flag in ("data.workers=0", *flags)]
     return run(["rffr_jax", config, f"--workdir={workdir}", *FIXED[job], *changes])
+
+
+def predict(workdir: Path, detector: Path, inputs: Path | str, *flags: str) -> dict:
+    """predictions.json of the job `predict`, which ends well."""
+    given = (f"detector={detector}", f"inputs={inputs}", *flags)
+    assert start("predict", workdir, *given) == 0
+    return json.loads((workdir / "predictions.json").read_text())
 
 
 def draw_faces(folder: Path, dataset: str = "faces", *, seed: int, reals: int = 6):

@@ -1,11 +1,11 @@
-"""A video once more, with a box around every face: its running score, or `unknown` in grey."""
+"""A copy of a video with a box around every face: its running score, or `unknown` in grey."""
 
 import bisect
 import fractions
 import math
 import pathlib
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -15,16 +15,16 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from rffr_jax.evaluation.aggregate import aggregate_scores
-from rffr_jax.faces.frames import Frame, read_frames
+from rffr_jax.faces.frames import read_frames
 from rffr_jax.predict.video_index import DECODED_PIXELS, index_video, sample_frames
 from rffr_jax.reports.contact_sheet import font_file
 from rffr_jax.runs.atomic_files import atomic_write
 
 LONGEST_SIDE = 1280
-"""In pixels; larger pictures are made smaller."""
+"""In pixels; larger frames are made smaller."""
 
 LONGEST_STEP = 60.0
-"""Seconds from one frame to the next; damaged time stamps leave longer ones."""
+"""Seconds from one frame to the next, at most; damaged time stamps have longer steps."""
 
 _TICKS = 90_000  # of a second
 _COLOURS = "RdYlGn_r"  # the middle is the threshold
@@ -43,20 +43,19 @@ def annotate_video(
     top_k: int,
     band: str,
 ):
-    """Writes an mp4 (H.264) of a video that was looked at.
+    """Writes an annotated mp4 (H.264) of a video.
 
-    All frames are shown in their time and in the size of the first, up to `DECODED_PIXELS` of the
-    whole video; a time that goes back, or leaps over `LONGEST_STEP`, is shortened. Of a longer one
-    the frames that were looked at are shown, a second each. A running score is that of the frames
-    looked at until then.
+    A video of up to `DECODED_PIXELS` keeps all frames and their times; a step back in time, or one
+    above `LONGEST_STEP`, is shortened. A longer video shows its scored frames, a second each. All
+    frames have the size of the first. The running score is that of the frames scored until then.
 
     Args:
       path: of the mp4.
       source: of the video.
-      record: its entry of `files` in predictions.json; it has a face.
+      record: its entry of `files` in predictions.json, with at least one face.
       threshold: the middle of the boxes' colours.
       how, top_k: as in `aggregate.aggregate_scores`.
-      band: a text below the pictures.
+      band: a text below the frames.
 
     Raises:
       BadVideoError: the video cannot be decoded to its end.
@@ -70,7 +69,10 @@ def annotate_video(
     rate = fractions.Fraction(1)
     if whole and facts["seconds"] > 0:
         rate = fractions.Fraction(facts["frames"] / facts["seconds"]).limit_denominator(1001)
-    frames = read_frames(source, photograph=False) if whole else _looked_at(source, looked_at)
+    if whole:
+        frames = read_frames(source, photograph=False)
+    else:
+        frames = sample_frames(source, index_video(source), looked_at)
     faces = record["faces"]
     reach = math.ceil(facts["frames"] / looked_at) / 2
     with atomic_write(path) as part, av.open(str(part), "w", format="mp4") as container:
@@ -101,13 +103,13 @@ def annotate_video(
 
 
 def interpolate_box(frames: Sequence[Mapping[str, Any]], number: int, reach: float) -> Box | None:
-    """Where a face is in a frame, from its boxes in frames that were looked at.
+    """The box of a face in any frame, from its boxes in the searched frames.
 
     Args:
       frames: `faces[].frames` or `faces[].not_judged` of predictions.json.
       number: of the frame.
-      reach: half the distance of frames that were looked at. Between two of them a box is
-        interpolated; it is held so far before and behind, too.
+      reach: half the distance between searched frames. Between two of them the box is
+        interpolated; it also stays for `reach` frames before and after.
 
     Returns:
       None where the face was not seen.
@@ -129,17 +131,13 @@ def interpolate_box(frames: Sequence[Mapping[str, Any]], number: int, reach: flo
 
 
 def running_score(frames: Sequence[Mapping[str, Any]], number: int, how: str, top_k: int) -> float:
-    """The score of a face from the frames looked at up to a number, or from the first one."""
+    """The score of a face from its frames up to a number, or from the first one."""
     known = [frame["score"] for frame in frames if frame["frame"] <= number]
     return aggregate_scores(np.array(known or [frames[0]["score"]], np.float64), how, top_k)
 
 
-def _looked_at(source: pathlib.Path, count: int) -> Iterator[Frame]:
-    return sample_frames(source, index_video(source), count)
-
-
 def _shrink(image: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray, "height width 3"]:
-    """Of even sides, as H.264 wants them; a last odd row or column is doubled."""
+    """With even sides, which H.264 needs; a last odd row or column is doubled."""
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     height, width = image.shape[:2]
@@ -149,7 +147,7 @@ def _shrink(image: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray
 def _resize(
     image: UInt8[np.ndarray, "h w 3"], width: int, height: int
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """Some streams change the size of their frames."""
+    """The frame in the size of the first one; some streams change the size."""
     if image.shape[:2] == (height, width):
         return image
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
@@ -198,7 +196,7 @@ def _draw_faces(
 def _face_box(
     face: Mapping[str, Any], frames: Sequence[Mapping[str, Any]], number: int, reach: float
 ) -> Box | None:
-    """As `interpolate_box`; a crop that was given is the whole picture."""
+    """As `interpolate_box`; the whole frame where crops were given."""
     if face["box"] is None:
         frames = [{**frame, "box": (0.0, 0.0, 1e9, 1e9)} for frame in frames]
     return interpolate_box(frames, number, reach)
@@ -220,10 +218,9 @@ def _text_band(text: str, width: int) -> UInt8[np.ndarray, "height width 3"]:
     lines = textwrap.wrap(text, max(10, int(width / (0.55 * size))))
     height = len(lines) * (size + 4) + 8
     canvas = Image.new("RGB", (width, height + height % 2), "black")
-    font = ImageFont.truetype(font_file(), size)
+    draw, font = ImageDraw.Draw(canvas), ImageFont.truetype(font_file(), size)
     for number, line in enumerate(lines):
-        place = (4, 4 + number * (size + 4))
-        ImageDraw.Draw(canvas).text(place, line, fill="white", font=font)
+        draw.text((4, 4 + number * (size + 4)), line, fill="white", font=font)
     return np.asarray(canvas)
 
 

@@ -1,4 +1,4 @@
-"""What faces are judged by: the threshold of the file's medium, and why it may not fit."""
+"""The threshold that faces of images, or of videos, are judged by, and why it may not fit."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class DecisionRule:
     Attributes:
       value: a raw score above it is `fake`.
       origin: of the value: `config`, `validation data` or `default`.
-      threshold: the one of the detector that stands nearest to such a score.
+      threshold: the detector's threshold for this medium, or for images where it has only that.
       video_score: how the score of a face is formed; None for single images.
     """
 
@@ -31,7 +31,7 @@ class DecisionRule:
     video_score: VideoScore | None
 
     def probability(self, score: float) -> float | None:
-        """Calibrated; None without a calibration of scores that are formed as this one."""
+        """Calibrated; None without a calibration of scores that are formed in the same way."""
         calibration = self.threshold.calibration
         if calibration is None or self.threshold.video_score != self.video_score:
             return None
@@ -48,7 +48,7 @@ class DecisionRule:
         """`threshold` of a file's entry in predictions.json.
 
         Args:
-          faces: of the file, as `verdict.face_record` gives them.
+          faces: of the file, as `records.face_record` gives them.
         """
         return {
             "value": self.value,
@@ -64,9 +64,9 @@ class DecisionRule:
         return VIDEO if self.threshold.video_score else IMAGE
 
     def doubts(self, faces: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Why the rate of false alarms that a threshold was chosen for may not hold of faces.
+        """Why the faces may have another rate of false alarms than the threshold was chosen for.
 
-        None for a threshold that no data chose: nothing was promised of it.
+        Empty for a threshold that no data chose.
         """
         if self.origin != VALIDATION:
             return []
@@ -92,31 +92,30 @@ class DecisionRule:
 
 
 def decision_rules(
-    point: OperatingPoint, asked: float | None, video_score: VideoScore
+    point: OperatingPoint, threshold: float | None, video_score: VideoScore
 ) -> dict[str, DecisionRule]:
-    """For images and for videos.
+    """The rules for images and for videos.
 
     Args:
       point: of the detector.
-      asked: `--config.threshold`, which stands in the place of both thresholds.
-      video_score: how scores of videos are formed; one of a single frame is that of an image.
+      threshold: `--config.threshold`, which replaces both thresholds of the detector.
+      video_score: how scores of videos are formed; the score of one frame is that of an image.
     """
     chosen = {IMAGE: point.image, VIDEO: point.video or point.image}
     formed = {IMAGE: None, VIDEO: video_score}
     if video_score.frames == 1:
         chosen[VIDEO], formed[VIDEO] = point.image, None
-    found = {}
-    for medium, threshold in chosen.items():
-        origin = VALIDATION if point.chosen_on else DEFAULT
-        value = threshold.value
-        if asked is not None:
-            origin, value = CONFIG, asked
-        found[medium] = DecisionRule(value, origin, threshold, formed[medium])
-    return found
+    rules = {}
+    for medium, nearest in chosen.items():
+        origin, value = VALIDATION if point.chosen_on else DEFAULT, nearest.value
+        if threshold is not None:
+            origin, value = CONFIG, threshold
+        rules[medium] = DecisionRule(value, origin, nearest, formed[medium])
+    return rules
 
 
 def describe_thresholds(thresholds: Mapping[str, Mapping[str, Any]]) -> str:
-    """In words what `thresholds` of predictions.json says."""
+    """`thresholds` of predictions.json in words."""
     image, video = thresholds[IMAGE], thresholds[VIDEO]
     said = f"{image['value']:.3f}"
     if image["value"] != video["value"]:

@@ -1,6 +1,7 @@
-"""A trained detector as a person uses it: scores of face crops, and what it was given."""
+"""A trained detector to be used from Python: scores of face crops, and pictures of its inputs."""
 
 import dataclasses
+import logging
 import os
 import pathlib
 from collections.abc import Sequence
@@ -17,27 +18,31 @@ from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.images.decode import resized
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual_cache import parameters_digest
+from rffr_jax.runs.whole_files import read_json
 
+log = logging.getLogger(__name__)
+
+DEMO, DEMO_DETECTOR = pathlib.Path("runs", "quickstart"), "RFFR"
 Crops = UInt8[np.ndarray, "n size size 3"]
 Differences = Float16[np.ndarray, "n covered pixels"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Explanation:
-    """The score of one crop, and pictures of what the detector was given.
+    """The score of one crop, and pictures of the detector's inputs.
 
-    They show its inputs, not what the score rests on.
+    They do not show what the score rests on.
 
     Attributes:
-      score: raw, as `LoadedDetector.score` gives it.
+      score: raw, from `LoadedDetector.score`.
       image: the crop as the detector reads it, in [0, 1].
-      reconstruction: what the MAE inpaints block by block, or the UNet copies, about [0, 1]; None
-        for a detector without one.
+      reconstruction: by the MAE block by block, or by the UNet, about [0, 1]; None for a detector
+        without one.
       residual: R = alpha (reconstruction - image), equation 5 of the paper, in [-1, 1]; None for a
         detector that reads none.
       heat: the mean of |residual| in each of the k x k blocks, in [0, 1]; None without residual.
-      relative_heat: heat over the 95th percentile that real validation faces have in the same
-        block; None where no reference is kept beside the detector.
+      relative_heat: heat over the 95th percentile of real validation faces in the same block; None
+        where no reference is stored beside the detector.
     """
 
     score: float
@@ -51,21 +56,21 @@ class Explanation:
 class LoadedDetector:
     """A detector with its weights on the device, its thresholds and its calibrations.
 
-    Scores and thresholds are raw. The job `evaluate` with `data.validation` keeps thresholds and
-    calibrations beside the weights; a calibration only makes probabilities to be shown.
+    Scores and thresholds are raw. The job `evaluate` with `data.validation` stores thresholds and
+    calibrations beside the weights. A calibration only changes the probability that is shown.
 
     Attributes:
       folder, checkpoint: what was loaded.
-      about: what the checkpoint says of itself.
+      about: the checkpoint's description of the detector.
       image_size: of the crops that it reads, in pixels; others are cut square and resized.
       blocks, patch_size: the geometry of `Explanation.heat`.
       alpha: amplification of the residual.
-      point: the thresholds of images and of videos that are kept beside the weights.
-      reference: residuals of real validation faces, kept beside the weights; None if there is none.
-      threshold: that of single images; a score above it says `fake`.
+      operating_point: thresholds for images and videos, stored beside the weights.
+      reference: residuals of real validation faces, stored beside the weights; None if missing.
+      threshold: for single images; a score above it means `fake`.
       digest: of all weights.
-      seen: origins of what the detector and its MAE or UNet were trained on.
-      note: what must be said beside every score; '' if nothing.
+      training_origins: of the data that the detector and its MAE or UNet were trained on.
+      note: a warning to show beside every score; '' if there is none.
     """
 
     def __init__(self, trained: TrainedDetector, folder: pathlib.Path, checkpoint: str):
@@ -77,14 +82,14 @@ class LoadedDetector:
         self.patch_size, self.alpha = settings.model.patch_size, settings.alpha
         self._scorer, self._parameters = trained.scorer, trained.parameters(checkpoint)
         digest = parameters_digest(self._parameters)
-        self.point = trained.operating_point(checkpoint, digest)
-        self.threshold = self.point.image.value
+        self.operating_point = trained.operating_point(checkpoint, digest)
+        self.threshold = self.operating_point.image.value
         self.reference = residual_reference.read_reference(
             folder, checkpoint, digest, self.blocks.k
         )
         self.digest = parameters_digest({"detector": self._parameters, "frozen": trained.frozen})
-        self.seen = trained.trained_on()
-        names = {name for origins in self.seen.values() for name, _ in origins.sources}
+        self.training_origins = trained.trained_on()
+        names = {name for origins in self.training_origins.values() for name, _ in origins.sources}
         self.note = note_on_training(
             {*names, *self.about["trained_datasets"], *trained.autoencoder_datasets()},
             self.about["trained_methods"],
@@ -106,11 +111,11 @@ class LoadedDetector:
 
         They hold for data like those that the calibration was fitted on, with as many fakes.
         """
-        calibration = self.point.image.calibration
+        calibration = self.operating_point.image.calibration
         return None if calibration is None else calibration.probabilities(scores)
 
     def explain(self, image: np.ndarray) -> Explanation:
-        """The score of one aligned face crop, and pictures of what the detector was given.
+        """The score of one aligned face crop, and pictures of the detector's inputs.
 
         Args:
           image: uint8 RGB [height, width, 3].
@@ -123,7 +128,7 @@ class LoadedDetector:
         return self.explain_crops(crops, scores, differences)[0]
 
     def score_crops(self, crops: Crops) -> tuple[Float64[np.ndarray, " n"], Differences | None]:
-        """Scores of crops of the detector's size, and what `explain_crops` needs besides.
+        """Scores of crops of the detector's size, and the differences that `explain_crops` needs.
 
         Raises:
           UserError: a score is not finite.
@@ -139,19 +144,17 @@ class LoadedDetector:
     def explain_crops(
         self, crops: Crops, scores: Float64[np.ndarray, " n"], differences: Differences | None
     ) -> list[Explanation]:
-        """The pictures that belong to scores that `score_crops` gave, of at least one crop."""
+        """Scores and pictures of at least one crop, from the results of `score_crops`."""
         reconstructions, residuals, heat = self._scorer.pictures(crops, differences)
         relative = None
         if heat is not None and self.reference is not None:
             relative = self.reference.relative(heat)
+        pictures = (reconstructions, residuals, heat, relative)
         return [
             Explanation(
                 float(scores[i]),
                 crops[i].astype(np.float32) / 255,
-                None if reconstructions is None else reconstructions[i],
-                None if residuals is None else residuals[i],
-                None if heat is None else heat[i],
-                None if relative is None else relative[i],
+                *(None if array is None else array[i] for array in pictures),
             )
             for i in range(len(crops))
         ]
@@ -205,3 +208,23 @@ def load_detector(
         }
     )
     return LoadedDetector(TrainedDetector(path, make_mesh(), config), path, checkpoint)
+
+
+def find_detector_folder(named: str) -> pathlib.Path:
+    """The folder of the named detector, else of the one that `make demo` trained first.
+
+    Raises:
+      UserError: none is named, and no demo has trained one below the current folder.
+    """
+    if named:
+        return pathlib.Path(named)
+    runs = [file.parent for file in DEMO.glob(f"seed_*/{DEMO_DETECTOR}/run.json")]
+    finished = [run for run in runs if read_json(run / "run.json")["done"]]
+    if not finished:
+        raise UserError(
+            f"no detector is named and {DEMO} holds none: name one with --config.detector=DIR, or "
+            "run `make demo`, which trains a small one on procedural faces for trying the program"
+        )
+    folder = min(finished, key=lambda run: int(run.parent.name.removeprefix("seed_")))
+    log.info("no detector is named: %s, which `make demo` trained, is used", folder)
+    return folder

@@ -1,6 +1,6 @@
-"""One picture a face: the crop, its reconstruction, the residual, and how large that is by block.
+"""One picture a face: the crop, its reconstruction, the residual, and its mean by block.
 
-It shows what the detector was given, not what its score rests on.
+The picture shows the detector's inputs, not what its score rests on.
 """
 
 import dataclasses
@@ -25,10 +25,10 @@ from rffr_jax.reports.contact_sheet import (
 
 @dataclasses.dataclass(frozen=True)
 class HeatScale:
-    """Colours of the heat; the same in every picture.
+    """The colours of heat maps.
 
     Attributes:
-      title: what the colours mean, above the picture.
+      title: above the picture.
       colours: a colour map of matplotlib.
       top: value that gets the last colour.
       labels: of `top`, half of it, and 0.
@@ -66,15 +66,15 @@ def draw_evidence(
 ):
     """Writes a PNG: original | reconstruction | residual | heat by block | its colour bar.
 
-    Columns that the detector has no picture for are left out. Heat is drawn against real faces
-    where it is known what they have.
+    Pictures that the detector does not have are left out. Heat is shown relative to real faces
+    where a reference is known.
 
     Args:
       path: of the PNG.
-      blocks, patch_size: where the blocks of the heat lie.
+      blocks, patch_size: the places of the blocks.
       alpha: amplification of the residual.
-      note: under the pictures: the score, the threshold and what must be said of the detector.
-      reference: that `relative_heat` is relative to.
+      note: text below the pictures.
+      reference: of `relative_heat`.
     """
     columns = {"original": image_pixels(shown.image)}
     if shown.reconstruction is not None:
@@ -82,20 +82,20 @@ def draw_evidence(
     if shown.residual is not None:
         columns[f"residual x {alpha:g}"] = residual_pixels(shown.residual)
     factor = max(1, round(IMAGE_SIZE / shown.image.shape[0]))
-    pictures = {name: _enlarged(image, factor) for name, image in columns.items()}
+    pictures = {name: _enlarge(image, factor) for name, image in columns.items()}
     if shown.heat is not None:
         scale, heat = ABSOLUTE, shown.heat
         if shown.relative_heat is not None:
             scale, heat = RELATIVE, shown.relative_heat
         overlay = heat_overlay(columns["original"], heat, blocks, patch_size, scale)
-        pictures[scale.title] = _enlarged(overlay, factor)
+        pictures[scale.title] = _enlarge(overlay, factor)
         pictures["colours"] = colour_bar(factor * shown.image.shape[0], scale)
         note = f"{note} {describe_heat(reference)} {NO_CAUSE}".lstrip()
     contact_sheet(path, [list(pictures.values())], list(pictures), note)
 
 
 def describe_heat(reference: ResidualReference | None) -> str:
-    """What the colours of the heat mean, in a sentence."""
+    """The meaning of the colours, in a sentence."""
     if reference is None:
         return NO_REFERENCE
     return (
@@ -112,7 +112,7 @@ def heat_overlay(
     patch_size: int,
     scale: HeatScale,
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """The image in grey, under the colours of its blocks; grey alone where no block reaches."""
+    """The image in grey under the colours of its blocks; only grey where there is no block."""
     grey = np.asarray(Image.fromarray(image).convert("L").convert("RGB")).astype(np.float64)
     side, first = blocks.side * patch_size, blocks.offset * patch_size
     colours = _colours(heat, scale).repeat(side, axis=0).repeat(side, axis=1)
@@ -122,11 +122,11 @@ def heat_overlay(
 
 
 def colour_bar(size: int, scale: HeatScale) -> UInt8[np.ndarray, "size size 3"]:
-    """What the colours of the heat mean, with numbers beside them."""
+    """The colours of the heat with numbers beside them."""
     picture = Image.new("RGB", (size, size), "white")
     margin = _FONT_SIZE
     levels = np.linspace(1, 0, size - 2 * margin)[:, None] * scale.top
-    # As the overlay mixes them, over a middle grey.
+    # Mixed as in the overlay, over a middle grey.
     bar = (1 - _HEAT_SHARE) * 127.5 + _HEAT_SHARE * _colours(levels, scale).repeat(
         _BAR_WIDTH, axis=1
     )
@@ -146,5 +146,5 @@ def _colours(values: np.ndarray, scale: HeatScale) -> np.ndarray:
     return 255 * matplotlib.colormaps[scale.colours](np.clip(values / scale.top, 0, 1))[..., :3]
 
 
-def _enlarged(image: np.ndarray, factor: int) -> np.ndarray:
+def _enlarge(image: np.ndarray, factor: int) -> np.ndarray:
     return image.repeat(factor, axis=0).repeat(factor, axis=1)

@@ -1,8 +1,8 @@
 """The faces of one file, found and cut out by the code that prepares training data.
 
-Of a video evenly spaced frames are looked at. Faces of successive frames are joined to tracks, and
-every track is one face of the file. Crops wait in the preparation's image format until the tracks
-are known, and so a detector sees what it would see of prepared records.
+Evenly spaced frames of a video are searched. Faces of successive frames are joined to tracks, and
+every track is one face of the file. Crops are kept in the preparation's image format until the
+tracks are known, so a detector reads the same pixels as from prepared records.
 """
 
 import dataclasses
@@ -31,20 +31,19 @@ from rffr_jax.predict.quality import too_small_reason, unusable_reason
 from rffr_jax.predict.video_index import index_video, sample_frames
 
 NO_FACE = "no face"
+_NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sighting:
     """A face in one frame.
 
-    `judged` says whether the detector scores it.
-
     Attributes:
       frame: number of the frame, 0 for a photograph.
       time: seconds from the video's start.
       box: left, top, right, bottom in pixels of the upright frame; None for a crop that was given.
       crop: what the detector reads, or would read.
-      reason: why it cannot be judged; '' where it can.
+      reason: why the detector cannot score it; '' where it can.
     """
 
     frame: int
@@ -54,20 +53,20 @@ class Sighting:
     reason: str = ""
 
     @property
-    def judged(self) -> bool:
+    def usable(self) -> bool:
         return not self.reason
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FoundFaces:
-    """What a file holds.
+    """The faces of a file.
 
     Attributes:
       path: of the file.
       sha256: of its bytes; '' where it cannot be read.
       source: `kind, codec, width, height` and, of a video, `frames, seconds, frames_looked_at`.
-      faces: sightings of each, in time; first those that can be judged, the largest before others.
-      left_out: smaller faces beyond the most that are taken.
+      faces: sightings of each face, by time; usable faces first, larger before smaller ones.
+      left_out: how many smaller faces were left out.
       reason: why there is no face; '' where there are some.
     """
 
@@ -80,7 +79,7 @@ class FoundFaces:
 
 
 def find_faces(file: InputFile, settings: FaceSettings, image_size: int) -> FoundFaces:
-    """The faces of a file, whatever it holds; what cannot be used has a reason.
+    """The faces of a file; a file or face that cannot be used has a reason.
 
     Args:
       image_size: of the crops that the detector reads, in pixels.
@@ -107,7 +106,7 @@ def find_faces(file: InputFile, settings: FaceSettings, image_size: int) -> Foun
                 "seconds": round(index.seconds, 3),
             }
             frames = sample_frames(file.path, index, settings.frames)
-        return _found(file, sha256, source, frames, settings, image_size)
+        return _find_in_frames(file, sha256, source, frames, settings, image_size)
     except BadImageError as error:
         reason = error.reason
     except OSError as error:
@@ -117,7 +116,7 @@ def find_faces(file: InputFile, settings: FaceSettings, image_size: int) -> Foun
     return FoundFaces(file.path, sha256, source, (), reason=f"unreadable: {reason}")
 
 
-def _found(
+def _find_in_frames(
     file: InputFile,
     sha256: str,
     source: dict[str, Any],
@@ -125,62 +124,49 @@ def _found(
     settings: FaceSettings,
     image_size: int,
 ) -> FoundFaces:
+    frames = _count_frames(frames, source)
     if settings.faces == GIVEN:
-        crops = [
-            (frame, resized(frame.image, image_size)) for frame in _count_frames(frames, source)
+        sightings = [
+            _sighting(frame, None, resized(frame.image, image_size), settings, image_size)
+            for frame in frames
         ]
-        sightings = [_sighting(f.index, f.time, None, c, settings, image_size) for f, c in crops]
         return FoundFaces(file.path, sha256, source, [sightings])
     detector = load_detector(settings.detector, settings.weights)
-    places: list[tuple[int, float]] = []
-    there: list[list[Face]] = []
-    encoded: list[list[bytes]] = []  # of every face, so that no frame is kept
+    times: list[Frame] = []  # without their pixels
+    faces_by_frame: list[list[Face]] = []
+    encoded: list[dict[int, bytes]] = []  # of each frame the crops, by the identity of the face
     beyond = 0
-    for frame in _count_frames(frames, source):
+    for frame in frames:
         faces = [face for face in detector.detect(frame.image) if _shorter_side(face) >= 1]
         faces.sort(key=_shorter_side, reverse=True)
         largest = faces[: 2 * settings.most_faces]
         beyond = max(beyond, len(faces) - len(largest))
-        places.append((frame.index, frame.time))
-        there.append(largest)
-        encoded.append(
-            [
-                encode(crop_face(frame.image, face, settings.crop).image, settings.image_format)
-                for face in largest
-            ]
-        )
-    tracks = find_tracks(there)
+        times.append(dataclasses.replace(frame, image=_NO_PIXELS))
+        faces_by_frame.append(largest)
+        crops = {id(face): crop_face(frame.image, face, settings.crop).image for face in largest}
+        encoded.append({key: encode(crop, settings.image_format) for key, crop in crops.items()})
+    tracks = find_tracks(faces_by_frame)
     if not tracks:
         return FoundFaces(file.path, sha256, source, (), reason=NO_FACE)
     smallest = settings.smallest_face
     tracks.sort(key=lambda track: all(_shorter_side(face) < smallest for face in track.values()))
-    faces = [
-        [
-            _sighting(
-                *places[number],
-                face,
-                decode(
-                    next(
-                        data
-                        for other, data in zip(there[number], encoded[number], strict=True)
-                        if other is face
-                    ),
-                    settings.image_format,
-                    image_size,
-                    os.fspath(file.path),
-                ),
-                settings,
-                image_size,
-            )
-            for number, face in track.items()
-        ]
+
+    def sighting(number: int, face: Face) -> Sighting:
+        name = os.fspath(file.path)
+        data = encoded[number][id(face)]
+        crop = decode(data, settings.image_format, image_size, name)
+        return _sighting(times[number], face, crop, settings, image_size)
+
+    found = [
+        [sighting(number, face) for number, face in track.items()]
         for track in tracks[: settings.most_faces]
     ]
     left_out = max(0, len(tracks) - settings.most_faces) + beyond
-    return FoundFaces(file.path, sha256, source, faces, left_out)
+    return FoundFaces(file.path, sha256, source, found, left_out)
 
 
 def _count_frames(frames: Iterator[Frame], source: dict[str, Any]) -> Iterator[Frame]:
+    """The same frames; their number so far is a video's `frames_looked_at`."""
     for number, frame in enumerate(frames, 1):
         if "frames" in source:
             source["frames_looked_at"] = number
@@ -188,8 +174,7 @@ def _count_frames(frames: Iterator[Frame], source: dict[str, Any]) -> Iterator[F
 
 
 def _sighting(
-    index: int,
-    time: float,
+    frame: Frame,
     face: Face | None,
     crop: UInt8[np.ndarray, "size size 3"],
     settings: FaceSettings,
@@ -199,12 +184,10 @@ def _sighting(
     if face is not None:
         left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
         box = (left, top, right, bottom)
-        known = settings.preparation_known
-        reason = too_small_reason(
-            _shorter_side(face), settings.smallest_face, image_size, known=known
-        )
+        side, known = _shorter_side(face), settings.preparation_known
+        reason = too_small_reason(side, settings.smallest_face, image_size, known=known)
     reason = reason or unusable_reason(crop, settings.darkest, settings.least_sharpness)
-    return Sighting(index, time, box, crop, reason)
+    return Sighting(frame.index, frame.time, box, crop, reason)
 
 
 def _shorter_side(face: Face) -> float:
@@ -213,7 +196,7 @@ def _shorter_side(face: Face) -> float:
 
 
 def _digest(path: pathlib.Path) -> str:
-    """SHA-256 of a file's bytes; '' for what is no file, or cannot be read."""
+    """SHA-256 of a file's bytes; '' where it is no file, or cannot be read."""
     try:
         if not path.is_file():
             return ""
@@ -224,7 +207,7 @@ def _digest(path: pathlib.Path) -> str:
 
 
 def _image_facts(path: pathlib.Path) -> dict[str, Any]:
-    """Kind, format and size as stored; what the header says, without decoding a pixel."""
+    """Kind, format and size as the header says; no pixel is decoded."""
     facts: dict[str, Any] = {"kind": IMAGE, "codec": None, "width": None, "height": None}
     try:
         with Image.open(path, formats=FORMATS) as image:

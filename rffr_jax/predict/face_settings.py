@@ -1,4 +1,4 @@
-"""How the faces of a person's own files are found and cut out: as the detector's training faces."""
+"""Settings by which faces are found and cut out: those of the detector's training faces."""
 
 import dataclasses
 import json
@@ -21,8 +21,8 @@ FIND, GIVEN = "find", "given"
 SMALLEST_FACE, IMAGE_FORMAT = 30, "jpeg"
 
 MOST_ENLARGED = 2.0
-"""A face that the detector would read enlarged by more than this is not judged, where nobody
-knows how small its training faces were."""
+"""A face that would be enlarged by more than this is not judged where the size of the training
+faces is not recorded."""
 
 CROP_NOT_KNOWN = (
     "how the training faces of this detector were cut out is not known: faces are cut out as "
@@ -37,9 +37,9 @@ class FaceSettings:
     """Which faces are taken, and how they are cut out.
 
     Attributes:
-      faces: `find` looks for faces; `given` takes every picture for an aligned crop.
+      faces: `find` looks for faces; `given` uses every picture as an aligned crop.
       detector, weights, crop, image_format: as in `faces.prepare.Settings`.
-      smallest_face: shorter side of a face's box in pixels below which it is not judged.
+      smallest_face: the least shorter side of a box, in pixels, of a face that is judged.
       preparation_known: whether these are the settings of the detector's training faces.
       frames: of a video, at most.
       most_faces: of a file, the largest ones.
@@ -79,59 +79,51 @@ class FaceSettings:
 
     @property
     def note(self) -> str:
-        """What must be said of the crops beside every score; '' if nothing."""
+        """A warning about the crops to show beside every score; '' if there is none."""
         return "" if self.faces == GIVEN or self.preparation_known else CROP_NOT_KNOWN
 
     def to_json(self) -> dict[str, Any]:
-        """What predictions.json says of it."""
-        found = dataclasses.asdict(self) | {"weights": self.weights and str(self.weights)}
-        if self.faces == GIVEN:
-            for name in _OF_FINDING:
-                found.pop(name)
-        return found
+        """`preprocessing.faces` of predictions.json."""
+        fields = dataclasses.asdict(self) | {"weights": self.weights and str(self.weights)}
+        unused = _UNUSED_BY_GIVEN if self.faces == GIVEN else ()
+        return {name: value for name, value in fields.items() if name not in unused}
 
 
-_OF_FINDING = (
-    "detector",
-    "weights",
-    "crop",
-    "smallest_face",
-    "image_format",
-    "preparation_known",
+_UNUSED_BY_GIVEN = (
+    *("detector", "weights", "crop", "smallest_face", "image_format", "preparation_known"),
 )
 
 
 def face_settings(
     preparations: Sequence[Mapping[str, Any]],
     image_size: int,
-    named: pathlib.Path | None = None,
-    **asked: Any,
+    preparation: pathlib.Path | None = None,
+    **options: Any,
 ) -> FaceSettings:
-    """The settings of a detector's training faces; those of the preparation script where nobody
-    knows them.
+    """The settings of a detector's training faces, or the defaults of the preparation script where
+    they are not known.
 
     Args:
-      preparations: what the checkpoint records.
+      preparations: the records in the checkpoint.
       image_size: of the crops that the detector reads, in pixels.
-      named: a prepared data set, or its preparation.json, whose settings are used where the
+      preparation: a prepared data set, or its preparation.json, whose settings are used where the
         checkpoint records none.
-      asked: further fields of `FaceSettings`.
+      options: further fields of `FaceSettings`.
 
     Raises:
-      UserError: the preparation that is named is none or not the recorded one, or its face
-        detector cannot be had.
+      UserError: `preparation` is none or not the recorded one, or its face detector is missing.
     """
-    if asked.get("faces") == GIVEN:
-        if named:
+    if options.get("faces") == GIVEN:
+        if preparation:
             raise UserError(
                 "--config.preparation says how faces are cut out, and --config.faces=given cuts "
                 "out none; leave one of them out"
             )
-        return FaceSettings(**asked)
-    if named:
-        preparations = [_read_named(named, preparations)]
+        return FaceSettings(**options)
+    if preparation:
+        preparations = [_read_preparation(preparation, preparations)]
     if not preparations:
-        settings = FaceSettings(**asked)
+        settings = FaceSettings(**options)
         load_detector(settings.detector, settings.weights)
         enlarged = round(image_size / settings.crop.scale / MOST_ENLARGED)
         return dataclasses.replace(settings, smallest_face=max(SMALLEST_FACE, enlarged))
@@ -142,7 +134,7 @@ def face_settings(
             "the first are used",
             "; ".join(differences(preparations)) or "which make the same crops",
         )
-    settings = _recorded_settings(recorded, **asked)
+    settings = _recorded_settings(recorded, **options)
     if settings.detector == "yunet" and settings.weights is None:
         raise UserError(
             "the detector's training faces were found by YuNet; name its ONNX file with "
@@ -158,7 +150,7 @@ def face_settings(
     return settings
 
 
-def _recorded_settings(recorded: Mapping[str, Any], **asked: Any) -> FaceSettings:
+def _recorded_settings(recorded: Mapping[str, Any], **options: Any) -> FaceSettings:
     crop = {field.name: recorded[field.name] for field in dataclasses.fields(CropSettings)}
     crop["scale"] = float(crop["scale"])
     return FaceSettings(
@@ -167,24 +159,24 @@ def _recorded_settings(recorded: Mapping[str, Any], **asked: Any) -> FaceSetting
         smallest_face=recorded["smallest_face"],
         image_format=recorded["image_format"],
         preparation_known=True,
-        **asked,
+        **options,
     )
 
 
-def _read_named(path: pathlib.Path, recorded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _read_preparation(path: pathlib.Path, recorded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The record of a prepared data set.
 
     Args:
       path: DIR/NAME, DIR/NAME/VERSION or the JSON file in it.
-      recorded: what the checkpoint records.
+      recorded: the records in the checkpoint.
 
     Raises:
-      UserError: there is no such record, or the checkpoint records another one.
+      UserError: there is no record, or the checkpoint has another one.
     """
     try:
         file = newest_version(path) / PREPARATION if path.is_dir() else path
         record = json.loads(file.read_bytes())
-        for name, kinds in _RECORDED.items():
+        for name, kinds in _FIELD_TYPES.items():
             if type(record[name]) not in kinds:
                 raise TypeError(f"{name} is {record[name]!r}")
         _recorded_settings(record)
@@ -208,7 +200,7 @@ def _read_named(path: pathlib.Path, recorded: Sequence[Mapping[str, Any]]) -> di
     )
 
 
-_RECORDED = {
+_FIELD_TYPES = {
     "detector": (str,),
     "weights_sha256": (str,),
     "smallest_face": (int,),
@@ -218,4 +210,3 @@ _RECORDED = {
     "interpolation": (str,),
     "image_format": (str,),
 }
-"""Types of what is used of a record."""

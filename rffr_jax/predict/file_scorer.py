@@ -1,13 +1,18 @@
-"""One run over files: their faces found, scored a batch at a time, shown and written down."""
+"""Files to records: faces are found, scored a batch at a time, drawn and written down."""
 
+import collections
 import importlib.metadata
+import itertools
 import logging
 import pathlib
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import tqdm
 from PIL import Image
 
 from rffr_jax import __version__
@@ -19,15 +24,12 @@ from rffr_jax.evaluation.evaluate import PACKAGES
 from rffr_jax.faces.frames import ffmpeg_error
 from rffr_jax.predict.annotated_video import annotate_video
 from rffr_jax.predict.decision_rule import DecisionRule, decision_rules
-from rffr_jax.predict.detector import LoadedDetector
+from rffr_jax.predict.detector import Crops, LoadedDetector
 from rffr_jax.predict.evidence import draw_evidence
 from rffr_jax.predict.face_finding import FoundFaces, find_faces
 from rffr_jax.predict.face_settings import FaceSettings
 from rffr_jax.predict.finished_files import FinishedFiles
 from rffr_jax.predict.inputs import IMAGE, VIDEO, InputFile
-from rffr_jax.predict.parts import ALONE, Part
-from rffr_jax.predict.progress import Progress
-from rffr_jax.predict.read_ahead import read_ahead
 from rffr_jax.predict.records import (
     as_sentence,
     describe_score,
@@ -43,11 +45,18 @@ log = logging.getLogger(__name__)
 
 EVIDENCE, ANNOTATED = "evidence", "annotated"
 CROP_QUALITY = 90  # JPEG
+SECONDS_BETWEEN_LINES = 60.0  # of the progress in the log, where there is no terminal
 _FACES_PACKAGES = ("av", "onnxruntime", "opencv-python-headless")
 
 
 class FileScorer:
-    """One run: its detector, its settings and what is finished of it."""
+    """Scores files with one detector and one set of settings.
+
+    Attributes:
+      about: the fields of predictions.json that precede its `files`.
+      settings: what every record depends on.
+      finished: the records of this process's files.
+    """
 
     def __init__(
         self,
@@ -55,118 +64,120 @@ class FileScorer:
         workdir: pathlib.Path,
         detector: LoadedDetector,
         settings: FaceSettings,
-        part: Part = ALONE,
+        records_folder: pathlib.Path | None = None,
     ):
+        """
+        Args:
+          records_folder: where finished records are kept; None means the workdir.
+        """
         self._config, self._workdir = config, workdir
         self._detector, self._settings = detector, settings
         score = VideoScore.of(config.aggregate, config.top_k, config.frames_per_video)
-        self.decision_rules = decision_rules(detector.point, config.threshold, score)
+        self._rules = decision_rules(detector.operating_point, config.threshold, score)
         self.about = self._about()
-        self.depends_on = {name: self.about[name] for name in self.about if name != "command"}
-        self.finished = FinishedFiles(part.folder(workdir), self.depends_on)
+        self.settings = {name: self.about[name] for name in self.about if name != "command"}
+        self.finished = FinishedFiles(records_folder or workdir, self.settings)
 
     def score_files(self, files: Sequence[InputFile]):
-        """Scores what is not finished, a batch of faces at a time, whatever file they are of."""
+        """Scores the files that are not finished; a batch may hold faces of several files."""
         todo = [file for file in files if file.path not in self.finished]
         if len(todo) < len(files):
             log.info("%d of %d files were looked at before", len(files) - len(todo), len(files))
-        size, workers = self._detector.image_size, self._config.data.workers
-        found_in = read_ahead(lambda file: find_faces(file, self._settings, size), todo, workers)
-        with StopRequest() as stop, Progress(len(todo)) as progress:
-            for number, group in enumerate(_groups(found_in, self._config.batch_size)):
-                self._finish(group)
+        found = self._find_ahead(todo)
+        with StopRequest() as stop, _Progress(len(todo)) as progress:
+            for number, group in enumerate(_group_files(found, self._config.batch_size)):
+                self._score_group(group)
                 progress.add(len(group))
                 if stop.should_stop(number):
                     raise InterruptedRunError(
-                        "stopped by a signal; the same command goes on with the next file"
+                        "stopped by a signal; the same command resumes with the next file"
                     )
 
-    def _finish(self, group: Sequence[FoundFaces]):
-        """Scores, pictures and records of some files."""
+    def _find_ahead(self, files: Sequence[InputFile]) -> Iterator[FoundFaces]:
+        """The faces of files in order, found by threads that work at most two files each ahead."""
+        size, workers = self._detector.image_size, self._config.data.workers
+        if not workers:
+            yield from (find_faces(file, self._settings, size) for file in files)
+            return
+        pool = ThreadPoolExecutor(workers)
+        try:
+            futures = (pool.submit(find_faces, file, self._settings, size) for file in files)
+            waiting = collections.deque(itertools.islice(futures, 2 * workers))
+            while waiting:
+                yield waiting.popleft().result()
+                waiting.extend(itertools.islice(futures, 1))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _score_group(self, group: Sequence[FoundFaces]):
+        """Writes the pictures and records of some files."""
         size = self._detector.image_size
-        crops = [_crops(face) for found in group for face in found.faces]
-        images = np.stack([crop for face in crops for crop in face] or [np.zeros((size, size, 3))])
-        images = images.astype(np.uint8)[: sum(map(len, crops))]
+        crops = [crop for found in group for face in found.faces for crop in _usable_crops(face)]
+        images = np.array(crops, np.uint8).reshape(-1, size, size, 3)
         scores, differences = self._detector.score_crops(images)
-        ends = np.cumsum([len(face) for face in crops], dtype=int)
-        of_face = iter(np.split(scores, ends[:-1]) if crops else [])
-        peaks: list[int] = []
-        shown: list[tuple[dict[str, Any], DecisionRule]] = []
-        first, records = 0, []
+        records, start = [], 0
+        shown: list[tuple[int, dict[str, Any], DecisionRule]] = []  # by their row in the batch
         for found in group:
             faces = []
-            decision = self.decision_rules[found.source["kind"] if found.source else IMAGE]
+            rule = self._rules[found.source["kind"] if found.source else IMAGE]
             for sightings in found.faces:
-                own = next(of_face)
+                end = start + len(_usable_crops(sightings))
+                own = scores[start:end]
                 record = face_record(
-                    sightings, own, decision.value, self._config.aggregate, self._config.top_k
+                    sightings, own, rule.value, self._config.aggregate, self._config.top_k
                 )
                 picture = f"{EVIDENCE}/{_picture_name(found)}-face{len(faces)}"
                 if not len(own):
                     record["picture"] = f"{picture}.jpg"
-                    self._keep_crop(record["picture"], largest_sighting(sightings).crop)
+                    self._write_crop(record["picture"], largest_sighting(sightings).crop)
                 else:
-                    record["probability"] = decision.probability(record["score"])
-                    peaks.append(first + int(own.argmax()))
+                    record["probability"] = rule.probability(record["score"])
                     record["evidence"] = f"{picture}.png"
-                    shown.append((record, decision))
+                    shown.append((start + int(own.argmax()), record, rule))
                     if len(own) > 1:
-                        record["peaks"] = self._keep_peaks(picture, record, images[first:])
-                first += len(own)
+                        record["peaks"] = self._write_peaks(picture, record, images[start:end])
                 faces.append(record)
-            records.append(file_record(found, faces, found.source and decision.record(faces)))
+                start = end
+            records.append(file_record(found, faces, found.source and rule.record(faces)))
             if self._config.annotate:
                 records[-1]["annotated"] = self._annotate(found, records[-1])
-        self._draw(images, scores, differences, peaks, shown)
+        if shown:
+            rows = [row for row, _, _ in shown]
+            some = None if differences is None else differences[rows]
+            explained = self._detector.explain_crops(images[rows], scores[rows], some)
+            for explanation, (_, record, rule) in zip(explained, shown, strict=True):
+                draw_evidence(
+                    self._workdir / record["evidence"],
+                    explanation,
+                    self._detector.blocks,
+                    self._detector.patch_size,
+                    self._detector.alpha,
+                    self._caption(record, rule),
+                    self._detector.reference,
+                )
         for found, record in zip(group, records, strict=True):
             self.finished.add(found.path, record)
 
-    def _draw(
-        self,
-        images,
-        scores,
-        differences,
-        peaks: list[int],
-        faces: list[tuple[dict[str, Any], DecisionRule]],
-    ):
-        if not peaks:
-            return
-        some = None if differences is None else differences[peaks]
-        explained = self._detector.explain_crops(images[peaks], scores[peaks], some)
-        for shown, (record, decision) in zip(explained, faces, strict=True):
-            draw_evidence(
-                self._workdir / record["evidence"],
-                shown,
-                self._detector.blocks,
-                self._detector.patch_size,
-                self._detector.alpha,
-                self._caption(record, decision),
-                self._detector.reference,
-            )
-
     def _annotate(self, found: FoundFaces, record: dict[str, Any]) -> str | None:
-        """Writes a video with boxes and scores, and says where; None for what is none, and for a
-        video without a face."""
+        """Writes a video with boxes and scores.
+
+        Returns:
+          Where it is; None for a file that is no video, or has no face.
+        """
         if not record["faces"] or record["source"]["kind"] != VIDEO:
             return None
         place = f"{ANNOTATED}/{_picture_name(found)}.mp4"
         threshold = record["threshold"]
-        said = [
-            describe_status(record, threshold["value"]),
-            *threshold["doubts"],
-            self._detector.note,
-        ]
-        band = " ".join(map(as_sentence, said))
-        how, top_k = self._config.aggregate, self._config.top_k
+        status = describe_status(record, threshold["value"])
         try:
             annotate_video(
                 self._workdir / place,
                 found.path,
                 record,
                 threshold["value"],
-                how=how,
-                top_k=top_k,
-                band=band,
+                how=self._config.aggregate,
+                top_k=self._config.top_k,
+                band=_sentences(status, *threshold["doubts"], self._detector.note),
             )
         except (BadImageError, ffmpeg_error()) as error:
             if describe_disk_error(error):
@@ -175,33 +186,32 @@ class FileScorer:
             return None
         return place
 
-    def _keep_peaks(
-        self, picture: str, record: dict[str, Any], crops: np.ndarray
+    def _write_peaks(
+        self, picture: str, record: dict[str, Any], crops: Crops
     ) -> list[dict[str, Any]]:
-        """Writes the crops at which the score peaks in time, and says where they are."""
+        """Writes the crops at which the score peaks in time; returns their places."""
         peaks = []
         for index in score_peaks([frame["score"] for frame in record["frames"]]):
             frame = record["frames"][index]
             place = f"{picture}-frame{frame['frame']}.jpg"
-            self._keep_crop(place, crops[index])
+            self._write_crop(place, crops[index])
             peaks.append({name: frame[name] for name in ("time", "frame", "score")})
             peaks[-1]["picture"] = place
         return peaks
 
-    def _keep_crop(self, place: str, crop: np.ndarray):
+    def _write_crop(self, place: str, crop: np.ndarray):
         (self._workdir / EVIDENCE).mkdir(exist_ok=True)
         Image.fromarray(crop).save(self._workdir / place, quality=CROP_QUALITY)
 
-    def _caption(self, record: dict[str, Any], decision: DecisionRule) -> str:
-        caption = describe_score(record, decision.value)
+    def _caption(self, record: dict[str, Any], rule: DecisionRule) -> str:
+        caption = describe_score(record, rule.value)
         if len(record["frames"]) > 1:
             peak = record["peak"]
             caption += (
                 f" ({self._config.aggregate} of {len(record['frames'])} frames); shown: frame "
                 f"{peak['frame']} at {peak['time']:.2f} s, the one with the highest score"
             )
-        said = [caption, *decision.doubts([record]), self._detector.note]
-        return " ".join(map(as_sentence, said))
+        return _sentences(caption, *rule.doubts([record]), self._detector.note)
 
     def _about(self) -> dict[str, Any]:
         config, detector = self._config, self._detector
@@ -221,30 +231,50 @@ class FileScorer:
                 "trained_datasets": detector.about["trained_datasets"],
                 "trained_methods": detector.about["trained_methods"],
             },
-            **detector.point.to_json(),
-            "thresholds": {medium: one.to_json() for medium, one in self.decision_rules.items()},
+            **detector.operating_point.to_json(),
+            "thresholds": {medium: rule.to_json() for medium, rule in self._rules.items()},
             "residual_reference": detector.reference and detector.reference.origin(),
             "aggregate": {"how": config.aggregate, "top_k": config.top_k},
             "annotate": config.annotate,
-            "preprocessing": {
-                **detector.about["detection"],
-                "faces": self._settings.to_json(),
-            },
+            "preprocessing": {**detector.about["detection"], "faces": self._settings.to_json()},
             "versions": versions,
         }
 
 
-def _crops(sightings) -> list[np.ndarray]:
-    return [sighting.crop for sighting in sightings if sighting.judged]
+class _Progress:
+    """A bar on a terminal; lines in the log elsewhere."""
+
+    def __init__(self, total: int):
+        self._bar = tqdm.tqdm(total=total, unit=" files", disable=None, smoothing=0.05)
+        self._begun = self._last_line = time.monotonic()
+        self._total, self._done = total, 0
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_):
+        self._bar.close()
+
+    def add(self, files: int):
+        self._done += files
+        self._bar.update(files)
+        now = time.monotonic()
+        if self._bar.disable and now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            rate = self._done / (now - self._begun)
+            left = (self._total - self._done) / rate
+            log.info(
+                "%d of %d files, %.2f files/s, %.0f s left", self._done, self._total, rate, left
+            )
 
 
-def _groups(found_in: Iterable[FoundFaces], batch_size: int) -> Iterator[list[FoundFaces]]:
-    """Files that have a batch of crops together, or are very many."""
+def _group_files(found: Iterable[FoundFaces], batch_size: int) -> Iterator[list[FoundFaces]]:
+    """Groups of files that fill a batch with crops, or of at most four files a place in it."""
     group: list[FoundFaces] = []
     crops = 0
-    for found in found_in:
-        group.append(found)
-        crops += sum(len(_crops(face)) for face in found.faces)
+    for file in found:
+        group.append(file)
+        crops += sum(len(_usable_crops(face)) for face in file.faces)
         if crops >= batch_size or len(group) >= 4 * batch_size:
             yield group
             group, crops = [], 0
@@ -252,7 +282,15 @@ def _groups(found_in: Iterable[FoundFaces], batch_size: int) -> Iterator[list[Fo
         yield group
 
 
+def _usable_crops(sightings) -> list[np.ndarray]:
+    return [sighting.crop for sighting in sightings if sighting.usable]
+
+
 def _picture_name(found: FoundFaces) -> str:
-    """Of the file's name and content, so that files of one name do not meet."""
+    """Unique to a file's name and content, so that files of one name do not collide."""
     stem = re.sub(r"[^A-Za-z0-9._-]", "_", found.path.stem)[:80]
     return f"{stem}-{found.sha256[:10]}"
+
+
+def _sentences(*texts: str) -> str:
+    return " ".join(as_sentence(text) for text in texts if text)

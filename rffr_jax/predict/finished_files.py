@@ -1,8 +1,8 @@
-"""What is known of files that were looked at, line by line on disk: a killed run goes on there.
+"""Records of finished files, a line each in finished.jsonl, so that a killed run can resume.
 
-The file begins with a line about the settings; records that other settings made are of no use, and
-the file is begun anew. A file's record counts as long as its size and time stamp are the same.
-Every line carries a checksum: what a damaged one and those behind it tell of is looked at anew.
+The first line holds the settings. Records that other settings made are dropped. A record counts as
+long as its file has the same size and time stamp. Every line carries a checksum; from a damaged
+line on, all files are scored again.
 """
 
 import json
@@ -13,23 +13,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 NAME = "finished.jsonl"
-_SUM = 9  # bytes before a line's JSON: its CRC-32 in hexadecimal digits, and a space
+_CHECKSUM_BYTES = 9  # before a line's JSON: its CRC-32 in hexadecimal digits, and a space
 
 
 class FinishedFiles:
-    """Records by path, in a file and not in memory."""
+    """Records by path; they stay on disk, and only their places are in memory."""
 
-    def __init__(self, folder: pathlib.Path, settings: Mapping[str, Any], *, own: bool = True):
+    def __init__(
+        self, folder: pathlib.Path, settings: Mapping[str, Any], *, read_only: bool = False
+    ):
         """
         Args:
-          folder: where the file is, or is made.
-          settings: all that a record depends on, its own file apart; becomes JSON.
-          own: whether this process writes the file; another's is read as far as it goes.
+          folder: where finished.jsonl is, or is made.
+          settings: all that a record depends on besides its file; becomes JSON.
+          read_only: another process writes the file; its complete lines are read.
         """
         self._file = folder / NAME
-        self._places: dict[str, tuple[str, int]] = {}
+        self._places: dict[str, tuple[str, int]] = {}  # stamp of the file, offset of the line
         header = json.dumps({"settings": settings}, sort_keys=True)
-        if not self._read(header.encode(), own) and own:
+        if not self._read(header.encode(), read_only) and not read_only:
             self._file.write_text(header + "\n", encoding="utf-8")
 
     def __contains__(self, path: pathlib.Path) -> bool:
@@ -40,7 +42,7 @@ class FinishedFiles:
         return len(self._places)
 
     def add(self, path: pathlib.Path, record: dict[str, Any]):
-        """Keeps a record; it is on disk when this returns."""
+        """Appends a record; it is on disk when this returns."""
         key, stamp = _key(path), _stamp(path)
         text = json.dumps({"path": key, "stamp": stamp, "record": record}, allow_nan=False).encode()
         with self._file.open("ab") as file:
@@ -48,29 +50,33 @@ class FinishedFiles:
             file.write(b"%08x %s\n" % (zlib.crc32(text), text))
 
     def records(self, paths: Sequence[pathlib.Path]) -> Iterator[dict[str, Any]]:
-        """The records of files that are all there, in the order of `paths`."""
+        """The records of finished files, in the order of `paths`."""
         with self._file.open("rb") as file:
             for path in paths:
                 file.seek(self._places[_key(path)][1])
-                yield json.loads(file.readline()[_SUM:])["record"]
+                yield json.loads(file.readline()[_CHECKSUM_BYTES:])["record"]
 
-    def _read(self, header: bytes, own: bool) -> bool:
-        """Takes in what is there, of its own cuts off from a broken line on; False: nothing."""
+    def _read(self, header: bytes, read_only: bool) -> bool:
+        """Reads the lines up to the first broken one; cuts the rest off a file of this process.
+
+        Returns:
+          Whether there is a file of the same settings.
+        """
         if not self._file.is_file():
             return False
-        with self._file.open("r+b" if own else "rb") as file:
+        with self._file.open("rb" if read_only else "r+b") as file:
             if file.readline() != header + b"\n":
                 return False
-            place = file.tell()
+            offset = file.tell()
             for line in file:
-                text = line[_SUM:-1]
+                text = line[_CHECKSUM_BYTES:-1]
                 if line != b"%08x %s\n" % (zlib.crc32(text), text):
                     break
                 entry = json.loads(text)
-                self._places[entry["path"]] = (entry["stamp"], place)
-                place += len(line)
-            if own:
-                file.truncate(place)
+                self._places[entry["path"]] = (entry["stamp"], offset)
+                offset += len(line)
+            if not read_only:
+                file.truncate(offset)
         return True
 
 

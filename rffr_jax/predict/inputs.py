@@ -1,8 +1,8 @@
-"""The files that a prediction is asked for: named ones, and all images and videos of folders.
+"""The files to score: those that are named, and all images and videos of folders.
 
-What a file is, is told by its first bytes, whatever it is called. In a folder those files are taken
-that are images or videos, and those whose names say so, so that a broken one is named; others are
-passed over and counted. Files and folders whose names begin with a dot are passed over too.
+The first bytes of a file say what it is, whatever its name. In a folder all images and videos are
+taken, and so is every file with the name of one, so that broken ones are reported. Other files are
+counted. Files and folders whose names begin with a dot are skipped.
 """
 
 import dataclasses
@@ -24,21 +24,23 @@ MEDIA_EXTENSIONS = (
     *(".gif", ".heic", ".heif", ".avif"),
     *(".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".ts", ".mts", ".mpg", ".mpeg"),
 )
-NOT_READ = "not an image or a video of a kind that is read"
+UNKNOWN_KIND = "not an image or a video of a kind that is read"
 
 _HEAD = 189  # bytes; the second packet of a transport stream begins at 188
-_PHOTOGRAPH_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
+_VIDEO_STARTS = (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3")  # Matroska, MPEG
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 
 
 @dataclasses.dataclass(frozen=True)
 class InputFile:
-    """One file to look at.
+    """One file to score.
 
     Attributes:
-      path: where it lies.
+      path: where it is.
       kind: `image`, `video`, or '' where it is neither.
-      reason: why it is neither; it stays unknown then.
+      reason: why it is neither; its status is `unknown` then.
     """
 
     path: pathlib.Path
@@ -49,15 +51,15 @@ class InputFile:
 def find_files(
     inputs: Sequence[str],
     *,
-    leave_out: pathlib.Path | None = None,
-    passed_over: LeftOut | None = None,
+    exclude: pathlib.Path | None = None,
+    left_out: LeftOut | None = None,
 ) -> list[InputFile]:
     """The files of `inputs` in their order, those of a folder by their names, each once.
 
     Args:
       inputs: files and folders; one that does not exist may be several with commas between them.
-      leave_out: a folder whose files are never taken, such as that of the results.
-      passed_over: counts the files of folders that are neither image nor video, which are logged.
+      exclude: a folder whose files are never taken, such as that of the results.
+      left_out: counts the files of folders that are neither image nor video; they are logged.
 
     Raises:
       UserError: nothing is named, something named does not exist, or there is no image or video.
@@ -70,20 +72,21 @@ def find_files(
     found: dict[pathlib.Path, InputFile] = {}
     others: dict[pathlib.Path, pathlib.Path] = {}
     for path in named:
-        for file in _walk(path, leave_out) if path.is_dir() else [_classify(path)]:
+        for file in _walk(path, exclude) if path.is_dir() else [_classify(path)]:
             if isinstance(file, InputFile):
                 found.setdefault(file.path.absolute(), file)
             else:
                 others.setdefault(file.absolute(), file)
-    passed_over = LeftOut() if passed_over is None else passed_over
+    left_out = LeftOut() if left_out is None else left_out
     for absolute in others.keys() - found.keys():
-        passed_over.add(others[absolute])
-    if passed_over.counts:
-        log.info("%s", passed_over)
+        left_out.add(others[absolute])
+    if left_out.counts:
+        log.info("%s", left_out)
     if not found:
         raise UserError(
             f"--config.inputs: there is no image or video in {', '.join(map(str, named))}"
-            + (f" ({passed_over})" if passed_over.counts else "")
+            + (f" ({left_out})" if left_out.counts else "")
+            + "; name others"
         )
     return list(found.values())
 
@@ -101,25 +104,15 @@ def media_kind(path: pathlib.Path) -> tuple[str, str]:
         return "", "the file is empty"
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "", "GIF pictures are not read; save a frame as PNG, or all of them as a video"
-    if head[4:8] == b"ftyp" and head[8:12] in _PHOTOGRAPH_BRANDS:
+    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
         return "", "HEIC and AVIF photographs are not read; save it as JPEG or PNG"
-    if _is_image(head):
+    riff = head[8:12] if head[:4] == b"RIFF" else b""
+    if head.startswith(_IMAGE_STARTS) or riff == b"WEBP":
         return IMAGE, ""
-    return (VIDEO, "") if _is_video(head) else ("", NOT_READ)
-
-
-def _is_image(head: bytes) -> bool:
-    starts = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
-    return head.startswith(starts) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-
-
-def _is_video(head: bytes) -> bool:
-    return (
-        head[4:8] in _MP4_BOXES
-        or head.startswith((b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3"))  # Matroska, MPEG
-        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
-        or (head[0] == 0x47 and head[188:189] == b"\x47")  # MPEG transport stream
-    )
+    transport_stream = head[0] == 0x47 and head[188:189] == b"\x47"
+    if head[4:8] in _MP4_BOXES or head.startswith(_VIDEO_STARTS) or riff == b"AVI ":
+        return VIDEO, ""
+    return (VIDEO, "") if transport_stream else ("", UNKNOWN_KIND)
 
 
 def _split(text: str) -> list[pathlib.Path]:
@@ -132,10 +125,8 @@ def _split(text: str) -> list[pathlib.Path]:
 
 
 def _path_exists(text: str) -> bool:
-    if not text:
-        return False
     try:
-        return os.path.lexists(os.path.expanduser(text))
+        return bool(text) and os.path.lexists(os.path.expanduser(text))
     except ValueError:  # a name that no file can have
         return False
 
@@ -144,30 +135,26 @@ def _classify(path: pathlib.Path) -> InputFile:
     return InputFile(path, *media_kind(path))
 
 
-def _walk(
-    folder: pathlib.Path, leave_out: pathlib.Path | None
-) -> Iterator[InputFile | pathlib.Path]:
-    """What is to be looked at, and the paths of the files that are passed over."""
+def _walk(folder: pathlib.Path, exclude: pathlib.Path | None) -> Iterator[InputFile | pathlib.Path]:
+    """The files to score, and the paths of the files to leave out."""
     unreadable: list[InputFile] = []
 
     def note(error: OSError):
         reason = f"unreadable folder: {(error.strerror or str(error)).lower()}"
         unreadable.append(InputFile(pathlib.Path(error.filename or folder), "", reason))
 
-    ignored = leave_out and leave_out.resolve()
+    excluded = exclude and exclude.resolve()
     for parent, folders, names in os.walk(folder, onerror=note):
         yield from unreadable
         unreadable.clear()
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if ignored and pathlib.Path(parent).resolve() == ignored:
+        if excluded and pathlib.Path(parent).resolve() == excluded:
             folders.clear()
             continue
         for name in sorted(names):
             if name.startswith("."):
                 continue
             file = _classify(pathlib.Path(parent, name))
-            if file.kind or name.lower().endswith(MEDIA_EXTENSIONS):
-                yield file
-            else:
-                yield file.path
+            is_media = file.kind or name.lower().endswith(MEDIA_EXTENSIONS)
+            yield file if is_media else file.path
     yield from unreadable

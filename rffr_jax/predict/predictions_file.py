@@ -1,4 +1,4 @@
-"""predictions.json and predictions.csv. `docs/predict.md` is the schema for users."""
+"""predictions.json and predictions.csv. `docs/predict.md` describes the schema."""
 
 import collections
 import csv
@@ -11,7 +11,7 @@ from typing import Any
 from rffr_jax.runs.atomic_files import atomic_write
 
 SCHEMA = 2
-"""Rises when a field changes its meaning or goes; a field more leaves it as it is."""
+"""Rises when a field is removed or changes its meaning, not when a field is added."""
 
 EDGES = ("left", "top", "right", "bottom")
 CSV_COLUMNS = (
@@ -27,8 +27,8 @@ def write_predictions(
     """Writes both files, a record at a time.
 
     Args:
-      about: what predictions.json says before its `files`.
-      files: `verdict.file_record` of each, once through.
+      about: the fields of predictions.json that precede its `files`.
+      files: `records.file_record` of each; read once.
 
     Returns:
       How many files have each status.
@@ -58,7 +58,7 @@ def _to_json(value: Mapping[str, Any]) -> str:
 
 
 def _rows(record: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One a face; one for a file without a face."""
+    """A row for each face; one for a file without a face."""
     names = ("path", "sha256", "status", "score", "probability", "reason")
     common = {name: record[name] for name in names}
     threshold = record["threshold"] or {"value": None, "doubts": []}

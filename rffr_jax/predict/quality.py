@@ -1,7 +1,6 @@
 """Whether a face can be judged at all: one too small, too dark or too blurred is `unknown`.
 
-A residual shows what the inpainting adds to what is there; where nothing is there to see, a score
-is about the camera.
+The score of a face that cannot be seen depends on the camera, not on the face.
 """
 
 import cv2
@@ -12,8 +11,8 @@ DARKEST = 20.0
 """Mean luma in [0, 255]. The darkest of 150 FFHQ faces has 50."""
 
 LEAST_SHARPNESS = 0.05
-"""`sharpness`. 150 FFHQ crops of 224 pixels have 0.30 to 0.99, the same blurred by a Gaussian of 4
-pixels 0.04 to 0.11 (median 0.06), and of 6 pixels 0.03 to 0.07 (median 0.04)."""
+"""`sharpness`. 150 FFHQ crops of 224 pixels have 0.30 to 0.99. Blurred by a Gaussian of 4 pixels,
+they have 0.04 to 0.11 (median 0.06), of 6 pixels 0.03 to 0.07 (median 0.04)."""
 
 _SIDE = 112
 
@@ -26,7 +25,7 @@ def brightness(crop: UInt8[np.ndarray, "height width 3"]) -> float:
 def sharpness(crop: UInt8[np.ndarray, "height width 3"]) -> float:
     """Standard deviation of the luma's Laplacian over that of the luma, at 112 x 112 pixels.
 
-    Contrast and brightness change nothing; 0 for an even surface.
+    It does not depend on contrast and brightness; 0 for an even surface.
     """
     luma = cv2.resize(_luma(crop), (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     spread = float(luma.std())
@@ -38,7 +37,7 @@ def too_small_reason(side: float, smallest: int, image_size: int, *, known: bool
 
     Args:
       side: the shorter one of its box, in pixels of the picture.
-      smallest: that can be judged.
+      smallest: the least side of a face that is judged.
       image_size: of the crops that the detector reads.
       known: whether the detector was trained on faces of `smallest` and more.
     """
@@ -56,7 +55,7 @@ def unusable_reason(
     """Why a crop cannot be judged: `too dark` or `too blurred` with the numbers; '' if it can.
 
     Args:
-      darkest, least_sharpness: what is below them is left out; 0 leaves nothing out.
+      darkest, least_sharpness: the limits; 0 allows every crop.
     """
     light, sharp = brightness(crop), sharpness(crop)
     if light < darkest:

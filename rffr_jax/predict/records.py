@@ -1,6 +1,6 @@
-"""What is said of a file: status and score of each face and of the file, or why there is none.
+"""Records of faces and files: status and score, or the reason why there is no score.
 
-`real` means that the score does not lie above the threshold, and nothing more.
+`real` only means that the score is not above the threshold.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,20 +22,19 @@ def face_record(
     how: str,
     top_k: int,
 ) -> dict[str, Any]:
-    """`status, score, reason, box, frames, not_judged` of a face; no pictures and no `probability`
-    of it yet.
+    """A face's entry in predictions.json, without pictures and `probability`.
 
     Args:
       sightings: at least one.
-      scores: of those that are judged, in their order.
+      scores: of the usable ones, in their order.
       threshold: a score above it is `fake`.
       how, top_k: as in `aggregate.aggregate_scores`.
 
     Returns:
-      `frames` holds those that were scored, `not_judged` the others with their reasons; `box` is
-      that of the frame with the highest score, or of the one where the face is largest_sighting.
+      `frames` holds the frames that were scored, `not_judged` the others with their reasons. `box`
+      is from the frame with the highest score, or from the one where the face is largest.
     """
-    scored = [sighting for sighting in sightings if sighting.judged]
+    scored = [sighting for sighting in sightings if sighting.usable]
     if scored:
         score = aggregate_scores(scores, how, top_k)
         status, reason = FAKE if score > threshold else REAL, None
@@ -60,21 +59,19 @@ def face_record(
         "not_judged": [
             _place(sighting) | {"reason": sighting.reason}
             for sighting in sightings
-            if not sighting.judged
+            if not sighting.usable
         ],
     }
 
 
 def largest_sighting(sightings: Sequence[Sighting]) -> Sighting:
-    """The one whose box has the largest_sighting area; the first of crops that were given."""
-    return max(sightings, key=_area)
+    """The one whose box has the largest area; the first of crops that were given."""
 
+    def area(sighting: Sighting) -> float:
+        left, top, right, bottom = sighting.box or (0.0, 0.0, 0.0, 0.0)
+        return (right - left) * (bottom - top)
 
-def _area(sighting: Sighting) -> float:
-    if sighting.box is None:
-        return 0.0
-    left, top, right, bottom = sighting.box
-    return (right - left) * (bottom - top)
+    return max(sightings, key=area)
 
 
 def _place(sighting: Sighting) -> dict[str, Any]:
@@ -119,21 +116,21 @@ def file_record(
 
 
 def describe_status(record: Mapping[str, Any], threshold: float) -> str:
-    """In words where the score of a face or file lies, or why it has none."""
+    """The score of a face or file in words, or why it has none."""
     if record["score"] is None:
         return f"{UNKNOWN}: {record['reason']}"
     return describe_score(record, threshold)
 
 
 def describe_score(record: Mapping[str, Any], threshold: float) -> str:
-    """In words where the score of a judged face or file lies."""
+    """The score of a face or file in words."""
     where = "above" if record["status"] == FAKE else "not above"
     said = f"score {record['score']:.3f}, {where} the threshold {threshold:.3f}"
     return said + describe_probability(record)
 
 
 def describe_probability(record: Mapping[str, Any]) -> str:
-    """The calibrated probability of a face or file, to be put behind its score; '' without one."""
+    """The calibrated probability of a face or file, to follow its score; '' without one."""
     probability = record["probability"]
     return "" if probability is None else f" (calibrated probability {probability:.2f})"
 

@@ -1,4 +1,4 @@
-"""report.html: verdicts with their evidence, in one file that needs no other."""
+"""report.html: verdicts with their evidence, in one self-contained file."""
 
 import heapq
 import pathlib
@@ -14,21 +14,21 @@ from rffr_jax.runs.atomic_files import atomic_write
 
 MOST_FACES = 100
 MOST_BYTES = 120_000
-"""Of a picture in the report; one of `MOST_FACES` faces at most."""
+"""The size of one of the `MOST_FACES` pictures."""
 
 MOST_UNKNOWN = 1000
-SAID = {
+STATUS_TEXTS = {
     FAKE: "above the threshold",
     REAL: "not above the threshold",
     UNKNOWN: "not judged",
 }
 _HOW_TO_READ = (
-    "A score lies between 0 and 1 and is no probability. 'Fake' is said of a score above the "
-    "threshold, 'real' of any other; neither is a proof, and 'real' does not mean authentic. A "
-    "calibrated probability, where there is one, decides nothing: it holds for data like those "
-    "that the calibration was fitted on, with as many fakes among them. The pictures show what the "
-    "detector was given, not what its score rests on: the block with the strongest colour need not "
-    "be one that decided."
+    "A score lies between 0 and 1 and is no probability. 'Fake' is a score above the threshold, "
+    "'real' any other; neither is a proof, and 'real' does not mean authentic. A calibrated "
+    "probability, where there is one, decides nothing: it holds for data like those that the "
+    "calibration was fitted on, with as many fakes among them. The pictures show the detector's "
+    "inputs, not what its score rests on: the block with the strongest colour need not be one that "
+    "decided."
 )
 
 
@@ -38,14 +38,14 @@ def write_report(
     """Writes report.html.
 
     Args:
-      folder: the workdir, in which the records' pictures lie.
-      about: what predictions.json says before its `files`.
-      files: its `files`, once through.
+      folder: the workdir, which holds the records' pictures.
+      about: the fields of predictions.json that precede its `files`.
+      files: its `files`; read once.
     """
-    counts = dict.fromkeys(SAID, 0)
+    counts = dict.fromkeys(STATUS_TEXTS, 0)
     unknown: list[Mapping[str, Any]] = []
 
-    def judged():
+    def scored():
         for record in files:
             counts[record["status"]] += 1
             if record["status"] != UNKNOWN:
@@ -53,23 +53,27 @@ def write_report(
             elif len(unknown) < MOST_UNKNOWN:
                 unknown.append(record)
 
-    highest = heapq.nlargest(MOST_FACES, judged(), key=lambda record: record["score"])
+    highest = heapq.nlargest(MOST_FACES, scored(), key=lambda record: record["score"])
     shown, unjudged = _first_records(highest), _first_records(unknown)
     headings = ["Files, the highest scores first"]
     headings += ["Files that were not judged"] if unknown else []
-    listed = ", ".join(f"{counts[status]} {said}" for status, said in SAID.items())
+    counted = ", ".join(f"{counts[status]} {text}" for status, text in STATUS_TEXTS.items())
+    left_out = about["left_out"].items()
     text = render(
         "predict.html",
         title="Scores of photographs and videos",
         headings=[*headings, "How this was made"],
-        note=as_sentence(about["note"]) if about["note"] else "",
+        note=as_sentence(about["note"]),
         how_to_read=_HOW_TO_READ,
-        counted=f"Files: {listed}. The threshold is {describe_thresholds(about['thresholds'])}.",
-        judged=[_scored_file(folder, record, number) for number, record in enumerate(shown)],
-        left_out=counts[FAKE] + counts[REAL] - len(shown),
+        counted=f"Files: {counted}. The threshold is {describe_thresholds(about['thresholds'])}.",
+        left_out=", ".join(
+            f"{count} {ending or 'without an ending'}" for ending, count in left_out
+        ),
+        judged=[_file(folder, record, f"file{number}") for number, record in enumerate(shown)],
+        lower=counts[FAKE] + counts[REAL] - len(shown),
         reasons=[(record["path"], record["reason"]) for record in unknown],
         more_unknown=counts[UNKNOWN] - len(unknown),
-        unjudged=[_unknown_file(folder, record) for record in unjudged if record["faces"]],
+        unjudged=[_file(folder, record, "") for record in unjudged if record["faces"]],
         more_faces=sum(len(record["faces"]) for record in unknown[len(unjudged) :]),
         command=about["command"],
         made=_provenance(about),
@@ -88,44 +92,46 @@ def _first_records(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str
     return records
 
 
-def _scored_file(folder: pathlib.Path, record: Mapping[str, Any], number: int) -> dict[str, Any]:
+def _file(folder: pathlib.Path, record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The arguments of a file in the template; `name` is unique in the page."""
+    threshold, source = record["threshold"], record["source"]
     drawn = None
-    if record["source"]["kind"] == "video":
+    if source["kind"] == "video":
         pictures = {
             peak["picture"]: data_uri((folder / peak["picture"]).read_bytes(), "image/jpeg")
             for face in record["faces"]
             for peak in face["peaks"]
             if (folder / peak["picture"]).is_file()
         }
-        drawn = timeline(record, record["threshold"]["value"], pictures, f"file{number}")
-    said = f"score {record['score']:.3f}, {SAID[record['status']]}{describe_probability(record)}"
+        drawn = timeline(record, threshold["value"], pictures, name)
+    beside = [f"With boxes and scores: {record['annotated']}"] if record["annotated"] else []
+    if record["faces_left_out"]:
+        beside.append(f"{record['faces_left_out']} smaller faces were left out.")
     return {
-        **{"path": record["path"], "status": record["status"], "said": said},
-        **{"source": _source(record["source"]), "timeline": drawn},
-        "doubts": [as_sentence(doubt) for doubt in record["threshold"]["doubts"]],
+        **{"path": record["path"], "status": record["status"], "score": _score_text(record)},
+        **{"source": _source(source), "timeline": drawn, "beside": beside},
+        "doubts": [as_sentence(doubt) for doubt in threshold["doubts"]],
         "faces": [_face(folder, face) for face in record["faces"]],
-        "beside": _further_lines(record),
     }
 
 
-def _unknown_file(folder: pathlib.Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    faces = [_face(folder, face) for face in record["faces"]]
-    return {"path": record["path"], "faces": faces, "beside": _further_lines(record)}
-
-
 def _face(folder: pathlib.Path, face: Mapping[str, Any]) -> Picture | str:
-    """The evidence of a face, or the face that was not judged; a text where its picture is gone."""
-    if face["evidence"] is None:
-        said, file = f"Face {face['face']}, unknown: {face['reason']}", face["picture"]
-    else:
-        said = f"Face {face['face']}: score {face['score']:.3f}, {SAID[face['status']]}"
-        said += describe_probability(face)
-        file = face["evidence"]
+    """The evidence of a face, or the crop of one without a score; a text if the picture is gone."""
+    score = face["evidence"] is not None
+    file = face["evidence"] if score else face["picture"]
+    caption = f"Face {face['face']}{': ' if score else ', '}{_score_text(face)}"
     if not (folder / file).is_file():
-        return f"{said}; its picture {file} is gone."
-    if face["evidence"] is None:
-        return picture_from_bytes((folder / file).read_bytes(), said)
-    return picture_from_file(folder / file, MOST_BYTES, said)
+        return f"{caption}; its picture {file} is gone."
+    if score:
+        return picture_from_file(folder / file, MOST_BYTES, caption)
+    return picture_from_bytes((folder / file).read_bytes(), caption)
+
+
+def _score_text(record: Mapping[str, Any]) -> str:
+    if record["score"] is None:
+        return f"{UNKNOWN}: {record['reason']}"
+    text = f"score {record['score']:.3f}, {STATUS_TEXTS[record['status']]}"
+    return text + describe_probability(record)
 
 
 def _source(source: Mapping[str, Any]) -> str:
@@ -134,14 +140,6 @@ def _source(source: Mapping[str, Any]) -> str:
         looked_at = source["frames_looked_at"]
         said += f", {source['seconds']:.1f} s, {looked_at} of {source['frames']} frames looked at"
     return said
-
-
-def _further_lines(record: Mapping[str, Any]) -> list[str]:
-    """What there is beside the faces that are shown."""
-    lines = [f"With boxes and scores: {record['annotated']}"] if record["annotated"] else []
-    if record["faces_left_out"]:
-        lines.append(f"{record['faces_left_out']} smaller faces were left out.")
-    return lines
 
 
 def _provenance(about: Mapping[str, Any]) -> list[tuple[str, str]]:

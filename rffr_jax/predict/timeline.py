@@ -1,6 +1,6 @@
-"""The scores of a video's faces over time: a drawing in HTML that needs no script.
+"""The scores of a video's faces over time, as an SVG without a script.
 
-Every peak is a link to the picture of its frame, which stands below the curves.
+Every peak is a link to the picture of its frame below the curves.
 """
 
 import itertools
@@ -22,10 +22,9 @@ _COLOURS = (
 
 
 def score_peaks(scores: Sequence[float]) -> list[int]:
-    """Where scores in time are highest: at most `MOST_PEAKS` local maxima, the highest first.
+    """Indices of at most `MOST_PEAKS` local maxima, the highest first.
 
-    Of frames in a row with the same score the first one counts; the first and the last frame can be
-    peaks.
+    A plateau counts at its first frame. The first and the last frame can be peaks.
     """
     padded = np.pad(np.asarray(scores, dtype=np.float64), 1, constant_values=-np.inf)
     peaks = scipy.signal.find_peaks(padded, plateau_size=1)[1]["left_edges"] - 1
@@ -40,12 +39,11 @@ def timeline(
     Args:
       record: an entry of `files` in predictions.json.
       threshold: drawn as a line, in [0, 1].
-      pictures: the address of each picture that the record's peaks name; a peak without one is
-        marked all the same.
-      name: begins the ids of the pictures; no other timeline of the page has it.
+      pictures: URLs of the pictures that the record's peaks name; a peak without one has no link.
+      name: prefix of the pictures' ids, unique in the page.
 
     Returns:
-      What the macro `timeline` draws; None where no face has a score.
+      The argument of the macro `timeline`; None where no face has a score.
     """
     faces = [face for face in record["faces"] if face["frames"]]
     if not faces:
@@ -76,7 +74,7 @@ def timeline(
 
 
 class _Axes:
-    """Seconds and scores to places in the drawing."""
+    """Maps seconds and scores to places in the drawing."""
 
     def __init__(self, first: float, last: float):
         middle, half = (first + last) / 2, max(last - first, 1.0) / 2
@@ -88,7 +86,7 @@ class _Axes:
         return round(x, 1), round(_BOTTOM - score * (_BOTTOM - _TOP), 1)
 
     def lines(self, threshold: float) -> dict[str, Any]:
-        """Where the edges, the grid with its labels, and the threshold lie."""
+        """The places of the edges, of the grid with its labels, and of the threshold."""
         times = MaxNLocator(6).tick_values(self._first, self._last)
         shown = [float(t) for t in times if max(0.0, self._first) <= t <= self._last]
         return {

@@ -1,8 +1,8 @@
-"""What a video holds without decoding it, and its frames where decoding all would take too long.
+"""The frame times of a video without decoding it, and sampled frames of short and long videos.
 
-Going through the packets tells when every frame is shown and which of them can be decoded alone
-(keyframes). A long video is sampled at those: a jump to each costs the same wherever it lies, so
-that three hours take no longer than one.
+The packets of a video say when every frame is shown and which frames are keyframes, which can be
+decoded by themselves. A long video is sampled at its keyframes. A jump to a keyframe always costs
+the same, so three hours take no longer than one.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from rffr_jax.faces.frames import (
 )
 
 DECODED_PIXELS = 2 * 10**10
-"""Of a whole video, up to which all of it is decoded: 5 minutes of 1080p at 30 frames/s."""
+"""Up to so many pixels a whole video is decoded: 5 minutes of 1080p at 30 frames/s."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,12 +32,12 @@ class VideoIndex:
     """The frames of a video by their order on the screen.
 
     Attributes:
-      codec: FFmpeg's name of it, `h264` for example.
-      width, height: in pixels, as coded: a rotation is not applied.
-      stamps: of each frame, in the units of its stream; none where the file has none.
-      keyframes: numbers of the frames that can be decoded alone.
-      total: of all frames.
-      seconds: how long it is shown, 0 where the file does not say.
+      codec: FFmpeg's name, such as `h264`.
+      width, height: in pixels, without the rotation.
+      stamps: time stamps of the frames, in the units of the stream; empty where there are none.
+      keyframes: numbers of the keyframes.
+      total: number of frames.
+      seconds: the duration, 0 where it is not known.
     """
 
     codec: str
@@ -87,12 +87,12 @@ def index_video(path: str | os.PathLike[str]) -> VideoIndex:
 def sample_frames(path: str | os.PathLike[str], index: VideoIndex, count: int) -> Iterator[Frame]:
     """About `count` frames spaced evenly over a video, at a bounded cost.
 
-    They are those of `frames.read_frames` where the video has at most `DECODED_PIXELS`, and the
-    nearest keyframes, each once, where it has more.
+    A video of at most `DECODED_PIXELS` gives the frames of `frames.read_frames`, a longer one the
+    nearest keyframes, each once.
 
     Raises:
-      BadVideoError, OSError: as for `frames.read_frames`; of a long video, only if none can be
-        decoded.
+      BadVideoError, OSError: as for `frames.read_frames`; for a long video only if no keyframe can
+        be decoded.
     """
     if index.total * index.width * index.height <= DECODED_PIXELS or not len(index.keyframes):
         yield from read_frames(path, count, photograph=False)
@@ -111,7 +111,7 @@ def sample_frames(path: str | os.PathLike[str], index: VideoIndex, count: int) -
 
 
 def _keyframe(path: str | os.PathLike[str], number: int, stamp: int) -> Frame | None:
-    """The keyframe that is shown at a stamp, None where it cannot be decoded."""
+    """The keyframe at a time stamp; None where it cannot be decoded."""
     with open_video(path) as (container, stream), contextlib.suppress(ffmpeg_error()):
         stream.codec_context.skip_frame = "NONKEY"
         container.seek(stamp, stream=stream)

@@ -1,7 +1,6 @@
 """Videos with boxes and running scores, decoded again."""
 
 import errno
-import json
 import logging
 import resource
 
@@ -186,10 +185,9 @@ def predicted(tmp_path, detector, monkeypatch, *flags):
         monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())
     frames = [picture((8 + i, 10, 34), (90, 60 + i, 50), size=160) for i in range(12)]
     path = write_movie(tmp_path / "film.mp4", frames)
-    given = (f"detector={detector}", f"inputs={path}", "darkest=0", "least_sharpness=0", *flags)
-    assert jobs.start("predict", tmp_path / "out", *given) == 0
-    (file,) = json.loads((tmp_path / "out/predictions.json").read_text())["files"]
-    return file["annotated"]
+    loose = ("darkest=0", "least_sharpness=0")
+    said = jobs.predict(tmp_path / "out", detector, path, *loose, *flags)
+    return said["files"][0]["annotated"]
 
 
 def test_job_writes_one_for_a_video(tmp_path, detector, monkeypatch):

@@ -45,17 +45,17 @@ def test_folders_are_gone_through_by_name_and_content(tmp_path, caplog):
     picture(tmp_path / ".hidden/a.png")
     picture(tmp_path / "c.png").rename(tmp_path / "c,d.png")
     picture(tmp_path / "results.png")
-    passed_over = LeftOut()
+    left_out = LeftOut()
     inputs = [str(tmp_path / "c,d.png"), f"{tmp_path},{tmp_path / 'b'}"]
-    files = find_files(inputs, passed_over=passed_over)
-    line = str(passed_over)
+    files = find_files(inputs, left_out=left_out)
+    line = str(left_out)
     assert line.startswith("left out 1 file: 1 .txt (first: ")
     assert line.endswith("/b/notes.txt)")  # long paths lose their beginning
     assert line in caplog.messages
     names = [str(file.path.relative_to(tmp_path)) for file in files]
     assert names == ["c,d.png", "results.png", "b/a.without_ending", "b/broken.mp4", "b/z.png"]
     assert [file.kind for file in files] == ["image", "image", "image", "", "image"]
-    left = find_files([str(tmp_path)], leave_out=tmp_path / "b")
+    left = find_files([str(tmp_path)], exclude=tmp_path / "b")
     assert [file.path.name for file in left] == ["c,d.png", "results.png"]
 
 
@@ -144,7 +144,7 @@ def test_dark_and_blurred_crops_are_unknown(tmp_path):
         (file,) = find_files([str(tmp_path / "face.png")])
         ((sighting,),) = find_faces(file, settings, 64).faces
         assert sighting.reason.startswith(reason)
-        assert sighting.judged == (not reason)
+        assert sighting.usable == (not reason)
         np.testing.assert_array_equal(sighting.crop, image)
 
 

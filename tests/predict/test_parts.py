@@ -9,13 +9,10 @@ import pytest
 from rffr_jax.runs.lock import locked_folder
 from tests import jobs
 
-ANY = ("faces=given", "darkest=0", "least_sharpness=0")
-
 
 def started(workdir, detector, faces, *flags):
-    return jobs.start(
-        "predict", workdir, f"detector={detector}", f"inputs={faces}/test", *ANY, *flags
-    )
+    given = (f"detector={detector}", f"inputs={faces}/test", *jobs.GIVEN, *flags)
+    return jobs.start("predict", workdir, *given)
 
 
 def without_scores(file):
@@ -67,7 +64,7 @@ def test_what_is_no_part_is_refused(tmp_path, detector, faces, capsys, text):
 
 @pytest.mark.slow
 def test_two_processes_at_once(tmp_path, detector, faces, whole):
-    flags = (f"detector={detector}", f"inputs={faces}/test", *ANY)
+    flags = (f"detector={detector}", f"inputs={faces}/test", *jobs.GIVEN)
     started_parts = [
         subprocess.Popen(
             [

@@ -3,61 +3,33 @@
 import csv
 import hashlib
 import json
-import re
 import shutil
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from PIL import Image
 
 import configs.predict
 import rffr_jax
-from configs import quickstart
 from rffr_jax.data.specs import load_dataset
-from rffr_jax.errors import UserError
-from rffr_jax.evaluation import calibration, operating_point, residual_reference
-from rffr_jax.method.blocks import BlockGrid
-from rffr_jax.method.detection import Detection, DetectionSettings
-from rffr_jax.models.abstract import PARAMETERS
-from rffr_jax.models.sizes import ModelSettings, UNetSettings
-from rffr_jax.models.unet import UNet
-from rffr_jax.predict import default_detector, evidence, face_finding, face_settings
+from rffr_jax.evaluation import calibration, operating_point
+from rffr_jax.predict import face_finding, face_settings
 from rffr_jax.predict import file_scorer as module
-from rffr_jax.predict.evidence import NO_CAUSE, NO_REFERENCE, draw_evidence
 from rffr_jax.predict.inputs import find_files
 from rffr_jax.predict.predict import detector_and_settings
 from rffr_jax.predict.predictions_file import CSV_COLUMNS
-from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST, save_weights
 from tests import jobs
 from tests.data.test_make_manipulations import load_script
 from tests.faces.movies import write_movie
 from tests.faces.test_prepare import BrightSquares, picture
+from tests.jobs import GIVEN, predict
 
 false_alarms = load_script("false_alarms")
 THRESHOLD = {
     *("value", "from", "chosen_for", "max_fpr", "expected_fpr", "n_real", "n_fake", "auc"),
     *("aggregate", "top_k", "frames_per_video"),
 }
-ANY = ("faces=given", "darkest=0", "least_sharpness=0")
-
-
-def predict(workdir, detector, inputs, *flags):
-    code = jobs.start("predict", workdir, f"detector={detector}", f"inputs={inputs}", *flags)
-    assert code == 0
-    return json.loads((workdir / "predictions.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def evaluated(tmp_path_factory, detector, faces):
-    """The scores that `evaluate` gives the test images, by the file's name."""
-    workdir = tmp_path_factory.mktemp("runs") / "evaluate"
-    flags = (f"detector={detector}", f"data.tests=csv:{faces}/test.csv")
-    assert jobs.start("evaluate", workdir, *flags) == 0
-    with (workdir / "predictions.csv").open(newline="") as file:
-        return {row["path"].rpartition("/")[2]: float(row["score"]) for row in csv.DictReader(file)}
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +38,7 @@ def finished(tmp_path_factory, detector, faces):
     texts = tmp_path_factory.mktemp("texts")
     for name in ("notes.txt", "LICENSE"):
         (texts / name).write_text("no picture")
-    return workdir, predict(workdir, detector, f"{faces / 'test'},{texts}", *ANY)
+    return workdir, predict(workdir, detector, f"{faces / 'test'},{texts}", *GIVEN)
 
 
 def test_scores_are_those_of_evaluate(finished, evaluated):
@@ -122,7 +94,7 @@ def few_of(finished):
 @pytest.mark.slow
 def test_scores_do_not_depend_on_batches(tmp_path, detector, finished):
     some = few_of(finished)
-    one = predict(tmp_path / "one", detector, ",".join(some), *ANY, "batch_size=1")
+    one = predict(tmp_path / "one", detector, ",".join(some), *GIVEN, "batch_size=1")
     scores = {file["path"]: file["score"] for file in one["files"]}
     assert scores == pytest.approx(some, abs=2e-6)
 
@@ -130,7 +102,7 @@ def test_scores_do_not_depend_on_batches(tmp_path, detector, finished):
 def test_threshold_of_the_command_line_decides(tmp_path, detector, faces, finished):
     _, said = finished
     middle = float(np.median([file["score"] for file in said["files"]]))
-    other = predict(tmp_path / "other", detector, faces / "test", *ANY, f"threshold={middle}")
+    other = predict(tmp_path / "other", detector, faces / "test", *GIVEN, f"threshold={middle}")
     for threshold in other["thresholds"].values():
         assert (threshold["value"], threshold["from"]) == (middle, "config")
     for file in other["files"]:
@@ -138,22 +110,9 @@ def test_threshold_of_the_command_line_decides(tmp_path, detector, faces, finish
     assert {file["status"] for file in other["files"]} == {"real", "fake"}
 
 
-@pytest.fixture(scope="module")
-def calibrated(tmp_path_factory, detector, faces):
-    """A copy of the detector that carries an operating point, and what was kept of it."""
-    copy = tmp_path_factory.mktemp("runs") / "detect"
-    shutil.copytree(detector, copy)
-    flags = (f"data.tests=csv:{faces}/test.csv", f"data.validation=csv:{faces}/validation.csv")
-    workdir = tmp_path_factory.mktemp("runs") / "evaluate"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(residual_reference, "MIN_FACES", 6)
-        assert jobs.start("evaluate", workdir, f"detector={copy}", "max_fpr=0.4", *flags) == 0
-    return copy, json.loads((copy / "operating_points/last.json").read_text())
-
-
 def test_operating_point_beside_the_detector_is_used(tmp_path, calibrated, faces, evaluated):
     copy, kept = calibrated
-    said = predict(tmp_path / "predict", copy, faces / "test", *ANY)
+    said = predict(tmp_path / "predict", copy, faces / "test", *GIVEN)
     image = kept["thresholds"]["image"]
     scores = {file["path"].rpartition("/")[2]: file["score"] for file in said["files"]}
     assert scores == pytest.approx(evaluated, abs=2e-6)
@@ -171,40 +130,6 @@ def test_operating_point_beside_the_detector_is_used(tmp_path, calibrated, faces
     assert (image["max_fpr"], image["n_real"], image["expected_fpr"]) == (0.4, 6, 2 / 7)
     assert said["calibrations"] == kept["calibrations"]
     assert said["chosen_on"] == [f"csv:{faces}/validation.csv"]
-
-
-def test_heat_is_held_to_the_real_faces_of_validation(
-    tmp_path, calibrated, detector, faces, monkeypatch
-):
-    copy, _ = calibrated
-    loaded = rffr_jax.load_detector(copy)
-    assert loaded.reference is not None
-    with (faces / "validation.csv").open(newline="") as file:
-        paths = [faces / row["path"] for row in csv.DictReader(file) if row["label"] == "0"]
-    images = np.stack([np.asarray(Image.open(path)) for path in paths])
-    assert len(images) == 6
-    heat = np.array(
-        [shown.heat for shown in loaded.explain_crops(images, *loaded.score_crops(images))]
-    )
-    expected = np.quantile(heat, 0.95, axis=0)
-    np.testing.assert_allclose(loaded.reference.high, expected, rtol=2e-3)
-    image = np.asarray(Image.open(faces / "test/rows0.png"))
-    shown = loaded.explain(image)
-    assert shown.heat is not None
-    assert shown.relative_heat is not None
-    np.testing.assert_allclose(shown.relative_heat, shown.heat / expected, rtol=2e-3)
-    assert rffr_jax.load_detector(detector).explain(image).relative_heat is None
-
-    notes = []
-    monkeypatch.setattr(evidence, "contact_sheet", lambda *given: notes.append(given[-1]))
-    for name, folder in (("relative", copy), ("absolute", detector)):
-        said = predict(tmp_path / name, folder, faces / "test/rows0.png", *ANY)
-        known = said["residual_reference"]
-        assert (known and known["faces"]) == (6 if folder == copy else None)
-    assert "over the 95th percentile that 6 real validation faces have there" in notes[0]
-    assert NO_REFERENCE in notes[1]
-    for note in notes:
-        assert note.endswith(NO_CAUSE)
 
 
 def any_calibration(rng: np.random.Generator) -> dict[str, Any]:
@@ -250,12 +175,13 @@ def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated
 
     score_crops = detector.score_crops
     monkeypatch.setattr(detector, "score_crops", remembered)
-    monkeypatch.setattr(module.FileScorer, "_draw", lambda *_: None)
+    monkeypatch.setattr(detector, "explain_crops", lambda crops, *_: [None] * len(crops))
+    monkeypatch.setattr(module, "draw_evidence", lambda *_: None)
     rng, shown = np.random.default_rng(0), 0
     for number in range(200):
         fitted = {"image": any_calibration(rng), "video": None}
         place.write_text(json.dumps(record | {"calibrations": fitted}))
-        detector.point = operating_point.read_operating_point(
+        detector.operating_point = operating_point.read_operating_point(
             place.parents[1], "last", record["weights"]
         )
         (tmp_path / str(number)).mkdir()
@@ -294,7 +220,7 @@ def test_a_video_is_judged_by_the_threshold_of_videos(tmp_path, detector, faces,
 
     path = write_movie(tmp_path / "movie.mp4", crops)
     inputs = f"{path},{faces}/test/rows0.png"
-    flags = (*ANY, "aggregate=top_k", "top_k=1")
+    flags = (*GIVEN, "aggregate=top_k", "top_k=1")
     said = predict(tmp_path / "fits", detector, inputs, *flags, "frames_per_video=2")
     for file, one, medium in zip(said["files"], (video, image), ("video", "image"), strict=True):
         assert file["threshold"] == {
@@ -302,7 +228,7 @@ def test_a_video_is_judged_by_the_threshold_of_videos(tmp_path, detector, faces,
         }  # fmt: skip
         assert (file["status"] == "fake") == (file["score"] > one["value"])
     capsys.readouterr()
-    other = predict(tmp_path / "not", detector, inputs, *ANY, "frames_per_video=6")
+    other = predict(tmp_path / "not", detector, inputs, *GIVEN, "frames_per_video=6")
     (doubt,) = other["files"][0]["threshold"]["doubts"]
     assert "mean of the 1 highest of 2 frames; it may not fit the mean of 6 frames" in doubt
     assert other["files"][0]["probability"] is None
@@ -326,25 +252,25 @@ def test_a_killed_run_goes_on(tmp_path, detector, finished, monkeypatch):
 
     monkeypatch.setattr(module, "find_faces", dies)
     with pytest.raises(KeyboardInterrupt):
-        predict(workdir, detector, inputs, *ANY)
+        predict(workdir, detector, inputs, *GIVEN)
     assert not (workdir / "predictions.json").exists()
     looked_at = []
     monkeypatch.setattr(
         module, "find_faces", lambda file, *rest: looked_at.append(file) or look(file, *rest)
     )
-    said = predict(workdir, detector, inputs, *ANY)
+    said = predict(workdir, detector, inputs, *GIVEN)
     assert len(looked_at) == 7 - 4  # a whole batch of four was finished
     assert [file["path"] for file in said["files"]] == list(expected)
     scores = {file["path"]: file["score"] for file in said["files"]}
     assert scores == pytest.approx(expected, abs=2e-6)
     looked_at.clear()
-    assert predict(workdir, detector, inputs, *ANY) == said
+    assert predict(workdir, detector, inputs, *GIVEN) == said
     assert not looked_at
 
 
 def test_threads_that_read_ahead_change_nothing(tmp_path, detector, finished):
     some = few_of(finished)
-    said = predict(tmp_path / "ahead", detector, ",".join(some), *ANY, "data.workers=3")
+    said = predict(tmp_path / "ahead", detector, ",".join(some), *GIVEN, "data.workers=3")
     assert [file["path"] for file in said["files"]] == list(some)
     scores = {file["path"]: file["score"] for file in said["files"]}
     assert scores == pytest.approx(some, abs=2e-6)
@@ -381,7 +307,7 @@ def test_faces_of_a_video_have_scores_in_time(tmp_path, detector, monkeypatch):
 )
 def test_detectors_without_an_autoencoder(tmp_path, data, faces, flags, columns):
     assert jobs.start("detect", tmp_path / "detect", *data, "data.methods=rows", *flags) == 0
-    said = predict(tmp_path / "out", tmp_path / "detect", faces / "test/rows0.png", *ANY)
+    said = predict(tmp_path / "out", tmp_path / "detect", faces / "test/rows0.png", *GIVEN)
     (face,) = said["files"][0]["faces"]
     with Image.open(tmp_path / "out" / face["evidence"]) as shown:
         assert columns * 192 < shown.width < (columns + 1) * 192 + 60
@@ -409,7 +335,7 @@ def test_a_detector_of_procedural_faces_says_so_everywhere(
     monkeypatch.setattr("rffr_jax.data.origins.PROCEDURAL", "faces")
     drawn = []
     monkeypatch.setattr(module, "draw_evidence", lambda *given: drawn.append(given[5]))
-    said = predict(tmp_path, detector, faces / "test/rows0.png", *ANY)
+    said = predict(tmp_path, detector, faces / "test/rows0.png", *GIVEN)
     assert said["note"].startswith("this detector was trained on procedural faces")
     assert said["note"].endswith("not for judging people")
     told = capsys.readouterr()
@@ -440,100 +366,3 @@ def test_mistakes_are_refused_in_one_line(tmp_path, detector, capsys, monkeypatc
     assert jobs.start("predict", workdir, f"detector={detector}", *flags) == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
     assert not workdir.exists()
-
-
-# ---- without a detector
-
-
-def test_the_detector_of_the_demo_is_used_where_none_is_named(
-    tmp_path, detector, faces, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
-    assert jobs.start("predict", "out", f"inputs={faces}/test/rows0.png", *ANY) == 2
-    assert "run `make demo`" in capsys.readouterr().err.splitlines()[-1]
-    for seed in (2, 10, 0):
-        folder = tmp_path / f"runs/quickstart/seed_{seed}"
-        shutil.copytree(detector, folder / "RFFR")
-        done = {"done": seed > 0, "seconds": 1.0}  # seed 0 was not finished
-        (folder / "RFFR" / "run.json").write_text(json.dumps(done))
-    assert jobs.start("predict", "out", f"inputs={faces}/test/rows0.png", *ANY) == 0
-    said = json.loads((tmp_path / "out/predictions.json").read_text())
-    assert said["detector"]["path"] == "runs/quickstart/seed_2/RFFR"
-    assert "runs/quickstart/seed_2/RFFR, which `make demo` trained" in capsys.readouterr().err
-    assert default_detector.TRAINED == quickstart.OURS
-
-
-# ---- from Python
-
-
-def test_detector_from_python(detector, faces, evaluated):
-    loaded = rffr_jax.load_detector(detector, batch_size=4)
-    names = [f"rows{n}.png" for n in range(5)]
-    images = [np.asarray(Image.open(faces / "test" / name)) for name in names]
-    scores = loaded.score(images)
-    assert scores == pytest.approx([evaluated[name] for name in names], abs=2e-6)
-    np.testing.assert_allclose(loaded.score(np.stack(images)), scores, atol=2e-6)
-    assert loaded.score([]).shape == (0,)
-    shown = loaded.explain(images[1])
-    assert shown.score == pytest.approx(scores[1], abs=2e-6)
-    np.testing.assert_array_equal(shown.image, images[1].astype(np.float32) / 255)
-    assert shown.reconstruction is not None
-    assert shown.residual is not None
-    assert shown.heat is not None
-    difference = shown.reconstruction - shown.image
-    np.testing.assert_allclose(shown.residual, np.clip(4 * difference, -1, 1), atol=1e-5)
-    for row in range(2):
-        for column in range(2):
-            block = shown.residual[24 * row : 24 * row + 24, 24 * column : 24 * column + 24]
-            assert shown.heat[row, column] == pytest.approx(np.abs(block).mean(), rel=1e-5)
-    for wrong in (images[0] / 255, images[0][..., :1], images[0][None]):
-        with pytest.raises(UserError, match="give uint8 RGB"):
-            loaded.score([wrong])
-
-
-def test_example_of_the_guide_runs(tmp_path, detector, faces, monkeypatch, capsys):
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs/detect").symlink_to(detector)
-    monkeypatch.chdir(tmp_path)
-    guide = (jobs.CONFIGS.parent / "docs/predict.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
-    crops = np.stack([np.asarray(Image.open(faces / f"test/rows{n}.png")) for n in range(3)])
-    found: dict[str, Any] = {"crops": crops}
-    exec(example, found)
-    assert (found["scores"].shape, found["scores"].dtype) == ((3,), np.float64)
-    shown = found["shown"]
-    assert shown.score == pytest.approx(found["scores"][0], abs=2e-6)
-    for pixels in (shown.image, shown.reconstruction, shown.residual):
-        assert pixels.shape == (jobs.SIZE, jobs.SIZE, 3)
-    assert shown.heat.shape == (2, 2)
-    assert str(found["scores"] > found["detector"].threshold) in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_evidence_of_a_unet_is_its_copy(tmp_path):
-    model, unet = ModelSettings("tiny", 48, 12), UNetSettings(48, width=2, depth=2)
-    settings = DetectionSettings(
-        model=model, mae=None, inputs="both", blocks="random", residual="unet", k=2, alpha=4.0,
-        mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), unet=unet,
-    )  # fmt: skip
-    copies = UNet(unet, dtype=jnp.float32, rngs=nnx.Rngs(3))
-    frozen = nnx.to_pure_dict(nnx.state(copies, PARAMETERS))
-    about = {"kind": "detector", "detection": settings.to_json(), "trained_methods": ["rows"],
-             "trained_datasets": ["faces"], "preparations": []}  # fmt: skip
-    parameters = Detection(settings, jnp.float32).init_parameters(0)
-    save_weights(tmp_path / LATEST, 0, parameters, about)
-    save_weights(tmp_path / FROZEN["unet"], 0, frozen, {"kind": "unet"})
-    image = np.random.default_rng(4).integers(0, 256, (48, 48, 3), np.uint8)
-    shown = rffr_jax.load_detector(tmp_path).explain(image)
-    expected = np.asarray(copies(jnp.asarray(image[None] / 255, jnp.float32)))[0]
-    assert shown.reconstruction is not None
-    assert shown.residual is not None
-    np.testing.assert_allclose(shown.reconstruction, expected, atol=1e-4)
-    residual = np.clip(4 * (expected - image / 255), -1, 1)
-    np.testing.assert_allclose(shown.residual, residual, atol=1e-3)
-    draw_evidence(tmp_path / "face.png", shown, BlockGrid(4, 2), 12, 4.0, "")
-    with Image.open(tmp_path / "face.png") as sheet:
-        drawn = np.asarray(sheet)
-    left, top = 8 + 200, 15 + 16  # of the second picture, every pixel four times as large
-    copy = drawn[top : top + 192 : 4, left : left + 192 : 4]
-    np.testing.assert_allclose(copy / 255, np.clip(expected, 0, 1), atol=0.01)

@@ -1,6 +1,5 @@
 """report.html of the job `predict`."""
 
-import json
 import re
 import shutil
 
@@ -13,13 +12,9 @@ from tests import jobs
 from tests.faces.movies import write_movie
 from tests.faces.test_prepare import BrightSquares, picture
 
-LOOSE = ("darkest=0", "least_sharpness=0")
-
 
 def predicted(workdir, detector, inputs, *flags):
-    given = (f"detector={detector}", f"inputs={inputs}", *LOOSE, *flags)
-    assert jobs.start("predict", workdir, *given) == 0
-    said = json.loads((workdir / "predictions.json").read_text())
+    said = jobs.predict(workdir, detector, inputs, "darkest=0", "least_sharpness=0", *flags)
     return said, (workdir / "report.html").read_text(encoding="utf-8")
 
 
@@ -35,6 +30,8 @@ def folder(tmp_path, faces):
         shutil.copy(faces / "test" / name, folder)
     shutil.copy(faces / "test/rows2.png", folder / "<b>bold.png")
     (folder / "text.jpg").write_text("no picture")
+    for name in ("a.txt", "b.txt", "LICENSE"):
+        (folder / name).write_text("no picture")
     return folder
 
 
@@ -50,6 +47,8 @@ def test_report_shows_every_verdict_with_its_evidence(tmp_path, detector, folder
     assert "<b>bold" not in html
     (text,) = [file for file in said["files"] if file["status"] == "unknown"]
     assert text["reason"] in html
+    assert said["left_out"] == {".txt": 2, "": 1}
+    assert "left out: 2 .txt, 1 without an ending." in html
     assert said["detector"]["digest"] in html
     assert "--config.faces=given" in html
     assert "does not mean authentic" in html

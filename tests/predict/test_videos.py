@@ -97,8 +97,8 @@ def test_a_face_that_is_too_small_is_found_and_not_judged(tmp_path, bright):
 def test_a_face_that_grows_is_one_face(tmp_path, bright):
     frames = [picture((20, 20, 10 + 2 * i), (70, 70, 12)) for i in range(8)]
     grows, small = found_in(write_movie(tmp_path / "grows.mp4", frames)).faces
-    assert [sighting.judged for sighting in grows] == [False, False, True, True]
-    assert [sighting.judged for sighting in small] == [False] * 4
+    assert [sighting.usable for sighting in grows] == [False, False, True, True]
+    assert [sighting.usable for sighting in small] == [False] * 4
 
 
 def test_faces_that_can_be_judged_come_before_others(tmp_path, bright):
@@ -107,7 +107,7 @@ def test_faces_that_can_be_judged_come_before_others(tmp_path, bright):
     path = write_movie(tmp_path / "brief.mp4", frames)
     found = found_in(path, dataclasses.replace(SETTINGS, most_faces=1))
     ((sighting,),) = found.faces
-    assert sighting.judged
+    assert sighting.usable
     assert found.left_out == 1
 
 
