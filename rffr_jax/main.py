@@ -40,7 +40,6 @@ JOBS = {
     "experiment": "rffr_jax.experiments.experiment",
     "worker": "rffr_jax.experiments.worker",
 }
-TERMINAL = logging.StreamHandler()
 DONE, STOPPED = 0, 75
 USAGE = "python -m rffr_jax.main --config=configs/JOB.py [--workdir=DIR] [--config.KEY=VALUE]"
 

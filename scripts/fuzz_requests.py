@@ -1,4 +1,4 @@
-"""UploadQueue that are sent to the HTTP API over a real connection, most of them in whole requests.
+"""Uploads that are sent to the HTTP API over a real connection, most of them in whole requests.
 
 `fuzz_inputs.py` uses it. The picture or video comes broken; the request around it is broken here,
 as the bytes of the picture say, so that a kept file tells both.
@@ -308,18 +308,19 @@ def service_of(room: pathlib.Path) -> Service:
 def _scorer(room: pathlib.Path) -> Any:
     """Scores in this process instead of one of its own."""
     from rffr_jax.predict.predict import detector_and_settings
-    from rffr_jax.web.scoring_process import answer
+    from rffr_jax.web.scoring_process import ScoringProcess, score_file
 
     config = runpy.run_path(os.fspath(CONFIGS / "web.py"))["get_config"]()
     config.update({"detector": os.fspath(room / "detector"), "faces": "given"})
     config.update({"darkest": 0.0, "least_sharpness": 0.0, "frames_per_video": 4})
     detector, settings = detector_and_settings(config)
 
-    class Here:
-        note = ""
+    class Here(ScoringProcess):
+        def __init__(self):
+            self.note = ""
 
         def score(self, file: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
-            return answer(config, detector, settings, file, folder)
+            return score_file(config, detector, settings, file, folder)
 
         def close(self): ...
 

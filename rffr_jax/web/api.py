@@ -1,26 +1,32 @@
-"""The HTTP API: `POST /api/predict` takes one file; its answer has the schema of predict."""
+"""The page and the HTTP API: `POST /api/predict` scores one file as the job `predict` does."""
 
 import contextlib
+import importlib.resources
 import pathlib
 import tempfile
 from collections.abc import AsyncIterator, Container
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from rffr_jax.web.guard import Guard
 from rffr_jax.web.multipart_file import Limits, receive_file
 from rffr_jax.web.refused import RefusedError
-from rffr_jax.web.static_page import add_page
 from rffr_jax.web.upload_queue import UploadQueue
 
 SECONDS_TO_RETRY = 10
+FILES = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+"""The files of the page, each under one path."""
 
 
 def make_api(uploads: UploadQueue, limits: Limits, trusted: Container[str]) -> ASGIApp:
-    """The API and the page; the process that scores ends with them.
+    """The API and the page; the scoring process ends with them.
 
     Args:
       trusted: the `Host` headers that are answered.
@@ -31,11 +37,12 @@ def make_api(uploads: UploadQueue, limits: Limits, trusted: Container[str]) -> A
         yield
         uploads.scorer.close()
 
-    # FastAPI's pages about an API fetch scripts from elsewhere.
+    # FastAPI's own pages about an API load scripts from other hosts.
     api = FastAPI(
         title="rffr_jax", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    add_page(api)
+    for address in FILES:
+        api.add_route(address, _serve_page, methods=["GET"], include_in_schema=False)
 
     @api.get("/api/health")
     async def health() -> dict[str, str | int]:
@@ -46,7 +53,7 @@ def make_api(uploads: UploadQueue, limits: Limits, trusted: Container[str]) -> A
     async def predict(request: Request) -> JSONResponse:
         sender = request.client.host if request.client else ""
         with (
-            uploads.place(sender),
+            uploads.reserve(sender),
             tempfile.TemporaryDirectory(dir=uploads.folder) as folder,
         ):
             path = pathlib.Path(folder, "upload")
@@ -67,3 +74,9 @@ def make_api(uploads: UploadQueue, limits: Limits, trusted: Container[str]) -> A
         return JSONResponse({"error": "a defect of the server; its log says more"}, 500)
 
     return Guard(api, trusted)
+
+
+async def _serve_page(request: Request) -> Response:
+    name, media_type = FILES[request.url.path]
+    content = importlib.resources.files("rffr_jax.web").joinpath("static", name).read_bytes()
+    return Response(content, media_type=media_type)

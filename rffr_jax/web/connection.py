@@ -1,4 +1,4 @@
-"""uvicorn's connection, with what uvicorn leaves open before a request reaches the application."""
+"""uvicorn's connection, with limits that uvicorn lacks before a request reaches the application."""
 
 import asyncio
 from typing import Any
@@ -9,21 +9,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from rffr_jax.web.guard import HEADERS
 
 SECONDS_FOR_HEAD = 10.0
-"""Within which the first byte of a connection's next request and its headers must have come."""
+"""Within which the first byte and the headers of a connection's next request must arrive."""
 
 
 class Connection(H11Protocol):
-    """Ends connections whose request does not come, and answers broken ones with all headers."""
+    """Closes connections without a request, and answers broken requests with all headers."""
 
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any):  # that of asyncio or of uvloop
-        """Begins to wait for a request."""
+        """Starts to wait for a request."""
         super().connection_made(transport)
         self._start_timer()
 
     def data_received(self, data: bytes):
-        """Waits on where the head of a request is not whole."""
+        """Waits further while the headers of a request are not complete."""
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_timer()
@@ -31,13 +31,13 @@ class Connection(H11Protocol):
             self._start_timer()
 
     def connection_lost(self, exc: Exception | None):
-        """Waits for nothing more."""
+        """Stops the timer."""
         self._stop_timer()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str):
-        """Says that it is no request, unless another answer has begun, and closes."""
-        if self.cycle:  # of an application that must not answer any more
+        """Answers that it is no request, unless another answer has begun, and closes."""
+        if self.cycle:  # the application must not answer any more
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):

@@ -1,7 +1,7 @@
-"""What every request passes before the API, and every answer after it.
+"""A check of every request before the API, and security headers for every answer.
 
-Requests for an unknown host and those of other pages are refused. Every answer, of an error too,
-carries the headers below. A request that is answered before all of it has come is read a little
+Requests for an unknown host and requests from other pages are refused. Every answer, also an error,
+has the headers below. A request that is answered before all of it has arrived is read a little
 longer, so that its sender sees the answer and not a broken connection.
 """
 
@@ -31,7 +31,7 @@ _HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 
 class Guard:
-    """An ASGI application before another one."""
+    """An ASGI middleware."""
 
     def __init__(self, app: ASGIApp, trusted: Container[str]):
         """
@@ -45,16 +45,17 @@ class Guard:
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
-            raise RuntimeError(f"a connection of type {scope['type']} has come")
-        reason = self._refused(scope["method"], Headers(scope=scope))
+            raise RuntimeError(f"unexpected connection of type {scope['type']}")
+        reason = self._refusal(scope["method"], Headers(scope=scope))
         app = JSONResponse({"error": reason}, 403) if reason else self._app
         exchange = _Exchange(scope, receive, send)
         await app(scope, exchange.receive, exchange.send)
 
-    def _refused(self, method: str, headers: Headers) -> str:
+    def _refusal(self, method: str, headers: Headers) -> str:
+        """Why a request is refused; '' if it is not."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0] not in self._trusted:
-            return "this server does not go by the name that the request has in Host"
+            return "the name in Host is not a name of this server"
         if method in _HARMLESS:
             return ""
         own = (f"http://{hosts[0]}", f"https://{hosts[0]}")

@@ -1,4 +1,4 @@
-"""The one file of a multipart request, written as it comes to a place of the server's choice."""
+"""Writes the one file of a multipart request to a path of the server's choice, as it arrives."""
 
 import asyncio
 import contextlib
@@ -17,15 +17,14 @@ MEGABYTE = 10**6
 FIELD = b"file"
 BYTES_OF_PROGRESS = 65_536
 _ENVELOPE = 65_536  # bytes of a request beside its file
-_HEAD = 8192  # bytes of its headers within the form
 
 
 class Limits(NamedTuple):
-    """Of an upload while it comes in.
+    """Limits of an upload while it arrives.
 
     Attributes:
       most_bytes: of the file.
-      seconds: within which `BYTES_OF_PROGRESS` more, or the rest, must come.
+      seconds: within which `BYTES_OF_PROGRESS` more bytes, or the rest, must arrive.
     """
 
     most_bytes: int
@@ -33,14 +32,14 @@ class Limits(NamedTuple):
 
 
 async def receive_file(request: Request, path: pathlib.Path, limits: Limits) -> str:
-    """Writes the file of the field `file` to `path`, which must not be there.
+    """Writes the file of the field `file` to `path`, which must not exist.
 
     Returns:
-      The name that the sender gives it, of which no path is ever made.
+      The name that the sender gives the file; it is never used as a path.
 
     Raises:
-      RefusedError: the request does not hold exactly one file (400), stands still (408) or is too
-        large (413).
+      RefusedError: the request does not hold exactly one file (400), makes no progress (408) or is
+        too large (413).
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
@@ -53,26 +52,26 @@ async def receive_file(request: Request, path: pathlib.Path, limits: Limits) -> 
                 async for piece in pieces:
                     parser.write(piece)
         except FormParserError:
-            raise _not_a_form() from None
+            raise RefusedError(400, "the body is no multipart form") from None
     if not part.ended:
         raise _not_one_file()
     return part.name
 
 
 class _FilePart:
-    """Takes what the parser finds: one part, which is a file."""
+    """Receives the parser's events: one part, which is a file."""
 
     def __init__(self, file: BinaryIO, most_bytes: int):
         self.name, self.ended = "", False
         self._file, self._left, self._most = file, most_bytes, most_bytes
-        self._begun, self._head_left = False, _HEAD
+        self._begun = False
         self._header, self._value, self._disposition = b"", b"", b""
 
     def parser(self, boundary: bytes) -> MultipartParser:
-        """Takes the bytes of a form and calls the methods below.
+        """A parser that calls the methods below and limits the size of the part's headers.
 
         Raises:
-          FormParserError: the boundary is longer than any that a client makes.
+          FormParserError: the boundary is too long.
         """
         return MultipartParser(
             boundary,
@@ -93,17 +92,10 @@ class _FilePart:
         self._begun = True
 
     def _add_to_header(self, data: bytes, start: int, end: int):
-        self._count_head(end - start)
         self._header += data[start:end]
 
     def _add_to_value(self, data: bytes, start: int, end: int):
-        self._count_head(end - start)
         self._value += data[start:end]
-
-    def _count_head(self, length: int):
-        self._head_left -= length
-        if self._head_left < 0:
-            raise _not_a_form()
 
     def _end_header(self):
         if self._header.lower() == b"content-disposition":
@@ -127,13 +119,13 @@ class _FilePart:
 
 
 async def _pieces(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
-    """A request's body as it comes; what its header says of the size is not relied on."""
-    said = request.headers.get("content-length", "")
+    """A request's body as it arrives; the size in its header is checked but not trusted."""
+    length = request.headers.get("content-length", "")
     most = limits.most_bytes + _ENVELOPE
-    if said.isdigit() and int(said) > most:
+    if length.isdigit() and int(length) > most:
         raise _too_large(limits.most_bytes)
     clock = asyncio.get_running_loop().time
-    taken, mark, deadline, more = 0, BYTES_OF_PROGRESS, clock() + limits.seconds, True
+    received, mark, deadline, more = 0, BYTES_OF_PROGRESS, clock() + limits.seconds, True
     while more:
         try:
             async with asyncio.timeout_at(deadline):
@@ -144,20 +136,16 @@ async def _pieces(request: Request, limits: Limits) -> AsyncGenerator[bytes, Non
             raise RefusedError(400, "the request ended before its file")
         more = message.get("more_body", False)
         piece = message.get("body", b"")
-        taken += len(piece)
-        if taken > most:
+        received += len(piece)
+        if received > most:
             raise _too_large(limits.most_bytes)
-        if taken >= mark:
-            mark, deadline = taken + BYTES_OF_PROGRESS, clock() + limits.seconds
+        if received >= mark:
+            mark, deadline = received + BYTES_OF_PROGRESS, clock() + limits.seconds
         yield piece
 
 
 def _not_one_file() -> RefusedError:
     return RefusedError(400, "send one file, as the multipart field 'file'")
-
-
-def _not_a_form() -> RefusedError:
-    return RefusedError(400, "the body is no multipart form")
 
 
 def _too_large(most_bytes: int) -> RefusedError:

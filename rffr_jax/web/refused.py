@@ -1,8 +1,8 @@
-"""An upload that gets no answer, with the status and the line that say why."""
+"""An upload that is refused, with a status and a reason."""
 
 
 class RefusedError(Exception):
-    """Told to the uploader as it is: no path and no detail of the machine is in it.
+    """Sent to the uploader unchanged, so it holds no path and no detail of the machine.
 
     Attributes:
       status: of HTTP.
@@ -12,9 +12,3 @@ class RefusedError(Exception):
     def __init__(self, status: int, reason: str):
         super().__init__(reason)
         self.status, self.reason = status, reason
-
-
-DIED = "the scoring process died on this file"
-FULL = "too many uploads are waiting; try again later"
-FULL_FOR_SENDER = "too many uploads from your address are waiting; try again later"
-STOPPING = "the server is stopping"

@@ -1,6 +1,6 @@
-"""A child process that holds the detector and scores one file at a time.
+"""A child process that loads the detector and scores one file at a time.
 
-It can be killed, and so no file holds up those behind it.
+It can be killed, so no file blocks the next ones.
 """
 
 import mimetypes
@@ -16,24 +16,24 @@ from ml_collections import ConfigDict
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.reports.pictures import data_uri
-from rffr_jax.web.refused import DIED, STOPPING, RefusedError
+from rffr_jax.web.refused import RefusedError
 
 if TYPE_CHECKING:
     from rffr_jax.predict.detector import LoadedDetector
     from rffr_jax.predict.face_settings import FaceSettings
 
 SECONDS_TO_START = 600.0
-"""Within which a child must have loaded its detector and compiled what scores."""
+"""Within which a child must load its detector and compile it."""
 
 SECONDS_TO_END = 2.0
-"""That a child which is not at work may take, before it is killed."""
+"""Within which an idle child must end, before it is killed."""
 
 
 class ScoringProcess:
-    """Starts the child and, after one that died or was killed, the next.
+    """Starts the child, and another one after it died or was killed.
 
     Attributes:
-      note: what must be said beside every score; '' if nothing.
+      note: a warning to show beside every score; '' if there is none.
     """
 
     def __init__(self, config: Config):
@@ -55,10 +55,10 @@ class ScoringProcess:
         return self._process.pid
 
     def score(self, file: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
-        """What predictions.json would hold of one file, pictures as `data:` addresses.
+        """predictions.json of one file, with pictures as `data:` URLs.
 
         Args:
-          folder: an empty one, for files that are of no use afterwards.
+          folder: an empty one, for temporary files.
 
         Raises:
           RefusedError: it takes longer than `seconds_per_file` (504), the child dies (500) or the
@@ -66,7 +66,7 @@ class ScoringProcess:
         """
         with self._turn:
             if self._closed:
-                raise RefusedError(503, STOPPING)
+                raise RefusedError(503, "the server is stopping")
             try:
                 self._wait_until_ready()
                 self._connection.send((file, folder))
@@ -74,7 +74,7 @@ class ScoringProcess:
                     return self._connection.recv()
                 refused = RefusedError(504, f"it took longer than {self._seconds:g} seconds")
             except (EOFError, OSError, UserError):
-                refused = RefusedError(500, DIED)
+                refused = RefusedError(500, "the scoring process died on this file")
             self._process.kill()
             self._process.join()
             if not self._closed:
@@ -82,10 +82,10 @@ class ScoringProcess:
             raise refused
 
     def close(self):
-        """Ends the child, at work or not."""
+        """Ends the child, even while it scores."""
         self._closed = True
         if self._turn.acquire(blocking=False):
-            self._connection.close()  # it waits for a file, and ends
+            self._connection.close()  # an idle child ends then
             self._process.join(SECONDS_TO_END)
             self._turn.release()
         self._process.kill()
@@ -100,7 +100,7 @@ class ScoringProcess:
         self._ready = False
 
     def _wait_until_ready(self) -> str:
-        """The detector's note; '' if the child was waited for before."""
+        """The detector's note; '' if the child was ready before."""
         if self._ready:
             return ""
         if not self._connection.poll(SECONDS_TO_START):
@@ -138,58 +138,57 @@ def _serve(entries: dict[str, Any], connection: Connection):
             file, folder = connection.recv()
         except EOFError:
             return
-        connection.send(answer(config, detector, settings, file, folder))
+        connection.send(score_file(config, detector, settings, file, folder))
 
 
-def answer(
+def score_file(
     config: Config,
     detector: "LoadedDetector",
     settings: "FaceSettings",
     file: pathlib.Path,
     folder: pathlib.Path,
 ) -> dict[str, Any]:
-    """As `ScoringProcess.score`, in this process and however long it takes."""
+    """As `ScoringProcess.score`, in this process and without a time limit."""
     from rffr_jax.predict.file_scorer import FileScorer
     from rffr_jax.predict.inputs import InputFile, media_kind
     from rffr_jax.predict.predictions_file import SCHEMA
 
-    prediction = FileScorer(config, folder, detector, settings)
-    prediction.score_files([InputFile(file, *media_kind(file))])
-    (record,) = prediction.finished.records([file])
+    scorer = FileScorer(config, folder, detector, settings)
+    scorer.score_files([InputFile(file, *media_kind(file))])
+    (record,) = scorer.finished.records([file])
     for face in record["faces"]:
-        if face["evidence"]:
-            face["evidence"] = picture_data_url(folder / face["evidence"])
-        if face["picture"]:
-            face["picture"] = picture_data_url(folder / face["picture"])
-        for peak in face["peaks"]:
-            peak["picture"] = picture_data_url(folder / peak["picture"])
-    about = hide_paths(prediction.about)
+        for entry in (face, *face["peaks"]):
+            for name in ("evidence", "picture"):
+                if entry.get(name):
+                    entry[name] = picture_data_uri(folder / entry[name])
+    about = hide_paths(scorer.about)
     counts = {status: int(record["status"] == status) for status in ("real", "fake", "unknown")}
     return {"schema": SCHEMA, **about, "files": [record], "counts": counts}
 
 
-def picture_data_url(file: pathlib.Path) -> str:
-    """The bytes of a picture as an address that a browser shows."""
+def picture_data_uri(file: pathlib.Path) -> str:
+    """A picture as a `data:` URI, which a browser shows."""
     kind, _ = mimetypes.guess_type(file.name)
     return data_uri(file.read_bytes(), kind or "application/octet-stream")
 
 
 def hide_paths(about: dict[str, Any]) -> dict[str, Any]:
-    """What predictions.json says of a run, without the places of files on this machine."""
+    """The fields of predictions.json about a run, without the folders of this machine."""
     faces = about["preprocessing"]["faces"]
     if faces.get("weights"):
         faces = faces | {"weights": pathlib.Path(faces["weights"]).name}
-    named = pathlib.Path(about["detector"]["path"]).name
+    detector = about["detector"] | {"path": pathlib.Path(about["detector"]["path"]).name}
     reference = about["residual_reference"]
+    if reference:
+        reference = reference | {"data": [_last_part(spec) for spec in reference["data"]]}
     return about | {
-        "residual_reference": reference and _named_shortly(reference),
+        "residual_reference": reference,
         "command": "",
-        "chosen_on": [spec.rpartition("/")[2] for spec in about["chosen_on"]],
-        "detector": about["detector"] | {"path": named},
+        "chosen_on": [_last_part(spec) for spec in about["chosen_on"]],
+        "detector": detector,
         "preprocessing": about["preprocessing"] | {"faces": faces},
     }
 
 
-def _named_shortly(chosen: dict[str, Any]) -> dict[str, Any]:
-    """Its data without their folders."""
-    return chosen | {"data": [spec.rpartition("/")[2] for spec in chosen["data"]]}
+def _last_part(spec: str) -> str:
+    return spec.rpartition("/")[2]

@@ -19,16 +19,16 @@ from rffr_jax.web.upload_queue import UploadQueue
 
 log = logging.getLogger(__name__)
 
-SECONDS_TO_END = 5  # for answers that are on their way when the server stops
+SECONDS_TO_END = 5  # for unfinished answers when the server stops
 UPLOADS = "rffr_jax_uploads"
 
 
 def run(config: Config, workdir: pathlib.Path):
-    """Serves until SIGTERM or Ctrl-C. UploadQueue lie in the workdir until they are answered.
+    """Serves until SIGTERM or Ctrl-C. Uploads stay in the workdir until they are answered.
 
     Raises:
-      UserError: a package is missing, the address is taken, a trusted host is none, or the detector
-        cannot be loaded.
+      UserError: a package is missing, the address is taken, a trusted host is not valid, or the
+        detector cannot be loaded.
     """
     if processes.process_count() > 1:
         raise UserError("web runs in one process; start one server")
@@ -42,7 +42,7 @@ def run(config: Config, workdir: pathlib.Path):
 
 @contextlib.contextmanager
 def _empty_folder(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder with nothing in it that only this user can read; it goes with the block."""
+    """An empty folder that only this user can read; it is deleted at the end of the block."""
     if folder.is_symlink() or folder.is_file():
         raise UserError(f"{folder} is no folder; take it away, the server keeps uploads there")
     if folder.exists():  # of a server that was killed
@@ -84,7 +84,7 @@ def _serve(config: Config, listener: socket.socket, folder: pathlib.Path):
         if not ipaddress.ip_address(host).is_loopback:
             log.warning("%s is open to a network: there are no users and no encryption", host)
         print(f"rffr_jax: open http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-        # The server ends well when one of these comes, and then sends it to itself once more.
+        # uvicorn stops at one of these signals, and then sends it to this process once more.
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: None)
         uvicorn.Server(settings).run(sockets=[listener])

@@ -1,7 +1,7 @@
-"""The names under which the server may be asked.
+"""The host names under which the server answers.
 
-A page of another host can have its own name point at this server's address (DNS rebinding). Its
-requests then count as its own for the browser; only the `Host` header tells them.
+A page of another host can let its own name point to this server's address (DNS rebinding). The
+browser then allows its requests; only the `Host` header shows them.
 """
 
 import ipaddress
@@ -16,21 +16,21 @@ _NAME = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?|\[[0-9A-Fa-f:.]+\](:[0-9]+)?")
 
 
 class TrustedHosts:
-    """Answers which `Host` headers are trusted.
+    """The `Host` headers that are trusted.
 
-    On a loopback address these are `localhost`, `127.0.0.1`, `[::1]` and the address itself; on
-    another one, every numeric address (nobody can make one point elsewhere), `localhost` and this
-    machine's name. All of them need the server's port. `names` are trusted besides.
+    On a loopback address these are `localhost`, `127.0.0.1`, `[::1]` and the address itself. On any
+    other address they are every numeric address (none can be made to point elsewhere), `localhost`
+    and this machine's name. All of them need the server's port. `names` are trusted as well.
     """
 
     def __init__(self, address: str, port: int, names: Iterable[str] = ()):
         """
         Args:
-          address: numeric, where the server listens.
+          address: numeric, of the server.
           names: `NAME` is trusted with the server's port and without a port, `NAME:PORT` as it is.
 
         Raises:
-          UserError: a name is not one of a host.
+          UserError: a name is not that of a host.
         """
         self._port = port
         self._all_addresses = not ipaddress.ip_address(address).is_loopback

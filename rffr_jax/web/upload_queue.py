@@ -1,4 +1,4 @@
-"""The queue of uploads before the one process that scores."""
+"""The queue of uploads for the one process that scores."""
 
 import asyncio
 import collections
@@ -7,31 +7,21 @@ import ipaddress
 import pathlib
 import tempfile
 from collections.abc import Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from rffr_jax.predict.inputs import media_kind
-from rffr_jax.web.refused import FULL, FULL_FOR_SENDER, RefusedError
-
-
-@runtime_checkable
-class Scorer(Protocol):
-    """What `scoring_process.ScoringProcess` does; tests stand in for it."""
-
-    note: str
-
-    def score(self, file: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]: ...
-
-    def close(self): ...
+from rffr_jax.web.refused import RefusedError
+from rffr_jax.web.scoring_process import ScoringProcess
 
 
 class UploadQueue:
-    """Scores uploads one after another, in the order in which they come.
+    """Scores uploads one after another, in the order of their arrival.
 
     Attributes:
-      folder: where they lie meanwhile.
+      folder: where uploads are stored until they are answered.
     """
 
-    def __init__(self, scorer: Scorer, folder: pathlib.Path, most_waiting: int):
+    def __init__(self, scorer: ScoringProcess, folder: pathlib.Path, most_waiting: int):
         self.folder, self.scorer = folder, scorer
         self._places = most_waiting + 1
         self._most_of_sender = most_waiting // 2 + 1
@@ -39,22 +29,24 @@ class UploadQueue:
         self._turn = asyncio.Lock()
 
     @contextlib.contextmanager
-    def place(self, address: str) -> Iterator[None]:
-        """A place in the queue, from before an upload is read until it is answered.
+    def reserve(self, address: str) -> Iterator[None]:
+        """Reserves a place in the queue, from before an upload is read until it is answered.
 
-        One sender can take half of those that wait.
+        One sender can have half of the places.
 
         Args:
           address: numeric, of the sender.
 
         Raises:
-          RefusedError: there is none, or the sender has its share (429).
+          RefusedError: no place is free, or the sender has its share (429).
         """
         sender = sender_network(address)
         if self._taken.total() >= self._places:
-            raise RefusedError(429, FULL)
+            raise RefusedError(429, "too many uploads are waiting; try again later")
         if self._taken[sender] >= self._most_of_sender:
-            raise RefusedError(429, FULL_FOR_SENDER)
+            raise RefusedError(
+                429, "too many uploads from your address are waiting; try again later"
+            )
         self._taken[sender] += 1
         try:
             yield
@@ -64,10 +56,10 @@ class UploadQueue:
                 del self._taken[sender]
 
     async def score(self, file: pathlib.Path, name: str) -> dict[str, Any]:
-        """`ScoringProcess.score` of an upload that has a place.
+        """`ScoringProcess.score` of an upload with a reserved place.
 
         Args:
-          name: what the uploader calls it; its last part stands in the answer.
+          name: from the uploader; its last part is in the answer.
 
         Raises:
           RefusedError: it is empty (400), no image or video (415), or refused by the process.
@@ -85,7 +77,7 @@ class UploadQueue:
 
 
 def sender_network(address: str) -> str:
-    """A sender's numeric address; of IPv6 the network, whose other addresses are its own too."""
+    """A sender's numeric address; for IPv6 the /64 network, which usually has one owner."""
     try:
         numeric = ipaddress.ip_address(address)
     except ValueError:
@@ -98,6 +90,6 @@ def sender_network(address: str) -> str:
 
 
 def base_name(name: str) -> str:
-    """The last part of a file's name as any system writes it, and as text that JSON can hold."""
+    """The last part of a file's path in any system's notation, as valid UTF-8."""
     last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return last.encode("utf-8", "replace").decode("utf-8") or "upload"

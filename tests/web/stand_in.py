@@ -19,6 +19,7 @@ from PIL import Image
 from rffr_jax.web.api import make_api
 from rffr_jax.web.connection import Connection
 from rffr_jax.web.multipart_file import Limits
+from rffr_jax.web.scoring_process import ScoringProcess
 from rffr_jax.web.trusted_hosts import TrustedHosts
 from rffr_jax.web.upload_queue import UploadQueue
 
@@ -27,8 +28,8 @@ SECONDS = 30
 LOGGERS = ("uvicorn.error", "asyncio")
 
 
-class StandIn:
-    """Answers with the SHA-256 of a file, when it is told to go on."""
+class StandIn(ScoringProcess):
+    """Answers with the SHA-256 of a file, when `go_on` is set."""
 
     note = "this is for tests"
 

@@ -6,8 +6,8 @@ import socket
 import httpx
 import pytest
 
+from rffr_jax.web.api import FILES
 from rffr_jax.web.guard import HEADERS
-from rffr_jax.web.static_page import FILES
 from tests.web.stand_in import FORM, StandIn, form, listening, png
 
 
