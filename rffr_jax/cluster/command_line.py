@@ -10,6 +10,7 @@ from rffr_jax.config import refuse_address
 from rffr_jax.errors import UserError
 
 USER_MISTAKE = 2
+OUTPUT_CLOSED = 141  # 128 + SIGPIPE, as of Unix programs
 # JAX's own values: with others the numbers are not those that were tested, or nothing runs.
 JAX_SETTINGS = {
     "JAX_ENABLE_X64": False,
@@ -23,8 +24,8 @@ def run_program(main: Callable[[], int], prefix: str = "error") -> int:
     """Runs the main function of a program, under settings that hold everywhere.
 
     Characters that the terminal cannot show are printed escaped. Addresses (`gs://...`) among the
-    arguments are refused. A device that JAX does not find and an output that takes no more text are
-    told in one line.
+    arguments are refused. A device that JAX does not find and an output on a full disk are told in
+    one line. A program whose reader has stopped ends without a word.
 
     Args:
       main: does the work; what it returns is the exit code.
@@ -48,8 +49,8 @@ def run_program(main: Callable[[], int], prefix: str = "error") -> int:
     except OSError as error:
         if not _output_is_lost():
             raise
-        if code is not None and isinstance(error, BrokenPipeError):  # as of `| head`
-            return code
+        if isinstance(error, BrokenPipeError):  # the reader has stopped, as `head` does
+            return OUTPUT_CLOSED if code is None else code
         text = f"standard output cannot be written: {error.strerror}; what is in files is whole"
     with contextlib.suppress(OSError):
         print(f"{prefix}: {text}", file=sys.stderr)

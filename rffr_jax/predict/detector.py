@@ -18,7 +18,7 @@ from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.images.decode import resized
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual_cache import parameters_digest
-from rffr_jax.runs.whole_files import read_json
+from rffr_jax.runs.atomic_files import read_json_object
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +219,7 @@ def find_detector_folder(named: str) -> pathlib.Path:
     if named:
         return pathlib.Path(named)
     runs = [file.parent for file in DEMO.glob(f"seed_*/{DEMO_DETECTOR}/run.json")]
-    finished = [run for run in runs if read_json(run / "run.json")["done"]]
+    finished = [run for run in runs if read_json_object(run / "run.json")["done"]]
     if not finished:
         raise UserError(
             f"no detector is named and {DEMO} holds none: name one with --config.detector=DIR, or "
