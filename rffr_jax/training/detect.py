@@ -36,7 +36,7 @@ from rffr_jax.training.detector_settings import (
     smallest_fitting_batch,
 )
 from rffr_jax.training.initial_weights import check_branches, init_branches
-from rffr_jax.training.loop import check_settings, train
+from rffr_jax.training.loop import Objective, check_settings, train
 from rffr_jax.training.model_card import write_model_card
 from rffr_jax.training.sources import (
     Sources,
@@ -88,7 +88,7 @@ def run(config: Config, workdir: pathlib.Path):
     log.info("training done; measure it with --config.detector=%s", workdir)
 
 
-class DetectorTraining:
+class DetectorTraining(Objective):
     """Cross-entropy on batches that are half real, half fake (equation 7)."""
 
     balanced = True

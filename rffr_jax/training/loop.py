@@ -1,7 +1,7 @@
-"""The training loop, one for both objectives.
+"""The training loop of both objectives.
 
 Its order is fixed: evaluate, save, take the next batch, step, log. So every checkpoint holds a
-consistent pair of state and step, and the step alone says which batch comes next.
+consistent pair of state and step, and the next batch depends only on the step.
 """
 
 import functools
@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import numpy as np
@@ -49,46 +49,50 @@ from rffr_jax.training.step import (
 log = logging.getLogger(__name__)
 
 
-@runtime_checkable
-class Objective(Protocol):
-    """What the loop needs to know of a task."""
+class Objective:
+    """A task for the loop; a subclass has these attributes and methods.
+
+    Attributes:
+      about: description of the model; stored with every checkpoint, compared when a run resumes.
+      dataset: to train on.
+      balanced: whether batches are half real and half fake.
+      frozen: arrays that the loss reads and that are not trained.
+    """
 
     about: dict[str, Any]
-    """What the model is; stored with every checkpoint and compared when a run resumes."""
     dataset: Dataset
     balanced: bool
     frozen: PyTree
-    """Arrays that the loss reads and nobody trains."""
 
     def init_parameters(self) -> PyTree:
         """Random parameters; traced for their shapes."""
-        ...
+        raise NotImplementedError
 
     def load_initial_parameters(self) -> PyTree:
-        """What a new run starts from, on the mesh: weights that the config names, else fresh."""
-        ...
+        """The start of a new run, on the mesh: weights that the config names, else random ones."""
+        raise NotImplementedError
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
-        """What the loss reads of a batch, this process's rows of it; random choices included.
+        """The arrays that the loss reads, for this process's rows of a batch.
 
-        Random choices are made for the whole global batch, of which `rows` are kept, so that
-        they do not depend on the number of processes. Shapes are the same at every step.
+        Random choices are made for the whole global batch, of which `rows` are kept, so they do not
+        depend on the number of processes. Shapes are the same at every step.
         """
-        ...
+        raise NotImplementedError
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
     ) -> tuple[Float[Array, " batch"], PyTree]:
-        """Of each row, and new values of parameters that no gradient moves, {} without any."""
-        ...
+        """The loss of each row, and new values of parameters that no gradient moves, or {}."""
+        raise NotImplementedError
 
     def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
-        """Metrics for each validation split; also where samples are drawn and bests are kept."""
-        ...
+        """Metrics of each validation split; also draws samples and keeps the best weights."""
+        raise NotImplementedError
 
 
 def check_settings(objective: Objective, config: Config, mesh: Mesh):
-    """Tries what `train` will ask of the settings, before anything is written.
+    """Checks all that `train` needs of the settings, before anything is written.
 
     Raises:
       UserError: batch, optimizer, sampling or random choices that do not fit.
@@ -133,7 +137,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
     bad_files = BadFiles(objective.dataset, config.data.max_bad_fraction)
 
     with ExitStack() as stack:
-        # ---- state: own checkpoint, else what the objective starts from
+        # ---- state: the run's own checkpoint, else the initial parameters
         checkpoints = stack.enter_context(closing(RunCheckpoints(workdir)))
         start, state = _initial_state(objective, optimizer, config, checkpoints, mesh)
         if start:
@@ -202,7 +206,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 speed.restart()
             if stopping and not last:
                 raise InterruptedRunError(
-                    f"stopped at step {step} of {config.steps}; run the same command to go on"
+                    f"stopped at step {step} of {config.steps}; run the same command to resume"
                 )
             if last:
                 break
@@ -313,7 +317,7 @@ class _Speed:
         self.restart()
 
     def restart(self):
-        """Forgets what was measured: evaluations and saves are not training time."""
+        """Starts anew: evaluations and saves are not training time."""
         self._since = time.perf_counter()
         self._steps, self._flops, self.waited = 0, 0, 0.0
 

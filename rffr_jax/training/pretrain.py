@@ -1,53 +1,60 @@
-"""Job `pretrain`: a masked autoencoder learns to inpaint blocks of real faces (section 3.2).
+"""Job `pretrain`: an autoencoder learns real faces (section 3.2).
 
-Or, to compare with, a UNet autoencoder learns to reconstruct them.
+A masked autoencoder learns to inpaint blocks; for comparison, a UNet learns to copy whole images.
 """
 
-import dataclasses
 import logging
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from contextlib import closing
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PyTree, UInt8
+from jaxtyping import Array, Float, PyTree
 
 from rffr_jax.cluster.agreement import require_same_data
-from rffr_jax.cluster.memory import passes_at_once
-from rffr_jax.cluster.sharding import all_gather_parameters, make_mesh
+from rffr_jax.cluster.sharding import (
+    all_rows,
+    init_sharded,
+    make_mesh,
+    put_batch,
+    rows_of_process,
+)
 from rffr_jax.config import Config
-from rffr_jax.data.pipeline import Batch
+from rffr_jax.data.bad_files import BadFiles
+from rffr_jax.data.cache import InMemory
+from rffr_jax.data.origins import synthetic_data_note
+from rffr_jax.data.pipeline import Batch, evaluation_batches
+from rffr_jax.data.selection import keep_reals
+from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
-from rffr_jax.method.blocks import BlockGrid, complement, draw_masks
-from rffr_jax.method.detection import unit_range
-from rffr_jax.method.residual import residual_image
-from rffr_jax.models.abstract import abstract_mae
-from rffr_jax.models.layers import patchify, take_patches, unpatchify
-from rffr_jax.models.mae import MAE
-from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.examples import Dataset
+from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
 from rffr_jax.runs.inventory import warn_if_data_changed
 from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_config, write_config
-from rffr_jax.training.initial_weights import check_mae, load_mae
-from rffr_jax.training.loop import check_settings, train
-from rffr_jax.training.real_faces import RealFaceTraining
-from rffr_jax.training.reconstruction import Reconstruction
-from rffr_jax.training.sources import read_sources, write_training_sources
+from rffr_jax.training.loop import Objective, check_settings, train
+from rffr_jax.training.mae_training import MAETraining
+from rffr_jax.training.sources import Sources, read_sources, write_training_sources
+from rffr_jax.training.unet_training import UNetTraining
 
 log = logging.getLogger(__name__)
 
+AUTOENCODERS = {"mae": MAETraining, "unet": UNetTraining}
+SAMPLES = 6
+
 
 def run(config: Config, workdir: pathlib.Path):
-    """Pretrains as `config` says; writes checkpoints, metrics and sample pictures."""
+    """Pretrains as `config` says; writes checkpoints, metrics and sample pictures.
+
+    Raises:
+      UserError: settings, data or weights that do not fit.
+      InterruptedRunError: a signal asked to stop; the state is saved.
+    """
     mesh = make_mesh(config.mesh.fsdp)
-    if config.autoencoder not in OBJECTIVES:
-        raise UserError(
-            f"autoencoder={config.autoencoder!r} is not known; choose {' or '.join(OBJECTIVES)}"
-        )
-    objective = OBJECTIVES[config.autoencoder](config, workdir, mesh)
+    objective = Pretraining(config, workdir, mesh)
     check_settings(objective, config, mesh)
     require_same_data(train=objective.dataset, validation=objective.validation)
     with locked_workdir(workdir):
@@ -62,88 +69,112 @@ def run(config: Config, workdir: pathlib.Path):
     log.info("pretraining done; name it with --config.mae=%s%s", workdir, residual)
 
 
-class Pretraining(RealFaceTraining):
-    """Mean squared error over the hidden patches, raw pixels in [0, 1] (equation 4)."""
+class Pretraining(Objective):
+    """An autoencoder on real faces: its data, its validation loss and its sample pictures.
 
-    reconstruction_title = "all blocks inpainted"
+    Attributes:
+      validation: the validation reals.
+      earlier_sources: origins of the data that the weights of `init_from` were trained on.
+    """
+
+    balanced = False
+    frozen: PyTree = ()
 
     def __init__(self, config: Config, workdir: pathlib.Path, mesh: Mesh):
-        super().__init__(config, workdir, mesh)
-        self._settings = ModelSettings(**config.model.to_dict())
-        self._blocks = BlockGrid(self._settings.grid, config.blocks.k)
-        self._masks = BlockGrid(self._settings.grid, config.blocks.k, config.mask.blocks)
-        self._definition, _ = abstract_mae(self._settings, self._dtype, remat=config.remat)
-        self.about = mae_about(self._settings, config)
+        self._config, self._workdir, self._mesh = config, workdir, mesh
+        if config.autoencoder not in AUTOENCODERS:
+            choices = " or ".join(AUTOENCODERS)
+            raise UserError(f"autoencoder={config.autoencoder!r} is not known; choose {choices}")
+        self._autoencoder = AUTOENCODERS[config.autoencoder](config, mesh)
+        self.about = self._autoencoder.about
+        self.init_parameters = self._autoencoder.init_parameters
+        self.dataset = load_reals(config.data.train, "train")
+        if config.data.cache:
+            self.dataset = InMemory(self.dataset, config.model.image_size)
+        self.validation = load_reals(config.data.validation, "validation")
+        self._bad_validation = BadFiles(self.validation, config.data.max_bad_fraction)
+        self._mean_loss = jax.jit(self._weighted_loss)
+        self._reconstruct = jax.jit(self._autoencoder.reconstruct_with_residual)
+        self.earlier_sources: Sources = {}
         if config.init_from and not has_saved_state(workdir):
             folder = pathlib.Path(config.init_from)
-            check_mae(folder, self._settings)
+            self._autoencoder.check_weights(folder)
             self.earlier_sources = read_sources(folder)
 
-    def init_parameters(self) -> PyTree:
-        """Random weights; traced for their shapes, too."""
-        mae = MAE(self._settings, dtype=self._dtype, rngs=nnx.Rngs(self._config.seed))
-        return nnx.to_pure_dict(nnx.state(mae, nnx.Param))
+    def load_initial_parameters(self) -> PyTree:
+        """The weights that `init_from` names, else random ones."""
+        if not self._config.init_from:
+            return init_sharded(self.init_parameters, self._mesh)
+        return self._autoencoder.load_weights(pathlib.Path(self._config.init_from))
 
-    def load_parameters(self, folder: pathlib.Path) -> PyTree:
-        """The weights that `init_from` names."""
-        return load_mae(folder, self._settings, self._mesh)
-
-    def prepared(self, batch: Batch, seed: int, step: int, rows: slice) -> Batch:
-        """Images, weights, and the hidden and visible patches of each image."""
-        mask = self._config.mask
-        size = self._config.batch_size
-        hidden = draw_masks(
-            mask.kind, self._masks, ratio=mask.ratio, seed=seed, step=step, batch=size
-        )[rows]
-        visible = complement(hidden, self._blocks.patches)
-        return {
-            "image": batch["image"],
-            "weight": batch["weight"],
-            "hidden": hidden,
-            "visible": visible,
-        }
+    def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
+        """Images, weights, and for a MAE the hidden and visible patches."""
+        return self._autoencoder.inputs(batch, self._config.seed, step, rows)
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
     ) -> tuple[Float[Array, " batch"], PyTree]:
-        """Mean squared error of each image over its hidden patches."""
-        images = unit_range(batch["image"])
-        predicted = self._mae(parameters)(images, batch["visible"], batch["hidden"])
-        target = take_patches(patchify(images, self._settings.patch_size), batch["hidden"])
-        return jnp.mean((predicted - target) ** 2, axis=(1, 2)), {}
+        """Mean squared error of each image; no parameter follows the batch."""
+        return self._autoencoder.losses(parameters, batch), {}
 
-    def reconstruct_with_residual(
-        self, parameters: PyTree, images: UInt8[Array, "batch size size 3"]
-    ) -> tuple[Float[Array, "batch size size 3"], Float[Array, "batch size size 3"]]:
-        """The image put together from its inpainted blocks, and the residual image."""
-        at_once = passes_at_once(self._settings, self._dtype, len(images))
-        mae, alpha = self._mae(parameters), self._config.blocks.alpha
-        return residual_image(mae, self._blocks, unit_range(images), alpha, at_once)
+    def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
+        """Loss on the validation reals, with the same masks every time; draws the sample sheet."""
+        total, weight, first = 0.0, 0.0, None
+        batches = evaluation_batches(
+            self.validation,
+            size=self._config.model.image_size,
+            batch_size=self._config.batch_size,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            workers=self._config.data.workers,
+        )
+        rows = rows_of_process(self._config.batch_size, self._mesh)
+        with closing(batches):
+            for number, batch in enumerate(batches):
+                self._bad_validation.update(batch)
+                first = batch if first is None else first
+                inputs = self._autoencoder.inputs(batch, 0, number, rows)
+                loss, counted = self._mean_loss(parameters, put_batch(inputs, self._mesh))
+                total, weight = total + float(loss), weight + float(counted)
+        self._bad_validation.share()
+        if first is not None:
+            self._draw_samples(parameters, first["image"], step)
+        return {"validation": {"loss": total / max(weight, 1.0)}}
 
-    def sample_columns(
-        self, images: UInt8[np.ndarray, "samples size size 3"]
-    ) -> dict[str, UInt8[np.ndarray, "samples size size 3"]]:
-        """The images, and with one block hidden, each another one."""
-        patch = self._settings.patch_size
-        patches = np.array(patchify(jnp.asarray(images, jnp.float32), patch))
-        for row in range(len(patches)):
-            patches[row, self._blocks.hidden[row % self._blocks.count]] = 127.0
-        masked = np.asarray(unpatchify(jnp.asarray(patches), patch)).astype(np.uint8)
-        return {"original": images, "one block hidden": masked}
+    def _weighted_loss(self, parameters: PyTree, batch: Mapping[str, Array]):
+        losses = self._autoencoder.losses(parameters, batch)
+        return jnp.sum(losses * batch["weight"]), jnp.sum(batch["weight"])
 
-    def _mae(self, parameters: PyTree) -> MAE:
-        return nnx.merge(self._definition, nnx.State(all_gather_parameters(parameters, self._mesh)))
-
-
-def mae_about(settings: ModelSettings, config: Config) -> dict[str, Any]:
-    """What a MAE checkpoint records: shapes, k, mask, input range."""
-    return {
-        "kind": "mae",
-        "model": dataclasses.asdict(settings),
-        "k": config.blocks.k,
-        "mask": config.mask.to_dict(),
-        "input_range": [0.0, 1.0],
-    }
+    def _draw_samples(self, parameters: PyTree, images: np.ndarray, step: int):
+        on_devices = put_batch({"image": images}, self._mesh)["image"]
+        reconstructed, residual = map(all_rows, self._reconstruct(parameters, on_devices))
+        if jax.process_index() != 0:
+            return
+        shown = images[:SAMPLES]
+        columns = {
+            **self._autoencoder.sample_columns(shown),
+            self._autoencoder.title: [image_pixels(image) for image in reconstructed],
+            f"residual x {self._config.blocks.alpha:g}": [residual_pixels(r) for r in residual],
+        }
+        rows = [[column[i] for column in columns.values()] for i in range(len(shown))]
+        note = synthetic_data_note(self.validation.examples)
+        file = self._workdir / "samples" / f"{step:06d}.png"
+        contact_sheet(file, rows, list(columns), note=note)
 
 
-OBJECTIVES = {"mae": Pretraining, "unet": Reconstruction}
+def load_reals(specs: str | tuple[str, ...], default_split: str) -> Dataset:
+    """The reals of the named data; the number of fakes that are left out is logged.
+
+    Raises:
+      UserError: no real image in it.
+    """
+    dataset = load_dataset(specs, default_split=default_split, weighted=default_split == "train")
+    reals = keep_reals(dataset)
+    left_out = len(dataset.examples) - len(reals.examples)
+    if not reals.examples:
+        raise UserError(
+            f"{specs} holds no real image, and pretraining is for real faces only; name other data"
+        )
+    if left_out:
+        log.info("left out %d fakes of %s: pretraining is for real faces only", left_out, specs)
+    return reals

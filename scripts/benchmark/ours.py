@@ -39,8 +39,9 @@ from rffr_jax.training.detect import DetectorTraining
 from rffr_jax.training.detector_settings import detection_settings
 from rffr_jax.training.flops import matrix_flops
 from rffr_jax.training.loop import Objective, compiled_step
+from rffr_jax.training.mae_training import mae_about
 from rffr_jax.training.optimizer import make_optimizer
-from rffr_jax.training.pretrain import Pretraining, mae_about
+from rffr_jax.training.pretrain import Pretraining
 from rffr_jax.training.step import init_training_state
 from scripts.benchmark.contestant import Loaded, Work
 from scripts.benchmark.setup import WARM_UP_STEPS, Setup

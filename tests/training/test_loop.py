@@ -20,8 +20,7 @@ from rffr_jax.runs.checkpoints.weights import (
 )
 from rffr_jax.training import loop
 from rffr_jax.training.metric_writer import MetricWriter
-from rffr_jax.training.pretrain import Pretraining
-from rffr_jax.training.real_faces import load_reals
+from rffr_jax.training.pretrain import Pretraining, load_reals
 from tests import jobs
 
 ROOT = pathlib.Path(__file__).parents[2]

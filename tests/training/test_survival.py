@@ -14,7 +14,7 @@ import pytest
 from rffr_jax.evaluation import metrics
 from rffr_jax.runs.checkpoints import manager
 from rffr_jax.runs.checkpoints.run_state import RunCheckpoints
-from rffr_jax.training import metric_writer, pretrain, real_faces, validation
+from rffr_jax.training import metric_writer, pretrain, validation
 from tests import jobs
 
 pytestmark = pytest.mark.slow
@@ -78,7 +78,7 @@ def test_a_run_whose_newest_checkpoint_is_damaged_ends_as_it_would_have(
         (manager.os, "posix_fallocate", 2),  # found before the second save
         (manager, "write_checksums", 2),  # in the background of the second save
         (metric_writer.os, "fsync", 7),  # metrics.jsonl at step 3: two a line, the other its events
-        (real_faces, "contact_sheet", 2),
+        (pretrain, "contact_sheet", 2),
     ],
 )
 @pytest.mark.parametrize("fail", [disk_full, over_quota])

@@ -1,4 +1,4 @@
-"""A UNet autoencoder learns to reconstruct whole real faces: the paper's counterpart of the MAE."""
+"""The UNet's part of pretraining: it reconstructs whole images, as the paper's counterpart."""
 
 import dataclasses
 import pathlib
@@ -17,65 +17,60 @@ from rffr_jax.errors import UserError
 from rffr_jax.method.baseline_residuals import reconstruction_residual
 from rffr_jax.method.detection import unit_range
 from rffr_jax.models.abstract import abstract_unet
-from rffr_jax.models.sizes import UNetSettings
+from rffr_jax.models.sizes import UNetSettings, compute_dtype
 from rffr_jax.models.unet import UNet
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
-from rffr_jax.runs.workdir import has_saved_state
-from rffr_jax.training.real_faces import RealFaceTraining
-from rffr_jax.training.sources import read_sources
 
 
-class Reconstruction(RealFaceTraining):
+class UNetTraining:
     """Mean squared error over all pixels in [0, 1]; nothing is hidden (section 4.3, Fig. 4)."""
 
-    reconstruction_title = "reconstructed"
+    title = "reconstructed"
 
-    def __init__(self, config: Config, workdir: pathlib.Path, mesh: Mesh):
-        super().__init__(config, workdir, mesh)
+    def __init__(self, config: Config, mesh: Mesh):
         if config.remat:
             raise UserError("remat=True is for a MAE; leave it out with autoencoder='unet'")
-        settings = UNetSettings(config.model.image_size, **config.unet.to_dict())
-        self._definition, self._abstract = abstract_unet(settings, self._dtype)
-        self._settings = settings
+        self._config, self._mesh = config, mesh
+        self._dtype = compute_dtype(config.dtype)
+        self._settings = UNetSettings(config.model.image_size, **config.unet.to_dict())
+        self._definition, self._abstract = abstract_unet(self._settings, self._dtype)
         self.about = {
             "kind": "unet",
-            "model": dataclasses.asdict(settings),
+            "model": dataclasses.asdict(self._settings),
             "input_range": [0.0, 1.0],
         }
-        if config.init_from and not has_saved_state(workdir):
-            folder = pathlib.Path(config.init_from)
-            there = UNetSettings(**read_about(folder, "init_from", "unet")["model"])
-            if (there.width, there.depth) != (settings.width, settings.depth):
-                raise UserError(
-                    f"init_from={folder} holds a UNet with unet.width={there.width} and "
-                    f"unet.depth={there.depth}; make them the same in this config"
-                )
-            self.earlier_sources = read_sources(folder)
+
+    def check_weights(self, folder: pathlib.Path):
+        """Raises: UserError if `init_from` names no UNet of the same width and depth."""
+        there = UNetSettings(**read_about(folder, "init_from", "unet")["model"])
+        if (there.width, there.depth) != (self._settings.width, self._settings.depth):
+            raise UserError(
+                f"init_from={folder} holds a UNet with unet.width={there.width} and "
+                f"unet.depth={there.depth}; make them the same in this config"
+            )
+
+    def load_weights(self, folder: pathlib.Path) -> PyTree:
+        """The weights that `init_from` names, for any image size."""
+        return load_weights(folder, "init_from", self._abstract, self._mesh)
 
     def init_parameters(self) -> PyTree:
-        """Random weights; traced for their shapes, too."""
+        """Random weights."""
         unet = UNet(self._settings, dtype=self._dtype, rngs=nnx.Rngs(self._config.seed))
         return nnx.to_pure_dict(nnx.state(unet, nnx.Param))
 
-    def load_parameters(self, folder: pathlib.Path) -> PyTree:
-        """The weights that `init_from` names; any image size will do."""
-        return load_weights(folder, "init_from", self._abstract, self._mesh)
-
-    def prepared(self, batch: Batch, seed: int, step: int, rows: slice) -> Batch:
+    def inputs(self, batch: Batch, seed: int, step: int, rows: slice) -> Batch:
         """Images and weights."""
         return {name: batch[name] for name in ("image", "weight")}
 
-    def losses(
-        self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
-    ) -> tuple[Float[Array, " batch"], PyTree]:
+    def losses(self, parameters: PyTree, batch: Mapping[str, Array]) -> Float[Array, " batch"]:
         """Mean squared error of each image."""
         images = unit_range(batch["image"])
-        return jnp.mean((self._unet(parameters)(images) - images) ** 2, axis=(1, 2, 3)), {}
+        return jnp.mean((self._unet(parameters)(images) - images) ** 2, axis=(1, 2, 3))
 
     def reconstruct_with_residual(
         self, parameters: PyTree, images: UInt8[Array, "batch size size 3"]
     ) -> tuple[Float[Array, "batch size size 3"], Float[Array, "batch size size 3"]]:
-        """What the UNet makes of whole images, and the amplified difference."""
+        """The UNet's reconstruction of whole images, and the amplified difference."""
         alpha = self._config.blocks.alpha
         return reconstruction_residual(self._unet(parameters), unit_range(images), alpha)
 
