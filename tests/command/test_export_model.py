@@ -50,8 +50,8 @@ def test_a_carried_detector_scores_as_the_workdir_does(runs, tmp_path, crops):
     model = exported(runs, tmp_path).rename(tmp_path / "carried")
     here, there = rffr_jax.load_detector(runs / "detector"), rffr_jax.load_detector(model)
     np.testing.assert_array_equal(there.score(crops), here.score(crops))
-    assert there.point.image == here.point.image
-    assert there.point.chosen_on == here.point.chosen_on
+    assert there.operating_point.image == here.point.image
+    assert there.operating_point.chosen_on == here.point.chosen_on
     assert (there.digest, there.note, there.about) == (here.digest, here.note, here.about)
     np.testing.assert_array_equal(there.explain(crops[0]).residual, here.explain(crops[0]).residual)
     again = tmp_path / "again"
@@ -65,9 +65,9 @@ def test_half_the_size_has_a_threshold_only_when_it_is_chosen_again(runs, tmp_pa
     assert "operating point belongs to other weights" in caplog.text
     here, there = rffr_jax.load_detector(runs / "detector"), rffr_jax.load_detector(model)
     np.testing.assert_allclose(there.score(crops), here.score(crops), atol=5e-3)
-    assert there.point.chosen_on == ()
+    assert there.operating_point.chosen_on == ()
     results = evaluate(tmp_path, model, "data.validation=synthetic:0#validation?limit=8")
-    chosen = rffr_jax.load_detector(model).point
+    chosen = rffr_jax.load_detector(model).operating_point
     assert chosen.chosen_on == ("synthetic:0#validation?limit=8",)
     assert chosen.image.value == results["about"]["operating_point"]["thresholds"]["image"]["value"]
     assert any("which originals were seen" in text for text in results["about"]["warnings"])
