@@ -50,8 +50,8 @@ def test_a_carried_detector_scores_as_the_workdir_does(runs, tmp_path, crops):
     model = exported(runs, tmp_path).rename(tmp_path / "carried")
     here, there = rffr_jax.load_detector(runs / "detector"), rffr_jax.load_detector(model)
     np.testing.assert_array_equal(there.score(crops), here.score(crops))
-    assert there.operating_point.image == here.point.image
-    assert there.operating_point.chosen_on == here.point.chosen_on
+    assert there.operating_point.image == here.operating_point.image
+    assert there.operating_point.chosen_on == here.operating_point.chosen_on
     assert (there.digest, there.note, there.about) == (here.digest, here.note, here.about)
     np.testing.assert_array_equal(there.explain(crops[0]).residual, here.explain(crops[0]).residual)
     again = tmp_path / "again"
