@@ -21,8 +21,7 @@ from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.residual_reference import ResidualReference
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.examples import Dataset, Example
-from rffr_jax.method.detection import AUTOENCODERS, DetectionSettings
-from rffr_jax.method.detectors import make_detection
+from rffr_jax.method.detection import AUTOENCODERS, Detection, DetectionSettings
 from rffr_jax.method.residual_cache import ResidualCache, parameters_digest, shared_folder
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.reports.model_folder_card import model_folder_card
@@ -53,7 +52,7 @@ class TrainedDetector:
         self._folder, self._mesh = folder, mesh
         self.about = read_about(folder, "detector", "detector")
         settings = DetectionSettings.from_json(self.about["detection"])
-        self.detection = make_detection(settings, compute_dtype(config.dtype))
+        self.detection = Detection(settings, compute_dtype(config.dtype))
         self.alpha = settings.alpha
         self.frozen: PyTree = {}
         if settings.autoencoder:

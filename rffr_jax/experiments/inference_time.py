@@ -8,8 +8,7 @@ import jax
 import numpy as np
 
 from rffr_jax.cluster.sharding import make_mesh
-from rffr_jax.method.detection import DetectionSettings
-from rffr_jax.method.detectors import make_detection
+from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.runs.atomic_files import read_json_object, write_json
 from rffr_jax.runs.checkpoints.weights import load_frozen, load_weights, read_about
@@ -32,7 +31,7 @@ def measure_inference_time(detector: pathlib.Path) -> float:
     settings = DetectionSettings.from_json(
         read_about(detector, "detector", "detector")["detection"]
     )
-    detection, mesh = make_detection(settings, compute_dtype("auto")), make_mesh()
+    detection, mesh = Detection(settings, compute_dtype("auto")), make_mesh()
     parameters = load_weights(detector, "detector", detection.abstract_parameters, mesh)
     frozen = {}
     if settings.autoencoder:

@@ -1,7 +1,6 @@
 """From uint8 images to the detector's logits: preprocessing, residuals, chosen patches.
 
-The one forward path of training, validation, testing and prediction. `make_detection` in
-`detectors.py` chooses a detector's class from its settings.
+The one forward path of training, validation, testing and prediction.
 """
 
 import dataclasses
@@ -24,11 +23,12 @@ from rffr_jax.models.layers import patchify, take_patches
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
 from rffr_jax.models.unet import UNet
+from rffr_jax.models.xception import Xception
 
 BLOCKS = ("random", "full", "covered")
 RESIDUALS = ("mae", "unet", "high_pass", "zero")
 AUTOENCODERS = {"mae": "MAE", "unet": "UNet"}
-"""Residuals that take trained weights, and what messages call those."""
+"""Residuals that need trained weights, with the name of their model for messages."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +133,10 @@ def unit_range(images: UInt8[Array, "batch size size 3"]) -> Float[Array, "batch
 
 
 class Detection:
-    """Forward functions of the two-branch detector; parameters are passed in, so that all can be
-    jitted. A detector of another kind is a class of its own with the same functions.
+    """Forward functions of the two-branch detector, or of an Xception.
+
+    Parameters are arguments, so that all functions can be jitted. An Xception (Table 4) reads whole
+    original images; its residual images are None.
 
     Args:
       dtype: what matrices are multiplied in.
@@ -156,13 +158,11 @@ class Detection:
             self._frozen_definition, self.abstract_frozen = None, {}
 
     def _detector(self, rngs: nnx.Rngs) -> nnx.Module:
-        settings = self.settings
+        settings, dtype = self.settings, self.dtype
+        if settings.xception is not None:
+            return Xception(settings.xception, dtype=dtype, rngs=rngs)
         return Detector(
-            settings.model,
-            inputs=settings.inputs,
-            dtype=self.dtype,
-            remat=self._remat,
-            rngs=rngs,
+            settings.model, inputs=settings.inputs, dtype=dtype, remat=self._remat, rngs=rngs
         )
 
     def init_parameters(self, seed: int) -> PyTree:
@@ -179,20 +179,25 @@ class Detection:
         differences: Float16[Array, "batch patches pixels"] | None = None,
         weight: Float[Array, " batch"] | None = None,
     ) -> tuple[Float[Array, "batch 2"], PyTree]:
-        """Logits from the chosen blocks alone (`random`) or from whole images (the others).
-
-        With them come the parameters that follow the batch, running statistics of batch
-        normalisation; {} for a ViT.
+        """Logits from only the chosen blocks (`random`) or from whole images (the others).
 
         Args:
-          frozen: of the MAE or the UNet that residuals come from; {} without one.
+          frozen: parameters of the MAE or the UNet that residuals come from; {} without one.
           chosen: blocks of each image, of which row r uses the first `counts[r % len(counts)]`;
-            None reads what a test reads.
+            None uses the patches of a test.
           counts: numbers of blocks in every group of rows; static.
-          differences: what `differences` gave, of the chosen blocks or of all; None computes the
+          differences: results of `differences`, of the chosen blocks or of all; None computes the
             residuals here.
           weight: of the images; those of weight 0 do not count in batch normalisation.
+
+        Returns:
+          The logits, and the parameters that follow the batch: an Xception's running statistics of
+          batch normalisation, {} for a ViT.
         """
+        if self.settings.xception is not None:
+            model: Xception = self._model(parameters)
+            logits = model(self._normalised(unit_range(images)), training=True, weight=weight)
+            return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
         if chosen is None:
             if differences is None:
                 residuals = self.residual_images(frozen, images)
@@ -223,7 +228,7 @@ class Detection:
     ) -> Float[Array, "batch size size 3"] | None:
         """Whole residual images in [-1, 1]; None for a detector that reads none.
 
-        As many passes of the MAE at a time as fit into memory.
+        As many passes of the MAE run at a time as fit into memory.
         """
         settings, pixels = self.settings, unit_range(images)
         if not settings.reads_residual:
@@ -246,10 +251,10 @@ class Detection:
         images: UInt8[Array, "batch size size 3"],
         differences: Float16[Array, "batch covered pixels"] | None = None,
     ) -> Float[Array, "batch size size 3"] | None:
-        """What the MAE or the UNet makes of images, about [0, 1]; None for a detector without one.
+        """Images as the MAE or the UNet reconstructs them, about [0, 1]; None without one.
 
         Args:
-          differences: what `differences` gave; None computes them.
+          differences: results of `differences`; None computes them.
         """
         pixels = unit_range(images)
         if self.settings.autoencoder == "unet":
@@ -269,9 +274,9 @@ class Detection:
     def differences(
         self, frozen: PyTree, images: UInt8[Array, "batch size size 3"]
     ) -> Float16[Array, "batch covered pixels"]:
-        """B_hat - B of the area that blocks cover, not amplified, as it is kept on disk.
+        """B_hat - B of the area that blocks cover, not amplified, as the residual cache stores it.
 
-        Of a MAE alone: the other residuals take one pass, and are computed each time.
+        Only for a MAE: the other residuals take one pass, and are computed each time.
         """
         mae = self._mae(frozen)
         at_once = self._passes_at_once(len(images))
@@ -281,7 +286,7 @@ class Detection:
     def residual_images_from_differences(
         self, differences: Float16[Array, "batch covered pixels"]
     ) -> Float[Array, "batch size size 3"]:
-        """Whole residual images in [-1, 1] from what `differences` gave."""
+        """Whole residual images in [-1, 1] from the results of `differences`."""
         patch, alpha = self.settings.model.patch_size, self.settings.alpha
         return residual.residual_from_differences(differences, self.blocks, patch, alpha)
 
@@ -294,8 +299,11 @@ class Detection:
         """Logits of whole images: from every patch (`full`), or from those that blocks cover.
 
         Args:
-          residuals: as `residual_images` or `residual_images_from_differences` made them.
+          residuals: from `residual_images` or `residual_images_from_differences`.
         """
+        if self.settings.xception is not None:
+            model: Xception = self._model(parameters)
+            return model(self._normalised(unit_range(images)), training=False)
         return self._classify(parameters, *self._test_patches(images, residuals))
 
     def evidence(
@@ -304,7 +312,7 @@ class Detection:
         images: UInt8[Array, "batch size size 3"],
         residuals: Float[Array, "batch size size 3"] | None,
     ) -> tuple[Float[Array, "batch features"], Float[Array, "batch branches grid grid"]]:
-        """What logits of whole images come from.
+        """The features and attention behind the logits of whole images.
 
         Returns:
           The class tokens of the branches, original first; and for every branch how much its class
@@ -312,7 +320,7 @@ class Detection:
           read).
         """
         patches, indices = self._test_patches(images, residuals)
-        detector: Detector = nnx.merge(self._definition, nnx.State(parameters))
+        detector: Detector = self._model(parameters)
         attention = detector.class_attention(patches, indices)
         grid = self.settings.model.grid
         maps = jnp.zeros((*attention.shape[:2], grid**2)).at[..., indices].set(attention)
@@ -322,7 +330,7 @@ class Detection:
     def _test_patches(
         self, images: Array, residuals: Array | None
     ) -> tuple[dict[str, Array], Array]:
-        """The patches that a test reads, of every branch, and their places."""
+        """The patches of a test for every branch, and their places."""
         if self.settings.blocks == "full":
             indices = jnp.arange(self.blocks.patches)
         else:
@@ -349,8 +357,11 @@ class Detection:
         indices: Array,
         lengths: Array | None = None,
     ) -> Array:
-        detector: Detector = nnx.merge(self._definition, nnx.State(parameters))
+        detector: Detector = self._model(parameters)
         return detector(patches, indices, lengths)
+
+    def _model(self, parameters: PyTree) -> Any:
+        return nnx.merge(self._definition, nnx.State(parameters))
 
     def _passes_at_once(self, images: int) -> int:
         assert self.settings.mae is not None

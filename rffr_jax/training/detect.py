@@ -18,8 +18,7 @@ from rffr_jax.data.pipeline import Batch
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.method.blocks import draw_blocks, draw_order
-from rffr_jax.method.detection import AUTOENCODERS
-from rffr_jax.method.detectors import make_detection
+from rffr_jax.method.detection import AUTOENCODERS, Detection
 from rffr_jax.method.residual_cache import ResidualCache, shared_folder
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
@@ -100,7 +99,7 @@ class DetectorTraining(Objective):
         self._parts = mesh.size * config.micro_batches
         dtype = compute_dtype(config.dtype)
         settings, self._frozen_about = detection_settings(config)
-        self._detection = make_detection(settings, dtype, remat=config.remat)
+        self._detection = Detection(settings, dtype, remat=config.remat)
         self._counts: tuple[int, ...] = ()
         share = 1.0
         if settings.blocks == "random":

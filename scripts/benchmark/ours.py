@@ -27,7 +27,6 @@ from rffr_jax.faces.shards import write_dataset
 from rffr_jax.images.image_formats import encode
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import Detection, unit_range
-from rffr_jax.method.detectors import make_detection
 from rffr_jax.method.residual import residual_image
 from rffr_jax.method.residual_cache import MEMORY_GB, ResidualCache
 from rffr_jax.models.abstract import abstract_mae
@@ -319,7 +318,7 @@ def _mae_parameters(setup: Setup) -> PyTree:
 
 
 def _detection(setup: Setup) -> Detection:
-    return make_detection(detection_settings(_config(setup, "detect"))[0], _dtype(setup))
+    return Detection(detection_settings(_config(setup, "detect"))[0], _dtype(setup))
 
 
 def _config(setup: Setup, job: str) -> Config:

@@ -14,7 +14,6 @@ from flax import nnx
 from rffr_jax.errors import UserError
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import Detection, DetectionSettings, unit_range
-from rffr_jax.method.detectors import make_detection
 from rffr_jax.models.abstract import abstract, abstract_mae
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
@@ -275,7 +274,7 @@ XCEPTION = dataclasses.replace(
 
 @pytest.mark.slow
 def test_an_xception_reads_normalised_whole_images_and_follows_the_batch(images):
-    detection = make_detection(XCEPTION, jnp.float32)
+    detection = Detection(XCEPTION, jnp.float32)
     assert detection.residual_images({}, images) is None
     parameters = jax.jit(detection.init_parameters, static_argnums=0)(0)
     weight = jnp.array([1.0, 1.0, 0.0, 1.0])

@@ -15,7 +15,6 @@ ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = """
 import jax, jax.numpy as jnp, numpy as np, optax
 from rffr_jax.method.detection import Detection, DetectionSettings
-from rffr_jax.method.detectors import make_detection
 from rffr_jax.models.sizes import ModelSettings, XceptionSettings
 from rffr_jax.cluster.sharding import make_mesh, parameter_shardings, put_batch
 from rffr_jax.training.step import init_training_state, make_step
@@ -27,7 +26,7 @@ settings = DetectionSettings(
     ModelSettings("tiny", 36, 12), None, "original", "full", "mae", 3, 4.0, ones, ones,
     xception=XceptionSettings(1 / 16, 1),
 )
-detection = make_detection(settings, jnp.float32)
+detection = Detection(settings, jnp.float32)
 start = jax.device_get(jax.jit(detection.init_parameters, static_argnums=0)(0))
 rng = np.random.default_rng(0)
 batch = {
