@@ -1,4 +1,4 @@
-"""What a job's config is to the program, and the checks that any job's config must pass."""
+"""The type of a job's config, and the checks that every config must pass."""
 
 import math
 import pathlib
@@ -55,10 +55,10 @@ _ADDRESS = re.compile(r"(?:^|[:,=])([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def check(config: Config, prefix: str = "--config."):
-    """Checks values that no single function downstream owns, those of jobs inside a job too.
+    """Checks values that several functions use, also in the configs of inner jobs.
 
     Args:
-      prefix: what stands before the name of an entry in messages.
+      prefix: of the name of an entry in messages.
 
     Raises:
       UserError: a number out of range, a tuple of the wrong length, settings that exclude each
@@ -91,11 +91,11 @@ def check(config: Config, prefix: str = "--config."):
 
 
 def refuse_address(text: str, option: str = ""):
-    """Refuses the address of a bucket or a page, which would be taken for a local folder.
+    """Refuses the address of a bucket or a page, which is no local folder.
 
     Args:
       text: a path, several with commas between, a dataset spec, or a whole flag.
-      option: what stands before it in the message.
+      option: text before it in the message.
 
     Raises:
       UserError: `text` names something as `scheme://...`.
@@ -118,10 +118,10 @@ def refuse_addresses(config: Config):
 
 
 def local_path(text: str, option: str) -> pathlib.Path:
-    """The path that a user wrote, with the home folder in place of `~`.
+    """A path from a config, with the home folder in place of `~`.
 
     Args:
-      option: what named it, for messages.
+      option: name of the entry, for messages.
 
     Raises:
       UserError: it is an address, or there is no such home folder.

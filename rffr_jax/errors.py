@@ -1,8 +1,8 @@
-"""The mistakes of a user, told in one line and answered with exit code 2."""
+"""Errors for users: one line, and exit code 2."""
 
 
 class UserError(Exception):
-    """Something the person who runs the program can put right.
+    """A mistake that the user can correct.
 
     The message is one line: what is wrong, where, and what to do. `rffr_jax.main` prints it
     without a traceback and ends with exit code 2.
@@ -10,7 +10,7 @@ class UserError(Exception):
 
 
 class BadImageError(Exception):
-    """One file that cannot be used as an image; counted and named, never replaced in silence."""
+    """A file that cannot be used as an image; it is counted and named."""
 
     def __init__(self, name: str, reason: str):
         super().__init__(f"{name}: {reason}")

@@ -1,4 +1,4 @@
-"""What a dataset is to the rest of the program: a list of examples and a way to load each."""
+"""The type of all datasets: a list of examples and a way to load each."""
 
 import dataclasses
 from collections.abc import Sequence

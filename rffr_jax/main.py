@@ -6,8 +6,8 @@ Several processes, one an accelerator or one a machine, are found by themselves 
 Open MPI's mpirun. Elsewhere start each with --coordinator=HOST:PORT --processes=N --process=P; in a
 Kubernetes Indexed Job --process is the job's completion index where it is not given.
 
-Exit codes: 0 done; 1 a defect of the program; 2 a mistake of the user, told in one line; 75
-stopped by a signal after saving: run the same command again to go on.
+Exit codes: 0 done; 1 a defect of the program; 2 a mistake of the user, in one line; 75
+stopped by a signal after saving: run the same command again to resume.
 """
 
 import importlib
@@ -82,7 +82,7 @@ def run(argv: Sequence[str], typed: Sequence[str] = ()) -> int:
 
 
 class _TerminalHandler(logging.StreamHandler):
-    """What the program says while it runs."""
+    """Prints the program's log lines."""
 
 
 def _log_to_terminal(launch: Launch | None):
@@ -164,7 +164,7 @@ def _default_workdir(config: Config) -> pathlib.Path:
 
 
 def _data(config: Config) -> str:
-    """The specs of the config, said at the start of every run."""
+    """The data specs of a config, for the first line of a run."""
     names = ("train", "validation", "test", "tests", "inputs")
     data = config.get("data", {})
     specs = {name: data[name] for name in names if data.get(name)}

@@ -1,7 +1,7 @@
-"""Geometry of the blocks: which patches each hides, which stay visible, which are drawn.
+"""Geometry of the blocks: the patches that each hides, the visible ones, and random draws.
 
 An image is a square grid of patches, numbered row by row. A `BlockGrid` lays k x k equal square
-blocks on it, centred; what the blocks do not reach is never hidden. NumPy only: the tables are
+blocks on it, centred; patches outside the blocks are never hidden. NumPy only: the tables are
 constants of the compiled programs, and every draw is a function of seed, step and global row.
 """
 

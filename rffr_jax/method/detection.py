@@ -33,7 +33,7 @@ AUTOENCODERS = {"mae": "MAE", "unet": "UNet"}
 
 @dataclasses.dataclass(frozen=True)
 class DetectionSettings:
-    """What a detector is, apart from its weights.
+    """The settings of a detector without its weights.
 
     Attributes:
       model: shapes of both branches.
@@ -105,7 +105,7 @@ class DetectionSettings:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What a checkpoint records."""
+        """The settings as a checkpoint records them."""
         return dataclasses.asdict(self)
 
     @property

@@ -30,9 +30,8 @@ def inpaint_all_blocks(
     The patch embedding is computed once.
 
     Args:
-      at_once: passes of every image that are worked out beside each other while the others wait
-        (`lax.map`), which bounds the memory; lowered to a number that divides the passes. None:
-        all of them.
+      at_once: passes of every image that are computed in parallel (`lax.map` over the rest), which
+        bounds the memory; lowered to a number that divides the passes. None: all of them.
     """
     tokens = mae.embed(images)
     passes = jnp.asarray(blocks.passes[:, 0])
@@ -61,9 +60,9 @@ def _inpaint(
 ) -> Float[Array, "batch some patches_in_pass pixels"]:
     """A pass for each of the chosen blocks, the same of every image or each image's own.
 
-    The patches of the block itself come first. `vmap` over the passes stands inside that over the
-    images: wherever XLA or cuDNN makes one axis of the two, images are in front, and images that
-    lie on several devices are never collected.
+    The patches of the block itself come first. The `vmap` over passes is inside that over images:
+    where XLA or cuDNN merges the two axes, images are in front, and images on several devices are
+    never gathered.
     """
     visible, hidden = jnp.asarray(blocks.visible), jnp.asarray(blocks.hidden_together)
 
@@ -153,8 +152,7 @@ def residual_patches(
 ) -> tuple[Float[Array, "batch patches pixels"], Int[Array, "batch patches"]]:
     """Residuals of the chosen blocks, patch by patch, and the places of those patches.
 
-    `chosen` and `counts` as in `inpaint_chosen_blocks`; what lies behind a row's count is of no
-    use.
+    `chosen` and `counts` as in `inpaint_chosen_blocks`; values after a row's count have no meaning.
     """
     batch = len(images)
     inpainted = inpaint_chosen_blocks(mae, blocks, images, chosen, counts)
@@ -201,14 +199,14 @@ def residual_from_differences(
     patch: int,
     alpha: float | Array = ALPHA,
 ) -> Float[Array, "batch size size 3"]:
-    """The whole residual image from what `block_differences` gave."""
+    """The whole residual image from the result of `block_differences`."""
     return difference_image(amplify(differences, alpha), blocks, patch)
 
 
 def difference_image(
     differences: Float[Array, "batch covered pixels"], blocks: BlockGrid, patch: int
 ) -> Float[Array, "batch size size 3"]:
-    """What `block_differences` gave, each value at its pixel; zero where no block reaches."""
+    """The result of `block_differences` as images; zero where there is no block."""
     nothing = jnp.zeros_like(differences[:, :1])
     places = np.minimum(_source_patches(blocks), blocks.hidden.size)
     return unpatchify(

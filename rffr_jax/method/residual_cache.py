@@ -1,14 +1,13 @@
-"""Residuals that are computed once for each MAE and image, and looked up from then on.
+"""A cache of residuals: computed once for each MAE and image, and looked up afterwards.
 
-What is kept is B_hat - B before its amplification, of the area that blocks cover, in float16: a
-residual made from it differs from the one computed in float32 by at most 2^-11 (0.0005) of its own
-value, whatever alpha is. Values that were just computed are rounded in the same way, so
-results do not depend on what was kept.
+The cache holds B_hat - B before its amplification, of the area that blocks cover, in float16. A
+residual from it differs from one in float32 by at most 2^-11 (0.0005) of its own value, for any
+alpha. New values are rounded in the same way, so results do not depend on the cache.
 
-On disk they are the rows of .npy files, which are read through memory maps. Files are only added,
-each whole or not at all and under a name of its own, so any number of processes and runs may use
-one folder at the same time without locks; at worst a row is there twice. A row that is damaged is
-as if it were not there. To clear a folder, delete it.
+On disk, differences are the rows of .npy files, which are read through memory maps. Files are only
+added, atomically and under unique names, so any number of processes and runs can share a folder
+without locks; at worst a row exists twice. A damaged row counts as missing. To clear a folder,
+delete it.
 """
 
 import contextlib
@@ -36,7 +35,7 @@ from rffr_jax.runs.atomic_files import atomic_write, write_json
 log = logging.getLogger(__name__)
 
 FORMAT = 2
-"""Rises when the same weights and pixels give other residuals, or files are laid out otherwise."""
+"""Rises when the same weights and pixels give other residuals, or the file format changes."""
 
 MEMORY_GB = 4.0
 FILE_BYTES = 64 * 10**6
@@ -45,22 +44,22 @@ Digests = UInt8[np.ndarray, "rows 16"]
 
 
 def shared_folder(entry: str, workdir: Path) -> Path | None:
-    """The folder that the config entry `residuals.folder` names; None keeps nothing on disk.
+    """The folder of the config entry `residuals.folder`; None stores nothing on disk.
 
     Args:
-      workdir: of the detector; a relative folder starts there.
+      workdir: of the detector; the base of a relative folder.
     """
     return Path(os.path.normpath(workdir / entry)) if entry else None
 
 
 class MemoryBudget:
-    """How much may be kept in the memory of this process, over all that keep something."""
+    """The memory that the caches of this process may use together."""
 
     def __init__(self, gigabytes: float):
         self._left = round(gigabytes * 10**9)
 
     def take(self, size: int) -> bool:
-        """Whether `size` more bytes may be kept; if so, they count from now on."""
+        """Reserves `size` bytes if they fit; returns whether they do."""
         if size > self._left:
             return False
         self._left -= size
@@ -71,9 +70,9 @@ class ResidualCache:
     """Unamplified differences B_hat - B of images, by the digest of their pixels.
 
     Attributes:
-      memory: what this process may still keep; images of test sets count as well.
-      folder: where files are, shared by all runs; a MAE with its settings has a folder in it.
-        None keeps differences in memory, and forgets those that have no room.
+      memory: the budget of this process, which images of test sets use, too.
+      folder: of all runs; a MAE with its settings has a folder in it. None stores differences only
+        in memory, as far as they fit.
       image_bytes: size of the differences of one image.
     """
 
@@ -109,10 +108,10 @@ class ResidualCache:
     ) -> Float16[np.ndarray, "rows covered pixels"]:
         """The differences of this process's rows of a batch, in the order of `BlockGrid.hidden`.
 
-        All processes call it together: if any of them lacks one, the whole batch is computed.
+        All processes call it together: if one row is missing anywhere, the whole batch is computed.
 
         Args:
-          digests: of the images, as `image_digests` made them.
+          digests: of the images, from `image_digests`.
         """
         found = self.read(digests)
         if _any_process(any(array is None for array in found)):
@@ -123,19 +122,19 @@ class ResidualCache:
         return np.stack(found)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
     def read(self, digests: Digests) -> list[np.ndarray | None]:
-        """What is kept for images, read-only; None for those of which nothing is."""
+        """The cached differences of images, read-only; None for missing ones."""
         names = [digest.tobytes() for digest in digests]
         self._look_for(names)
         return [self._read(name) for name in names]
 
     def holds(self, digests: Digests) -> bool:
-        """Whether there is something for every image; files are not read again for that."""
+        """Whether every image is in the cache; the rows themselves are not read."""
         names = [digest.tobytes() for digest in digests]
         self._look_for(names)
         return all(map(self._has, names))
 
     def add(self, digests: Digests, differences: Float16[np.ndarray, "rows covered pixels"]):
-        """Keeps those that are not there; they are in a file after `flush` at the latest."""
+        """Adds missing differences; they are in a file after `flush` at the latest."""
         for digest, difference in zip(digests, differences, strict=True):
             name = digest.tobytes()
             if self._has(name):
@@ -149,7 +148,7 @@ class ResidualCache:
                     self.flush()
 
     def flush(self):
-        """Writes what waits for a file; where that fails, one warning is all that comes of it."""
+        """Writes the waiting differences to a file; a failure is one warning."""
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return
@@ -198,18 +197,18 @@ class ResidualCache:
 
     @functools.cached_property
     def _mae_folder(self) -> Path:
-        """Named when it is first needed, because the digest of a MAE takes a while."""
+        """Computed at the first use, because the digest of a MAE takes a while."""
         assert self.folder is not None
         about = self._about()
         name = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8)
         folder = self.folder / name.hexdigest()
-        if not (folder / "about.json").exists():  # for whoever wonders which folder may go
+        if not (folder / "about.json").exists():  # says which MAE the folder is for
             with contextlib.suppress(OSError):  # `flush` says so when it writes what matters
                 write_json(folder / "about.json", about)
         return folder
 
     def _about(self) -> dict[str, object]:
-        """All that the difference of an image depends on, the image apart."""
+        """Everything that the differences of an image depend on, except the image."""
         settings = self._detection.settings
         assert settings.mae is not None
         return {
@@ -224,7 +223,7 @@ class ResidualCache:
         }
 
     def _look_for(self, names: Iterable[bytes]):
-        """Reads the digests of files that are new in the folder, if any of `names` is unknown."""
+        """Reads the digests of new files in the folder, if any of `names` is unknown."""
         if self.folder is None or all(map(self._has, names)):
             return
         files = {file.name for file in self._mae_folder.glob("*.npy")}

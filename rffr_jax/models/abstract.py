@@ -13,7 +13,7 @@ from rffr_jax.models.unet import UNet
 from rffr_jax.models.vit import ViT
 
 PARAMETERS = nnx.Any(nnx.Param, nnx.BatchStat)
-"""What is in a tree of parameters: batch normalisation's running statistics, too."""
+"""The variables in a tree of parameters, with batch normalisation's running statistics."""
 
 
 def abstract_mae(
@@ -38,6 +38,6 @@ def abstract_unet(
 
 
 def abstract(build: Callable[[nnx.Rngs], nnx.Module]) -> tuple[nnx.GraphDef, PyTree]:
-    """The definition of what `build` makes, and its parameters as `jax.ShapeDtypeStruct`."""
+    """The definition of the module from `build`, and its parameters as `jax.ShapeDtypeStruct`."""
     definition, state = nnx.split(nnx.eval_shape(lambda: build(nnx.Rngs(0))), PARAMETERS)
     return definition, nnx.to_pure_dict(state)

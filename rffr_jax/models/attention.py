@@ -43,10 +43,10 @@ def attention_kernel(dtype: DTypeLike) -> str:
 
 
 def _matmul_attention(query: Array, key: Array, value: Array, lengths: Array | None) -> Array:
-    """What `jax.nn.dot_product_attention` computes, with the heads in front of the tokens.
+    """The same as `jax.nn.dot_product_attention`, with the heads in front of the tokens.
 
-    So a CPU multiplies whole matrices: with the heads behind the tokens, as there, attention takes
-    three times as long (docs/benchmarks.md).
+    So a CPU multiplies whole matrices. With the heads behind the tokens, attention takes three
+    times as long (docs/benchmarks.md).
     """
     query, key, value = (jnp.swapaxes(heads, -2, -3) for heads in (query, key, value))
     logits = jnp.einsum("...qw,...kw->...qk", query, key, preferred_element_type=jnp.float32)

@@ -21,8 +21,7 @@ class Detector(nnx.Module):
     """Class tokens of the branches, original first, concatenated, and one linear layer.
 
     Args:
-      inputs: which branches there are: `both`, `original` or `residual`. With `original` alone
-        this is the plain ViT.
+      inputs: the branches: `both`, `original` or `residual`. Only `original` is the plain ViT.
       remat: of every branch.
 
     Raises:
@@ -62,7 +61,7 @@ class Detector(nnx.Module):
         Args:
           patches: for each branch (`original`, `residual`) the pixels of the chosen patches.
           indices: places of the chosen patches, the same for both branches.
-          lengths: patches of each image; what lies behind is padding. None: all of them.
+          lengths: number of patches of each image; the rest is padding. None: all of them.
         """
         return self.head(self.features(patches, indices, lengths))
 

@@ -103,8 +103,8 @@ class Block(nnx.Module):
         """All tokens attend to all.
 
         Args:
-          queries: work out only the last so many tokens.
-          lengths: of each sequence; tokens behind it are padding, and nobody attends to them.
+          queries: compute only the last so many tokens.
+          lengths: of each sequence; later tokens are padding, to which no token attends.
         """
         normed = self.attention_norm(x)
         if queries is None:
@@ -143,8 +143,8 @@ class Transformer(nnx.Module):
     """Equal blocks one after another, their parameters stacked on a leading layer axis.
 
     Args:
-      remat: keep the input of every block alone for the gradients, and work out the rest again:
-        a third more arithmetic, and far less memory.
+      remat: keep only the input of every block for the gradients, and compute the rest again: a
+        third more arithmetic, and far less memory.
     """
 
     def __init__(
@@ -175,8 +175,8 @@ class Transformer(nnx.Module):
         """Runs the blocks under `lax.scan`.
 
         Args:
-          queries: the last block works out only the last so many tokens (nobody reads the others).
-          lengths: of each sequence; what lies behind is padding.
+          queries: the last block computes only the last so many tokens (the others are not read).
+          lengths: of each sequence; the rest is padding.
         """
         definition, layers = nnx.split(self.blocks)
         x = x.astype(self.dtype)

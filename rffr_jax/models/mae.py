@@ -1,4 +1,4 @@
-"""Masked autoencoder (He et al., CVPR 2022): the model that learns what real faces look like."""
+"""Masked autoencoder (He et al., CVPR 2022): the model that learns the look of real faces."""
 
 import jax.numpy as jnp
 from flax import nnx
@@ -23,8 +23,8 @@ class MAE(nnx.Module):
     """Encodes visible patches, decodes hidden ones to pixels.
 
     Input and output pixels are in [0, 1] with no further normalisation. Position embeddings are
-    fixed, so tokens need no order: hidden patches stand behind the visible ones, and the last
-    decoder block and the prediction work on them alone.
+    fixed, so tokens need no order: hidden patches follow the visible ones, and the last decoder
+    block and the prediction compute only them.
 
     Args:
       remat: of both transformers.

@@ -55,7 +55,7 @@ def model_size(name: str) -> ModelSize:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
-    """What fixes the shapes of a model's parameters.
+    """The settings that fix the shapes of a model's parameters.
 
     Attributes:
       size: a name of `SIZES`, or one with other heads (`model_size`).
@@ -90,7 +90,7 @@ class ModelSettings:
 
 @dataclasses.dataclass(frozen=True)
 class UNetSettings:
-    """What fixes the shapes of a UNet autoencoder's parameters, and the images it is used on.
+    """The settings that fix the shapes of a UNet's parameters, and its image size.
 
     Attributes:
       image_size: side of the square image in pixels.
@@ -119,7 +119,7 @@ class UNetSettings:
 
 @dataclasses.dataclass(frozen=True)
 class XceptionSettings:
-    """What fixes the shapes of an Xception's parameters; images of any size fit them.
+    """The settings that fix the shapes of an Xception's parameters, for images of any size.
 
     Attributes:
       width: factor of all numbers of channels; 1 in the paper.

@@ -11,7 +11,7 @@ from rffr_jax.models.sizes import ModelSettings
 
 
 def vit_from_mae(encoder: PyTree, settings: ModelSettings) -> PyTree:
-    """The parameters of a `ViT` that computes what the MAE's encoder does with nothing hidden.
+    """The parameters of a `ViT` that computes the same as the MAE's encoder with nothing hidden.
 
     Its learned positions start as the MAE's fixed ones, and it reads pixels in [0, 1] as the MAE
     does; `fold_normalisation` changes that.

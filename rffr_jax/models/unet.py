@@ -1,7 +1,7 @@
 """UNet autoencoder (Ronneberger et al., MICCAI 2015): it copies whole images, nothing hidden.
 
-The paper's counterpart of the MAE: what it learns of real faces does not keep it from copying the
-artifacts of fakes, too.
+The paper's counterpart of the MAE: although it learns from real faces, it copies the artifacts of
+fakes, too.
 """
 
 import jax.numpy as jnp

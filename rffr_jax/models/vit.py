@@ -44,8 +44,8 @@ class ViT(nnx.Module):
 
         Args:
           patches: pixels of the chosen patches, normalised as the weights expect.
-          indices: where each patch lies on the grid; it gets the position embedding of that place.
-          lengths: patches of each image; what lies behind is padding. None: all of them.
+          indices: the place of each patch on the grid, for its position embedding.
+          lengths: number of patches of each image; the rest is padding. None: all of them.
         """
         tokens = None if lengths is None else 1 + lengths
         embedded = self._embedded(patches, indices)
@@ -58,7 +58,7 @@ class ViT(nnx.Module):
     ) -> Float[Array, "batch heads chosen"]:
         """How much the class token attends to each patch in the last block, in each head.
 
-        In [0, 1]; what is missing to 1 in sum it keeps for itself.
+        In [0, 1]; the rest to a sum of 1 is the attention to the class token itself.
         """
         return self.transformer.class_attention(self._embedded(patches, indices))[..., 1:]
 

@@ -157,8 +157,8 @@ class Xception(nnx.Module):
 
         Args:
           images: normalised pixels.
-          training: normalise by the batch and move the running statistics towards it; of a batch
-            that lies on several devices that is the whole batch.
+          training: normalise by the batch, over all devices, and move the running statistics
+            towards it.
           weight: images of weight 0 do not count in the batch's statistics, unless none counts.
         """
         rows = None

@@ -117,7 +117,7 @@ def decision_rules(
 def describe_thresholds(thresholds: Mapping[str, Mapping[str, Any]]) -> str:
     """`thresholds` of predictions.json in words."""
     image, video = thresholds[IMAGE], thresholds[VIDEO]
-    said = f"{image['value']:.3f}"
+    text = f"{image['value']:.3f}"
     if image["value"] != video["value"]:
-        said += f" for images and {video['value']:.3f} for videos"
-    return f"{said} ({image['from']})"
+        text += f" for images and {video['value']:.3f} for videos"
+    return f"{text} ({image['from']})"

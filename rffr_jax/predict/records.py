@@ -125,8 +125,8 @@ def describe_status(record: Mapping[str, Any], threshold: float) -> str:
 def describe_score(record: Mapping[str, Any], threshold: float) -> str:
     """The score of a face or file in words."""
     where = "above" if record["status"] == FAKE else "not above"
-    said = f"score {record['score']:.3f}, {where} the threshold {threshold:.3f}"
-    return said + describe_probability(record)
+    text = f"score {record['score']:.3f}, {where} the threshold {threshold:.3f}"
+    return text + describe_probability(record)
 
 
 def describe_probability(record: Mapping[str, Any]) -> str:

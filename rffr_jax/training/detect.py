@@ -145,7 +145,7 @@ class DetectorTraining(Objective):
             share=share,
             images=len(self.dataset.examples),
         )
-        if keep and not self_blending:  # of which no two are alike
+        if keep and not self_blending:  # self-blended images never repeat
             self._residuals = TrainingResiduals(kept, self._detection, self.dataset, config)
         self.about = {
             "kind": "detector",
@@ -160,7 +160,7 @@ class DetectorTraining(Objective):
         )
 
     def save_frozen(self):
-        """Copies the frozen MAE or UNet into the workdir, so that a detector works alone.
+        """Copies the frozen MAE or UNet into the workdir, so that a detector is complete.
 
         Raises:
           UserError: the run was begun with other weights.
@@ -179,11 +179,11 @@ class DetectorTraining(Objective):
         if not all(jax.tree.leaves(same)):
             raise UserError(
                 f"mae={self._config.mae} is not the {AUTOENCODERS[kind]} that {self._workdir} was "
-                f"begun with; go on with --config.mae={folder}, or choose another --workdir"
+                f"begun with; continue with --config.mae={folder}, or choose another --workdir"
             )
 
     def log_counts(self):
-        """Says how many blocks the images of a group get, and if that is coarser than asked for."""
+        """Logs the numbers of blocks in a group; warns if they are coarser than `blocks.group`."""
         if not self._counts:
             return
         group, asked = len(self._counts), self._config.blocks.group
@@ -213,9 +213,9 @@ class DetectorTraining(Objective):
         return init_branches(folder, parameters, self._detection.settings, self._mesh)
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
-        """Images and labels; for random blocks the chosen ones, and rows dealt out to counts.
+        """Images and labels; with random blocks the chosen ones, and rows in the order of counts.
 
-        Where the residuals of training images are kept, those that the step needs come along.
+        Where the residuals of training images are cached, the chosen ones are included.
         """
         blocks = None
         if self._counts:

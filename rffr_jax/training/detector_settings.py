@@ -1,4 +1,4 @@
-"""What a config says of a detector, checked: its settings, and how many blocks its images get."""
+"""The detector settings of a config, checked, and the numbers of blocks of its images."""
 
 import dataclasses
 import math
@@ -15,11 +15,11 @@ from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
 from rffr_jax.runs.checkpoints.weights import read_about, warn_of_normalised_targets
 
 BACKBONES = ("vit", "xception")
-SMALLEST_GROUP = 4  # fewer quantiles say too little of the number of blocks
+SMALLEST_GROUP = 4  # fewer quantiles are too coarse
 
 
 def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any]]:
-    """The detector that a config asks for, and what its MAE or UNet says of itself ({} without).
+    """The settings of a config's detector, and the description of its MAE or UNet ({} without one).
 
     Raises:
       UserError: unknown settings, or a MAE or UNet that is missing or does not fit.
@@ -95,8 +95,8 @@ def _refuse_for_xception(config: Config):
 
 
 def block_counts(config: Config, blocks: BlockGrid, parts: int) -> tuple[tuple[int, ...], float]:
-    """Numbers of random blocks in every group of images, and MAE passes of an image on average
-    over those of a whole one.
+    """Numbers of random blocks in every group of images, and the mean share of MAE passes that an
+    image needs.
 
     Args:
       parts: of a batch: devices times micro-batches.

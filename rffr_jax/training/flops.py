@@ -1,8 +1,8 @@
 """Matrix FLOPs of a program, counted in its jaxpr.
 
-XLA's own count takes a scanned body once and adds elementwise work, so it is no base for a
-utilisation figure; here every `dot_general` and convolution counts 2 x multiply-adds, times the
-length of the scans around it. cuDNN's fused attention counts as the products that it stands for.
+XLA counts a scanned body once and adds elementwise work, so its count is no base for a utilisation
+figure. Here every `dot_general` and convolution counts 2 x multiply-adds, times the length of the
+scans around it. cuDNN's fused attention counts as the matrix products that it replaces.
 """
 
 import math
@@ -10,8 +10,8 @@ from typing import Any
 
 from jax.extend import core
 
-# Products of queries and tokens in cuDNN's attention, and in its gradient, where it works out the
-# scores again: that is not counted.
+# Products of queries and tokens in cuDNN's attention and in its gradient. The gradient computes the
+# scores again, which is not counted.
 _FUSED_ATTENTION = {
     "dot_product_attention_fwd_wrapper": 2,
     "dot_product_attention_bwd_wrapper": 4,

@@ -1,9 +1,9 @@
-"""What a new run starts from.
+"""The initial weights of a new run.
 
-The order of start is: the run's own checkpoint in its workdir (`loop`); else the weights that the
-config names, `init_from` for a MAE and `detector.init` for both branches of a detector; else random
-ones. Named weights may be of another image size: fixed positions are computed for the new grid,
-learned ones interpolated.
+A run starts from its own checkpoint in the workdir (`loop`), else from the weights that the config
+names (`init_from` for a MAE, `detector.init` for both branches of a detector), else from random
+ones. Named weights may have another image size: fixed positions are computed for the new grid,
+learned ones are interpolated.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ def check_mae(folder: pathlib.Path, settings: ModelSettings):
 
 
 def load_mae(folder: pathlib.Path, settings: ModelSettings, mesh: Mesh) -> PyTree:
-    """The parameters of a MAE; its positions are no parameters, so that any image size will do."""
+    """The parameters of a MAE, for any image size, because its positions are no parameters."""
     return load_weights(folder, "init_from", abstract_mae(settings)[1], mesh)
 
 
@@ -56,11 +56,11 @@ def check_branches(folder: pathlib.Path, settings: DetectionSettings):
 def init_branches(
     folder: pathlib.Path, parameters: PyTree, settings: DetectionSettings, mesh: Mesh
 ) -> PyTree:
-    """A detector's parameters with every branch started from a ViT or from a MAE's encoder.
+    """A detector's parameters with every branch initialised from a ViT or from a MAE's encoder.
 
-    A ViT's weights stay as they are, in the branch of residuals too, as in the paper. A MAE reads
-    pixels in [0, 1]; the normalisation of the original branch is folded into its weights, so that
-    the branch computes what the MAE's encoder does.
+    A ViT's weights stay as they are, also in the residual branch, as in the paper. A MAE reads
+    pixels in [0, 1]; the normalisation of the original branch is folded into its weights, so the
+    branch computes the same as the MAE's encoder.
 
     Args:
       parameters: of a `Detector`, laid out on the mesh.

@@ -18,8 +18,8 @@ from rffr_jax.runs.atomic_files import atomic_write
 class MetricWriter:
     """Appends one JSON object a line: {"step": ..., "split": ..., name: number, ...}.
 
-    A run that resumes at a step cuts both records back to it, so that they read as if it had
-    never been interrupted. What was written is on the disk when `write` returns.
+    A run that resumes at a step removes later entries from both records, as if it had never been
+    interrupted. A line is on the disk when `write` returns.
     """
 
     def __init__(self, workdir: pathlib.Path, resumed_step: int):
@@ -54,7 +54,7 @@ class MetricWriter:
 
 
 def _truncate(path: pathlib.Path, step: int):
-    """Leaves out later lines, and those that were half written when a run died."""
+    """Removes later lines, and lines that were half written when a run died."""
     if not path.exists():
         return
     kept = []

@@ -1,4 +1,4 @@
-"""model_card.md: what a trained detector is, what it was made of, and what it must not be used for.
+"""model_card.md: a trained detector, its data, and the uses that it is not made for.
 
 The headings follow Mitchell et al., Model Cards for Model Reporting (2019).
 """
@@ -32,7 +32,7 @@ def write_model_card(
     validation: Mapping[str, Dataset],
     mae_sources: Sources,
 ):
-    """Writes the card of a finished training into its workdir; process 0 alone does.
+    """Writes the card of a finished training into its workdir, in the main process only.
 
     Args:
       workdir: with metrics.jsonl and, where weights were selected, best.json.
@@ -65,8 +65,8 @@ def write_model_card(
 
 def _model(detection: Mapping[str, Any]) -> list[tuple[str, str]]:
     model = detection["model"]
-    branches = {"both": "the image and its residual", "original": "the image alone"}
-    rows = [("reads", branches.get(detection["inputs"], "the residual alone"))]
+    branches = {"both": "the image and its residual", "original": "only the image"}
+    rows = [("reads", branches.get(detection["inputs"], "only the residual"))]
     shape = f"{model['image_size']} px"
     if detection.get("xception"):
         rows.append(("classifier", f"Xception, {shape}"))
@@ -74,8 +74,8 @@ def _model(detection: Mapping[str, Any]) -> list[tuple[str, str]]:
         size = f"{model['size']}, {shape}, patches of {model['patch_size']} px"
         rows.append(("classifier", f"a ViT for each of them: {size}"))
     if detection["inputs"] != "original":
-        kinds = {"mae": "what a frozen MAE, trained on real faces alone, inpaints block by block",
-                 "unet": "what a frozen UNet, trained on real faces alone, copies",
+        kinds = {"mae": "a frozen MAE, trained only on real faces, inpaints block by block",
+                 "unet": "a frozen UNet, trained only on real faces, copies the image",
                  "high_pass": "a high-pass filter", "zero": "zero, a control"}  # fmt: skip
         rows.append(("residual", f"{kinds[detection['residual']]}; alpha {detection['alpha']:g}"))
     k = detection["k"]

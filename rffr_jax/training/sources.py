@@ -1,4 +1,4 @@
-"""Which originals a run has learnt from, so that a test can tell if it holds one of them."""
+"""Records of the originals that a run was trained on, so that a test can find overlaps."""
 
 import pathlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST
 from rffr_jax.runs.workdir import has_saved_state
 
 Sources = dict[str, list[str]]
-"""What `Origins.to_json` makes; `Origins.from_json` reads it."""
+"""The JSON of `Origins.to_json`; `Origins.from_json` reads it."""
 
 TRAINING = "training_sources.json"
 MAE = "mae_training_sources.json"
@@ -19,23 +19,23 @@ VALIDATION = "validation_sources.json"
 
 
 def write_training_sources(workdir: pathlib.Path, dataset: Dataset, earlier: Sources):
-    """Writes training_sources.json: what is trained on, and what the first weights had seen."""
+    """Writes training_sources.json: the originals of the data and of the initial weights."""
     _write(workdir, TRAINING, merge_sources(Origins.of(dataset.examples).to_json(), earlier))
 
 
 def write_mae_sources(workdir: pathlib.Path, sources: Sources):
-    """Writes mae_training_sources.json: what a detector's MAE or UNet was pretrained on."""
+    """Writes mae_training_sources.json: the originals of a detector's MAE or UNet."""
     _write(workdir, MAE, sources)
 
 
 def write_validation_sources(workdir: pathlib.Path, sets: Mapping[str, Dataset]):
-    """Writes validation_sources.json: what the best weights of a detector were chosen on."""
+    """Writes validation_sources.json: the originals that the best weights were chosen on."""
     origins = (Origins.of(dataset.examples).to_json() for dataset in sets.values())
     _write(workdir, VALIDATION, merge_sources(*origins))
 
 
 def read_sources(folder: pathlib.Path) -> Sources:
-    """What a pretraining's workdir, or a checkpoint in it, says; nothing where nothing is said."""
+    """The record in a pretraining's workdir, or of a checkpoint in it; {} where there is none."""
     places = {LATEST.parts: TRAINING, **{frozen.parts: MAE for frozen in FROZEN.values()}}
     inside = folder.absolute().parts[-2:]
     file = folder.parent.parent / places[inside] if inside in places else folder / TRAINING
@@ -52,7 +52,7 @@ def merge_sources(*records: Mapping[str, list[str]]) -> Sources:
 
 
 def _write(workdir: pathlib.Path, name: str, sources: Sources):
-    """Writes a record; a run that goes on adds to what it had. Process 0 alone does."""
+    """Writes a record in the main process; a run that resumes extends its record."""
     if not processes.is_main_process():
         return
     file = workdir / name

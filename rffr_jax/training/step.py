@@ -2,11 +2,11 @@
 
 The state is a plain tree:
 
-  parameters   the weights that are evaluated, saved as best and handed on; running statistics of
-               batch normalisation are among them, and no gradient moves those
-  optimizer    what Optax keeps
+  parameters   the weights that are evaluated and saved, with running statistics of batch
+               normalisation, which no gradient moves
+  optimizer    Optax's state
   trained      the weights that the optimizer moves, where `parameters` are their moving average
-  updates      how many updates they have had, there alone
+  updates      the number of their updates, only where there is an average
   finite       whether loss, weights and optimizer have been finite so far
   totals       loss and number of steps since the last log line
 """
@@ -42,7 +42,7 @@ def check_micro_batches(config: Config, mesh: Mesh | AbstractMesh):
 def init_training_state(
     optimizer: optax.GradientTransformation, ema_decay: float, parameters: PyTree
 ) -> State:
-    """The state of a new run but for its `parameters`."""
+    """The state of a new run without its `parameters`."""
     state = {"optimizer": optimizer.init(parameters), "finite": jnp.array(True)}
     if ema_decay:
         state |= {
@@ -68,13 +68,12 @@ def make_step(
     """The function (state, frozen, batch) -> state.
 
     Args:
-      losses: of each row, from parameters, frozen arrays and the batch; and the new values of
-        those parameters that follow the batch instead of a gradient, a part of the tree of
-        parameters ({} where there are none).
-      micro_batches: parts that a batch is worked through in, one after another: activations need
-        memory for one part, and the update is that of the whole batch but for rounding. Batch
+      losses: the loss of each row from parameters, frozen arrays and the batch, and new values of
+        the parameters that follow the batch instead of a gradient ({} if none do).
+      micro_batches: parts of a batch that are computed one after another. Activations need memory
+        for one part, and the update is that of the whole batch except for rounding. Batch
         normalisation sees one part at a time, and its new statistics are the mean over the parts.
-      ema_decay: of the moving average of the weights; 0 keeps none.
+      ema_decay: of the moving average of the weights; 0 means none.
     """
 
     @functools.partial(jax.value_and_grad, has_aux=True)
@@ -122,15 +121,13 @@ def make_step(
 
 
 def ema_decay_at(decay: float, updates: Array) -> Float[Array, ""]:
-    """The share of the old average that an update keeps: `decay`, less in the first updates.
-
-    min(decay, (1 + n) / (10 + n)) after n updates, so that the random start is soon forgotten.
-    """
+    """The share of the old average that an update keeps: min(decay, (1 + n) / (10 + n)) after n
+    updates, so that the random start is soon forgotten."""
     return jnp.minimum(decay, (1.0 + updates) / (10.0 + updates))
 
 
 def _replaced(tree: PyTree, part: PyTree) -> PyTree:
-    """A tree of dictionaries with the leaves of `part`, a smaller one, in their places."""
+    """A tree of dictionaries, with the leaves of a smaller tree `part` in their places."""
     if not isinstance(tree, dict):
         return part
     return {

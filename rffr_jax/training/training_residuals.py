@@ -1,9 +1,8 @@
-"""Residuals of whole training images, computed once, of which a step takes the drawn blocks.
+"""Residuals of whole training images, computed once, from which a step takes the drawn blocks.
 
-A step needs a share p of an image's blocks. When images are drawn so often that p times the draws
-of an image exceeds 1, the MAE has less to do if it goes over every image once, before the first
-step. Batches are those of the data set's order, so what is computed does not depend on the step
-at which a run starts or goes on.
+A step needs a share p of an image's blocks. If p times the draws of an image exceeds 1, the MAE has
+less work when it computes every image once, before the first step. Batches are in the order of the
+data set, so the results do not depend on the step at which a run starts or resumes.
 """
 
 import logging
@@ -27,13 +26,13 @@ CHOICES = ("auto", "always", "never")
 
 
 def should_cache_residuals(choice: str, *, draws: int, share: float, images: int) -> bool:
-    """Whether a training keeps the residuals of its images; the config and the data decide alone.
+    """Whether a training caches the residuals of its images.
 
     Args:
-      choice: `residuals.training`; `auto` keeps them if that saves work of the MAE.
-      draws: images that all steps together read.
+      choice: `residuals.training`; `auto` caches them if that saves work of the MAE.
+      draws: images that all steps read together.
       share: MAE passes of a draw, on average, over those of a whole image.
-      images: number of different ones.
+      images: number of different images.
 
     Raises:
       UserError: an unknown choice.
@@ -47,12 +46,12 @@ def should_cache_residuals(choice: str, *, draws: int, share: float, images: int
 
 
 class TrainingResiduals:
-    """Differences B_hat - B of all training images; computed when they are first asked for."""
+    """Differences B_hat - B of all training images, computed at the first use."""
 
     def __init__(self, kept: ResidualCache, detection: Detection, dataset: Dataset, config: Config):
         """
         Raises:
-          UserError: there is no place for them.
+          UserError: there is no room for them.
         """
         self._kept, self._detection = kept, detection
         self._dataset, self._config = dataset, config
@@ -72,18 +71,18 @@ class TrainingResiduals:
         weight: Float[np.ndarray, " rows"],
         chosen: Int[np.ndarray, "rows most"] | None,
     ) -> Float16[np.ndarray, "rows patches pixels"]:
-        """The differences of the chosen blocks of each row, of all blocks without a choice.
+        """The differences of the chosen blocks of each row, or of all blocks.
 
         Rows of weight 0 are zero. All processes call it together.
 
         Raises:
-          UserError: what was kept is no longer there.
+          UserError: a cached residual is missing.
         """
         covered, pixels = self._detection.differences_shape
         blocks = self._detection.blocks.count
         patches = covered if chosen is None else chosen.shape[1] * (covered // blocks)
         differences = np.zeros((len(index), patches, pixels), np.float16)
-        if not (index >= 0).any():  # a batch that only shows its shape
+        if not (index >= 0).any():  # an empty batch, for its shape
             return differences
         if self._digests is None:
             self._digests = self._compute()
@@ -101,7 +100,7 @@ class TrainingResiduals:
         return differences
 
     def _compute(self) -> np.ndarray:
-        """Goes over the data set once; returns the digest of every image, zeros for bad files."""
+        """Computes all differences; returns the digest of every image, zeros for bad files."""
         config, examples = self._config, self._dataset.examples
         log.info(
             "residuals of %d training images, %.2g GB, are computed or looked up in %s",

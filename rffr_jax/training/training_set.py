@@ -1,4 +1,4 @@
-"""What a detector is trained on: given reals and fakes, or reals and self-blended fakes of them."""
+"""The training set of a detector: given reals and fakes, or reals and self-blended fakes."""
 
 import logging
 from typing import Any

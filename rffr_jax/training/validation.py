@@ -36,7 +36,7 @@ class Validation:
         """Args:
         sets: as `load_validation_sets` named them.
         selection: the config entry.
-        about: what the best checkpoints say of themselves.
+        about: description of the model, for the best checkpoints.
         """
         self._sets, self._scorer, self._workdir = sets, scorer, workdir
         self._keeps_best, self._about = selection != "last", about

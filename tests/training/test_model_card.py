@@ -48,7 +48,7 @@ def test_card_of_a_detector_without_a_mae_or_validation(tmp_path, faces):
     assert jobs.start("detect", tmp_path / "a | b", *flags, *kind) == 0
     card = (tmp_path / "a | b" / "model_card.md").read_text(encoding="utf-8")
     assert "No validation data was named" in card
-    assert "the image alone" in card
+    assert "only the image" in card
     assert "Its MAE" not in card
 
 
