@@ -51,10 +51,16 @@ ZERO_TO_ONE = (
 )
 THREE_NUMBERS = ("detector.mean", "detector.std")
 INNER_JOBS = ("pretrain", "detect", "evaluate", "residual")
+_RANGES = (
+    (AT_LEAST_ONE, lambda value: value >= 1, "be 1 or more"),
+    (AT_LEAST_ZERO, lambda value: 0 <= value < math.inf, "not be negative"),
+    (ABOVE_ZERO, lambda value: 0 < value < math.inf, "be above 0"),
+    (ZERO_TO_ONE, lambda value: 0 <= value < 1, "be 0 or more and below 1"),
+)
 _ADDRESS = re.compile(r"(?:^|[:,=])([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
-def check(config: Config, prefix: str = "--config."):
+def check_config(config: Config, prefix: str = "--config."):
     """Checks values that several functions use, also in the configs of inner jobs.
 
     Args:
@@ -64,18 +70,10 @@ def check(config: Config, prefix: str = "--config."):
       UserError: a number out of range, a tuple of the wrong length, settings that exclude each
         other; the entry is named.
     """
-    for name, value in _entries(config, AT_LEAST_ONE):
-        if value < 1:
-            raise UserError(f"{prefix}{name}={value}; it must be 1 or more")
-    for name, value in _entries(config, AT_LEAST_ZERO):
-        if not 0 <= value < math.inf:
-            raise UserError(f"{prefix}{name}={value}; it must not be negative")
-    for name, value in _entries(config, ABOVE_ZERO):
-        if not 0 < value < math.inf:
-            raise UserError(f"{prefix}{name}={value}; it must be above 0")
-    for name, value in _entries(config, ZERO_TO_ONE):
-        if not 0 <= value < 1:
-            raise UserError(f"{prefix}{name}={value}; it must be 0 or more and below 1")
+    for names, is_allowed, requirement in _RANGES:
+        for name, value in _entries(config, names):
+            if not is_allowed(value):
+                raise UserError(f"{prefix}{name}={value}; it must {requirement}")
     for name, value in _entries(config, THREE_NUMBERS):
         if len(value) != 3:
             raise UserError(f"{prefix}{name}={value} needs 3 numbers, one a colour channel")
@@ -87,7 +85,7 @@ def check(config: Config, prefix: str = "--config."):
         )
     for name in INNER_JOBS:
         if name in config:
-            check(config[name], f"{prefix}{name}.")
+            check_config(config[name], f"{prefix}{name}.")
 
 
 def refuse_address(text: str, option: str = ""):

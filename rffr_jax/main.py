@@ -24,7 +24,7 @@ from ml_collections import config_flags
 from rffr_jax.cluster import processes
 from rffr_jax.cluster.command_line import USER_MISTAKE, device_errors_in_one_line, run_program
 from rffr_jax.cluster.launch import Launch, find_launch
-from rffr_jax.config import Config, check, refuse_address, refuse_addresses
+from rffr_jax.config import Config, check_config, refuse_address, refuse_addresses
 from rffr_jax.errors import UserError
 
 JOBS = {
@@ -142,7 +142,7 @@ def _parse(
         raise UserError(f"--config is missing; usage: {USAGE}")
     if job not in JOBS:
         raise UserError(f"the config's job is {job!r}; it must be one of {', '.join(JOBS)}")
-    check(config)
+    check_config(config)
     refuse_addresses(config)
     refuse_address(workdir_flag.value or "", "--workdir=")
     if "command" in config:

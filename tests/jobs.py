@@ -119,6 +119,14 @@ def saved_arrays(checkpoint: Path, part: str = "parameters") -> dict[str, np.nda
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
 
+def assert_same_run(workdir: Path, other: Path, step: str = "4"):
+    """Metrics and the checkpoint of a step are equal."""
+    assert metric_lines(workdir) == metric_lines(other)
+    for part in ("parameters", "training"):
+        folders = [run / "checkpoints" / "latest" / step for run in (workdir, other)]
+        assert_same_arrays(*(saved_arrays(folder, part) for folder in folders))
+
+
 def assert_same_arrays(some: dict[str, np.ndarray], others: dict[str, np.ndarray]):
     assert some.keys() == others.keys()
     for name, array in some.items():

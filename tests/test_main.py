@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from rffr_jax import main
-from rffr_jax.config import check
+from rffr_jax.config import check_config
 from rffr_jax.errors import UserError
 from tests import jobs
 
@@ -76,7 +76,7 @@ def test_mistakes_on_the_command_line_are_one_line(flags, expected, capsys, tmp_
 
 def test_numbers_of_channels_are_checked():
     with pytest.raises(UserError, match=r"detector.mean=\(0.5, 0.5\) needs 3 numbers"):
-        check({"detector": {"mean": (0.5, 0.5)}})
+        check_config({"detector": {"mean": (0.5, 0.5)}})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from rffr_jax.errors import UserError
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.models.vit import ViT
 
@@ -23,9 +22,6 @@ class Detector(nnx.Module):
     Args:
       inputs: the branches: `both`, `original` or `residual`. Only `original` is the plain ViT.
       remat: of every branch.
-
-    Raises:
-      UserError: unknown `inputs`.
     """
 
     def __init__(
@@ -37,8 +33,6 @@ class Detector(nnx.Module):
         remat: bool = False,
         rngs: nnx.Rngs,
     ):
-        if inputs not in INPUTS:
-            raise UserError(f"detector.inputs={inputs!r} is not known; choose {', '.join(INPUTS)}")
         names = branch_names(inputs)
         self.branches = nnx.Dict(
             {name: ViT(settings, dtype=dtype, remat=remat, rngs=rngs) for name in names}

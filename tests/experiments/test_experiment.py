@@ -12,7 +12,7 @@ import pytest
 
 from configs.paper import table4
 from configs.paper.base import VARIANTS
-from rffr_jax.config import check
+from rffr_jax.config import check_config
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.experiments import experiment, grid
@@ -161,10 +161,10 @@ def test_every_detector_of_every_variant_can_be_built(name, variant, tmp_path, m
         return
     config = config.get_config(variant)
     monkeypatch.setattr(grid, "_dataset_name", lambda spec: "validation")
-    check(config)
+    check_config(config)
     for point in grid.make_grid(config, grid.Folders(tmp_path)):
         job = point.detect.config
-        check(job)
+        check_config(job)
         if point.pretrain:
             about = {
                 "kind": point.pretrain.config.autoencoder,

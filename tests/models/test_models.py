@@ -137,11 +137,6 @@ def test_shapes_that_do_not_fit_are_user_errors(size, image, patch):
         ModelSettings(size, image, patch)
 
 
-def test_unknown_inputs_are_a_user_error():
-    with pytest.raises(UserError, match=r"detector\.inputs"):
-        Detector(SETTINGS, inputs="sound", dtype=jnp.float32, rngs=nnx.Rngs(0))
-
-
 @pytest.mark.slow
 def test_remat_changes_no_gradient_and_keeps_less():
     images = jax.random.uniform(jax.random.key(0), (8, 24, 24, 3))

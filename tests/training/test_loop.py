@@ -46,15 +46,6 @@ def die():
     raise RuntimeError("the machine is gone")
 
 
-def assert_same_run(workdir, other):
-    assert jobs.metric_lines(workdir) == jobs.metric_lines(other)
-    for part in ("parameters", "training"):
-        jobs.assert_same_arrays(
-            jobs.saved_arrays(workdir / LATEST / "4", part),
-            jobs.saved_arrays(other / LATEST / "4", part),
-        )
-
-
 def test_pretraining_that_died_resumes_bit_for_bit(tmp_path, monkeypatch, mae, data):
     with (
         when_logged(monkeypatch, 3, die),
@@ -64,7 +55,7 @@ def test_pretraining_that_died_resumes_bit_for_bit(tmp_path, monkeypatch, mae, d
     assert jobs.saved_steps(tmp_path / LATEST) == [2]
     assert jobs.metric_lines(tmp_path)[-1]["step"] == 3
     assert jobs.start("pretrain", tmp_path, *data) == 0
-    assert_same_run(tmp_path, mae)
+    jobs.assert_same_run(tmp_path, mae)
 
 
 def test_detector_training_that_was_stopped_resumes_bit_for_bit(
@@ -76,7 +67,7 @@ def test_detector_training_that_was_stopped_resumes_bit_for_bit(
     assert "stopped at step 3 of 4" in capsys.readouterr().err
     assert jobs.saved_steps(tmp_path / LATEST) == [2, 3]
     assert jobs.start("detect", tmp_path, *flags) == 0
-    assert_same_run(tmp_path, detector)
+    jobs.assert_same_run(tmp_path, detector)
     best = pathlib.Path("checkpoints", "best", "faces")
     assert (tmp_path / "best.json").read_text() == (detector / "best.json").read_text()
     assert jobs.saved_steps(tmp_path / best) == jobs.saved_steps(detector / best)
@@ -97,7 +88,7 @@ def test_a_run_goes_on_with_other_intervals_and_workers(tmp_path, monkeypatch, d
     with when_logged(monkeypatch, 3, die), pytest.raises(RuntimeError):
         jobs.start("pretrain", tmp_path, *data)
     assert jobs.start("pretrain", tmp_path, *data, "data.cache=True", "save_every=1") == 0
-    assert_same_run(tmp_path, mae)
+    jobs.assert_same_run(tmp_path, mae)
 
 
 def test_a_finished_run_is_left_as_it_is(mae, data, monkeypatch):

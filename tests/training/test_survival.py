@@ -24,15 +24,6 @@ LATEST = pathlib.Path("checkpoints", "latest")
 BEST = pathlib.Path("checkpoints", "best")
 
 
-def assert_same_run(workdir, other, step="4"):
-    assert jobs.metric_lines(workdir) == jobs.metric_lines(other)
-    for part in ("parameters", "training"):
-        jobs.assert_same_arrays(
-            jobs.saved_arrays(workdir / LATEST / step, part),
-            jobs.saved_arrays(other / LATEST / step, part),
-        )
-
-
 def disk_full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -68,7 +59,7 @@ def test_a_run_whose_newest_checkpoint_is_damaged_ends_as_it_would_have(
     assert len(told) == 1
     assert "step 4 is damaged: training/" in told[0]
     assert told[0].endswith("going back to step 2")
-    assert_same_run(workdir, mae)
+    jobs.assert_same_run(workdir, mae)
     assert (workdir / "checkpoints" / "damaged" / "4-1").is_dir()
 
 
@@ -94,7 +85,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(
     assert f"--workdir={tmp_path} cannot be written: {reason}" in lines[-1]
     assert jobs.saved_steps(tmp_path / LATEST) == [2]
     assert jobs.start("pretrain", tmp_path, *data) == 0
-    assert_same_run(tmp_path, mae)
+    jobs.assert_same_run(tmp_path, mae)
 
 
 def test_a_full_disk_while_a_best_is_kept_is_one_line(
@@ -107,7 +98,7 @@ def test_a_full_disk_while_a_best_is_kept_is_one_line(
     line = capsys.readouterr().err.splitlines()[-1]
     assert f"--workdir={tmp_path} cannot be written: No space left on device" in line
     assert jobs.start("detect", tmp_path, *flags) == 0
-    assert_same_run(tmp_path, detector)
+    jobs.assert_same_run(tmp_path, detector)
     assert (tmp_path / "best.json").read_bytes() == (detector / "best.json").read_bytes()
 
 
@@ -153,7 +144,7 @@ def test_a_signal_while_evaluating_or_saving_is_answered_after_it(
     assert f"stopped at step {saved[-1]} of 4" in capsys.readouterr().err.splitlines()[-1]
     assert jobs.saved_steps(tmp_path / LATEST) == saved
     assert jobs.start("pretrain", tmp_path, *data) == 0
-    assert_same_run(tmp_path, mae)
+    jobs.assert_same_run(tmp_path, mae)
 
 
 def test_an_early_best_and_the_latest_are_both_kept(tmp_path, monkeypatch, data, mae):

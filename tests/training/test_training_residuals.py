@@ -13,7 +13,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.method import residual_cache
 from rffr_jax.training.training_residuals import TrainingResiduals, should_cache_residuals
 from tests import jobs
-from tests.training.test_loop import assert_same_run, die, when_logged
+from tests.training.test_loop import die, when_logged
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_run_that_died_and_lost_them_resumes_bit_for_bit(tmp_path, monkeypatch
     with when_logged(monkeypatch, 3, die), pytest.raises(RuntimeError):
         jobs.start("detect", tmp_path, *in_memory)
     assert jobs.start("detect", tmp_path, *in_memory) == 0
-    assert_same_run(tmp_path, kept_run)
+    jobs.assert_same_run(tmp_path, kept_run)
 
 
 @pytest.mark.slow
@@ -87,7 +87,7 @@ def test_another_run_reads_them_from_the_disk(tmp_path, monkeypatch, kept_run, f
     monkeypatch.setattr(residual_cache, "local_rows", die)
     where = f"residuals.folder={kept_run.parent}/residuals"
     assert jobs.start("detect", tmp_path / "run", *flags, where, "residuals.memory_gb=0") == 0
-    assert_same_run(tmp_path / "run", kept_run)
+    jobs.assert_same_run(tmp_path / "run", kept_run)
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_what_vanishes_during_a_run_is_one_clear_line(
     line = capsys.readouterr().err.splitlines()[-1]
     assert "start the same command again, which computes what is missing" in line
     assert jobs.start("detect", tmp_path / "run", *flags, "residuals.memory_gb=0") == 0
-    assert_same_run(tmp_path / "run", kept_run)
+    jobs.assert_same_run(tmp_path / "run", kept_run)
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_is_a_mistake_only_beyond_memory(
     assert jobs.start("detect", tmp_path / "run", *flags, "residuals.memory_gb=0") == 2
     assert "could not be kept in" in capsys.readouterr().err.splitlines()[-1]
     assert jobs.start("detect", tmp_path / "run", *flags) == 0
-    assert_same_run(tmp_path / "run", kept_run)
+    jobs.assert_same_run(tmp_path / "run", kept_run)
 
 
 def test_the_chosen_blocks_are_taken():

@@ -15,10 +15,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from rffr_jax.predict.records import as_sentence
 from rffr_jax.web.serve import UPLOADS
+from tests import jobs
 from tests.faces.movies import face_frames, write_movie
 from tests.web.servers import served
 
-ANY = ("faces=given", "darkest=0", "least_sharpness=0")
 SECONDS = 60
 pytestmark = [
     pytest.mark.slow,
@@ -52,7 +52,9 @@ def chromium(width: int, downloads: pathlib.Path) -> Iterator[webdriver.Chrome]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, detector):
     folder = tmp_path_factory.mktemp("web")
-    with served(folder / "run", *ANY, f"detector={detector}", "frames_per_video=6") as running:
+    with served(
+        folder / "run", *jobs.GIVEN, f"detector={detector}", "frames_per_video=6"
+    ) as running:
         yield running
 
 

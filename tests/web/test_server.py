@@ -3,7 +3,6 @@
 import concurrent.futures
 import hashlib
 import io
-import json
 import os
 import re
 import signal
@@ -21,14 +20,13 @@ from tests import jobs
 from tests.faces.movies import face_frames, write_movie
 from tests.web.servers import served
 
-ANY = ("faces=given", "darkest=0", "least_sharpness=0")
 SECONDS = 120
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, detector):
     folder = tmp_path_factory.mktemp("web")
-    flags = (*ANY, f"detector={detector}", "seconds_per_file=20", "frames_per_video=4")
+    flags = (*jobs.GIVEN, f"detector={detector}", "seconds_per_file=20", "frames_per_video=4")
     with served(folder / "run", *flags, "most_megabytes=3") as running:
         yield running
 
@@ -58,8 +56,7 @@ def png_of(width: int, height: int, rows: bytes) -> bytes:
 @pytest.mark.slow
 def test_a_photograph_has_the_record_of_predict(server, tmp_path, detector, faces):
     file = faces / "test/rows0.png"
-    assert jobs.start("predict", tmp_path, f"detector={detector}", f"inputs={file}", *ANY) == 0
-    expected = json.loads((tmp_path / "predictions.json").read_text())
+    expected = jobs.predict(tmp_path, detector, file, *jobs.GIVEN)
     answer = post(server, file.read_bytes(), "../../etc/passwd")
     assert answer.status_code == 200
     said = answer.json()
@@ -182,7 +179,7 @@ def test_stopped_by_a_signal_it_leaves_nothing(tmp_path, detector):
     uploads = tmp_path / "run" / UPLOADS
     uploads.mkdir(parents=True)
     (uploads / "left").write_bytes(drawn(1))  # by a server that was killed
-    with served(tmp_path / "run", *ANY, f"detector={detector}") as running:
+    with served(tmp_path / "run", *jobs.GIVEN, f"detector={detector}") as running:
         assert post(running, drawn(0)).status_code == 200
         assert list(uploads.iterdir()) == []
         assert uploads.stat().st_mode & 0o777 == 0o700
