@@ -16,9 +16,8 @@ import pathlib
 import sys
 
 from rffr_jax.cluster.command_line import run_program
-from rffr_jax.convert.converted import refuse_output, write_converted
 from rffr_jax.convert.exporting import export_weights
-from rffr_jax.convert.importing import ImportOptions, import_weights
+from rffr_jax.convert.importing import ImportOptions, import_weights, refuse_output, write_converted
 from rffr_jax.errors import UserError
 
 

@@ -209,14 +209,9 @@ def differences(workdir: pathlib.Path, other: pathlib.Path) -> list[str]:
 
 
 def files(workdir: pathlib.Path) -> set[str]:
-    """Files of a workdir, and array folders (`.../parameters`) in place of what is in them.
-
-    The unfinished part of a file that was being written when the run was killed is none of them.
-    """
+    """Files of a workdir, and array folders (`.../parameters`) in place of what is in them."""
     found = set()
     for path in workdir.rglob("*"):
-        if path.name.startswith(".") and path.suffix == ".part":
-            continue
         name = path.relative_to(workdir).as_posix()
         item = name.split("/parameters")[0].split("/training")[0]
         if item != name:

@@ -1,4 +1,4 @@
-"""What all processes of a run must have alike, compared before the first step."""
+"""Config, versions and data are compared between processes before the first step."""
 
 import hashlib
 import importlib.metadata
@@ -14,11 +14,11 @@ from rffr_jax.errors import UserError
 from rffr_jax.examples import Dataset
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-FILES_SIZED = 1000  # files whose size is compared: to look at every one would take minutes
+FILES_COMPARED = 1000  # files whose sizes are compared: all of them would take minutes
 
 
 def require_same_config(config: Config, workdir: pathlib.Path):
-    """Raises: UserError if processes have other settings or versions; which and how is said."""
+    """Raises: UserError if processes differ in settings or versions; the differences are named."""
     if processes.process_count() == 1:
         return
     facts = {f"--config.{name}": value for name, value in flat(config.to_dict()).items()}
@@ -29,10 +29,10 @@ def require_same_config(config: Config, workdir: pathlib.Path):
 
 
 def require_same_data(**datasets: Dataset):
-    """Raises: UserError if processes have other examples, or files of other sizes.
+    """Raises: UserError if processes differ in examples, or in the sizes of their files.
 
     Args:
-      datasets: by the name of the config entry that they are from.
+      datasets: by their config entries.
     """
     if processes.process_count() == 1:
         return
@@ -60,7 +60,7 @@ def _summary(dataset: Dataset) -> str:
     for example in dataset.examples:
         about = (example.id, example.label, example.dataset, example.method, example.source)
         digest.update(json.dumps(about).encode())
-    step = -(-len(dataset.examples) // FILES_SIZED) or 1
+    step = -(-len(dataset.examples) // FILES_COMPARED) or 1
     for example in dataset.examples[::step]:
         file = pathlib.Path(example.path)
         digest.update(str(file.stat().st_size if file.is_file() else None).encode())

@@ -1,4 +1,4 @@
-"""What every program here does around its work, whatever the shell and the terminal are set to."""
+"""The frame of every program: environment, streams, exit code and errors in one line."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from rffr_jax.errors import UserError
 
 USER_MISTAKE = 2
 OUTPUT_CLOSED = 141  # 128 + SIGPIPE, as of Unix programs
-# JAX's own values: with others the numbers are not those that were tested, or nothing runs.
+# JAX's defaults: with other values the numbers were not tested, or nothing runs.
 JAX_SETTINGS = {
     "JAX_ENABLE_X64": False,
     "JAX_DISABLE_JIT": False,
@@ -21,15 +21,15 @@ JAX_SETTINGS = {
 
 
 def run_program(main: Callable[[], int], prefix: str = "error") -> int:
-    """Runs the main function of a program, under settings that hold everywhere.
+    """Runs the main function of a program, whatever the settings of shell and terminal.
 
     Characters that the terminal cannot show are printed escaped. Addresses (`gs://...`) among the
     arguments are refused. A device that JAX does not find and an output on a full disk are told in
     one line. A program whose reader has stopped ends without a word.
 
     Args:
-      main: does the work; what it returns is the exit code.
-      prefix: what stands before a line on stderr.
+      main: does the work and returns the exit code.
+      prefix: of a line on stderr.
 
     Returns:
       The exit code.
@@ -51,7 +51,7 @@ def run_program(main: Callable[[], int], prefix: str = "error") -> int:
             raise
         if isinstance(error, BrokenPipeError):  # the reader has stopped, as `head` does
             return OUTPUT_CLOSED if code is None else code
-        text = f"standard output cannot be written: {error.strerror}; what is in files is whole"
+        text = f"standard output cannot be written: {error.strerror}; files are complete"
     with contextlib.suppress(OSError):
         print(f"{prefix}: {text}", file=sys.stderr)
     return USER_MISTAKE
@@ -89,7 +89,7 @@ def _make_streams_printable():
 
 
 def _set_environment():
-    """Sets what child processes inherit, too."""
+    """Sets environment variables, which child processes inherit."""
     os.environ["MPLBACKEND"] = "agg"  # pictures are only ever written to files
     for name, value in JAX_SETTINGS.items():
         text = str(int(value)) if isinstance(value, bool) else value
@@ -103,7 +103,7 @@ def _set_environment():
 
 
 def _output_is_lost() -> bool:
-    """Whether standard output takes no more text; what it holds back is then thrown away."""
+    """Whether standard output cannot be written; text that it has buffered is then dropped."""
     try:
         print(flush=True)
     except OSError:

@@ -1,4 +1,4 @@
-"""Compiled programs that later runs find again, in JAX's own cache on disk."""
+"""JAX's cache of compiled programs on disk, for later runs."""
 
 import logging
 import os
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 def enable_compile_cache(environment: Mapping[str, str] = os.environ):
     """Turns the cache on where compiling takes minutes: on a GPU or TPU.
 
-    It lies in the user's cache folder. Whoever sets JAX_COMPILATION_CACHE_DIR chooses another
-    one, on a CPU, too; JAX reads that variable by itself. Where that folder cannot be made, a
-    warning says so and nothing is kept.
+    The cache is in the user's cache folder. JAX_COMPILATION_CACHE_DIR, which JAX reads itself,
+    chooses another folder, on a CPU, too. If the folder cannot be made, a warning says so and
+    nothing is cached.
     """
     if jax.config.jax_compilation_cache_dir or jax.default_backend() == "cpu":  # pyright: ignore[reportAttributeAccessIssue]
         return

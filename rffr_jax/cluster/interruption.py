@@ -1,4 +1,4 @@
-"""Stopping at a good point: a signal asks, the loop saves, the program ends with exit code 75."""
+"""A signal asks a run to stop: the loop saves, and the program ends with exit code 75."""
 
 import signal
 import threading
@@ -7,16 +7,16 @@ import time
 from rffr_jax.cluster import processes
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-SECONDS_BETWEEN = 2.0  # from one question among the processes to the next
+SECONDS_BETWEEN = 2.0  # between two questions among the processes
 _MOST_STEPS = 256
 
 
 class InterruptedRunError(Exception):
-    """The run was asked to stop and has saved its state; started again it goes on."""
+    """The run was asked to stop and has saved its state; started again it resumes."""
 
 
 class StopRequest:
-    """A context in which the signals of `SIGNALS` only ask; `should_stop` says when to stop."""
+    """A context that catches the signals of `SIGNALS`; `should_stop` says when to stop."""
 
     def __init__(self):
         self._asked = False
@@ -34,14 +34,14 @@ class StopRequest:
             signal.signal(name, handler)
 
     def should_stop(self, step: int) -> bool:
-        """Whether all processes stop at this step, because one of them was asked to.
+        """Whether all processes stop at this step because one of them was asked to.
 
         A single process stops at once. Several ask each other about every `SECONDS_BETWEEN`, at
         steps that process 0 chooses by the time that its steps take, and all come to the same
         answer at the same step.
 
         Args:
-          step: the next one; every process must come by here at every step, in order.
+          step: the next step; every process must call this at every step, in order.
         """
         if processes.process_count() == 1 or step < self._next:
             return self._asked and processes.process_count() == 1

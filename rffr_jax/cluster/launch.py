@@ -1,7 +1,7 @@
-"""How many processes this run has and which of them this is: from flags, or from the launcher.
+"""The number of processes of this run and the index of this one, from flags or the launcher.
 
-Read from the environment alone, before JAX is imported. A launcher counts only where it started
-several tasks: a shell inside an allocation, or a batch script without `srun`, is one process.
+Only the environment is read, before JAX is imported. A launcher counts only if it started several
+tasks: a shell inside an allocation, or a batch script without `srun`, is one process.
 """
 
 import dataclasses
@@ -15,12 +15,12 @@ class Launch:
     """One of several processes.
 
     Attributes:
-      process: of this process, 0 to `processes` - 1.
-      processes: of the run, 2 or more.
-      coordinator: HOST:PORT of process 0; empty where JAX finds it out from the launcher.
-      launcher: `slurm` or `ompi`; empty for flags alone.
-      local: number of this process on its machine, whose accelerator of that number it takes; None
-        takes all of the machine.
+      process: index of this process, 0 to `processes` - 1.
+      processes: number of processes of the run, 2 or more.
+      coordinator: HOST:PORT of process 0; empty where JAX asks the launcher.
+      launcher: `slurm` or `ompi`; empty if only flags were given.
+      local: index of this process on its machine; it uses the accelerator of that index. None
+        uses all of the machine.
     """
 
     process: int
@@ -35,7 +35,7 @@ _VARIABLES = {
     "slurm": ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
     "ompi": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
 }
-_OLD_OPEN_MPI = "OMPI_MCA_orte_hnp_uri"  # tells the coordinator; gone from Open MPI 5 on
+_OLD_OPEN_MPI = "OMPI_MCA_orte_hnp_uri"  # names the coordinator; Open MPI 5 has no such variable
 _KUBERNETES_INDEX = "JOB_COMPLETION_INDEX"
 
 
@@ -49,49 +49,51 @@ def find_launch(
 
     Args:
       environment: as in `os.environ`.
-      coordinator, processes, process: the flags of these names; each goes before the launcher's.
+      coordinator, processes, process: the flags of these names; each overrides the launcher.
 
     Raises:
-      UserError: flags that do not go together, or a launcher that does not say enough.
+      UserError: flags that contradict each other, or a launcher that gives too little.
     """
-    launcher, tasks, number, local = _launched(environment)
+    launcher, tasks, number, local = _read_launcher(environment)
     by_flags = (coordinator, processes, process) != (None, None, None)
     processes = tasks if processes is None else processes
     if process is None:
         index = environment.get(_KUBERNETES_INDEX) if by_flags and not launcher else None
-        process = number if index is None else _whole(_KUBERNETES_INDEX, index)
+        process = number if index is None else _parse_count(_KUBERNETES_INDEX, index)
     if processes == 1 or (not by_flags and processes is None):
         return None
     if processes is None or process is None or not (coordinator or launcher):
         raise UserError(
             "a run of several processes needs --coordinator=HOST:PORT --processes=N --process=P "
-            "in each of them, where no launcher (srun, mpirun) says so"
+            "in each of them, unless a launcher (srun, mpirun) sets them"
         )
     if not 0 <= process < processes:
         raise UserError(
             f"--process={process} of --processes={processes}; processes are numbered from 0 on"
         )
     if coordinator is not None and not coordinator.rpartition(":")[2].isdigit():
-        raise UserError(f"--coordinator={coordinator} is not HOST:PORT")
+        raise UserError(f"--coordinator={coordinator} is not HOST:PORT; write it as HOST:PORT")
     if not coordinator and launcher == "ompi" and _OLD_OPEN_MPI not in environment:
         raise UserError(
-            "this mpirun does not tell where process 0 is; add --coordinator=HOST:PORT, the "
+            "this mpirun does not name the machine of process 0; add --coordinator=HOST:PORT, the "
             "machine of process 0 and any free port"
         )
     return Launch(process, processes, coordinator or "", launcher, local)
 
 
-def _whole(name: str, text: str) -> int:
+def _parse_count(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()):
-        raise UserError(f"{name}={text} in the environment is no whole number; set it right")
+        raise UserError(f"{name}={text} in the environment is no whole number; correct it")
     return int(text)
 
 
-def _launched(environment: Mapping[str, str]) -> tuple[str, int | None, int | None, int | None]:
-    """Launcher, tasks, this one, this one on its machine; nothing where there is a single task."""
+def _read_launcher(
+    environment: Mapping[str, str],
+) -> tuple[str, int | None, int | None, int | None]:
+    """Launcher, number of tasks, index of this one, and on its machine; empty for one task."""
     for launcher, names in _VARIABLES.items():
         if all(name in environment for name in names):
-            tasks, number, local = (_whole(name, environment[name]) for name in names)
+            tasks, number, local = (_parse_count(name, environment[name]) for name in names)
             if tasks > 1:
                 return launcher, tasks, number, local
     return "", None, None, None

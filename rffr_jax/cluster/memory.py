@@ -1,4 +1,4 @@
-"""How many passes of the MAE are worked out at a time, so that their activations fit."""
+"""The number of MAE passes that are computed at once, so that their activations fit."""
 
 import jax
 import jax.numpy as jnp
@@ -9,25 +9,25 @@ from jax.typing import DTypeLike
 from rffr_jax.models.sizes import ModelSettings
 
 CPU_BYTES = 32 * 2**20
-"""Activations at a time on a CPU. Measured on 2 cores (docs/benchmarks.md): more of them leave the
-caches and are slower, fewer make the matrices too small."""
+"""Activations at once on a CPU. Measured on 2 cores (docs/benchmarks.md): more are slower because
+they do not fit the caches, fewer make the matrices too small."""
 
 SHARE_OF_FREE = 0.5
-"""Of an accelerator's free memory: the rest is for what the estimate leaves out."""
+"""Share of an accelerator's free memory; the estimate leaves the rest out."""
 
 _MIB = 2**20
 
 
 def passes_at_once(settings: ModelSettings, dtype: DTypeLike, images: int) -> int:
-    """How many passes of each of so many images to work out beside each other, at least 1.
+    """The number of passes of each image to compute at once, at least 1.
 
-    On a GPU or TPU it follows from the memory that is free when this is called, on a CPU from
-    `CPU_BYTES`. Processes of one run get the same answer, so all must ask.
+    It follows from the memory that is free now (GPU, TPU) or from `CPU_BYTES`. All processes of a
+    run must call this; they get the same number.
 
     Args:
       settings: of the MAE.
-      dtype: what it computes in.
-      images: of the global batch; each device has its share of them.
+      dtype: of its activations.
+      images: of the global batch; each device has its share.
     """
     share = -(-images // jax.device_count())
     return passes_that_fit(_available_bytes(), bytes_per_pass(settings, dtype), share)
@@ -40,7 +40,7 @@ def passes_that_fit(available: int, per_pass: int, images: int) -> int:
 
 
 def bytes_per_pass(settings: ModelSettings, dtype: DTypeLike) -> int:
-    """Activations of one MAE pass over one image where they are largest, an estimate from above.
+    """The largest activations of one MAE pass over one image in bytes, an upper estimate.
 
     An MLP holds its input, the norm of it and two arrays four times as wide; an attention its
     input, queries, keys, values and output, and for every head the float32 logits and weights.
@@ -61,6 +61,6 @@ def _available_bytes() -> int:
     free = statistics["bytes_limit"] - statistics["bytes_in_use"]
     if jax.process_count() > 1:
         with jax.ensure_compile_time_eval():
-            everybodys = multihost_utils.process_allgather(np.array([free // _MIB], np.int32))
-        free = int(np.min(everybodys)) * _MIB
+            all_free = multihost_utils.process_allgather(np.array([free // _MIB], np.int32))
+        free = int(np.min(all_free)) * _MIB
     return int(SHARE_OF_FREE * free)

@@ -1,10 +1,10 @@
-"""The processes of one run: how many, which is this, what they tell each other, how they end.
+"""The processes of one run: their number, their messages and their end.
 
-A process that ends, however it ends, takes the others along: JAX's coordination service misses its
-heartbeat and aborts them, or the launcher ends them first (`srun --kill-on-bad-exit=1`). What is
-started again then is the launcher's decision (`scripts/slurm/job.sh`).
+When a process ends for any reason, the others end, too: JAX's coordination service misses its
+heartbeat and aborts them, or the launcher ends them first (`srun --kill-on-bad-exit=1`). The
+launcher decides what is started again (`scripts/slurm/job.sh`).
 
-With a single process nothing of this exists, and every function here answers at once.
+With a single process every function here returns at once.
 """
 
 import contextlib
@@ -23,30 +23,30 @@ from rffr_jax.errors import UserError
 log = logging.getLogger(__name__)
 
 USER_MISTAKE, DEFECT = 2, 1
-HEARTBEAT_TIMEOUT = 60  # seconds without a sign of life, after which a process is lost
-START_WITHIN = 300  # seconds for all processes to come
-COORDINATOR_STAYS = 3.0  # seconds, so that others who make the same mistake say so, too
+HEARTBEAT_TIMEOUT = 60  # seconds without a heartbeat until a process counts as lost
+START_TIMEOUT = 300  # seconds for all processes to start
+COORDINATOR_DELAY = 3.0  # seconds, so that other processes report the same mistake
 
 _launch: Launch | None = None
 
 
 def process_count() -> int:
-    """The number of processes of this run; asks no device, unlike JAX's function of that name."""
+    """The number of processes of this run; unlike JAX's function, it needs no device."""
     return _launch.processes if _launch else 1
 
 
 def is_main_process() -> bool:
-    """Whether this process writes what is written once: reports, pictures, metrics, tables."""
+    """Whether this process writes the files that are written once, such as reports."""
     return _launch is None or _launch.process == 0
 
 
 def all_gather_objects(value: Any = None) -> list[Any]:
-    """What all processes pass here, in their order; waits for all of them.
+    """The values of all processes, in the order of the processes; waits for all of them.
 
-    Every process must come by the same calls in the same order.
+    Every process must make the same calls in the same order.
 
     Args:
-      value: anything that JSON can hold, small.
+      value: of this process; small, and of types that JSON has.
     """
     if _launch is None:
         return [value]
@@ -63,11 +63,10 @@ def all_gather_objects(value: Any = None) -> list[Any]:
 
 @contextlib.contextmanager
 def join_processes(launch: Launch | None) -> Iterator[None]:
-    """Joins the run's other processes, before any other use of JAX, until all are done.
+    """Joins the run's other processes, before any other use of JAX, until all have finished.
 
-    An error inside ends this process, a `UserError` with exit code 2 and anything else with 1, and
-    so the others. It does not come back from that. Where an error is caused by a lost process, JAX
-    aborts this one before it ends by itself.
+    An error inside ends this process, and with it the others: exit code 2 for a `UserError`, 1 for
+    any other. If a lost process causes the error, JAX aborts this process earlier.
 
     Raises:
       UserError: the other processes cannot be reached.
@@ -87,7 +86,7 @@ def join_processes(launch: Launch | None) -> Iterator[None]:
     except UserError as error:
         number = f"process {launch.process}: " if launch.process else ""
         print(f"rffr_jax: {number}{error}", file=sys.stderr)
-        _end(USER_MISTAKE, after=0 if launch.process else COORDINATOR_STAYS)
+        _end(USER_MISTAKE, after=0 if launch.process else COORDINATOR_DELAY)
     except Exception:
         traceback.print_exc()
         print(
@@ -112,9 +111,9 @@ def _initialize(launch: Launch):
             launch.processes,
             launch.process,
             local_device_ids=None if launch.local is None else [launch.local],
-            # `deactivate`: what flags say is not to be mixed with what a launcher says.
+            # `deactivate`: flags and launcher are not mixed.
             cluster_detection_method="deactivate" if launch.coordinator else launch.launcher,
-            initialization_timeout=START_WITHIN,
+            initialization_timeout=START_TIMEOUT,
             heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
         )
     except (RuntimeError, ValueError) as error:
@@ -126,7 +125,7 @@ def _initialize(launch: Launch):
 
 
 def _end(code: int, after: float) -> NoReturn:
-    """Ends this process without the barriers that JAX holds at a normal end."""
+    """Ends this process without the barriers of a normal end of JAX."""
     sys.stdout.flush()
     sys.stderr.flush()
     time.sleep(after)

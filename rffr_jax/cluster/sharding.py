@@ -1,4 +1,4 @@
-"""The device mesh ('data', 'fsdp') and where batches, parameters and states lie on it."""
+"""The device mesh ('data', 'fsdp') and the sharding of batches, parameters and states."""
 
 import collections
 from collections.abc import Callable
@@ -17,7 +17,7 @@ BATCH = PartitionSpec(("data", "fsdp"))
 def make_mesh(fsdp: int = 1) -> Mesh:
     """All devices as data x fsdp, both axes Auto.
 
-    The devices of a process stand together and processes in their order, so that a process holds
+    The devices of a process are neighbours and the processes are in order, so that a process has
     the rows of a batch that it reads.
 
     Raises:
@@ -26,11 +26,16 @@ def make_mesh(fsdp: int = 1) -> Mesh:
     """
     devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     if fsdp < 1 or len(devices) % fsdp:
-        raise UserError(f"mesh.fsdp={fsdp} does not divide the {len(devices)} devices of this run")
+        raise UserError(
+            f"mesh.fsdp={fsdp} does not divide the {len(devices)} devices of this run; choose "
+            "a divisor"
+        )
     shares = collections.Counter(device.process_index for device in devices)
     if len(set(shares.values())) > 1:
         listed = ", ".join(f"process {p} has {n}" for p, n in sorted(shares.items()))
-        raise UserError(f"all processes need the same number of devices, and {listed}")
+        raise UserError(
+            f"all processes need the same number of devices, and {listed}; start them alike"
+        )
     grid = np.array(devices).reshape(-1, fsdp)
     return Mesh(grid, ("data", "fsdp"), axis_types=(AxisType.Auto, AxisType.Auto))
 
@@ -59,7 +64,7 @@ def parameter_shardings(abstract: PyTree, mesh: Mesh | AbstractMesh) -> PyTree:
 
 
 def with_shardings(abstract: PyTree, shardings: PyTree) -> PyTree:
-    """Shapes and types of `abstract` with a sharding each, as a restore or a compile wants it."""
+    """Shapes and types of `abstract` with their shardings, for a restore or a compilation."""
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         abstract,
@@ -74,14 +79,15 @@ def rows_of_process(batch_size: int, mesh: Mesh | AbstractMesh) -> slice:
       UserError: the devices do not divide the batch.
     """
     if batch_size % mesh.size:
-        raise UserError(f"batch_size={batch_size} does not divide over {mesh.size} devices")
+        raise UserError(
+            f"batch_size={batch_size} does not divide over {mesh.size} devices; choose a multiple"
+        )
     share = batch_size // jax.process_count()
     return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
 
 
 def padded_batch_size(batch_size: int, mesh: Mesh | AbstractMesh) -> int:
-    """The smallest batch from `batch_size` up that the devices divide; for evaluations, where
-    padding changes nothing."""
+    """The smallest size from `batch_size` up that the devices divide, for evaluations."""
     return -(-batch_size // mesh.size) * mesh.size
 
 
@@ -95,16 +101,15 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 
 
 def init_sharded(build: Callable[[], PyTree], mesh: Mesh) -> PyTree:
-    """Runs `build` under jit so that no array of it is ever whole on one device or the host."""
+    """Runs `build` under jit, so that no device and no host ever has a complete sharded array."""
     shardings = parameter_shardings(jax.eval_shape(build), mesh)
     return jax.jit(build, out_shardings=shardings)()
 
 
 def all_gather_parameters(parameters: PyTree, mesh: Mesh) -> PyTree:
-    """Inside a jitted function: parameters gathered on every device while it computes.
+    """Inside a jitted function: gathers parameters, which are split between calls, on all devices.
 
-    They lie split between computations. Without this XLA may split the work of a layer by its
-    weights, and gather and exchange activations instead.
+    Without this XLA may split the work of a layer by its weights, and exchange activations.
     """
     if mesh.shape["fsdp"] == 1:
         return parameters
@@ -112,7 +117,7 @@ def all_gather_parameters(parameters: PyTree, mesh: Mesh) -> PyTree:
 
 
 def local_rows(array: jax.Array) -> np.ndarray:
-    """The rows of a batch-sharded array that lie on this process's devices, in order."""
+    """The rows of a batch-sharded array on this process's devices, in order."""
     shards = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}
     return np.concatenate([np.asarray(shards[start]) for start in sorted(shards)])
 

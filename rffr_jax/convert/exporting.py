@@ -31,14 +31,14 @@ KINDS = ("timm", "hf", "hf4", "mae")
 
 @dataclasses.dataclass(frozen=True)
 class ExportedFile:
-    """What goes into one file: arrays, and what the network of these arrays reads."""
+    """The arrays of one file, and the input of their network."""
 
     arrays: dict[str, np.ndarray]
     normalisation: Normalisation
     residuals: bool = False
 
-    def reads(self) -> str:
-        """What the exported network takes as input, in words."""
+    def describe_input(self) -> str:
+        """The input of the exported network, in words."""
         if self.residuals:
             return "residuals in [-1, 1], as here"
         if self.normalisation == NORMALISATIONS["none"]:
@@ -49,7 +49,7 @@ class ExportedFile:
 def export_weights(
     checkpoint: pathlib.Path, kind: str, output: pathlib.Path
 ) -> dict[pathlib.Path, str]:
-    """Writes what a checkpoint holds; a detector's branches in a file each.
+    """Writes the networks of a checkpoint; each branch of a detector gets its own file.
 
     Args:
       checkpoint: a workdir, one of its checkpoints, or converted weights.
@@ -57,14 +57,14 @@ def export_weights(
         `ViTModel(add_pooling_layer=False)` or, with a decoder, `ViTMAEForPreTraining` of
         transformers 5, `hf4` of transformers 4; `mae` for facebookresearch's
         `MaskedAutoencoderViT`.
-      output: the file; for two branches `-original` and `-residual` stand before its ending.
+      output: the file; of two branches, `-original` and `-residual` are added to its name.
 
     Returns:
-      The files, and what the network in each reads.
+      The input of the network in each file, in words.
 
     Raises:
-      UserError: no checkpoint there, a kind that does not go with it, or a file that exists or
-        cannot be written.
+      UserError: the input is no checkpoint, does not fit the kind, or a file exists or cannot be
+        written.
     """
     if kind not in KINDS:
         raise UserError(f"--export needs --kind, one of {', '.join(KINDS)}; not {kind!r}")
@@ -73,69 +73,76 @@ def export_weights(
     about = read_about(checkpoint, "--input", "mae", "vit", "detector")
     files = {
         output.with_stem(output.stem + suffix): export
-        for suffix, export in _exports(checkpoint, about, kind).items()
+        for suffix, export in _export_networks(checkpoint, about, kind).items()
     }
     for file in files:
         if file.exists():
             raise UserError(f"--export {file} exists; name another file")
     for file, export in files.items():
-        write_safetensors(file, export.arrays, _said(about, kind, export.normalisation))
-    return {file: export.reads() for file, export in files.items()}
+        write_safetensors(file, export.arrays, _make_metadata(about, kind, export.normalisation))
+    return {file: export.describe_input() for file, export in files.items()}
 
 
-def _exports(
+def _export_networks(
     checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str
 ) -> dict[str, ExportedFile]:
-    """What goes into each file, by what is added to its name."""
+    """The content of each file, by the addition to its name."""
     if about["kind"] == "detector":
-        return _branches(checkpoint, about, kind)
+        return _export_branches(checkpoint, about, kind)
     settings = ModelSettings(**about["model"])
     if about["kind"] == "vit":
-        parameters = _load(checkpoint, abstract_vit(settings)[1])
+        parameters = _load_parameters(checkpoint, abstract_vit(settings)[1])
         trained = {name: tuple(numbers) for name, numbers in about["normalisation"].items()}
-        return {"": ExportedFile(_vit(parameters, settings, kind), Normalisation(**trained))}
-    parameters = _load(checkpoint, abstract_mae(settings)[1])
+        return {"": ExportedFile(_export_vit(parameters, settings, kind), Normalisation(**trained))}
+    parameters = _load_parameters(checkpoint, abstract_mae(settings)[1])
     unit_range = NORMALISATIONS["none"]
     if kind == "timm":
         encoder = vit_from_mae(parameters, settings)
-        return {"": ExportedFile(_vit(encoder, settings, kind), unit_range)}
-    whole = {**parameters, **fixed_positions(settings)}
-    return {"": ExportedFile(to_source(whole, MAE_TABLES[kind], settings.shape.heads), unit_range)}
+        return {"": ExportedFile(_export_vit(encoder, settings, kind), unit_range)}
+    complete = {**parameters, **fixed_positions(settings)}
+    return {
+        "": ExportedFile(to_source(complete, MAE_TABLES[kind], settings.shape.heads), unit_range)
+    }
 
 
-def _branches(
+def _export_branches(
     checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str
 ) -> dict[str, ExportedFile]:
     settings = DetectionSettings.from_json(about["detection"])
     if settings.xception is not None:
-        raise UserError(f"--input {checkpoint} holds an Xception; only MAEs and ViTs go out")
-    branches = _load(checkpoint, Detection(settings, jnp.float32).abstract_parameters)["branches"]
+        raise UserError(
+            f"--input {checkpoint} holds an Xception; only MAEs and ViTs can be exported"
+        )
+    branches = _load_parameters(checkpoint, Detection(settings, jnp.float32).abstract_parameters)[
+        "branches"
+    ]
     reads = {
         "original": Normalisation(settings.mean, settings.std),
         "residual": NORMALISATIONS["none"],
     }
     return {
         f"-{name}" if len(branches) > 1 else "": ExportedFile(
-            _vit(branch, settings.model, kind), reads[name], residuals=name == "residual"
+            _export_vit(branch, settings.model, kind), reads[name], residuals=name == "residual"
         )
         for name, branch in branches.items()
     }
 
 
-def _vit(parameters: PyTree, settings: ModelSettings, kind: str) -> dict[str, np.ndarray]:
+def _export_vit(parameters: PyTree, settings: ModelSettings, kind: str) -> dict[str, np.ndarray]:
     if kind not in VIT_TABLES:
         raise UserError("--kind mae is for a MAE; a ViT goes out as timm or hf")
     return to_source(parameters, VIT_TABLES[kind], settings.shape.heads)
 
 
-def _load(checkpoint: pathlib.Path, abstract: PyTree) -> PyTree:
+def _load_parameters(checkpoint: pathlib.Path, abstract: PyTree) -> PyTree:
     return jax.device_get(load_weights(checkpoint, "--input", abstract, make_mesh(1)))
 
 
-def _said(about: Mapping[str, Any], kind: str, normalisation: Normalisation) -> dict[str, str]:
-    """What the file says of itself; `rffr_jax.convert.settings` reads it back, but for the first
-    two entries."""
-    said = {
+def _make_metadata(
+    about: Mapping[str, Any], kind: str, normalisation: Normalisation
+) -> dict[str, str]:
+    """The metadata of a file; `rffr_jax.convert.facts` reads all but the first two entries."""
+    metadata = {
         "producer": "rffr_jax",
         "exported": f"{about['kind']} as {kind}",
         "image_mean": " ".join(map(str, normalisation.mean)),
@@ -143,8 +150,8 @@ def _said(about: Mapping[str, Any], kind: str, normalisation: Normalisation) -> 
     }
     model = about["detection"]["model"] if about["kind"] == "detector" else about["model"]
     size = ModelSettings(**model).shape
-    said["num_attention_heads"] = str(size.heads)
+    metadata["num_attention_heads"] = str(size.heads)
     if about["kind"] == "mae":
-        said["decoder_num_attention_heads"] = str(size.decoder_heads)
-        said["norm_pix_loss"] = json.dumps(about.get("normalised_targets", False))
-    return said
+        metadata["decoder_num_attention_heads"] = str(size.decoder_heads)
+        metadata["norm_pix_loss"] = json.dumps(about.get("normalised_targets", False))
+    return metadata

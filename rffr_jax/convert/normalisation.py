@@ -1,4 +1,4 @@
-"""The normalisation of pixels that weights were trained with, and how it is folded into a MAE."""
+"""The normalisation of pixels in training, and its folding into a MAE's weights."""
 
 import dataclasses
 
@@ -10,10 +10,10 @@ from rffr_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Normalisation:
-    """A network reads (p - mean) / std of pixels p in [0, 1]; one number a colour.
+    """A network reads (p - mean) / std of pixels p in [0, 1]; one number for each colour.
 
     Raises:
-      ValueError: numbers that are not finite, or a std that is not above 0.
+      ValueError: a number is not finite, or a std is not above 0.
     """
 
     mean: tuple[float, float, float]
@@ -43,7 +43,7 @@ def normalisation_by_name(name: str) -> Normalisation:
 
 
 def fold_normalisation(parameters: PyTree, normalisation: Normalisation) -> PyTree:
-    """A MAE of normalised pixels as one that reads and predicts pixels in [0, 1].
+    """Turns a MAE of normalised pixels into one that reads and predicts pixels in [0, 1].
 
     W ((p - mean) / std) + b = (W / std) p + (b - W (mean / std)), and the prediction times std plus
     mean: the same function, computed in float64 and rounded once.

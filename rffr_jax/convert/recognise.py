@@ -1,17 +1,16 @@
-"""What a file of weights is: its kind, its prefix and its size, told by names and shapes."""
+"""Finds the kind, prefix and size of the network in a file by names and shapes of its arrays."""
 
 import dataclasses
 import pathlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rffr_jax.convert.files import LazyArrays, WeightFile
 from rffr_jax.convert.rules import Rule, find_rule
 from rffr_jax.convert.tables import HUGGINGFACE_NAMES
-from rffr_jax.convert.unsupported import refuse_unknown, refuse_unsupported
 from rffr_jax.errors import UserError
-from rffr_jax.models.sizes import SIZES, ModelSettings, ModelSize
+from rffr_jax.models.sizes import SIZES, ModelSettings
 
 WITH_DECODER = "mae_visualize_vit_base.pth"
 PATCH_EMBEDDINGS = {
@@ -21,27 +20,52 @@ PATCH_EMBEDDINGS = {
 }
 DECODER_EMBEDDINGS = ("decoder_embed.weight", "decoder.decoder_embed.weight")
 
+PARTS = {
+    r"(reg_token|register_tokens|storage_tokens)$": "register tokens (DINOv2, DINOv3)",
+    r"(\.ls[12]\.gamma|\.gamma_[12]|layer_scale|\.lambda_[12])": "layer scale (DINOv2, CaiT, BEiT)",
+    r"mlp\.(w12|w[123]|fc1_[gx]|gate_proj|weights_in)\.": "SwiGLU MLPs in place of GELU",
+    r"(\brope\b|rotary|inv_freq|freqs_cis)": "rotary positions",
+    r"(relative_position|rel_pos)": "relative positions (BEiT, SAM)",
+    r"\.(q_norm|k_norm|query_norm|key_norm)\.": "norms of queries and keys (ViT-22B)",
+    r"(norm_pre|pre_layrnorm|ln_pre)\.": "a norm before the blocks (CLIP)",
+    r"(dist_token|distillation_token)$": "a distillation token (distilled DeiT)",
+    r"attn_pool\.": "attention pooling (SigLIP)",
+    r"^fc_norm\.": "a norm of averaged patches in place of the class token's (a MAE fine-tuned)",
+}
+"""Parts that are not supported, by a pattern of their arrays' names."""
+
+NETWORKS = {
+    r"^conv_proj\.weight$": "a ViT of torchvision; timm has it under names that are read",
+    r"vision_model\.embeddings\.": "CLIP or SigLIP of transformers",
+    r"^visual\.": "CLIP of OpenAI",
+    r"embeddings\.patch_embeddings\.weight$": "DINOv3 of transformers",
+    r"^params/": "a ViT of big_vision; those of Google's vision_transformer are read",
+    r"(layers|stages)\.\d+\.blocks\.\d+\.": "a network of stages (Swin, ConvNeXt)",
+    r"^(layer[1-4]\.\d+\.conv1|conv1)\.": "a ResNet",
+}
+"""Networks that are not supported, by a pattern of one name."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """The one network of a file.
+    """The network of a file that is converted.
 
     Attributes:
-      kind: by its names: `timm`, `hf`, `google`, `mae` or `rffr`.
-      decodes: whether it has a MAE's decoder.
-      arrays: those of the network, without the prefix.
-      prefix: what stood before all of their names.
-      others: names of the file that do not begin with the prefix.
+      kind: `timm`, `hf`, `google`, `mae` or `rffr`.
+      has_decoder: whether it has a MAE's decoder.
+      arrays: of the network, without the prefix.
+      prefix: of all its names in the file.
+      others: names in the file without that prefix.
     """
 
     kind: str
-    decodes: bool
+    has_decoder: bool
     arrays: LazyArrays
     prefix: str
     others: list[str]
 
-    def other_groups(self) -> str:
-        """The names outside the network, cut to as many parts as its prefix has, and counted."""
+    def summarise_others(self) -> str:
+        """The names outside the network, grouped by as many parts as its prefix has."""
         parts = self.prefix.count(".")
         groups = Counter(
             ".".join(name.split(".")[:parts]) + (".*" if name.count(".") >= parts else "")
@@ -51,13 +75,14 @@ class Network:
 
 
 def recognise_network(file: WeightFile, prefix: str | None = None) -> Network:
-    """The network of a file.
+    """Finds the network of a file.
 
     Args:
-      prefix: of the network to take, where there are several.
+      prefix: of the network, if there are several.
 
     Raises:
-      UserError: none that is known, several, or one with parts that are not computed here.
+      UserError: there is no known network, there are several, or it has parts that are not
+        supported.
     """
     if any(re.search(r"(^|\.)backbone_[12]\.", name) for name in file.arrays):
         raise UserError(
@@ -65,23 +90,23 @@ def recognise_network(file: WeightFile, prefix: str | None = None) -> Network:
             "the class token, and residuals one patch to the right, so its weights mean nothing in "
             "a forward pass without those errors; convert their MAE, and train the detector"
         )
-    kinds = _prefixes(file.arrays)
+    kinds = _find_prefixes(file.arrays)
     if not kinds:
-        refuse_unknown(file.path, file.arrays)
-    prefix = _chosen_prefix(file.path, list(kinds), prefix)
+        _refuse_unknown(file.path, file.arrays)
+    prefix = _choose_prefix(file.path, list(kinds), prefix)
     inner = [other for other in kinds if other.startswith(prefix) and other != prefix]
     names = [n for n in file.arrays if n.startswith(prefix) and not n.startswith(tuple(inner))]
-    arrays = file.arrays.chosen(names).without(prefix)
-    refuse_unsupported(file.path, arrays)
-    kind, decodes = kinds[prefix], any(name in arrays for name in DECODER_EMBEDDINGS)
-    if kind == "timm" and decodes:
+    arrays = file.arrays.select(names).without_prefix(prefix)
+    _refuse_unsupported(file.path, arrays)
+    kind, has_decoder = kinds[prefix], any(name in arrays for name in DECODER_EMBEDDINGS)
+    if kind == "timm" and has_decoder:
         kind = "rffr" if file.wrapper == "state_dict" else "mae"
     taken = set(names)
-    return Network(kind, decodes, arrays, prefix, [n for n in file.arrays if n not in taken])
+    return Network(kind, has_decoder, arrays, prefix, [n for n in file.arrays if n not in taken])
 
 
-def _prefixes(names: LazyArrays) -> dict[str, str]:
-    """What stands before the name of every patch embedding, and the kind that has this name."""
+def _find_prefixes(names: LazyArrays) -> dict[str, str]:
+    """The prefix of every patch embedding, with the kind that has its name."""
     found = {}
     for name in names:
         for kind, embedding in PATCH_EMBEDDINGS.items():
@@ -91,12 +116,14 @@ def _prefixes(names: LazyArrays) -> dict[str, str]:
     return found
 
 
-def _chosen_prefix(path: pathlib.Path, prefixes: Sequence[str], asked: str | None) -> str:
+def _choose_prefix(path: pathlib.Path, prefixes: Sequence[str], asked: str | None) -> str:
     known = ", ".join(repr(prefix) for prefix in prefixes)
     if asked is not None:
         chosen = next((p for p in prefixes if p.rstrip(".") == asked.rstrip(".")), None)
         if chosen is None:
-            raise UserError(f"{path} has no network under --prefix {asked!r}; there are: {known}")
+            raise UserError(
+                f"{path} has no network under --prefix {asked!r}; choose one of {known}"
+            )
         return chosen
     if len(prefixes) > 1:
         raise UserError(
@@ -105,29 +132,64 @@ def _chosen_prefix(path: pathlib.Path, prefixes: Sequence[str], asked: str | Non
     return prefixes[0]
 
 
+def _refuse_unknown(path: pathlib.Path, names: Iterable[str]):
+    """Raises: UserError, always: it names the network, if its names are known."""
+    names = list(names)
+    first = ", ".join(names[:3])
+    for pattern, network in NETWORKS.items():
+        if any(re.search(pattern, name) for name in names):
+            raise UserError(
+                f"{path} is no ViT or MAE known here: by its names it is {network}; its first "
+                f"names are {first}"
+            )
+    raise UserError(f"{path} is no ViT or MAE known here; its first names are {first}")
+
+
+def _refuse_unsupported(path: pathlib.Path, names: Iterable[str]):
+    """Raises: UserError for a ViT with parts that are not supported; it names all of them."""
+    names = list(names)
+    found = []
+    for pattern, part in PARTS.items():
+        example = next((name for name in names if re.search(pattern, name)), None)
+        if example is not None:
+            found.append(f"{part}: {example}")
+    if not any(re.search(r"(cls_token|(^|/)cls)$", name) for name in names):
+        found.append("no class token (averaged patches)")
+    for layer, part in (
+        (r"(norm1|layernorm_before)", "norms without a bias (RMSNorm, or LayerNorm without one)"),
+        (r"(qkv|query|q_proj)", "attention without biases of queries, keys and values"),
+    ):
+        weights = [name for name in names if re.search(rf"\.{layer}\.weight$", name)]
+        biases = [name for name in names if re.search(rf"\.{layer}\.bias$", name)]
+        if weights and not biases:
+            found.append(f"{part}: {weights[0]}")
+    if found:
+        raise UserError(f"{path} is a ViT that is not supported; it has {'; '.join(found)}")
+
+
 # ---- size
 
 
 def choose_table(
     tables: Mapping[str, Sequence[Rule]], kind: str, arrays: Mapping[str, object]
 ) -> Sequence[Rule]:
-    """The kind's table; of Hugging Face's several the one that most names of the file are in."""
+    """The kind's table; of Hugging Face's tables the one with most names of the file."""
     if kind != "hf":
         return tables[kind]
 
-    def known(table: Sequence[Rule]) -> int:
+    def count_known(table: Sequence[Rule]) -> int:
         return sum(find_rule(table, name) is not None for name in arrays)
 
-    return max((tables[name] for name in HUGGINGFACE_NAMES), key=known)
+    return max((tables[name] for name in HUGGINGFACE_NAMES), key=count_known)
 
 
 def infer_model_settings(
     arrays: LazyArrays, table: Sequence[Rule], path: pathlib.Path, *, with_decoder: bool
 ) -> ModelSettings:
-    """The size, image and patches that a file's shapes tell; heads are the size's.
+    """Finds size, image side and patch side by the shapes; heads are those of the size.
 
     Raises:
-      UserError: shapes that do not go together, or of no size known here.
+      UserError: the shapes contradict each other, or no known size has them.
     """
     rules = {rule.path: rule for rule in table if rule.path}
 
@@ -162,17 +224,16 @@ def infer_model_settings(
     if with_decoder:
         found["decoder_width"] = shape("decoder_embedding/bias")[0]
         found["decoder_depth"] = depth("decoder")
-    return ModelSettings(_size(found, path), image_size=grid * patch, patch_size=patch)
+    return ModelSettings(_find_size(found, path), image_size=grid * patch, patch_size=patch)
 
 
-def _size(found: Mapping[str, int], path: pathlib.Path) -> str:
+def _find_size(found: Mapping[str, int], path: pathlib.Path) -> str:
     for name, size in SIZES.items():
         if all(getattr(size, field) == value for field, value in found.items()):
             return name
-    known = "; ".join(f"{name} {_said(size, found)}" for name, size in SIZES.items())
-    said = ", ".join(f"{field.replace('_', ' ')} {value}" for field, value in found.items())
-    raise UserError(f"{path} is of no size known here: {said}; known: {known}")
-
-
-def _said(size: ModelSize, found: Mapping[str, int]) -> str:
-    return " x ".join(str(getattr(size, field)) for field in found)
+    known = "; ".join(
+        f"{name} " + " x ".join(str(getattr(size, field)) for field in found)
+        for name, size in SIZES.items()
+    )
+    shape = ", ".join(f"{field.replace('_', ' ')} {value}" for field, value in found.items())
+    raise UserError(f"{path} is of no size known here: {shape}; known: {known}")

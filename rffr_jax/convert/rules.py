@@ -1,8 +1,8 @@
-"""Name tables: which array of another project is which part of ours, and back.
+"""Name tables: a rule maps an array of another project to a part of ours, and back.
 
 A table is a list of rules. A rule's `name` is a pattern: `{n}` stands for the number of a
-transformer block, whose arrays lie stacked on a leading axis here. Every transform has an inverse,
-so one table serves both ways, and what went in comes out bit for bit.
+transformer block; the arrays of all blocks are stacked on a leading axis here. Every transform has
+an inverse, so one table serves both ways, and an import and an export give the same bits.
 """
 
 import dataclasses
@@ -21,9 +21,9 @@ NAMED_AT_MOST = 6
 
 @dataclasses.dataclass(frozen=True)
 class Transform:
-    """From an array of the source to ours, and back.
+    """Turns an array of the source into ours, and back.
 
-    The way back is told the heads of the attention, which our arrays do not show.
+    The way back needs the number of heads, which our arrays do not show.
     """
 
     to_ours: Callable[[np.ndarray], np.ndarray]
@@ -75,10 +75,10 @@ class Rule:
 
     Attributes:
       name: of the source's array, `{n}` for the number of the block.
-      path: of ours; "" for an array that may be there and has no place here, as a classifier's
-        head; `*` in the name then stands for anything.
-      transform: how the one becomes the other.
-      part: which third of our array's last axis it fills: query, key, value; None: all of it.
+      path: of ours; "" for an optional array without a place here, such as a classifier's head;
+        `*` in the name then stands for anything.
+      transform: between the two arrays.
+      part: the third of our array's last axis that it fills (query, key, value); None: all.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Rule:
     part: int | None = None
 
     def block(self, name: str) -> int | None:
-        """The number of the block whose array this is, 0 without blocks; None for no match."""
+        """The number of the array's block, 0 without blocks; None if the name does not match."""
         pattern = re.escape(self.name).replace(r"\{n\}", r"(\d+)").replace(r"\*", ".*")
         found = re.fullmatch(pattern, name)
         return found and int(found[1] if found.groups() else 0)
@@ -119,8 +119,8 @@ def to_ours(
       float32 parameters, and the names that were left out.
 
     Raises:
-      UserError: arrays without a rule or without a place, missing or misshaped ones, numbers that
-        are not finite; all of them in one message.
+      UserError: arrays have no rule or no place, are missing or misshaped, or hold numbers that are
+        not finite; one message names all of them.
     """
     ours = {path: np.empty(leaf.shape, np.float32) for path, leaf in _leaves(abstract)}
     filled: set[tuple[str, int]] = set()
@@ -137,15 +137,15 @@ def to_ours(
             problems.add("one block too many", name)
         else:
             filled.add((rule.name, block))
-            _take(source[name], name, rule, block, ours, problems)
-    for rule, block in _arrays(table, ours):
+            _fill(source[name], name, rule, block, ours, problems)
+    for rule, block in _list_arrays(table, ours):
         if (rule.name, block) not in filled:
             problems.add("missing", rule.name.format(n=block))
     problems.raise_any(where)
     return _tree(abstract, ours), left_out
 
 
-def _take(
+def _fill(
     array: np.ndarray,
     name: str,
     rule: Rule,
@@ -167,22 +167,24 @@ def _take(
 
 
 def to_source(parameters: PyTree, table: Sequence[Rule], heads: int) -> dict[str, np.ndarray]:
-    """Our parameters as the source's arrays, by name; those left out on the way in stay out.
+    """Our parameters as the source's arrays, by name; arrays without a place here are missing.
 
     Args:
       heads: of the encoder's attention.
     """
     ours = {path: np.asarray(leaf) for path, leaf in _leaves(parameters)}
     arrays = {}
-    for rule, block in _arrays(table, ours):
+    for rule, block in _list_arrays(table, ours):
         part = rule.place(ours[rule.path], block)
         array = rule.transform.to_source(part, heads)
         arrays[rule.name.format(n=block)] = np.ascontiguousarray(array)
     return arrays
 
 
-def _arrays(table: Sequence[Rule], ours: Mapping[str, np.ndarray]) -> Iterator[tuple[Rule, int]]:
-    """Every array that a table speaks of: its rule and its block."""
+def _list_arrays(
+    table: Sequence[Rule], ours: Mapping[str, np.ndarray]
+) -> Iterator[tuple[Rule, int]]:
+    """Every array of a table: its rule and its block."""
     for rule in table:
         if rule.path:
             for block in range(len(ours[rule.path]) if rule.stacked else 1):
@@ -211,7 +213,7 @@ def _tree(abstract: PyTree, arrays: Mapping[str, np.ndarray]) -> PyTree:
 
 
 class _Problems:
-    """What is wrong with a file's arrays, by kind."""
+    """The problems of a file's arrays, by kind."""
 
     def __init__(self):
         self._names: dict[str, list[str]] = {}

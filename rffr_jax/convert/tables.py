@@ -1,7 +1,7 @@
-"""The names that other projects give to the arrays of a ViT or a MAE.
+"""Tables of the names of a ViT's or a MAE's arrays in other projects.
 
-Behind a MAE's parameters stand its fixed positions, `positions` and `decoder_positions`: other
-projects keep them in their files, here they are computed.
+The tables of a MAE include its fixed positions, `positions` and `decoder_positions`: other projects
+save them, here they are computed.
 """
 
 import dataclasses
@@ -104,7 +104,7 @@ TIMM_VIT = [
 
 @dataclasses.dataclass(frozen=True)
 class HuggingFaceNames:
-    """How a version of transformers names the blocks of a ViT and the parts of a block."""
+    """The names of a ViT's blocks and their parts in a version of transformers."""
 
     encoder: str
     decoder: str
@@ -140,8 +140,8 @@ HUGGINGFACE_NAMES = {
     "hf4": _IN_FILES,
     "hf5_saved": dataclasses.replace(_IN_FILES, decoder="decoder_encoder.layer"),
 }
-"""`hf`: transformers 5 in memory; `hf4`: transformers 4, and the hub's files; `hf5_saved`: what
-`save_pretrained` of transformers 5 makes of a MAE."""
+"""`hf`: transformers 5 in memory; `hf4`: transformers 4, and the hub's files; `hf5_saved`: a MAE
+that `save_pretrained` of transformers 5 wrote."""
 
 
 def huggingface_vit(names: HuggingFaceNames) -> Table:
@@ -214,7 +214,7 @@ MAE_TABLES: Mapping[str, Table] = {
 
 
 def fixed_positions(settings: ModelSettings) -> dict[str, np.ndarray]:
-    """The positions that other projects keep in a MAE's file: the class token's, 0, comes first."""
+    """The fixed positions in other projects' files of a MAE; the class token's, 0, comes first."""
     size = settings.shape
     return {
         name: np.pad(sincos_positions(settings.grid, width), ((1, 0), (0, 0)))

@@ -1,8 +1,7 @@
-"""What a MAE's decoder was trained to predict: pixels, or patches normalised by themselves.
+"""Finds the targets of a MAE's decoder: pixels, or patches normalised by mean and spread.
 
-Nothing in the arrays' names or shapes tells it, but what the MAE predicts does: on smooth pictures
-of several brightnesses the predicted patches are near either to the pixels or to the patches less
-their own mean and over their own spread.
+Names and shapes of the arrays do not show the targets, but the predictions do: on smooth pictures
+of several brightnesses the predicted patches are near either the pixels or the normalised patches.
 """
 
 import dataclasses
@@ -22,19 +21,19 @@ from rffr_jax.models.sizes import ModelSettings
 PICTURES = 6
 HIDDEN_SHARE = 0.5
 EXPLAINED = 0.1
-"""Least share of the variance that a trained decoder explains; random weights explain none."""
+"""A trained decoder explains at least this share of the variance; random weights explain none."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ExplainedVariance:
-    """The share of the variance of each kind of target that predictions explain; at most 1."""
+    """The share of the variance of each target that the predictions explain; at most 1."""
 
     pixels: float
     normalised: float
 
     @property
     def normalised_targets(self) -> bool | None:
-        """What the decoder predicts; None where it explains too little of either."""
+        """Whether the targets are normalised; None if too little of either is explained."""
         if max(self.pixels, self.normalised) < EXPLAINED:
             return None
         return self.normalised > self.pixels
@@ -65,11 +64,11 @@ def explained_variance(
 def probe_decoder(
     parameters: PyTree, settings: ModelSettings, trained: Normalisation
 ) -> ExplainedVariance:
-    """What a MAE predicts of drawn pictures.
+    """Compares a MAE's predictions on drawn pictures with both targets.
 
     Args:
       parameters: of a `MAE`, before its normalisation is folded into its weights.
-      trained: what its pixels are normalised with.
+      trained: the normalisation of its pixels.
     """
     pictures = (smooth_pictures(settings.image_size) - trained.mean) / trained.std
     pictures = jnp.asarray(pictures, jnp.float32)

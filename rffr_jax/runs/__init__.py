@@ -1,1 +1,1 @@
-"""The folder of a run: its lock, its config, whole files, checkpoints."""
+"""The folder of a run: its lock, config, files and checkpoints."""

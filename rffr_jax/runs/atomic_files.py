@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and why one could not be written."""
 
 import contextlib
 import errno
@@ -24,6 +24,7 @@ DISK_ERRORS = (
     errno.EISDIR,
     errno.EIO,
 )
+UNFINISHED = ".part"
 
 
 @contextlib.contextmanager
@@ -34,12 +35,25 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}{UNFINISHED}")
     try:
         yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_unfinished_files(folder: Path):
+    """Deletes what `atomic_write` left in a folder of this process when it was killed.
+
+    Subfolders that have a lock of their own belong to other runs and stay as they are.
+    """
+    for place, subfolders, names in os.walk(folder):
+        here = Path(place)
+        subfolders[:] = [name for name in subfolders if not (here / name / ".lock").exists()]
+        for name in names:
+            if re.fullmatch(rf"\..+\.[0-9a-f]{{32}}\{UNFINISHED}", name):
+                (here / name).unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value: object):
@@ -67,17 +81,17 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
 
 
 def describe_disk_error(error: BaseException | None) -> str | None:
-    """Why a file could not be written, if that is what an error comes from; else None.
+    """Why a file could not be written; None if the error has another cause.
 
-    Full disks and quotas, limits, missing permissions and things in the way count. TensorStore,
-    which writes the arrays of checkpoints, has errors of its own, with the number in their text.
+    The causes are a full disk, a quota, a limit, a missing permission or something in the way.
+    TensorStore, which writes the arrays of checkpoints, puts the error number into its text.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             name = f" ({error.filename})" if error.filename else ""
             return f"{os.strerror(error.errno)}{name}"
-        told = re.search(r"os_error_code='(\d+)'", str(error))
-        if told and int(told[1]) in DISK_ERRORS:
-            return os.strerror(int(told[1]))
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        if code and int(code[1]) in DISK_ERRORS:
+            return os.strerror(int(code[1]))
         error = error.__cause__ or error.__context__
     return None

@@ -1,4 +1,4 @@
-"""What data held when a run began, so that one that resumes on other data says so at its start."""
+"""A record of a run's data, so that a run that resumes on changed data warns about it."""
 
 import hashlib
 import heapq
@@ -20,12 +20,16 @@ Inventory = dict[str, Any]
 """`count`, a digest of all items in their order, and `named`: {id: size of its file in bytes}."""
 
 FILE = "data_inventory.json"
-NAMED = 1000  # items whose names and sizes are kept; of more items, those whose hash is lowest
-_LISTED = 3
+NAMED = 1000  # items with name and size in the record: those with the lowest hashes
+_SHOWN = 3
 
 
 def make_inventory(items: Iterable[tuple[str, str, object]]) -> Inventory:
-    """The inventory of items: an id, the path of its file, and what else is known, for JSON."""
+    """The inventory of items.
+
+    Args:
+      items: an id, the path of its file, and other facts for JSON.
+    """
     digest = hashlib.sha256()
     paths: dict[str, str] = {}
     for name, path, facts in items:
@@ -37,10 +41,10 @@ def make_inventory(items: Iterable[tuple[str, str, object]]) -> Inventory:
 
 
 def describe_changes(then: Inventory, now: Inventory) -> str:
-    """What has changed between two inventories, in words; empty if nothing has."""
+    """The differences between two inventories in words; empty if there are none."""
     if then == now:
         return ""
-    reach = min(_reach(then), _reach(now))
+    reach = min(_highest_named_hash(then), _highest_named_hash(now))
     before, after = (
         {name: size for name, size in record["named"].items() if _hash(name) <= reach}
         for record in (then, now)
@@ -50,20 +54,20 @@ def describe_changes(then: Inventory, now: Inventory) -> str:
         "gone": before.keys() - after.keys(),
         "of another size": {n for n in before.keys() & after.keys() if before[n] != after[n]},
     }
-    told = [_told(names, what) for what, names in changes.items() if names]
-    text = ", ".join(told) or "other names, labels or order"
+    lists = [_name_some(names, change) for change, names in changes.items() if names]
+    text = ", ".join(lists) or "other names, labels or order"
     if max(then["count"], now["count"]) > NAMED:
         text = f"of {len(before | after)} that were compared by name: {text}"
     return f"{then['count']} then, {now['count']} now; {text}"
 
 
 def warn_if_data_changed(workdir: pathlib.Path, datasets: Mapping[str, Dataset]):
-    """Keeps the inventory of a training that begins; warns if one that resumes has other data.
+    """Saves the inventory of a training that begins; warns if one that resumes has other data.
 
-    Process 0 does.
+    Only process 0 does this.
 
     Args:
-      datasets: by the config entry that named them.
+      datasets: by their config entries.
     """
     if not processes.is_main_process():
         return
@@ -82,8 +86,8 @@ def warn_if_data_changed(workdir: pathlib.Path, datasets: Mapping[str, Dataset])
         changed = describe_changes(then.get(name, record), record)
         if changed:
             log.warning(
-                "%s has changed since this run began (%s): the run resumes, but it is not the one "
-                "that it would have been without a break",
+                "%s has changed since this run began (%s): the run resumes, but its result differs "
+                "from that of a run without a break",
                 name,
                 changed,
             )
@@ -93,7 +97,7 @@ def _hash(name: str) -> str:
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
 
 
-def _reach(record: Inventory) -> str:
+def _highest_named_hash(record: Inventory) -> str:
     """The highest hash up to which every item is named."""
     named = record["named"]
     return max(map(_hash, named)) if record["count"] > len(named) else "g"  # above all digits
@@ -106,7 +110,7 @@ def _size(path: str) -> int | None:
         return None  # it is made on the fly, or gone
 
 
-def _told(names: Iterable[str], what: str) -> str:
+def _name_some(names: Iterable[str], change: str) -> str:
     names = sorted(names)
-    more = ", ..." if len(names) > _LISTED else ""
-    return f"{len(names)} {what} ({', '.join(names[:_LISTED])}{more})"
+    more = ", ..." if len(names) > _SHOWN else ""
+    return f"{len(names)} {change} ({', '.join(names[:_SHOWN])}{more})"

@@ -1,9 +1,8 @@
-"""One program at a time in a folder."""
+"""A lock that lets only one program work in a folder."""
 
 import contextlib
 import logging
 import pathlib
-import time
 from collections.abc import Iterator
 
 from filelock import FileLock, Timeout
@@ -20,49 +19,51 @@ SECONDS_BETWEEN_TRIES = 1.0
 def locked_folder(
     folder: pathlib.Path, option: str = "--workdir", *, wait: bool = False
 ) -> Iterator[None]:
-    """Holds a folder for this process; the lock dies with the process.
+    """Locks a folder for this process; the lock ends with the process.
 
     Args:
       option: the flag that named the folder, for messages.
-      wait: until another run leaves the folder, instead of refusing.
+      wait: for another run to leave the folder, instead of refusing.
 
     Raises:
-      UserError: another run holds it, or the disk does not take what is written there.
+      UserError: another run has the lock, or files cannot be written there.
     """
-    waiting = False
-    with contextlib.ExitStack() as stack:
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            while not stack.enter_context(try_lock(folder / ".lock")):
-                if not wait:
-                    raise UserError(
-                        f"{option}={folder} is in use by another run; wait for it or name another "
-                        "folder"
-                    )
-                stack.pop_all().close()
-                if not waiting:
-                    log.info("another run is at %s; waiting for it", folder)
-                waiting = True
-                time.sleep(SECONDS_BETWEEN_TRIES)
-        except OSError as error:
-            raise UserError(f"{option}={folder} cannot be written: {error.strerror}") from error
-        try:
-            yield
-        except UserError:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if not wait:
+                raise UserError(
+                    f"{option}={folder} is in use by another run; wait for it or name another "
+                    "folder"
+                ) from None
+            log.info("another run is at %s; waiting for it", folder)
+            lock.acquire(poll_interval=SECONDS_BETWEEN_TRIES)
+    except OSError as error:
+        raise UserError(
+            f"{option}={folder} cannot be written: {error.strerror}; name another folder"
+        ) from error
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = describe_disk_error(error)
+        if reason is None:
             raise
-        except Exception as error:
-            trouble = describe_disk_error(error)
-            if trouble is None:
-                raise
-            raise UserError(
-                f"{option}={folder} cannot be written: {trouble}; what was whole there is as it "
-                "was: put this right and run the same command to go on"
-            ) from error
+        raise UserError(
+            f"{option}={folder} cannot be written: {reason}; finished files there are unchanged: "
+            "correct this and run the same command to resume"
+        ) from error
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager
 def try_lock(file: pathlib.Path) -> Iterator[bool]:
-    """Takes the lock of a file unless another program has it; says whether it could."""
+    """Takes the lock of a file; yields False if another program has it."""
     lock = FileLock(file)
     try:
         lock.acquire(blocking=False)

@@ -10,11 +10,8 @@ from typing import Any
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config, flat
 from rffr_jax.errors import UserError
-from rffr_jax.runs.atomic_files import read_json_object, write_json
-from rffr_jax.runs.checkpoints.weights import (
-    LATEST,
-    is_checkpoint,
-)
+from rffr_jax.runs.atomic_files import read_json_object, remove_unfinished_files, write_json
+from rffr_jax.runs.checkpoints.weights import LATEST, is_checkpoint
 from rffr_jax.runs.lock import locked_folder
 
 MAY_CHANGE = (
@@ -31,14 +28,16 @@ MAY_CHANGE = (
     "residuals.memory_gb",
     "mae",  # a MAE is known by its weights, wherever they lie
 )
-"""What a run may go on with otherwise than it began: nothing of it shapes the weights."""
+"""Settings that may change when a run resumes: none of them changes the weights."""
 
-SEEN_WITHIN = 60.0  # seconds that a shared file system may take to show a new file
+SHARED_FILE_TIMEOUT = 60.0  # seconds until a shared file system shows a new file
 
 
 @contextlib.contextmanager
 def locked_workdir(workdir: pathlib.Path) -> Iterator[None]:
-    """Holds the folder for this run: process 0 takes the lock, the others wait until it has it.
+    """Locks the folder for this run: process 0 takes the lock, and the others wait for it.
+
+    Unfinished files of a run that was killed there are deleted.
 
     Raises:
       UserError: another run holds it, it cannot be written, or processes see different folders.
@@ -46,6 +45,7 @@ def locked_workdir(workdir: pathlib.Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         if processes.is_main_process():
             stack.enter_context(locked_folder(workdir))
+            remove_unfinished_files(workdir)
         processes.all_gather_objects()
         _require_one_folder(workdir)
         yield
@@ -55,7 +55,7 @@ def locked_workdir(workdir: pathlib.Path) -> Iterator[None]:
 def _require_one_folder(workdir: pathlib.Path):
     if processes.process_count() == 1:
         return
-    end = time.monotonic() + SEEN_WITHIN
+    end = time.monotonic() + SHARED_FILE_TIMEOUT
     while not (workdir / ".lock").exists() and time.monotonic() < end:
         time.sleep(0.5)
     seen = processes.all_gather_objects([(workdir / ".lock").exists(), has_saved_state(workdir)])
@@ -68,7 +68,7 @@ def _require_one_folder(workdir: pathlib.Path):
 
 
 def has_saved_state(workdir: pathlib.Path) -> bool:
-    """Whether a training has saved a state there, with which it would go on."""
+    """Whether a training has saved a state there, from which it would resume."""
     return is_checkpoint(workdir / LATEST)
 
 
@@ -79,11 +79,11 @@ def refuse_other_config(
     begun: bool,
     may_change: Sequence[str] = MAY_CHANGE,
 ):
-    """Refuses to go on with a run that was begun with another config.
+    """Refuses to resume a run that was begun with another config.
 
     Args:
-      begun: whether there is anything to go on with.
-      may_change: entries that need not be as they were.
+      begun: whether there is anything to resume.
+      may_change: entries that may differ.
 
     Raises:
       UserError: other entries differ; they are named.
@@ -110,7 +110,7 @@ def refuse_other_config(
 
 
 def write_config(workdir: pathlib.Path, config: Config):
-    """Writes config.json in one piece; process 0 alone does.
+    """Writes config.json in one piece; only process 0 does.
 
     Raises:
       UserError: another job's is there.

@@ -43,10 +43,8 @@ def test_text_that_the_terminal_cannot_show_is_escaped(tmp_path, environment):
 def test_a_full_output_is_one_line_and_a_closed_one_ends_the_program(tmp_path, unbuffered):
     found = program(tmp_path, SHOW, redirect="> /dev/full", PYTHONUNBUFFERED=unbuffered)
     assert found.returncode == 2
-    assert found.stderr == (
-        "error: standard output cannot be written: No space left on device; what is in files is "
-        "whole\n"
-    )
+    reason = "standard output cannot be written: No space left on device; files are complete"
+    assert found.stderr == f"error: {reason}\n"
     body = f"import time\n    print(1, flush=True)\n    time.sleep(0.5)\n    {SHOW}"
     found = program(tmp_path, body, redirect="| head -1", PYTHONUNBUFFERED=unbuffered)
     assert (found.returncode, found.stdout, found.stderr) == (141, "1\n", "")

@@ -1,6 +1,7 @@
 """Files of weights under the names of other projects, with random numbers in them."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,13 @@ def beside(file: Path, **settings: Any):
 def about(checkpoint: Path) -> dict[str, Any]:
     """What converted weights say of themselves."""
     return json.loads((checkpoint / "0" / "about" / "metadata").read_text())
+
+
+class Trap:
+    """Makes a folder when it is unpickled without care."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)

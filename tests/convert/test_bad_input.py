@@ -1,10 +1,8 @@
 """Conversions that cannot be end in one line and exit code 2, and leave nothing behind."""
 
-import argparse
 import dataclasses
 import errno
 import json
-import os
 import pathlib
 import re
 import subprocess
@@ -14,8 +12,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from rffr_jax.convert import converted as writing
-from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES
+from rffr_jax.convert import importing
+from rffr_jax.convert.files import PYTORCH
+from rffr_jax.convert.tables import VIT_TABLES
 from rffr_jax.errors import UserError
 from rffr_jax.models.sizes import SIZES, ModelSettings
 from rffr_jax.runs.checkpoints.weights import (
@@ -23,6 +22,7 @@ from rffr_jax.runs.checkpoints.weights import (
 )
 from tests import jobs
 from tests.convert.source_files import (
+    Trap,
     about,
     convert,
     converted,
@@ -31,25 +31,7 @@ from tests.convert.source_files import (
     write,
 )
 
-PYTORCH = (".pth", ".pt", ".tar", ".bin", ".ckpt")
-
-
-@pytest.fixture
-def refused(tmp_path, capsys):
-    """Converts a file that must be refused in one line, without a trace; returns the line."""
-
-    def start(file, *flags, output=tmp_path / "folder" / "out"):
-        before = sorted(tmp_path.rglob("*"))
-        capsys.readouterr()
-        assert convert(file, output, *flags) == 2
-        printed, errors = capsys.readouterr()
-        assert printed == ""
-        assert sorted(tmp_path.rglob("*")) == before
-        (line,) = errors.splitlines()
-        assert line.startswith("error: ")
-        return line
-
-    return start
+HINT = "make room, or name another folder"
 
 
 # ---- files that cannot be read
@@ -304,7 +286,7 @@ def test_a_converted_vit_does_not_inpaint(tmp_path, data, capsys):
         assert jobs.start(job, tmp_path / job, *flags, f"{option}={vit}") == 2
         assert not (tmp_path / job).exists()
         line = capsys.readouterr().err.splitlines()[-1]
-        assert f"{option}={vit} holds a ViT: an encoder that has no decoder" in line
+        assert f"{option}={vit} holds a ViT: an encoder without a decoder" in line
 
 
 # ---- places that cannot be written
@@ -352,18 +334,18 @@ def test_a_full_disk_in_the_middle_leaves_what_was_there(tmp_path, capsys, monke
     file = write(tmp_path / "new.safetensors", vit_arrays(seed=1))
     files = sorted(tmp_path.rglob("*"))
     capsys.readouterr()
-    save = writing.save_weights
+    save = importing.save_weights
 
     def half_way(folder, *rest):
         save(folder, *rest)
         (folder / "0").rename(folder / "0.orbax-checkpoint-tmp")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writing, "save_weights", half_way)
+    monkeypatch.setattr(importing, "save_weights", half_way)
     assert convert(file, output, *(("--overwrite",) if overwrite else ())) == 2
     (line,) = capsys.readouterr().err.splitlines()
     reason = "[Errno 28] No space left on device"
-    assert line == f"error: --output {output} cannot be written: {reason}"
+    assert line == f"error: --output {output} cannot be written: {reason}; {HINT}"
     assert sorted(tmp_path.rglob("*")) == files
     if overwrite:
         jobs.assert_same_arrays(jobs.saved_arrays(output / "0"), before)
@@ -378,7 +360,7 @@ def test_an_interruption_between_old_and_new_puts_the_old_back(tmp_path, monkeyp
     rename = pathlib.Path.rename
 
     def interrupted(self, target):
-        if self.name == "whole":
+        if self.name == "new":
             raise error
         return rename(self, target)
 
@@ -425,7 +407,7 @@ def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path):
         assert ended.returncode == 2
         assert ended.stdout == ""
         reason = "[Errno 27] File too large"
-        assert ended.stderr == f"error: --output {output} cannot be written: {reason}\n"
+        assert ended.stderr == f"error: --output {output} cannot be written: {reason}; {HINT}\n"
         assert sorted(tmp_path.rglob("*")) == files
     jobs.assert_same_arrays(jobs.saved_arrays(old / "0"), before)
 
@@ -435,7 +417,9 @@ def test_a_disk_that_fills_while_the_checkpoint_is_written_leaves_none(tmp_path)
     old = converted(tmp_path / "old", vit_arrays())
     before = jobs.saved_arrays(old / "0")
     file = write(tmp_path / "mae.safetensors", mae_arrays())
-    unnoticed = "from rffr_jax.convert import converted; converted._try_disk = lambda *_: None"
+    unnoticed = (
+        "from rffr_jax.runs.checkpoints import weights; weights.require_space = lambda *_: None"
+    )
     for output in (tmp_path / "new", old):
         ended = convert_with_small_files(file, output, limit=20_000, change=unnoticed)
         assert ended.returncode == 2
@@ -462,161 +446,3 @@ def test_other_types_of_numbers_become_float32(tmp_path, kind, dtype):
     assert {array.dtype for array in saved.values()} == {np.dtype(np.float32)}
     expected = other["cls_token"].astype(np.float32).reshape(-1)
     np.testing.assert_array_equal(saved["['class_token']"], expected)
-
-
-# ---- PyTorch's files
-
-
-class Trap:
-    """Makes a folder when it is unpickled without care."""
-
-    def __init__(self, folder: pathlib.Path):
-        self.folder = folder
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.folder),)
-
-
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
-def tensors(torch, arrays):
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_pickle_that_holds_code_is_not_run(refused, tmp_path, torch, zipped):
-    trap = tmp_path / "run"
-    file = tmp_path / "mae.pth"
-    held = {"model": tensors(torch, mae_arrays()), "epoch": Trap(trap)}
-    torch.save(held, file, _use_new_zipfile_serialization=zipped)
-    line = refused(file)
-    assert f"{file} holds more than weights (posix.mkdir)" in line
-    assert "is not opened: such a file can run any code" in line
-    assert not trap.exists()
-    torch.load(file, weights_only=False)
-    assert trap.exists()  # so it would have been run
-
-
-@pytest.mark.parity
-def test_a_whole_module_is_not_opened(refused, tmp_path, torch):
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pth")
-    assert "holds more than weights (torch.nn.modules.linear.Linear)" in refused(
-        tmp_path / "module.pth"
-    )
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_truncated_file_of_pytorch_is_named(refused, tmp_path, torch, zipped):
-    file = tmp_path / "mae.pth"
-    torch.save(tensors(torch, mae_arrays()), file, _use_new_zipfile_serialization=zipped)
-    whole = file.read_bytes()
-    for length in (0, 10, 1000, len(whole) // 2, len(whole) - 300):
-        file.write_bytes(whole[:length])
-        assert re.search(rf"{file} (cannot be read \(|is no file of PyTorch)", refused(file))
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("ending", PYTORCH)
-def test_random_bytes_are_no_file_of_pytorch(refused, tmp_path, torch, ending):
-    file = tmp_path / f"weights{ending}"
-    file.write_bytes(np.random.default_rng(0).bytes(10_000))
-    assert re.search(rf"{file} (cannot be read \(|is no file of PyTorch)", refused(file))
-
-
-@pytest.mark.parity
-def test_files_of_pytorch_without_arrays_are_named(refused, tmp_path, torch):
-    file = tmp_path / "weights.pth"
-    for held, said in (
-        ([1, 2], "but a list"),
-        (torch.zeros(3), "but a Tensor"),
-        ({}, "but a dict"),
-        ({"epoch": 3, 5: torch.zeros(2)}, "but epoch, 5"),
-    ):
-        torch.save(held, file)
-        assert f"{file} holds no arrays by name, {said}; save a state_dict" in refused(file)
-
-
-@pytest.mark.parity
-def test_settings_and_scores_beside_the_weights_are_read(tmp_path, torch, capsys):
-    args = argparse.Namespace(norm_pix_loss=True, batch_size=64)
-    scores = {"best": np.float64(0.9), "epoch": np.int64(3), "loss": np.float32(0.1)}
-    file = tmp_path / "mae.pth"
-    torch.save({"model": tensors(torch, mae_arrays()), "args": args, **scores}, file)
-    assert convert(file, tmp_path / "out") == 0
-    assert "its residuals will be poor" in capsys.readouterr().out
-    assert about(tmp_path / "out")["provenance"]["kind"] == "mae"
-    settings = {"hidden_size": 32, "norm_pix_loss": False, "image_mean": [0] * 3}
-    (tmp_path / "config.json").write_text(json.dumps(settings))
-    assert convert(file, tmp_path / "first") == 0
-    assert about(tmp_path / "first")["normalised_targets"]  # the file itself says so
-    (tmp_path / "config.json").unlink()
-    for number, other in enumerate(({"norm_pix_loss": True}, "text", None)):
-        torch.save({"model": tensors(torch, mae_arrays()), "args": other}, file)
-        assert convert(file, tmp_path / f"other{number}") == 0
-        assert not about(tmp_path / f"other{number}")["normalised_targets"]
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("ending", PYTORCH)
-def test_settings_beside_a_file_of_pytorch_are_read(tmp_path, torch, ending):
-    settings = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 2, 3]}
-    settings |= {"hidden_size": 32, "norm_pix_loss": True}
-    (tmp_path / "config.json").write_text(json.dumps(settings))
-    file = tmp_path / f"mae{ending}"
-    torch.save(tensors(torch, mae_arrays()), file)
-    assert convert(file, tmp_path / "out") == 0
-    said = about(tmp_path / "out")
-    assert said["normalised_targets"]
-    trained = {"mean": [0.1, 0.2, 0.3], "std": [1.0, 2.0, 3.0]}
-    assert said["provenance"]["trained_with"] == trained
-
-
-@pytest.mark.parity
-def test_scores_of_an_older_numpy_are_read(tmp_path, torch):
-    file = tmp_path / "mae.pth"
-    held = {"model": tensors(torch, mae_arrays()), "best": np.float64(0.9)}
-    torch.save(held, file, _use_new_zipfile_serialization=False)
-    written = file.read_bytes()
-    assert written.count(b"numpy._core.multiarray") == 1
-    file.write_bytes(written.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
-    assert convert(file, tmp_path / "out") == 0
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("zipped", [True, False])
-def test_a_mae_of_the_rffr_authors_loads_from_either_format(tmp_path, torch, capsys, zipped):
-    arrays = mae_arrays()
-    named = {f"module.{name}": tensor for name, tensor in tensors(torch, arrays).items()}
-    file = tmp_path / "checkpoint.pth.tar"
-    torch.save({"state_dict": named, "epoch": 3}, file, _use_new_zipfile_serialization=zipped)
-    assert convert(file, tmp_path / "out") == 0
-    said = about(tmp_path / "out")
-    assert (said["kind"], said["k"], said["provenance"]["kind"]) == ("mae", 4, "rffr")
-    guess = "  a MAE of the RFFR authors (pixels in [0, 1], k = 4), because it lies under"
-    assert guess in capsys.readouterr().out
-    for kind in ("rffr", "mae"):
-        assert convert(file, tmp_path / kind, "--kind", kind) == 0
-        assert guess not in capsys.readouterr().out
-        assert about(tmp_path / kind)["k"] == {"rffr": 4, "mae": None}[kind]
-    expected = converted(tmp_path / "same", arrays, "--kind", "rffr")
-    jobs.assert_same_arrays(
-        jobs.saved_arrays(tmp_path / "out" / "0"), jobs.saved_arrays(expected / "0")
-    )
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-def test_tensors_of_other_types_become_float32(tmp_path, torch, dtype):
-    arrays = mae_arrays(MAE_TABLES["mae"])
-    other = {n: t.to(getattr(torch, dtype)) for n, t in tensors(torch, arrays).items()}
-    torch.save({"model": other}, tmp_path / "mae.pth")
-    assert convert(tmp_path / "mae.pth", tmp_path / "out", "--normalisation", "none") == 0
-    saved = jobs.saved_arrays(tmp_path / "out" / "0")
-    assert {array.dtype for array in saved.values()} == {np.dtype(np.float32)}
-    expected = other["decoder_pred.weight"].float().numpy().T
-    np.testing.assert_array_equal(saved["['prediction']['kernel']"], expected)

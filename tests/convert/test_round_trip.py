@@ -10,9 +10,8 @@ import pytest
 import safetensors.numpy
 from jaxtyping import PyTree
 
-from rffr_jax.convert.converted import write_converted
 from rffr_jax.convert.exporting import export_weights
-from rffr_jax.convert.importing import ImportOptions, import_weights
+from rffr_jax.convert.importing import ImportOptions, import_weights, write_converted
 from rffr_jax.convert.normalisation import NORMALISATIONS
 from rffr_jax.convert.rules import to_ours, to_source
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES, fixed_positions

@@ -34,20 +34,6 @@ def mae(tmp_path):
     return write(tmp_path / "mae" / "model.safetensors", mae_arrays(MAE_TABLES["hf4"]))
 
 
-@pytest.fixture
-def line_of(capsys, tmp_path):
-    """Converts a file that must be refused; returns the line."""
-
-    def refused(file, *flags) -> str:
-        capsys.readouterr()
-        assert convert(file, tmp_path / "refused", *flags) == 2
-        assert not (tmp_path / "refused").exists()
-        (line,) = capsys.readouterr().err.splitlines()
-        return line
-
-    return refused
-
-
 def told(file, **asked):
     return import_weights(file, ImportOptions(**asked)).about["provenance"]["told"]
 
@@ -76,7 +62,7 @@ def test_heads_that_are_asked_for_are_computed(tmp_path, heads):
     np.testing.assert_allclose(found[0], expected, rtol=0, atol=1e-4)
 
 
-def test_heads_are_those_of_the_flag_then_the_arrays_then_the_settings(vit, mae, tmp_path, line_of):
+def test_heads_are_those_of_the_flag_then_the_arrays_then_the_settings(vit, mae, tmp_path, refused):
     beside(vit, config={**VIT, "num_attention_heads": 4})
     assert import_weights(vit).about["model"]["size"] == "tiny_h4"
     assert told(vit)["config.json"][0] == "4 heads of 8 channels"
@@ -92,14 +78,14 @@ def test_heads_are_those_of_the_flag_then_the_arrays_then_the_settings(vit, mae,
             arrays[name] = arrays[name].reshape(32, 4, 8)
     google = write(tmp_path / "google" / "vit.npz", arrays)
     assert told(google) == {"the arrays": ["4 heads of 8 channels"]}
-    assert "--heads 2, but its arrays have 4" in line_of(google, "--heads", "2")
+    assert "--heads 2, but its arrays have 4" in refused(google, "--heads", "2")
 
 
-def test_heads_that_do_not_divide_the_width_are_refused(vit, line_of):
+def test_heads_that_do_not_divide_the_width_are_refused(vit, refused):
     for heads in ("5", "0", "-2"):
-        line = line_of(vit, "--heads", heads)
+        line = refused(vit, "--heads", heads)
         assert f"{heads} heads told by --heads does not divide the width 32" in line
-    assert "has no decoder, so leave out --decoder-heads" in line_of(vit, "--decoder-heads", "2")
+    assert "has no decoder, so leave out --decoder-heads" in refused(vit, "--decoder-heads", "2")
 
 
 @pytest.mark.parametrize("kind", ["timm", "hf"])
@@ -172,7 +158,7 @@ def test_settings_of_a_vit_are_not_those_of_a_mae(mae, model_type):
     assert "and the arrays are a MAE with a decoder" in notes(mae)
 
 
-def test_settings_of_timm(tmp_path, line_of):
+def test_settings_of_timm(tmp_path, refused):
     file = write(tmp_path / "vit.safetensors", vit_arrays())
     config = {"architecture": "vit_tiny_patch12_48", "num_features": 32}
     beside(file, config={**config, "pretrained_cfg": IMAGENET, "model_args": {"num_heads": 4}})
@@ -184,7 +170,7 @@ def test_settings_of_timm(tmp_path, line_of):
     beside(file, config={**config, "architecture": "vit_tiny_patch16_224"})
     assert "its architecture is 'vit_tiny_patch16_224', the arrays have 12" in notes(file)
     beside(file, config={**config, "architecture": "vit_tiny_patch12_clip_quickgelu_48"})
-    assert "hidden_act 'quick_gelu'" in line_of(file)
+    assert "hidden_act 'quick_gelu'" in refused(file)
 
 
 # ---- pixels
@@ -207,10 +193,10 @@ def test_what_is_done_to_pixels_before_the_network(vit, said, mean, std):
 
 
 @pytest.mark.parametrize("normalised", [True, False])
-def test_pixels_of_a_range_that_nobody_tells_are_refused(vit, line_of, normalised):
+def test_pixels_of_a_range_that_nobody_tells_are_refused(vit, refused, normalised):
     said = {**OTHER, "do_normalize": normalised, "do_rescale": False}
     beside(vit, config=VIT, preprocessor_config=said)
-    line = line_of(vit)
+    line = refused(vit)
     assert "preprocessor_config.json says do_rescale false" in line
     assert "say --normalisation" in line
     trained = import_weights(vit, ImportOptions(normalisation="none")).about["normalisation"]
@@ -221,11 +207,11 @@ def test_pixels_of_a_range_that_nobody_tells_are_refused(vit, line_of, normalise
 
 
 @pytest.mark.parametrize("activation", ["gelu_new", "quick_gelu", "gelu_pytorch_tanh", "relu"])
-def test_other_activations_are_refused(vit, mae, line_of, activation):
+def test_other_activations_are_refused(vit, mae, refused, activation):
     beside(vit, config={**VIT, "hidden_act": activation})
     beside(mae, config={"model_type": "vit_mae", "hidden_act": activation})
     for file in (vit, mae):
-        line = line_of(file)
+        line = refused(file)
         assert f"config.json says hidden_act {activation!r}; only the exact 'gelu'" in line
 
 

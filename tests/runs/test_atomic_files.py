@@ -5,7 +5,12 @@ import os
 import pytest
 
 from rffr_jax.errors import UserError
-from rffr_jax.runs.atomic_files import atomic_write, read_json_object, write_json
+from rffr_jax.runs.atomic_files import (
+    atomic_write,
+    read_json_object,
+    remove_unfinished_files,
+    write_json,
+)
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
@@ -22,6 +27,19 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
         assert slow.read_text() == "slow"
     assert path.read_text() == "slow"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_only_unfinished_files_of_this_folder_are_removed(tmp_path):
+    for name in ("run", "run/samples", "run/other"):
+        (tmp_path / name).mkdir()
+        part = atomic_write(tmp_path / name / "file.json").__enter__()  # never left: killed
+        part.write_text("half")
+        (tmp_path / name / ".download.part").write_text("of another program")
+    (tmp_path / "run/other/.lock").touch()
+    remove_unfinished_files(tmp_path / "run")
+    left = [path.relative_to(tmp_path / "run") for path in tmp_path.rglob(".file.json.*.part")]
+    assert [path.parent.name for path in left] == ["other"]
+    assert len(list(tmp_path.rglob(".download.part"))) == 3
 
 
 @pytest.mark.parametrize("text", ["", '{"a": ', "[1]", "null", "[" * 100_000, "\udcff"])

@@ -73,5 +73,5 @@ def test_a_training_that_resumes_on_other_data_says_so(tmp_path, job, data, face
     assert line.startswith("rffr_jax: data.train has changed since this run began (")
     assert "1 added (validation/real0.png), 1 gone (train/real0.png)" in line
     assert line.endswith(
-        "the run resumes, but it is not the one that it would have been without a break"
+        "the run resumes, but its result differs from that of a run without a break"
     )

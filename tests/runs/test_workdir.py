@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from rffr_jax.errors import UserError
 from rffr_jax.runs.lock import locked_folder
-from rffr_jax.runs.workdir import refuse_other_config, write_config
+from rffr_jax.runs.workdir import locked_workdir, refuse_other_config, write_config
 
 HOLD = """
 import fcntl, sys
@@ -56,6 +56,13 @@ def test_the_lock_dies_with_its_process(tmp_path):
         holder.kill()
     with locked_folder(tmp_path):
         pass
+
+
+def test_unfinished_files_of_a_killed_run_are_removed(tmp_path):
+    part = tmp_path / f".best.json.{'0' * 32}.part"
+    part.write_text("{")
+    with locked_workdir(tmp_path):
+        assert not part.exists()
 
 
 def test_an_error_frees_the_lock(tmp_path):

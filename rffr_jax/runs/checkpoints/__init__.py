@@ -1,1 +1,1 @@
-"""What is kept on disk of models and runs."""
+"""Checkpoints of models and runs."""

@@ -13,11 +13,11 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from rffr_jax.errors import UserError
-from rffr_jax.runs.checkpoints.checksums import write_checksums
+from rffr_jax.runs.checkpoints.steps import write_checksums
 
 
-def _quieten():
-    """A failed save or restore is raised; Orbax and TensorStore print it in pages besides."""
+def _silence_orbax():
+    """Stops the pages that Orbax and TensorStore print besides the error that they raise."""
     logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
     before = sys.excepthook
 
@@ -28,13 +28,11 @@ def _quieten():
     sys.excepthook = hook
 
 
-_quieten()
+_silence_orbax()
 
 
 def require_space(folder: pathlib.Path, arrays: PyTree):
-    """Makes sure that the disk has room for what is going to be saved.
-
-    Orbax would find out in the middle, in the background.
+    """Checks that the disk has room for a save; Orbax would notice in the middle of it.
 
     Raises:
       OSError: no room, a quota or a limit.
@@ -46,7 +44,7 @@ def require_space(folder: pathlib.Path, arrays: PyTree):
 
 
 def open_to_read(folder: pathlib.Path) -> ocp.CheckpointManager:
-    """For checkpoints that another run may be writing at the same time: changes nothing.
+    """Opens checkpoints that another run may be writing at the same time; changes nothing.
 
     Raises:
       UserError: Orbax's own record of a checkpoint is damaged.
@@ -57,7 +55,7 @@ def open_to_read(folder: pathlib.Path) -> ocp.CheckpointManager:
 def open_to_write(
     folder: pathlib.Path, keep: int | None, item_handlers: Mapping[str, Any] | None = None
 ) -> ocp.CheckpointManager:
-    """For a folder of this run alone; what a save that was cut off left there is deleted.
+    """Opens a folder that only this run uses; the rest of an interrupted save is deleted.
 
     Every checkpoint gets its checksums while it still has its temporary name.
 

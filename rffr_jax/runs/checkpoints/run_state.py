@@ -1,7 +1,7 @@
-"""The newest full states of a run: what it resumes from.
+"""The newest full states of a run, from which it resumes.
 
 Beside the `parameters` and `about` of any checkpoint they hold `training`: the optimizer's state
-and what else a step carries on.
+and whatever else one step passes on to the next.
 """
 
 import itertools
@@ -37,7 +37,7 @@ class RunCheckpoints:
         self._manager = open_to_write(workdir / LATEST, keep=2)
 
     def save(self, step: int, parameters: PyTree, training: PyTree, about: dict[str, Any]):
-        """Begins to write a state; an error of the save before this one is raised here."""
+        """Begins to write a state; raises the error of the previous save, if it failed."""
         if step in self._manager.all_steps():
             return
         self._manager.wait_until_finished()
@@ -52,11 +52,11 @@ class RunCheckpoints:
         )
 
     def raise_errors(self):
-        """Raises what went wrong in the background, if anything did."""
+        """Raises the error of a save in the background, if one failed."""
         self._manager.check_for_errors()
 
     def restore(self, parameters: PyTree, training: PyTree) -> tuple[int, PyTree, PyTree] | None:
-        """The newest whole step and its state, or None where there is none yet.
+        """The newest intact step and its state, or None where there is none yet.
 
         Damaged steps after it are moved to `checkpoints/damaged`: the run trains them again.
 
@@ -73,7 +73,7 @@ class RunCheckpoints:
         return step, state["parameters"], state["training"]
 
     def close(self):
-        """Waits for saves that are under way."""
+        """Waits for unfinished saves."""
         self._manager.close()
 
     def _set_aside(self, steps: Sequence[int]):
@@ -94,10 +94,10 @@ def _move(checkpoint: pathlib.Path, folder: pathlib.Path):
 
 
 def refuse_other_settings(workdir: pathlib.Path, about: dict[str, Any]):
-    """Refuses a workdir whose run is of another model or task, before anything is written there.
+    """Refuses a workdir whose run has another model or task, before anything is written there.
 
     Raises:
-      UserError: what the newest checkpoint says of itself is not `about`; the fields are named.
+      UserError: the newest checkpoint's description differs from `about`; the fields are named.
     """
     folder = workdir / LATEST
     if not is_checkpoint(folder):

@@ -1,9 +1,9 @@
-"""Weights in Orbax checkpoints, and what a checkpoint says of itself.
+"""Weights and their description (`about`) in Orbax checkpoints.
 
-Every checkpoint holds `parameters` and `about` (JSON: what the model is, how it was trained, the
-version of the program that wrote it first). The layout is the same for the newest state of a run
-(`run_state`), for weights that a run keeps as its best, for the frozen MAE inside a detector's
-workdir and for converted weights.
+Every checkpoint holds `parameters` and `about` (JSON: the model, its training and the version of
+the program that wrote it first). The layout is the same for the newest state of a run
+(`run_state`), for the best weights of a run, for the frozen MAE in a detector's workdir and for
+converted weights.
 """
 
 import logging
@@ -34,11 +34,11 @@ FROZEN = {kind: pathlib.Path("checkpoints", kind) for kind in ("mae", "unet")}
 
 
 def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dict[str, Any]):
-    """Writes weights alone, in place of those that are there.
+    """Writes only weights, in place of those in the folder.
 
-    Weights of another step give way only when the new ones are whole. Those of the same step are
-    deleted first: a run that was cut back to an earlier step trains it again. Few arrays are
-    written at a time: it takes little memory beside the weights.
+    Weights of another step are deleted only when the new ones are finished. Those of the same step
+    are deleted first: a run that was cut back to an earlier step trains it again. Few arrays are
+    written at a time, so that this takes little memory beside the weights.
     """
     sizes = [leaf.nbytes for leaf in jax.tree.leaves(parameters)]
     few = ocp.StandardCheckpointHandler(save_concurrent_gb=2 * max(sizes) / 10**9)  # pyright: ignore[reportArgumentType]
@@ -62,7 +62,7 @@ def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dic
 
 
 def about_item(about: dict[str, Any]) -> ocp.args.JsonSave:
-    """What a checkpoint says of itself, the program's version included."""
+    """The item `about` with the program's version, for a save."""
     return ocp.args.JsonSave({"version": __version__, **about})
 
 
@@ -76,15 +76,14 @@ def best_checkpoint_name(validation: str, method: str = "") -> str:
 
 
 def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]:
-    """What a checkpoint says of itself.
+    """The description of a checkpoint.
 
     Args:
       option: the config entry that named the folder, for messages.
-      kinds: what may be there: `mae`, `unet`, `vit` or `detector`.
+      kinds: the kinds that are accepted: `mae`, `unet`, `vit` or `detector`.
 
     Raises:
-      UserError: no checkpoint there, one of another kind, or one of a program that did not write
-        its version.
+      UserError: the folder holds no checkpoint, one of another kind, or one without a version.
     """
     if is_model_folder(folder):
         about = read_config(folder, option)["about"]
@@ -99,7 +98,7 @@ def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]
     kind = about.get("kind")
     if kind == "vit" and "mae" in kinds and "vit" not in kinds:
         raise UserError(
-            f"{option}={folder} holds a ViT: an encoder that has no decoder cannot inpaint; name a "
+            f"{option}={folder} holds a ViT: an encoder without a decoder cannot inpaint; name a "
             "MAE, or use this one as --config.detector.init"
         )
     if kind not in kinds:
@@ -108,10 +107,10 @@ def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]
 
 
 def warn_of_normalised_targets(about: Mapping[str, Any], where: str):
-    """Says that a MAE inpaints poorly because of what it was trained to predict.
+    """Warns that a MAE inpaints poorly because it was trained to predict normalised patches.
 
     Args:
-      about: what the MAE's checkpoint says of itself.
+      about: of the MAE's checkpoint.
       where: the config entry and its folder.
     """
     if about.get("normalised_targets"):
@@ -165,7 +164,7 @@ def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
     """The checkpoint folder itself, for a workdir (its latest) or a folder of weights.
 
     Raises:
-      UserError: nothing there that is a checkpoint.
+      UserError: there is no checkpoint.
     """
     for candidate in (folder / LATEST, folder):
         if is_checkpoint(candidate):
@@ -177,12 +176,12 @@ def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
 
 
 def is_checkpoint(folder: pathlib.Path) -> bool:
-    """Whether a checkpoint lies in the folder, whole or damaged since it was written."""
+    """Whether the folder holds a checkpoint, intact or damaged."""
     return bool(saved_steps(folder))
 
 
 def read_newest_about(folder: pathlib.Path, option: str = "") -> dict[str, Any]:
-    """What the newest checkpoint of a folder says of itself.
+    """The description of the newest intact checkpoint of a folder.
 
     Raises:
       UserError: every checkpoint there is damaged.
@@ -201,7 +200,7 @@ def restore_items(
       where: the folder, as messages name it.
 
     Raises:
-      UserError: the arrays there are others than those of the targets; they are named.
+      UserError: the arrays differ from those of the targets; they are named.
     """
     args = {item: ocp.args.StandardRestore(target) for item, target in targets.items()}
     try:
