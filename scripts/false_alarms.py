@@ -22,7 +22,7 @@ from scipy import stats
 from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import REAL, Dataset
-from rffr_jax.images.corruptions import Corrupted, Level, check_level
+from rffr_jax.images.corruptions import CorruptedDataset, Level, check_level
 
 if TYPE_CHECKING:
     from rffr_jax.predict.detector import LoadedDetector
@@ -80,10 +80,12 @@ def report(
     for kind, levels in SWEEP.items():
         for level in levels:
             check_level(kind, level)
-            found = alarms(detector, Corrupted(dataset, kind, level), reals, limit, batch_size)
+            found = alarms(
+                detector, CorruptedDataset(dataset, kind, level), reals, limit, batch_size
+            )
             rows.append((f"{SAID[kind]} {level:g}", *found))
     seen = sum(
-        any(origins.hold(dataset.examples[n]) for origins in detector.training_origins.values())
+        any(origins.contains(dataset.examples[n]) for origins in detector.training_origins.values())
         for n in reals
     )
     said = [f"threshold {limit:.4f}, detector {detector.folder}, {checkpoint}; `{spec}`"]

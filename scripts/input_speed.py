@@ -23,13 +23,13 @@ import numpy as np
 
 from rffr_jax.cluster.command_line import run_program
 from rffr_jax.data.pipeline import train_batches
-from rffr_jax.data.readers.folder import image_paths
+from rffr_jax.data.readers.folder import list_images
 from rffr_jax.data.readers.prepared import PreparedDataset
 from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.shards import write_dataset
 from rffr_jax.images.decode import read_image
-from rffr_jax.images.image_formats import IMAGE_FORMATS, encode
+from rffr_jax.images.image_formats import IMAGE_FORMATS, encode_crop
 
 BATCH = 32
 WORKERS = (0, 2)
@@ -69,7 +69,7 @@ def read_images(folder: pathlib.Path, count: int, size: int) -> list[np.ndarray]
     if not folder.is_dir():
         raise UserError(f"--input {folder}: no such folder")
     images = []
-    for path in image_paths(folder)[:count]:
+    for path in list_images(folder)[:count]:
         with contextlib.suppress(BadImageError):
             images.append(read_image(folder / path, size))
     if len(images) < BATCH:
@@ -81,7 +81,7 @@ def measure(
     folder: pathlib.Path, images: list[np.ndarray], image_format: str, size: int, seconds: float
 ) -> list[float]:
     """The numbers of one line of the table."""
-    encoded = [encode(image, image_format) for image in images]
+    encoded = [encode_crop(image, image_format) for image in images]
     records = [_record(number, image) for number, image in enumerate(encoded)]
     path = write_dataset(
         folder, f"speed_{image_format}", {"train": lambda: iter(records)},

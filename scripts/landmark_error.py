@@ -24,7 +24,7 @@ from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.face import FaceDetector
 from rffr_jax.faces.frames import evenly_spaced
 from rffr_jax.faces.prepare import load_detector
-from rffr_jax.images.decode import read_whole_image
+from rffr_jax.images.decode import read_full_image
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def measure(detector: FaceDetector, annotated: list[tuple[pathlib.Path, np.ndarr
     errors, seconds, read = [], 0.0, 0
     for path, points in annotated:
         try:
-            image = read_whole_image(path, turn=False)
+            image = read_full_image(path, turn=False)
         except BadImageError as error:
             print(f"skipped {error.name}: {error.reason}", file=sys.stderr)
             continue

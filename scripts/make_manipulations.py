@@ -25,11 +25,11 @@ import zlib
 import numpy as np
 
 from rffr_jax.cluster.command_line import run_program
-from rffr_jax.data.readers.folder import image_paths
+from rffr_jax.data.readers.folder import list_images
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.alignment import AlignedFace
 from rffr_jax.images.decode import EXTENSIONS
-from rffr_jax.images.photographs import SMALLEST_SIDE, read_face
+from rffr_jax.images.photographs import SMALLEST_SIDE, read_aligned_face
 from rffr_jax.synthetic.capture import capture
 from rffr_jax.synthetic.manipulations import IDENTITY, METHODS
 
@@ -109,7 +109,7 @@ def find_photographs(
     if landmarks is None:
         if group_by == "person":
             raise UserError("--group-by person: needs --landmarks, whose CSV names the persons")
-        files = [folder / path for path in image_paths(folder)]
+        files = [folder / path for path in list_images(folder)]
         found = [Photograph(path, _name(path, folder), _name(path, folder), None) for path in files]
     else:
         found = _read_landmarks(pathlib.Path(landmarks), folder, group_by)
@@ -223,7 +223,7 @@ def pick_donor(
 
 def load(photograph: Photograph, size: int) -> AlignedFace:
     """The aligned face of a photograph; `BadImageError` where it cannot be used."""
-    return read_face(photograph.path, photograph.landmarks, ALIGNED_OVER_OUTPUT * size)
+    return read_aligned_face(photograph.path, photograph.landmarks, ALIGNED_OVER_OUTPUT * size)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -21,11 +21,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from rffr_jax.cluster.command_line import run_program
-from rffr_jax.data.readers.folder import image_paths
+from rffr_jax.data.readers.folder import list_images
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.alignment import AlignedFace
-from rffr_jax.images.photographs import read_face
-from rffr_jax.synthetic.capture import Captured, capture
+from rffr_jax.images.photographs import read_aligned_face
+from rffr_jax.synthetic.capture import CapturedImage, capture
 from rffr_jax.synthetic.manipulations import IDENTITY, METHODS
 from rffr_jax.synthetic.procedural_face import render_face
 
@@ -80,9 +80,9 @@ def read_faces(folder: str | None, count: int, seed: int, size: int) -> list[Ali
     if not pathlib.Path(folder).is_dir():
         raise UserError(f"--input {folder}: no such folder")
     faces = []
-    for path in image_paths(pathlib.Path(folder)):
+    for path in list_images(pathlib.Path(folder)):
         try:
-            faces.append(read_face(pathlib.Path(folder, path), None, size))
+            faces.append(read_aligned_face(pathlib.Path(folder, path), None, size))
         except BadImageError as error:
             print(f"skipped {error.name}: {error.reason}", file=sys.stderr)
         if len(faces) == count:
@@ -98,7 +98,7 @@ def features(image: np.ndarray) -> np.ndarray:
     return np.log(np.stack(cells).ravel() + 1)
 
 
-def cross_matrix(taken: dict[str, list[Captured]]) -> np.ndarray:
+def cross_matrix(taken: dict[str, list[CapturedImage]]) -> np.ndarray:
     """AUC of a classifier trained on one manipulation (row), tested on another (column).
 
     It is trained on the first half of the sources and tested on the second.
@@ -121,7 +121,7 @@ def cross_matrix(taken: dict[str, list[Captured]]) -> np.ndarray:
     return matrix
 
 
-def print_statistics(taken: dict[str, list[Captured]]) -> None:
+def print_statistics(taken: dict[str, list[CapturedImage]]) -> None:
     """Colour, noise and file size of the reals and of each manipulation."""
     names = ("red", "green", "blue", "spread", "noise", "inside", "bytes", "changed")
     print(f"{'':18s}" + "".join(f"{name:>9s}" for name in names))
@@ -132,7 +132,7 @@ def print_statistics(taken: dict[str, list[Captured]]) -> None:
     print("changed: share of pixels that the mask covers")
 
 
-def _statistics(one: Captured) -> list[float]:
+def _statistics(one: CapturedImage) -> list[float]:
     size = one.image.shape[0]
     grey = cv2.cvtColor(one.image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     fine = np.abs(cv2.Laplacian(grey, cv2.CV_32F))
@@ -153,7 +153,7 @@ def print_matrix(matrix: np.ndarray) -> None:
     print(f"off-diagonal mean {others:.3f} (limit {OVERLAP}): {verdict}")
 
 
-def contact_sheet(taken: dict[str, list[Captured]], rows: int) -> np.ndarray:
+def contact_sheet(taken: dict[str, list[CapturedImage]], rows: int) -> np.ndarray:
     """RGB. A row a face: the real and its fakes; the differences times 4; the masks."""
     lines = []
     for i in range(min(rows, len(taken[IDENTITY]))):

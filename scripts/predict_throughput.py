@@ -159,8 +159,8 @@ def timed_stages(
     from rffr_jax.evaluation.trained_detector import TrainedDetector
     from rffr_jax.faces.crop import crop_face
     from rffr_jax.faces.prepare import load_detector as load_face_detector
-    from rffr_jax.images.decode import read_whole_image, resized
-    from rffr_jax.images.image_formats import decode, encode
+    from rffr_jax.images.decode import read_full_image, resize_to_square
+    from rffr_jax.images.image_formats import decode_crop, encode_crop
     from rffr_jax.method.residual_cache import image_digests
     from rffr_jax.predict.detector import load_detector
     from rffr_jax.predict.evidence import draw_evidence
@@ -181,10 +181,10 @@ def timed_stages(
 
     def crops_of(image: np.ndarray) -> list[np.ndarray]:
         if faces == "given":
-            return [resized(image, size)]
+            return [resize_to_square(image, size)]
         found = load_face_detector(settings.detector, settings.weights).detect(image)
-        data = [encode(crop_face(image, face, settings.crop).image, "jpeg") for face in found]
-        return [decode(one, "jpeg", size, "") for one in data]
+        data = [encode_crop(crop_face(image, face, settings.crop).image, "jpeg") for face in found]
+        return [decode_crop(one, "jpeg", size, "") for one in data]
 
     seconds: dict[str, float] = {}
 
@@ -194,8 +194,8 @@ def timed_stages(
         seconds[name] = time.perf_counter() - begun
         return result
 
-    crops_of(read_whole_image(paths[0]))
-    images = timed("reading", lambda: [read_whole_image(path) for path in paths])
+    crops_of(read_full_image(paths[0]))
+    images = timed("reading", lambda: [read_full_image(path) for path in paths])
     found = timed("finding faces", lambda: [crop for image in images for crop in crops_of(image)])
     if not found:
         raise UserError("no face was found in the photographs; use --faces given")

@@ -21,8 +21,14 @@ from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.frames import evenly_spaced
-from rffr_jax.images.decode import resized
-from rffr_jax.images.landmarks import ALL, face_shape, five_points, landmark_count, load_face
+from rffr_jax.images.decode import resize_to_square
+from rffr_jax.images.landmarks import (
+    ALL,
+    landmark_count,
+    load_face,
+    to_68_landmarks,
+    to_five_landmarks,
+)
 from rffr_jax.images.polygons import hull_mask
 from rffr_jax.reports.contact_sheet import contact_sheet
 
@@ -47,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError("--count must be 1 or more, --size 16 or more, --seed 0 or more")
         dataset = load_dataset(args.input)
         pairs = SelfBlendedPairs(dataset, args.seed, post_augmentation=args.post_augmentation)
-        shapes = ", ".join(f"{count} {kind}" for kind, count in pairs.shapes.items())
+        shapes = ", ".join(f"{count} {kind}" for kind, count in pairs.landmark_counts.items())
         print(f"{pairs.count} reals of {args.input}; 68 landmarks: {shapes}")
         rows = [
             _pair(pairs, index, args.size, row)
@@ -65,12 +71,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _pair(pairs: SelfBlendedPairs, index: int, size: int, row: int) -> list[np.ndarray]:
     """The images of one row; drawn as for rows 2 x `row` and the next of step 0."""
-    real = pairs.load_drawn(index, size, step=0, row=2 * row)
-    fake = pairs.load_drawn(pairs.count + index, size, step=0, row=2 * row + 1)
-    mask = pairs.blended(pairs.count + index, size, step=0, row=2 * row + 1).mask
+    real = pairs.load_for_row(index, size, step=0, row=2 * row)
+    fake = pairs.load_for_row(pairs.count + index, size, step=0, row=2 * row + 1)
+    mask = pairs.blend(pairs.count + index, size, step=0, row=2 * row + 1).mask
     grey = np.rint(mask * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
     difference = 128 + 4 * (fake.astype(int) - real)
-    return [real, fake, resized(grey, size), difference.clip(0, 255).astype(np.uint8)]
+    return [real, fake, resize_to_square(grey, size), difference.clip(0, 255).astype(np.uint8)]
 
 
 def _print_speed(pairs: SelfBlendedPairs, size: int):
@@ -79,7 +85,7 @@ def _print_speed(pairs: SelfBlendedPairs, size: int):
     for offset in (0, pairs.count):  # reals, then their fakes
         start = time.perf_counter()
         for index in range(number):
-            pairs.load_drawn(offset + index, size, step=1, row=index)
+            pairs.load_for_row(offset + index, size, step=1, row=index)
         seconds.append(time.perf_counter() - start)
     real, fake = (1000 * passed / number for passed in seconds)
     print(f"one thread: a real {real:.1f} ms, a self-blended fake {fake:.1f} ms")
@@ -90,7 +96,7 @@ def _print_fit(reals, size: int):
     for index in evenly_spaced(len(reals.examples), MOST_HULLS):
         if landmark_count(reals, index) == ALL:
             face = load_face(reals, index, size)
-            fitted = face_shape(five_points(face.landmarks))
+            fitted = to_68_landmarks(to_five_landmarks(face.landmarks))
             own, other = (hull_mask(s, len(face.image)) > 0 for s in (face.landmarks, fitted))
             overlaps.append((own & other).sum() / (own | other).sum())
     if overlaps:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from rffr_jax.data.selection import weights_of
+from rffr_jax.data.selection import sampling_weights
 from rffr_jax.errors import BadImageError
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.images.landmarks import LandmarkedFace, landmark_count, load_face
 
 
-class InMemory:
+class InMemoryDataset:
     """A `Dataset` that loads every example of another one at most once, at one size.
 
     Memory grows to n * size * size * 3 bytes as the n examples are first used (0.6 GB for 4096 at
@@ -23,7 +23,7 @@ class InMemory:
         self._dataset = dataset
         self._size = size
         self._kept: dict[int, np.ndarray | BadImageError] = {}
-        self.strata, self.weights = weights_of(dataset)
+        self.strata, self.weights = sampling_weights(dataset)
         self._faces: dict[int, LandmarkedFace | BadImageError] = {}
 
     @property

@@ -18,7 +18,7 @@ _MOST_WORKERS = 8
 _IMAGES_A_WORKER = 256  # fewer are made sooner than a process has started
 
 
-def export(dataset: Dataset, table: pathlib.Path, size: int):
+def export_dataset(dataset: Dataset, table: pathlib.Path, size: int):
     """Writes every image at `size` pixels below a folder named as the table, then the table.
 
     The spec `csv:TABLE` reads it. Worker processes make the images, one for 256 images and for
@@ -32,7 +32,9 @@ def export(dataset: Dataset, table: pathlib.Path, size: int):
     folder.mkdir(parents=True, exist_ok=True)
     bad_files = BadFiles(dataset, max_bad_fraction=1.0)
     rows = []
-    batches = evaluation_batches(dataset, size=size, batch_size=_BATCH, workers=_workers(dataset))
+    batches = evaluation_batches(
+        dataset, size=size, batch_size=_BATCH, workers=_worker_count(dataset)
+    )
     with closing(batches):
         for batch in batches:
             bad_files.update(batch)
@@ -49,7 +51,7 @@ def export(dataset: Dataset, table: pathlib.Path, size: int):
         writer.writerows(rows)
 
 
-def _workers(dataset: Dataset) -> int:
+def _worker_count(dataset: Dataset) -> int:
     allowed = getattr(os, "sched_getaffinity", None)  # not on every system
     cores = len(allowed(0)) if allowed else os.cpu_count() or 1
     return min(_MOST_WORKERS, cores, len(dataset.examples) // _IMAGES_A_WORKER)

@@ -56,7 +56,7 @@ class Origins:
     files: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, examples: Sequence[Example]) -> "Origins":
+    def from_examples(cls, examples: Sequence[Example]) -> "Origins":
         """The origins of some examples."""
         return cls(
             frozenset((example.dataset, example.source) for example in examples),
@@ -79,11 +79,11 @@ class Origins:
             record.setdefault(dataset, []).append(source)
         return {**record, FILES: sorted(self.files)}
 
-    def hold(self, example: Example) -> bool:
+    def contains(self, example: Example) -> bool:
         """Whether the example's original or its very file is among these."""
         return (example.dataset, example.source) in self.sources or _file(example) in self.files
 
-    def resemble(self, other: "Origins") -> bool:
+    def overlaps(self, other: "Origins") -> bool:
         """Whether the two have a file in common, or a source's name in whatever data sets."""
         names, others = ({source for _, source in o.sources} for o in (self, other))
         return bool(names & others or self.files & other.files)

@@ -28,12 +28,12 @@ from rffr_jax.data.sampling import (
     UniformSampler,
     WeightedSampler,
 )
-from rffr_jax.data.selection import weights_of
+from rffr_jax.data.selection import sampling_weights
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.worker_errors import (
     BATCHES_AHEAD,
     check_shared_memory,
-    worker_errors_in_one_line,
+    worker_deaths_as_user_errors,
 )
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import Dataset, Example
@@ -91,22 +91,22 @@ def train_batches(
       UserError: the batch size does not fit, the dataset lacks reals or fakes, or there is too
         little shared memory for the workers.
     """
-    local_size = _local_size(batch_size, process_count)
-    sampler = _sampler(dataset, batch_size, seed, balanced)
+    local_size = _local_batch_size(batch_size, process_count)
+    sampler = _make_sampler(dataset, batch_size, seed, balanced)
     rows = _TrainRows(
         dataset, size, sampler, num_steps, local_size, first_row=process_index * local_size
     )
     batches = grain.MapDataset.source(rows).batch(local_size)[start_step:]
     check_shared_memory(len(batches), local_size, size, workers)
-    return _read_ahead(batches, workers)
+    return _prefetch(batches, workers)
 
 
-def _sampler(dataset: Dataset, batch_size: int, seed: int, balanced: bool) -> Sampler:
+def _make_sampler(dataset: Dataset, batch_size: int, seed: int, balanced: bool) -> Sampler:
     if isinstance(dataset, SelfBlendedPairs):
         return PairSampler(dataset.count, batch_size, seed)
     if balanced:
         return BalancedSampler(dataset.examples, batch_size, seed)
-    strata, weights = weights_of(dataset)
+    strata, weights = sampling_weights(dataset)
     if weights:
         return WeightedSampler(strata, weights, batch_size, seed)
     return UniformSampler(dataset.examples, batch_size, seed)
@@ -126,13 +126,13 @@ def evaluation_batches(
     The last global batch is filled up with padding (index -1, weight 0), so every process yields
     the same number of batches of the same shape. Arguments and errors as in `train_batches`.
     """
-    local_size = _local_size(batch_size, process_count)
+    local_size = _local_batch_size(batch_size, process_count)
     rows = _EvaluationRows(
         dataset, size, batch_size, local_size, first_row=process_index * local_size
     )
     batches = grain.MapDataset.source(rows).batch(local_size)
     check_shared_memory(len(batches), local_size, size, workers)
-    return _read_ahead(batches, workers)
+    return _prefetch(batches, workers)
 
 
 def empty_batch(rows: int, size: int) -> Batch:
@@ -145,7 +145,7 @@ def empty_batch(rows: int, size: int) -> Batch:
     }
 
 
-def _local_size(batch_size: int, process_count: int) -> int:
+def _local_batch_size(batch_size: int, process_count: int) -> int:
     if batch_size < 1 or batch_size % process_count:
         raise UserError(
             f"batch size {batch_size} cannot be shared out evenly among {process_count} "
@@ -173,8 +173,8 @@ class _TrainRows:
         row += self.first_row
         load = self.dataset.load
         if isinstance(self.dataset, SelfBlendedPairs):
-            load = functools.partial(self.dataset.load_drawn, step=step, row=row)
-        return _row(self.dataset.examples, self.sampler.index(step, row), self.size, load)
+            load = functools.partial(self.dataset.load_for_row, step=step, row=row)
+        return _load_row(self.dataset.examples, self.sampler.index(step, row), self.size, load)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,10 +194,10 @@ class _EvaluationRows:
         example = batch * self.batch_size + self.first_row + row
         if example >= len(self.dataset.examples):
             example = PADDING
-        return _row(self.dataset.examples, example, self.size, self.dataset.load)
+        return _load_row(self.dataset.examples, example, self.size, self.dataset.load)
 
 
-def _row(
+def _load_row(
     examples: Sequence[Example], index: int, size: int, load: Callable[[int, int], np.ndarray]
 ) -> dict[str, Any]:
     image, label, weight = np.zeros((size, size, 3), np.uint8), 0, 0.0
@@ -221,7 +221,7 @@ def _row(
     }
 
 
-def _read_ahead(batches: grain.MapDataset, workers: int) -> Generator[Batch, None, None]:
+def _prefetch(batches: grain.MapDataset, workers: int) -> Generator[Batch, None, None]:
     threads = _THREADS_PER_WORKER if workers else _THREADS
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=BATCHES_AHEAD)
     stream = batches.to_iter_dataset(ahead)
@@ -229,14 +229,14 @@ def _read_ahead(batches: grain.MapDataset, workers: int) -> Generator[Batch, Non
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # Grain hands absl's flags on to its workers
         options = grain.MultiprocessingOptions(num_workers=workers)
-        stream = stream.mp_prefetch(options, worker_init_fn=_live_and_die_with_parent)
-    return _closing(stream, workers)
+        stream = stream.mp_prefetch(options, worker_init_fn=_start_worker)
+    return _iterate(stream, workers)
 
 
-def _closing(stream: grain.IterDataset, workers: int) -> Generator[Batch, None, None]:
+def _iterate(stream: grain.IterDataset, workers: int) -> Generator[Batch, None, None]:
     with contextlib.ExitStack() as stack:
-        stack.enter_context(worker_errors_in_one_line())
-        with _signals_held() if workers else contextlib.nullcontext():  # workers start here
+        stack.enter_context(worker_deaths_as_user_errors())
+        with _blocked_signals() if workers else contextlib.nullcontext():  # workers start here
             iterator = stack.enter_context(contextlib.closing(iter(stream)))
             first = list(itertools.islice(iterator, 1))
         yield from first
@@ -246,14 +246,14 @@ def _closing(stream: grain.IterDataset, workers: int) -> Generator[Batch, None, 
 # ---- signals: Ctrl-C and the stop of a cluster's job reach the workers, too
 
 
-def _live_and_die_with_parent(worker: int, workers: int):
+def _start_worker(worker: int, workers: int):
     """Leaves signals to the process that started this worker, and ends when that one does."""
     for name in _SIGNALS:
         signal.signal(name, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent():
+def _exit_with_parent():
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -261,7 +261,7 @@ def _end_with_parent():
 
 
 @contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
+def _blocked_signals() -> Iterator[None]:
     """Holds signals back; processes started meanwhile are born with them held back."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:

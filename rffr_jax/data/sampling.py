@@ -34,7 +34,7 @@ class UniformSampler:
         if not examples:
             raise UserError("no examples to train on; check data.train and its filters")
         self._batch_size = batch_size
-        self._order = _Epochs(len(examples), (seed, 0))
+        self._order = _Permutations(len(examples), (seed, 0))
 
     def index(self, step: int, row: int) -> int:
         """The example in global row `row` of the batch of `step`."""
@@ -67,12 +67,12 @@ class WeightedSampler:
                     "to draw; leave it out"
                 )
         self._batch_size = batch_size
-        self._sources = [_Stratum(there, (seed, s)) for s, there in enumerate(members)]
+        self._sources = [_PermutedMembers(there, (seed, s)) for s, there in enumerate(members)]
         self._slots = [
             (source, slot) for source, weight in enumerate(weights) for slot in range(weight)
         ]
         self._weights = tuple(weights)
-        self._order = _Epochs(len(self._slots), (seed, len(weights)))
+        self._order = _Permutations(len(self._slots), (seed, len(weights)))
 
     def index(self, step: int, row: int) -> int:
         """The example in global row `row` of the batch of `step`."""
@@ -94,7 +94,7 @@ class BalancedSampler:
     """
 
     def __init__(self, examples: Sequence[Example], batch_size: int, seed: int):
-        self._half = _half_batch(batch_size)
+        self._half = _half_batch_size(batch_size)
         reals, fakes = [], collections.defaultdict(list)
         for index, example in enumerate(examples):
             (reals if example.label == REAL else fakes[example.method]).append(index)
@@ -105,12 +105,12 @@ class BalancedSampler:
                     f"data.train holds no {kind} images (label {label}), and half of every "
                     f"balanced batch is {kind}; add some"
                 )
-        self._reals = _Stratum(reals, (seed, 0))
+        self._reals = _PermutedMembers(reals, (seed, 0))
         self._methods = [
-            _Stratum(fakes[method], (seed, number))
+            _PermutedMembers(fakes[method], (seed, number))
             for number, method in enumerate(sorted(fakes), start=1)
         ]
-        self._turns = _Epochs(len(fakes), (seed, len(fakes) + 1))
+        self._turns = _Permutations(len(fakes), (seed, len(fakes) + 1))
 
     def index(self, step: int, row: int) -> int:
         """The example in global row `row` of the batch of `step`."""
@@ -132,16 +132,16 @@ class PairSampler:
     """
 
     def __init__(self, count: int, batch_size: int, seed: int):
-        self._half = _half_batch(batch_size)
+        self._half = _half_batch_size(batch_size)
         self._count = count
-        self._order = _Epochs(count, (seed, 0))
+        self._order = _Permutations(count, (seed, 0))
 
     def index(self, step: int, row: int) -> int:
         """The example in global row `row` of the batch of `step`."""
         return self._order[step * self._half + row // 2] + (row % 2) * self._count
 
 
-def _half_batch(batch_size: int) -> int:
+def _half_batch_size(batch_size: int) -> int:
     """The rows of a batch of which half are real.
 
     Raises:
@@ -155,7 +155,7 @@ def _half_batch(batch_size: int) -> int:
     return batch_size // 2
 
 
-class _Epochs:
+class _Permutations:
     """The endless sequence of permutations of `range(count)`, one an epoch."""
 
     def __init__(self, count: int, key: tuple[int, ...]):
@@ -174,12 +174,12 @@ class _Epochs:
         return int(order[offset])
 
 
-class _Stratum:
+class _PermutedMembers:
     """The same sequence over given members."""
 
     def __init__(self, members: Sequence[int], key: tuple[int, ...]):
         self._members = np.asarray(members)
-        self._order = _Epochs(len(members), key)
+        self._order = _Permutations(len(members), key)
 
     def __getitem__(self, position: int) -> int:
         return int(self._members[self._order[position]])

@@ -52,18 +52,18 @@ class Selection:
         return load_face(self.parts[part], there, size)
 
 
-def select(dataset: Dataset, kept: Sequence[int]) -> Dataset:
+def select_examples(dataset: Dataset, kept: Sequence[int]) -> Dataset:
     """The examples of a dataset whose indices are in `kept`, in that order."""
     if list(kept) == list(range(len(dataset.examples))):
         return dataset
     examples = tuple(dataset.examples[index] for index in kept)
     places = tuple((0, index) for index in kept)
-    strata, weights = weights_of(dataset)
+    strata, weights = sampling_weights(dataset)
     strata = tuple(strata[index] for index in kept) if weights else ()
     return Selection(examples, (dataset,), places, strata, weights)
 
 
-def weights_of(dataset: Dataset) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def sampling_weights(dataset: Dataset) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The strata and the weights of a dataset, as `Selection` has them; two empty ones if none."""
     return getattr(dataset, "strata", ()), getattr(dataset, "weights", ())
 
@@ -71,7 +71,7 @@ def weights_of(dataset: Dataset) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def keep_reals(dataset: Dataset) -> Dataset:
     """The real images alone."""
     kept = [i for i, example in enumerate(dataset.examples) if example.label == REAL]
-    return select(dataset, kept)
+    return select_examples(dataset, kept)
 
 
 def split_methods(text: str) -> list[str]:
@@ -89,7 +89,7 @@ def keep_dataset(dataset: Dataset, name: str, *, where: str) -> Dataset:
     if name not in names:
         raise UserError(f"{where}: no data set {name!r}; there are {', '.join(sorted(names))}")
     kept = [i for i, example in enumerate(dataset.examples) if example.dataset == name]
-    return select(dataset, kept)
+    return select_examples(dataset, kept)
 
 
 def keep_methods(dataset: Dataset, methods: Sequence[str], *, where: str) -> Dataset:
@@ -114,7 +114,7 @@ def keep_methods(dataset: Dataset, methods: Sequence[str], *, where: str) -> Dat
                 f"the methods there are {', '.join(there) or '(none, all images are real)'}"
             )
     kept = [i for i, e in enumerate(examples) if e.label != FAKE or e.method in methods]
-    return select(dataset, kept)
+    return select_examples(dataset, kept)
 
 
 def keep_frames(dataset: Dataset, count: int | None) -> Dataset:
@@ -132,7 +132,7 @@ def keep_frames(dataset: Dataset, count: int | None) -> Dataset:
         frames.sort(key=lambda index: dataset.examples[index].frame)
         number = min(count, len(frames))
         chosen += [frames[(2 * i + 1) * len(frames) // (2 * number)] for i in range(number)]
-    return select(dataset, sorted(chosen))
+    return select_examples(dataset, sorted(chosen))
 
 
 def keep_first(dataset: Dataset, limit: int | None) -> Dataset:
@@ -146,4 +146,4 @@ def keep_first(dataset: Dataset, limit: int | None) -> Dataset:
         progress.append((2 * seen[example.method] + 1) / (2 * sizes[example.method]))
         seen[example.method] += 1
     earliest = np.argsort(progress, kind="stable")[:limit]
-    return select(dataset, sorted(int(index) for index in earliest))
+    return select_examples(dataset, sorted(int(index) for index in earliest))

@@ -13,7 +13,7 @@ from typing import Any
 from rffr_jax.config import local_path
 from rffr_jax.data.origins import PROCEDURAL
 from rffr_jax.data.readers.deepfakebench import read_deepfakebench
-from rffr_jax.data.readers.folder import data_set_name, read_folder
+from rffr_jax.data.readers.folder import default_dataset_name, read_folder
 from rffr_jax.data.readers.table import read_csv, read_list
 from rffr_jax.data.selection import (
     Selection,
@@ -115,13 +115,13 @@ def parse_spec(text: str) -> DatasetSpec:
         path=path,
         split=split or None,
         methods=methods,
-        frames=_count(text, values, "frames"),
-        limit=_count(text, values, "limit"),
+        frames=_parse_count(text, values, "frames"),
+        limit=_parse_count(text, values, "limit"),
         compression=values.get("compression"),
         all_real="labels" in values,
         mixed="mixed" in values,
         aligned="landmarks" in values,
-        weight=_count(text, values, "weight"),
+        weight=_parse_count(text, values, "weight"),
         dataset=values.get("dataset", ""),
     )
 
@@ -146,7 +146,7 @@ _KEYS_HELP = (
 )
 
 
-def _count(text: str, values: dict[str, str], key: str) -> int | None:
+def _parse_count(text: str, values: dict[str, str], key: str) -> int | None:
     if key not in values:
         return None
     value = values[key]
@@ -184,12 +184,12 @@ def load_dataset(
         raise UserError(f"dataset '{repeated[0]}' is listed twice; list it once")
     specs = [parse_spec(text) for text in texts]
     _check_weights(specs, weighted)
-    parts = [_filtered(_open(part, default_split), part) for part in specs]
-    _refuse_mixed(parts, specs)
+    parts = [_apply_filters(_open(part, default_split), part) for part in specs]
+    _check_parts_alike(parts, specs)
     return parts[0] if len(parts) == 1 else _concatenate(parts, specs)
 
 
-def load_whole(text: str) -> Dataset:
+def load_unfiltered(text: str) -> Dataset:
     """What one spec names before its filters are applied.
 
     Raises:
@@ -211,7 +211,7 @@ def _check_weights(specs: list[DatasetSpec], weighted: bool):
         )
 
 
-def _refuse_mixed(parts: list[Dataset], specs: list[DatasetSpec]):
+def _check_parts_alike(parts: list[Dataset], specs: list[DatasetSpec]):
     strict = [
         (part, spec.text)
         for part, spec in zip(parts, specs, strict=True)
@@ -230,25 +230,25 @@ def _refuse_mixed(parts: list[Dataset], specs: list[DatasetSpec]):
         )
 
 
-def refuse_other_preparation(
+def check_same_preparation(
     trained: Sequence[dict[str, Any]], spec: str, dataset: Dataset, option: str
 ):
     """Faces that a detector is tried on must be prepared as those that it was trained on.
 
     Args:
-      trained: `preparations_of` the training data; data that say nothing go with any.
+      trained: `collect_preparations` the training data; data that say nothing go with any.
       spec: what `dataset` was loaded from.
       option: the config entry that named it, for the message.
 
     Raises:
       UserError: its faces were prepared like none of those, and the spec does not say `mixed=ok`.
     """
-    from rffr_jax.data.readers.prepared import differences, preparations_of
+    from rffr_jax.data.readers.prepared import collect_preparations, compare_preparations
 
     if not trained or parse_spec(spec).mixed:
         return
-    for preparation in preparations_of(dataset):
-        differing = min((differences([other, preparation]) for other in trained), key=len)
+    for preparation in collect_preparations(dataset):
+        differing = min((compare_preparations([other, preparation]) for other in trained), key=len)
         if differing:
             raise UserError(
                 f"{option}: the faces of '{spec}' were prepared otherwise than those that the "
@@ -257,7 +257,7 @@ def refuse_other_preparation(
             )
 
 
-def load_apart(texts: Sequence[str], *, default_split: str) -> list[Dataset]:
+def load_separately(texts: Sequence[str], *, default_split: str) -> list[Dataset]:
     """Each spec as a dataset of its own, so that no two are one data set by accident.
 
     Where different files, folders or seeds have got the same data-set name from their paths, each
@@ -267,19 +267,21 @@ def load_apart(texts: Sequence[str], *, default_split: str) -> list[Dataset]:
       texts: specs as `load_dataset` takes them.
       default_split: as for `load_dataset`.
     """
-    places = [_place(parse_spec(text), default_split) for text in texts]
+    places = [_location(parse_spec(text), default_split) for text in texts]
     datasets = []
     for text, place in zip(texts, places, strict=True):
         level = 0
         others = [other for other in places if other != place]
-        while any(_name(other, level) == _name(place, level) for other in others):
+        while any(_dataset_name(other, level) == _dataset_name(place, level) for other in others):
             level += 1
         dataset = load_dataset(text, default_split=default_split)
-        datasets.append(_renamed(dataset, _name(place, 0), _name(place, level)))
+        datasets.append(
+            _rename_dataset(dataset, _dataset_name(place, 0), _dataset_name(place, level))
+        )
     return datasets
 
 
-def _place(spec: DatasetSpec, default_split: str) -> Path | str:
+def _location(spec: DatasetSpec, default_split: str) -> Path | str:
     if spec.kind == PROCEDURAL:
         return f"{spec.kind}:{spec.path}#{spec.split or default_split}"
     return Path(os.path.abspath(_path(spec)))
@@ -289,13 +291,13 @@ def _path(spec: DatasetSpec) -> Path:
     return local_path(spec.path, f"dataset '{spec.text}'")
 
 
-def _name(place: Path | str, level: int) -> str:
+def _dataset_name(place: Path | str, level: int) -> str:
     if isinstance(place, str):
         return place if level else PROCEDURAL
-    return data_set_name(place, level)
+    return default_dataset_name(place, level)
 
 
-def _renamed(dataset: Dataset, old: str, new: str) -> Dataset:
+def _rename_dataset(dataset: Dataset, old: str, new: str) -> Dataset:
     if old == new:
         return dataset
     examples = tuple(
@@ -339,7 +341,7 @@ def _open_synthetic(spec: DatasetSpec, split: str) -> Dataset:
     return SyntheticDataset(int(spec.path), split)
 
 
-def _filtered(dataset: Dataset, spec: DatasetSpec) -> Dataset:
+def _apply_filters(dataset: Dataset, spec: DatasetSpec) -> Dataset:
     where = f"dataset '{spec.text}'"
     if spec.dataset:
         dataset = keep_dataset(dataset, spec.dataset, where=where)
@@ -361,9 +363,9 @@ def _concatenate(parts: list[Dataset], specs: list[DatasetSpec]) -> Selection:
         for example in part.examples:
             if foreign:
                 address = spec.text.partition("?")[0]
-                example = _with_prefix(example, address, ("video", "source", "group"))
+                example = _add_prefix(example, address, ("video", "source", "group"))
             if rivals:
-                example = _with_prefix(example, spec.text, ("id",))
+                example = _add_prefix(example, spec.text, ("id",))
             examples.append(example)
     places = tuple(
         (n, index) for n, part in enumerate(parts) for index in range(len(part.examples))
@@ -373,7 +375,7 @@ def _concatenate(parts: list[Dataset], specs: list[DatasetSpec]) -> Selection:
     return Selection(tuple(examples), tuple(parts), places, strata, weights)
 
 
-def _with_prefix(example: Example, prefix: str, names: Sequence[str]) -> Example:
+def _add_prefix(example: Example, prefix: str, names: Sequence[str]) -> Example:
     values = {name: getattr(example, name) for name in names}
     return dataclasses.replace(
         example, **{name: f"{prefix}/{value}" for name, value in values.items() if value}

@@ -52,7 +52,7 @@ def _gigabytes(needed: int) -> int:
 
 
 @contextlib.contextmanager
-def worker_errors_in_one_line() -> Iterator[None]:
+def worker_deaths_as_user_errors() -> Iterator[None]:
     """Raises: UserError if a worker process of Grain's dies."""
     try:
         yield
@@ -60,10 +60,10 @@ def worker_errors_in_one_line() -> Iterator[None]:
         found = re.search(r"Worker process was terminated .* exit code (-?\d+)", str(error))
         if found is None:
             raise
-        raise UserError(f"a data worker died: {_told(int(found[1]))}") from error
+        raise UserError(f"a data worker died: {_explain_exit(int(found[1]))}") from error
 
 
-def _told(code: int) -> str:
+def _explain_exit(code: int) -> str:
     if code == -signal.SIGBUS:
         return (
             f"{SHARED_MEMORY} is full; start the container with more (Docker: --shm-size=8g), or "

@@ -15,7 +15,7 @@ from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
 from rffr_jax.data.origins import Origins, synthetic_data_note
 from rffr_jax.data.selection import keep_frames, keep_methods
-from rffr_jax.data.specs import load_apart, load_dataset, refuse_other_preparation
+from rffr_jax.data.specs import check_same_preparation, load_dataset, load_separately
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics, operating_point, residual_reference, results
 from rffr_jax.evaluation.aggregate import VideoScore, check_aggregate
@@ -42,14 +42,12 @@ def run(config: Config, workdir: pathlib.Path):
     tests = load_test_sets(config)
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
     for spec, test in zip(as_tuple(config.data.tests), tests, strict=True):
-        refuse_other_preparation(detector.about["preparations"], spec, test, "data.tests")
+        check_same_preparation(detector.about["preparations"], spec, test, "data.tests")
     validation = _load_validation_set(config, tests)
     named = dict(zip(as_tuple(config.data.tests), tests, strict=True))
     if validation is not None:
         spec = as_tuple(config.data.validation)[0]
-        refuse_other_preparation(
-            detector.about["preparations"], spec, validation, "data.validation"
-        )
+        check_same_preparation(detector.about["preparations"], spec, validation, "data.validation")
         named["data.validation"] = validation
     require_same_data(**named)
     for test in tests:
@@ -185,7 +183,7 @@ def _load_validation_set(config: Config, tests: list[Dataset]) -> Dataset | None
     labels = np.array([example.label for example in dataset.examples])
     metrics.require_both_classes(labels, f"data.validation, {', '.join(specs)}")
     tested = [example for test in tests for example in test.examples]
-    shared = operating_point.describe_test_overlap(Origins.of(dataset.examples), tested)
+    shared = operating_point.describe_test_overlap(Origins.from_examples(dataset.examples), tested)
     if shared:
         raise UserError(f"data.validation chooses a threshold for the test: {shared}; name others")
     return dataset
@@ -232,7 +230,7 @@ def load_test_sets(config: Config) -> list[Dataset]:
     """The test sets, filtered; equal names are made different before anything is scored."""
     specs = as_tuple(config.data.tests)
     tests = []
-    for spec, dataset in zip(specs, load_apart(specs, default_split="test"), strict=True):
+    for spec, dataset in zip(specs, load_separately(specs, default_split="test"), strict=True):
         dataset = keep_methods(dataset, config.data.methods, where=f"data.methods, for {spec}")
         dataset = keep_frames(dataset, config.frames_per_video)
         labels = np.array([example.label for example in dataset.examples])

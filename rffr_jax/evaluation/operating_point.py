@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rffr_jax.data.origins import Origins
-from rffr_jax.data.selection import keep_frames, select
+from rffr_jax.data.selection import keep_frames, select_examples
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import calibration, metrics
 from rffr_jax.evaluation.aggregate import VideoScore
@@ -61,7 +61,7 @@ RECORD = "operating_point"
 
 def describe_test_overlap(origins: Origins, tests: Sequence[Example]) -> str:
     """Says which tested examples are of originals, or files, that are to choose; empty if none."""
-    shared = [example for example in tests if origins.hold(example)]
+    shared = [example for example in tests if origins.contains(example)]
     if not shared:
         return ""
     first = shared[0]
@@ -89,7 +89,7 @@ def choose_operating_point(
       max_fpr, method: as for `choose_threshold`.
     """
     of_videos = None
-    origins = Origins.of(images.examples)
+    origins = Origins.from_examples(images.examples)
     if videos is not None and (videos.labels == REAL).any():
         frames = metrics.group_scores_by_video(videos.examples, videos.scores)
         scores = [video_score.score(np.array(own)) for own in frames.values()]
@@ -101,7 +101,7 @@ def choose_operating_point(
             method,
             dataclasses.replace(video_score, frames=most),
         )
-        origins = Origins.of([*images.examples, *videos.examples])
+        origins = Origins.from_examples([*images.examples, *videos.examples])
     return OperatingPoint(
         image=choose_threshold(images.labels, images.scores, max_fpr, method),
         video=of_videos,
@@ -119,7 +119,7 @@ def select_multi_frame_videos(dataset: Dataset, count: int) -> Dataset | None:
     rows = [i for i, example in enumerate(dataset.examples) if sizes[_video_key(example)] > 1]
     if count == 1 or not any(dataset.examples[i].label == REAL for i in rows):
         return None
-    return keep_frames(select(dataset, rows), count)
+    return keep_frames(select_examples(dataset, rows), count)
 
 
 def _video_key(example: Example) -> tuple[str, str, str, int]:

@@ -208,7 +208,7 @@ def overlap_with_training(
     for example in test_examples:
         sources[example.dataset].add(example.source)
         for model, origins in trained.items():
-            if origins.hold(example):
+            if origins.contains(example):
                 seen[example.dataset][model].add(example.source)
     warnings = []
     for dataset, models in sorted(seen.items()):

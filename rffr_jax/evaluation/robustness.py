@@ -10,7 +10,7 @@ from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
 from rffr_jax.data.origins import synthetic_data_note
-from rffr_jax.data.specs import refuse_other_preparation
+from rffr_jax.data.specs import check_same_preparation
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap
 from rffr_jax.evaluation.comparison import DetectorScores, compare
@@ -18,7 +18,7 @@ from rffr_jax.evaluation.evaluate import as_tuple, load_test_sets
 from rffr_jax.evaluation.plots import plot_robustness
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset
-from rffr_jax.images.corruptions import CORRUPTIONS, Corrupted, Level, check_level
+from rffr_jax.images.corruptions import CORRUPTIONS, CorruptedDataset, Level, check_level
 from rffr_jax.runs.atomic_files import atomic_write, write_json
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
@@ -34,7 +34,7 @@ def run(config: Config, workdir: pathlib.Path):
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
     specs = as_tuple(config.data.tests)
     for spec, test in zip(specs, tests, strict=True):
-        refuse_other_preparation(detector.about["preparations"], spec, test, "data.tests")
+        check_same_preparation(detector.about["preparations"], spec, test, "data.tests")
     require_same_data(**dict(zip(specs, tests, strict=True)))
     if config.checkpoint == "matched":
         raise UserError("checkpoint=matched is many checkpoints; choose last or best:NAME")
@@ -84,7 +84,7 @@ def robustness(
     rows = []
     for kind, level in sweep:
         log.info("scoring with %s %g", kind, level)
-        corrupted = [Corrupted(test, kind, level) for test in tests]
+        corrupted = [CorruptedDataset(test, kind, level) for test in tests]
         runs = {kind: DetectorScores(detector.predictions(checkpoint, corrupted)), CLEAN: clean}
         for entry in compare(runs, replicates=bootstrap.REPLICATES):
             rows.append(

@@ -124,8 +124,8 @@ class TrainedDetector:
             return "unknown"
         if not self.knows_its_origins:
             return "unknown"
-        three = (self._seen("training"), self._seen("validation"), Origins.of(examples))
-        alike = any(one.resemble(other) for one, other in itertools.combinations(three, 2))
+        three = (self._seen("training"), self._seen("validation"), Origins.from_examples(examples))
+        alike = any(one.overlaps(other) for one, other in itertools.combinations(three, 2))
         return "unknown" if alike else "transfer"
 
     @property

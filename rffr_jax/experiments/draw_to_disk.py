@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from rffr_jax.config import Config
-from rffr_jax.data.export import export
+from rffr_jax.data.export import export_dataset
 from rffr_jax.data.origins import PROCEDURAL
 from rffr_jax.data.selection import Selection
 from rffr_jax.data.specs import load_dataset, parse_spec
@@ -77,4 +77,4 @@ def _draw(spec: str, table: pathlib.Path, size: int):
     dataset, name = load_dataset(spec), f"{PROCEDURAL}:{parse_spec(spec).path}"
     examples = tuple(dataclasses.replace(example, dataset=name) for example in dataset.examples)
     places = tuple((0, index) for index in range(len(examples)))
-    export(Selection(examples, (dataset,), places), table, size)
+    export_dataset(Selection(examples, (dataset,), places), table, size)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from rffr_jax.config import Config
 from rffr_jax.data.origins import synthetic_data_note
-from rffr_jax.data.selection import select
+from rffr_jax.data.selection import select_examples
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.residuals import residual_arrays, to_pixels
 from rffr_jax.examples import FAKE, REAL, Dataset
@@ -93,7 +93,7 @@ def draw_gallery(
     """
     titles, indices = same_sources(dataset, sources)
     chosen = [index for row in indices for index in row]
-    shown = select(dataset, chosen)
+    shown = select_examples(dataset, chosen)
     made: dict[str, list[UInt8[np.ndarray, "height width 3"]]] = {}
     for name, folder in autoencoders.items():
         index, arrays = residual_arrays(shown, folder, mesh, config)

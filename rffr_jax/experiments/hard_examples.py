@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rffr_jax.errors import BadImageError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE, REAL, Dataset, Example
-from rffr_jax.images.image_formats import encode
+from rffr_jax.images.image_formats import encode_crop
 
 FACE_SIZE = 160
 
@@ -50,7 +50,7 @@ def load_faces_as_png(
             faces.append(None)
             continue
         try:
-            faces.append(encode(dataset.load(index, size), "png"))
+            faces.append(encode_crop(dataset.load(index, size), "png"))
         except BadImageError:
             faces.append(None)
     return faces

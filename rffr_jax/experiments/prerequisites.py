@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from rffr_jax.config import Config
 from rffr_jax.data.origins import PROCEDURAL
-from rffr_jax.data.specs import load_dataset, load_whole
+from rffr_jax.data.specs import load_dataset, load_unfiltered
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE
 from rffr_jax.experiments.external import read_external
@@ -19,7 +19,7 @@ def require_prerequisites(config: Config):
     for spec in dict.fromkeys(_all_specs(config)):
         if not spec.startswith(f"{PROCEDURAL}:"):
             try:
-                load_whole(spec)
+                load_unfiltered(spec)
             except UserError as error:
                 missing.append(str(error))
     if not missing:

@@ -19,10 +19,10 @@ from jaxtyping import UInt8
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.decode import (
     EXTENSIONS,
-    FAULTS_OF_A_FILE,
+    FILE_ERRNOS,
     MAX_PIXELS,
     MIN_SIDE,
-    read_whole_image,
+    read_full_image,
 )
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def read_frames(
         raise ValueError("give count or indices, not both")
     if _is_photograph(path) if photograph is None else photograph:
         if indices is None or 0 in indices:
-            yield Frame(0, read_whole_image(path))
+            yield Frame(0, read_full_image(path))
         return
     total = count_frames(path, photograph=False)
     if indices is None:
@@ -225,7 +225,7 @@ def _open_file(name: str) -> Iterator[io.BufferedReader]:
             yield file
     except OSError as error:
         reason = error.strerror or str(error)
-        if error.errno in FAULTS_OF_A_FILE:
+        if error.errno in FILE_ERRNOS:
             raise BadVideoError(name, reason.lower()) from None
         raise OSError(error.errno, reason, name) from error
 

@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 
-from rffr_jax.data.readers.left_out import LeftOut
+from rffr_jax.data.readers.left_out import SkippedFiles
 
 SPLITS = ("train", "validation", "test")
 
@@ -51,4 +51,4 @@ class Benchmark:
 
     media: tuple[Medium, ...]
     missing: tuple[str, ...] = ()
-    left_out: LeftOut = dataclasses.field(default_factory=LeftOut)
+    left_out: SkippedFiles = dataclasses.field(default_factory=SkippedFiles)

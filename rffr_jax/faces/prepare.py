@@ -29,7 +29,7 @@ from rffr_jax.faces.part_file import Drop, Part
 from rffr_jax.faces.retinaface import RetinaFace
 from rffr_jax.faces.tracking import follow_main_face
 from rffr_jax.faces.yunet import YuNet
-from rffr_jax.images.image_formats import IMAGE_FORMATS, encode
+from rffr_jax.images.image_formats import IMAGE_FORMATS, encode_crop
 
 ALL = "all"
 FRAMES: Mapping[str, int | None] = {"train": 32, "validation": 1, "test": 1}
@@ -242,7 +242,7 @@ def _crop(
     image: UInt8[np.ndarray, "height width 3"], face: Face, settings: PreparationSettings
 ) -> _EncodedCrop:
     crop = crop_face(image, face, settings.crop)
-    return encode(crop.image, settings.image_format), crop.landmarks
+    return encode_crop(crop.image, settings.image_format), crop.landmarks
 
 
 def _record(medium: Medium, frame: int, face: Face, crop: _EncodedCrop) -> FaceRecord:

@@ -12,7 +12,7 @@ import numpy as np
 from rffr_jax.faces.frames import evenly_spaced
 from rffr_jax.faces.media import Benchmark, Medium
 from rffr_jax.faces.runners import Work
-from rffr_jax.images.image_formats import decode
+from rffr_jax.images.image_formats import decode_crop
 from rffr_jax.reports.contact_sheet import contact_sheet
 
 SHEET_ROWS = 6
@@ -91,4 +91,4 @@ def draw_sheet(file: pathlib.Path, work: Work, media: Sequence[Medium], without:
 def _middle_face(work: Work, medium: Medium) -> np.ndarray:
     records = work.part(medium).records
     record = records[len(records) // 2]
-    return decode(record.image, work.settings.image_format, work.settings.crop.size, record.id)
+    return decode_crop(record.image, work.settings.image_format, work.settings.crop.size, record.id)

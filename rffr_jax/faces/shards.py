@@ -25,10 +25,10 @@ from rffr_jax.data.readers.records import (
     INDEX_COLUMNS,
     PREPARATION,
     FaceRecord,
-    features,
     index_name,
-    parse,
-    shard_files,
+    list_shards,
+    parse_record,
+    record_features,
 )
 from rffr_jax.errors import UserError
 from rffr_jax.images.image_formats import IMAGE_FORMATS
@@ -91,7 +91,7 @@ def write_dataset(
         with _writing(folder):
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-        _write_splits(unfinished, name, records, features(image_format, size))
+        _write_splits(unfinished, name, records, record_features(image_format, size))
         with _writing(folder):
             sidecar = {**preparation, "image_format": image_format, "size": size}
             write_json(unfinished / PREPARATION, sidecar)
@@ -105,7 +105,7 @@ def read_counts(folder: Path) -> dict[str, int]:
     """How many records the shards of each split hold, counted in the shards themselves."""
     return {
         split: len(ArrayRecordDataSource([file.filename for file in files]))
-        for split, files in shard_files(folder).items()
+        for split, files in list_shards(folder).items()
     }
 
 
@@ -115,11 +115,11 @@ def read_ids(folder: Path, split: str) -> list[str]:
     Raises:
       OSError, RuntimeError: a shard is missing or damaged.
     """
-    files = shard_files(folder).get(split)
+    files = list_shards(folder).get(split)
     if not files:
         return []
     return [
-        parse(record)["id"].bytes_list.value[0].decode()
+        parse_record(record)["id"].bytes_list.value[0].decode()
         for record in ArrayRecordDataSource([file.filename for file in files])
     ]
 

@@ -50,7 +50,7 @@ def template_landmarks(size: int) -> Float32[np.ndarray, "5 2"]:
     return (np.array(TEMPLATE) * size - 0.5).astype(np.float32)
 
 
-def from_aligned_crop(image: Float32[np.ndarray, "size size 3"]) -> AlignedFace:
+def face_from_aligned_crop(image: Float32[np.ndarray, "size size 3"]) -> AlignedFace:
     """A crop that is already aligned and has no landmarks of its own: the template's are taken."""
     return AlignedFace(image, template_landmarks(image.shape[0]))
 

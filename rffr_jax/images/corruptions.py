@@ -15,7 +15,7 @@ from PIL import Image
 
 from rffr_jax.errors import UserError
 from rffr_jax.examples import Dataset, Example
-from rffr_jax.images.image_formats import jpeg_compressed
+from rffr_jax.images.image_formats import compress_jpeg
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 Level = int | float
@@ -23,7 +23,7 @@ Level = int | float
 
 def jpeg(image: Pixels, level: Level, name: str) -> Pixels:
     """Saved as a JPEG of quality `level` (1 to 100, 4:2:0) and read again."""
-    return jpeg_compressed(image, round(level))
+    return compress_jpeg(image, round(level))
 
 
 def blur(image: Pixels, level: Level, name: str) -> Pixels:
@@ -56,7 +56,7 @@ _RANGES = {"jpeg": (1, 100), "blur": (0.1, 100), "resize": (0.01, 1), "noise": (
 
 
 @dataclasses.dataclass(frozen=True)
-class Corrupted:
+class CorruptedDataset:
     """A `Dataset` whose images are corrupted after they were brought to the size asked for.
 
     Attributes:

@@ -26,7 +26,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif",
 MIN_SIDE = 16
 MAX_PIXELS = 80_000_000  # below the limit at which Pillow itself begins to complain
 
-FAULTS_OF_A_FILE = frozenset(
+FILE_ERRNOS = frozenset(
     {
         errno.ENOENT,
         errno.EACCES,
@@ -61,10 +61,10 @@ def read_image(path: str | os.PathLike[str], size: int) -> UInt8[np.ndarray, "si
       BadImageError: there is no such file, or `decode_image` would refuse its content.
       OSError: the fault of the machine and not of the file, such as a failing disk.
     """
-    return _fit(_read(path, turn=True), size)
+    return _resize_to_square(_read(path, turn=True), size)
 
 
-def read_whole_image(
+def read_full_image(
     path: str | os.PathLike[str], *, turn: bool = True
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Reads an image file at its own size, nothing cut off.
@@ -99,14 +99,14 @@ def decode_image(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size s
       BadImageError: the data are empty, truncated or no image, a side is below `MIN_SIDE` pixels,
         or there are more than `MAX_PIXELS` (found before any pixel is decoded).
     """
-    return _fit(_decode(io.BytesIO(data), name, turn=True), size)
+    return _resize_to_square(_decode(io.BytesIO(data), name, turn=True), size)
 
 
-def resized(
+def resize_to_square(
     image: UInt8[np.ndarray, "height width 3"], size: int
 ) -> UInt8[np.ndarray, "size size 3"]:
     """RGB pixels at `size` x `size`, by the same rule as a decoded image."""
-    return _fit(Image.fromarray(image), size)
+    return _resize_to_square(Image.fromarray(image), size)
 
 
 def _read(path: str | os.PathLike[str], *, turn: bool) -> Image.Image:
@@ -116,7 +116,7 @@ def _read(path: str | os.PathLike[str], *, turn: bool) -> Image.Image:
             return _decode(stream, name, turn=turn)
     except OSError as error:
         reason = error.strerror or str(error)
-        if error.errno in FAULTS_OF_A_FILE:
+        if error.errno in FILE_ERRNOS:
             raise BadImageError(name, reason.lower()) from None
         raise OSError(error.errno, reason, name) from error
     except ValueError as error:  # a name that no file can have
@@ -128,7 +128,7 @@ def _decode(stream: io.BytesIO | io.BufferedReader, name: str, *, turn: bool) ->
         with Image.open(stream, formats=FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise BadImageError(name, _too_large(f"{width} x {height}"))
+                raise BadImageError(name, _format_too_many_pixels(f"{width} x {height}"))
             if min(width, height) < MIN_SIDE:
                 raise BadImageError(
                     name, f"{width} x {height} pixels are too few, a side needs {MIN_SIDE}"
@@ -138,13 +138,13 @@ def _decode(stream: io.BytesIO | io.BufferedReader, name: str, *, turn: bool) ->
                 raise BadImageError(
                     name, "its EXIF orientation turns it, so that coordinates in it are unclear"
                 )
-            return _to_rgb(_upright(image), name)
+            return _to_rgb(_transpose_upright(image), name)
     except (BadImageError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise BadImageError(name, _not_an_image(stream)) from None
+        raise BadImageError(name, _explain_unknown_format(stream)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadImageError(name, _too_large("its header's number of")) from None
+        raise BadImageError(name, _format_too_many_pixels("its header's number of")) from None
     except Exception as error:  # a broken file makes decoders raise nearly anything
         if isinstance(error, OSError) and error.errno is not None:  # of reading, not of decoding
             raise
@@ -152,11 +152,11 @@ def _decode(stream: io.BytesIO | io.BufferedReader, name: str, *, turn: bool) ->
         raise BadImageError(name, f"damaged or truncated image ({reason})") from None
 
 
-def _too_large(pixels: str) -> str:
+def _format_too_many_pixels(pixels: str) -> str:
     return f"{pixels} pixels are too many, the limit is {MAX_PIXELS // 10**6} million"
 
 
-def _not_an_image(stream: io.BytesIO | io.BufferedReader) -> str:
+def _explain_unknown_format(stream: io.BytesIO | io.BufferedReader) -> str:
     stream.seek(0)
     if not stream.read(1):
         return "the file is empty"
@@ -167,7 +167,7 @@ def _is_upright(image: Image.Image) -> bool:
     return image.getexif().get(_EXIF_ORIENTATION, 1) == 1
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _transpose_upright(image: Image.Image) -> Image.Image:
     return image if _is_upright(image) else ImageOps.exif_transpose(image)
 
 
@@ -188,7 +188,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _fit(image: Image.Image, size: int) -> np.ndarray:
+def _resize_to_square(image: Image.Image, size: int) -> np.ndarray:
     if image.size != (size, size):
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2

@@ -23,7 +23,7 @@ _PNG_COMPRESSION = 1  # 7 % larger files than at 6, written in a third of the ti
 _LAST_BYTES = {"png": b"IEND\xaeB`\x82", "jpeg": b"\xff\xd9"}
 
 
-def encode(image: UInt8[np.ndarray, "size size 3"], image_format: str) -> bytes:
+def encode_crop(image: UInt8[np.ndarray, "size size 3"], image_format: str) -> bytes:
     """An RGB crop as the bytes of a record.
 
     Args:
@@ -56,17 +56,18 @@ def encode_jpeg(
     return stream.getvalue()
 
 
-def jpeg_compressed(
+def compress_jpeg(
     image: UInt8[np.ndarray, "height width 3"], quality: int
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The image after one JPEG compression of quality 1 to 100 with 4:2:0 colours."""
     return np.array(Image.open(io.BytesIO(encode_jpeg(image, quality, "4:2:0"))))
 
 
-def decode(
+def decode_crop(
     data: bytes, image_format: str, size: int, name: str
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """The crop that `encode` stored, resized by the rule of `data.decode` if its size differs.
+    """The crop that `encode_crop` stored, resized by the rule of `images.decode` if its size
+    differs.
 
     Args:
       data: the bytes of a record.

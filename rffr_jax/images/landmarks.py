@@ -44,7 +44,7 @@ _LIPS = (
     (0.415, 0.725), (0.473, 0.717), (0.500, 0.715), (0.527, 0.717), (0.585, 0.725), (0.527, 0.739),
     (0.500, 0.742), (0.473, 0.739),
 )  # fmt: skip
-TEMPLATE_SHAPE: Float32[np.ndarray, "68 2"] = np.array(
+TEMPLATE_68: Float32[np.ndarray, "68 2"] = np.array(
     _JAW + _BROWS + _NOSE + _EYES + _LIPS, np.float32
 )
 
@@ -85,25 +85,25 @@ def load_face(dataset: Any, index: int, size: int) -> LandmarkedFace:
     return dataset.face(index, size)
 
 
-def five_points(shape: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "5 2"]:
+def to_five_landmarks(shape: Float[np.ndarray, "68 2"]) -> Float[np.ndarray, "5 2"]:
     """The five landmarks of 68."""
     return np.stack([shape[36:42].mean(0), shape[42:48].mean(0), *shape[[30, 48, 54]]])
 
 
-def face_shape(landmarks: Float32[np.ndarray, "points 2"]) -> Float32[np.ndarray, "68 2"]:
+def to_68_landmarks(landmarks: Float32[np.ndarray, "points 2"]) -> Float32[np.ndarray, "68 2"]:
     """68 points of a face: its own, or approximate ones.
 
     Args:
-      landmarks: 68 points, returned as they are, or five, to which `TEMPLATE_SHAPE` is fitted by
+      landmarks: 68 points, returned as they are, or five, to which `TEMPLATE_68` is fitted by
         rotation, scale and shift (least squares).
     """
     if len(landmarks) == ALL:
         return landmarks
-    matrix = estimate_similarity(five_points(TEMPLATE_SHAPE), landmarks)
-    return transform_points(TEMPLATE_SHAPE, matrix)
+    matrix = estimate_similarity(to_five_landmarks(TEMPLATE_68), landmarks)
+    return transform_points(TEMPLATE_68, matrix)
 
 
-def centred_square(
+def crop_centred_square(
     image: UInt8[np.ndarray, "height width 3"], landmarks: Float32[np.ndarray, "points 2"]
 ) -> LandmarkedFace:
     """The largest square in the middle of an image, which `data.decode` resizes."""

@@ -6,13 +6,13 @@ import numpy as np
 from jaxtyping import Float32
 
 from rffr_jax.errors import BadImageError
-from rffr_jax.images.alignment import AlignedFace, align, from_aligned_crop
-from rffr_jax.images.decode import read_whole_image
+from rffr_jax.images.alignment import AlignedFace, align, face_from_aligned_crop
+from rffr_jax.images.decode import read_full_image
 
 SMALLEST_SIDE = 48
 
 
-def read_face(
+def read_aligned_face(
     path: pathlib.Path, landmarks: Float32[np.ndarray, "5 2"] | None, size: int
 ) -> AlignedFace:
     """The face of a photograph.
@@ -29,7 +29,7 @@ def read_face(
         or is turned by its EXIF data and has landmarks: nobody can tell whether they were found
         before or after turning.
     """
-    pixels = read_whole_image(path, turn=landmarks is None)
+    pixels = read_full_image(path, turn=landmarks is None)
     height, width, _ = pixels.shape
     if min(height, width) < SMALLEST_SIDE:
         raise BadImageError(
@@ -42,4 +42,4 @@ def read_face(
         raise BadImageError(
             str(path), f"{width} x {height} pixels, not square: align it or give its landmarks"
         )
-    return from_aligned_crop(image)
+    return face_from_aligned_crop(image)

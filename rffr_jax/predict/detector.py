@@ -15,7 +15,7 @@ from rffr_jax.data.origins import note_on_training
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import residual_reference
 from rffr_jax.evaluation.trained_detector import TrainedDetector
-from rffr_jax.images.decode import resized
+from rffr_jax.images.decode import resize_to_square
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual_cache import parameters_digest
 from rffr_jax.runs.atomic_files import read_json_object
@@ -186,7 +186,7 @@ class LoadedDetector:
                     "pixels of shape [height, width, 3]"
                 )
             fits = image.shape[:2] == (size, size)
-            crops.append(image if fits else resized(image, size))
+            crops.append(image if fits else resize_to_square(image, size))
         return np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
 
 

@@ -23,8 +23,8 @@ from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import Frame, read_frames
 from rffr_jax.faces.prepare import load_detector
 from rffr_jax.faces.tracking import find_tracks
-from rffr_jax.images.decode import FORMATS, resized
-from rffr_jax.images.image_formats import decode, encode
+from rffr_jax.images.decode import FORMATS, resize_to_square
+from rffr_jax.images.image_formats import decode_crop, encode_crop
 from rffr_jax.predict.face_settings import GIVEN, FaceSettings
 from rffr_jax.predict.inputs import IMAGE, InputFile
 from rffr_jax.predict.quality import too_small_reason, unusable_reason
@@ -127,7 +127,7 @@ def _find_in_frames(
     frames = _count_frames(frames, source)
     if settings.faces == GIVEN:
         sightings = [
-            _sighting(frame, None, resized(frame.image, image_size), settings, image_size)
+            _sighting(frame, None, resize_to_square(frame.image, image_size), settings, image_size)
             for frame in frames
         ]
         return FoundFaces(file.path, sha256, source, [sightings])
@@ -144,7 +144,9 @@ def _find_in_frames(
         times.append(dataclasses.replace(frame, image=_NO_PIXELS))
         faces_by_frame.append(largest)
         crops = {id(face): crop_face(frame.image, face, settings.crop).image for face in largest}
-        encoded.append({key: encode(crop, settings.image_format) for key, crop in crops.items()})
+        encoded.append(
+            {key: encode_crop(crop, settings.image_format) for key, crop in crops.items()}
+        )
     tracks = find_tracks(faces_by_frame)
     if not tracks:
         return FoundFaces(file.path, sha256, source, (), reason=NO_FACE)
@@ -154,7 +156,7 @@ def _find_in_frames(
     def sighting(number: int, face: Face) -> Sighting:
         name = os.fspath(file.path)
         data = encoded[number][id(face)]
-        crop = decode(data, settings.image_format, image_size, name)
+        crop = decode_crop(data, settings.image_format, image_size, name)
         return _sighting(times[number], face, crop, settings, image_size)
 
     found = [

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rffr_jax.data.readers.prepared import differences, newest_version
+from rffr_jax.data.readers.prepared import compare_preparations, newest_version
 from rffr_jax.data.readers.records import PREPARATION
 from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import CropSettings
@@ -132,7 +132,7 @@ def face_settings(
         log.warning(
             "the detector was trained on faces that were prepared in several ways (%s); those of "
             "the first are used",
-            "; ".join(differences(preparations)) or "which make the same crops",
+            "; ".join(compare_preparations(preparations)) or "which make the same crops",
         )
     settings = _recorded_settings(recorded, **options)
     if settings.detector == "yunet" and settings.weights is None:
@@ -187,7 +187,7 @@ def _read_preparation(path: pathlib.Path, recorded: Sequence[Mapping[str, Any]])
     except (TypeError, ValueError, RecursionError, UserError) as error:
         reason = " ".join(f"{error}".split())[:200]
     else:
-        different = [differences([one, record]) for one in recorded]
+        different = [compare_preparations([one, record]) for one in recorded]
         if different and all(different):
             raise UserError(
                 f"--config.preparation={path} is not how the detector's training faces were "

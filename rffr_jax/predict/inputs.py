@@ -12,7 +12,7 @@ import pathlib
 import stat
 from collections.abc import Iterator, Sequence
 
-from rffr_jax.data.readers.left_out import LeftOut
+from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import UserError
 from rffr_jax.images.decode import EXTENSIONS
 
@@ -52,7 +52,7 @@ def find_files(
     inputs: Sequence[str],
     *,
     exclude: pathlib.Path | None = None,
-    left_out: LeftOut | None = None,
+    left_out: SkippedFiles | None = None,
 ) -> list[InputFile]:
     """The files of `inputs` in their order, those of a folder by their names, each once.
 
@@ -77,7 +77,7 @@ def find_files(
                 found.setdefault(file.path.absolute(), file)
             else:
                 others.setdefault(file.absolute(), file)
-    left_out = LeftOut() if left_out is None else left_out
+    left_out = SkippedFiles() if left_out is None else left_out
     for absolute in others.keys() - found.keys():
         left_out.add(others[absolute])
     if left_out.counts:

@@ -12,7 +12,7 @@ from typing import Any
 
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config, local_path
-from rffr_jax.data.readers.left_out import LeftOut
+from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import check_aggregate
 from rffr_jax.evaluation.evaluate import as_tuple
@@ -76,7 +76,7 @@ def run(config: Config, workdir: pathlib.Path):
             "predict runs in independent processes: start each by itself, with --config.part=K/N"
         )
     part = parse_part(config.part)
-    left_out = LeftOut()
+    left_out = SkippedFiles()
     files = find_files(as_tuple(config.inputs), exclude=workdir, left_out=left_out)
     detector, settings = detector_and_settings(config)
     if detector.note:

@@ -162,7 +162,7 @@ def _window_size(window: _Window) -> tuple[int, int]:
     return rows.stop - rows.start, columns.stop - columns.start
 
 
-def lowered(
+def move_down(
     line: Float[np.ndarray, "*shapes corners 2"], by: float | Float[np.ndarray, "..."]
 ) -> Float[np.ndarray, "*shapes corners 2"]:
     """Lines moved down by one length, or by one for every corner ("corners", "shapes corners")."""
@@ -178,7 +178,7 @@ def between_lines(
     return np.concatenate([upper, lower[..., ::-1, :]], axis=-2)
 
 
-def cloud(
+def smooth_noise(
     rng: np.random.Generator, size: int, cells: tuple[int, ...], fade: float
 ) -> Float32[np.ndarray, "{size} {size}"]:
     """Smooth noise of several scales, each a grid of normal numbers spread over the picture.

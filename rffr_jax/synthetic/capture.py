@@ -14,7 +14,7 @@ from jaxtyping import Float32, Float64, UInt8
 
 from rffr_jax.images.alignment import AlignedFace, transform_points, warp
 from rffr_jax.images.decode import decode_image
-from rffr_jax.images.image_formats import encode
+from rffr_jax.images.image_formats import encode_crop
 from rffr_jax.synthetic.manipulations import IDENTITY, METHODS, NEEDS_DONOR, manipulate
 
 _GEOMETRY, _MANIPULATION, _DONOR = range(3)  # what a stream of random numbers is for
@@ -24,7 +24,7 @@ _SHIFT = 0.01  # of the crop's side
 
 
 @dataclasses.dataclass(frozen=True)
-class Captured:
+class CapturedImage:
     """An image as a data set holds it.
 
     Attributes:
@@ -44,7 +44,7 @@ def capture(
     method: str,
     key: tuple[int, ...],
     size: int,
-) -> Captured:
+) -> CapturedImage:
     """A real (`method` "identity") or one manipulation of it, as a data set would hold it.
 
     Args:
@@ -55,32 +55,34 @@ def capture(
         choices are functions of it and, but for the source's geometry, of the method.
       size: side of the result in pixels.
     """
-    face = resample(source, _generator(key, _GEOMETRY, IDENTITY), size)
+    face = resample(source, _make_generator(key, _GEOMETRY, IDENTITY), size)
     other = None
     if method in NEEDS_DONOR and donor is not None:
-        other = resample(donor, _generator(key, _DONOR, method), size)
-    made = manipulate(method, face, other, _generator(key, _MANIPULATION, method))
-    encoded = encode(np.rint(made.image * 255).astype(np.uint8), "jpeg")
-    return Captured(decode_image(encoded, size, "capture"), made.mask, encoded)
+        other = resample(donor, _make_generator(key, _DONOR, method), size)
+    made = manipulate(method, face, other, _make_generator(key, _MANIPULATION, method))
+    encoded = encode_crop(np.rint(made.image * 255).astype(np.uint8), "jpeg")
+    return CapturedImage(decode_image(encoded, size, "capture"), made.mask, encoded)
 
 
-def geometry(key: tuple[int, ...], source_size: int, size: int) -> Float64[np.ndarray, "2 3"]:
+def capture_similarity(
+    key: tuple[int, ...], source_size: int, size: int
+) -> Float64[np.ndarray, "2 3"]:
     """The similarity from pixels of a source to pixels of its capture; arguments as there."""
-    return _similarity(_generator(key, _GEOMETRY, IDENTITY), source_size, size)
+    return _draw_similarity(_make_generator(key, _GEOMETRY, IDENTITY), source_size, size)
 
 
 def resample(face: AlignedFace, rng: np.random.Generator, size: int) -> AlignedFace:
     """The face at `size` x `size` pixels after a small random similarity, antialiased."""
-    matrix = _similarity(rng, face.size, size)
+    matrix = _draw_similarity(rng, face.size, size)
     return AlignedFace(warp(face.image, matrix, size), transform_points(face.landmarks, matrix))
 
 
-def _generator(key: tuple[int, ...], purpose: int, method: str) -> np.random.Generator:
+def _make_generator(key: tuple[int, ...], purpose: int, method: str) -> np.random.Generator:
     number = 0 if method == IDENTITY else 1 + METHODS.index(method)
     return np.random.default_rng(np.random.SeedSequence([*key, purpose, number]))
 
 
-def _similarity(
+def _draw_similarity(
     rng: np.random.Generator, source_size: int, size: int
 ) -> Float64[np.ndarray, "2 3"]:
     """From pixels of the source to pixels of the result; turns and zooms about the centre."""

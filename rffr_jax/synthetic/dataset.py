@@ -7,10 +7,10 @@ from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
 from rffr_jax.images.alignment import transform_points
 from rffr_jax.images.landmarks import ALL, LandmarkedFace
-from rffr_jax.synthetic.capture import Captured, capture, geometry
+from rffr_jax.synthetic.capture import CapturedImage, capture, capture_similarity
 from rffr_jax.synthetic.manipulations import IDENTITY, METHODS, NEEDS_DONOR
 from rffr_jax.synthetic.procedural_face import render_face
-from rffr_jax.synthetic.procedural_landmarks import procedural_shape
+from rffr_jax.synthetic.procedural_landmarks import procedural_landmarks
 
 SPLIT_SIZES = {"train": 4096, "validation": 512, "test": 512}
 _IDENTITIES_PER_SPLIT = 1_000_000
@@ -52,7 +52,7 @@ class SyntheticDataset:
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
         """The RGB image of example `index` at `size` x `size` pixels, always the same."""
-        return self.captured(index, size).image
+        return self.capture(index, size).image
 
     def landmark_count(self, index: int) -> int:
         """All 68: those of the person portrayed, whatever was done to the picture."""
@@ -62,15 +62,15 @@ class SyntheticDataset:
         """The picture of example `index`, drawn at `size`, with the points that it is drawn by."""
         number, _ = self._recipe(index)
         person, portrait = self._first + number, round(_OVERSAMPLING * size)
-        shape = procedural_shape(self.seed, person) * portrait - 0.5
-        matrix = geometry((self.seed, person), portrait, size)
+        shape = procedural_landmarks(self.seed, person) * portrait - 0.5
+        matrix = capture_similarity((self.seed, person), portrait, size)
         return LandmarkedFace(self.load(index, size), transform_points(shape, matrix))
 
     def mask(self, index: int, size: int) -> Float32[np.ndarray, "size size"]:
         """Where example `index` is manipulated, 0 to 1; all 0 for a real."""
-        return self.captured(index, size).mask
+        return self.capture(index, size).mask
 
-    def captured(self, index: int, size: int) -> Captured:
+    def capture(self, index: int, size: int) -> CapturedImage:
         """Image, mask and JPEG bytes of example `index`."""
         number, method = self._recipe(index)
         portrait = round(_OVERSAMPLING * size)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from rffr_jax.images.alignment import TEMPLATE
-from rffr_jax.synthetic.canvas import lowered
+from rffr_jax.synthetic.canvas import move_down
 
 ALONG = np.linspace(-1, 1, 13)  # along a lid, a brow or a lip
 _STRAIGHT = np.stack([ALONG, 0 * ALONG], 1)
@@ -111,15 +111,15 @@ def eyelids(person: Person) -> tuple[Float[np.ndarray, "2 13 2"], Float[np.ndarr
     bulge = 1 - np.abs(ALONG) ** 2.2
     tilt = person.slant * person.eye_long * OUTWARD
     level = person.landmarks[:2, None] + person.eye_long * _STRAIGHT
-    upper = lowered(level, -person.eye_open * bulge - tilt)
-    lower = lowered(level, 0.75 * person.eye_open * bulge - tilt)
+    upper = move_down(level, -person.eye_open * bulge - tilt)
+    lower = move_down(level, 0.75 * person.eye_open * bulge - tilt)
     return upper, lower
 
 
 def brows(person: Person) -> Float[np.ndarray, "2 13 2"]:
     """The middle lines of the brows, left and right, each from left to right."""
     height = -person.brow_height - person.brow_arch * (1 - (OUTWARD - 0.3) ** 2)
-    return lowered(person.landmarks[:2, None] + 0.062 * _STRAIGHT, height)
+    return move_down(person.landmarks[:2, None] + 0.062 * _STRAIGHT, height)
 
 
 def lips(person: Person) -> Float[np.ndarray, "4 13 2"]:
@@ -127,9 +127,9 @@ def lips(person: Person) -> Float[np.ndarray, "4 13 2"]:
     left, right = person.landmarks[3:]
     bulge = 1 - ALONG**2
     bow = 1 - 0.35 * np.exp(-((ALONG / 0.16) ** 2))
-    middle = lowered(left + (ALONG[:, None] + 1) / 2 * (right - left), person.smile * bulge)
-    inner_top = lowered(middle, -0.4 * person.mouth_open * bulge)
-    inner_low = lowered(middle, 0.8 * person.mouth_open * bulge)
-    top = lowered(inner_top, -person.lip_height * bulge**0.7 * bow)
-    low = lowered(inner_low, 1.25 * person.lip_height * bulge**0.7)
+    middle = move_down(left + (ALONG[:, None] + 1) / 2 * (right - left), person.smile * bulge)
+    inner_top = move_down(middle, -0.4 * person.mouth_open * bulge)
+    inner_low = move_down(middle, 0.8 * person.mouth_open * bulge)
+    top = move_down(inner_top, -person.lip_height * bulge**0.7 * bow)
+    low = move_down(inner_low, 1.25 * person.lip_height * bulge**0.7)
     return np.stack([top, inner_top, inner_low, low])

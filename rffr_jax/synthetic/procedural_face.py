@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rffr_jax.images.alignment import AlignedFace
-from rffr_jax.synthetic.canvas import CIRCLE, Canvas, between_lines, cloud, lowered
+from rffr_jax.synthetic.canvas import CIRCLE, Canvas, between_lines, move_down, smooth_noise
 from rffr_jax.synthetic.person import (
     ALONG,
     OUTWARD,
@@ -80,7 +80,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
     focus = rng.uniform(0.3, 1.2)
     soft = [cv2.GaussianBlur(plane, (0, 0), focus) for plane in canvas.image]
     large = [cv2.resize(plane, (size, size), interpolation=cv2.INTER_CUBIC) for plane in soft]
-    return np.stack(large) + 0.03 * cloud(rng, size, (9, 23), 0.7)
+    return np.stack(large) + 0.03 * smooth_noise(rng, size, (9, 23), 0.7)
 
 
 @functools.lru_cache(maxsize=4)
@@ -127,7 +127,7 @@ def _paint_back_hair(canvas: Canvas, person: Person, strands: np.ndarray) -> Non
 def _paint_body(canvas: Canvas, person: Person, rng, fine) -> None:
     size = canvas.size
     cloth = _muted(rng).astype(np.float32)
-    weave = 0.05 * cloud(fine, size, (12, 40, 90), 0.8)
+    weave = 0.05 * smooth_noise(fine, size, (12, 40, 90), 0.8)
     if rng.random() < 0.4:
         stripes = np.sin(np.linspace(0, rng.uniform(60, 160), size))
         weave += 0.08 * stripes.astype(np.float32)
@@ -188,8 +188,8 @@ def _paint_head(canvas: Canvas, person: Person, rng, fine) -> None:
     diffuse, gloss = (
         cv2.resize(part, (size, size), interpolation=cv2.INTER_CUBIC) for part in _relief(person)
     )
-    mottle = cloud(rng, size, (9, 21), 0.8)
-    grain = cloud(fine, size, (48, 96, 180), 0.85)
+    mottle = smooth_noise(rng, size, (9, 21), 0.8)
+    grain = smooth_noise(fine, size, (48, 96, 180), 0.85)
     light = diffuse * (1 + 0.018 * mottle + 0.03 * grain)
     skin = person.skin.astype(np.float32)[:, None, None] * light
     skin += np.float32(person.gloss) * gloss * (1 + 0.15 * grain)
@@ -227,7 +227,7 @@ def _paint_beard(canvas: Canvas, person: Person, fine) -> None:
     lower = outline[outline[:, 1] > mouth[1] - 0.07]
     mask = canvas.mask(lower[np.argsort(np.arctan2(*(lower - mouth).T))], 0.02)
     mask *= 1 - canvas.mask(mouth + CIRCLE * [0.075, 0.025], 0.008)
-    hairs = 0.6 + 0.35 * cloud(fine, canvas.size, (110, 200), 1.0)
+    hairs = 0.6 + 0.35 * smooth_noise(fine, canvas.size, (110, 200), 1.0)
     canvas.blend(mask * (person.beard * hairs.clip(0, 1)), person.hair * 0.8 + person.skin * 0.08)
 
 
@@ -235,8 +235,8 @@ def _paint_eyes(canvas: Canvas, person: Person) -> None:
     upper, lower = eyelids(person)
     centres = person.landmarks[:2, None]
     dark = person.skin * 0.35
-    canvas.lines(lowered(upper, -0.014), dark, 0.004, blur=0.003, opacity=0.7)
-    canvas.lines(lowered(lower, 0.012), dark, 0.004, blur=0.006, opacity=0.45)
+    canvas.lines(move_down(upper, -0.014), dark, 0.004, blur=0.003, opacity=0.7)
+    canvas.lines(move_down(lower, 0.012), dark, 0.004, blur=0.006, opacity=0.45)
     almond = between_lines(upper, lower)
     opening = canvas.mask(almond)
     canvas.fill(almond, [0.86, 0.83, 0.81])
@@ -244,7 +244,7 @@ def _paint_eyes(canvas: Canvas, person: Person) -> None:
     canvas.fill(iris + 0.02 * CIRCLE, person.iris * 0.45, clip=opening)
     canvas.fill(iris + 0.0165 * CIRCLE, person.iris * 1.1, blur=0.002, clip=opening)
     canvas.fill(iris + 0.008 * CIRCLE, [0.03, 0.03, 0.03], clip=opening)
-    canvas.lines(lowered(upper, 0.004), [0.15, 0.1, 0.1], 0.008, 0.003, 0.6, clip=opening)
+    canvas.lines(move_down(upper, 0.004), [0.15, 0.1, 0.1], 0.008, 0.003, 0.6, clip=opening)
     glint = iris + [0.006 * np.sign(person.light[0]), -0.007]
     canvas.fill(glint + 0.0045 * CIRCLE, [1.0, 1.0, 1.0], clip=opening)
     canvas.lines(upper, person.hair * 0.3, 0.006, blur=0.001, opacity=0.9)
@@ -254,9 +254,9 @@ def _paint_brows(canvas: Canvas, person: Person, rng: np.random.Generator) -> No
     line = brows(person)
     thick = person.brow_thick * (1.1 - 0.5 * OUTWARD.clip(0))
     colour = person.hair * 0.6
-    shape = between_lines(lowered(line, -thick), lowered(line, thick))
+    shape = between_lines(move_down(line, -thick), move_down(line, thick))
     canvas.fill(shape, colour, blur=0.005, opacity=0.65)
-    roots = lowered(np.repeat(line, 2, 1), rng.uniform(-0.008, 0.008, (2, 26)))
+    roots = move_down(np.repeat(line, 2, 1), rng.uniform(-0.008, 0.008, (2, 26)))
     lean = rng.uniform([0.006, -0.016], [0.016, -0.002], (2, 26, 2)) * [[[-1, 1]], [[1, 1]]]
     hairs = np.stack([roots, roots + lean], 2).reshape(-1, 2, 2)
     canvas.lines(hairs, colour * 0.8, 0.003, opacity=0.8)
@@ -281,11 +281,11 @@ def _paint_mouth(canvas: Canvas, person: Person) -> None:
     top, inner_top, inner_low, low = lips(person)
     canvas.fill(between_lines(top, inner_top), person.lips * 0.8, blur=0.002)
     canvas.fill(between_lines(inner_low, low), person.lips, blur=0.002)
-    shine = lowered(inner_low, 0.6 * person.lip_height * bulge)[4:9]
+    shine = move_down(inner_low, 0.6 * person.lip_height * bulge)[4:9]
     canvas.lines(shine, person.lips * 1.3 + 0.05, 0.006, blur=0.004, opacity=0.5)
     creases = np.stack([inner_low, low], 1)[2:-2]
     canvas.lines(creases, person.lips * 0.6, 0.002, opacity=0.5)
-    canvas.lines(lowered(low, 0.008), person.skin * 0.5, 0.006, blur=0.006, opacity=0.5)
+    canvas.lines(move_down(low, 0.008), person.skin * 0.5, 0.006, blur=0.006, opacity=0.5)
     if not person.mouth_open:
         canvas.lines(inner_top, person.lips * 0.35, 0.006, blur=0.0015, opacity=0.9)
         return

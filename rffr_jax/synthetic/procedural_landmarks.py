@@ -15,7 +15,7 @@ from rffr_jax.synthetic.person import (
 _EAR_TO_EAR = np.linspace(1.5, 0.5, 17) * np.pi  # of the head's edge, from the left by the chin
 
 
-def procedural_shape(seed: int, identity: int) -> Float32[np.ndarray, "68 2"]:
+def procedural_landmarks(seed: int, identity: int) -> Float32[np.ndarray, "68 2"]:
     """Where the points of `landmarks` lie in `procedural.render_face`'s picture of one person.
 
     Args:

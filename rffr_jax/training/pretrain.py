@@ -24,7 +24,7 @@ from rffr_jax.cluster.sharding import (
 )
 from rffr_jax.config import Config
 from rffr_jax.data.bad_files import BadFiles
-from rffr_jax.data.cache import InMemory
+from rffr_jax.data.cache import InMemoryDataset
 from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.data.selection import keep_reals
@@ -90,7 +90,7 @@ class Pretraining(Objective):
         self.init_parameters = self._autoencoder.init_parameters
         self.dataset = load_reals(config.data.train, "train")
         if config.data.cache:
-            self.dataset = InMemory(self.dataset, config.model.image_size)
+            self.dataset = InMemoryDataset(self.dataset, config.model.image_size)
         self.validation = load_reals(config.data.validation, "validation")
         self._bad_validation = BadFiles(self.validation, config.data.max_bad_fraction)
         self._mean_loss = jax.jit(self._weighted_loss)

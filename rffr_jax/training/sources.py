@@ -20,7 +20,9 @@ VALIDATION = "validation_sources.json"
 
 def write_training_sources(workdir: pathlib.Path, dataset: Dataset, earlier: Sources):
     """Writes training_sources.json: the originals of the data and of the initial weights."""
-    _write(workdir, TRAINING, merge_sources(Origins.of(dataset.examples).to_json(), earlier))
+    _write(
+        workdir, TRAINING, merge_sources(Origins.from_examples(dataset.examples).to_json(), earlier)
+    )
 
 
 def write_mae_sources(workdir: pathlib.Path, sources: Sources):
@@ -30,7 +32,7 @@ def write_mae_sources(workdir: pathlib.Path, sources: Sources):
 
 def write_validation_sources(workdir: pathlib.Path, sets: Mapping[str, Dataset]):
     """Writes validation_sources.json: the originals that the best weights were chosen on."""
-    origins = (Origins.of(dataset.examples).to_json() for dataset in sets.values())
+    origins = (Origins.from_examples(dataset.examples).to_json() for dataset in sets.values())
     _write(workdir, VALIDATION, merge_sources(*origins))
 
 

@@ -4,8 +4,8 @@ import logging
 from typing import Any
 
 from rffr_jax.config import Config
-from rffr_jax.data.cache import InMemory
-from rffr_jax.data.readers.prepared import preparations_of
+from rffr_jax.data.cache import InMemoryDataset
+from rffr_jax.data.readers.prepared import collect_preparations
 from rffr_jax.data.selection import keep_methods, keep_reals
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
@@ -23,7 +23,7 @@ def load_training_set(
     """The images that a detector learns from.
 
     Returns:
-      The data set; how its faces were prepared (`preparations_of`); and, where its fakes are
+      The data set; how its faces were prepared (`collect_preparations`); and, where its fakes are
       self-blended, `{"self_blending": ...}`: what a checkpoint says of that.
 
     Raises:
@@ -39,8 +39,8 @@ def load_training_set(
                 "or leave it out"
             )
         dataset = keep_methods(load_dataset(data.train), data.methods, where="data.methods")
-        kept = InMemory(dataset, size) if data.cache else dataset
-        return kept, preparations_of(dataset), {}
+        kept = InMemoryDataset(dataset, size) if data.cache else dataset
+        return kept, collect_preparations(dataset), {}
     if data.methods:
         raise UserError(
             f"data.methods chooses given fakes, and data.fakes={SELF_BLENDED} uses none; leave "
@@ -55,7 +55,7 @@ def load_training_set(
     reals = keep_reals(given)
     left_out = len(given.examples) - len(reals.examples)
     pairs = SelfBlendedPairs(
-        InMemory(reals, size) if data.cache else reals,
+        InMemoryDataset(reals, size) if data.cache else reals,
         config.seed,
         post_augmentation=data.post_augmentation,
     )
@@ -63,9 +63,9 @@ def load_training_set(
         "fakes are self-blended from %d reals (%d with 68 landmarks, %d with a template fitted to "
         "five: approximate); %d given fakes are not used",
         pairs.count,
-        pairs.shapes["own"],
-        pairs.shapes["approximate template"],
+        pairs.landmark_counts["own"],
+        pairs.landmark_counts["approximate template"],
         left_out,
     )
-    about = {"landmarks": pairs.shapes, "post_augmentation": data.post_augmentation}
-    return pairs, preparations_of(reals), {"self_blending": about}
+    about = {"landmarks": pairs.landmark_counts, "post_augmentation": data.post_augmentation}
+    return pairs, collect_preparations(reals), {"self_blending": about}

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from rffr_jax.cluster import processes
-from rffr_jax.data.specs import load_dataset, refuse_other_preparation
+from rffr_jax.data.specs import check_same_preparation, load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.predictions import Predictions
@@ -110,7 +110,7 @@ def load_validation_sets(
     named: dict[str, Dataset] = {}
     for spec in (specs,) if isinstance(specs, str) else specs:
         dataset = load_dataset(spec, default_split="validation")
-        refuse_other_preparation(trained, spec, dataset, "data.validation")
+        check_same_preparation(trained, spec, dataset, "data.validation")
         metrics.require_both_classes(
             np.array([example.label for example in dataset.examples]), spec
         )

@@ -24,7 +24,7 @@ from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.examples import Example
 from rffr_jax.faces.shards import write_dataset
-from rffr_jax.images.image_formats import encode
+from rffr_jax.images.image_formats import encode_crop
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import Detection, unit_range
 from rffr_jax.method.residual import residual_image
@@ -367,7 +367,7 @@ class _Noise:
 def _records(setup: Setup, name: str) -> PreparedDataset:
     """Procedural faces as prepared records, and as JPEG files for the other side."""
     faces = SyntheticDataset(0, "train")
-    files = [encode(faces.load(i, setup.image_size), "jpeg") for i in range(INPUT_IMAGES)]
+    files = [encode_crop(faces.load(i, setup.image_size), "jpeg") for i in range(INPUT_IMAGES)]
     folder = setup.folder / name
     folder.mkdir()
     for number, file in enumerate(files):

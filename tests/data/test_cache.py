@@ -5,7 +5,7 @@ import collections
 import numpy as np
 import pytest
 
-from rffr_jax.data.cache import InMemory
+from rffr_jax.data.cache import InMemoryDataset
 from rffr_jax.errors import BadImageError
 from rffr_jax.examples import Example
 
@@ -27,7 +27,7 @@ class Counting:
 
 def test_every_image_is_loaded_once():
     source = Counting()
-    cached = InMemory(source, 8)
+    cached = InMemoryDataset(source, 8)
     assert cached.examples == source.examples
     assert not source.loads
     for _ in range(3):
@@ -38,7 +38,7 @@ def test_every_image_is_loaded_once():
 
 def test_a_bad_file_is_remembered():
     source = Counting()
-    cached = InMemory(source, 8)
+    cached = InMemoryDataset(source, 8)
     for _ in range(3):
         with pytest.raises(BadImageError) as caught:
             cached.load(2, 8)
@@ -47,11 +47,11 @@ def test_a_bad_file_is_remembered():
 
 
 def test_kept_pixels_cannot_be_changed_by_accident():
-    cached = InMemory(Counting(), 8)
+    cached = InMemoryDataset(Counting(), 8)
     with pytest.raises(ValueError, match="read-only"):
         cached.load(1, 8)[0, 0, 0] = 5
 
 
 def test_another_size_is_refused():
     with pytest.raises(ValueError, match="kept at 8 pixels, asked for 16"):
-        InMemory(Counting(), 8).load(0, 16)
+        InMemoryDataset(Counting(), 8).load(0, 16)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rffr_jax.data import export as module
-from rffr_jax.data.export import export
+from rffr_jax.data.export import export_dataset
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError
 from rffr_jax.examples import Example
@@ -33,7 +33,7 @@ class Drawn:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     table = tmp_path_factory.mktemp("exported") / "drawn.csv"
-    export(Drawn(), table, SIZE)
+    export_dataset(Drawn(), table, SIZE)
     return load_dataset(f"csv:{table}")
 
 
@@ -65,5 +65,5 @@ def test_no_more_workers_than_cores_and_work(tmp_path, monkeypatch, cores, image
     monkeypatch.setattr(module, "evaluation_batches", batches)
     drawn = Drawn()
     drawn.examples = Drawn.examples[:1] * images
-    export(drawn, tmp_path / "drawn.csv", SIZE)
+    export_dataset(drawn, tmp_path / "drawn.csv", SIZE)
     assert asked == [expected]

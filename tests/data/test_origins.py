@@ -15,7 +15,9 @@ def example(path="a.png", dataset="x", source="v", method="real"):
 
 
 def test_a_record_survives_json():
-    seen = Origins.of([example("b.png"), example("a.png", source="w"), example("a.png", "y")])
+    seen = Origins.from_examples(
+        [example("b.png"), example("a.png", source="w"), example("a.png", "y")]
+    )
     record = json.loads(json.dumps(seen.to_json()))
     assert record["x"] == ["v", "w"]
     assert Origins.from_json(record) == seen
@@ -26,25 +28,25 @@ def test_a_record_survives_json():
 def test_an_original_is_known_by_data_set_and_name_or_by_its_file(tmp_path):
     (tmp_path / "a.png").touch()
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")
-    seen = Origins.of([example(tmp_path / "a.png")])
-    assert seen.hold(example("elsewhere.png"))
-    assert not seen.hold(example("elsewhere.png", dataset="y"))
-    assert seen.hold(example(tmp_path / "link.png", dataset="y", source="w"))
-    assert seen.hold(example(tmp_path / "b" / ".." / "a.png", dataset="y", source="w"))
-    assert not seen.hold(example(tmp_path / "b.png", dataset="y", source="w"))
+    seen = Origins.from_examples([example(tmp_path / "a.png")])
+    assert seen.contains(example("elsewhere.png"))
+    assert not seen.contains(example("elsewhere.png", dataset="y"))
+    assert seen.contains(example(tmp_path / "link.png", dataset="y", source="w"))
+    assert seen.contains(example(tmp_path / "b" / ".." / "a.png", dataset="y", source="w"))
+    assert not seen.contains(example(tmp_path / "b.png", dataset="y", source="w"))
 
 
 def test_procedural_images_have_no_files():
-    seen = Origins.of(load_dataset("synthetic:0?limit=8").examples)
+    seen = Origins.from_examples(load_dataset("synthetic:0?limit=8").examples)
     assert seen.sources
     assert not seen.files
 
 
 def test_likeness_looks_beyond_the_names_of_data_sets():
-    seen = Origins.of([example("a.png")])
-    assert seen.resemble(Origins.of([example("b.png", dataset="y")]))
-    assert seen.resemble(Origins.of([example("a.png", dataset="y", source="w")]))
-    assert not seen.resemble(Origins.of([example("b.png", source="w")]))
+    seen = Origins.from_examples([example("a.png")])
+    assert seen.overlaps(Origins.from_examples([example("b.png", dataset="y")]))
+    assert seen.overlaps(Origins.from_examples([example("a.png", dataset="y", source="w")]))
+    assert not seen.overlaps(Origins.from_examples([example("b.png", source="w")]))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.data.cache import InMemory
+from rffr_jax.data.cache import InMemoryDataset
 from rffr_jax.data.pipeline import train_batches
-from rffr_jax.data.selection import keep_methods, keep_reals, weights_of
-from rffr_jax.data.specs import DatasetSpec, load_apart, load_dataset, load_whole, parse_spec
+from rffr_jax.data.selection import keep_methods, keep_reals, sampling_weights
+from rffr_jax.data.specs import (
+    DatasetSpec,
+    load_dataset,
+    load_separately,
+    load_unfiltered,
+    parse_spec,
+)
 from rffr_jax.errors import UserError
 from rffr_jax.synthetic.dataset import SyntheticDataset
 
@@ -94,7 +100,7 @@ def test_labels_of_a_folder_may_be_said_to_be_real(folder):
     with pytest.raises(UserError, match=r"mine/fakes/ holds 4 of them"):
         load_dataset(f"folder:{folder}?limit=2")
     assert len(load_dataset(f"folder:{folder}?labels=real&limit=2").examples) == 2
-    assert len(load_whole(f"folder:{folder}?labels=real&limit=2&weight=2").examples) == 8
+    assert len(load_unfiltered(f"folder:{folder}?labels=real&limit=2&weight=2").examples) == 8
 
 
 def test_the_method_filter_keeps_reals(folder):
@@ -194,14 +200,14 @@ def test_weights_stay_with_their_examples(folder, tmp_path_factory):
     specs = [f"folder:{folder}?weight=3", f"folder:{other}?weight=1"]
     joined = load_dataset(specs, weighted=True)
     sizes = [len(load_dataset(spec.partition("?")[0]).examples) for spec in specs]
-    assert weights_of(joined) == ((0,) * sizes[0] + (1,) * sizes[1], (3, 1))
+    assert sampling_weights(joined) == ((0,) * sizes[0] + (1,) * sizes[1], (3, 1))
     reals = keep_reals(joined)
-    strata, weights = weights_of(InMemory(reals, 16))
+    strata, weights = sampling_weights(InMemoryDataset(reals, 16))
     assert weights == (3, 1)
     assert [joined.examples.index(e) >= sizes[0] for e in reals.examples] == list(map(bool, strata))
-    assert weights_of(load_dataset([spec.partition("?")[0] for spec in specs])) == ((), ())
+    assert sampling_weights(load_dataset([spec.partition("?")[0] for spec in specs])) == ((), ())
     batches = train_batches(
-        InMemory(reals, 16),
+        InMemoryDataset(reals, 16),
         size=16,
         batch_size=8,
         seed=0,
@@ -267,7 +273,7 @@ def test_methods_may_share_a_text(folder, methods):
 
 
 def names_of(specs):
-    datasets = load_apart([str(spec) for spec in specs], default_split="test")
+    datasets = load_separately([str(spec) for spec in specs], default_split="test")
     return [sorted({example.dataset for example in dataset.examples}) for dataset in datasets]
 
 
@@ -305,7 +311,7 @@ def test_two_seeds_are_two_data_sets():
         ["synthetic:0#test"],
         ["synthetic:1#train"],
     ]
-    (dataset, _) = load_apart(["synthetic:0", "synthetic:1"], default_split="test")
+    (dataset, _) = load_separately(["synthetic:0", "synthetic:1"], default_split="test")
     np.testing.assert_array_equal(dataset.load(3, 32), SyntheticDataset(0, "test").load(3, 32))
 
 

@@ -257,7 +257,7 @@ def test_a_record_of_an_earlier_version_is_refused_with_what_to_do(tmp_path):
 
 def test_shared_originals_are_named():
     chooses, tested = predictions(0).examples, predictions(1).examples
-    assert describe_test_overlap(Origins.of(chooses), tested) == ""
-    said = describe_test_overlap(Origins.of(chooses), [*tested, *chooses[:2]])
+    assert describe_test_overlap(Origins.from_examples(chooses), tested) == ""
+    said = describe_test_overlap(Origins.from_examples(chooses), [*tested, *chooses[:2]])
     assert said.startswith("2 of 62 test images share")
     assert "'0/0' of dataset 'd'" in said

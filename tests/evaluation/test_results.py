@@ -228,7 +228,7 @@ def test_each_model_that_saw_them_is_named():
 
 def test_a_file_is_known_under_any_name(tmp_path):
     file = str(tmp_path / "a.png")
-    seen = Origins.of([Example("a.png", file, 0, "train", "real", "a", 0, "a")])
+    seen = Origins.from_examples([Example("a.png", file, 0, "train", "real", "a", 0, "a")])
     test = [Example("b", file, 0, "test", "real", "b", 0, "b"), example("test", "real", 1)]
     (warning,) = overlap_with_training(test, {"detector": seen})
     assert warning.startswith("dataset 'test': 1 of 2 originals")

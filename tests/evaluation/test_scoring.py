@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rffr_jax.cluster.sharding import make_mesh
-from rffr_jax.data.selection import select
+from rffr_jax.data.selection import select_examples
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.evaluation.scoring import Scorer
@@ -84,7 +84,7 @@ def test_batch_size_and_padding_change_nothing(scorer, parameters, test_set, sco
 
 
 def test_order_changes_nothing(scorer, parameters, test_set, scores):
-    turned = select(select(test_set, range(17)), range(16, -1, -1))
+    turned = select_examples(select_examples(test_set, range(17)), range(16, -1, -1))
     found = by_id(scorer(4).score(parameters, turned))
     left_out = test_set.examples[17].id
     assert_close(found, {name: score for name, score in scores.items() if name != left_out})
@@ -179,6 +179,8 @@ def test_a_zero_residual_is_scored_without_a_mae(test_set, detection):
     )
     zero = Detection(settings, jnp.float32)
     scoring = Scorer(zero, {}, make_mesh(), batch_size=4, workers=0, max_bad_fraction=0.0)
-    found = scoring.score(zero.init_parameters(0), scoring.prepare(select(test_set, range(6))))
+    found = scoring.score(
+        zero.init_parameters(0), scoring.prepare(select_examples(test_set, range(6)))
+    )
     assert np.isfinite(found.scores).all()
     assert len(found.scores) == 6

@@ -10,7 +10,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from rffr_jax.data.readers.folder import data_set_name
+from rffr_jax.data.readers.folder import default_dataset_name
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks import BENCHMARKS, find_media
 from rffr_jax.faces.benchmarks.celeb_df import choose_validation_people
@@ -661,7 +661,7 @@ def test_own_files_with_and_without_split_folders(tmp_path):
     assert {split: len(ids) for split, ids in splits_of(found).items()} == dict.fromkeys(SPLITS, 4)
     medium = by_id(found)["validation/real/Gesicht ä.mp4"]
     assert (medium.split, medium.source) == ("validation", medium.id)
-    assert medium.dataset == data_set_name(tmp_path / "a")
+    assert medium.dataset == default_dataset_name(tmp_path / "a")
     assert set(splits_of(find_media("folder", tmp_path / "b"))) == {"train"}
     assert set(splits_of(find_media("folder", tmp_path / "c"))) == {"train", "validation"}
 

@@ -18,7 +18,7 @@ from rffr_jax.faces import retinaface, yunet
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.retinaface import RetinaFace
 from rffr_jax.faces.yunet import YuNet
-from rffr_jax.images.decode import read_whole_image
+from rffr_jax.images.decode import read_full_image
 from tests.data.test_make_manipulations import load_script
 from tests.faces.movies import ASTRONAUT, empty_frames, face_frames
 
@@ -258,7 +258,7 @@ def test_landmarks_of_real_photographs(detector):
     annotated = landmark_error.read_landmarks(table, table.parent)[::50]
     errors = []
     for path, points in annotated:
-        faces = detector.detect(read_whole_image(path))
+        faces = detector.detect(read_full_image(path))
         distances = [np.linalg.norm(face.landmarks - points, axis=1).mean() for face in faces]
         errors.append(min(distances) / np.linalg.norm(points[0] - points[1]))
     assert len(errors) > 20

@@ -28,7 +28,7 @@ from rffr_jax.faces.prepare import (
     prepare_medium,
 )
 from rffr_jax.images import decode as decode_files
-from rffr_jax.images.image_formats import decode
+from rffr_jax.images.image_formats import decode_crop
 from tests.faces.movies import write_movie
 
 BACKGROUND, BRIGHT = 40, 220
@@ -119,7 +119,7 @@ def test_record_is_the_crop_of_its_frame(tmp_path, stub, image_format):
         np.testing.assert_array_equal(record.box, face.box)
         assert record.box == pytest.approx([10 + 2 * record.frame, 20, 39 + 2 * record.frame, 49])
         assert record.score == face.score
-        image = decode(record.image, image_format, 32, record.id)
+        image = decode_crop(record.image, image_format, 32, record.id)
         expected = crop_face(decoded[record.frame], face, CROP).image
         if image_format == "jpeg":
             assert np.abs(image - expected.astype(int)).mean() < 3
@@ -131,7 +131,7 @@ def test_landmarks_are_pixels_of_the_crop(tmp_path):
     """A scale of 2 puts the square into the middle half of the crop, its landmarks with it."""
     path = write_movie(tmp_path / "a.mp4", [picture((31, 33, 30))])
     (record,) = prepare_medium(medium(path), None, settings()).records
-    bright = decode(record.image, "png", 32, "")[..., 0] > 128
+    bright = decode_crop(record.image, "png", 32, "")[..., 0] > 128
     rows, columns = np.nonzero(bright)
     left, top, right, bottom = columns.min(), rows.min(), columns.max(), rows.max()
     assert [left, top, right, bottom] == pytest.approx([8, 8, 23, 23], abs=1)
@@ -268,7 +268,7 @@ def test_face_that_leaves_the_picture(tmp_path):
         (3, "every face is smaller than 16 pixels"),
         (4, "no face"),
     ]
-    crop = decode(part.records[1].image, "png", 32, "")
+    crop = decode_crop(part.records[1].image, "png", 32, "")
     assert crop[:, -4:].max() == 0
     assert crop[4:12, 2:6].min() > 20
 

@@ -20,7 +20,7 @@ from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces import shards
 from rffr_jax.faces.shards import read_counts, read_ids, write_dataset
 from rffr_jax.images.decode import decode_image
-from rffr_jax.images.image_formats import IMAGE_FORMATS, decode, encode
+from rffr_jax.images.image_formats import IMAGE_FORMATS, decode_crop, encode_crop
 
 ROOT = pathlib.Path(__file__).parents[2]
 SIZE = 24
@@ -45,7 +45,7 @@ def draw_records(seed, image_format, videos=2, frames=3, size=SIZE, dataset="Fac
                 records.append(
                     FaceRecord(
                         id=f"{video}/{frame:06d}",
-                        image=encode(draw_image(rng, size), image_format),
+                        image=encode_crop(draw_image(rng, size), image_format),
                         label=int(method != "real"),
                         dataset=dataset,
                         method=method,
@@ -86,7 +86,7 @@ def test_plain_tfds_reads_every_value(tmp_path, image_format):
     source = builder.as_data_source("train")
     assert len(source) == len(records)
     for found, record in zip(source, records, strict=True):
-        expected = decode(record.image, image_format, SIZE, record.id)
+        expected = decode_crop(record.image, image_format, SIZE, record.id)
         np.testing.assert_array_equal(found.pop("image"), expected)
         for name in ("box", "landmarks"):
             np.testing.assert_array_equal(found.pop(name), getattr(record, name))
@@ -219,13 +219,13 @@ def test_places_and_names_that_cannot_be_are_refused(tmp_path):
 def test_lossless_formats_keep_every_pixel(image_format):
     image = np.random.default_rng(11).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     np.testing.assert_array_equal(
-        decode(encode(image, image_format), image_format, SIZE, ""), image
+        decode_crop(encode_crop(image, image_format), image_format, SIZE, ""), image
     )
 
 
 def test_jpeg_has_the_quality_and_the_colour_resolution_that_it_says(tmp_path):
     image = draw_image(np.random.default_rng(12), 64)
-    data = encode(image, "jpeg")
+    data = encode_crop(image, "jpeg")
     path = tmp_path / "x.jpg"
     path.write_bytes(data)
     stored = JpegImageFile(path)
@@ -236,7 +236,7 @@ def test_jpeg_has_the_quality_and_the_colour_resolution_that_it_says(tmp_path):
     other = JpegImageFile(path)
     with other:
         assert luminance == other.quantization[0]
-    error = np.abs(decode(data, "jpeg", 64, "").astype(int) - image)
+    error = np.abs(decode_crop(data, "jpeg", 64, "").astype(int) - image)
     assert 0 < error.mean() < 3
 
 
@@ -244,29 +244,29 @@ def test_jpeg_has_the_quality_and_the_colour_resolution_that_it_says(tmp_path):
 def test_pixels_are_those_of_the_decoder_of_files(image_format):
     rng = np.random.default_rng(13)
     for side in (16, 37, 224):
-        data = encode(draw_image(rng, side), image_format)
+        data = encode_crop(draw_image(rng, side), image_format)
         for size in (side, 32, 50):
-            found = decode(data, image_format, size, "")
+            found = decode_crop(data, image_format, size, "")
             np.testing.assert_array_equal(found, decode_image(data, size, ""))
 
 
 def test_raw_pixels_are_resized_by_the_rule_for_files():
     image = draw_image(np.random.default_rng(14), 40)
     for size in (16, 40, 64):
-        found = decode(encode(image, "raw"), "raw", size, "")
-        np.testing.assert_array_equal(found, decode_image(encode(image, "png"), size, ""))
+        found = decode_crop(encode_crop(image, "raw"), "raw", size, "")
+        np.testing.assert_array_equal(found, decode_image(encode_crop(image, "png"), size, ""))
 
 
 @pytest.mark.parametrize("image_format", IMAGE_FORMATS)
 def test_damaged_images_are_named(image_format):
-    data = encode(draw_image(np.random.default_rng(15), 64), image_format)
+    data = encode_crop(draw_image(np.random.default_rng(15), 64), image_format)
     for damaged in (b"", b"no image", data[:-40], data[: len(data) // 2]):
         with pytest.raises(BadImageError, match=r"^the record: ") as caught:
-            decode(damaged, image_format, 64, "the record")
+            decode_crop(damaged, image_format, 64, "the record")
         assert caught.value.name == "the record"
         assert "\n" not in caught.value.reason
 
 
 def test_an_unknown_format_is_a_defect():
     with pytest.raises(ValueError, match="'webp'"):
-        encode(np.zeros((4, 4, 3), np.uint8), "webp")
+        encode_crop(np.zeros((4, 4, 3), np.uint8), "webp")

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from rffr_jax.data.selection import select
+from rffr_jax.data.selection import select_examples
 from rffr_jax.errors import UserError
 from rffr_jax.images.corruptions import (
     CORRUPTIONS,
-    Corrupted,
+    CorruptedDataset,
     blur,
     check_level,
     jpeg,
@@ -69,7 +69,10 @@ def test_noise_has_its_spread_and_belongs_to_a_name():
 def test_a_corrupted_dataset_is_its_dataset_corrupted_in_any_order(kind):
     data = SyntheticDataset(0, "test")
     level = {"jpeg": 30, "blur": 1.0, "resize": 0.5, "noise": 8.0}[kind]
-    whole, part = Corrupted(data, kind, level), Corrupted(select(data, [7, 300]), kind, level)
+    whole, part = (
+        CorruptedDataset(data, kind, level),
+        CorruptedDataset(select_examples(data, [7, 300]), kind, level),
+    )
     assert whole.examples == data.examples
     found = whole.load(300, 32)
     assert found.shape == (32, 32, 3)

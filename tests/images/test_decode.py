@@ -15,7 +15,7 @@ from PIL import Image, ImageFile
 
 from rffr_jax.errors import BadImageError
 from rffr_jax.images import decode
-from rffr_jax.images.decode import MAX_PIXELS, decode_image, read_image, read_whole_image
+from rffr_jax.images.decode import MAX_PIXELS, decode_image, read_full_image, read_image
 
 SIZE = 32
 
@@ -246,7 +246,7 @@ def test_failing_disk_is_not_the_fault_of_the_file(tmp_path, monkeypatch, kind):
         return io.BufferedReader(FailingDisk(name))
 
     monkeypatch.setattr(decode, "open", failing, raising=False)
-    for read in (lambda: read_image(path, SIZE), lambda: read_whole_image(path)):
+    for read in (lambda: read_image(path, SIZE), lambda: read_full_image(path)):
         with pytest.raises(OSError, match="Input/output error") as caught:
             read()
         assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.data.cache import InMemory
+from rffr_jax.data.cache import InMemoryDataset
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.alignment import TEMPLATE, template_landmarks, transform_points
 from rffr_jax.images.landmarks import (
-    TEMPLATE_SHAPE,
-    centred_square,
-    face_shape,
-    five_points,
+    TEMPLATE_68,
+    crop_centred_square,
     landmark_count,
     load_face,
+    to_68_landmarks,
+    to_five_landmarks,
 )
 from rffr_jax.images.polygons import hull_mask
-from rffr_jax.synthetic.capture import geometry
+from rffr_jax.synthetic.capture import capture_similarity
 from rffr_jax.synthetic.procedural_face import render_face
 from tests.faces.test_shards import SIZE, draw_records, write
 
@@ -39,25 +39,25 @@ def one_line(caught):
 
 
 def test_the_template_is_symmetric_and_lies_on_the_five_points():
-    assert TEMPLATE_SHAPE.shape == (68, 2)
-    other = TEMPLATE_SHAPE[MIRRORED] * [-1, 1] + [1, 0]
-    np.testing.assert_allclose(TEMPLATE_SHAPE, other, atol=1e-6)
-    np.testing.assert_allclose(five_points(TEMPLATE_SHAPE), TEMPLATE, atol=0.012)
+    assert TEMPLATE_68.shape == (68, 2)
+    other = TEMPLATE_68[MIRRORED] * [-1, 1] + [1, 0]
+    np.testing.assert_allclose(TEMPLATE_68, other, atol=1e-6)
+    np.testing.assert_allclose(to_five_landmarks(TEMPLATE_68), TEMPLATE, atol=0.012)
 
 
 def test_the_template_follows_five_points_through_any_similarity():
     rng = np.random.default_rng(0)
     for _ in range(20):
         factor, shift = rng.normal(size=2) @ [1, 1j] * 100, rng.normal(size=2) @ [1, 1j] * 50
-        complex_shape = (TEMPLATE_SHAPE @ [1, 1j]) * factor + shift
+        complex_shape = (TEMPLATE_68 @ [1, 1j]) * factor + shift
         expected = np.stack([complex_shape.real, complex_shape.imag], 1)
-        five = five_points(expected.astype(np.float32))
-        np.testing.assert_allclose(face_shape(five), expected, atol=1e-2)
+        five = to_five_landmarks(expected.astype(np.float32))
+        np.testing.assert_allclose(to_68_landmarks(five), expected, atol=1e-2)
 
 
 def test_own_points_are_taken_as_they_are():
     points = np.random.default_rng(1).normal(size=(68, 2)).astype(np.float32)
-    assert face_shape(points) is points
+    assert to_68_landmarks(points) is points
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 60), (61, 40), (50, 50)])
@@ -65,7 +65,7 @@ def test_the_centred_square_keeps_points_on_their_pixels(height, width):
     rng = np.random.default_rng(height)
     image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     x, y = width // 2, height // 2
-    face = centred_square(image, np.array([[x, y]], np.float32))
+    face = crop_centred_square(image, np.array([[x, y]], np.float32))
     assert face.image.shape == (40, 40, 3) if height != width else (50, 50, 3)
     there, here = face.landmarks[0].astype(int)
     np.testing.assert_array_equal(face.image[here, there], image[y, x])
@@ -80,9 +80,9 @@ def test_procedural_faces_know_their_own_points():
         np.testing.assert_array_equal(face.image, dataset.load(index, 96))
         person = 1_000_000 + int(dataset.examples[index].id.rpartition("/")[2])
         five = render_face(3, person, 120).landmarks
-        expected = transform_points(five, geometry((3, person), 120, 96))
+        expected = transform_points(five, capture_similarity((3, person), 120, 96))
         # The means of lids and the corners of lips are a little off the eye and the mouth.
-        np.testing.assert_allclose(five_points(face.landmarks), expected, atol=0.02 * 96)
+        np.testing.assert_allclose(to_five_landmarks(face.landmarks), expected, atol=0.02 * 96)
         jaw, brows = face.landmarks[:17], face.landmarks[17:27]
         assert (np.diff(jaw[:, 0]) > 0).all()
         assert jaw[8, 1] == jaw[:, 1].max() > face.landmarks[57, 1]
@@ -159,7 +159,7 @@ def test_a_cache_keeps_faces_and_bad_files(tmp_path, monkeypatch):
     Image.new("RGB", (40, 40), (9, 8, 7)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no image")
     dataset = load_dataset(f"folder:{tmp_path}?landmarks=aligned")
-    kept = InMemory(dataset, 16)
+    kept = InMemoryDataset(dataset, 16)
     face = load_face(kept, 0, 16)
     for name in ("a.png", "b.png"):
         with pytest.raises(BadImageError, match="not an image"):
@@ -177,7 +177,7 @@ def test_the_template_covers_most_of_annotated_faces():
         for row in list(csv.DictReader(file))[::20]:
             points = [[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(68)]
             points = np.array(points, np.float32)
-            fitted = face_shape(five_points(points))
+            fitted = to_68_landmarks(to_five_landmarks(points))
             own, other = (hull_mask(shape, 300) > 0 for shape in (points, fitted))
             overlaps.append((own & other).sum() / (own | other).sum())
     assert np.mean(overlaps) > 0.75

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from rffr_jax.data.readers.left_out import LeftOut
+from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import UserError
 from rffr_jax.images import decode
 from rffr_jax.predict.face_finding import find_faces
@@ -45,7 +45,7 @@ def test_folders_are_gone_through_by_name_and_content(tmp_path, caplog):
     picture(tmp_path / ".hidden/a.png")
     picture(tmp_path / "c.png").rename(tmp_path / "c,d.png")
     picture(tmp_path / "results.png")
-    left_out = LeftOut()
+    left_out = SkippedFiles()
     inputs = [str(tmp_path / "c,d.png"), f"{tmp_path},{tmp_path / 'b'}"]
     files = find_files(inputs, left_out=left_out)
     line = str(left_out)

@@ -12,7 +12,7 @@ from rffr_jax.faces import prepare
 from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.frames import evenly_spaced, read_frames
 from rffr_jax.faces.prepare import prepare_medium
-from rffr_jax.images.image_formats import decode, encode
+from rffr_jax.images.image_formats import decode_crop, encode_crop
 from rffr_jax.predict import face_finding as module
 from rffr_jax.predict import video_index
 from rffr_jax.predict.face_finding import find_faces
@@ -44,7 +44,7 @@ def test_crops_are_those_of_preparation(tmp_path, bright):
     part = prepare_medium(medium(path), None, settings(train=4))
     assert [sighting.frame for sighting in face] == [record.frame for record in part.records]
     for sighting, record in zip(face, part.records, strict=True):
-        np.testing.assert_array_equal(sighting.crop, decode(record.image, "png", 32, ""))
+        np.testing.assert_array_equal(sighting.crop, decode_crop(record.image, "png", 32, ""))
         assert sighting.box == pytest.approx(record.box.tolist(), abs=0.06)
         assert sighting.time == pytest.approx(sighting.frame / 10)
 
@@ -163,5 +163,5 @@ def test_real_face_of_a_photograph_is_found(tmp_path):
     ((sighting,),) = found.faces
     assert np.abs(np.array(sighting.box) - ASTRONAUT.box).max() < 6
     (face,) = prepare.load_detector("retinaface", None).detect(astronaut)
-    crop = encode(crop_face(astronaut, face, CropSettings()).image, "jpeg")
-    np.testing.assert_array_equal(sighting.crop, decode(crop, "jpeg", 64, ""))
+    crop = encode_crop(crop_face(astronaut, face, CropSettings()).image, "jpeg")
+    np.testing.assert_array_equal(sighting.crop, decode_crop(crop, "jpeg", 64, ""))

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from rffr_jax.images.alignment import AlignedFace
 from rffr_jax.images.decode import decode_image
-from rffr_jax.images.image_formats import encode
+from rffr_jax.images.image_formats import encode_crop
 from rffr_jax.synthetic import capture as path
 from rffr_jax.synthetic.capture import capture, resample
 from rffr_jax.synthetic.manipulations import (
@@ -66,7 +66,8 @@ def test_jpeg_is_quality_95_without_subsampling():
 def test_encoding_is_not_a_different_picture():
     image = (render_face(0, 0, SIZE).image * 255).astype(np.uint8)
     assert (
-        np.abs(decode_image(encode(image, "jpeg"), len(image), "").astype(int) - image).mean() < 4
+        np.abs(decode_image(encode_crop(image, "jpeg"), len(image), "").astype(int) - image).mean()
+        < 4
     )
 
 
@@ -86,7 +87,7 @@ def test_a_real_and_its_fakes_share_geometry_and_differ_inside_the_mask_alone():
 def test_before_encoding_the_pixels_outside_the_mask_are_the_reals(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        path, "encode", lambda image, kind: seen.append(image) or encode(image, kind)
+        path, "encode", lambda image, kind: seen.append(image) or encode_crop(image, kind)
     )
     real_mask = taken(IDENTITY, 5).mask
     masks = [real_mask, *(taken(method, 5).mask for method in METHODS)]
@@ -101,7 +102,7 @@ def test_geometry_is_drawn_by_key_and_the_donor_has_its_own():
     other = capture(face, None, IDENTITY, (0, 2), SIZE).image
     assert np.abs(one.astype(int) - other).mean() > 1
     landmarks = [
-        resample(face, path._generator((0, 1), purpose, method), SIZE).landmarks
+        resample(face, path._make_generator((0, 1), purpose, method), SIZE).landmarks
         for purpose, method in (
             (path._GEOMETRY, IDENTITY),
             (path._DONOR, "lowres_swap"),

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from rffr_jax.images.alignment import AlignedFace, from_aligned_crop
+from rffr_jax.images.alignment import AlignedFace, face_from_aligned_crop
 from rffr_jax.synthetic.manipulations import IDENTITY, METHODS, NEEDS_DONOR, manipulate
 from rffr_jax.synthetic.procedural_face import render_face
 
@@ -163,7 +163,7 @@ def test_mouth_warp_only_moves_what_is_there():
     """Grey levels of a two-tone picture stay between the two tones, but for the kernel's lobes."""
     image = np.full((96, 96, 3), 0.3, np.float32)
     image[:, 48:] = 0.6
-    fake = manipulate("mouth_warp", from_aligned_crop(image), None, rng(3))
+    fake = manipulate("mouth_warp", face_from_aligned_crop(image), None, rng(3))
     changed = np.abs(fake.image - image).max(-1) > 0.05
     assert changed.any()
     ys, xs = np.nonzero(changed)
@@ -183,7 +183,9 @@ def test_photographs_of_any_size_are_taken(method):
             assert pixels is not None
             pixels = pixels[..., ::-1] / np.float32(255)
             faces.append(
-                from_aligned_crop(cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA))
+                face_from_aligned_crop(
+                    cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
+                )
             )
         fake = manipulate(method, faces[0], faces[1], rng(number))
         outside = fake.mask == 0

@@ -7,7 +7,7 @@ import pytest
 from rffr_jax.images.alignment import (
     align,
     estimate_similarity,
-    from_aligned_crop,
+    face_from_aligned_crop,
     similarity_scale,
     template_landmarks,
     transform_points,
@@ -63,7 +63,7 @@ def test_align_puts_landmarks_on_the_template():
 
 
 def test_scale_follows_the_landmarks():
-    face = from_aligned_crop(np.zeros((100, 100, 3), np.float32))
+    face = face_from_aligned_crop(np.zeros((100, 100, 3), np.float32))
     assert face.scale == pytest.approx(100)
     np.testing.assert_allclose(face.from_template(), [[1, 0, 0], [0, 1, 0]], atol=1e-9)
 

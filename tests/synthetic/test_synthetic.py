@@ -91,7 +91,7 @@ def test_mask_is_empty_for_reals_and_says_where_a_fake_differs(validation):
 
 
 def test_bytes_are_those_of_the_image(validation):
-    captured = validation.captured(300, 64)
+    captured = validation.capture(300, 64)
     pixels = decode_image(captured.encoded, 64, "")
     np.testing.assert_array_equal(pixels, validation.load(300, 64))
 

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rffr_jax.data.readers.folder import FileDataset, data_set_name
+from rffr_jax.data.readers.folder import FileDataset, default_dataset_name
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import FAKE, REAL, Dataset, Example
-from rffr_jax.images.image_formats import encode
+from rffr_jax.images.image_formats import encode_crop
 from rffr_jax.runs.atomic_files import write_json
 from rffr_jax.runs.text_files import read_json
 
@@ -57,7 +57,7 @@ _NAMES_WITH_COMPRESSION = (
     *_WITH_COMPRESSION, "FF-DF", "FF-F2F", "FF-FS", "FF-NT", "FaceShifter",
 )  # fmt: skip
 _FOLDERS_OF_IMAGES = (".", "rgb", "datasets", "datasets/rgb")
-_VIDEOS_TRIED = 20
+_MAX_VIDEOS_TRIED = 20
 
 
 def read_deepfakebench(file: Path, split: str, compression: str | None = None) -> FileDataset:
@@ -83,22 +83,22 @@ def read_deepfakebench(file: Path, split: str, compression: str | None = None) -
     where = f"deepfakebench:{file}"
     if split not in SPLITS:
         raise UserError(f"{where}: split '{split}'; the splits are {', '.join(SPLITS)}")
-    labels = _labels(file, where)
-    videos = _videos(labels, SPLITS[split], compression, where)
+    labels = _read_labels(file, where)
+    videos = _list_videos(labels, SPLITS[split], compression, where)
     if not videos:
         raise UserError(f"{where}: no frames in {split}; name another split or make the file again")
-    _warn_of_shared(labels, split, where)
+    _warn_of_shared_videos(labels, split, where)
     root, dropped = _find_root(file, [entry["frames"][0] for _, entry in videos], where)
-    partners = _partners(labels)
+    partners = _find_partners(labels)
     examples: list[Example] = []
     for name, entry in videos:
         label, dataset, method = LABELS[entry["label"]]
-        video, source, group = _provenance(dataset, method, name, partners)
+        video, source, group = _parse_video_name(dataset, method, name, partners)
         video, source, group = (
             entry.get(key, derived)
             for key, derived in (("video", video), ("source", source), ("group", group))
         )
-        for frame, path in _numbered(entry["frames"]):
+        for frame, path in _number_frames(entry["frames"]):
             relative = PurePosixPath(*path.parts[dropped:])
             examples.append(
                 Example(
@@ -117,7 +117,7 @@ def read_deepfakebench(file: Path, split: str, compression: str | None = None) -
     repeated, times = counts.most_common(1)[0]
     if times > 1:
         raise UserError(f"{where}: {repeated} is listed {times} times in {split}; list it once")
-    return FileDataset(data_set_name(file), root, tuple(examples))
+    return FileDataset(default_dataset_name(file), root, tuple(examples))
 
 
 def write_deepfakebench(
@@ -168,7 +168,7 @@ def write_deepfakebench(
                     raise UserError(f"{file}: two images would be {path}; number a video's frames")
                 written.add(path)
                 (root / path).parent.mkdir(parents=True, exist_ok=True)
-                (root / path).write_bytes(encode(image, "png"))
+                (root / path).write_bytes(encode_crop(image, "png"))
                 entry = videos.setdefault(
                     example.video.partition("/")[2] or example.video,
                     {
@@ -232,31 +232,31 @@ def _frame_path(example: Example, compression: str) -> PurePosixPath:
 # ---- the levels of the file
 
 
-def _labels(file: Path, where: str) -> dict[str, Any]:
+def _read_labels(file: Path, where: str) -> dict[str, Any]:
     content = read_json(file)
     if not isinstance(content, dict) or len(content) != 1:
         raise UserError(
             f"{where}: not one data set in an object; it needs {{NAME: {{LABEL: ...}}}}"
         )
     name, labels = next(iter(content.items()))
-    for label, splits in _object(labels, where, name).items():
-        _object(splits, where, label)
+    for label, splits in _check_object(labels, where, name).items():
+        _check_object(splits, where, label)
     return labels
 
 
-def _videos(
+def _list_videos(
     labels: dict[str, Any], split: str, compression: str | None, where: str
 ) -> list[tuple[str, dict[str, Any]]]:
     """Name and entry of every video of a split that has frames."""
     there = {
-        name: _object(splits.get(split, {}), where, f"{name}/{split}")
+        name: _check_object(splits.get(split, {}), where, f"{name}/{split}")
         for name, splits in labels.items()
     }
     levels = {
         level
         for name, group in there.items()
         for level, value in group.items()
-        if "frames" not in _object(value, where, f"{name}/{split}/{level}")
+        if "frames" not in _check_object(value, where, f"{name}/{split}/{level}")
     }
     if compression and compression not in levels:
         raise UserError(
@@ -274,12 +274,12 @@ def _videos(
         at_level = group.get(chosen, {}) if chosen is not None else group
         for video, entry in at_level.items():
             place = f"{name}/{split}/{video}"
-            if _checked(_object(entry, where, place), where, place)["frames"]:
+            if _check_entry(_check_object(entry, where, place), where, place)["frames"]:
                 videos.append((video, entry))
     return videos
 
 
-def _checked(entry: dict[str, Any], where: str, place: str) -> dict[str, Any]:
+def _check_entry(entry: dict[str, Any], where: str, place: str) -> dict[str, Any]:
     frames = entry.get("frames")
     if not isinstance(frames, list) or not all(isinstance(f, str) and f for f in frames):
         raise UserError(f"{where}: {place} has no list of frames; make the file again")
@@ -294,13 +294,13 @@ def _checked(entry: dict[str, Any], where: str, place: str) -> dict[str, Any]:
     return entry
 
 
-def _object(value: Any, where: str, place: str) -> dict[str, Any]:
+def _check_object(value: Any, where: str, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{where}: {place} is {type(value).__name__} and no object; make it again")
     return value
 
 
-def _names(labels: dict[str, Any], split: str) -> set[tuple[str, str]]:
+def _video_names(labels: dict[str, Any], split: str) -> set[tuple[str, str]]:
     """Label and name of a split's videos, at whatever compression."""
     names = set()
     for label, splits in labels.items():
@@ -315,10 +315,10 @@ def _children(node: Any) -> list[tuple[str, dict[str, Any]]]:
     return [(name, value) for name, value in items if isinstance(value, dict)]
 
 
-def _warn_of_shared(labels: dict[str, Any], split: str, where: str):
-    here = _names(labels, SPLITS[split])
+def _warn_of_shared_videos(labels: dict[str, Any], split: str, where: str):
+    here = _video_names(labels, SPLITS[split])
     for other in SPLITS.keys() - {split}:
-        shared = len(here & _names(labels, SPLITS[other]))
+        shared = len(here & _video_names(labels, SPLITS[other]))
         if shared:
             log.warning(
                 "%s: %d of the %d videos of %s are in %s too",
@@ -331,14 +331,14 @@ def _warn_of_shared(labels: dict[str, Any], split: str, where: str):
 
 def _find_root(file: Path, paths: list[str], where: str) -> tuple[Path, int]:
     """The folder of images, and how many leading parts of the paths are not below it."""
-    first = _slashes(paths[0])
+    first = _to_posix(paths[0])
     if first.is_absolute() and Path(first).is_file():
         return Path(first.anchor), 1
     folder = file.absolute().parent
     for above in (folder, *folder.parents):
         for images in _FOLDERS_OF_IMAGES:
-            for path in paths[:_VIDEOS_TRIED]:
-                parts = _slashes(path).parts
+            for path in paths[:_MAX_VIDEOS_TRIED]:
+                parts = _to_posix(path).parts
                 for dropped in range(max(1, len(parts) - 2)):
                     relative = PurePosixPath(*parts[dropped:])
                     if not relative.is_absolute() and (above / images / relative).is_file():
@@ -349,14 +349,14 @@ def _find_root(file: Path, paths: list[str], where: str) -> tuple[Path, int]:
     )
 
 
-def _slashes(path: str) -> PurePosixPath:
+def _to_posix(path: str) -> PurePosixPath:
     return PurePosixPath(path.replace("\\", "/"))
 
 
-def _numbered(frames: list[str]) -> list[tuple[int, PurePosixPath]]:
+def _number_frames(frames: list[str]) -> list[tuple[int, PurePosixPath]]:
     numbered = []
     for position, text in enumerate(frames):
-        path = _slashes(text)
+        path = _to_posix(text)
         number = re.search(r"(\d+)$", path.stem)
         numbered.append((int(number[1]) if number else position, path))
     return sorted(numbered)
@@ -365,17 +365,17 @@ def _numbered(frames: list[str]) -> list[tuple[int, PurePosixPath]]:
 # ---- what the names of videos tell
 
 
-def _partners(labels: dict[str, Any]) -> dict[str, str]:
+def _find_partners(labels: dict[str, Any]) -> dict[str, str]:
     """The other original of each FaceForensics++ pair that a fake in the file is named after."""
     partners = {}
     for split in SPLITS.values():
-        for _, name in _names(labels, split):
+        for _, name in _video_names(labels, split):
             if pair := re.fullmatch(r"(\d{3})_(\d{3})", name):
                 partners |= {pair[1]: pair[2], pair[2]: pair[1]}
     return partners
 
 
-def _provenance(
+def _parse_video_name(
     dataset: str, method: str, name: str, partners: Mapping[str, str]
 ) -> tuple[str, str, str]:
     """Video, source and group."""

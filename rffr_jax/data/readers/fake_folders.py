@@ -28,12 +28,12 @@ _BENCHMARKS = (
 _FAKE = re.compile("|".join((*_WORDS, *_BENCHMARKS)))
 
 
-def says_fake(name: str) -> bool:
+def is_fake_name(name: str) -> bool:
     """Whether a folder's name says that what it holds is manipulated."""
     return _FAKE.fullmatch(re.sub(r"[ _.-]", "", name.lower())) is not None
 
 
-def fake_folders(paths: Iterable[PurePath]) -> dict[str, int]:
+def find_fake_folders(paths: Iterable[PurePath]) -> dict[str, int]:
     """The uppermost folders whose names say fake, with the number of files below each.
 
     Args:
@@ -42,17 +42,17 @@ def fake_folders(paths: Iterable[PurePath]) -> dict[str, int]:
     counts: collections.Counter[str] = collections.Counter()
     for path in paths:
         folders = path.parts[:-1]
-        depth = next((n for n, name in enumerate(folders, 1) if says_fake(name)), None)
+        depth = next((n for n, name in enumerate(folders, 1) if is_fake_name(name)), None)
         if depth:
             counts[PurePath(*folders[:depth]).as_posix()] += 1
     return dict(counts)
 
 
-def refusal(found: dict[str, int], total: int, override: str) -> str:
+def format_refusal(found: dict[str, int], total: int, override: str) -> str:
     """What is wrong with taking all files as real, and what to do, in one line.
 
     Args:
-      found: what `fake_folders` gave, not empty.
+      found: what `find_fake_folders` gave, not empty.
       override: what to write in order to take them as real all the same.
     """
     name, count = max(found.items(), key=lambda item: item[1])

@@ -8,13 +8,13 @@ from pathlib import Path, PurePath, PurePosixPath
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from rffr_jax.data.readers.fake_folders import fake_folders, refusal
-from rffr_jax.data.readers.left_out import LeftOut
+from rffr_jax.data.readers.fake_folders import find_fake_folders, format_refusal
+from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
 from rffr_jax.images.alignment import template_landmarks
-from rffr_jax.images.decode import EXTENSIONS, read_image, read_whole_image
-from rffr_jax.images.landmarks import FIVE, LandmarkedFace, centred_square
+from rffr_jax.images.decode import EXTENSIONS, read_full_image, read_image
+from rffr_jax.images.landmarks import FIVE, LandmarkedFace, crop_centred_square
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class FileDataset:
     """A `Dataset` whose examples are image files.
 
     Attributes:
-      name: of the data set, where no column names it: see `data_set_name`.
+      name: of the data set, where no column names it: see `default_dataset_name`.
       root: the folder that the examples' ids are relative to.
       examples: the files; an id is a path below `root` with forward slashes.
       landmarks: of each file the 68 or five points in its pixels, None where they are not known;
@@ -62,10 +62,10 @@ class FileDataset:
           BadImageError: as for `load`, or the file is turned by its EXIF data and has landmarks.
         """
         points = self._points(index)
-        image = read_whole_image(self.root / self.examples[index].id, turn=points is None)
+        image = read_full_image(self.root / self.examples[index].id, turn=points is None)
         if points is not None:
-            return centred_square(image, points)
-        square = centred_square(image, np.zeros((0, 2), np.float32)).image
+            return crop_centred_square(image, points)
+        square = crop_centred_square(image, np.zeros((0, 2), np.float32)).image
         return LandmarkedFace(square, template_landmarks(len(square)))
 
     def _points(self, index: int) -> np.ndarray | None:
@@ -92,8 +92,8 @@ def read_folder(folder: Path, *, all_real: bool = False) -> FileDataset:
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
         raise UserError(f"folder:{folder}: {folder} {problem}; name a folder of images")
-    left_out = LeftOut()
-    paths = image_paths(folder, left_out)
+    left_out = SkippedFiles()
+    paths = list_images(folder, left_out)
     if not paths:
         raise UserError(
             f"folder:{folder}: no images in {folder} or below it; "
@@ -114,15 +114,17 @@ def read_folder(folder: Path, *, all_real: bool = False) -> FileDataset:
         label, method = (REAL, "real")
         if labelled and not all_real:
             label, method = _folder_label(path, folder)
-        examples.append(photograph(folder, path, label, method, dataset=data_set_name(folder)))
+        examples.append(
+            photograph_example(folder, path, label, method, dataset=default_dataset_name(folder))
+        )
     if not labelled or all_real:
         log.info("folder:%s: all %d files are taken as REAL", folder, len(paths))
     if left_out.counts:
         log.info("folder:%s: %s", folder, left_out)
-    return FileDataset(data_set_name(folder), folder, tuple(examples))
+    return FileDataset(default_dataset_name(folder), folder, tuple(examples))
 
 
-def data_set_name(path: Path, level: int = 0) -> str:
+def default_dataset_name(path: Path, level: int = 0) -> str:
     """What a file or folder without a name for its data is called: `PARENT/NAME`.
 
     Such a name holds a `/`, so that it can be told from one that a user gave on purpose.
@@ -137,7 +139,7 @@ def data_set_name(path: Path, level: int = 0) -> str:
     return PurePath(*whole.parts[-max(2, level + 1) :]).as_posix()
 
 
-def photograph(
+def photograph_example(
     root: Path, path: PurePosixPath, label: int, method: str, *, dataset: str
 ) -> Example:
     """The example of a single image: its own video and its own source."""
@@ -154,7 +156,7 @@ def photograph(
     )
 
 
-def image_paths(folder: Path, left_out: LeftOut | None = None) -> list[PurePosixPath]:
+def list_images(folder: Path, left_out: SkippedFiles | None = None) -> list[PurePosixPath]:
     """The images below `folder`, relative to it, sorted; hidden files and folders are left out.
 
     Links to folders are followed unless they lead back up. A folder that cannot be read is logged.
@@ -207,7 +209,7 @@ def _refuse_fakes(folder: Path, paths: list[PurePosixPath]):
                     f"folder:{folder}: {part}/ lies deeper, in {deeper}; write folder:{deeper}, "
                     f"or folder:{folder}?labels=real if all images are real"
                 )
-    found = fake_folders(paths)
+    found = find_fake_folders(paths)
     if found:
         override = f"write folder:{folder}?labels=real"
-        raise UserError(f"folder:{folder}: {refusal(found, len(paths), override)}")
+        raise UserError(f"folder:{folder}: {format_refusal(found, len(paths), override)}")

@@ -10,7 +10,7 @@ LONGEST = 80
 
 
 @dataclasses.dataclass
-class LeftOut:
+class SkippedFiles:
     """What a walk through folders passed over; hidden files are never counted.
 
     Attributes:
@@ -37,7 +37,7 @@ class LeftOut:
         total = self.counts.total()
         ordered = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
         parts = [
-            f"{count} {ending or 'without an ending'} (first: {_shown(self.first[ending])})"
+            f"{count} {ending or 'without an ending'} (first: {_shorten(self.first[ending])})"
             for ending, count in ordered[:LISTED]
         ]
         if ordered[LISTED:]:
@@ -46,6 +46,6 @@ class LeftOut:
         return f"left out {total} file{'s' * (total > 1)}: {', '.join(parts)}"
 
 
-def _shown(name: str) -> str:
+def _shorten(name: str) -> str:
     name = name if name.isprintable() else ascii(name)
     return name if len(name) <= LONGEST else f"...{name[-LONGEST:]}"

@@ -13,11 +13,17 @@ import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from jaxtyping import Float32, UInt8
 
-from rffr_jax.data.readers.records import INDEX_COLUMNS, PREPARATION, index_name, parse, shard_files
+from rffr_jax.data.readers.records import (
+    INDEX_COLUMNS,
+    PREPARATION,
+    index_name,
+    list_shards,
+    parse_record,
+)
 from rffr_jax.data.selection import Selection
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import Dataset, Example
-from rffr_jax.images.image_formats import decode
+from rffr_jax.images.image_formats import decode_crop
 from rffr_jax.images.landmarks import FIVE, LandmarkedFace
 
 # How many frames were taken, and by which program they were decoded, makes no other crops.
@@ -41,7 +47,7 @@ class PreparedDataset:
         Raises:
           UserError: there is no such split, or the folder's files do not belong together.
         """
-        shards = _shards(folder)
+        shards = _find_shards(folder)
         if split not in shards:
             raise UserError(
                 f"{folder} has no split '{split}'; it has {', '.join(shards) or 'no records'}"
@@ -66,7 +72,7 @@ class PreparedDataset:
           BadImageError: the record or its shard is missing or damaged.
         """
         image, _ = self._read(index)
-        return decode(image, self._image_format, size, self.examples[index].path)
+        return decode_crop(image, self._image_format, size, self.examples[index].path)
 
     def landmark_count(self, index: int) -> int:
         """Always the five that the face detector found."""
@@ -76,13 +82,13 @@ class PreparedDataset:
         """The crop of record `index` at the size it was cut out at; errors as for `load`."""
         image, landmarks = self._read(index)
         path = self.examples[index].path
-        return LandmarkedFace(decode(image, self._image_format, self._size, path), landmarks)
+        return LandmarkedFace(decode_crop(image, self._image_format, self._size, path), landmarks)
 
     def _read(self, index: int) -> tuple[bytes, Float32[np.ndarray, "5 2"]]:
         """The encoded image of a record, and its landmarks in pixels of the crop."""
         example = self.examples[index]
         try:
-            features = parse(self._records[index])
+            features = parse_record(self._records[index])
             found = features["id"].bytes_list.value[0].decode()
             image = features["image"].bytes_list.value[0]
             landmarks = np.array(features["landmarks"].float_list.value, np.float32)
@@ -118,13 +124,13 @@ def newest_version(path: Path) -> Path:
     return max(versions, key=lambda one: [int(n) for n in one.name.split(".")], default=path)
 
 
-def preparations_of(dataset: Dataset) -> list[dict[str, Any]]:
+def collect_preparations(dataset: Dataset) -> list[dict[str, Any]]:
     """What the faces of prepared records were made with, each way once; other data say nothing."""
     if isinstance(dataset, PreparedDataset):
         return [dataset.preparation]
     found: list[dict[str, Any]] = []
     if isinstance(dataset, Selection):
-        for preparation in itertools.chain.from_iterable(map(preparations_of, dataset.parts)):
+        for preparation in itertools.chain.from_iterable(map(collect_preparations, dataset.parts)):
             if preparation not in found:
                 found.append(preparation)
     return found
@@ -136,12 +142,12 @@ def differing_preparations(datasets: Sequence[Dataset]) -> list[str]:
     Data that are no prepared records are left out. The number of frames and the decoder's version
     do not count; a compression counts where a data set has several.
     """
-    found = [preparation for dataset in datasets for preparation in preparations_of(dataset)]
-    return differences(found)
+    found = [preparation for dataset in datasets for preparation in collect_preparations(dataset)]
+    return compare_preparations(found)
 
 
-def differences(preparations: Sequence[Mapping[str, Any]]) -> list[str]:
-    """As `differing_preparations`, of what `preparations_of` gave."""
+def compare_preparations(preparations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """As `differing_preparations`, of what `collect_preparations` gave."""
     names = sorted({name for preparation in preparations for name in preparation})
     differing = []
     for name in names:
@@ -164,9 +170,9 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 24 else f"{text[:20]}..."
 
 
-def _shards(folder: Path) -> dict[str, list[Any]]:
+def _find_shards(folder: Path) -> dict[str, list[Any]]:
     try:
-        shards = shard_files(folder)
+        shards = list_shards(folder)
     except Exception as error:  # TFDS has many for files that are not as they should be
         reason = " ".join(f"{error}".split())
         raise UserError(f"{folder} cannot be read as a data set of TFDS: {reason}") from error
@@ -184,7 +190,7 @@ def _read_index(folder: Path, split: str) -> tuple[Example, ...]:
             rows = csv.reader(file)
             if tuple(next(rows, ())) != INDEX_COLUMNS:
                 raise UserError(f"{path} is no index of records; prepare the data set again")
-            return tuple(_example(row, prefix) for row in rows)
+            return tuple(_make_example(row, prefix) for row in rows)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"{path}: {reason}; copy the whole folder, or prepare again") from None
@@ -192,7 +198,7 @@ def _read_index(folder: Path, split: str) -> tuple[Example, ...]:
         raise UserError(f"{path} is damaged ({error}); prepare the data set again") from None
 
 
-def _example(row: list[str], prefix: str) -> Example:
+def _make_example(row: list[str], prefix: str) -> Example:
     identity, label, dataset, method, video, frame, source, group = row
     dataset, method, video, source, group = map(sys.intern, (dataset, method, video, source, group))
     return Example(

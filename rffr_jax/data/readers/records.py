@@ -55,7 +55,7 @@ def index_name(split: str) -> str:
     return f"index-{split}.csv"
 
 
-def features(image_format: str, size: int) -> tfds.features.FeaturesDict:
+def record_features(image_format: str, size: int) -> tfds.features.FeaturesDict:
     """The features of a record, as TFDS writes them.
 
     Args:
@@ -81,12 +81,12 @@ def features(image_format: str, size: int) -> tfds.features.FeaturesDict:
     )
 
 
-def shard_files(folder: Path) -> dict[str, list[Any]]:
+def list_shards(folder: Path) -> dict[str, list[Any]]:
     """The shards of each split, as TFDS's file instructions."""
     splits = tfds.builder_from_directory(folder).info.splits
     return {str(name): split.file_instructions for name, split in splits.items()}
 
 
-def parse(record: bytes) -> Mapping[str, Any]:
+def parse_record(record: bytes) -> Mapping[str, Any]:
     """The features of a record by name, not decoded."""
     return _EXAMPLE.FromString(record).features.feature

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float32
 
-from rffr_jax.data.readers.folder import FileDataset, data_set_name, photograph
+from rffr_jax.data.readers.folder import FileDataset, default_dataset_name, photograph_example
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
 from rffr_jax.images.landmarks import ALL, FIVE
@@ -39,14 +39,14 @@ def read_list(file: Path) -> FileDataset:
         place = f"{where}: entry {number}"
         if not isinstance(entry, dict):
             raise UserError(f'{place} is no object; it needs {{"path": ..., "label": 0 or 1}}')
-        _check_names(place, entry)
+        _check_columns(place, entry)
         if type(entry["label"]) is not int or entry["label"] not in (REAL, FAKE):
             raise UserError(f"{place}: label {entry['label']!r}; it must be 0 (real) or 1 (fake)")
         for name in ("path", *OPTIONAL):
             if not isinstance(entry.get(name, ""), str):
                 raise UserError(f"{place}: {name} {entry[name]!r} is no text; put it in quotes")
         rows.append((place, entry))
-    return _dataset(file, where, rows)
+    return _make_dataset(file, where, rows)
 
 
 def read_csv(file: Path) -> FileDataset:
@@ -70,7 +70,7 @@ def read_csv(file: Path) -> FileDataset:
     rows = []
     try:
         header = [name.strip() for name in next(reader, [])]
-        _check_names(f"{where}: header", header)
+        _check_columns(f"{where}: header", header)
         for cells in reader:
             place = f"{where}: line {reader.line_num}"
             if not cells:
@@ -86,10 +86,10 @@ def read_csv(file: Path) -> FileDataset:
             rows.append((place, row | {"label": int(row["label"])}))
     except csv.Error as error:
         raise UserError(f"{where}: line {reader.line_num}: {error}; correct it") from None
-    return _dataset(file, where, rows)
+    return _make_dataset(file, where, rows)
 
 
-def _check_names(place: str, names: Iterable[str]) -> None:
+def _check_columns(place: str, names: Iterable[str]) -> None:
     counts = collections.Counter(list(names))
     known = f"{','.join(REQUIRED)}[,{','.join(OPTIONAL)}]"
     for name in REQUIRED:
@@ -102,25 +102,25 @@ def _check_names(place: str, names: Iterable[str]) -> None:
             raise UserError(f"{place}: '{name}' stands there {count} times; leave one")
 
 
-def _dataset(file: Path, where: str, rows: list[tuple[str, dict]]) -> FileDataset:
+def _make_dataset(file: Path, where: str, rows: list[tuple[str, dict]]) -> FileDataset:
     if not rows:
         raise UserError(f"{where}: no images are listed; add some")
     places: dict[str, str] = {}
     examples, landmarks = [], []
     frames = collections.Counter()
     for place, row in rows:
-        example = _example(file, place, row, frames)
+        example = _make_example(file, place, row, frames)
         if example.id in places:
             raise UserError(f"{place}: {example.id} is listed before, at {places[example.id]}")
         places[example.id] = place.removeprefix(f"{where}: ")
         examples.append(example)
-        landmarks.append(_landmarks(place, row))
-    examples = _separate_videos(_resolve_sources(examples))
+        landmarks.append(_parse_landmarks(place, row))
+    examples = _make_video_names_unique(_resolve_sources(examples))
     known = tuple(landmarks) if any(points is not None for points in landmarks) else ()
-    return FileDataset(data_set_name(file), file.parent, tuple(examples), known)
+    return FileDataset(default_dataset_name(file), file.parent, tuple(examples), known)
 
 
-def _landmarks(place: str, row: dict) -> Float32[np.ndarray, "points 2"] | None:
+def _parse_landmarks(place: str, row: dict) -> Float32[np.ndarray, "points 2"] | None:
     if not row.get("landmarks"):
         return None
     try:
@@ -135,8 +135,8 @@ def _landmarks(place: str, row: dict) -> Float32[np.ndarray, "points 2"] | None:
     return points.reshape(-1, 2)
 
 
-def _example(file: Path, place: str, row: dict, frames: collections.Counter) -> Example:
-    path = _slashes(row["path"])
+def _make_example(file: Path, place: str, row: dict, frames: collections.Counter) -> Example:
+    path = _to_posix(row["path"])
     if not path.name:
         raise UserError(f"{place}: path {row['path']!r} is no file; name an image")
     method = row.get("method") or ("real" if row["label"] == REAL else "fake")
@@ -145,12 +145,12 @@ def _example(file: Path, place: str, row: dict, frames: collections.Counter) -> 
             f"{place}: label {row['label']} with method '{method}'; "
             "0 goes with 'real' or no method, 1 with a manipulation"
         )
-    example = photograph(
+    example = photograph_example(
         file.parent,
         path,
         row["label"],
         method,
-        dataset=row.get("dataset") or data_set_name(file),
+        dataset=row.get("dataset") or default_dataset_name(file),
     )
     video, frame = example.video, 0
     if row.get("video"):
@@ -168,7 +168,7 @@ def _example(file: Path, place: str, row: dict, frames: collections.Counter) -> 
     )
 
 
-def _slashes(path: str) -> PurePosixPath:
+def _to_posix(path: str) -> PurePosixPath:
     return PurePosixPath(path.replace("\\", "/"))
 
 
@@ -176,13 +176,13 @@ def _resolve_sources(examples: list[Example]) -> list[Example]:
     source_of = {example.id: example.source for example in examples}
     return [
         dataclasses.replace(
-            example, source=source_of.get(str(_slashes(example.source)), example.source)
+            example, source=source_of.get(str(_to_posix(example.source)), example.source)
         )
         for example in examples
     ]
 
 
-def _separate_videos(examples: list[Example]) -> list[Example]:
+def _make_video_names_unique(examples: list[Example]) -> list[Example]:
     owners = collections.defaultdict(set)
     for example in examples:
         owners[example.video].add((example.dataset, example.method))

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rffr_jax.images.alignment import warp
-from rffr_jax.images.landmarks import LandmarkedFace, face_shape
+from rffr_jax.images.landmarks import LandmarkedFace, to_68_landmarks
 from rffr_jax.images.polygons import hull_mask
 
 # The paper's.
@@ -37,7 +37,7 @@ SMALLEST_FACE = 0.01  # share of the crop below which landmarks are taken for wr
 
 
 @dataclasses.dataclass(frozen=True)
-class Colours:
+class ColourChange:
     """A change of colours; zeros change nothing.
 
     Attributes:
@@ -56,7 +56,7 @@ class Colours:
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class BlendingParameters:
     """All that is random in a self-blended image; the same for every size of a face.
 
     Attributes:
@@ -72,7 +72,7 @@ class Recipe:
     """
 
     changes_source: bool
-    colours: Colours
+    colours: ColourChange
     sharpening: float
     down_scaling: float
     scale: tuple[float, float]
@@ -90,23 +90,23 @@ class SelfBlended:
     mask: Float32[np.ndarray, "side side"]
 
 
-def draw_colours(rng: np.random.Generator) -> Colours:
+def draw_colour_change(rng: np.random.Generator) -> ColourChange:
     """A random change of colours within the ranges of this file."""
     most = np.array([RGB, RGB, RGB, HUE, SATURATION, VALUE, BRIGHTNESS, CONTRAST])
     red, green, blue, *others = rng.uniform(-most, most).tolist()
-    return Colours((red, green, blue), *others)
+    return ColourChange((red, green, blue), *others)
 
 
-def draw_recipe(rng: np.random.Generator) -> Recipe:
+def draw_parameters(rng: np.random.Generator) -> BlendingParameters:
     """A random recipe: source or target, and sharpening or down-scaling, with p = 0.5 each."""
     changes_source, sharpens = (rng.random(2) < 0.5).tolist()
     strength, factor = rng.uniform(*SHARPENING), rng.uniform(*DOWN_SCALING)
     width, height = rng.uniform(*SCALE, 2).tolist()
     right, down = (rng.uniform(-1, 1, 2) * SHIFT).tolist()
     first, second = rng.uniform(*BLUR, 2).tolist()
-    return Recipe(
+    return BlendingParameters(
         changes_source=changes_source,
-        colours=draw_colours(rng),
+        colours=draw_colour_change(rng),
         sharpening=strength if sharpens else 0.0,
         down_scaling=1.0 if sharpens else factor,
         scale=(width, height),
@@ -117,23 +117,23 @@ def draw_recipe(rng: np.random.Generator) -> Recipe:
     )
 
 
-def self_blend(face: LandmarkedFace, recipe: Recipe) -> SelfBlended:
+def self_blend(face: LandmarkedFace, recipe: BlendingParameters) -> SelfBlended:
     """A self-blended image at the resolution of the face.
 
     Raises:
       ValueError: the landmarks enclose less than `SMALLEST_FACE` of the image.
     """
     base = face.image.astype(np.float32) / 255
-    changed = _other_sharpness(changed_colours(base, recipe.colours), recipe)
+    changed = _change_sharpness(change_colours(base, recipe.colours), recipe)
     source, target = (changed, base) if recipe.changes_source else (base, changed)
-    source = _moved(source, recipe)
-    mask = blending_mask(face_shape(face.landmarks), len(base), recipe)
+    source = _stretch_and_shift(source, recipe)
+    mask = blending_mask(to_68_landmarks(face.landmarks), len(base), recipe)
     blended = target + cv2.merge([mask, mask, mask]) * (source - target)
     return SelfBlended(np.rint(blended * 255).astype(np.uint8), mask)
 
 
-def changed_colours(
-    image: Float32[np.ndarray, "height width 3"], colours: Colours
+def change_colours(
+    image: Float32[np.ndarray, "height width 3"], colours: ColourChange
 ) -> Float32[np.ndarray, "height width 3"]:
     """RGB in [0, 1] with other colours, in [0, 1] again."""
     hsv = cv2.cvtColor((image + np.array(colours.rgb, np.float32)).clip(0, 1), cv2.COLOR_RGB2HSV)
@@ -148,7 +148,7 @@ def changed_colours(
 
 
 def blending_mask(
-    shape: Float32[np.ndarray, "68 2"], side: int, recipe: Recipe
+    shape: Float32[np.ndarray, "68 2"], side: int, recipe: BlendingParameters
 ) -> Float32[np.ndarray, "side side"]:
     """The mask M: hull of the points, displaced, blurred twice, times the ratio.
 
@@ -162,15 +162,15 @@ def blending_mask(
     length = float(mask.sum()) ** 0.5
     if length < SMALLEST_FACE**0.5 * side:
         raise ValueError(f"its landmarks enclose less than {SMALLEST_FACE:.0%} of it")
-    mask = _deformed(mask, recipe.displacement, length)
+    mask = _deform(mask, recipe.displacement, length)
     first, second = recipe.blur
-    kept = (_blurred(mask, first * length) > 1 - 1e-4).astype(np.float32)
+    kept = (_blur(mask, first * length) > 1 - 1e-4).astype(np.float32)
     if kept.any():  # else the face is a narrow one, as in profile
         mask = kept
-    return np.float32(recipe.ratio) * _blurred(mask, second * length).clip(0, 1)
+    return np.float32(recipe.ratio) * _blur(mask, second * length).clip(0, 1)
 
 
-def _deformed(
+def _deform(
     mask: Float32[np.ndarray, "side side"],
     displacement: Float32[np.ndarray, "cells cells 2"],
     length: float,
@@ -184,7 +184,7 @@ def _deformed(
     return cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
 
-def _blurred(
+def _blur(
     mask: Float32[np.ndarray, "side side"], radius: float
 ) -> Float32[np.ndarray, "side side"]:
     """A Gaussian that ends after `radius` pixels, at 2.5 standard deviations."""
@@ -194,7 +194,7 @@ def _blurred(
     )
 
 
-def _other_sharpness(image: np.ndarray, recipe: Recipe) -> np.ndarray:
+def _change_sharpness(image: np.ndarray, recipe: BlendingParameters) -> np.ndarray:
     side = len(image)
     if recipe.down_scaling > 1:
         few = max(1, round(side / recipe.down_scaling))
@@ -204,7 +204,7 @@ def _other_sharpness(image: np.ndarray, recipe: Recipe) -> np.ndarray:
     return (image + np.float32(recipe.sharpening) * detail).clip(0, 1)
 
 
-def _moved(image: np.ndarray, recipe: Recipe) -> np.ndarray:
+def _stretch_and_shift(image: np.ndarray, recipe: BlendingParameters) -> np.ndarray:
     """The source stretched about its middle and shifted; beyond its border the border goes on."""
     side, (width, height), (right, down) = len(image), recipe.scale, recipe.shift
     middle = (side - 1) / 2

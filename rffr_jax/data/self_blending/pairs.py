@@ -13,15 +13,15 @@ from jaxtyping import UInt8
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending.blending import (
     SelfBlended,
-    changed_colours,
-    draw_colours,
-    draw_recipe,
+    change_colours,
+    draw_colour_change,
+    draw_parameters,
     self_blend,
 )
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import FAKE, Dataset, Example
-from rffr_jax.images.decode import resized
-from rffr_jax.images.image_formats import jpeg_compressed
+from rffr_jax.images.decode import resize_to_square
+from rffr_jax.images.image_formats import compress_jpeg
 from rffr_jax.images.landmarks import ALL, FIVE, landmark_count, load_face
 
 METHOD = "self_blended"
@@ -36,8 +36,8 @@ class SelfBlendedPairs:
 
     Attributes:
       examples: n reals and n fakes; a fake has its real's path, data set, video and source.
-      shapes: how many reals have 68 landmarks of their own, and how many an approximate template
-        fitted to five, by these two names.
+      landmark_counts: how many reals have 68 landmarks ("own") and how many have five, to which
+        68 are fitted ("approximate template").
     """
 
     def __init__(self, dataset: Dataset, seed: int, *, post_augmentation: bool = False):
@@ -68,7 +68,7 @@ class SelfBlendedPairs:
                     "faces are aligned as FFHQ's, add ?landmarks=aligned to the spec"
                 )
             counts[count] += 1
-        self.shapes = {"own": counts[ALL], "approximate template": counts[FIVE]}
+        self.landmark_counts = {"own": counts[ALL], "approximate template": counts[FIVE]}
         self._reals, self._seed, self._post_augmentation = reals, seed, post_augmentation
         self.examples: tuple[Example, ...] = (
             *reals.examples,
@@ -84,10 +84,10 @@ class SelfBlendedPairs:
         return len(self.examples) // 2
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
-        """Example `index` as it is drawn for row 0 of step 0; `load_drawn` has the errors."""
-        return self.load_drawn(index, size, step=0, row=0)
+        """Example `index` as it is drawn for row 0 of step 0; `load_for_row` has the errors."""
+        return self.load_for_row(index, size, step=0, row=0)
 
-    def load_drawn(
+    def load_for_row(
         self, index: int, size: int, *, step: int, row: int
     ) -> UInt8[np.ndarray, "size size 3"]:
         """The RGB image of example `index` at `size` x `size` pixels.
@@ -106,15 +106,15 @@ class SelfBlendedPairs:
         if index < self.count:
             image = self._reals.load(index, size)
         else:
-            image = resized(self.blended(index, size, step=step, row=row).image, size)
+            image = resize_to_square(self.blend(index, size, step=step, row=row).image, size)
         if self._post_augmentation:
-            image = post_augmented(image, self._generator(_POST_AUGMENTATION, step, row // 2))
+            image = post_augment(image, self._generator(_POST_AUGMENTATION, step, row // 2))
         return image
 
-    def blended(self, index: int, size: int, *, step: int, row: int) -> SelfBlended:
-        """The fake `index` and its mask at the resolution of its real; as `load_drawn`."""
+    def blend(self, index: int, size: int, *, step: int, row: int) -> SelfBlended:
+        """The fake `index` and its mask at the resolution of its real; as `load_for_row`."""
         face = load_face(self._reals, index - self.count, size)
-        recipe = draw_recipe(self._generator(_BLENDING, step, row))
+        recipe = draw_parameters(self._generator(_BLENDING, step, row))
         try:
             return self_blend(face, recipe)
         except ValueError as error:
@@ -125,15 +125,15 @@ class SelfBlendedPairs:
         return np.random.default_rng(np.random.SeedSequence(key))
 
 
-def post_augmented(
+def post_augment(
     image: UInt8[np.ndarray, "size size 3"], rng: np.random.Generator
 ) -> UInt8[np.ndarray, "size size 3"]:
     """The image with other colours and after JPEG compression, each with p = 0.5."""
     recolours, compresses = rng.random(2) < 0.5
-    colours, quality = draw_colours(rng), int(rng.integers(*JPEG_QUALITY, endpoint=True))
+    colours, quality = draw_colour_change(rng), int(rng.integers(*JPEG_QUALITY, endpoint=True))
     if recolours:
-        changed = changed_colours(image.astype(np.float32) / 255, colours)
+        changed = change_colours(image.astype(np.float32) / 255, colours)
         image = np.rint(changed * 255).astype(np.uint8)
     if compresses:
-        image = jpeg_compressed(image, quality)
+        image = compress_jpeg(image, quality)
     return image

@@ -5,7 +5,7 @@ import pathlib
 import unicodedata
 from collections.abc import Collection, Iterable
 
-from rffr_jax.data.readers.left_out import LeftOut
+from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import UserError
 from rffr_jax.faces.media import Benchmark, Medium
 
@@ -129,7 +129,7 @@ class Catalogue:
             else:
                 names = ", ".join(self.name(medium.path) for medium in found)
                 shared.append(f"{id_}: {len(found)} files have this id, all left out: {names}")
-        left_out = LeftOut()
+        left_out = SkippedFiles()
         for path in self._passed_over:
             left_out.add(pathlib.PurePath(self.name(path)))
         return Benchmark(tuple(media), (*self._missing, *shared), left_out)

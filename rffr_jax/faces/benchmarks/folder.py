@@ -15,8 +15,8 @@ import logging
 import os
 import pathlib
 
-from rffr_jax.data.readers.fake_folders import fake_folders, refusal
-from rffr_jax.data.readers.folder import LABELS, data_set_name
+from rffr_jax.data.readers.fake_folders import find_fake_folders, format_refusal
+from rffr_jax.data.readers.folder import LABELS, default_dataset_name
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import VIDEO_EXTENSIONS, Catalogue
 from rffr_jax.faces.media import Benchmark, Medium
@@ -71,7 +71,7 @@ def find(folder: pathlib.Path, *, all_real: bool = False) -> Benchmark:
                 path=folder / path,
                 split=SPLIT_NAMES[path.parts[0].lower()] if has_splits else "train",
                 label=label,
-                dataset=data_set_name(folder),
+                dataset=default_dataset_name(folder),
                 method=method,
                 source=id_,
             )
@@ -124,6 +124,6 @@ def _refuse_fakes(folder: pathlib.Path, tails: dict[pathlib.Path, tuple[str, ...
                     "in a split folder; name the folder that holds it, or add --all-real if all "
                     "files are real"
                 )
-    found = fake_folders(tails)
+    found = find_fake_folders(tails)
     if found:
-        raise UserError(f"--input {folder}: {refusal(found, len(tails), 'add --all-real')}")
+        raise UserError(f"--input {folder}: {format_refusal(found, len(tails), 'add --all-real')}")

@@ -14,7 +14,7 @@ from rffr_jax.synthetic.manipulations import (
     polygon_paste,
     texture_upsample,
 )
-from rffr_jax.synthetic.manipulations.regions import Manipulated
+from rffr_jax.synthetic.manipulations.regions import ManipulatedFace
 
 METHODS: tuple[str, ...] = ("lowres_swap", "polygon_paste", "mouth_warp", "texture_upsample")
 NEEDS_DONOR: tuple[str, ...] = ("lowres_swap", "polygon_paste")
@@ -30,7 +30,7 @@ _APPLY = {
 
 def manipulate(
     method: str, face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator
-) -> Manipulated:
+) -> ManipulatedFace:
     """One of METHODS applied to a face, or "identity", which returns it as it is.
 
     Args:
@@ -46,7 +46,7 @@ def manipulate(
       ValueError: unknown method, or a donor is needed and missing or of another size.
     """
     if method == IDENTITY:
-        return Manipulated(face.image, np.zeros(face.image.shape[:2], np.float32))
+        return ManipulatedFace(face.image, np.zeros(face.image.shape[:2], np.float32))
     if method not in _APPLY:
         raise ValueError(f"manipulation {method!r} is unknown; known: {', '.join(METHODS)}")
     if method in NEEDS_DONOR and (donor is None or donor.size != face.size):
@@ -54,4 +54,4 @@ def manipulate(
     made = _APPLY[method](face, donor, rng)
     touched = (made.mask > 0).astype(np.uint8)
     image = cv2.copyTo(made.image.clip(0, 1), touched, face.image.copy())
-    return Manipulated(image, made.mask)
+    return ManipulatedFace(image, made.mask)

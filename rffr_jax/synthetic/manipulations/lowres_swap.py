@@ -9,11 +9,11 @@ import numpy as np
 
 from rffr_jax.images.alignment import AlignedFace
 from rffr_jax.synthetic.manipulations.regions import (
-    Manipulated,
+    ManipulatedFace,
+    align_donor,
     blend,
-    ellipse,
-    feathered,
-    in_place,
+    ellipse_points,
+    feather,
     polygon_mask,
 )
 
@@ -21,7 +21,9 @@ _RESOLUTION = (0.2, 0.4)  # of the round trip, as a share of the image's
 _FEATHER = 0.022  # of the face's scale
 
 
-def apply(face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator) -> Manipulated:
+def apply(
+    face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator
+) -> ManipulatedFace:
     """Swaps the inner face for the donor's after a 20-40 % resolution round trip.
 
     Args:
@@ -33,13 +35,13 @@ def apply(face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator
       The blend, and the feathered mask with which it was made.
     """
     assert donor is not None
-    region = ellipse(
+    region = ellipse_points(
         0.5, 0.6 + rng.uniform(-0.01, 0.01), rng.uniform(0.17, 0.2), rng.uniform(0.19, 0.22), 32
     )
-    mask = feathered(polygon_mask(face, region), _FEATHER * face.scale)
-    inner = _round_trip(in_place(donor, face), rng.uniform(*_RESOLUTION))
+    mask = feather(polygon_mask(face, region), _FEATHER * face.scale)
+    inner = _round_trip(align_donor(donor, face), rng.uniform(*_RESOLUTION))
     inner = _match_lab(inner, face.image, mask)
-    return Manipulated(blend(face.image, inner, mask), mask)
+    return ManipulatedFace(blend(face.image, inner, mask), mask)
 
 
 def _round_trip(image: np.ndarray, share: float) -> np.ndarray:

@@ -8,14 +8,16 @@ import cv2
 import numpy as np
 
 from rffr_jax.images.alignment import AlignedFace
-from rffr_jax.synthetic.manipulations.regions import Manipulated, blend, blurred, matched_detail
+from rffr_jax.synthetic.manipulations.regions import ManipulatedFace, blend, blur, match_detail
 
 _CENTRE = (0.5, 0.745)  # of the region, in fractions of the template crop
 _RADII = (0.165, 0.115)
 _AMPLITUDE = (0.04, 0.06)  # of the displacement, of the face's scale
 
 
-def apply(face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator) -> Manipulated:
+def apply(
+    face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator
+) -> ManipulatedFace:
     """Pulls the two halves of the mouth in different directions.
 
     Args:
@@ -40,12 +42,12 @@ def apply(face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator
         cv2.INTER_LANCZOS4,
         borderMode=cv2.BORDER_REFLECT_101,
     )
-    smooth = blurred(warped, 1.0)
-    detail = matched_detail(
-        warped - smooth, face.image - blurred(face.image, 1.0), window=0.05 * face.scale, limit=1.6
+    smooth = blur(warped, 1.0)
+    detail = match_detail(
+        warped - smooth, face.image - blur(face.image, 1.0), window=0.05 * face.scale, limit=1.6
     )
     sharp = blend(warped, smooth + detail, np.minimum(1, 4 * window))
-    return Manipulated(sharp, window)
+    return ManipulatedFace(sharp, window)
 
 
 def _pixel_grid(size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,9 +9,9 @@ import numpy as np
 
 from rffr_jax.images.alignment import AlignedFace, warp
 from rffr_jax.synthetic.manipulations.regions import (
-    Manipulated,
+    ManipulatedFace,
     blend,
-    ellipse,
+    ellipse_points,
     polygon_mask,
 )
 
@@ -19,7 +19,9 @@ _GAMMA = (1.1, 1.3)  # or its inverse
 _OFFSET = (0.025, 0.06)  # of one colour channel or another, up or down
 
 
-def apply(face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator) -> Manipulated:
+def apply(
+    face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator
+) -> ManipulatedFace:
     """Pastes a polygon of the donor's face without feather.
 
     Args:
@@ -31,13 +33,13 @@ def apply(face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator
       The composite, and the mask: 1 inside, 0 outside, between them only in the edge pixels.
     """
     assert donor is not None
-    corners = ellipse(0.5, 0.6, 0.185, 0.21, int(rng.integers(7, 12)))
+    corners = ellipse_points(0.5, 0.6, 0.185, 0.21, int(rng.integers(7, 12)))
     centre = np.array([0.5, 0.6])
     corners = centre + (corners - centre) * rng.uniform(0.86, 1.02, (len(corners), 1))
     mask = polygon_mask(face, corners)
     pasted = _match_mean(_moved(donor, face), face.image, mask)
     pasted = _shift_tones(pasted, rng)
-    return Manipulated(blend(face.image, pasted, mask), mask)
+    return ManipulatedFace(blend(face.image, pasted, mask), mask)
 
 
 def _moved(donor: AlignedFace, face: AlignedFace) -> np.ndarray:

@@ -15,7 +15,7 @@ from rffr_jax.images.polygons import fill_polygons, fixed_point
 
 
 @dataclasses.dataclass(frozen=True)
-class Manipulated:
+class ManipulatedFace:
     """A manipulated face.
 
     Attributes:
@@ -27,7 +27,7 @@ class Manipulated:
     mask: Float32[np.ndarray, "height width"]
 
 
-def ellipse(x: float, y: float, rx: float, ry: float, count: int) -> np.ndarray:
+def ellipse_points(x: float, y: float, rx: float, ry: float, count: int) -> np.ndarray:
     """`count` points of an ellipse, in fractions of the template crop."""
     angle = np.linspace(0, 2 * np.pi, count, endpoint=False)
     return np.stack([x + rx * np.cos(angle), y + ry * np.sin(angle)], 1)
@@ -40,7 +40,7 @@ def polygon_mask(face: AlignedFace, points: np.ndarray) -> Float32[np.ndarray, "
     return fill_polygons([outline], face.size, face.size) * np.float32(1 / 255)
 
 
-def feathered(
+def feather(
     mask: Float32[np.ndarray, "height width"], width: float
 ) -> Float32[np.ndarray, "height width"]:
     """The mask with an edge that fades over about 4 * `width` pixels, and is 0 beyond."""
@@ -48,7 +48,7 @@ def feathered(
     return np.clip((soft - 0.02) / 0.96, 0, 1).astype(np.float32)
 
 
-def in_place(donor: AlignedFace, face: AlignedFace) -> Float32[np.ndarray, "size size 3"]:
+def align_donor(donor: AlignedFace, face: AlignedFace) -> Float32[np.ndarray, "size size 3"]:
     """The donor's picture moved, turned and scaled so that its landmarks lie on the face's."""
     return warp(donor.image, estimate_similarity(donor.landmarks, face.landmarks), face.size)
 
@@ -62,12 +62,12 @@ def blend(
     return below + cv2.merge([mask, mask, mask]) * (above - below)
 
 
-def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
+def blur(image: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur with `sigma` in pixels."""
     return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
-def matched_detail(
+def match_detail(
     detail: Float32[np.ndarray, "height width 3"],
     wanted: Float32[np.ndarray, "height width 3"],
     window: float,
@@ -78,7 +78,7 @@ def matched_detail(
     Energies are pooled over the colours; the gain stays between 1 / `limit` and `limit`.
     """
     have, want = (
-        blurred(cv2.transform(part * part, np.full((1, 3), 1 / 3)), window)
+        blur(cv2.transform(part * part, np.full((1, 3), 1 / 3)), window)
         for part in (detail, wanted)
     )
     gain = np.sqrt((want + 1e-7) / (have + 1e-7)).clip(1 / limit, limit)

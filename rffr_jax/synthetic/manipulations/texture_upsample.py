@@ -12,12 +12,12 @@ import numpy as np
 
 from rffr_jax.images.alignment import AlignedFace
 from rffr_jax.synthetic.manipulations.regions import (
-    Manipulated,
+    ManipulatedFace,
     blend,
-    blurred,
-    ellipse,
-    feathered,
-    matched_detail,
+    blur,
+    ellipse_points,
+    feather,
+    match_detail,
     polygon_mask,
 )
 
@@ -26,7 +26,9 @@ _SHARE = (0.35, 0.55)  # of the fine energy that the filter's traces take over
 _FEATHER = 0.015  # of the face's scale
 
 
-def apply(face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator) -> Manipulated:
+def apply(
+    face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator
+) -> ManipulatedFace:
     """Replaces the fine detail of mouth and nose by that of a transposed filter.
 
     Args:
@@ -37,17 +39,17 @@ def apply(face: AlignedFace, donor: AlignedFace | None, rng: np.random.Generator
     Returns:
       The blend and its feathered mask.
     """
-    region = ellipse(0.5, 0.68, rng.uniform(0.13, 0.15), rng.uniform(0.135, 0.155), 32)
-    mask = feathered(polygon_mask(face, region), _FEATHER * face.scale)
+    region = ellipse_points(0.5, 0.68, rng.uniform(0.13, 0.15), rng.uniform(0.135, 0.155), 32)
+    mask = feather(polygon_mask(face, region), _FEATHER * face.scale)
     made = _transposed(face.image, rng)
-    smooth = blurred(face.image, 0.9)
+    smooth = blur(face.image, 0.9)
     own = face.image - smooth
     window = 0.03 * face.scale
-    traces = matched_detail(made - blurred(made, 0.9), own, window, limit=8.0)
+    traces = match_detail(made - blur(made, 0.9), own, window, limit=8.0)
     share = rng.uniform(*_SHARE)
     mixed = np.float32(math.sqrt(1 - share)) * own + np.float32(math.sqrt(share)) * traces
-    detail = matched_detail(mixed, own, window, limit=2.0)
-    return Manipulated(blend(face.image, smooth + detail, mask), mask)
+    detail = match_detail(mixed, own, window, limit=2.0)
+    return ManipulatedFace(blend(face.image, smooth + detail, mask), mask)
 
 
 def _transposed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -2,11 +2,11 @@
 
 from pathlib import PurePosixPath
 
-from rffr_jax.data.readers.left_out import LONGEST, LeftOut
+from rffr_jax.data.readers.left_out import LONGEST, SkippedFiles
 
 
 def left_out(*names):
-    found = LeftOut()
+    found = SkippedFiles()
     for name in names:
         found.add(PurePosixPath(name))
     return found
@@ -20,7 +20,7 @@ def test_files_are_counted_by_ending_and_the_first_is_named():
         "1 .gif (first: c.gif)"
     )
     assert str(left_out("a.txt")) == "left out 1 file: 1 .txt (first: a.txt)"
-    assert str(LeftOut()) == ""
+    assert str(SkippedFiles()) == ""
 
 
 def test_the_line_is_short_and_printable_whatever_files_are_called():

@@ -13,20 +13,20 @@ from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.data.readers.prepared import (
     PreparedDataset,
-    differences,
+    collect_preparations,
+    compare_preparations,
     differing_preparations,
-    preparations_of,
 )
 from rffr_jax.data.specs import (
     DatasetSpec,
-    load_apart,
+    check_same_preparation,
     load_dataset,
+    load_separately,
     parse_spec,
-    refuse_other_preparation,
 )
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces import shards
-from rffr_jax.images.image_formats import IMAGE_FORMATS, decode, encode
+from rffr_jax.images.image_formats import IMAGE_FORMATS, decode_crop, encode_crop
 from tests.faces.test_shards import SIZE, draw_image, draw_records, write
 
 SHARED = ("id", "label", "dataset", "method", "video", "frame", "source", "group")
@@ -50,7 +50,7 @@ def test_a_split_is_read_in_the_order_of_its_records(tmp_path, monkeypatch, imag
         assert example.path == f"{folder}#train/{record.id}"
     for index in np.random.default_rng(1).permutation(len(records)):
         for size in (SIZE, 16):
-            expected = decode(records[index].image, image_format, size, "")
+            expected = decode_crop(records[index].image, image_format, size, "")
             np.testing.assert_array_equal(dataset.load(int(index), size), expected)
 
 
@@ -153,7 +153,7 @@ def test_a_missing_shard_ends_the_run_at_once(tmp_path):
 def test_bad_records_count_as_bad_files(tmp_path):
     records = draw_records(10, "png")
     records[2] = dataclasses.replace(records[2], image=b"no image")
-    cut_off = encode(draw_image(np.random.default_rng(0)), "png")[:-40]
+    cut_off = encode_crop(draw_image(np.random.default_rng(0)), "png")[:-40]
     records[5] = dataclasses.replace(records[5], image=cut_off)
     folder = write(tmp_path, {"test": records})
     dataset = load_dataset(f"tfds:{tmp_path}/faces#test")
@@ -221,18 +221,18 @@ def test_different_preparations_are_not_mixed_silently(tmp_path):
     assert len(load_dataset([a, b, f"{c}?mixed=ok"]).examples) == 18
     with pytest.raises(UserError, match="prepared differently"):
         load_dataset([f"{a}?mixed=ok", b, c])
-    assert len(load_apart([a, c], default_split="test")) == 2  # never in one batch or number
+    assert len(load_separately([a, c], default_split="test")) == 2  # never in one batch or number
 
 
 def test_a_preparation_is_found_through_selections(tmp_path):
     a, b, c = differently_prepared(tmp_path)
     expected = json.loads((tmp_path / "c" / "1.0.0" / "preparation.json").read_text())
-    assert preparations_of(load_dataset(c)) == [expected]
-    both = preparations_of(load_dataset([f"{c}?method=Deepfakes&limit=2", f"{a}?mixed=ok"]))
+    assert collect_preparations(load_dataset(c)) == [expected]
+    both = collect_preparations(load_dataset([f"{c}?method=Deepfakes&limit=2", f"{a}?mixed=ok"]))
     assert len(both) == 2
     assert both[0] == expected
     synthetic = load_dataset("synthetic:0#test?limit=4")
-    assert preparations_of(synthetic) == []
+    assert collect_preparations(synthetic) == []
     together = load_dataset([a, b])
     assert differing_preparations([together, synthetic]) == []
     assert differing_preparations([together, load_dataset(f"{c}?limit=1")]) == [
@@ -244,27 +244,27 @@ def test_a_preparation_is_found_through_selections(tmp_path):
 
 def test_a_detector_is_tried_on_faces_prepared_as_those_it_learnt_from(tmp_path):
     a, b, c = differently_prepared(tmp_path)
-    trained = preparations_of(load_dataset([a, b]))
-    refuse_other_preparation(trained, b, load_dataset(b), "data.tests")
-    refuse_other_preparation(trained, f"{c}?mixed=ok", load_dataset(c), "data.tests")
-    refuse_other_preparation([], c, load_dataset(c), "data.tests")
+    trained = collect_preparations(load_dataset([a, b]))
+    check_same_preparation(trained, b, load_dataset(b), "data.tests")
+    check_same_preparation(trained, f"{c}?mixed=ok", load_dataset(c), "data.tests")
+    check_same_preparation([], c, load_dataset(c), "data.tests")
     synthetic = "synthetic:0#test?limit=4"
-    refuse_other_preparation(trained, synthetic, load_dataset(synthetic), "data.tests")
+    check_same_preparation(trained, synthetic, load_dataset(synthetic), "data.tests")
     with pytest.raises(UserError) as caught:
-        refuse_other_preparation(trained, c, load_dataset(c), "data.tests")
+        check_same_preparation(trained, c, load_dataset(c), "data.tests")
     message = one_line(caught)
     assert message.startswith(f"data.tests: the faces of '{c}'")
     assert "scale: 1.3, 1.6" in message
-    mixed = preparations_of(load_dataset([a, f"{c}?mixed=ok"]))
-    refuse_other_preparation(mixed, c, load_dataset(c), "data.tests")
+    mixed = collect_preparations(load_dataset([a, f"{c}?mixed=ok"]))
+    check_same_preparation(mixed, c, load_dataset(c), "data.tests")
 
 
 def test_compressions_count_only_where_there_are_several():
     c23, c40, none = ({"scale": 1.3, "compression": name} for name in ("c23", "c40", ""))
-    assert differences([c23, none, c23]) == []
-    assert differences([c23, none, c40]) == ["compression: c23, c40"]
-    assert differences([c23, {"compression": "c23"}]) == ["scale: 1.3, null"]
-    assert differences([]) == []
+    assert compare_preparations([c23, none, c23]) == []
+    assert compare_preparations([c23, none, c40]) == ["compression: c23, c40"]
+    assert compare_preparations([c23, {"compression": "c23"}]) == ["scale: 1.3, null"]
+    assert compare_preparations([]) == []
 
 
 def test_the_key_mixed():

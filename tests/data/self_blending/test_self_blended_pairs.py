@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 
 from rffr_jax.data.bad_files import BadFiles
-from rffr_jax.data.cache import InMemory
+from rffr_jax.data.cache import InMemoryDataset
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending import pairs as self_blended_pairs
-from rffr_jax.data.self_blending.blending import SelfBlended, draw_recipe, self_blend
-from rffr_jax.data.self_blending.pairs import SelfBlendedPairs, post_augmented
+from rffr_jax.data.self_blending.blending import SelfBlended, draw_parameters, self_blend
+from rffr_jax.data.self_blending.pairs import SelfBlendedPairs, post_augment
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
-from rffr_jax.images.decode import resized
+from rffr_jax.images.decode import resize_to_square
 from rffr_jax.images.landmarks import load_face
 from tests.faces.test_shards import draw_image, draw_records, write
 
@@ -62,7 +62,7 @@ def test_examples_are_the_reals_and_a_fake_of_each(pairs, spec):
         for name in ("path", "dataset", "video", "frame", "source", "cluster"):
             assert getattr(fake, name) == getattr(real, name)
     assert len({example.id for example in pairs.examples}) == 2 * REALS
-    assert pairs.shapes == {"own": 0, "approximate template": REALS}
+    assert pairs.landmark_counts == {"own": 0, "approximate template": REALS}
 
 
 def test_each_batch_holds_pairs_and_each_epoch_every_real_once(pairs):
@@ -92,21 +92,23 @@ def test_a_fake_is_blended_at_the_resolution_of_its_real_for_its_step_and_row(pa
             else:
                 key = (7, self_blended_pairs._STREAM, 0, step, row)
                 rng = np.random.default_rng(np.random.SeedSequence(key))
-                native = self_blend(load_face(reals, index - REALS, SIZE), draw_recipe(rng)).image
+                native = self_blend(
+                    load_face(reals, index - REALS, SIZE), draw_parameters(rng)
+                ).image
                 assert native.shape == (48, 48, 3)
-                np.testing.assert_array_equal(batch["image"][row], resized(native, SIZE))
+                np.testing.assert_array_equal(batch["image"][row], resize_to_square(native, SIZE))
 
 
 def test_every_draw_is_another_and_every_seed(pairs, spec):
-    one = pairs.load_drawn(REALS, SIZE, step=0, row=1)
+    one = pairs.load_for_row(REALS, SIZE, step=0, row=1)
     others = [
-        pairs.load_drawn(REALS, SIZE, step=1, row=1),
-        pairs.load_drawn(REALS, SIZE, step=0, row=3),
-        SelfBlendedPairs(load_dataset(spec), 8).load_drawn(REALS, SIZE, step=0, row=1),
+        pairs.load_for_row(REALS, SIZE, step=1, row=1),
+        pairs.load_for_row(REALS, SIZE, step=0, row=3),
+        SelfBlendedPairs(load_dataset(spec), 8).load_for_row(REALS, SIZE, step=0, row=1),
     ]
     for other in others:
         assert (one != other).mean() > 0.05
-    np.testing.assert_array_equal(one, pairs.load_drawn(REALS, SIZE, step=0, row=1))
+    np.testing.assert_array_equal(one, pairs.load_for_row(REALS, SIZE, step=0, row=1))
 
 
 def test_resume_processes_and_workers_change_nothing(spec):
@@ -120,7 +122,7 @@ def test_resume_processes_and_workers_change_nothing(spec):
     ]
     assert_same(joined, whole)
     assert_same(train(pairs, workers=2), whole)
-    cached = SelfBlendedPairs(InMemory(keep_reals(load_dataset(spec)), SIZE), 7)
+    cached = SelfBlendedPairs(InMemoryDataset(keep_reals(load_dataset(spec)), SIZE), 7)
     assert_same(train(cached), train(SelfBlendedPairs(load_dataset(spec), 7)))
 
 
@@ -137,10 +139,10 @@ def test_both_of_a_pair_get_the_same_post_augmentation(spec, monkeypatch):
     changed = 0
     for step in range(40):
         for first in (0, 2):
-            real = augmented.load_drawn(1, SIZE, step=step, row=first)
-            fake = augmented.load_drawn(1 + REALS, SIZE, step=step, row=first + 1)
+            real = augmented.load_for_row(1, SIZE, step=step, row=first)
+            fake = augmented.load_for_row(1 + REALS, SIZE, step=step, row=first + 1)
             np.testing.assert_array_equal(real, fake)
-            untouched = plain.load_drawn(1, SIZE, step=step, row=first)
+            untouched = plain.load_for_row(1, SIZE, step=step, row=first)
             np.testing.assert_array_equal(untouched, reals.load(1, SIZE))
             changed += bool((real != untouched).any())
     assert abs(changed - 60) < 4 * np.sqrt(80 * 0.75 * 0.25)  # three of four, by two fair coins
@@ -149,7 +151,7 @@ def test_both_of_a_pair_get_the_same_post_augmentation(spec, monkeypatch):
 def test_post_augmentation_keeps_size_and_type():
     image = draw_image(np.random.default_rng(1), 40)
     for seed in range(10):
-        made = post_augmented(image, np.random.default_rng(seed))
+        made = post_augment(image, np.random.default_rng(seed))
         assert made.shape == image.shape
         assert made.dtype == np.uint8
         assert np.abs(made.astype(int) - image).mean() < 60
@@ -177,9 +179,9 @@ def test_prepared_records_and_procedural_faces_need_nothing_more(tmp_path):
     records = draw_records(5, "png", size=48)
     write(tmp_path, {"train": records}, size=48)
     prepared = SelfBlendedPairs(load_dataset(f"tfds:{tmp_path}/faces#train"), 0)
-    assert prepared.shapes == {"own": 0, "approximate template": len(records) // 2}
+    assert prepared.landmark_counts == {"own": 0, "approximate template": len(records) // 2}
     procedural = SelfBlendedPairs(load_dataset("synthetic:0#validation?limit=8"), 0)
-    assert procedural.shapes == {"own": 4, "approximate template": 0}
+    assert procedural.landmark_counts == {"own": 4, "approximate template": 0}
     assert procedural.load(4, SIZE).shape == (SIZE, SIZE, 3)
 
 

@@ -11,13 +11,18 @@ import scipy.spatial
 from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
 
 from rffr_jax.data.self_blending import blending as self_blending
-from rffr_jax.data.self_blending.blending import Colours, blending_mask, draw_recipe, self_blend
+from rffr_jax.data.self_blending.blending import (
+    ColourChange,
+    blending_mask,
+    draw_parameters,
+    self_blend,
+)
 from rffr_jax.data.specs import load_dataset
-from rffr_jax.images.landmarks import LandmarkedFace, face_shape, load_face
+from rffr_jax.images.landmarks import LandmarkedFace, load_face, to_68_landmarks
 
 PHOTOGRAPHS = pathlib.Path(__file__).parents[4] / "shared" / "faces" / "ffhq256"
 SIDE = 96
-PLAIN = Colours((0.0, 0.0, 0.0), 0.0, 0.0, 0.0, 0.0, 0.0)
+PLAIN = ColourChange((0.0, 0.0, 0.0), 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +31,7 @@ def face():
 
 
 def recipe(seed=0, **changes):
-    drawn = draw_recipe(np.random.default_rng(seed))
+    drawn = draw_parameters(np.random.default_rng(seed))
     return dataclasses.replace(drawn, **changes)
 
 
@@ -50,7 +55,7 @@ def distance_inside(inside):
 
 
 def test_drawn_numbers_fill_the_stated_ranges():
-    drawn = [draw_recipe(np.random.default_rng(seed)) for seed in range(4000)]
+    drawn = [draw_parameters(np.random.default_rng(seed)) for seed in range(4000)]
     stretched = (0.95, 1 / 0.95)
     ranges = [
         ("scale", (stretched, stretched)),
@@ -71,7 +76,7 @@ def test_drawn_numbers_fill_the_stated_ranges():
 
 
 def test_coins_are_fair_and_independent():
-    drawn = [draw_recipe(np.random.default_rng(seed)) for seed in range(4000)]
+    drawn = [draw_parameters(np.random.default_rng(seed)) for seed in range(4000)]
     outcomes = collections.Counter((one.changes_source, one.sharpening > 0) for one in drawn)
     assert len(outcomes) == 4
     for count in outcomes.values():
@@ -83,7 +88,9 @@ def test_coins_are_fair_and_independent():
 
 
 def test_ratios_have_the_paper_s_distribution():
-    counts = collections.Counter(draw_recipe(np.random.default_rng(s)).ratio for s in range(6000))
+    counts = collections.Counter(
+        draw_parameters(np.random.default_rng(s)).ratio for s in range(6000)
+    )
     assert counts.keys() == {0.25, 0.5, 0.75, 1.0}
     for ratio, expected in ((0.25, 1000), (0.5, 1000), (0.75, 1000), (1.0, 3000)):
         share = expected / 6000
@@ -96,7 +103,7 @@ def test_ratios_have_the_paper_s_distribution():
 @pytest.mark.parametrize("blur", [(0.12, 0.03), (0.06, 0.06), (0.03, 0.12)])
 def test_the_mask_is_the_hull_less_the_first_blur_and_more_by_the_second(face, blur):
     still = np.zeros((8, 8, 2), np.float32)
-    points = face_shape(face.landmarks)
+    points = to_68_landmarks(face.landmarks)
     mask = blending_mask(points, SIDE, recipe(displacement=still, blur=blur, ratio=0.75))
     inside = reference_hull(points)
     first, second = (round(part * inside.sum() ** 0.5) for part in blur)
@@ -109,7 +116,7 @@ def test_the_mask_is_the_hull_less_the_first_blur_and_more_by_the_second(face, b
 
 
 def test_a_larger_first_blur_keeps_the_mask_within_the_deformed_hull(face):
-    points = face_shape(face.landmarks)
+    points = to_68_landmarks(face.landmarks)
     inside = reference_hull(points)
     bound = np.sqrt(2) * self_blending.LARGEST_DISPLACEMENT * inside.sum() ** 0.5
     masks = []
@@ -123,7 +130,7 @@ def test_a_larger_first_blur_keeps_the_mask_within_the_deformed_hull(face):
 
 def test_the_mask_is_the_same_face_at_every_size():
     dataset = load_dataset("synthetic:0#validation?limit=8")
-    shape = face_shape(load_face(dataset, 1, 64).landmarks)
+    shape = to_68_landmarks(load_face(dataset, 1, 64).landmarks)
     small = blending_mask(shape, 64, recipe(3))
     large = blending_mask((shape + 0.5) * 4 - 0.5, 256, recipe(3))
     averaged = large.reshape(64, 4, 64, 4).mean((1, 3))
@@ -132,7 +139,7 @@ def test_the_mask_is_the_same_face_at_every_size():
 
 def test_the_edge_of_a_mask_has_no_step(face):
     """At 256 pixels no two neighbours differ by more than a Gaussian of the smallest blur can."""
-    shape = face_shape(face.landmarks) * (256 / SIDE)
+    shape = to_68_landmarks(face.landmarks) * (256 / SIDE)
     for seed in range(20):
         mask = blending_mask(shape, 256, recipe(seed, ratio=1.0))
         assert max(np.abs(np.diff(mask, axis=axis)).max() for axis in (0, 1)) < 0.6
