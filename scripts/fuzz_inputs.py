@@ -460,6 +460,7 @@ def _write_beside(detector: pathlib.Path, digest: str):
     from rffr_jax.evaluation.calibration import Platt
     from rffr_jax.evaluation.threshold import Threshold
     from rffr_jax.runs.atomic_files import write_json
+    from rffr_jax.runs.weight_records import write_record
 
     origins = Origins(frozenset({("faces", "a"), ("faces", "b")}), frozenset({"/data/a.png"}))
     write_json(detector / "training_sources.json", origins.to_json())
@@ -474,7 +475,7 @@ def _write_beside(detector: pathlib.Path, digest: str):
     reference = residual_reference.ResidualReference(
         np.full((k, k), 0.2), np.full((k, k), 0.3), 30, 0.5, ("x",)
     )
-    residual_reference.write_reference(detector, "last", reference, digest)
+    write_record(detector, residual_reference.RECORD, "last", digest, reference.to_json())
     loaded = _load(detector)
     assert loaded.operating_point == point
     assert loaded.reference is not None

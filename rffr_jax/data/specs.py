@@ -176,7 +176,7 @@ def load_dataset(
       UserError: the spec is wrong, what it names is missing, empty or not as it should be, the
         specs were prepared differently, or their weights are not wanted or not for all.
     """
-    texts = [spec] if isinstance(spec, str) else list(spec)
+    texts = as_tuple(spec)
     if not texts:
         raise UserError(f"an empty list of datasets; name one as KIND:PATH ({', '.join(KINDS)})")
     repeated = [text for text, count in collections.Counter(texts).items() if count > 1]
@@ -187,6 +187,11 @@ def load_dataset(
     parts = [_apply_filters(_open(part, default_split), part) for part in specs]
     _check_parts_alike(parts, specs)
     return parts[0] if len(parts) == 1 else _concatenate(parts, specs)
+
+
+def as_tuple(specs: str | Sequence[str]) -> tuple[str, ...]:
+    """One spec or several as a tuple."""
+    return (specs,) if isinstance(specs, str) else tuple(specs)
 
 
 def load_unfiltered(text: str) -> Dataset:

@@ -3,10 +3,9 @@
 import importlib.metadata
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from rffr_jax.cluster import processes
@@ -15,7 +14,7 @@ from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
 from rffr_jax.data.origins import Origins, synthetic_data_note
 from rffr_jax.data.selection import keep_frames, keep_methods
-from rffr_jax.data.specs import check_same_preparation, load_dataset, load_separately
+from rffr_jax.data.specs import as_tuple, load_dataset, load_separately
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics, operating_point, residual_reference, results
 from rffr_jax.evaluation.aggregate import VideoScore, check_aggregate
@@ -26,9 +25,7 @@ from rffr_jax.evaluation.predictions import Predictions, concatenate, require_un
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import FAKE, Dataset, Example
 from rffr_jax.runs.atomic_files import write_json
-from rffr_jax.runs.checkpoints.weights import (
-    best_checkpoint_name,
-)
+from rffr_jax.runs.checkpoints.weights import best_checkpoint_name
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
@@ -41,18 +38,16 @@ def run(config: Config, workdir: pathlib.Path):
     prints the table."""
     tests = load_test_sets(config)
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
-    for spec, test in zip(as_tuple(config.data.tests), tests, strict=True):
-        check_same_preparation(detector.about["preparations"], spec, test, "data.tests")
+    datasets = detector.require_same_preparation(config.data.tests, tests, "data.tests")
     validation = _load_validation_set(config, tests)
-    named = dict(zip(as_tuple(config.data.tests), tests, strict=True))
     if validation is not None:
-        spec = as_tuple(config.data.validation)[0]
-        check_same_preparation(detector.about["preparations"], spec, validation, "data.validation")
-        named["data.validation"] = validation
-    require_same_data(**named)
+        specs = as_tuple(config.data.validation)[:1]
+        detector.require_same_preparation(specs, [validation], "data.validation")
+        datasets["data.validation"] = validation
+    require_same_data(**datasets)
     for test in tests:
         for name in _required_checkpoints(config.checkpoint, test):
-            detector.require(name)
+            detector.require_checkpoint(name)
     with locked_workdir(workdir):
         write_config(workdir, config)
         if config.checkpoint == "matched":
@@ -92,17 +87,12 @@ def write_results(
       point, prevalence: as for `results.results_table`.
 
     Returns:
-      What results.json holds.
+      The content of results.json.
     """
     matched = matched or {}
     rule = detector.selection_rule(checkpoint, predictions.examples)
     warnings = results.overlap_with_training(predictions.examples, detector.trained_on())
     warnings += operating_point.threshold_warnings(point, detector.trained_on())
-    if not detector.knows_its_origins:
-        warnings.append(
-            "a model folder does not say which originals were seen: whether test images share some "
-            "with its training or its validation was not checked"
-        )
     note = synthetic_data_note(predictions.examples)
     table = results.results_table(
         predictions,
@@ -120,7 +110,7 @@ def write_results(
         point=point,
         prevalence=prevalence,
     )
-    if jax.process_index() == 0:
+    if processes.is_main_process():
         write_json(workdir / "results.json", table)
         predictions.write_csv(workdir / "predictions.csv")
         for (dataset, method), part in matched.items():
@@ -132,13 +122,8 @@ def write_results(
     return table
 
 
-def as_tuple(specs: str | Sequence[str]) -> list[str]:
-    """One spec or several as a list."""
-    return [specs] if isinstance(specs, str) else list(specs)
-
-
 def _required_checkpoints(checkpoint: str, test: Dataset) -> list[str]:
-    """What must be in the workdir to score a test set with `checkpoint`."""
+    """The checkpoints that the workdir must have to score a test set with `checkpoint`."""
     if checkpoint != "matched":
         return [checkpoint]
     methods = sorted({example.method for example in _fakes(test)})
@@ -168,7 +153,11 @@ def _score_matched(
 
 
 def _load_validation_set(config: Config, tests: list[Dataset]) -> Dataset | None:
-    """What thresholds are to be chosen on, if anything is named; all frames, and not the tests."""
+    """The data that choose thresholds, with all frames; None if `data.validation` is empty.
+
+    Raises:
+      UserError: a test image shares its original or its file with them.
+    """
     specs = as_tuple(config.data.validation)
     if not specs:
         return None
@@ -192,7 +181,10 @@ def _load_validation_set(config: Config, tests: list[Dataset]) -> Dataset | None
 def _choose_or_read_operating_point(
     detector: TrainedDetector, config: Config, validation: Dataset | None, tests: list[Dataset]
 ) -> OperatingPoint:
-    """Chosen on the validation set and kept beside the detector, or what was kept there before."""
+    """Chooses thresholds on the validation set and writes them beside the detector.
+
+    Without a validation set those beside the detector are read.
+    """
     if validation is None:
         point = detector.operating_point(config.checkpoint)
         tested = [example for test in tests for example in test.examples]
@@ -215,10 +207,8 @@ def _choose_or_read_operating_point(
         config.max_fpr,
         config.calibration,
     )
-    detector.keep_operating_point(config.checkpoint, point)
     reference = None if heat is None else residual_reference.measure_reference(images, heat, specs)
-    if reference is not None:
-        detector.keep_residual_reference(config.checkpoint, reference)
+    detector.write_validation_records(config.checkpoint, point, reference)
     return point
 
 

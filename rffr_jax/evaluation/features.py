@@ -34,17 +34,17 @@ def run(config: Config, workdir: pathlib.Path):
     attention.png with the first images."""
     dataset = load_dataset(config.data.inputs, default_split="test")
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
-    if config.checkpoint == "matched":
-        raise UserError("checkpoint=matched is many checkpoints; choose last or best:NAME")
     if detector.about["detection"].get("xception"):
         raise UserError(
             f"detector={config.detector} is an Xception: it has no class tokens and no attention"
         )
-    detector.require(config.checkpoint)
+    detector.require_checkpoint(config.checkpoint)
     require_same_data(inputs=dataset)
     with locked_workdir(workdir):
         write_config(workdir, config)
-        examples, features, attention = detector.evidence(config.checkpoint, dataset)
+        examples, features, attention = detector.scorer.evidence(
+            detector.parameters(config.checkpoint), dataset
+        )
         if not examples:
             raise UserError(f"data.inputs={config.data.inputs} holds no image that can be used")
         if processes.is_main_process():

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
 from rffr_jax.data.origins import Origins
 from rffr_jax.data.selection import keep_frames, select_examples
-from rffr_jax.errors import UserError
 from rffr_jax.evaluation import calibration, metrics
 from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.threshold import Threshold, choose_threshold
 from rffr_jax.examples import REAL, Dataset, Example
-from rffr_jax.runs.weight_records import read_record, record_file, write_record
+from rffr_jax.runs.weight_records import read_valid_record, record_file, write_record
 
 log = logging.getLogger(__name__)
+
+RECORD = "operating_point"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,13 +52,24 @@ class OperatingPoint:
             "chosen_on": list(self.chosen_on),
         }
 
-    def to_record(self, weights: str) -> dict[str, Any]:
-        """What is kept beside the detector, for the weights with this digest only."""
-        return {"weights": weights, **self.to_json(), "origins": self.origins.to_json()}
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "OperatingPoint":
+        """The operating point in the record of `write_operating_point`.
+
+        Raises:
+          KeyError, TypeError, ValueError, AttributeError, OverflowError: another record.
+        """
+        thresholds, calibrations = record["thresholds"], record["calibrations"]
+        video = thresholds["video"]
+        return cls(
+            image=Threshold.from_json(thresholds["image"], calibrations["image"]),
+            video=video and Threshold.from_json(video, calibrations["video"]),
+            chosen_on=tuple(map(str, record["chosen_on"])),
+            origins=Origins.from_json(record["origins"]),
+        )
 
 
 DEFAULT_OPERATING_POINT = OperatingPoint()
-RECORD = "operating_point"
 
 
 def describe_test_overlap(origins: Origins, tests: Sequence[Example]) -> str:
@@ -91,16 +104,9 @@ def choose_operating_point(
     of_videos = None
     origins = Origins.from_examples(images.examples)
     if videos is not None and (videos.labels == REAL).any():
-        frames = metrics.group_scores_by_video(videos.examples, videos.scores)
-        scores = [video_score.score(np.array(own)) for own in frames.values()]
-        most = max(len(own) for own in frames.values())
-        of_videos = choose_threshold(
-            np.array([key[0] for key in frames]),
-            np.array(scores),
-            max_fpr,
-            method,
-            dataclasses.replace(video_score, frames=most),
-        )
+        labels, scores, most_frames = score_videos(videos, video_score)
+        score_of_most = dataclasses.replace(video_score, frames=most_frames)
+        of_videos = choose_threshold(labels, scores, max_fpr, method, score_of_most)
         origins = Origins.from_examples([*images.examples, *videos.examples])
     return OperatingPoint(
         image=choose_threshold(images.labels, images.scores, max_fpr, method),
@@ -108,6 +114,17 @@ def choose_operating_point(
         chosen_on=tuple(specs),
         origins=origins,
     )
+
+
+def score_videos(
+    predictions: Predictions, video_score: VideoScore, min_frames: int = 1
+) -> tuple[Int64[np.ndarray, " videos"], Float64[np.ndarray, " videos"], int]:
+    """Labels and scores of the videos with `min_frames` or more, and the most frames of one."""
+    videos = metrics.group_scores_by_video(predictions.examples, predictions.scores)
+    videos = {video: scores for video, scores in videos.items() if len(scores) >= min_frames}
+    labels = np.array([label for label, *_ in videos], np.int64)
+    scores = [video_score.score(np.array(frames)) for frames in videos.values()]
+    return labels, np.array(scores), max(map(len, videos.values()), default=0)
 
 
 def select_multi_frame_videos(dataset: Dataset, count: int) -> Dataset | None:
@@ -127,8 +144,14 @@ def _video_key(example: Example) -> tuple[str, str, str, int]:
 
 
 def write_operating_point(detector: Path, checkpoint: str, point: OperatingPoint, weights: str):
-    """Writes it beside the detector, for the weights with this digest only."""
-    write_record(detector, RECORD, checkpoint, point.to_record(weights))
+    """Writes an operating point beside the detector.
+
+    Args:
+      detector: its workdir or model folder.
+      weights: digest of the weights that it was chosen for.
+    """
+    record = {**point.to_json(), "origins": point.origins.to_json()}
+    write_record(detector, RECORD, checkpoint, weights, record)
 
 
 def read_operating_point(detector: Path, checkpoint: str, weights: str) -> OperatingPoint:
@@ -144,28 +167,12 @@ def read_operating_point(detector: Path, checkpoint: str, weights: str) -> Opera
       `DEFAULT_OPERATING_POINT` if there is no record, or if it belongs to other weights.
 
     Raises:
-      UserError: the file is damaged, or of an earlier version.
+      UserError: the file is damaged.
     """
-    record = read_record(detector, RECORD, checkpoint)
-    if record is None:
+    point = read_valid_record(detector, RECORD, checkpoint, weights, OperatingPoint.from_json)
+    if point is None:
         return DEFAULT_OPERATING_POINT
     file = record_file(detector, RECORD, checkpoint)
-    anew = "make it anew with the job evaluate and --config.data.validation, or delete it"
-    try:
-        if record["weights"] != weights:
-            return DEFAULT_OPERATING_POINT
-        if "thresholds" not in record:
-            raise UserError(f"{file} is of an earlier version, with one threshold; {anew}")
-        found, fitted = record["thresholds"], record["calibrations"]
-        point = OperatingPoint(
-            image=Threshold.from_json(found["image"], fitted["image"]),
-            video=found["video"] and Threshold.from_json(found["video"], fitted["video"]),
-            chosen_on=tuple(map(str, record["chosen_on"])),
-            origins=Origins.from_json(record["origins"]),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UserError(f"{file} is damaged ({reason}); {anew}") from None
     return dataclasses.replace(
         point,
         image=_drop_decreasing_calibration(point.image, file),

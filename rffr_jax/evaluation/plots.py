@@ -40,20 +40,27 @@ def plot_roc(path: str | Path, predictions: Predictions, title: str) -> None:
       UserError: a dataset lacks reals or fakes.
     """
     datasets = predictions.ordered().by_dataset()
-    columns = min(len(datasets), 3)
-    rows = -(-len(datasets) // columns)
-    figure = new_figure(width=5.0 * columns, height=5.0 * rows + 0.4)
-    figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
-    for number, (name, part) in enumerate(datasets.items(), start=1):
+    figure, panels = _square_panels(list(datasets), title)
+    for axes, (name, part) in zip(panels, datasets.items(), strict=True):
         metrics.require_both_classes(part.labels, name)
-        axes = figure.add_subplot(rows, columns, number)
         _draw_roc(axes, part)
-        axes.set_title(name, fontsize=11, parse_math=False)
     _save_png(figure, path)
 
 
+def _square_panels(names: Sequence[str], title: str) -> tuple[Figure, list[Axes]]:
+    """A figure with a titled panel for each name, three in a row."""
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    figure = new_figure(width=5.0 * columns, height=5.0 * rows + 0.4)
+    figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
+    panels = [figure.add_subplot(rows, columns, number + 1) for number in range(len(names))]
+    for axes, name in zip(panels, names, strict=True):
+        axes.set_title(name, fontsize=11, parse_math=False)
+    return figure, panels
+
+
 def _draw_roc(axes: Axes, part: Predictions) -> None:
-    methods = sorted({example.method for example in part.examples if example.label == FAKE})
+    methods = part.fake_methods
     axes.set_prop_cycle(color=_colours(len(methods)))
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":")
     for method in methods:
@@ -85,7 +92,7 @@ def plot_histograms(path: str | Path, predictions: Predictions, title: str) -> N
     pairs = {}
     for name, part in predictions.ordered().by_dataset().items():
         metrics.require_both_classes(part.labels, name)
-        for method in sorted({e.method for e in part.examples if e.label == FAKE}):
+        for method in part.fake_methods:
             pairs[f"{name}: {method}"] = select_method_and_reals(part, method)
     columns = min(len(pairs), 2)
     rows = -(-len(pairs) // columns)
@@ -125,12 +132,8 @@ def plot_reliability(
       calibration: drawn as a second curve.
     """
     datasets = predictions.ordered().by_dataset()
-    columns = min(len(datasets), 3)
-    rows = -(-len(datasets) // columns)
-    figure = new_figure(width=5.0 * columns, height=5.0 * rows + 0.4)
-    figure.suptitle(title, fontsize=11, parse_math=False, wrap=True)
-    for number, (name, part) in enumerate(datasets.items(), start=1):
-        axes = figure.add_subplot(rows, columns, number)
+    figure, panels = _square_panels(list(datasets), title)
+    for axes, part in zip(panels, datasets.values(), strict=True):
         axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":")
         curves = {"score": part.scores}
         if calibration is not None:
@@ -147,7 +150,6 @@ def plot_reliability(
             )
         axes.set(xlabel="probability of fake", ylabel="share of fakes", aspect="equal")
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-        axes.set_title(name, fontsize=11, parse_math=False)
         add_legend(axes, title="ECE, %", loc="upper left")
     _save_png(figure, path)
 

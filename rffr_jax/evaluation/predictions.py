@@ -55,6 +55,11 @@ class Predictions:
         """int64 [n]: 0 = real, 1 = fake."""
         return np.array([example.label for example in self.examples], dtype=np.int64)
 
+    @property
+    def fake_methods(self) -> list[str]:
+        """Names of the manipulations, sorted."""
+        return sorted({example.method for example in self.examples if example.label == FAKE})
+
     def ordered(self) -> "Predictions":
         """The same predictions sorted by dataset, then id: independent of batches and order."""
         order = sorted(

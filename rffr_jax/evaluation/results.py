@@ -10,9 +10,13 @@ from rffr_jax.data.origins import Origins
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics
 from rffr_jax.evaluation.calibration import reliability
-from rffr_jax.evaluation.operating_point import DEFAULT_OPERATING_POINT, OperatingPoint
+from rffr_jax.evaluation.operating_point import (
+    DEFAULT_OPERATING_POINT,
+    OperatingPoint,
+    score_videos,
+)
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.threshold import rates_at_threshold, rates_by_group
+from rffr_jax.evaluation.threshold import Threshold, rates_at_threshold, rates_by_group
 from rffr_jax.examples import FAKE, REAL, Example
 
 ABOUT = "about"
@@ -54,16 +58,17 @@ def results_table(
       matched: for (dataset, method) the predictions of a checkpoint chosen for it; they replace
         that method's share of `predictions`.
       warnings: what the reader must know, such as `overlap_with_training`.
-      point: thresholds and calibrations, chosen on validation data; 0.5 and none without. Every
-        number is of single images.
+      point: thresholds and calibrations, chosen on validation data; 0.5 and none without.
       prevalence: share of fakes for which `ppv` is stated.
 
     Returns:
       {DATASET: {"pooled": entry, "methods": {METHOD: entry}, "mean_all", "mean_unseen",
       "reliability", "groups"}, "about": {...}} where an entry is `auc, auc_ci95, ap, eer, accuracy,
       tpr_at_fpr_1e-2, tpr_at_fpr_1e-3, video_auc` (in [0, 1]), `single_frame_auc` (`draws, mean,
-      sd, lowest, highest`; None with one frame a video), `at_threshold` (`fpr, tpr, ppv`) and
-      `n_real, n_fake, n_bad`. A method is measured against ALL reals of its dataset. `mean_all` is
+      sd, lowest, highest`; None with one frame a video), `at_threshold` (`fpr, tpr, ppv` of single
+      images), `video_at_threshold` (`fpr, tpr, ppv, n_real, n_fake` of the videos with several
+      frames; None without any, or without a threshold of videos) and `n_real, n_fake, n_bad`
+      (images). A method is measured against ALL reals of its dataset. `mean_all` is
       the mean AUC over the methods (the paper's 'Avg'), `mean_unseen` over those not in
       `trained_methods` (None if there is none). `reliability` holds `ece`, `ece_calibrated` (None
       without a calibration) and the `bins`; `groups` is `threshold.rates_by_group`.
@@ -106,7 +111,7 @@ def _dataset_results(
     prevalence: float,
 ) -> dict[str, Any]:
     metrics.require_both_classes(part.labels, name)
-    methods = sorted({example.method for example in part.examples if example.label == FAKE})
+    methods = part.fake_methods
     entries = {
         method: _metrics_entry(
             matched.get((name, method)) or select_method_and_reals(part, method), point, prevalence
@@ -169,6 +174,7 @@ def _metrics_entry(part: Predictions, point: OperatingPoint, prevalence: float) 
         "tpr_at_fpr_1e-2": metrics.tpr_at_fpr(labels, scores, 1e-2),
         "tpr_at_fpr_1e-3": metrics.tpr_at_fpr(labels, scores, 1e-3),
         "at_threshold": rates_at_threshold(labels, scores, point.image.value, prevalence),
+        "video_at_threshold": _video_rates(part, point.video, prevalence),
         "video_auc": metrics.video_auc(part.examples, scores),
         "single_frame_auc": _single_frame_entry(part),
         "n_real": int(np.count_nonzero(labels == REAL)),
@@ -177,18 +183,34 @@ def _metrics_entry(part: Predictions, point: OperatingPoint, prevalence: float) 
     }
 
 
+def _video_rates(
+    part: Predictions, threshold: Threshold | None, prevalence: float
+) -> dict[str, Any] | None:
+    """Rates of the videos with several frames; None without them, or without a threshold."""
+    if threshold is None or threshold.video_score is None:
+        return None
+    labels, scores, _ = score_videos(part, threshold.video_score, min_frames=2)
+    if not len(labels):
+        return None
+    return {
+        **rates_at_threshold(labels, scores, threshold.value, prevalence),
+        "n_real": int(np.count_nonzero(labels == REAL)),
+        "n_fake": int(np.count_nonzero(labels == FAKE)),
+    }
+
+
 def _single_frame_entry(part: Predictions) -> dict[str, Any] | None:
     """The spread over draws of one frame a video; None where videos have no other."""
     aucs = metrics.single_frame_aucs(part.examples, part.scores)
     if aucs is None:
         return None
-    said = {
-        "mean": aucs.mean(),
-        "sd": aucs.std(ddof=1),
-        "lowest": aucs.min(),
-        "highest": aucs.max(),
+    return {
+        "draws": len(aucs),
+        "mean": float(aucs.mean()),
+        "sd": float(aucs.std(ddof=1)),
+        "lowest": float(aucs.min()),
+        "highest": float(aucs.max()),
     }
-    return {"draws": len(aucs), **{name: float(value) for name, value in said.items()}}
 
 
 def overlap_with_training(
@@ -252,10 +274,11 @@ def format_table(table: dict[str, Any]) -> str:
 
 
 def _threshold_lines(table: dict[str, Any]) -> list[str]:
-    """What a threshold makes of the scores, and how far they can be taken for probabilities."""
+    """Rates at the thresholds, calibration errors, and the groups with most false alarms."""
     point = table[ABOUT]["operating_point"]
     ppv = f"PPV at {100 * point['prevalence']:g}%"
     rows: list[tuple[str, ...]] = [("dataset", "fakes", "TPR@0.1%", "FPR", "TPR", ppv, "ECE")]
+    videos: list[tuple[str, ...]] = [("dataset", "fakes", "FPR", "TPR", ppv, "reals", "n fake")]
     groups = []
     for name, result in table.items():
         if name == ABOUT:
@@ -266,6 +289,9 @@ def _threshold_lines(table: dict[str, Any]) -> list[str]:
             ece = _percent(result["reliability"]["ece"]) if fakes == "(pooled)" else ""
             shown = (entry["tpr_at_fpr_1e-3"], at["fpr"], at["tpr"], at["ppv"])
             rows.append((name, fakes, *map(_percent, shown), ece))
+            if at := entry["video_at_threshold"]:
+                shown = map(_percent, (at["fpr"], at["tpr"], at["ppv"]))
+                videos.append((name, fakes, *shown, str(at["n_real"]), str(at["n_fake"])))
         calibrated = result["reliability"]["ece_calibrated"]
         if calibrated is not None:
             rows.append((name, "(calibrated)", *("",) * 4, _percent(calibrated)))
@@ -281,7 +307,10 @@ def _threshold_lines(table: dict[str, Any]) -> list[str]:
         chosen = f"chosen for {100 * image['max_fpr']:g}% FPR on {data}"
         if video:
             chosen += f"; of videos {video['value']:.6g}"
-    return [*_align_columns(rows), "", f"threshold {image['value']:.6g}, {chosen}", *groups]
+    lines = [*_align_columns(rows), "", f"threshold {image['value']:.6g}, {chosen}", *groups]
+    if len(videos) > 1:
+        lines += ["", "videos of several frames, at their threshold", *_align_columns(videos)]
+    return lines
 
 
 def _align_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:

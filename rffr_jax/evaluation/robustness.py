@@ -10,15 +10,15 @@ from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
 from rffr_jax.data.origins import synthetic_data_note
-from rffr_jax.data.specs import check_same_preparation
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap
-from rffr_jax.evaluation.comparison import DetectorScores, compare
-from rffr_jax.evaluation.evaluate import as_tuple, load_test_sets
+from rffr_jax.evaluation.compare import DetectorScores, compare
+from rffr_jax.evaluation.evaluate import load_test_sets
 from rffr_jax.evaluation.plots import plot_robustness
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset
 from rffr_jax.images.corruptions import CORRUPTIONS, CorruptedDataset, Level, check_level
+from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.runs.atomic_files import atomic_write, write_json
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
@@ -32,21 +32,14 @@ def run(config: Config, workdir: pathlib.Path):
     sweep = _sweep(config)
     tests = load_test_sets(config)
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
-    specs = as_tuple(config.data.tests)
-    for spec, test in zip(specs, tests, strict=True):
-        check_same_preparation(detector.about["preparations"], spec, test, "data.tests")
-    require_same_data(**dict(zip(specs, tests, strict=True)))
-    if config.checkpoint == "matched":
-        raise UserError("checkpoint=matched is many checkpoints; choose last or best:NAME")
-    detector.require(config.checkpoint)
+    require_same_data(**detector.require_same_preparation(config.data.tests, tests, "data.tests"))
+    detector.require_checkpoint(config.checkpoint)
     with locked_workdir(workdir):
         write_config(workdir, config)
         rows = robustness(detector, config.checkpoint, tests, sweep)
         examples = [example for test in tests for example in test.examples]
-        rule, note = (
-            detector.selection_rule(config.checkpoint, examples),
-            synthetic_data_note(examples),
-        )
+        rule = detector.selection_rule(config.checkpoint, examples)
+        note = synthetic_data_note(examples)
         about = {
             "checkpoint": config.checkpoint,
             "rule": rule,
@@ -117,10 +110,7 @@ def format_robustness(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> 
             cells = (f"{100 * found[name]['auc']:.1f}" for name in fakes)
             shown = f"{change} [{', '.join(ends)}]" if ends else change
             table.append((f"{kind} {level:g}", *cells, shown))
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        own_lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in table]
-        own_lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        lines += [f"AUC in %, {dataset}", "", *own_lines, ""]
+        lines += [f"AUC in %, {dataset}", "", markdown_table(table), ""]
     lines.append(f"checkpoint: {about['checkpoint']}, chosen by rule: {about['rule']}")
     if about["note"]:
         lines += ["", f"note: {about['note']}"]

@@ -1,4 +1,4 @@
-"""Scores of a detector on a test set; what the frozen MAE says of its images is kept."""
+"""Scores of a detector on images; the residuals of its frozen MAE are computed once and kept."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
@@ -26,25 +26,15 @@ class PreparedSet:
     """A test set for any number of passes.
 
     Attributes:
-      dataset: what the batches index.
-      batches: `image`, `index`, `weight` and, for a detector that reads residuals of a MAE,
-        `difference`; the same in every pass.
-      bad: examples whose file could not be used, with the reason; whole after the first pass.
+      dataset: `index` of the batches counts its examples.
+      batches: starts a pass; each batch has `image`, `index`, `weight` and, for a detector that
+        reads residuals of a MAE, `difference`.
+      bad: examples whose file could not be used, with the reason; complete after the first pass.
     """
 
     dataset: Dataset
-    batches: Iterable[Batch]
+    batches: Callable[[], Iterator[Batch]]
     bad: dict[Example, str]
-
-
-@dataclasses.dataclass(frozen=True)
-class _ReusableBatches:
-    """Batches that can be gone through any number of times."""
-
-    start: Callable[[], Iterator[Batch]]
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self.start()
 
 
 class Scorer:
@@ -127,14 +117,14 @@ class Scorer:
         def batches() -> Iterator[Batch]:
             yield from self._with_differences(images or self._read(dataset, bad_files, bad))
 
-        return PreparedSet(dataset, _ReusableBatches(batches), bad)
+        return PreparedSet(dataset, batches, bad)
 
     def score(self, parameters: PyTree, prepared: Dataset | PreparedSet) -> Predictions:
         """The softmax of `fake`, in [0, 1], for every example that can be read.
 
         Args:
           parameters: the detector's.
-          prepared: a prepared set, or a dataset, of which no image is kept then.
+          prepared: a prepared set, or a dataset, whose images are not kept.
         """
         return self._score(parameters, prepared, with_heat=False)[0]
 
@@ -151,9 +141,9 @@ class Scorer:
         self, parameters: PyTree, prepared: Dataset | PreparedSet, *, with_heat: bool
     ) -> tuple[Predictions, Float32[np.ndarray, "n k k"] | None]:
         if not isinstance(prepared, PreparedSet):
-            prepared = self._once(prepared)
+            prepared = self._prepare_one_pass(prepared)
         margins, indices, heats = [], [], []
-        for batch in prepared.batches:
+        for batch in prepared.batches():
             on_mesh = put_batch(batch, self._mesh)
             differences = on_mesh.get("difference")
             margins.append(self._margin(parameters, self._frozen, on_mesh["image"], differences))
@@ -161,8 +151,7 @@ class Scorer:
                 heat = self._heat(self._frozen, on_mesh["image"], differences)
                 with_heat = heat is not None
                 heats.append(heat)
-            used = jnp.where(on_mesh["weight"] > 0, on_mesh["index"], -1)
-            indices.append(used)
+            indices.append(jnp.where(on_mesh["weight"] > 0, on_mesh["index"], -1))
         index = np.concatenate([all_rows(rows) for rows in indices])
         margin = np.concatenate([all_rows(rows) for rows in margins])
         used = np.flatnonzero(index >= 0)
@@ -177,11 +166,11 @@ class Scorer:
     ) -> tuple[Float64[np.ndarray, " n"], Float16[np.ndarray, "n covered pixels"] | None]:
         """The softmax of `fake` for images in memory, by the programs of `score`.
 
-        One process alone.
+        For a single process.
 
         Returns:
-          The scores in [0, 1], and what the MAE's residuals are made from, for `pictures`; None
-          for a detector that reads no MAE's.
+          The scores in [0, 1], and the `differences` for `pictures`; None for a detector that reads
+          no residuals of a MAE.
         """
         scores, differences = [], []
         for rows in self._batches_of(len(images)):
@@ -204,14 +193,14 @@ class Scorer:
         Float32[np.ndarray, "n size size 3"] | None,
         Float32[np.ndarray, "n k k"] | None,
     ]:
-        """What the MAE or UNet makes of images, about [0, 1], their residuals in [-1, 1], and the
-        mean |residual| in every block.
+        """Reconstructions by the MAE or UNet, about [0, 1], residuals in [-1, 1], and the mean
+        |residual| in every block.
 
-        None for a detector that has or reads none. One process alone.
+        None for a detector that has or reads none. For a single process.
 
         Args:
           images: at least one.
-          differences: of the same images, as `score_images` gave them.
+          differences: of the same images, from `score_images`.
         """
         found: list[list[np.ndarray | None]] = [[], [], []]
         for rows in self._batches_of(len(images)):
@@ -230,8 +219,8 @@ class Scorer:
             yield slice(first, first + self._batch_size)
 
     def _padded(self, rows: np.ndarray) -> np.ndarray:
-        """Zeros added up to a power of two or a whole batch: few programs for any number of rows,
-        and a single image does not cost a batch."""
+        """Adds zeros up to a power of two or a whole batch, so that few programs are compiled and
+        a single image does not cost a batch."""
         power = padded_batch_size(1 << (len(rows) - 1).bit_length(), self._mesh)
         length = min(power, self._batch_size)
         return np.pad(rows, [(0, length - len(rows)), *[(0, 0)] * (rows.ndim - 1)])
@@ -246,9 +235,13 @@ class Scorer:
     def evidence(
         self, parameters: PyTree, dataset: Dataset
     ) -> tuple[list[Example], Float32[np.ndarray, "n features"], Float32[np.ndarray, "n _ _ _"]]:
-        """`Detection.evidence` of every example that can be read, and the image's example."""
+        """Class tokens and attention maps (`Detection.evidence`) of every example that can be read.
+
+        Returns:
+          The examples, their class tokens and their attention maps.
+        """
         indices, features, attention = [], [], []
-        for batch in self._once(dataset).batches:
+        for batch in self._prepare_one_pass(dataset).batches():
             on_mesh = put_batch(batch, self._mesh)
             differences = on_mesh.get("difference")
             found = self._evidence(parameters, self._frozen, on_mesh["image"], differences)
@@ -259,11 +252,11 @@ class Scorer:
         examples = [dataset.examples[i] for i in np.concatenate(indices)]
         return examples, np.concatenate(features), np.concatenate(attention)
 
-    def _once(self, dataset: Dataset) -> PreparedSet:
-        """A dataset for one pass; nothing of it is kept but residuals."""
+    def _prepare_one_pass(self, dataset: Dataset) -> PreparedSet:
+        """A dataset for one pass; only its residuals are kept."""
         bad: dict[Example, str] = {}
         images = self._read(dataset, BadFiles(dataset, self._max_bad_fraction), bad)
-        return PreparedSet(dataset, self._with_differences(images), bad)
+        return PreparedSet(dataset, lambda: self._with_differences(images), bad)
 
     def _read(
         self, dataset: Dataset, bad_files: BadFiles, bad: dict[Example, str]
@@ -293,14 +286,14 @@ class Scorer:
 
     def _with_differences(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
-            all_gather_parameters = {name: batch[name] for name in ("image", "index", "weight")}
+            fields = {name: batch[name] for name in ("image", "index", "weight")}
             if self._needs_mae:
-                all_gather_parameters["difference"] = self.kept.of(batch["image"], batch["digest"])
-            yield all_gather_parameters
+                fields["difference"] = self.kept.of(batch["image"], batch["digest"])
+            yield fields
         self.kept.flush()
 
 
 def _probabilities(margins: Float32[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    """Of `fake`, from differences of the two logits."""
+    """Probabilities of `fake`, from differences of the two logits."""
     with np.errstate(over="ignore"):
         return 1.0 / (1.0 + np.exp(-margins.astype(np.float64)))

@@ -1,5 +1,6 @@
 """A trained detector as evaluation uses it: its weights, its scores, and what it was trained on."""
 
+import functools
 import itertools
 import logging
 import pathlib
@@ -9,11 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float32, PyTree
+from jaxtyping import PyTree
 
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.data.origins import Origins
+from rffr_jax.data.specs import as_tuple, check_same_preparation
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import operating_point, residual_reference
 from rffr_jax.evaluation.operating_point import OperatingPoint
@@ -26,14 +28,14 @@ from rffr_jax.method.residual_cache import ResidualCache, parameters_digest, sha
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.reports.model_folder_card import model_folder_card
 from rffr_jax.runs.atomic_files import read_json_object
-from rffr_jax.runs.checkpoints.weights import (
-    BEST,
-    load_frozen,
-    load_weights,
-    read_about,
-)
+from rffr_jax.runs.checkpoints.weights import BEST, load_frozen, load_weights, read_about
 from rffr_jax.runs.model_folder import is_model_folder, read_config, write_model
-from rffr_jax.runs.weight_records import read_record, record_file
+from rffr_jax.runs.weight_records import (
+    read_record,
+    read_valid_record,
+    record_file,
+    write_record,
+)
 
 log = logging.getLogger(__name__)
 
@@ -82,19 +84,33 @@ class TrainedDetector:
         parameters = self.parameters(checkpoint)
         return concatenate([self.scorer.score(parameters, test) for test in tests])
 
-    def evidence(
-        self, checkpoint: str, dataset: Dataset
-    ) -> tuple[list[Example], Float32[np.ndarray, "n features"], Float32[np.ndarray, "n _ _ _"]]:
-        """Class tokens and attention maps of a data set, as `Scorer.evidence` gives them."""
-        return self.scorer.evidence(self.parameters(checkpoint), dataset)
-
-    def require(self, checkpoint: str):
+    def require_checkpoint(self, checkpoint: str):
         """Raises: UserError if there is no such checkpoint (`last` or `best:NAME`)."""
-        there = ["last", *(f"best:{name}" for name in self._best())]
+        there = ["last", *(f"best:{name}" for name in self._read_best())]
         if checkpoint not in there:
             raise UserError(
-                f"checkpoint={checkpoint!r} is not in {self._folder}; there are {', '.join(there)}"
+                f"checkpoint={checkpoint!r} is not in {self._folder}; choose {', '.join(there)}"
             )
+
+    def require_same_preparation(
+        self, specs: str | Sequence[str], datasets: Sequence[Dataset], option: str
+    ) -> dict[str, Dataset]:
+        """Checks that faces were prepared like those of the training data.
+
+        Args:
+          specs: of `datasets`, one each.
+          option: the config entry that names them, for the message.
+
+        Returns:
+          The datasets by their specs.
+
+        Raises:
+          UserError: as for `specs.check_same_preparation`.
+        """
+        by_spec = dict(zip(as_tuple(specs), datasets, strict=True))
+        for spec, dataset in by_spec.items():
+            check_same_preparation(self.about["preparations"], spec, dataset, option)
+        return by_spec
 
     def selection_rule(self, checkpoint: str, examples: Sequence[Example]) -> str:
         """How the checkpoint was chosen: last, source, oracle, transfer or unknown.
@@ -124,7 +140,11 @@ class TrainedDetector:
             return "unknown"
         if not self.knows_its_origins:
             return "unknown"
-        three = (self._seen("training"), self._seen("validation"), Origins.from_examples(examples))
+        three = (
+            self._read_origins("training"),
+            self._read_origins("validation"),
+            Origins.from_examples(examples),
+        )
         alike = any(one.overlaps(other) for one, other in itertools.combinations(three, 2))
         return "unknown" if alike else "transfer"
 
@@ -136,7 +156,10 @@ class TrainedDetector:
     def trained_on(self) -> dict[str, Origins]:
         """What the detector and its MAE or UNet were trained on; nothing where it is not known."""
         autoencoder = AUTOENCODERS.get(self.about["detection"]["residual"], "MAE")
-        return {"detector": self._seen("training"), autoencoder: self._seen("mae_training")}
+        return {
+            "detector": self._read_origins("training"),
+            autoencoder: self._read_origins("mae_training"),
+        }
 
     def operating_point(self, checkpoint: str, digest: str = "") -> OperatingPoint:
         """The thresholds and calibrations that are kept for these very weights, if there are.
@@ -150,24 +173,21 @@ class TrainedDetector:
         digest = digest or parameters_digest(self.parameters(checkpoint))
         return operating_point.read_operating_point(self._folder, checkpoint, digest)
 
-    def keep_operating_point(self, checkpoint: str, point: OperatingPoint):
-        """Writes thresholds and calibrations beside the weights, for later use."""
-        digest = parameters_digest(self.parameters(checkpoint))
-        if not processes.is_main_process():
-            return
-        try:
-            operating_point.write_operating_point(self._folder, checkpoint, point, digest)
-        except OSError as error:
-            log.warning(
-                "the operating point cannot be written into %s (%s): only results.json has it",
-                self._folder,
-                error,
-            )
+    def residual_reference(self, checkpoint: str, digest: str) -> ResidualReference | None:
+        """The residuals of real faces that were measured for the weights with this digest."""
+        from_json = functools.partial(ResidualReference.from_json, k=self.detection.blocks.k)
+        name = residual_reference.RECORD
+        return read_valid_record(self._folder, name, checkpoint, digest, from_json)
 
-    def keep_residual_reference(self, checkpoint: str, reference: ResidualReference):
-        """Writes what residuals of real faces are beside the weights, for later use."""
+    def write_validation_records(
+        self, checkpoint: str, point: OperatingPoint, reference: ResidualReference | None
+    ):
+        """Writes what was chosen and measured on validation data beside the weights."""
         digest = parameters_digest(self.parameters(checkpoint))
-        residual_reference.write_reference(self._folder, checkpoint, reference, digest)
+        operating_point.write_operating_point(self._folder, checkpoint, point, digest)
+        if reference is not None:
+            name = residual_reference.RECORD
+            write_record(self._folder, name, checkpoint, digest, reference.to_json())
 
     def save_model(self, folder: pathlib.Path, checkpoint: str, parameters: PyTree, dtype: str):
         """Writes a model folder; see `LoadedDetector.save_pretrained`."""
@@ -196,15 +216,15 @@ class TrainedDetector:
         """Names of the data sets that the MAE or UNet learned from; empty where not known."""
         if is_model_folder(self._folder):
             return read_config(self._folder, "detector")["autoencoder_datasets"]
-        return sorted({name for name, _ in self._seen("mae_training").sources})
+        return sorted({name for name, _ in self._read_origins("mae_training").sources})
 
     def _selected(self, checkpoint: str) -> dict[str, Any] | None:
         """The validation that chose the weights; None for the last ones."""
         if is_model_folder(self._folder):
             return read_config(self._folder, "detector")["selected"]
-        return None if checkpoint == "last" else self._best()[checkpoint.removeprefix("best:")]
+        return None if checkpoint == "last" else self._read_best()[checkpoint.removeprefix("best:")]
 
-    def _seen(self, part: str) -> Origins:
+    def _read_origins(self, part: str) -> Origins:
         file = self._folder / f"{part}_sources.json"
         if not file.exists():
             return Origins()
@@ -219,13 +239,13 @@ class TrainedDetector:
         Raises:
           UserError: there is no such checkpoint.
         """
-        self.require(checkpoint)
+        self.require_checkpoint(checkpoint)
         folder = self._folder
         if checkpoint != "last":
             folder = folder / BEST / checkpoint.removeprefix("best:")
         return load_weights(folder, "detector", self.detection.abstract_parameters, self._mesh)
 
-    def _best(self) -> dict[str, Any]:
+    def _read_best(self) -> dict[str, Any]:
         record = self._folder / "best.json"
         return read_json_object(record) if record.exists() else {}
 

@@ -10,8 +10,7 @@ from rffr_jax.config import Config
 from rffr_jax.data.export import export_dataset
 from rffr_jax.data.origins import PROCEDURAL
 from rffr_jax.data.selection import Selection
-from rffr_jax.data.specs import load_dataset, parse_spec
-from rffr_jax.experiments.grid import as_tuple
+from rffr_jax.data.specs import as_tuple, load_dataset, parse_spec
 
 log = logging.getLogger(__name__)
 

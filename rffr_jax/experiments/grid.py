@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rffr_jax.config import Config, flat
-from rffr_jax.data.specs import load_dataset
+from rffr_jax.data.specs import as_tuple, load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.worker import Run
 from rffr_jax.runs.checkpoints.weights import best_checkpoint_name
@@ -230,11 +230,6 @@ def checkpoint_of_rule(config: Config, detect: Config, rule: str) -> str:
 def _dataset_name(spec: str | Sequence[str]) -> str:
     examples = load_dataset(spec, default_split="validation").examples
     return "+".join(sorted({example.dataset for example in examples}))
-
-
-def as_tuple(specs: str | Sequence[str]) -> tuple[str, ...]:
-    """One spec or several."""
-    return (specs,) if isinstance(specs, str) else tuple(specs)
 
 
 def config_digest(config: Config, trainings: pathlib.Path, of_mae: str = "") -> str:

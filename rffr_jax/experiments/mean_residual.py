@@ -27,7 +27,7 @@ def run(config: Config, workdir: pathlib.Path):
 def mean_residuals(prepared: PreparedSet, alpha: float) -> Predictions:
     """Mean |residual| over the covered area of every image that can be read, in [0, 1]."""
     examples, scores = [], []
-    for batch in prepared.batches:
+    for batch in prepared.batches():
         for row in np.flatnonzero(batch["weight"] > 0):
             examples.append(prepared.dataset.examples[batch["index"][row]])
             residual = np.clip(alpha * batch["difference"][row].astype(np.float32), -1.0, 1.0)

@@ -8,7 +8,7 @@ from typing import Any
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
 from rffr_jax.data.origins import synthetic_data_note
-from rffr_jax.data.specs import load_dataset
+from rffr_jax.data.specs import as_tuple, load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.localisation import format_localisation
 from rffr_jax.evaluation.predictions import Predictions
@@ -17,7 +17,7 @@ from rffr_jax.examples import Dataset
 from rffr_jax.experiments import mean_residual
 from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
 from rffr_jax.experiments.galleries import draw_gallery
-from rffr_jax.experiments.grid import TestedDetector, as_tuple
+from rffr_jax.experiments.grid import TestedDetector
 from rffr_jax.experiments.inference_time import measure_inference_time
 from rffr_jax.experiments.prerequisites import external_tables
 from rffr_jax.experiments.report import write_report
@@ -117,7 +117,7 @@ def _read_result(config: Config, point: TestedDetector) -> RunResult:
         evaluations={label: run.folder for label, run in point.evaluations.items()},
         autoencoder=point.pretrain.folder if point.pretrain else None,
         seconds=read_seconds(point.detect.folder),
-        inference_seconds=measure_inference_time(point.detect.folder)
+        inference_seconds=measure_inference_time(point.detect.folder, config.evaluate)
         if config.time_inference
         else None,
     )

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 
 from rffr_jax.config import Config
 from rffr_jax.data.origins import PROCEDURAL
-from rffr_jax.data.specs import load_dataset, load_unfiltered
+from rffr_jax.data.specs import as_tuple, load_dataset, load_unfiltered
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE
 from rffr_jax.experiments.external import read_external
-from rffr_jax.experiments.grid import as_tuple
 from rffr_jax.runs.checkpoints.weights import is_checkpoint
 
 

@@ -1,5 +1,6 @@
 """`report.html`: an experiment in one file, with its tables, charts, pictures and what made it."""
 
+import contextlib
 import dataclasses
 import pathlib
 import tempfile
@@ -8,25 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.errors import UserError
+from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.evaluation.plots import plot_histograms, plot_roc, plot_training_curves
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.results import ABOUT
-from rffr_jax.examples import FAKE, Dataset
+from rffr_jax.examples import FAKE, REAL, Dataset, Example
 from rffr_jax.experiments.figures import (
     plot_bars,
     plot_validation_curves,
     row_labels,
     validation_curves,
 )
-from rffr_jax.experiments.hard_examples import hardest_examples, load_faces_as_png
 from rffr_jax.experiments.printed_table import printed_tables
 from rffr_jax.experiments.run_result import RunResult, TableSpec
+from rffr_jax.images.image_formats import encode_crop
 from rffr_jax.reports.pictures import Picture, picture_from_bytes, picture_from_file
 from rffr_jax.reports.templates import render
 from rffr_jax.runs.atomic_files import atomic_write, read_json_object
 
 ROWS_DRAWN, ERRORS_SHOWN = 8, 8
+FACE_SIZE = 160
 CHART_BYTES, ROW_CHART_BYTES = 500_000, 150_000  # of a chart; of one that every row has
 GALLERY_BYTES = 2_000_000  # of all galleries together
 
@@ -202,6 +204,49 @@ def _hardest_errors(one: RunResult, label: str, dataset: Dataset | None) -> dict
             caption = f"{scores[i]:.4f}, {example.method}, {example.dataset}: {example.id}"
             faces[heading].append((caption, picture_from_bytes(face, caption) if face else None))
     return {"label": label, "seed": one.seed, "faces": faces}
+
+
+def hardest_examples(predictions: Predictions, count: int) -> tuple[list[int], list[int]]:
+    """The reals with the highest scores and the fakes with the lowest, the hardest first.
+
+    Equal scores come in the order of data set and id.
+
+    Args:
+      count: of each at most.
+
+    Returns:
+      Indices of the reals, indices of the fakes.
+    """
+    examples, scores = predictions.examples, predictions.scores
+
+    def sort_examples(label: int, sign: int) -> list[int]:
+        own = [i for i, example in enumerate(examples) if example.label == label]
+        return sorted(own, key=lambda i: (sign * scores[i], examples[i].dataset, examples[i].id))
+
+    return sort_examples(REAL, -1)[:count], sort_examples(FAKE, 1)[:count]
+
+
+def load_faces_as_png(
+    dataset: Dataset | None, examples: Sequence[Example], size: int = FACE_SIZE
+) -> list[bytes | None]:
+    """The images of some examples as PNG files of `size` x `size` pixels.
+
+    Args:
+      dataset: where they are looked up by data set and id.
+
+    Returns:
+      The bytes of a file for each; None where the dataset has no such example or cannot read it.
+    """
+    rows = {(e.dataset, e.id): i for i, e in enumerate(dataset.examples)} if dataset else {}
+    faces: list[bytes | None] = []
+    for example in examples:
+        face = None
+        index = rows.get((example.dataset, example.id))
+        if dataset is not None and index is not None:
+            with contextlib.suppress(BadImageError):
+                face = encode_crop(dataset.load(index, size), "png")
+        faces.append(face)
+    return faces
 
 
 # ---- how it was made

@@ -20,6 +20,7 @@ from rffr_jax.experiments.printed_table import (
     printed_tables,
 )
 from rffr_jax.experiments.summary import unique
+from rffr_jax.reports.markdown_table import markdown_table
 
 _LATEX = {
     **{character: "\\" + character for character in "&%$#_{}"},
@@ -88,14 +89,11 @@ def _markdown_rows(table: PrintedTable) -> str:
         texts = [_markdown(f"{cell.text} {cell.interval}".strip()) for cell in row]
         shown = zip(row, texts, strict=True)
         lines.append([f"**{text}**" if cell.best else text for cell, text in shown])
-    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
-    texts = ["| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines]
-    texts.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(texts)
+    return markdown_table(lines)
 
 
 def _markdown(text: str) -> str:
-    return _one_line(text).replace("|", "\\|").replace("*", "\\*")
+    return _one_line(text).replace("*", "\\*")
 
 
 def format_latex(table: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import importlib
 import logging
 import os
 import pathlib
+import pickle
 import shutil
 import signal
 import socket
@@ -23,7 +24,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
 from rffr_jax.config import Config
@@ -34,7 +34,7 @@ from rffr_jax.runs.lock import try_lock
 
 log = logging.getLogger(__name__)
 
-RECORD, LOG = "run.json", "log.txt"
+RECORD, LOG, RUNS = "run.json", "log.txt", "runs.pickle"
 JOBS = {
     "pretrain": "rffr_jax.training.pretrain",
     "detect": "rffr_jax.training.detect",
@@ -58,8 +58,8 @@ class Run:
 
 
 def run(config: Config, workdir: pathlib.Path):
-    """Works through the runs that the file `config.runs` lists."""
-    work_through([_from_json(entry) for entry in read_json_object(config.runs)["runs"]])
+    """Works through the runs in the file `config.runs`, which `run_all` wrote."""
+    work_through(pickle.loads(pathlib.Path(config.runs).read_bytes()))
 
 
 def run_all(runs: Sequence[Run], at_once: int, workdir: pathlib.Path):
@@ -161,7 +161,7 @@ def _redirect_output(file: pathlib.Path) -> Iterator[None]:
 def _run_in_processes(runs: Sequence[Run], count: int, workdir: pathlib.Path):
     folder = workdir / "workers" / f"{socket.gethostname()}-{os.getpid()}"
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "runs.json", {"runs": [_to_json(run) for run in runs]})
+    (folder / RUNS).write_bytes(pickle.dumps(list(runs)))
     with StopRequest() as request, _started_workers(folder, count, workdir) as workers:
         while any(worker.poll() is None for worker in workers) and not request.should_stop(0):
             if any(worker.poll() not in (None, DONE) for worker in workers):
@@ -186,7 +186,7 @@ def _started_workers(
     """Workers, none of which outlives the context; those that run are asked to save and stop."""
     command = [
         *(sys.executable, "-m", "rffr_jax.main"),
-        f"--config={worker_config.__file__}:{folder / 'runs.json'}",
+        f"--config={worker_config.__file__}:{folder / RUNS}",
         f"--workdir={workdir}",
     ]
     workers = []
@@ -246,21 +246,3 @@ def _gpu_environment(number: int) -> dict[str, str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     gpus = visible.split(",") if visible else list(map(str, range(jax.local_device_count())))
     return {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}
-
-
-def _to_json(run: Run) -> dict[str, Any]:
-    prerequisites = list(map(str, run.prerequisites))
-    folder = str(run.folder)
-    return {"config": run.config.to_dict(), "folder": folder, "prerequisites": prerequisites}
-
-
-def _from_json(entry: dict[str, Any]) -> Run:
-    config = ConfigDict(_with_tuples(entry["config"]))
-    prerequisites = tuple(map(pathlib.Path, entry["prerequisites"]))
-    return Run(config, pathlib.Path(entry["folder"]), prerequisites)
-
-
-def _with_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _with_tuples(entry) for name, entry in value.items()}
-    return tuple(value) if isinstance(value, list) else value

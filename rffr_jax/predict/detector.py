@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.data.origins import note_on_training
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import residual_reference
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.images.decode import resize_to_square
 from rffr_jax.method.blocks import BlockGrid
@@ -84,9 +83,7 @@ class LoadedDetector:
         digest = parameters_digest(self._parameters)
         self.operating_point = trained.operating_point(checkpoint, digest)
         self.threshold = self.operating_point.image.value
-        self.reference = residual_reference.read_reference(
-            folder, checkpoint, digest, self.blocks.k
-        )
+        self.reference = trained.residual_reference(checkpoint, digest)
         self.digest = parameters_digest({"detector": self._parameters, "frozen": trained.frozen})
         self.training_origins = trained.trained_on()
         names = {name for origins in self.training_origins.values() for name, _ in origins.sources}

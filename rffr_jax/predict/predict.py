@@ -13,9 +13,9 @@ from typing import Any
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config, local_path
 from rffr_jax.data.readers.left_out import SkippedFiles
+from rffr_jax.data.specs import as_tuple
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import check_aggregate
-from rffr_jax.evaluation.evaluate import as_tuple
 from rffr_jax.predict.decision_rule import describe_thresholds
 from rffr_jax.predict.detector import LoadedDetector, find_detector_folder, load_detector
 from rffr_jax.predict.face_settings import FaceSettings, face_settings

@@ -29,6 +29,7 @@ ENTRY = {
     "tpr_at_fpr_1e-2",
     "tpr_at_fpr_1e-3",
     "at_threshold",
+    "video_at_threshold",
     "video_auc",
     "single_frame_auc",
     "n_real",

@@ -65,7 +65,7 @@ def test_heat_is_brightest_where_attention_is():
 
 def test_mistakes_are_one_line(tmp_path, detector, faces, capsys):
     for flag, message in (
-        ("checkpoint=matched", "checkpoint=matched is many checkpoints"),
+        ("checkpoint=matched", "checkpoint='matched' is not in"),
         ("checkpoint=best:no", "checkpoint='best:no' is not in"),
     ):
         flags = (f"detector={detector}", f"data.inputs=csv:{faces}/test.csv", flag)

@@ -10,13 +10,14 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.residual_reference import (
     MIN_FACES,
+    RECORD,
+    ResidualReference,
     measure_reference,
-    read_reference,
-    write_reference,
 )
 from rffr_jax.examples import Example
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual import block_heat
+from rffr_jax.runs.weight_records import read_valid_record, write_record
 
 
 def drawn(reals=40, fakes=25, k=4):
@@ -80,16 +81,30 @@ def test_few_faces_and_blocks_without_residual_give_none():
     assert measure_reference(predictions, heat, ["v"]) is None
 
 
-def test_it_is_kept_for_its_weights(tmp_path):
+def write(folder, checkpoint):
+    write_record(folder, RECORD, checkpoint, "digest", measured().to_json())
+
+
+def read(folder, checkpoint, digest="digest"):
+    def from_json(record):
+        return ResidualReference.from_json(record, k=4)
+
+    return read_valid_record(folder, RECORD, checkpoint, digest, from_json)
+
+
+def test_it_is_read_for_its_own_weights_only(tmp_path, caplog):
     reference = measured()
-    write_reference(tmp_path, "best:faces", reference, "digest")
-    found = read_reference(tmp_path, "best:faces", "digest", 4)
+    assert read(tmp_path, "best:faces") is None
+    write(tmp_path, "best:faces")
+    found = read(tmp_path, "best:faces")
     assert found is not None
     np.testing.assert_array_equal(found.high, reference.high)
     np.testing.assert_array_equal(found.mean, reference.mean)
     assert found.origin() == reference.origin()
-    assert read_reference(tmp_path, "best:faces", "of other weights", 4) is None
-    assert read_reference(tmp_path, "last", "digest", 4) is None
+    assert read(tmp_path, "last") is None
+    assert caplog.text == ""
+    assert read(tmp_path, "best:faces", "of other weights") is None
+    assert "best-faces.json: the residual reference is of other weights" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -105,8 +120,8 @@ def test_it_is_kept_for_its_weights(tmp_path):
     ],
 )
 def test_a_damaged_file_is_named(tmp_path, change):
-    write_reference(tmp_path, "last", measured(), "digest")
+    write(tmp_path, "last")
     file = tmp_path / "residual_references/last.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(UserError, match=r"last\.json is damaged .*delete it"):
-        read_reference(tmp_path, "last", "digest", 4)
+        read(tmp_path, "last")

@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from rffr_jax.data.origins import Origins
 from rffr_jax.errors import UserError
+from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.calibration import Platt
 from rffr_jax.evaluation.operating_point import OperatingPoint
 from rffr_jax.evaluation.predictions import Predictions, concatenate
@@ -25,7 +26,7 @@ DATASET = {"pooled", "methods", "mean_all", "mean_unseen", "reliability", "group
 ENTRY = {
     *("auc", "auc_ci95", "ap", "eer", "accuracy", "tpr_at_fpr_1e-2", "video_auc"),
     "single_frame_auc",
-    *("tpr_at_fpr_1e-3", "at_threshold"),
+    *("tpr_at_fpr_1e-3", "at_threshold", "video_at_threshold"),
     *("n_real", "n_fake", "n_bad"),
 }
 
@@ -282,6 +283,45 @@ def test_decisions_are_counted_by_hand():
     found = table["x"]["reliability"]
     assert sum(bin["n"] for bin in found["bins"]) == 150
     assert found["ece"] != found["ece_calibrated"]
+
+
+def test_videos_of_several_frames_are_measured_at_their_own_threshold():
+    rng = np.random.default_rng(2)
+    examples = [
+        Example(f"{m}/{v}/{f}", "", int(m != "real"), "x", m, f"{m}{v}", f, f"{v}")
+        for m in ("real", "aa", "b")
+        for v in range(12)
+        for f in range(1 if v < 2 else 4)
+    ]
+    scores = rng.beta(2 + np.array([e.label for e in examples]), 3)
+    part = Predictions(examples, scores)
+    how = VideoScore("top_k", 2, 4)
+    point = OperatingPoint(Threshold(0.9), Threshold(0.6, 0.1, 20, 20, 0.8, how))
+    table = table_of(part, point=point, prevalence=0.1)
+    found = table["x"]["methods"]["aa"]["video_at_threshold"]
+    means = {"real": [], "aa": []}
+    for method, values in means.items():
+        for video in range(2, 12):
+            own = [
+                s for e, s in zip(examples, scores, strict=True) if e.video == f"{method}{video}"
+            ]
+            values.append(np.mean(sorted(own)[-2:]))
+    fpr, tpr = (float(np.mean(np.array(values) > 0.6)) for values in means.values())
+    assert 0 < fpr < tpr
+    assert (found["fpr"], found["tpr"]) == (fpr, tpr)
+    assert found["ppv"] == pytest.approx(0.1 * tpr / (0.1 * tpr + 0.9 * fpr))
+    assert (found["n_real"], found["n_fake"]) == (10, 10)
+    assert table["x"]["pooled"]["video_at_threshold"]["n_fake"] == 20
+    text = format_table(table)
+    assert "videos of several frames, at their threshold" in text
+    assert f"{100 * fpr:.1f}  {100 * tpr:.1f}" in text
+
+    one_frame = Predictions(
+        [e for e in examples if e.frame == 0], scores[[e.frame == 0 for e in examples]]
+    )
+    for other in (table_of(one_frame, point=point), table_of(part)):
+        assert other["x"]["pooled"]["video_at_threshold"] is None
+        assert "videos of several" not in format_table(other)
 
 
 def test_no_decision_without_what_it_needs():

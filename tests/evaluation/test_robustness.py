@@ -74,7 +74,7 @@ def test_table_and_picture(finished):
     [
         (("corruptions.jpeg=0,",), "corruptions.jpeg: 0; a level lies from 1 to 100"),
         ((*LEVELS[:2], "corruptions.noise=()", "corruptions.resize=()"), "no level at all"),
-        (("checkpoint=matched",), "checkpoint=matched is many checkpoints"),
+        (("checkpoint=matched",), "checkpoint='matched' is not in"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, detector, faces, capsys, flags, message):

@@ -94,7 +94,7 @@ def test_residuals_are_kept_and_give_the_same_scores(scorer, parameters, test_se
     scoring = scorer(4)
     prepared = scoring.prepare(test_set)
     covered = (jobs.SIZE // jobs.PATCH) ** 2, jobs.PATCH**2 * 3
-    assert all(batch["difference"].shape == (4, *covered) for batch in prepared.batches)
+    assert all(batch["difference"].shape == (4, *covered) for batch in prepared.batches())
     for _ in range(2):
         assert_close(by_id(scoring.score(parameters, prepared)), scores)
 

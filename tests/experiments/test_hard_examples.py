@@ -8,7 +8,7 @@ from PIL import Image
 from rffr_jax.errors import BadImageError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Example
-from rffr_jax.experiments.hard_examples import hardest_examples, load_faces_as_png
+from rffr_jax.experiments.report import hardest_examples, load_faces_as_png
 
 
 def example(number: int, label: int) -> Example:

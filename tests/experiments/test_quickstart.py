@@ -78,7 +78,7 @@ def test_the_mean_residual_is_that_of_the_covered_area():
         def load(self, index, size):
             raise AssertionError("the scores need no pixels")
 
-    found = mean_residuals(PreparedSet(Data(), [batch], {}), alpha=4.0)
+    found = mean_residuals(PreparedSet(Data(), lambda: iter([batch]), {}), alpha=4.0)
     scores = {e.id: s for e, s in zip(found.examples, found.scores, strict=True)}
     assert scores == {"b": 0.5, "a": pytest.approx((47 * 0.25 + 1) / 48)}
 

@@ -1,7 +1,7 @@
 """Workers that share the runs of an experiment, with stand-ins for the runs."""
 
-import json
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -110,11 +110,11 @@ def test_a_mistake_names_its_run(tmp_path, stand_in):
         worker.run_all(runs_in(tmp_path, 2), 1, tmp_path)
 
 
-def test_runs_come_back_from_json():
+def test_a_process_gets_the_very_config():
     config = {"job": "detect", "mean": (0.1, 0.2), "inner": {"names": ("a",), "on": True}}
     (run,) = runs_in(worker.pathlib.Path("runs"), 1, [worker.pathlib.Path("needed")])
     run = Run(ConfigDict(config), run.folder, run.prerequisites)
-    assert worker._from_json(json.loads(json.dumps(worker._to_json(run)))) == run
+    assert pickle.loads(pickle.dumps(run)) == run
 
 
 # ---- processes

@@ -356,7 +356,7 @@ def test_a_detector_of_procedural_faces_says_so_everywhere(
         (("inputs=README.md", "threshold=2.0"), "threshold=2.0; it must lie in [0, 1]"),
         (("inputs=README.md", "aggregate=most"), "aggregate='most' is not known"),
         (("inputs=README.md", "detector=configs"), "detector=configs holds no checkpoint"),
-        (("inputs=README.md", "checkpoint=best:none"), "there are last"),
+        (("inputs=README.md", "checkpoint=best:none"), "choose last"),
         (("inputs=README.md", "faces=some"), "faces='some' is not known"),
     ],
 )
