@@ -9,7 +9,7 @@ of a resumed run, the files of a detector's folder through `load_detector`, and 
 HTTP API over a real connection, in requests that may be broken too, with a small detector behind
 it (fuzz_requests.py). A file is well treated if it is
 used, or refused with a reason or a `UserError`. Child processes do the work: a native decoder that
-crashes, or a file that takes longer than --limit, ends one of them alone and is counted. What was
+crashes, or a file that takes longer than --limit, ends only one of them and is counted. What was
 not well treated stays in the output folder. Exit codes: 0 all were; 1 some were not; 2 a mistake.
 """
 
@@ -155,7 +155,7 @@ def _general(what: str) -> str:
     return re.sub(r"0x[0-9a-f]+|\d+", "N", what)[:90].replace("|", "/")
 
 
-# ---- one child process: what crashes or hangs ends it alone
+# ---- one child process: a crash or a hang ends only this process
 
 
 class _Child:

@@ -7,7 +7,7 @@ format into a temporary folder. The table has bytes per image (as encoded, and i
 images that one core reads in a second of its processor time, one record after another in random
 order; the same in batches of training that threads of one process read; and images per second on
 the clock in such batches, read by threads and by two worker processes. Records come from the
-system's file cache: a slow disk adds to it. Other programs take from the last two columns alone.
+system's file cache: a slow disk adds to it. Other programs lower only the last two columns.
 """
 
 import argparse

@@ -193,12 +193,12 @@ def newest_line(workdir: pathlib.Path) -> str:
 
 
 def differences(workdir: pathlib.Path, other: pathlib.Path) -> list[str]:
-    """What is not equal bit for bit in two workdirs, or is in one alone."""
+    """What is not equal bit for bit in two workdirs, or is in only one."""
     found = []
     if metric_lines(workdir) != metric_lines(other):
         found.append("metrics.jsonl differs")
     names = [files(folder) for folder in (workdir, other)]
-    found += [f"{name} is in one of them alone" for name in sorted(names[0] ^ names[1])]
+    found += [f"{name} is in only one of them" for name in sorted(names[0] ^ names[1])]
     for name in sorted(names[0] & names[1]):
         if name.endswith(".json") and name != "config.json":
             if (workdir / name).read_bytes() != (other / name).read_bytes():

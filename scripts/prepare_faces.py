@@ -6,9 +6,10 @@
 
 It writes OUTPUT/NAME/VERSION: shards that `tfds:OUTPUT/NAME#train` reads, `preparation.json` (how
 it was done), `report.json` (what was found and what was dropped, with reasons) and a sheet of faces
-for each split. On the way it needs room for the records twice. Killed and started again it goes on;
-records that are finished are never replaced. Exit codes: 0 done; 2 a mistake, or more media
-without a face than --max-bad-fraction allows; 75 stopped by Ctrl-C or SIGTERM, start again.
+for each split. On the way it needs room for the records twice. A run that was
+killed resumes when it is started again; records that are finished are never replaced. Exit codes: 0
+done; 2 a mistake, or more media without a face than --max-bad-fraction allows; 75 stopped by Ctrl-C
+or SIGTERM, start again.
 """
 
 import argparse
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; start the same command again to go on", file=sys.stderr)
+        print("stopped; start the same command again to resume", file=sys.stderr)
         return INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -48,7 +48,7 @@ class BadFiles:
     def share(self) -> None:
         """Makes the bad files of all processes known to each; all come by here together.
 
-        What a process knows alone is less than all know, so that none ends the run too early.
+        One process knows of fewer bad files than all together, so none ends the run too early.
 
         Raises:
           UserError: more than `max_bad_fraction` of the dataset's files, and more than one, are

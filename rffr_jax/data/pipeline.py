@@ -66,7 +66,7 @@ def train_batches(
 ) -> Generator[Batch, None, None]:
     """This process's share of the training batches of steps `start_step` to `num_steps` - 1.
 
-    Row r of the global batch of step s is a function of the seed, s and r alone; process p of n
+    Row r of the global batch of step s is a function of only the seed, s and r; process p of n
     gets rows p*B/n to (p+1)*B/n. Close the generator (`contextlib.closing`) when you leave before
     its end: that ends the workers.
 
@@ -136,7 +136,7 @@ def evaluation_batches(
 
 
 def empty_batch(rows: int, size: int) -> Batch:
-    """A batch of padding alone."""
+    """A batch of only padding."""
     return {
         "image": np.zeros((rows, size, size, 3), np.uint8),
         "label": np.zeros(rows, np.int32),
@@ -211,7 +211,7 @@ def _load_row(
             raise UserError(
                 f"{error.filename or examples[index].path} cannot be read: "
                 f"{error.strerror or error}; this lies in the machine or its disk and not in the "
-                "file; when it is mended, start the same command again to go on"
+                "file; when it is mended, start the same command again to resume"
             ) from error
     return {
         "image": image,

@@ -1,4 +1,4 @@
-"""Which example stands in which row of which training batch: a function of the seed alone.
+"""Which example stands in which row of which training batch: a function of only the seed.
 
 A sampler answers `index(step, row)` for any step and any row of the global batch without walking
 there, so a run resumes by its step number and every process computes its own rows. Draws are

@@ -69,7 +69,7 @@ def sampling_weights(dataset: Dataset) -> tuple[tuple[int, ...], tuple[int, ...]
 
 
 def keep_reals(dataset: Dataset) -> Dataset:
-    """The real images alone."""
+    """Only the real images."""
     kept = [i for i, example in enumerate(dataset.examples) if example.label == REAL]
     return select_examples(dataset, kept)
 

@@ -34,7 +34,7 @@ def auc_interval(
       scores: higher = more likely fake.
       clusters: `Example.cluster` of each example; examples of one cluster depend on each other.
       replicates: how many resamples.
-      seed: of the only random draws; they depend on it and on the number of clusters alone.
+      seed: of the random draws, which depend only on it and on the number of clusters.
 
     Returns:
       (low, high), or None where there is one cluster, which says nothing about spread.

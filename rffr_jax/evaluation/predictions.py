@@ -70,7 +70,7 @@ class Predictions:
         return Predictions([self.examples[i] for i in order], self.scores[order], dict(bad))
 
     def by_dataset(self) -> dict[str, "Predictions"]:
-        """The predictions of each dataset, by name; a dataset of bad files alone is there too."""
+        """The predictions of each dataset, by name; a dataset with only bad files is there, too."""
         names = sorted({example.dataset for example in (*self.examples, *self.bad)})
         parts = {}
         for name in names:

@@ -54,7 +54,7 @@ class Scorer:
         """
         Args:
           frozen: of the MAE or the UNet that residuals come from; {} without one.
-          kept: where residuals of a MAE are looked up and kept; in memory alone by default.
+          kept: where residuals of a MAE are looked up and kept; only in memory by default.
         """
         self.kept = kept or ResidualCache(detection, frozen, mesh)
         self._mesh = mesh

@@ -16,7 +16,7 @@ SEEN_MARK, NOTE_MARK = "†", "‡"
 ON_OTHER_DATA = "published, on other data"
 LEGEND = (
     "AUC in %. ± is the standard deviation over runs, [ ] the 95 % interval over detector seeds "
-    "(each the mean over its MAEs) and clusters of test images, for one seed over those alone; "
+    "(each the mean over its MAEs) and clusters of test images, for one seed only over those; "
     "that of a mean over columns is no narrower than it should be. How MAEs differ is in the JSON "
     f"file. {SEEN_MARK}: trained on these fakes. Bold: the best measured of the same training "
     "fakes and rule."

@@ -52,8 +52,8 @@ def write_report(
     Args:
       workdir: of the experiment; the `config.json` there is shown.
       table: what the experiment is about.
-      measured: its runs; none for one of pictures alone. ROC curves and histograms are of the first
-        run of each row, of `ROWS_DRAWN` rows at most.
+      measured: its runs; none for one with only pictures. ROC curves and histograms are of the
+        first run of each row, of `ROWS_DRAWN` rows at most.
       summary: the table as its JSON file holds it.
       galleries: the PNG of a gallery of residuals by its title.
       localisation: for each autoencoder whether its residuals lie where fakes were made, as text.

@@ -69,7 +69,7 @@ def mean_interval(runs: Sequence[RunAuc]) -> tuple[float, float] | None:
 
         half^2 = (t_{n-1} s / sqrt(n))^2 + (mean half-width of the bootstrap over test clusters)^2
 
-    around the mean, cut to [0, 1]. With one seed it is the bootstrap's alone. How MAEs differ is in
+    around the mean, cut to [0, 1]. With one seed it is only the bootstrap's. How MAEs differ is in
     neither.
 
     Returns:

@@ -47,7 +47,7 @@ def beam_runner(runner: str, options: str = "") -> Runner:
             reason = (str(error).strip() or repr(error)).splitlines()[-1]
             raise UserError(
                 f"--runner {runner} failed: {reason}; when that is mended, start the same command "
-                "again to go on"
+                "again to resume"
             ) from error
         return (task.medium.id for task in tasks)
 

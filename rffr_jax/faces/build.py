@@ -1,7 +1,7 @@
 """All media of a benchmark into one data set of records, whatever happens on the way.
 
 Every medium's faces are first written to a file of their own, in a folder beside the data set that
-vanishes at the end. A run that was killed finds them there and goes on; records are packed in an
+vanishes at the end. A run that was killed finds them there and resumes; records are packed in an
 order that depends on nothing but their ids, so that the result is the same. At the end the ids in
 the shards are compared with those in the files. The report comes last: a data set that has one is
 finished, and is never replaced.
@@ -80,7 +80,7 @@ def build_dataset(
         except OSError as error:
             raise UserError(
                 f"{error.filename or f'--output {output}'}: {error.strerror or error}; when that "
-                "is mended, start the same command again to go on"
+                "is mended, start the same command again to resume"
             ) from error
         shutil.rmtree(parts, ignore_errors=True)
     _tell(report)
@@ -141,7 +141,7 @@ def _run(run: Runner, work: Work, tasks: Sequence[Task]):
     if lost:
         raise UserError(
             f"{len(lost)} of {len(tasks)} media were not prepared, or have changed meanwhile "
-            f"({lost[0]} the first); start the same command again to go on"
+            f"({lost[0]} the first); start the same command again to resume"
         )
 
 
@@ -186,7 +186,7 @@ def _go_on_or_refuse(begun: pathlib.Path, preparation: dict[str, Any], benchmark
     elif different := _differences(begun, preparation):
         raise UserError(
             f"{begun.parent} holds an unfinished run with other {', '.join(different)}; give the "
-            "same command to go on, or another --output or --name, or delete that folder"
+            "same command to resume, or another --output or --name, or delete that folder"
         )
     elif changed := describe_changes(read_json_object(begun).get("input", media), media):
         log.warning(

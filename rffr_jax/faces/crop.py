@@ -1,9 +1,9 @@
 """A face cut out of its picture by one warp straight from the decoded pixels.
 
 Both alignments cut a square whose side is `scale` times the side of the face; 1.0 is the
-detector's box alone. For `box` that side is the box's longer one, and the square stands upright
+detector's box only. For `box` that side is the box's longer one, and the square stands upright
 around the box's centre. For `similarity` the five landmarks are fitted by rotation, scale and shift
-to those of `data.alignment.TEMPLATE` (FFHQ's alignment), and the side and centre of the face are
+to those of `images.alignment.TEMPLATE` (FFHQ's alignment), and the side and centre of the face are
 those that RetinaFace's boxes have there on average: an upright face gets the same context.
 """
 

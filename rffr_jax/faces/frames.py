@@ -1,6 +1,6 @@
 """The frames of a video in one forward pass, and a photograph as a video of one frame.
 
-Frames are counted by demuxing alone: what a header says about their number may be missing or wrong.
+Frames are counted only by demuxing: what a header says about their number may be missing or wrong.
 They are numbered in the order in which they are shown, whatever their rate, and decoded one at a
 time on one thread. Damage that the decoder meets ends a video: what comes after it cannot be
 numbered. Only damage that the container or the decoder reports is known; H.264 conceals the rest.
@@ -99,7 +99,7 @@ def read_frames(
     """The wanted frames of a video or photograph, one after another.
 
     Args:
-      path: a video, or a photograph by its ending (`data.decode.EXTENSIONS`).
+      path: a video, or a photograph by its ending (`images.decode.EXTENSIONS`).
       count: so many evenly spaced frames, all of them if there are fewer; None is all.
       indices: the numbers of the frames, instead of `count`; those beyond the end are left out, so
         that the numbers of the frames that come tell which.

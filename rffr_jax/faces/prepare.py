@@ -128,7 +128,7 @@ def _decoder() -> str:
 
 
 def load_detector(name: str, weights: pathlib.Path | None) -> FaceDetector:
-    """The detector, loaded once in each thread and working in that thread alone.
+    """The detector, loaded once in each thread, for that thread only.
 
     Raises:
       UserError: its weights or what runs them are missing.

@@ -162,7 +162,7 @@ def _load(data: bytes, where: str, threads: int):
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         outputs = _run(session, probe)
-    except Exception as error:  # onnxruntime's own kinds derive from Exception alone
+    except Exception as error:  # onnxruntime's own kinds derive from Exception directly
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{where}: not an ONNX network for pictures of any size ({reason})"

@@ -124,8 +124,8 @@ def process_runner(count: int) -> Runner:
             at_work = itertools.islice(left, count)
             raise UserError(
                 f"a worker process died, at work on {' or '.join(at_work)} (out of memory, or a "
-                "file that breaks the decoder?); start the same command again to go on, with fewer "
-                "--workers or without that file if it happens again"
+                "file that breaks the decoder?); start the same command again to resume, with "
+                "fewer --workers or without that file if it happens again"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

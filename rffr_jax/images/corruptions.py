@@ -1,6 +1,6 @@
 """What happens to images on their way through the world: JPEG, blur, resizing, noise.
 
-Every corruption is a function of the pixels and, for noise, of the example's name alone: the same
+Every corruption is a function of the pixels and, for noise, of only the example's name: the same
 in every process, in any order.
 """
 

@@ -2,7 +2,7 @@
 
 `png` and `raw` keep every pixel; `jpeg` is quality 95 with full colour resolution (4:4:4). Pillow
 encodes; OpenCV decodes, because it is the faster of the two and gives the same pixels. Images of
-another size than asked for go through `data.decode` and its rules.
+another size than asked for go through `images.decode` and its rules.
 """
 
 import io

@@ -106,7 +106,7 @@ def to_68_landmarks(landmarks: Float32[np.ndarray, "points 2"]) -> Float32[np.nd
 def crop_centred_square(
     image: UInt8[np.ndarray, "height width 3"], landmarks: Float32[np.ndarray, "points 2"]
 ) -> LandmarkedFace:
-    """The largest square in the middle of an image, which `data.decode` resizes."""
+    """The largest square in the middle of an image, which `images.decode` resizes."""
     height, width, _ = image.shape
     side = min(height, width)
     left, top = (width - side) // 2, (height - side) // 2

@@ -208,7 +208,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--batch", type=_batches, default={}, metavar="N|ROW=N,...", help="images a call"
     )
     parser.add_argument("--repeats", type=_count, metavar="N", help="3 on a CPU, 10 on a GPU")
-    parser.add_argument("--no-torch", dest="torch", action="store_false", help="this side alone")
+    parser.add_argument("--no-torch", dest="torch", action="store_false", help="only this side")
     parser.add_argument(
         "--quick", action="store_true", help="a tiny model, two repeats, no torch.compile"
     )

@@ -180,7 +180,7 @@ def _fresh_caches(folder: pathlib.Path):
 
 
 def _forget_peak():
-    """Starts the peak of resident memory again, so that compiling does not count; Linux alone."""
+    """Starts the peak of resident memory again, so that compiling does not count; only on Linux."""
     with contextlib.suppress(OSError):
         pathlib.Path("/proc/self/clear_refs").write_text("5")
 

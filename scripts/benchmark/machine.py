@@ -19,7 +19,7 @@ ENVIRONMENT = (
 
 
 def accelerator() -> str | None:
-    """The name of the first GPU or TPU that JAX sees; None where there are CPUs alone.
+    """The name of the first GPU or TPU that JAX sees; None where there are only CPUs.
 
     Asked in a process of its own: this one takes no memory of the device.
     """

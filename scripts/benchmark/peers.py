@@ -91,7 +91,7 @@ def compiled_pretraining_step(setup: Setup) -> Loaded:
 
 
 def detector_step(setup: Setup, compiled: bool = False) -> Loaded:
-    """Blocks drawn, residuals of these alone, two ViTs on their patches, gradients, AdamW."""
+    """Blocks drawn, residuals of only these, two ViTs on their patches, gradients, AdamW."""
     device = _device(setup)
     mae, detector = vit_mae(setup, device), Detector(setup, device)
     blocks = block_grid(setup)
@@ -256,7 +256,7 @@ def _autocast(setup: Setup, device: torch.device) -> contextlib.AbstractContextM
 
 
 def _adamw(parameters, *, betas: tuple[float, float], learning_rate: float, decay: float):
-    """Decay for the matrices of linear layers alone; fused where PyTorch can."""
+    """Decay only for the matrices of linear layers; fused where PyTorch can."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim in (2, 4)], "weight_decay": decay},

@@ -25,7 +25,7 @@ has of one manipulation at one frame a video, and 32 images a step."""
 
 @dataclasses.dataclass
 class Result:
-    """What one side of a row did; `reason` alone where it could not take part.
+    """What one side of a row did; only `reason` where it could not take part.
 
     Attributes:
       work, dtype, batch: of the row.
@@ -207,7 +207,7 @@ def _share(rate: float | None, whole: float | None) -> float | None:
 
 def _hours(hours: Mapping[str, float]) -> str:
     return (
-        f"training alone {hours['training_hours']:.2f} h; its {EVALUATIONS} evaluations of {SETS} "
+        f"only training {hours['training_hours']:.2f} h; its {EVALUATIONS} evaluations of {SETS} "
         f"sets of {SET_IMAGES} images {hours['evaluation_hours_recomputed']:.2f} h with residuals "
         f"recomputed every time, {hours['evaluation_hours_kept']:.2f} h with residuals kept; "
         f"together {hours['times_less']:.1f} times less."

@@ -451,7 +451,7 @@ def test_signal_ends_with_75_and_the_run_goes_on(tmp_path, forensics, name):
             assert process.returncode == 75
             assert process.stderr
             errors = process.stderr.read()
-            assert errors == "stopped; start the same command again to go on\n"
+            assert errors == "stopped; start the same command again to resume\n"
             assert_group_ends(process.pid)
         assert prepare("faceforensics", folder, output) == 0
         assert content(output / "faceforensics/1.0.0") == whole

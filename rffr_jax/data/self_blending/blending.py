@@ -205,7 +205,7 @@ def _change_sharpness(image: np.ndarray, recipe: BlendingParameters) -> np.ndarr
 
 
 def _stretch_and_shift(image: np.ndarray, recipe: BlendingParameters) -> np.ndarray:
-    """The source stretched about its middle and shifted; beyond its border the border goes on."""
+    """The source, stretched about its middle and shifted; its border is repeated outside."""
     side, (width, height), (right, down) = len(image), recipe.scale, recipe.shift
     middle = (side - 1) / 2
     matrix = np.array(

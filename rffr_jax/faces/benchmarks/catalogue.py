@@ -121,7 +121,7 @@ class Catalogue:
         return (path.relative_to(self.folder) if inside else path).as_posix()
 
     def benchmark(self) -> Benchmark:
-        """The media whose ids are one file's alone, and all that was noted."""
+        """The media whose id belongs to only one file, and all notes."""
         media, shared = [], []
         for id_, found in sorted(self._media.items()):
             if len(found) == 1:

@@ -120,7 +120,7 @@ def choose_validation_people(swaps: list[tuple[str, ...]]) -> set[str]:
 
 
 def hash_to_fraction(name: str) -> float:
-    """A number in [0, 1) that is a function of the name alone and spread evenly."""
+    """A number in [0, 1) that is a function of only the name, and evenly spread."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 

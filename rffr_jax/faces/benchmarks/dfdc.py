@@ -16,7 +16,7 @@ are `train` whatever lies above them.
 
 Only where no label file is of validation videos, the parts 45 to 49 stand in for them: they are
 `validation`, whole and always the same ones. With official validation videos all parts are `train`.
-That depends on the label files alone, not on which videos are there.
+That depends only on the label files, not on which videos are there.
 
 A fake's source is its `original`, which is its group too; a fake without one is its own. A fake is
 in the split of its original. The benchmark does not say who is to be seen: a person may be in

@@ -10,11 +10,12 @@ Copies of ForgeryNet differ, so this is assumed, and an error says where it does
 
 - binary 0 is real (a line where binary and 16-class disagree is an error);
 - a list is a `.txt` whose name holds `list` and none of `video`, `local` and `mask` (where some
-  hold `image` too, those alone), in the folder, in a folder of a split or one level deeper;
+  hold `image` too, only those), in the folder, in a folder of a split or one level deeper;
 - the split is that of the folder or, in the folder itself, the word that the list's name begins
   with: Training or train, Validation or val, Test, in any case of letters;
 - images lie in `image` or `images` of the split's folder, in it, beside the list, or in the folder;
-- files `frameNNNNN` of one folder are frames of one video, hence one group; other images are alone.
+- files `frameNNNNN` of one folder are frames of one video, hence one group; any other image is its
+  own group.
 
 Nothing tells which original a fake was made from, so every image is its own source. Validation is
 what the field reports results on where it has no labels of the test images.
