@@ -87,7 +87,7 @@ def test_a_real_and_its_fakes_share_geometry_and_differ_inside_the_mask_alone():
 def test_before_encoding_the_pixels_outside_the_mask_are_the_reals(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        path, "encode", lambda image, kind: seen.append(image) or encode_crop(image, kind)
+        path, "encode_crop", lambda image, kind: seen.append(image) or encode_crop(image, kind)
     )
     real_mask = taken(IDENTITY, 5).mask
     masks = [real_mask, *(taken(method, 5).mask for method in METHODS)]
@@ -140,7 +140,7 @@ def changing_nothing():
 @pytest.mark.parametrize("method", SHAMS.values())
 def test_a_sham_is_the_real_up_to_rounding(monkeypatch, method):
     seen = []
-    monkeypatch.setattr(path, "encode", lambda image, kind: seen.append(image.astype(int)) or b"")
+    monkeypatch.setattr(path, "encode_crop", lambda image, kind: seen.append(image.astype(int)) or b"")
     monkeypatch.setattr(path, "decode_image", lambda *_: np.zeros((SIZE, SIZE, 3), np.uint8))
     for source in range(120, 136):
         taken(IDENTITY, source)
