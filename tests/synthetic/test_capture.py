@@ -140,7 +140,9 @@ def changing_nothing():
 @pytest.mark.parametrize("method", SHAMS.values())
 def test_a_sham_is_the_real_up_to_rounding(monkeypatch, method):
     seen = []
-    monkeypatch.setattr(path, "encode_crop", lambda image, kind: seen.append(image.astype(int)) or b"")
+    monkeypatch.setattr(
+        path, "encode_crop", lambda image, kind: seen.append(image.astype(int)) or b""
+    )
     monkeypatch.setattr(path, "decode_image", lambda *_: np.zeros((SIZE, SIZE, 3), np.uint8))
     for source in range(120, 136):
         taken(IDENTITY, source)
