@@ -93,6 +93,11 @@ def write_results(
     rule = detector.selection_rule(checkpoint, predictions.examples)
     warnings = results.overlap_with_training(predictions.examples, detector.trained_on())
     warnings += operating_point.threshold_warnings(point, detector.trained_on())
+    if not detector.knows_its_origins:
+        warnings.append(
+            "a model folder does not say which originals were seen: whether test images share some "
+            "with its training or its validation was not checked"
+        )
     note = synthetic_data_note(predictions.examples)
     table = results.results_table(
         predictions,

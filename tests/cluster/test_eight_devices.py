@@ -158,9 +158,9 @@ def test_batches_and_meshes_that_do_not_fit_are_one_line_each(tmp_path, data):
     assert found.stdout.splitlines()[-1] == "[2, 2, 2]"
     mistakes = [line for line in found.stderr.splitlines() if "left out" not in line]
     assert mistakes == [
-        "rffr_jax: batch_size=12 does not divide over 8 devices",
+        "rffr_jax: batch_size=12 does not divide over 8 devices; choose a multiple",
         "rffr_jax: data.train holds 6 images, fewer than one batch of --config.batch_size=8; name "
         "more data or take a smaller batch",
-        "rffr_jax: mesh.fsdp=3 does not divide the 8 devices of this run",
+        "rffr_jax: mesh.fsdp=3 does not divide the 8 devices of this run; choose a divisor",
     ]
     assert not (tmp_path / "run").exists()

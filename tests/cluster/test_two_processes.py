@@ -60,7 +60,7 @@ with processes.join_processes(Launch(process, 2, f"localhost:{port}", "", None))
         config = f"--config={jobs.CONFIGS / job}.py"
         changes = [f"--config.{flag}" for flag in ("data.workers=0", *flags)]
         argv = ["x", config, f"--workdir={root / name}", *jobs.FIXED[job], *changes]
-        parsed, workdir, _ = main._parse(argv)
+        parsed, workdir, _ = main._parse(argv, ())
         try:
             importlib.import_module(main.JOBS[job]).run(parsed, workdir)
             assert not stopped
