@@ -140,7 +140,7 @@ def spread_weights(model: nn.Module, seed: int):
     """Random values everywhere but in fixed positions, so that no bias or norm is trivially 0 or 1
     and no matrix makes what it multiplies much larger or smaller."""
     generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.load_parameters():
+    for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         noise = torch.randn(parameter.shape, generator=generator)
