@@ -7,8 +7,6 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import jax
-import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
@@ -29,7 +27,12 @@ from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.reports.model_folder_card import model_folder_card
 from rffr_jax.runs.atomic_files import read_json_object
 from rffr_jax.runs.checkpoints.weights import BEST, load_frozen, load_weights, read_about
-from rffr_jax.runs.model_folder import is_model_folder, read_config, write_model
+from rffr_jax.runs.model_folder import (
+    changed_by_rounding,
+    is_model_folder,
+    read_config,
+    write_model,
+)
 from rffr_jax.runs.weight_records import (
     read_record,
     read_valid_record,
@@ -193,13 +196,13 @@ class TrainedDetector:
         """Writes a model folder; see `LoadedDetector.save_pretrained`."""
         autoencoder = self.detection.settings.autoencoder
         parts = {"detector": parameters} | ({autoencoder: self.frozen} if autoencoder else {})
-        saved = jax.tree.map(lambda array: np.asarray(array, dtype).astype(array.dtype), parts)
-        same = parameters_digest(saved) == parameters_digest(parts)
+        same = not changed_by_rounding(parts, dtype)
+        digest = parameters_digest(parameters)
         config: dict[str, Any] = {"about": self.about, "selected": self._selected(checkpoint)}
         config["autoencoder_datasets"] = self.autoencoder_datasets()
         for name in (operating_point.RECORD, residual_reference.RECORD):
             record = read_record(self._folder, name, checkpoint)
-            if record and not (same and record["weights"] == parameters_digest(parameters)):
+            if record and not (same and record["weights"] == digest):
                 log.warning(
                     "the %s belongs to other weights than those in %s, and is left out; choose it "
                     "with the job evaluate, --config.detector=%s and --config.data.validation",

@@ -191,9 +191,9 @@ def prepare_medium(
 
 def input_digest(medium: Medium, original: pathlib.Path | None) -> str:
     """A digest of what a part is made from: what is known of the medium, and its files' stamps."""
-    facts = medium_facts(medium) | {"file": _file_stamp(medium.path)}
+    facts = medium_facts(medium) | {"file": file_stamp(medium.path)}
     if original is not None:
-        facts["original"] = _file_stamp(original)
+        facts["original"] = file_stamp(original)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -202,7 +202,8 @@ def medium_facts(medium: Medium) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(medium).items() if name != "path"}
 
 
-def _file_stamp(path: pathlib.Path) -> str:
+def file_stamp(path: pathlib.Path) -> str:
+    """Size and time of a file's last change; '' where it cannot be read."""
     try:
         status = path.stat()
     except OSError:

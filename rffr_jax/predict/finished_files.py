@@ -12,6 +12,8 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rffr_jax.faces.prepare import file_stamp
+
 NAME = "finished.jsonl"
 _CHECKSUM_BYTES = 9  # before a line's JSON: its CRC-32 in hexadecimal digits, and a space
 
@@ -36,14 +38,14 @@ class FinishedFiles:
 
     def __contains__(self, path: pathlib.Path) -> bool:
         place = self._places.get(_key(path))
-        return place is not None and place[0] == _stamp(path)
+        return place is not None and place[0] == file_stamp(path)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def add(self, path: pathlib.Path, record: dict[str, Any]):
         """Appends a record; it is on disk when this returns."""
-        key, stamp = _key(path), _stamp(path)
+        key, stamp = _key(path), file_stamp(path)
         text = json.dumps({"path": key, "stamp": stamp, "record": record}, allow_nan=False).encode()
         with self._file.open("ab") as file:
             self._places[key] = (stamp, file.tell())
@@ -82,11 +84,3 @@ class FinishedFiles:
 
 def _key(path: pathlib.Path) -> str:
     return os.fsencode(path.absolute()).hex()
-
-
-def _stamp(path: pathlib.Path) -> str:
-    try:
-        status = path.stat()
-    except OSError:
-        return ""
-    return f"{status.st_size} bytes at {status.st_mtime_ns}"

@@ -1,14 +1,16 @@
 """A model folder: the form in which a trained model is carried and shared.
 
     MODEL/model.safetensors   the arrays by their path, such as `mae.encoder.mlp_in.kernel`
-    MODEL/config.json         what the model is, its thresholds, its numbers, the digest of the file
+    MODEL/config.json         the model, its thresholds, and the digests of all of this
     MODEL/README.md           the model card
 
 The parts of a detector are `detector` and, where its residuals come from an autoencoder, `mae` or
 `unet`. A model of one part has its kind as the part's name.
 """
 
+import functools
 import hashlib
+import json
 import pathlib
 import tempfile
 from collections.abc import Mapping
@@ -60,6 +62,7 @@ def write_model(
       UserError: the folder holds something, it cannot be written, or values are too large for
         float16.
     """
+    folder = folder.absolute()
     if dtype not in TYPES:
         raise UserError(f"dtype={dtype!r} is not known; choose one of {', '.join(TYPES)}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -69,23 +72,19 @@ def write_model(
         for part, tree in parts.items()
         for name, array in array_names(tree).items()
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        unfinished = pathlib.Path(temporary, "model")
-        unfinished.mkdir()
-        save_file(arrays, unfinished / WEIGHTS, metadata={"format": FORMAT})
-        write_json(
-            unfinished / CONFIG,
-            {
-                "format": FORMAT,
-                "version": __version__,
-                "dtype": dtype,
-                "digests": {WEIGHTS: _digest(unfinished / WEIGHTS)},
-                **config,
-            },
-        )
-        (unfinished / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
-        unfinished.replace(folder)
+    content = {"format": FORMAT, "version": __version__, "dtype": dtype, **config}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+            unfinished = pathlib.Path(temporary, "model")
+            unfinished.mkdir()
+            save_file(arrays, unfinished / WEIGHTS, metadata={"format": FORMAT})
+            _write_config(unfinished, content, _digest(unfinished / WEIGHTS))
+            (unfinished / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
+            unfinished.replace(folder)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{folder} cannot be written ({reason}); name another folder") from error
 
 
 def read_config(folder: pathlib.Path, option: str) -> dict[str, Any]:
@@ -101,11 +100,22 @@ def read_config(folder: pathlib.Path, option: str) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"{option}={folder} has no {CONFIG}; copy the whole model folder")
     config = read_json_object(file)
-    if config.get("format") != FORMAT or not isinstance(config.get("about"), dict):
+    written = config.get("format")
+    if not str(written).startswith("rffr_jax"):
         raise UserError(
-            f"{file} is not of {FORMAT!r} but of {config.get('format')!r}, written by version "
+            f"{option}={folder} holds weights that this program did not write; convert them with "
+            "scripts/convert_weights.py"
+        )
+    if written != FORMAT:
+        raise UserError(
+            f"{file} is not of {FORMAT!r} but of {written!r}, written by version "
             f"{config.get('version')!r}; export the model anew with `rffr-jax export-model`, or "
             "install that version"
+        )
+    if _dictionary(config.get("digests")).get(CONFIG) != _content_digest(config):
+        raise UserError(
+            f"{file} is not as the program wrote it (its SHA-256 differs): it is damaged or was "
+            "edited; copy the whole model folder again"
         )
     return config
 
@@ -119,7 +129,7 @@ def read_part(folder: pathlib.Path, part: str, option: str, abstract: PyTree) ->
     file, config = folder / WEIGHTS, read_config(folder, option)
     if not file.is_file():
         raise UserError(f"{option}={folder} has no {WEIGHTS}; copy the whole model folder")
-    if _digest(file) != config.get("digests", {}).get(WEIGHTS):
+    if _digest(file) != config["digests"].get(WEIGHTS):
         raise UserError(
             f"{file} is not the file that {CONFIG} was written with (its SHA-256 differs): it is "
             "damaged or of another model; copy the whole model folder again"
@@ -144,7 +154,32 @@ def read_part(folder: pathlib.Path, part: str, option: str, abstract: PyTree) ->
 
 def update_config(folder: pathlib.Path, **entries: Any):
     """Replaces entries of config.json."""
-    write_json(folder / CONFIG, read_json_object(folder / CONFIG) | entries)
+    config = read_config(folder, "detector")
+    _write_config(folder, config | entries, config["digests"][WEIGHTS])
+
+
+def changed_by_rounding(parts: Mapping[str, PyTree], dtype: str) -> bool:
+    """Whether a model that is saved in `dtype` has other weights afterwards."""
+    with np.errstate(over="ignore"):
+        return any(
+            not np.array_equal(np.asarray(array, TYPES[dtype]), array)
+            for array in map(np.asarray, jax.tree.leaves(parts))
+        )
+
+
+def _write_config(folder: pathlib.Path, content: dict[str, Any], weights: str):
+    digests = {WEIGHTS: weights, CONFIG: _content_digest(content)}
+    write_json(folder / CONFIG, {**content, "digests": digests})
+
+
+def _content_digest(config: dict[str, Any]) -> str:
+    """The SHA-256 of all entries but the digests."""
+    content = {name: value for name, value in config.items() if name != "digests"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _dictionary(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _converted(array: np.ndarray, dtype: str, name: str) -> np.ndarray:
@@ -158,5 +193,12 @@ def _converted(array: np.ndarray, dtype: str, name: str) -> np.ndarray:
 
 
 def _digest(file: pathlib.Path) -> str:
+    status = file.stat()
+    return _digest_of_state(file, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _digest_of_state(file: pathlib.Path, size: int, changed: int) -> str:
+    """Read once for all parts of a model: a large file takes a second."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

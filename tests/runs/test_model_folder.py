@@ -1,6 +1,7 @@
 """Model folders: written whole or not at all, read with every fault named."""
 
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -75,6 +76,18 @@ def overwritten(file, change):
             "not of 'rffr_jax model 1' but of 'rffr_jax model 9', written by version",
         ),
         (
+            lambda f: overwritten(f / "config.json", lambda c: c["about"].update(k=9)),
+            "config.json is not as the program wrote it (its SHA-256 differs)",
+        ),
+        (
+            lambda f: overwritten(f / "config.json", lambda c: c.update(digests=None)),
+            "config.json is not as the program wrote it",
+        ),
+        (
+            lambda f: (f / "config.json").write_text('{"model_type": "vit"}'),
+            "holds weights that this program did not write; convert them with scripts/convert",
+        ),
+        (
             lambda f: (f / "model.safetensors").write_bytes(
                 (f / "model.safetensors").read_bytes()[:-9]
             ),
@@ -93,8 +106,8 @@ def test_damage_is_named_in_one_line(folder, tree, damage, message):
 def test_a_truncated_file_of_the_right_digest_is_refused(folder, tree):
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-9])
-    digests = {file.name: model_folder._digest(file)}
-    model_folder.update_config(folder, digests=digests)
+    config = read_config(folder, "mae")
+    model_folder._write_config(folder, config, model_folder._digest(file))
     with pytest.raises(UserError, match=r"model\.safetensors cannot be read"):
         read_part(folder, "mae", "mae", shapes(tree))
 
@@ -106,6 +119,34 @@ def test_arrays_of_another_model_are_named(folder, tree):
         read_part(folder, "mae", "mae", asked)
     with pytest.raises(UserError, match="part 'unet', does not fit"):
         read_part(folder, "unet", "mae", shapes(tree))
+
+
+def test_an_entry_is_replaced_and_the_rest_stays(folder, tree):
+    before = read_config(folder, "mae")
+    model_folder.update_config(folder, operating_point={"weights": "w"})
+    after = read_config(folder, "mae")
+    assert after.pop("operating_point") == {"weights": "w"}
+    assert {**before, "digests": None} == {**after, "digests": None}
+    jax.tree.map(np.testing.assert_array_equal, read_part(folder, "mae", "mae", shapes(tree)), tree)
+
+
+def test_rounding_is_noticed(tree):
+    assert not model_folder.changed_by_rounding({"mae": tree}, "float32")
+    assert model_folder.changed_by_rounding({"mae": tree}, "float16")
+    halves = jax.tree.map(lambda array: np.float32(np.float16(array)), tree)
+    assert not model_folder.changed_by_rounding({"mae": halves}, "float16")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(folder, tree):
+    with pytest.raises(UserError, match=r"README\.md/x cannot be written \(.*\); name another"):
+        write_model(folder / "README.md" / "x", {"mae": tree}, {"about": {}}, "")
+
+
+def test_the_empty_folder_that_one_stands_in_will_do(tmp_path, monkeypatch, tree):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_model(pathlib.Path(), {"mae": tree}, {"about": {}}, "")
+    assert is_model_folder(tmp_path / "here")
 
 
 def test_nothing_is_written_over_or_half_written(folder, tree):
