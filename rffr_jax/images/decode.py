@@ -138,7 +138,7 @@ def _decode(stream: io.BytesIO | io.BufferedReader, name: str, *, turn: bool) ->
                 raise BadImageError(
                     name, "its EXIF orientation turns it, so that coordinates in it are unclear"
                 )
-            return _to_rgb(_transpose_upright(image), name)
+            return upright_rgb(image, name)
     except (BadImageError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -167,8 +167,16 @@ def _is_upright(image: Image.Image) -> bool:
     return image.getexif().get(_EXIF_ORIENTATION, 1) == 1
 
 
-def _transpose_upright(image: Image.Image) -> Image.Image:
-    return image if _is_upright(image) else ImageOps.exif_transpose(image)
+def upright_rgb(image: Image.Image, name: str) -> Image.Image:
+    """An image of Pillow, turned as its EXIF orientation says, in 8-bit RGB.
+
+    Args:
+      name: what the image is called in errors.
+
+    Raises:
+      BadImageError: its samples are of a kind that is not read.
+    """
+    return _to_rgb(image if _is_upright(image) else ImageOps.exif_transpose(image), name)
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

@@ -35,12 +35,27 @@ def contact_sheet(
     note: str = "",
     row_titles: Sequence[str] = (),
 ) -> None:
-    """Writes a PNG of images in rows and columns, pixel by pixel, with a title over each column.
+    """Writes the PNG of `draw_contact_sheet`."""
+    write_png(path, draw_contact_sheet(rows, titles, note, row_titles))
+
+
+def write_png(path: str | Path, image: Image.Image, compress_level: int = 6):
+    """Writes a PNG file, whole or not at all; level 1 is the fastest, 9 gives the smallest file."""
+    with atomic_write(path) as part:
+        image.save(part, format="PNG", compress_level=compress_level)
+
+
+def draw_contact_sheet(
+    rows: Sequence[Sequence[np.ndarray]],
+    titles: Sequence[str],
+    note: str = "",
+    row_titles: Sequence[str] = (),
+) -> Image.Image:
+    """Images in rows and columns, pixel by pixel, with a title over each column.
 
     Images smaller than about 192 pixels are enlarged by a whole factor, each pixel to a square.
 
     Args:
-      path: of the PNG.
       rows: equally many uint8 [height, width, 3] images a row, all of one size
         (`image_pixels` and `residual_pixels` make them).
       titles: one a column.
@@ -85,8 +100,7 @@ def contact_sheet(
             enlarged = row[j].repeat(factor, axis=0).repeat(factor, axis=1)
             corner = (left + (column - width) // 2, top + i * (height + GAP))
             sheet.paste(Image.fromarray(enlarged), corner)
-    with atomic_write(path) as part:
-        sheet.save(part, format="PNG")
+    return sheet
 
 
 def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
