@@ -17,11 +17,6 @@ KIND = "external:"
 RULE = "unknown"
 
 
-def external_rows(table: TableSpec, columns: Mapping[str, Predictions]) -> list[dict[str, Any]]:
-    """One row for each of `table.external`: see `external_row`."""
-    return [external_row(table, label, spec, columns) for label, spec in table.external.items()]
-
-
 def read_external(label: str, spec: str) -> Predictions:
     """The scores of another program; worth a try before anything is trained.
 
@@ -66,7 +61,8 @@ def external_row(
     runs: dict[str, Sequence[RunAuc]] = {}
     for column in table.columns:
         examples = columns[column].examples
-        keys = [_key_in(example, found) for example in examples]
+        exact = [(example.dataset, example.id) for example in examples]
+        keys = [key if key in found else ("", key[1]) for key in exact]
         _require_all(examples, [key in found for key in keys], column, file)
         _require_same_labels(examples, [found[key][0] for key in keys], file)
         scores = np.array([found[key][1] for key in keys])
@@ -84,12 +80,6 @@ def external_row(
         "inference_seconds": None,
         "extra": len(found.keys() - used),
     }
-
-
-def _key_in(example: Example, found: Mapping[tuple[str, str], Any]) -> tuple[str, str]:
-    """Under what (data set, id) their table holds our example, if it does."""
-    exact = example.dataset, example.id
-    return exact if exact in found else ("", example.id)
 
 
 def _require_unique_ids(

@@ -210,11 +210,10 @@ def plot_validation_curves(
     legend.set_in_layout(False)
     figure.supxlabel("step", fontsize=10)
     figure.supylabel("validation AUC, %", fontsize=10)
-    return _save(figure, stem, f"{title}\n{curves_caption(curves, window)}", note)
+    return _save(figure, stem, f"{title}\n{_curves_caption(curves, window)}", note)
 
 
-def curves_caption(curves: Mapping[str, Mapping[str, Sequence[Curve]]], window: int) -> str:
-    """How the lines of `plot_validation_curves` came about."""
+def _curves_caption(curves: Mapping[str, Mapping[str, Sequence[Curve]]], window: int) -> str:
     runs = {len(one) for of_method in curves.values() for one in of_method.values()}
     parts = []
     if max(runs) > 1:
@@ -226,11 +225,8 @@ def curves_caption(curves: Mapping[str, Mapping[str, Sequence[Curve]]], window: 
 
 def moving_average(values: Float64[np.ndarray, " n"], window: int) -> Float64[np.ndarray, " n"]:
     """The mean of `window` neighbours about each value; of those that are there, at the ends."""
-    ones = np.ones(min(window, 2 * len(values) - 1))
-    return (
-        np.convolve(values, ones, "full")[len(ones) // 2 :][: len(values)]
-        / (np.convolve(np.ones(len(values)), ones, "full")[len(ones) // 2 :][: len(values)])
-    )
+    padded = np.pad(values, window // 2, constant_values=np.nan)
+    return np.nanmean(np.lib.stride_tricks.sliding_window_view(padded, window), axis=1)
 
 
 # ---- sheets

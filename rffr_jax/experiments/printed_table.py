@@ -63,7 +63,7 @@ def printed_tables(table: Mapping[str, Any]) -> list[PrintedTable]:
     Args:
       table: as `tables.build_table` makes it.
     """
-    title = _one_line(table["title"])
+    title = one_line(table["title"])
     found = []
     if table["rows"]:
         found.append(_results_table(table["rows"], table["columns"], title, _table_notes(table)))
@@ -127,10 +127,10 @@ def _cell(row: Mapping[str, Any], column: str, best: bool) -> Cell:
         return Cell("-")
     marks = (SEEN_MARK if cell["seen"] else "") + (NOTE_MARK if cell.get("note") else "")
     if row["source"] == "published":
-        return Cell(percent_two_decimals(cell["auc"]) + marks)
-    spread = "" if cell["sd"] is None else f" ± {percent(cell['sd'])}"
+        return Cell(percent(cell["auc"], 2) + marks)
     bounds = ", ".join(map(percent, cell["ci95"] or ()))
-    return Cell(percent(cell["auc"]) + spread + marks, f"[{bounds}]" if bounds else "", best)
+    shown = percent(cell["auc"]) + _spread(cell) + marks
+    return Cell(shown, f"[{bounds}]" if bounds else "", best)
 
 
 def _is_best(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any], column: str) -> bool:
@@ -195,7 +195,7 @@ def _table_notes(table: Mapping[str, Any]) -> list[str]:
     cells = [(name, cell) for row in rows for name, cell in row["cells"].items()]
     used = [row["rule"] for row in rows] + [c["rule"] for name, c in cells if name not in HEADINGS]
     rules = [f"{rule}: {RULES[rule]}" for rule in unique(used) if rule in RULES]
-    seeds, maes = join_values(table["seeds"]) or "none", join_values(table["mae_seeds"]) or "none"
+    seeds, maes = (", ".join(map(str, table[n])) or "none" for n in ("seeds", "mae_seeds"))
     data = f"Data: {table['variant']}. " if table["variant"] else ""
     remarks = [
         LEGEND,
@@ -203,8 +203,8 @@ def _table_notes(table: Mapping[str, Any]) -> list[str]:
         f"{data}Seeds of detectors: {seeds}; of MAEs: {maes}.",
     ]
     if table["note"]:
-        remarks.append(f"Note: {_one_line(table['note'])}")
-    remarks += [*table["remarks"], *_published_verdicts(table["rows"])]
+        remarks.append(f"Note: {one_line(table['note'])}")
+    remarks += [*table["remarks"], *_published_differences(table["rows"])]
     remarks += [
         f"{row['method']}: {row['extra']} of its examples are in no column and were left out."
         for row in table["rows"]
@@ -219,36 +219,30 @@ def _table_notes(table: Mapping[str, Any]) -> list[str]:
     return remarks
 
 
-def _published_verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which of our intervals contain what the paper printed, a line a row."""
+def _published_differences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How far our numbers lie from what the paper printed, a line a row."""
     lines = []
     for row in rows:
-        said: dict[str, list[str]] = {}
-        for column, cell in row["cells"].items():
-            if cell["verdict"] is not None:
-                name = f"{HEADINGS.get(column, column)} ({percent_two_decimals(cell['published'])})"
-                said.setdefault(cell["verdict"], []).append(name)
-        if said:
-            verdicts = "; ".join(f"{text} of {', '.join(names)}" for text, names in said.items())
+        points = [
+            f"{HEADINGS.get(column, column)} {100 * cell['difference']:+.1f}{_spread(cell)}"
+            for column, cell in row["cells"].items()
+            if cell["difference"] is not None
+        ]
+        if points:
             about = f"{row['method']}, trained on {row['trained_on']}, rule {row['rule']}"
-            lines.append(f"{about}: the interval {verdicts}.")
+            lines.append(f"{about}, measured - published, points: {', '.join(points)}.")
     return lines
 
 
-def percent(share: float | None) -> str:
-    """In per cent, with one decimal; nothing for None."""
-    return "" if share is None else f"{100 * share:.1f}"
+def _spread(cell: Mapping[str, Any]) -> str:
+    return "" if cell["sd"] is None else f" ± {percent(cell['sd'])}"
 
 
-def percent_two_decimals(share: float | None) -> str:
-    """In per cent with the two decimals of the paper."""
-    return "" if share is None else f"{100 * share:.2f}"
+def percent(share: float | None, decimals: int = 1) -> str:
+    """In per cent, with as many decimals; nothing for None."""
+    return "" if share is None else f"{100 * share:.{decimals}f}"
 
 
-def join_values(values: Sequence[Any], between: str = ", ") -> str:
-    """Values as text, with something between them."""
-    return between.join(map(str, values))
-
-
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """The text with single spaces in place of line breaks."""
     return " ".join(text.split())

@@ -253,7 +253,8 @@ def load_faces_as_png(
 
 
 def _provenance(workdir: pathlib.Path, measured: Sequence[RunResult]) -> dict[str, Any]:
-    abouts = [_read_about(folder) for folder in _folders(measured)]
+    folders = dict.fromkeys(folder for one in measured for folder in one.evaluations.values())
+    abouts = [_read_about(folder) for folder in folders]
     versions: dict[str, dict[str, None]] = {}
     for about in abouts:
         for name, version in about["versions"].items():
@@ -273,10 +274,6 @@ def _provenance(workdir: pathlib.Path, measured: Sequence[RunResult]) -> dict[st
         "versions": [(name, ", ".join(found)) for name, found in versions.items()],
         "config": config.read_text(encoding="utf-8") if config.exists() else "",
     }
-
-
-def _folders(measured: Sequence[RunResult]) -> list[pathlib.Path]:
-    return list(dict.fromkeys(folder for one in measured for folder in one.evaluations.values()))
 
 
 def _read_about(folder: pathlib.Path) -> dict[str, Any]:

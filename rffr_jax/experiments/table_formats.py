@@ -14,9 +14,8 @@ from rffr_jax.experiments.printed_table import (
     SEEN_MARK,
     PrintedTable,
     has_separate_published_table,
-    join_values,
+    one_line,
     percent,
-    percent_two_decimals,
     printed_tables,
 )
 from rffr_jax.experiments.summary import unique
@@ -33,36 +32,27 @@ _LATEX = {
 
 def format_csv(table: Mapping[str, Any]) -> str:
     """One line for each cell of each row."""
+    rows = [(row, row["source"]) for row in table["rows"]]
+    if has_separate_published_table(table):
+        rows += [(row, ON_OTHER_DATA) for row in table["published"]]
     lines = []
-    others = (
-        [(row, ON_OTHER_DATA) for row in table["published"]]
-        if has_separate_published_table(table)
-        else []
-    )
-    for row, source in [*((row, row["source"]) for row in table["rows"]), *others]:
-        published = row["source"] == "published"
+    for row, source in rows:
+        decimals = 2 if row["source"] == "published" else 1
         for column, cell in row["cells"].items():
             low, high = cell["ci95"] or (None, None)
-            seeds, maes = (
-                join_values(unique(run[name] for run in cell["runs"] if run[name] is not None), " ")
-                for name in ("seed", "mae_seed")
-            )
             lines.append(
                 {
                     **{name: table[name] for name in ("name", "variant")},
                     **{name: row[name] for name in ("trained_on", "method", "rule")},
                     **{"source": source, "column": column, "chosen_by": cell["rule"]},
                     "seen": int(cell["seen"]),
-                    "auc": percent_two_decimals(cell["auc"]) if published else percent(cell["auc"]),
-                    "sd": percent(cell["sd"]),
+                    **{"auc": percent(cell["auc"], decimals), "sd": percent(cell["sd"])},
                     **{"ci95_low": percent(low), "ci95_high": percent(high)},
-                    **{
-                        "published": percent_two_decimals(cell["published"]),
-                        "verdict": cell["verdict"] or "",
-                    },
-                    **{"seeds": seeds, "mae_seeds": maes},
+                    "published": percent(cell["published"], 2),
+                    "difference": percent(cell["difference"]),
+                    **{f"{name}s": _seeds(cell, name) for name in ("seed", "mae_seed")},
                     "inference_seconds": row["inference_seconds"] or "",
-                    "note": cell.get("note") or ("" if published else table["note"]),
+                    "note": cell.get("note") or ("" if decimals == 2 else table["note"]),
                     "command": table["command"],
                 }
             )
@@ -73,13 +63,17 @@ def format_csv(table: Mapping[str, Any]) -> str:
     return text.getvalue().rstrip("\n")
 
 
+def _seeds(cell: Mapping[str, Any], name: str) -> str:
+    return " ".join(str(seed) for seed in unique(r[name] for r in cell["runs"]) if seed is not None)
+
+
 def format_markdown(table: Mapping[str, Any]) -> str:
     """Aligned tables, for a terminal too, with what must be known to read them."""
     parts = []
     for number, one in enumerate(printed_tables(table)):
         parts += [f"{'##' if number else '#'} {one.caption}", _markdown_rows(one), *one.notes]
     if table["command"]:
-        parts.append(f"Made by:\n\n    {_one_line(table['command'])}")
+        parts.append(f"Made by:\n\n    {one_line(table['command'])}")
     return "\n\n".join(parts)
 
 
@@ -93,12 +87,12 @@ def _markdown_rows(table: PrintedTable) -> str:
 
 
 def _markdown(text: str) -> str:
-    return _one_line(text).replace("*", "\\*")
+    return one_line(text).replace("*", "\\*")
 
 
 def format_latex(table: Mapping[str, Any]) -> str:
     """`table` environments that need no package; UTF-8 only where labels have it."""
-    lines = [f"% Made by: {_one_line(table['command'])}"]
+    lines = [f"% Made by: {one_line(table['command'])}"]
     for number, one in enumerate(printed_tables(table)):
         columns = "l" * one.texts + "c" * (len(one.headings) - one.texts)
         lines += [
@@ -130,8 +124,4 @@ def _latex_row(cells: Iterable[str]) -> str:
 def latex(text: str) -> str:
     r"""Text that LaTeX prints as it stands, at the start of a row too, where [ and * would be
     arguments of \\."""
-    return "".join(_LATEX.get(character, character) for character in _one_line(text))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return "".join(_LATEX.get(character, character) for character in one_line(text))

@@ -6,8 +6,8 @@ from typing import Any
 
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.experiments.claims import check_claims
-from rffr_jax.experiments.external import external_rows
-from rffr_jax.experiments.published import PUBLISHED, PublishedRow
+from rffr_jax.experiments.external import external_row
+from rffr_jax.experiments.published import PUBLISHED
 from rffr_jax.experiments.run_result import RunResult, TableSpec
 from rffr_jax.experiments.summary import measured_rows, unique
 from rffr_jax.experiments.table_formats import format_csv, format_latex, format_markdown
@@ -15,8 +15,6 @@ from rffr_jax.runs.atomic_files import atomic_write, write_json
 
 PAPER_VARIANT = "faceforensics"
 """The variant whose data are the paper's: only its numbers can be held against the published."""
-
-CONTAINS, DOES_NOT_CONTAIN = "contains the published value", "does not contain the published value"
 
 
 def write_tables(workdir: pathlib.Path, table: Mapping[str, Any]) -> None:
@@ -45,13 +43,16 @@ def build_table(
       paper's; `claims` (see `claims.check_claims`); `published`: all rows that the paper printed.
       A row is `trained_on, method, rule, source` ("measured", "published" or "external"), `cells`,
       `seconds` and `inference_seconds`. A cell, of a column, "mean_all" or "mean_unseen", holds
-      what `summary.row_cells` says, `published` (None on other data) and `verdict`: whether `ci95`
-      contains the published value.
+      what `summary.row_cells` says, `published` and `difference` (measured - published), which are
+      None on other data.
     """
-    published = [_published_row(row) for row in PUBLISHED.get(table.name, ())]
+    published = PUBLISHED.get(table.name, [])
     beside = published if table.variant == PAPER_VARIANT else []
-    rows = [_with_verdicts(row, beside) for row in measured_rows(table, measured)]
-    others = [_with_verdicts(row, []) for row in external_rows(table, columns)]
+    rows = [_with_published(row, beside) for row in measured_rows(table, measured)]
+    others = [
+        _with_published(external_row(table, label, spec, columns), [])
+        for label, spec in table.external.items()
+    ]
     maes = {run.mae_seed for run in measured if run.mae_seed is not None}
     return {
         "name": table.name,
@@ -69,46 +70,14 @@ def build_table(
     }
 
 
-def _published_row(row: PublishedRow) -> dict[str, Any]:
-    cells = {
-        column: {
-            "auc": round(percent / 100, 4),
-            **{"sd": None, "ci95": None, "runs": [], "by_mae": []},
-            "rule": _published_rule(row, column),
-            "seen": column == row.trained_on,
-            **{"published": None, "verdict": None},
-            "note": row.notes.get(column, ""),
-        }
-        for column, percent in row.percent.items()
-    }
-    return {
-        "trained_on": row.trained_on,
-        "method": row.method,
-        "rule": row.rule,
-        "source": "published",
-        "cells": cells,
-        "seconds": None,
-        "inference_seconds": None,
-        "inference_time": row.inference_time,
-    }
-
-
-def _published_rule(row: PublishedRow, column: str) -> str:
-    """Table 2 chooses on Celeb-DF what it tests on DFDC."""
-    return "oracle" if (row.rule, column) == ("transfer", "Celeb-DF") else row.rule
-
-
-def _with_verdicts(row: dict[str, Any], published: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _with_published(row: dict[str, Any], published: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The row with what the paper printed for the same fakes, method and rule in each cell."""
-    same = [other["cells"] for other in published if _key(other) == _key(row)]
+    printed = next((other["cells"] for other in published if _key(other) == _key(row)), {})
     cells = {}
     for name, cell in row["cells"].items():
-        printed = same[0][name]["auc"] if same and name in same[0] else None
-        verdict = None
-        if printed is not None and cell["ci95"] is not None:
-            low, high = cell["ci95"]
-            verdict = CONTAINS if low <= printed <= high else DOES_NOT_CONTAIN
-        cells[name] = {**cell, "published": printed, "verdict": verdict}
+        value = printed[name]["auc"] if name in printed else None
+        difference = None if value is None else cell["auc"] - value
+        cells[name] = {**cell, "published": value, "difference": difference}
     return {**row, "cells": cells}
 
 

@@ -21,7 +21,7 @@ def cell(aucs: list[float], seen: bool = False, **others) -> dict:
     return kept | {"rule": "last", "seen": seen, "runs": runs} | NOT_PUBLISHED | others
 
 
-NOT_PUBLISHED = {"published": None, "verdict": None}
+NOT_PUBLISHED = {"published": None, "difference": None}
 
 
 def row(method: str, cells: dict, source: str = "measured", trained_on: str = "rows") -> dict:

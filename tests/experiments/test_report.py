@@ -175,14 +175,13 @@ def test_bold_is_the_best_where_several_were_measured(tmp_path):
         row("c", {"columns": cell([0.6], rule="oracle")}, trained_on="F2F"),
         row("x", {"rows": cell([0.95])}, "external"),
     ]
-    verdict = {"published": 0.7123, "verdict": "does not contain the published value"}
-    rows[1]["cells"]["columns"] |= verdict
+    rows[1]["cells"]["columns"] |= {"published": 0.7323, "difference": -0.0223}
     (printed,) = printed_tables(summary | {"rows": rows, "claims": [], "published": []})
     bold = [cell.text for cells in printed.rows for cell in cells if cell.best]
     assert bold == ["90.0", "71.0"]
     assert any("columns: oracle" in cell.text for cell in printed.rows[3])
-    said = "b, trained on rows, rule last: the interval does not contain the published value of"
-    assert f"{said} columns (71.23)." in printed.notes
+    said = "b, trained on rows, rule last, measured - published, points: columns -2.2."
+    assert said in printed.notes
 
 
 def test_an_image_scored_with_several_weights_stays_apart(tmp_path):

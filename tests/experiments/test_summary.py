@@ -77,13 +77,6 @@ def test_a_cell_keeps_its_runs_and_the_mean_of_each_mae():
     assert cell["auc"] == pytest.approx(np.mean([one["auc"] for one in cell["by_mae"]]))
 
 
-def test_seeds_must_be_crossed():
-    made = runs(np.random.default_rng(4), range(3), (0, 1))
-    for wrong in (made[:-1], [*made, made[0]], [*made[:-1], made[0]]):
-        with pytest.raises(ValueError, match="each once"):
-            summarise(wrong)
-
-
 def test_rows_and_means_are_those_of_a_loop():
     rng = np.random.default_rng(5)
     ours = measured(rng, COLUMNS)
