@@ -1,1 +1,1 @@
-"""What the program draws: procedural faces, their capture, and manipulations."""
+"""Images that the program makes: procedural faces, their capture, and manipulations."""

@@ -37,11 +37,6 @@ class Canvas:
     """
 
     def __init__(self, image: Float32[np.ndarray, "3 size size"]):
-        """Takes the picture that is painted over.
-
-        Args:
-          image: RGB planes, 0 to 1; the canvas keeps this array and changes it.
-        """
         self.image = image
         self.size = image.shape[1]
 
@@ -187,7 +182,7 @@ def smooth_noise(
       rng: every number comes from it.
       size: side in pixels.
       cells: how many cells each grid has on a side, coarse to fine. From the first grid with more
-        cells than pixels on they are not drawn, and the coarse ones are the same at every size.
+        cells than pixels on none is sampled, so the coarse ones are the same at every size.
       fade: standard deviation of a grid, relative to that of the grid before; the first has 1.
 
     Returns:

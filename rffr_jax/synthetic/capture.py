@@ -1,7 +1,7 @@
 """The one path by which every image, real or fake, becomes pixels of a data set.
 
 A similarity (small turn, zoom and shift) with antialiased resize -> manipulation -> one rounding
--> one JPEG encoding -> one decoder. The similarity is drawn per source photograph, so that a real
+-> one JPEG encoding -> one decoder. The similarity is sampled per source photograph, so that a real
 and its fakes share it; reals go through the manipulation "identity". Hence a real and a fake
 differ in the manipulation and in nothing else.
 """
@@ -68,12 +68,12 @@ def capture_similarity(
     key: tuple[int, ...], source_size: int, size: int
 ) -> Float64[np.ndarray, "2 3"]:
     """The similarity from pixels of a source to pixels of its capture; arguments as there."""
-    return _draw_similarity(_make_generator(key, _GEOMETRY, IDENTITY), source_size, size)
+    return _sample_similarity(_make_generator(key, _GEOMETRY, IDENTITY), source_size, size)
 
 
 def resample(face: AlignedFace, rng: np.random.Generator, size: int) -> AlignedFace:
     """The face at `size` x `size` pixels after a small random similarity, antialiased."""
-    matrix = _draw_similarity(rng, face.size, size)
+    matrix = _sample_similarity(rng, face.size, size)
     return AlignedFace(warp(face.image, matrix, size), transform_points(face.landmarks, matrix))
 
 
@@ -82,7 +82,7 @@ def _make_generator(key: tuple[int, ...], purpose: int, method: str) -> np.rando
     return np.random.default_rng(np.random.SeedSequence([*key, purpose, number]))
 
 
-def _draw_similarity(
+def _sample_similarity(
     rng: np.random.Generator, source_size: int, size: int
 ) -> Float64[np.ndarray, "2 3"]:
     """From pixels of the source to pixels of the result; turns and zooms about the centre."""

@@ -9,8 +9,8 @@ from rffr_jax.images.alignment import transform_points
 from rffr_jax.images.landmarks import ALL, LandmarkedFace
 from rffr_jax.synthetic.capture import CapturedImage, capture, capture_similarity
 from rffr_jax.synthetic.manipulations import IDENTITY, METHODS, NEEDS_DONOR
+from rffr_jax.synthetic.person import procedural_landmarks
 from rffr_jax.synthetic.procedural_face import render_face
-from rffr_jax.synthetic.procedural_landmarks import procedural_landmarks
 
 SPLIT_SIZES = {"train": 4096, "validation": 512, "test": 512}
 _IDENTITIES_PER_SPLIT = 1_000_000
@@ -43,12 +43,7 @@ class SyntheticDataset:
         self.split = split
         self._reals = SPLIT_SIZES[split] // 2
         self._first = list(SPLIT_SIZES).index(split) * _IDENTITIES_PER_SPLIT
-        self._examples = tuple(self._example(i) for i in range(SPLIT_SIZES[split]))
-
-    @property
-    def examples(self) -> tuple[Example, ...]:
-        """All reals, then all fakes."""
-        return self._examples
+        self.examples = tuple(self._example(i) for i in range(SPLIT_SIZES[split]))
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
         """The RGB image of example `index` at `size` x `size` pixels, always the same."""
@@ -59,7 +54,7 @@ class SyntheticDataset:
         return ALL
 
     def face(self, index: int, size: int) -> LandmarkedFace:
-        """The picture of example `index`, drawn at `size`, with the points that it is drawn by."""
+        """The picture of example `index`, painted at `size`, with the points it is painted by."""
         number, _ = self._recipe(index)
         person, portrait = self._first + number, round(_OVERSAMPLING * size)
         shape = procedural_landmarks(self.seed, person) * portrait - 0.5
@@ -85,8 +80,8 @@ class SyntheticDataset:
         """Number within the split of the person who lends the face for fake `index`."""
         number, method = self._recipe(index)
         key = [self.seed, self._first + number, METHODS.index(method), _DONOR]
-        draw = np.random.default_rng(np.random.SeedSequence(key)).integers(self._reals - 1)
-        return int(draw + (draw >= number))
+        other = np.random.default_rng(np.random.SeedSequence(key)).integers(self._reals - 1)
+        return int(other + (other >= number))
 
     def _recipe(self, index: int) -> tuple[int, str]:
         """Number within the split of the source person, and the manipulation."""

@@ -1,4 +1,4 @@
-"""One procedural person: proportions, colours, style of hair, and the lines of the face.
+"""One procedural person: proportions, colours, style of hair, lines and landmarks of the face.
 
 All positions are fractions of the crop, so that one identity is the same person at every size.
 """
@@ -6,7 +6,7 @@ All positions are fractions of the crop, so that one identity is the same person
 import math
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 
 from rffr_jax.images.alignment import TEMPLATE
 from rffr_jax.synthetic.canvas import move_down
@@ -15,6 +15,7 @@ ALONG = np.linspace(-1, 1, 13)  # along a lid, a brow or a lip
 _STRAIGHT = np.stack([ALONG, 0 * ALONG], 1)
 OUTWARD = np.stack([-ALONG, ALONG])  # towards the ear, of the left and the right eye
 _HEAD_TURN = np.linspace(0, 2 * np.pi, 64, endpoint=False)
+_EAR_TO_EAR = np.linspace(1.5, 0.5, 17) * np.pi  # of the head's edge, from the left by the chin
 _SKIN = np.array([[0.95, 0.79, 0.70], [0.86, 0.66, 0.54], [0.62, 0.43, 0.31], [0.36, 0.24, 0.17]])
 _HAIR = np.array(
     [[0.07, 0.06, 0.06], [0.20, 0.13, 0.09], [0.38, 0.25, 0.15], [0.74, 0.58, 0.36],
@@ -29,7 +30,7 @@ def coarse_generator(seed: int, identity: int) -> np.random.Generator:
 
 
 class Person:
-    """What is drawn once for an identity: proportions, colours, style of hair.
+    """What is sampled once for an identity: proportions, colours, style of hair.
 
     Positions and lengths are fractions of the crop.
     """
@@ -133,3 +134,26 @@ def lips(person: Person) -> Float[np.ndarray, "4 13 2"]:
     top = move_down(inner_top, -person.lip_height * bulge**0.7 * bow)
     low = move_down(inner_low, 1.25 * person.lip_height * bulge**0.7)
     return np.stack([top, inner_top, inner_low, low])
+
+
+def procedural_landmarks(seed: int, identity: int) -> Float32[np.ndarray, "68 2"]:
+    """Where the points of `images.landmarks` lie in `render_face`'s picture of one person.
+
+    Args:
+      seed: which world of people.
+      identity: which person of it.
+
+    Returns:
+      x, y as fractions of the side, from the picture's upper left corner.
+    """
+    person = Person(coarse_generator(seed, identity))
+    left_eye, right_eye, tip = person.landmarks[:3]
+    bridge = np.linspace((left_eye + right_eye) / 2, tip, 4)
+    below = tip + np.linspace([-1, 0], [1, 0], 5) * person.nose_width + [0, 0.028]
+    upper, lower = eyelids(person)
+    eyes = np.concatenate([upper[:, [0, 4, 8, 12]], lower[:, [8, 4]]], 1).reshape(-1, 2)
+    top, inner_top, inner_low, low = lips(person)
+    mouth = [top[[0, 2, 4, 6, 8, 10, 12]], low[[10, 8, 6, 4, 2]]]
+    mouth += [inner_top[[1, 4, 6, 8, 11]], inner_low[[8, 6, 4]]]
+    jaw, brow = head_outline(person, turn=_EAR_TO_EAR), brows(person)[:, ::3].reshape(-1, 2)
+    return np.concatenate([jaw, brow, bridge, below, eyes, *mouth]).astype(np.float32)

@@ -15,14 +15,9 @@ from rffr_jax.images.alignment import AlignedFace
 from rffr_jax.images.decode import decode_image
 from rffr_jax.images.image_formats import encode_crop
 from rffr_jax.synthetic import capture as path
+from rffr_jax.synthetic import manipulations
 from rffr_jax.synthetic.capture import capture, resample
-from rffr_jax.synthetic.manipulations import (
-    IDENTITY,
-    METHODS,
-    manipulate,
-    mouth_warp,
-    polygon_paste,
-)
+from rffr_jax.synthetic.manipulations import IDENTITY, METHODS, manipulate
 from rffr_jax.synthetic.procedural_face import render_face
 
 SIZE = 64
@@ -130,8 +125,8 @@ SHAMS = {"sham polygon_paste": "polygon_paste", "sham mouth_warp": "mouth_warp"}
 def changing_nothing():
     """Manipulations run as they are, but paste the face itself, unshifted, and move by zero."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(polygon_paste, "_shift_tones", lambda image, rng: image)
-        patch.setattr(mouth_warp, "_AMPLITUDE", (0.0, 0.0))
+        patch.setattr(manipulations, "_shift_tones", lambda image, rng: image)
+        patch.setattr(manipulations, "_AMPLITUDE", (0.0, 0.0))
         own = lambda method, face, donor, rng: manipulate(method, face, face, rng)  # noqa: E731
         patch.setattr(path, "manipulate", own)
         yield

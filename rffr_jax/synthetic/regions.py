@@ -1,4 +1,4 @@
-"""What the manipulations share: their result, regions of a face, and the donor brought into place.
+"""What the manipulations share: their result, regions of a face, blending and detail.
 
 Positions are fractions of the template crop (`rffr_jax.images.alignment`); a face's landmarks say
 where they lie in its image.
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from rffr_jax.images.alignment import AlignedFace, estimate_similarity, transform_points, warp
+from rffr_jax.images.alignment import AlignedFace, transform_points
 from rffr_jax.images.polygons import fill_polygons, fixed_point
 
 
@@ -46,11 +46,6 @@ def feather(
     """The mask with an edge that fades over about 4 * `width` pixels, and is 0 beyond."""
     soft = cv2.GaussianBlur(mask, (0, 0), width)
     return np.clip((soft - 0.02) / 0.96, 0, 1).astype(np.float32)
-
-
-def align_donor(donor: AlignedFace, face: AlignedFace) -> Float32[np.ndarray, "size size 3"]:
-    """The donor's picture moved, turned and scaled so that its landmarks lie on the face's."""
-    return warp(donor.image, estimate_similarity(donor.landmarks, face.landmarks), face.size)
 
 
 def blend(
