@@ -1,7 +1,7 @@
 """Which example stands in which row of which training batch: a function of only the seed.
 
 A sampler answers `index(step, row)` for any step and any row of the global batch without walking
-there, so a run resumes by its step number and every process computes its own rows. Draws are
+there, so a run resumes by its step number and every process computes its own rows. Sampling is
 without replacement: a permutation of the examples an epoch, keyed by the seed and the epoch.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
 
-_STREAM = int.from_bytes(b"sampling", "big")  # keeps these draws apart from others of the seed
+_SEED_SALT = int.from_bytes(b"sampling", "big")  # other random choices of a seed have other salts
 
 
 @runtime_checkable
@@ -22,8 +22,7 @@ class Sampler(Protocol):
     """The order of training; picklable for worker processes."""
 
     def index(self, step: int, row: int) -> int:
-        """The example in global row `row` of the batch of `step`."""
-        """Index into the dataset's examples of row `row` in [0, batch_size) at step `step` >= 0."""
+        """The example in global row `row` in [0, batch_size) of the batch of `step` >= 0."""
         ...
 
 
@@ -34,7 +33,7 @@ class UniformSampler:
         if not examples:
             raise UserError("no examples to train on; check data.train and its filters")
         self._batch_size = batch_size
-        self._order = _Permutations(len(examples), (seed, 0))
+        self._order = _Epochs(range(len(examples)), (seed, 0))
 
     def index(self, step: int, row: int) -> int:
         """The example in global row `row` of the batch of `step`."""
@@ -49,37 +48,31 @@ class WeightedSampler:
     Each source runs through epochs of its own.
 
     Args:
-      strata: the source of each example, from 0 to S - 1.
+      source_numbers: the source of each example, from 0 to S - 1.
       weights: w_1, ..., w_S, whole numbers from 1 up.
 
     Raises:
       UserError: a source without examples.
     """
 
-    def __init__(self, strata: Sequence[int], weights: Sequence[int], batch_size: int, seed: int):
-        members = [[] for _ in weights]
-        for index, stratum in enumerate(strata):
-            members[stratum].append(index)
-        for number, there in enumerate(members, start=1):
-            if not there:
+    def __init__(
+        self, source_numbers: Sequence[int], weights: Sequence[int], batch_size: int, seed: int
+    ):
+        sources = [[] for _ in weights]
+        for index, number in enumerate(source_numbers):
+            sources[number].append(index)
+        for number, members in enumerate(sources, start=1):
+            if not members:
                 raise UserError(
                     f"data.train: spec {number} of {len(weights)} has a weight and holds no image "
-                    "to draw; leave it out"
+                    "to take; leave it out"
                 )
         self._batch_size = batch_size
-        self._sources = [_PermutedMembers(there, (seed, s)) for s, there in enumerate(members)]
-        self._slots = [
-            (source, slot) for source, weight in enumerate(weights) for slot in range(weight)
-        ]
-        self._weights = tuple(weights)
-        self._order = _Permutations(len(self._slots), (seed, len(weights)))
+        self._mixture = _Mixture(sources, weights, seed, first_key=0)
 
     def index(self, step: int, row: int) -> int:
         """The example in global row `row` of the batch of `step`."""
-        position = step * self._batch_size + row
-        source, slot = self._slots[self._order[position]]
-        window = position // len(self._slots)
-        return self._sources[source][window * self._weights[source] + slot]
+        return self._mixture[step * self._batch_size + row]
 
 
 class BalancedSampler:
@@ -98,27 +91,20 @@ class BalancedSampler:
         reals, fakes = [], collections.defaultdict(list)
         for index, example in enumerate(examples):
             (reals if example.label == REAL else fakes[example.method]).append(index)
-        for members, label in ((reals, REAL), (fakes, FAKE)):
+        for members, label, kind in ((reals, REAL, "real"), (fakes, FAKE, "fake")):
             if not members:
-                kind = {REAL: "real", FAKE: "fake"}[label]
                 raise UserError(
                     f"data.train holds no {kind} images (label {label}), and half of every "
                     f"balanced batch is {kind}; add some"
                 )
-        self._reals = _PermutedMembers(reals, (seed, 0))
-        self._methods = [
-            _PermutedMembers(fakes[method], (seed, number))
-            for number, method in enumerate(sorted(fakes), start=1)
-        ]
-        self._turns = _Permutations(len(fakes), (seed, len(fakes) + 1))
+        self._reals = _Epochs(reals, (seed, 0))
+        methods = [fakes[method] for method in sorted(fakes)]
+        self._fakes = _Mixture(methods, [1] * len(methods), seed, first_key=1)
 
     def index(self, step: int, row: int) -> int:
         """The example in global row `row` of the batch of `step`."""
         position = step * self._half + row // 2
-        if row % 2 == 0:
-            return self._reals[position]
-        method = self._turns[position]
-        return self._methods[method][position // len(self._methods)]
+        return self._fakes[position] if row % 2 else self._reals[position]
 
 
 class PairSampler:
@@ -134,7 +120,7 @@ class PairSampler:
     def __init__(self, count: int, batch_size: int, seed: int):
         self._half = _half_batch_size(batch_size)
         self._count = count
-        self._order = _Permutations(count, (seed, 0))
+        self._order = _Epochs(range(count), (seed, 0))
 
     def index(self, step: int, row: int) -> int:
         """The example in global row `row` of the batch of `step`."""
@@ -142,11 +128,6 @@ class PairSampler:
 
 
 def _half_batch_size(batch_size: int) -> int:
-    """The rows of a batch of which half are real.
-
-    Raises:
-      UserError: the batch size is odd.
-    """
     if batch_size % 2:
         raise UserError(
             f"batch size {batch_size} is odd, and half of a balanced batch is real; "
@@ -155,31 +136,37 @@ def _half_batch_size(batch_size: int) -> int:
     return batch_size // 2
 
 
-class _Permutations:
-    """The endless sequence of permutations of `range(count)`, one an epoch."""
+class _Epochs:
+    """The endless sequence of permutations of some members, one an epoch."""
 
-    def __init__(self, count: int, key: tuple[int, ...]):
-        self._count = count
+    def __init__(self, members: Sequence[int], key: tuple[int, ...]):
+        self._members = np.asarray(members)
         self._key = key
         self._kept: dict[int, np.ndarray] = {}
 
     def __getitem__(self, position: int) -> int:
-        epoch, offset = divmod(position, self._count)
+        epoch, offset = divmod(position, len(self._members))
         order = self._kept.get(epoch)
         if order is None:
-            rng = np.random.default_rng(np.random.SeedSequence((*self._key, _STREAM, epoch)))
-            order = rng.permutation(self._count)
+            rng = np.random.default_rng(np.random.SeedSequence((*self._key, _SEED_SALT, epoch)))
+            order = rng.permutation(len(self._members))
             # The two newest are kept: a batch may lie across a border. Threads share no half state.
             self._kept = dict([*self._kept.items(), (epoch, order)][-2:])
-        return int(order[offset])
+        return int(self._members[order[offset]])
 
 
-class _PermutedMembers:
-    """The same sequence over given members."""
+class _Mixture:
+    """The endless sequence of windows that take `weights[s]` members of each source s."""
 
-    def __init__(self, members: Sequence[int], key: tuple[int, ...]):
-        self._members = np.asarray(members)
-        self._order = _Permutations(len(members), key)
+    def __init__(
+        self, sources: list[list[int]], weights: Sequence[int], seed: int, *, first_key: int
+    ):
+        self._epochs = [_Epochs(part, (seed, s)) for s, part in enumerate(sources, first_key)]
+        self._weights = weights
+        self._slots = [(s, slot) for s, weight in enumerate(weights) for slot in range(weight)]
+        self._order = _Epochs(range(len(self._slots)), (seed, first_key + len(sources)))
 
     def __getitem__(self, position: int) -> int:
-        return int(self._members[self._order[position]])
+        source, slot = self._slots[self._order[position]]
+        window = position // len(self._slots)
+        return self._epochs[source][window * self._weights[source] + slot]

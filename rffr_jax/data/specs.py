@@ -30,10 +30,17 @@ TABLES = {"list": read_list, "csv": read_csv}
 FOLDER = "folder"
 DEEPFAKEBENCH, PREPARED = "deepfakebench", "tfds"
 KINDS = (PROCEDURAL, FOLDER, *TABLES, DEEPFAKEBENCH, PREPARED)
-KEYS = (
-    *("dataset", "method", "frames", "limit", "compression", "labels", "mixed"),
-    *("landmarks", "weight"),
-)
+# Keys of one value: the kinds that take them, and what they say.
+FLAGS = {
+    "labels": ("real", (FOLDER,), "every image is real"),
+    "mixed": ("ok", KINDS, "the data may stand beside others that were prepared differently"),
+    "landmarks": (
+        "aligned",
+        (FOLDER, *TABLES, DEEPFAKEBENCH),
+        "faces without landmarks are aligned as FFHQ's",
+    ),
+}
+KEYS = ("dataset", "method", "frames", "limit", "compression", "weight", *FLAGS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,24 +98,14 @@ def parse_spec(text: str) -> DatasetSpec:
         raise UserError(f"dataset '{text}': nothing after '#'; name a split or leave out the '#'")
     values = _parse_query(text, query) if question else {}
     methods = tuple(split_methods(values["method"])) if "method" in values else ()
-    if values.get("mixed", "ok") != "ok":
-        raise UserError(
-            f"dataset '{text}': mixed={values['mixed']}; write mixed=ok or leave it out"
-        )
-    if values.get("landmarks", "aligned") != "aligned":
-        raise UserError(
-            f"dataset '{text}': landmarks={values['landmarks']}; write landmarks=aligned (faces "
-            "without landmarks are aligned as FFHQ's) or leave it out"
-        )
-    if "landmarks" in values and kind in (PROCEDURAL, PREPARED):
-        raise UserError(f"dataset '{text}': {kind} has landmarks; leave landmarks=aligned out")
+    for key, (value, kinds, meaning) in FLAGS.items():
+        if key in values and (values[key] != value or kind not in kinds):
+            raise UserError(
+                f"dataset '{text}': {key}={values[key]}; {key}={value} goes with "
+                f"{', '.join(kinds)} and says that {meaning}; leave it out otherwise"
+            )
     if "compression" in values and kind != DEEPFAKEBENCH:
         raise UserError(f"dataset '{text}': compression=... is for {DEEPFAKEBENCH}; leave it out")
-    if values.get("labels", "real") != "real" or ("labels" in values and kind != FOLDER):
-        raise UserError(
-            f"dataset '{text}': labels={values['labels']}; labels=real goes with {FOLDER} and says "
-            "that every image is real, leave it out otherwise"
-        )
     return DatasetSpec(
         text=text,
         kind=kind,
@@ -224,9 +221,9 @@ def _check_parts_alike(parts: list[Dataset], specs: list[DatasetSpec]):
     ]
     if len(strict) < 2:
         return
-    from rffr_jax.data.readers.prepared import differing_preparations
+    from rffr_jax.data.readers.prepared import collect_preparations, compare_preparations
 
-    differing = differing_preparations([part for part, _ in strict])
+    differing = compare_preparations([p for part, _ in strict for p in collect_preparations(part)])
     if differing:
         raise UserError(
             f"datasets {' and '.join(text for _, text in strict)} were prepared differently "

@@ -136,10 +136,10 @@ def test_specs_say_where_faces_are_aligned(tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
     assert landmark_count(load_dataset(f"folder:{tmp_path}"), 0) == 0
     assert landmark_count(load_dataset(f"folder:{tmp_path}?landmarks=aligned"), 0) == 5
-    with pytest.raises(UserError, match="landmarks=no; write landmarks=aligned") as caught:
+    with pytest.raises(UserError, match="landmarks=no; landmarks=aligned goes with") as caught:
         load_dataset(f"folder:{tmp_path}?landmarks=no")
     one_line(caught)
-    with pytest.raises(UserError, match="synthetic has landmarks; leave") as caught:
+    with pytest.raises(UserError, match="goes with folder, list, csv, deep") as caught:
         load_dataset("synthetic:0?landmarks=aligned")
     one_line(caught)
 

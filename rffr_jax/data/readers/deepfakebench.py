@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from rffr_jax.data.readers.folder import FileDataset, default_dataset_name
 from rffr_jax.errors import BadImageError, UserError
@@ -83,21 +83,15 @@ def read_deepfakebench(file: Path, split: str, compression: str | None = None) -
     where = f"deepfakebench:{file}"
     if split not in SPLITS:
         raise UserError(f"{where}: split '{split}'; the splits are {', '.join(SPLITS)}")
-    labels = _read_labels(file, where)
-    videos = _list_videos(labels, SPLITS[split], compression, where)
-    if not videos:
-        raise UserError(f"{where}: no frames in {split}; name another split or make the file again")
-    _warn_of_shared_videos(labels, split, where)
-    root, dropped = _find_root(file, [entry["frames"][0] for _, entry in videos], where)
-    partners = _find_partners(labels)
+    all_videos = _read_videos(file, where)
+    videos = _choose_videos(all_videos, split, compression, where)
+    _warn_of_shared_videos(all_videos, split, where)
+    root, dropped = _find_root(file, [video.entry["frames"][0] for video in videos], where)
+    partners = _find_partners(all_videos)
     examples: list[Example] = []
-    for name, entry in videos:
+    for _, _, _, name, entry in videos:
         label, dataset, method = LABELS[entry["label"]]
         video, source, group = _parse_video_name(dataset, method, name, partners)
-        video, source, group = (
-            entry.get(key, derived)
-            for key, derived in (("video", video), ("source", source), ("group", group))
-        )
         for frame, path in _number_frames(entry["frames"]):
             relative = PurePosixPath(*path.parts[dropped:])
             examples.append(
@@ -107,10 +101,10 @@ def read_deepfakebench(file: Path, split: str, compression: str | None = None) -
                     label=label,
                     dataset=dataset,
                     method=method,
-                    video=video,
+                    video=entry.get("video", video),
                     frame=frame,
-                    source=source,
-                    group=group,
+                    source=entry.get("source", source),
+                    group=entry.get("group", group),
                 )
             )
     counts = collections.Counter(example.id for example in examples)
@@ -232,93 +226,97 @@ def _frame_path(example: Example, compression: str) -> PurePosixPath:
 # ---- the levels of the file
 
 
-def _read_labels(file: Path, where: str) -> dict[str, Any]:
+class _Video(NamedTuple):
+    label: str
+    split: str
+    compression: str  # empty where the file has no such level
+    name: str
+    entry: dict[str, Any]
+
+    @property
+    def place(self) -> str:
+        return f"{self.label}/{self.split}/{self.name}"
+
+
+def _read_videos(file: Path, where: str) -> list[_Video]:
     content = read_json(file)
     if not isinstance(content, dict) or len(content) != 1:
         raise UserError(
             f"{where}: not one data set in an object; it needs {{NAME: {{LABEL: ...}}}}"
         )
-    name, labels = next(iter(content.items()))
-    for label, splits in _check_object(labels, where, name).items():
-        _check_object(splits, where, label)
-    return labels
-
-
-def _list_videos(
-    labels: dict[str, Any], split: str, compression: str | None, where: str
-) -> list[tuple[str, dict[str, Any]]]:
-    """Name and entry of every video of a split that has frames."""
-    there = {
-        name: _check_object(splits.get(split, {}), where, f"{name}/{split}")
-        for name, splits in labels.items()
-    }
-    levels = {
-        level
-        for name, group in there.items()
-        for level, value in group.items()
-        if "frames" not in _check_object(value, where, f"{name}/{split}/{level}")
-    }
-    if compression and compression not in levels:
-        raise UserError(
-            f"{where}: no compression '{compression}' in {split}; "
-            f"what is there: {', '.join(sorted(levels)) or 'videos without a compression'}"
-        )
-    if len(levels) > 1 and not compression:
-        raise UserError(
-            f"{where}: {split} holds the compressions {', '.join(sorted(levels))}; choose one: "
-            f"?compression={min(levels)}"
-        )
-    chosen = compression or next(iter(levels), None)
+    ((name, labels),) = content.items()
     videos = []
-    for name, group in there.items():
-        at_level = group.get(chosen, {}) if chosen is not None else group
-        for video, entry in at_level.items():
-            place = f"{name}/{split}/{video}"
-            if _check_entry(_check_object(entry, where, place), where, place)["frames"]:
-                videos.append((video, entry))
+    for label, splits in _children(labels, where, name):
+        for split, group in _children(splits, where, label):
+            for level, node in _children(group, where, f"{label}/{split}"):
+                if "frames" in _require_object(node, where, f"{label}/{split}/{level}"):
+                    videos.append(_Video(label, split, "", level, node))
+                    continue
+                for video, entry in _children(node, where, f"{label}/{split}/{level}"):
+                    _require_object(entry, where, f"{label}/{split}/{level}/{video}")
+                    videos.append(_Video(label, split, level, video, entry))
     return videos
 
 
-def _check_entry(entry: dict[str, Any], where: str, place: str) -> dict[str, Any]:
-    frames = entry.get("frames")
-    if not isinstance(frames, list) or not all(isinstance(f, str) and f for f in frames):
-        raise UserError(f"{where}: {place} has no list of frames; make the file again")
-    if entry.get("label") not in LABELS:
+def _children(node: Any, where: str, place: str) -> Iterable[tuple[str, Any]]:
+    return _require_object(node, where, place).items()
+
+
+def _require_object(node: Any, where: str, place: str) -> dict[str, Any]:
+    if not isinstance(node, dict):
         raise UserError(
-            f"{where}: {place} has the unknown label {entry.get('label')!r}; "
-            f"known are {', '.join(LABELS)}"
+            f"{where}: {place} is {type(node).__name__} and no object; make the file again"
+        )
+    return node
+
+
+def _choose_videos(
+    videos: list[_Video], split: str, compression: str | None, where: str
+) -> list[_Video]:
+    """The videos of a split and a compression that have frames."""
+    there = [video for video in videos if video.split == SPLITS[split]]
+    levels = {video.compression for video in there}
+    named = sorted(levels - {""})
+    if compression and compression not in levels:
+        raise UserError(
+            f"{where}: no compression '{compression}' in {split}; "
+            f"what is there: {', '.join(named) or 'videos without a compression'}"
+        )
+    if len(named) > 1 and not compression:
+        raise UserError(
+            f"{where}: {split} holds the compressions {', '.join(named)}; choose one: "
+            f"?compression={named[0]}"
+        )
+    chosen = compression or (named[0] if named else "")
+    kept = [video for video in there if video.compression == chosen]
+    for video in kept:
+        _check_entry(video, where)
+    kept = [video for video in kept if video.entry["frames"]]
+    if not kept:
+        raise UserError(f"{where}: no frames in {split}; name another split or make the file again")
+    return kept
+
+
+def _check_entry(video: _Video, where: str):
+    frames, label = video.entry.get("frames"), video.entry.get("label")
+    if not isinstance(frames, list) or not all(isinstance(f, str) and f for f in frames):
+        raise UserError(f"{where}: {video.place} has no list of frames; make the file again")
+    if label not in LABELS:
+        raise UserError(
+            f"{where}: {video.place} has the unknown label {label!r}; known are {', '.join(LABELS)}"
         )
     for key in ("video", "source", "group"):
-        if not isinstance(entry.get(key, ""), str):
-            raise UserError(f"{where}: {place}: {key} is no text; make the file again")
-    return entry
+        if not isinstance(video.entry.get(key, ""), str):
+            raise UserError(f"{where}: {video.place}: {key} is no text; make the file again")
 
 
-def _check_object(value: Any, where: str, place: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise UserError(f"{where}: {place} is {type(value).__name__} and no object; make it again")
-    return value
-
-
-def _video_names(labels: dict[str, Any], split: str) -> set[tuple[str, str]]:
-    """Label and name of a split's videos, at whatever compression."""
-    names = set()
-    for label, splits in labels.items():
-        for name, value in _children(splits.get(split)):
-            inner = [name] if "frames" in value else [video for video, _ in _children(value)]
-            names |= {(label, video) for video in inner}
-    return names
-
-
-def _children(node: Any) -> list[tuple[str, dict[str, Any]]]:
-    items = node.items() if isinstance(node, dict) else ()
-    return [(name, value) for name, value in items if isinstance(value, dict)]
-
-
-def _warn_of_shared_videos(labels: dict[str, Any], split: str, where: str):
-    here = _video_names(labels, SPLITS[split])
+def _warn_of_shared_videos(videos: list[_Video], split: str, where: str):
+    by_split = collections.defaultdict(set)
+    for video in videos:
+        by_split[video.split].add((video.label, video.name))
+    here = by_split[SPLITS[split]]
     for other in SPLITS.keys() - {split}:
-        shared = len(here & _video_names(labels, SPLITS[other]))
+        shared = len(here & by_split[SPLITS[other]])
         if shared:
             log.warning(
                 "%s: %d of the %d videos of %s are in %s too",
@@ -365,13 +363,12 @@ def _number_frames(frames: list[str]) -> list[tuple[int, PurePosixPath]]:
 # ---- what the names of videos tell
 
 
-def _find_partners(labels: dict[str, Any]) -> dict[str, str]:
+def _find_partners(videos: list[_Video]) -> dict[str, str]:
     """The other original of each FaceForensics++ pair that a fake in the file is named after."""
     partners = {}
-    for split in SPLITS.values():
-        for _, name in _video_names(labels, split):
-            if pair := re.fullmatch(r"(\d{3})_(\d{3})", name):
-                partners |= {pair[1]: pair[2], pair[2]: pair[1]}
+    for video in videos:
+        if pair := re.fullmatch(r"(\d{3})_(\d{3})", video.name):
+            partners |= {pair[1]: pair[2], pair[2]: pair[1]}
     return partners
 
 

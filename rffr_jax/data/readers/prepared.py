@@ -136,18 +136,15 @@ def collect_preparations(dataset: Dataset) -> list[dict[str, Any]]:
     return found
 
 
-def differing_preparations(datasets: Sequence[Dataset]) -> list[str]:
-    """In what the faces of datasets differ that moves an AUC, such as "scale: 1.3, 1.6".
-
-    Data that are no prepared records are left out. The number of frames and the decoder's version
-    do not count; a compression counts where a data set has several.
-    """
-    found = [preparation for dataset in datasets for preparation in collect_preparations(dataset)]
-    return compare_preparations(found)
-
-
 def compare_preparations(preparations: Sequence[Mapping[str, Any]]) -> list[str]:
-    """As `differing_preparations`, of what `collect_preparations` gave."""
+    """How faces were prepared differently in ways that move an AUC, such as "scale: 1.3, 1.6".
+
+    The number of frames and the decoder's version do not count; a compression counts where a data
+    set has several.
+
+    Args:
+      preparations: as `collect_preparations` gives them.
+    """
     names = sorted({name for preparation in preparations for name in preparation})
     differing = []
     for name in names:

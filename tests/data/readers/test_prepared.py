@@ -15,7 +15,6 @@ from rffr_jax.data.readers.prepared import (
     PreparedDataset,
     collect_preparations,
     compare_preparations,
-    differing_preparations,
 )
 from rffr_jax.data.specs import (
     DatasetSpec,
@@ -233,9 +232,9 @@ def test_a_preparation_is_found_through_selections(tmp_path):
     assert both[0] == expected
     synthetic = load_dataset("synthetic:0#test?limit=4")
     assert collect_preparations(synthetic) == []
-    together = load_dataset([a, b])
-    assert differing_preparations([together, synthetic]) == []
-    assert differing_preparations([together, load_dataset(f"{c}?limit=1")]) == [
+    alike = collect_preparations(load_dataset([a, b]))
+    assert compare_preparations(alike) == []
+    assert compare_preparations([*alike, expected]) == [
         "image_format: png, jpeg",
         "scale: 1.3, 1.6",
         f"weights_sha256: {'ab' * 10}..., {'ab' * 10}...",
@@ -272,5 +271,5 @@ def test_the_key_mixed():
     assert parse_spec(text) == DatasetSpec(
         text=text, kind="tfds", path="a/b/1.0.0", split="test", frames=1, mixed=True
     )
-    with pytest.raises(UserError, match="mixed=yes; write mixed=ok"):
+    with pytest.raises(UserError, match="mixed=yes; mixed=ok goes with"):
         parse_spec("tfds:a/b?mixed=yes")
