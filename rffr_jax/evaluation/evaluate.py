@@ -22,10 +22,11 @@ from rffr_jax.evaluation.calibration import check_method
 from rffr_jax.evaluation.operating_point import OperatingPoint, select_multi_frame_videos
 from rffr_jax.evaluation.plots import plot_reliability, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
+from rffr_jax.evaluation.results_text import format_table
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import FAKE, Dataset, Example
 from rffr_jax.runs.atomic_files import write_json
-from rffr_jax.runs.checkpoints.weights import best_checkpoint_name
+from rffr_jax.runs.checkpoints.names import best_checkpoint_name
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def run(config: Config, workdir: pathlib.Path):
             prevalence=config.prevalence,
         )
     if processes.is_main_process():
-        print(results.format_table(table))
+        print(format_table(table))
 
 
 def write_results(

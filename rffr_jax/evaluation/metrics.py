@@ -123,6 +123,14 @@ def roc_points(
     return fpr, tpr
 
 
+def class_counts(labels: Labels) -> dict[str, int]:
+    """How many reals (`n_real`) and fakes (`n_fake`) there are."""
+    return {
+        "n_real": int(np.count_nonzero(labels == REAL)),
+        "n_fake": int(np.count_nonzero(labels == FAKE)),
+    }
+
+
 def require_both_classes(labels: Labels, dataset: str) -> None:
     """Refuses a test set on which no AUC exists.
 

@@ -2,9 +2,7 @@
 
 import collections
 import dataclasses
-import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +15,6 @@ from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.threshold import Threshold, choose_threshold
 from rffr_jax.examples import REAL, Dataset, Example
-from rffr_jax.runs.weight_records import read_valid_record, record_file, write_record
-
-log = logging.getLogger(__name__)
-
-RECORD = "operating_point"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +47,7 @@ class OperatingPoint:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "OperatingPoint":
-        """The operating point in the record of `write_operating_point`.
+        """The operating point in the record of `operating_point_record.write_operating_point`.
 
         Raises:
           KeyError, TypeError, ValueError, AttributeError, OverflowError: another record.
@@ -141,50 +134,6 @@ def select_multi_frame_videos(dataset: Dataset, count: int) -> Dataset | None:
 
 def _video_key(example: Example) -> tuple[str, str, str, int]:
     return example.dataset, example.method, example.video, example.label
-
-
-def write_operating_point(detector: Path, checkpoint: str, point: OperatingPoint, weights: str):
-    """Writes an operating point beside the detector.
-
-    Args:
-      detector: its workdir or model folder.
-      weights: digest of the weights that it was chosen for.
-    """
-    record = {**point.to_json(), "origins": point.origins.to_json()}
-    write_record(detector, RECORD, checkpoint, weights, record)
-
-
-def read_operating_point(detector: Path, checkpoint: str, weights: str) -> OperatingPoint:
-    """Reads the record of `write_operating_point`.
-
-    A calibration that does not rise is left out, and a warning says so.
-
-    Args:
-      detector: its workdir or model folder.
-      weights: digest of the detector's weights.
-
-    Returns:
-      `DEFAULT_OPERATING_POINT` if there is no record, or if it belongs to other weights.
-
-    Raises:
-      UserError: the file is damaged.
-    """
-    point = read_valid_record(detector, RECORD, checkpoint, weights, OperatingPoint.from_json)
-    if point is None:
-        return DEFAULT_OPERATING_POINT
-    file = record_file(detector, RECORD, checkpoint)
-    return dataclasses.replace(
-        point,
-        image=_drop_decreasing_calibration(point.image, file),
-        video=point.video and _drop_decreasing_calibration(point.video, file),
-    )
-
-
-def _drop_decreasing_calibration(threshold: Threshold, file: Path) -> Threshold:
-    if threshold.calibration is None or threshold.calibration.is_increasing:
-        return threshold
-    log.warning("%s: %s; its threshold is used", file, explain_missing_calibration(threshold))
-    return dataclasses.replace(threshold, calibration=None)
 
 
 def explain_missing_calibration(threshold: Threshold) -> str:

@@ -12,8 +12,8 @@ from rffr_jax.config import Config
 from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap
-from rffr_jax.evaluation.compare import DetectorScores, compare
 from rffr_jax.evaluation.evaluate import load_test_sets
+from rffr_jax.evaluation.paired_comparison import DetectorScores, compare
 from rffr_jax.evaluation.plots import plot_robustness
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset

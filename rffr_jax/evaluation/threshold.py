@@ -102,16 +102,15 @@ def choose_threshold(
       video_score: how scores of videos were formed.
     """
     fitted = auc = None
-    fakes = int(np.count_nonzero(labels == FAKE))
-    if fakes:
+    counts = metrics.class_counts(labels)
+    if counts["n_fake"]:
         auc = metrics.auc(labels, scores)
         fitted = calibration.fit(method, labels, scores)
         fitted = fitted if fitted.is_increasing and auc > DEFAULT_THRESHOLD else None
     return Threshold(
         value=threshold_at_fpr(labels, scores, max_fpr),
         max_fpr=max_fpr,
-        n_real=int(np.count_nonzero(labels == REAL)),
-        n_fake=fakes,
+        **counts,
         auc=auc,
         video_score=video_score,
         calibration=fitted,
@@ -173,10 +172,6 @@ def rates_by_group(part: Predictions, threshold: float) -> dict[str, dict[str, A
     for group in sorted(set(groups.tolist()) - {""}):
         rows = groups == group
         own = rates_at_threshold(labels[rows], part.scores[rows], threshold, DEFAULT_THRESHOLD)
-        found[group] = {
-            "n_real": int(np.count_nonzero(labels[rows] == REAL)),
-            "n_fake": int(np.count_nonzero(labels[rows] == FAKE)),
-            "fpr": own["fpr"],
-            "tpr": own["tpr"],
-        }
+        rates = {"fpr": own["fpr"], "tpr": own["tpr"]}
+        found[group] = {**metrics.class_counts(labels[rows]), **rates}
     return found

@@ -15,8 +15,8 @@ from rffr_jax.config import Config
 from rffr_jax.data.origins import Origins
 from rffr_jax.data.specs import as_tuple, check_same_preparation
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import operating_point, residual_reference
-from rffr_jax.evaluation.operating_point import OperatingPoint
+from rffr_jax.evaluation import operating_point_record, residual_reference
+from rffr_jax.evaluation.operating_point import DEFAULT_OPERATING_POINT, OperatingPoint
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.residual_reference import ResidualReference
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
@@ -170,11 +170,11 @@ class TrainedDetector:
         Args:
           digest: of the weights, where the caller has loaded them already.
         """
-        file = record_file(self._folder, operating_point.RECORD, checkpoint)
+        file = record_file(self._folder, operating_point_record.RECORD, checkpoint)
         if not any(processes.all_gather_objects(file.is_file())):
-            return operating_point.DEFAULT_OPERATING_POINT
+            return DEFAULT_OPERATING_POINT
         digest = digest or parameters_digest(self.parameters(checkpoint))
-        return operating_point.read_operating_point(self._folder, checkpoint, digest)
+        return operating_point_record.read_operating_point(self._folder, checkpoint, digest)
 
     def residual_reference(self, checkpoint: str, digest: str) -> ResidualReference | None:
         """The residuals of real faces that were measured for the weights with this digest."""
@@ -187,7 +187,7 @@ class TrainedDetector:
     ):
         """Writes what was chosen and measured on validation data beside the weights."""
         digest = parameters_digest(self.parameters(checkpoint))
-        operating_point.write_operating_point(self._folder, checkpoint, point, digest)
+        operating_point_record.write_operating_point(self._folder, checkpoint, point, digest)
         if reference is not None:
             name = residual_reference.RECORD
             write_record(self._folder, name, checkpoint, digest, reference.to_json())
@@ -200,7 +200,7 @@ class TrainedDetector:
         digest = parameters_digest(parameters)
         config: dict[str, Any] = {"about": self.about, "selected": self._selected(checkpoint)}
         config["autoencoder_datasets"] = self.autoencoder_datasets()
-        for name in (operating_point.RECORD, residual_reference.RECORD):
+        for name in (operating_point_record.RECORD, residual_reference.RECORD):
             record = read_record(self._folder, name, checkpoint)
             if record and not (same and record["weights"] == digest):
                 log.warning(

@@ -17,7 +17,7 @@ from rffr_jax.config import Config, flat
 from rffr_jax.data.specs import as_tuple, load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.worker import Run
-from rffr_jax.runs.checkpoints.weights import best_checkpoint_name
+from rffr_jax.runs.checkpoints.names import best_checkpoint_name
 
 RULES = ("last", "source", "oracle", "transfer")
 WITHOUT_EFFECT = (

@@ -11,7 +11,13 @@ from sklearn.metrics import roc_auc_score
 from rffr_jax import main
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.bootstrap import auc_interval
-from rffr_jax.evaluation.compare import MEAN, DetectorScores, compare, holm, two_sided_p
+from rffr_jax.evaluation.paired_comparison import (
+    MEAN,
+    DetectorScores,
+    compare,
+    holm,
+    two_sided_p,
+)
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Example
 from tests import jobs

@@ -18,9 +18,11 @@ from rffr_jax.evaluation.operating_point import (
     choose_operating_point,
     describe_test_overlap,
     explain_missing_calibration,
-    read_operating_point,
     select_multi_frame_videos,
     threshold_warnings,
+)
+from rffr_jax.evaluation.operating_point_record import (
+    read_operating_point,
     write_operating_point,
 )
 from rffr_jax.evaluation.predictions import Predictions

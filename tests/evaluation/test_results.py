@@ -13,11 +13,8 @@ from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.calibration import Platt
 from rffr_jax.evaluation.operating_point import OperatingPoint
 from rffr_jax.evaluation.predictions import Predictions, concatenate
-from rffr_jax.evaluation.results import (
-    format_table,
-    overlap_with_training,
-    results_table,
-)
+from rffr_jax.evaluation.results import overlap_with_training, results_table
+from rffr_jax.evaluation.results_text import format_table
 from rffr_jax.evaluation.threshold import Threshold
 from rffr_jax.examples import Example
 from rffr_jax.runs.atomic_files import write_json

@@ -13,7 +13,7 @@ from PIL import Image
 import configs.predict
 import rffr_jax
 from rffr_jax.data.specs import load_dataset
-from rffr_jax.evaluation import calibration, operating_point
+from rffr_jax.evaluation import calibration, operating_point_record
 from rffr_jax.predict import face_finding, face_settings
 from rffr_jax.predict import file_scorer as module
 from rffr_jax.predict.inputs import find_files
@@ -181,7 +181,7 @@ def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated
     for number in range(200):
         fitted = {"image": any_calibration(rng), "video": None}
         place.write_text(json.dumps(record | {"calibrations": fitted}))
-        detector.operating_point = operating_point.read_operating_point(
+        detector.operating_point = operating_point_record.read_operating_point(
             place.parents[1], "last", record["weights"]
         )
         (tmp_path / str(number)).mkdir()

@@ -8,7 +8,6 @@ converted weights.
 
 import logging
 import pathlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,15 +63,6 @@ def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dic
 def about_item(about: dict[str, Any]) -> ocp.args.JsonSave:
     """The item `about` with the program's version, for a save."""
     return ocp.args.JsonSave({"version": __version__, **about})
-
-
-def best_checkpoint_name(validation: str, method: str = "") -> str:
-    """The folder below `BEST`, and the NAME of `best:NAME`, for a validation set or its method.
-
-    Names of data and methods are free text; what does not belong in a file name becomes `_`.
-    """
-    name = f"{validation}-{method}" if method else validation
-    return re.sub(r"^\.|[^\w.+-]", "_", name) or "_"
 
 
 def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]:
