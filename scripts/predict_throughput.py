@@ -163,8 +163,9 @@ def timed_stages(
     from rffr_jax.images.image_formats import decode_crop, encode_crop
     from rffr_jax.method.residual_cache import image_digests
     from rffr_jax.predict.detector import load_detector
-    from rffr_jax.predict.evidence import draw_evidence
     from rffr_jax.predict.face_settings import face_settings
+    from rffr_jax.predict.file_scorer import FAST
+    from rffr_jax.reports.contact_sheet import write_png
 
     loaded = load_detector(detector, batch_size=batch_size)
     config = ConfigDict(
@@ -208,10 +209,8 @@ def timed_stages(
             scorer.kept.of(part, image_digests(part))
 
     def draw():
-        explained = loaded.explain_crops(crops, scores, differences)
-        for shown in explained:
-            blocks, patch = loaded.blocks, loaded.patch_size
-            draw_evidence(detector.parent / "evidence.png", shown, blocks, patch, loaded.alpha, "")
+        for shown in loaded.explain_crops(crops, scores, differences):
+            write_png(detector.parent / "evidence.png", shown.picture(), FAST)
 
     scores, differences = scorer.score_images(parameters, crops)  # compiles
     loaded.explain_crops(crops, scores, differences)

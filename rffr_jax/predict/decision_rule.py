@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.operating_point import OperatingPoint
 from rffr_jax.evaluation.threshold import Threshold
@@ -100,7 +101,11 @@ def decision_rules(
       point: of the detector.
       threshold: `--config.threshold`, which replaces both thresholds of the detector.
       video_score: how scores of videos are formed; the score of one frame is that of an image.
+
+    Raises:
+      UserError: as for `check_threshold`.
     """
+    check_threshold(threshold)
     chosen = {IMAGE: point.image, VIDEO: point.video or point.image}
     formed = {IMAGE: None, VIDEO: video_score}
     if video_score.frames == 1:
@@ -112,6 +117,12 @@ def decision_rules(
             origin, value = CONFIG, threshold
         rules[medium] = DecisionRule(value, origin, nearest, formed[medium])
     return rules
+
+
+def check_threshold(threshold: float | None):
+    """Raises: UserError if a threshold does not lie in [0, 1]."""
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UserError(f"threshold={threshold}; it must lie in [0, 1], as scores do")
 
 
 def describe_thresholds(thresholds: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,22 +1,31 @@
-"""A trained detector to be used from Python: scores of face crops, and pictures of its inputs."""
+"""A trained detector in Python: verdicts on photographs and videos, scores of face crops, and
+pictures of the detector's inputs."""
 
-import dataclasses
 import logging
 import os
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float16, Float32, Float64, UInt8
+from jaxtyping import Float16, Float64, UInt8
 from ml_collections import ConfigDict
+from PIL import Image
 
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.data.origins import note_on_training
 from rffr_jax.errors import UserError
+from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.images.decode import resize_to_square
+from rffr_jax.images.pixels import rgb_pixels
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual_cache import parameters_digest
+from rffr_jax.predict.decision_rule import decision_rules
+from rffr_jax.predict.evidence import Explanation
+from rffr_jax.predict.face_finding import find_faces, find_faces_in_pixels
+from rffr_jax.predict.face_settings import FIND, face_settings
+from rffr_jax.predict.inputs import named_file
+from rffr_jax.predict.prediction import Prediction, predict_faces
 from rffr_jax.runs.atomic_files import read_json_object
 
 log = logging.getLogger(__name__)
@@ -24,32 +33,6 @@ log = logging.getLogger(__name__)
 DEMO, DEMO_DETECTOR = pathlib.Path("runs", "quickstart"), "RFFR"
 Crops = UInt8[np.ndarray, "n size size 3"]
 Differences = Float16[np.ndarray, "n covered pixels"]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Explanation:
-    """The score of one crop, and pictures of the detector's inputs.
-
-    They do not show what the score rests on.
-
-    Attributes:
-      score: raw, from `LoadedDetector.score`.
-      image: the crop as the detector reads it, in [0, 1].
-      reconstruction: by the MAE block by block, or by the UNet, about [0, 1]; None for a detector
-        without one.
-      residual: R = alpha (reconstruction - image), equation 5 of the paper, in [-1, 1]; None for a
-        detector that reads none.
-      heat: the mean of |residual| in each of the k x k blocks, in [0, 1]; None without residual.
-      relative_heat: heat over the 95th percentile of real validation faces in the same block; None
-        where no reference is stored beside the detector.
-    """
-
-    score: float
-    image: Float32[np.ndarray, "size size 3"]
-    reconstruction: Float32[np.ndarray, "size size 3"] | None
-    residual: Float32[np.ndarray, "size size 3"] | None
-    heat: Float32[np.ndarray, "k k"] | None
-    relative_heat: Float32[np.ndarray, "k k"] | None
 
 
 class LoadedDetector:
@@ -92,16 +75,72 @@ class LoadedDetector:
             self.about["trained_methods"],
         )
 
-    def score(self, images: Sequence[np.ndarray] | np.ndarray) -> Float64[np.ndarray, " n"]:
+    def predict(
+        self,
+        source: str | os.PathLike[str] | np.ndarray | Image.Image,
+        *,
+        faces: str = FIND,
+        frames: int = 32,
+        threshold: float | None = None,
+    ) -> Prediction:
+        """The verdict on a photograph or a video, as the job `predict` gives it.
+
+        Args:
+          source: a path of an image or a video, uint8 RGB [height, width, 3] pixels, or an image of
+            Pillow.
+          faces: `find` looks for faces; `given` takes the picture as an aligned crop.
+          frames: of a video, at most; the score of a face is the mean over them.
+          threshold: a raw score above it is `fake`; None takes the detector's own.
+
+        Returns:
+          `status` and `score`; a file that cannot be read, or has no face that can be judged, is
+          `unknown`, with a `reason`.
+
+        Raises:
+          UserError: the source is neither, a setting that is not possible, or a package that finds
+            faces or reads videos is missing.
+        """
+        if isinstance(source, (list, tuple)):
+            raise UserError(
+                "predict takes one source; write [detector.predict(one) for one in sources]"
+            )
+        video_score = VideoScore.of("mean", 1, frames)
+        rules = decision_rules(self.operating_point, threshold, video_score)
+        settings = face_settings(
+            self.about["preparations"], self.image_size, faces=faces, frames=frames
+        )
+        if isinstance(source, (str, os.PathLike)):
+            found = find_faces(named_file(source), settings, self.image_size)
+        else:
+            found = find_faces_in_pixels(rgb_pixels(source), settings, self.image_size)
+        (prediction,) = predict_faces(self, [found], rules, video_score, settings.note)
+        return prediction
+
+    def score(
+        self, images: Sequence[np.ndarray | Image.Image] | np.ndarray
+    ) -> Float64[np.ndarray, "..."]:
         """Raw scores of aligned face crops, in [0, 1]; a higher one means more likely `fake`.
 
         Args:
-          images: uint8 RGB [height, width, 3] each, of any sizes; [n, height, width, 3] will do.
+          images: a list of crops of any sizes, each uint8 RGB [height, width, 3] or an image of
+            Pillow, or an array [..., height, width, 3].
+
+        Returns:
+          One score a crop: [n] for a list, [...] for an array.
 
         Raises:
           UserError: an image of another type or shape, or weights that are broken.
         """
-        return self.score_crops(self._crops(images))[0]
+        if not isinstance(images, (np.ndarray, Sequence)):
+            raise UserError(
+                f"images is a {type(images).__name__}; give a list of face crops, or an array of "
+                "NumPy of shape [..., height, width, 3]"
+            )
+        leading = (len(images),)
+        if isinstance(images, np.ndarray) and images.ndim >= 3:
+            leading = images.shape[:-3]
+            images = images.reshape(-1, *images.shape[-3:])
+        return self.score_crops(self._crops(images))[0].reshape(leading)
 
     def probabilities(self, scores: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"] | None:
         """Calibrated probabilities of `fake` for scores of single crops; None without calibration.
@@ -111,11 +150,11 @@ class LoadedDetector:
         calibration = self.operating_point.image.calibration
         return None if calibration is None else calibration.probabilities(scores)
 
-    def explain(self, image: np.ndarray) -> Explanation:
+    def explain(self, image: np.ndarray | Image.Image) -> Explanation:
         """The score of one aligned face crop, and pictures of the detector's inputs.
 
         Args:
-          image: uint8 RGB [height, width, 3].
+          image: uint8 RGB [height, width, 3], or an image of Pillow.
 
         Raises:
           UserError: as for `score`.
@@ -152,6 +191,10 @@ class LoadedDetector:
                 float(scores[i]),
                 crops[i].astype(np.float32) / 255,
                 *(None if array is None else array[i] for array in pictures),
+                blocks=self.blocks,
+                patch_size=self.patch_size,
+                alpha=self.alpha,
+                reference=self.reference,
             )
             for i in range(len(crops))
         ]
@@ -172,19 +215,14 @@ class LoadedDetector:
         path = pathlib.Path(folder)
         self._trained.save_model(path, self.checkpoint, self._parameters, dtype)
 
-    def _crops(self, images: Sequence[np.ndarray] | np.ndarray) -> Crops:
+    def _crops(self, images: Sequence[np.ndarray | Image.Image] | np.ndarray) -> Crops:
         size = self.image_size
-        crops = []
-        for number, image in enumerate(images):
-            image = np.asarray(image)
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-                raise UserError(
-                    f"image {number} is {image.dtype} of shape {image.shape}; give uint8 RGB "
-                    "pixels of shape [height, width, 3]"
-                )
-            fits = image.shape[:2] == (size, size)
-            crops.append(image if fits else resize_to_square(image, size))
-        return np.stack(crops) if crops else np.zeros((0, size, size, 3), np.uint8)
+        crops = [rgb_pixels(image, f"image {number}") for number, image in enumerate(images)]
+        fitted = [
+            crop if crop.shape[:2] == (size, size) else resize_to_square(crop, size)
+            for crop in crops
+        ]
+        return np.stack(fitted) if fitted else np.zeros((0, size, size, 3), np.uint8)
 
 
 def load_detector(

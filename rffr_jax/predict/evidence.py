@@ -1,10 +1,9 @@
-"""One picture a face: the crop, its reconstruction, the residual, and its mean by block.
+"""The evidence of a face: the crop, its reconstruction, the residual, and its mean by block.
 
-The picture shows the detector's inputs, not what its score rests on.
+It shows the detector's inputs, not what its score rests on.
 """
 
 import dataclasses
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -13,10 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rffr_jax.evaluation.residual_reference import ResidualReference
 from rffr_jax.method.blocks import BlockGrid
-from rffr_jax.predict.detector import Explanation
 from rffr_jax.reports.contact_sheet import (
     IMAGE_SIZE,
-    contact_sheet,
+    draw_contact_sheet,
     font_file,
     image_pixels,
     residual_pixels,
@@ -55,43 +53,61 @@ _HEAT_SHARE = 0.55
 _BAR_WIDTH, _FONT_SIZE = 28, 13
 
 
-def draw_evidence(
-    path: Path,
-    shown: Explanation,
-    blocks: BlockGrid,
-    patch_size: int,
-    alpha: float,
-    note: str,
-    reference: ResidualReference | None = None,
-):
-    """Writes a PNG: original | reconstruction | residual | heat by block | its colour bar.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Explanation:
+    """The score of one crop, and the detector's inputs, which do not show what the score rests on.
 
-    Pictures that the detector does not have are left out. Heat is shown relative to real faces
-    where a reference is known.
-
-    Args:
-      path: of the PNG.
+    Attributes:
+      score: raw, from `LoadedDetector.score`.
+      image: the crop as the detector reads it, in [0, 1].
+      reconstruction: by the MAE block by block, or by the UNet, about [0, 1]; None for a detector
+        without one.
+      residual: R = alpha (reconstruction - image), equation 5 of the paper, in [-1, 1]; None for a
+        detector that reads none.
+      heat: the mean of |residual| in each of the k x k blocks, in [0, 1]; None without residual.
+      relative_heat: heat over the 95th percentile of real validation faces in the same block; None
+        where no reference is stored beside the detector.
       blocks, patch_size: the places of the blocks.
       alpha: amplification of the residual.
-      note: text below the pictures.
-      reference: of `relative_heat`.
+      reference: residuals of real validation faces; None where none is stored.
     """
-    columns = {"original": image_pixels(shown.image)}
-    if shown.reconstruction is not None:
-        columns["reconstruction"] = image_pixels(shown.reconstruction)
-    if shown.residual is not None:
-        columns[f"residual x {alpha:g}"] = residual_pixels(shown.residual)
-    factor = max(1, round(IMAGE_SIZE / shown.image.shape[0]))
-    pictures = {name: _enlarge(image, factor) for name, image in columns.items()}
-    if shown.heat is not None:
-        scale, heat = ABSOLUTE, shown.heat
-        if shown.relative_heat is not None:
-            scale, heat = RELATIVE, shown.relative_heat
-        overlay = heat_overlay(columns["original"], heat, blocks, patch_size, scale)
-        pictures[scale.title] = _enlarge(overlay, factor)
-        pictures["colours"] = colour_bar(factor * shown.image.shape[0], scale)
-        note = f"{note} {describe_heat(reference)} {NO_CAUSE}".lstrip()
-    contact_sheet(path, [list(pictures.values())], list(pictures), note)
+
+    score: float
+    image: Float32[np.ndarray, "size size 3"]
+    reconstruction: Float32[np.ndarray, "size size 3"] | None
+    residual: Float32[np.ndarray, "size size 3"] | None
+    heat: Float32[np.ndarray, "k k"] | None
+    relative_heat: Float32[np.ndarray, "k k"] | None
+    blocks: BlockGrid
+    patch_size: int
+    alpha: float
+    reference: ResidualReference | None = None
+
+    def picture(self, note: str = "") -> Image.Image:
+        """original | reconstruction | residual | heat by block | its colour bar.
+
+        Images that the detector does not have are left out. Heat is shown relative to real faces
+        where a reference is known.
+
+        Args:
+          note: text below the images.
+        """
+        columns = {"original": image_pixels(self.image)}
+        if self.reconstruction is not None:
+            columns["reconstruction"] = image_pixels(self.reconstruction)
+        if self.residual is not None:
+            columns[f"residual x {self.alpha:g}"] = residual_pixels(self.residual)
+        factor = max(1, round(IMAGE_SIZE / self.image.shape[0]))
+        images = {name: _enlarge(image, factor) for name, image in columns.items()}
+        if self.heat is not None:
+            scale, heat = ABSOLUTE, self.heat
+            if self.relative_heat is not None:
+                scale, heat = RELATIVE, self.relative_heat
+            overlay = heat_overlay(columns["original"], heat, self.blocks, self.patch_size, scale)
+            images[scale.title] = _enlarge(overlay, factor)
+            images["colours"] = colour_bar(factor * self.image.shape[0], scale)
+            note = f"{note} {describe_heat(self.reference)} {NO_CAUSE}".lstrip()
+        return draw_contact_sheet([list(images.values())], list(images), note)
 
 
 def describe_heat(reference: ResidualReference | None) -> str:

@@ -116,6 +116,20 @@ def find_faces(file: InputFile, settings: FaceSettings, image_size: int) -> Foun
     return FoundFaces(file.path, sha256, source, (), reason=f"unreadable: {reason}")
 
 
+def find_faces_in_pixels(
+    pixels: UInt8[np.ndarray, "height width 3"], settings: FaceSettings, image_size: int
+) -> FoundFaces:
+    """The faces of an RGB image in memory.
+
+    Raises:
+      UserError: a package that finds faces is missing.
+    """
+    height, width, _ = pixels.shape
+    source = {"kind": IMAGE, "codec": None, "width": width, "height": height}
+    file = InputFile(pathlib.Path("image in memory"), IMAGE)
+    return _find_in_frames(file, "", source, iter([Frame(0, pixels)]), settings, image_size)
+
+
 def _find_in_frames(
     file: InputFile,
     sha256: str,

@@ -25,26 +25,21 @@ from rffr_jax.faces.frames import ffmpeg_error
 from rffr_jax.predict.annotated_video import annotate_video
 from rffr_jax.predict.decision_rule import DecisionRule, decision_rules
 from rffr_jax.predict.detector import Crops, LoadedDetector
-from rffr_jax.predict.evidence import draw_evidence
 from rffr_jax.predict.face_finding import FoundFaces, find_faces
 from rffr_jax.predict.face_settings import FaceSettings
 from rffr_jax.predict.finished_files import FinishedFiles
 from rffr_jax.predict.inputs import IMAGE, VIDEO, InputFile
-from rffr_jax.predict.records import (
-    as_sentence,
-    describe_score,
-    describe_status,
-    face_record,
-    file_record,
-    largest_sighting,
-)
+from rffr_jax.predict.prediction import FacePrediction, predict_faces, usable_crops
+from rffr_jax.predict.records import as_sentence, describe_score, describe_status
 from rffr_jax.predict.timeline import score_peaks
+from rffr_jax.reports.contact_sheet import write_png
 from rffr_jax.runs.atomic_files import describe_disk_error
 
 log = logging.getLogger(__name__)
 
 EVIDENCE, ANNOTATED = "evidence", "annotated"
 CROP_QUALITY = 90  # JPEG
+FAST = 1  # PNG's level of compression
 SECONDS_BETWEEN_LINES = 60.0  # of the progress in the log, where there is no terminal
 _FACES_PACKAGES = ("av", "onnxruntime", "opencv-python-headless")
 
@@ -72,8 +67,9 @@ class FileScorer:
         """
         self._config, self._workdir = config, workdir
         self._detector, self._settings = detector, settings
-        score = VideoScore.of(config.aggregate, config.top_k, config.frames_per_video)
-        self._rules = decision_rules(detector.operating_point, config.threshold, score)
+        self._video_score = VideoScore.of(config.aggregate, config.top_k, config.frames_per_video)
+        point = detector.operating_point
+        self._rules = decision_rules(point, config.threshold, self._video_score)
         self.about = self._about()
         self.settings = {name: self.about[name] for name in self.about if name != "command"}
         self.finished = FinishedFiles(records_folder or workdir, self.settings)
@@ -111,52 +107,28 @@ class FileScorer:
 
     def _score_group(self, group: Sequence[FoundFaces]):
         """Writes the pictures and records of some files."""
-        size = self._detector.image_size
-        crops = [crop for found in group for face in found.faces for crop in _usable_crops(face)]
-        images = np.array(crops, np.uint8).reshape(-1, size, size, 3)
-        scores, differences = self._detector.score_crops(images)
-        records, start = [], 0
-        shown: list[tuple[int, dict[str, Any], DecisionRule]] = []  # by their row in the batch
-        for found in group:
-            faces = []
+        predictions = predict_faces(self._detector, group, self._rules, self._video_score)
+        for found, prediction in zip(group, predictions, strict=True):
             rule = self._rules[found.source["kind"] if found.source else IMAGE]
-            for sightings in found.faces:
-                end = start + len(_usable_crops(sightings))
-                own = scores[start:end]
-                record = face_record(
-                    sightings, own, rule.value, self._config.aggregate, self._config.top_k
-                )
-                picture = f"{EVIDENCE}/{_picture_name(found)}-face{len(faces)}"
-                if not len(own):
-                    record["picture"] = f"{picture}.jpg"
-                    self._write_crop(record["picture"], largest_sighting(sightings).crop)
-                else:
-                    record["probability"] = rule.probability(record["score"])
-                    record["evidence"] = f"{picture}.png"
-                    shown.append((start + int(own.argmax()), record, rule))
-                    if len(own) > 1:
-                        record["peaks"] = self._write_peaks(picture, record, images[start:end])
-                faces.append(record)
-                start = end
-            records.append(file_record(found, faces, found.source and rule.record(faces)))
+            for number, face in enumerate(prediction.faces):
+                self._write_pictures(f"{_picture_name(found)}-face{number}", face, rule)
             if self._config.annotate:
-                records[-1]["annotated"] = self._annotate(found, records[-1])
-        if shown:
-            rows = [row for row, _, _ in shown]
-            some = None if differences is None else differences[rows]
-            explained = self._detector.explain_crops(images[rows], scores[rows], some)
-            for explanation, (_, record, rule) in zip(explained, shown, strict=True):
-                draw_evidence(
-                    self._workdir / record["evidence"],
-                    explanation,
-                    self._detector.blocks,
-                    self._detector.patch_size,
-                    self._detector.alpha,
-                    self._caption(record, rule),
-                    self._detector.reference,
-                )
-        for found, record in zip(group, records, strict=True):
-            self.finished.add(found.path, record)
+                prediction.record["annotated"] = self._annotate(found, prediction.record)
+        for found, prediction in zip(group, predictions, strict=True):
+            self.finished.add(found.path, prediction.record)
+
+    def _write_pictures(self, name: str, face: FacePrediction, rule: DecisionRule):
+        """Writes the evidence of a face, and its crops at the peaks of a video."""
+        record = face.record
+        if face.score is None:
+            record["picture"] = f"{EVIDENCE}/{name}.jpg"
+            self._write_crop(record["picture"], face.crops[0])
+            return
+        record["evidence"] = f"{EVIDENCE}/{name}.png"
+        if len(face.crops) > 1:
+            record["peaks"] = self._write_peaks(f"{EVIDENCE}/{name}", record, face.crops)
+        picture = face.picture(self._caption(record, rule))
+        write_png(self._workdir / record["evidence"], picture, FAST)
 
     def _annotate(self, found: FoundFaces, record: dict[str, Any]) -> str | None:
         """Writes a video with boxes and scores.
@@ -274,16 +246,12 @@ def _group_files(found: Iterable[FoundFaces], batch_size: int) -> Iterator[list[
     crops = 0
     for file in found:
         group.append(file)
-        crops += sum(len(_usable_crops(face)) for face in file.faces)
+        crops += sum(len(usable_crops(face)) for face in file.faces)
         if crops >= batch_size or len(group) >= 4 * batch_size:
             yield group
             group, crops = [], 0
     if group:
         yield group
-
-
-def _usable_crops(sightings) -> list[np.ndarray]:
-    return [sighting.crop for sighting in sightings if sighting.usable]
 
 
 def _picture_name(found: FoundFaces) -> str:

@@ -91,6 +91,20 @@ def find_files(
     return list(found.values())
 
 
+def named_file(path: str | os.PathLike[str]) -> InputFile:
+    """One file.
+
+    Raises:
+      UserError: it does not exist, or is a folder.
+    """
+    file = pathlib.Path(path).expanduser()
+    if not _path_exists(os.fspath(file)):
+        raise UserError(f"{file} does not exist; name an image or a video")
+    if file.is_dir():
+        raise UserError(f"{file} is a folder; name one file, or score it with the job predict")
+    return _classify(file)
+
+
 def media_kind(path: pathlib.Path) -> tuple[str, str]:
     """`image`, `video` or '', by a file's first bytes; and why it is neither."""
     try:

@@ -16,7 +16,7 @@ from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.data.specs import as_tuple
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import check_aggregate
-from rffr_jax.predict.decision_rule import describe_thresholds
+from rffr_jax.predict.decision_rule import check_threshold, describe_thresholds
 from rffr_jax.predict.detector import LoadedDetector, find_detector_folder, load_detector
 from rffr_jax.predict.face_settings import FaceSettings, face_settings
 from rffr_jax.predict.file_scorer import FileScorer
@@ -115,8 +115,7 @@ def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]
       UserError: no such detector, or a setting that is not possible.
     """
     check_aggregate(config.aggregate, config.top_k)
-    if config.threshold is not None and not 0 <= config.threshold <= 1:
-        raise UserError(f"threshold={config.threshold}; it must lie in [0, 1], as scores do")
+    check_threshold(config.threshold)
     detector = load_detector(
         find_detector_folder(config.detector),
         checkpoint=config.checkpoint,

@@ -2,11 +2,10 @@
 
 import csv
 import json
-import re
 import shutil
-from typing import Any
 
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from flax import nnx
@@ -15,20 +14,19 @@ from PIL import Image
 import rffr_jax
 from configs import quickstart
 from rffr_jax.errors import UserError
-from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.abstract import PARAMETERS
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.models.unet import UNet
 from rffr_jax.predict import evidence
 from rffr_jax.predict.detector import DEMO_DETECTOR
-from rffr_jax.predict.evidence import NO_CAUSE, NO_REFERENCE, draw_evidence
+from rffr_jax.predict.evidence import NO_CAUSE, NO_REFERENCE
 from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST, save_weights
 from tests import jobs
 from tests.jobs import GIVEN, predict
 
 
-def test_detector_from_python(detector, faces, evaluated):
+def test_detector_from_python(detector, faces, evaluated, monkeypatch):
     loaded = rffr_jax.load_detector(detector, batch_size=4)
     names = [f"rows{n}.png" for n in range(5)]
     images = [np.asarray(Image.open(faces / "test" / name)) for name in names]
@@ -48,27 +46,17 @@ def test_detector_from_python(detector, faces, evaluated):
         for column in range(2):
             block = shown.residual[24 * row : 24 * row + 24, 24 * column : 24 * column + 24]
             assert shown.heat[row, column] == pytest.approx(np.abs(block).mean(), rel=1e-5)
-    for wrong in (images[0] / 255, images[0][..., :1], images[0][None]):
-        with pytest.raises(UserError, match="give uint8 RGB"):
-            loaded.score([wrong])
-
-
-def test_example_of_the_guide_runs(tmp_path, detector, faces, monkeypatch, capsys):
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs/detect").symlink_to(detector)
-    monkeypatch.chdir(tmp_path)
-    guide = (jobs.CONFIGS.parent / "docs/predict.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
-    crops = np.stack([np.asarray(Image.open(faces / f"test/rows{n}.png")) for n in range(3)])
-    found: dict[str, Any] = {"crops": crops}
-    exec(example, found)
-    assert (found["scores"].shape, found["scores"].dtype) == ((3,), np.float64)
-    shown = found["shown"]
-    assert shown.score == pytest.approx(found["scores"][0], abs=2e-6)
-    for pixels in (shown.image, shown.reconstruction, shown.residual):
-        assert pixels.shape == (jobs.SIZE, jobs.SIZE, 3)
-    assert shown.heat.shape == (2, 2)
-    assert str(found["scores"] > found["detector"].threshold) in capsys.readouterr().out
+    np.testing.assert_allclose(
+        loaded.score(np.stack(images[:4]).reshape(2, 2, *images[0].shape)),
+        scores[:4].reshape(2, 2), atol=2e-6,
+    )  # fmt: skip
+    assert loaded.score(images[0]).shape == ()
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
+    for wrong in (images[0] / 255, images[0][..., :1], images[0][None], None):
+        with pytest.raises(UserError, match=r"image 0 is .*give uint8 RGB"):
+            loaded.score([wrong])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UserError, match="images is a NoneType; give a list of face crops"):
+        loaded.score(None)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.slow
@@ -93,9 +81,7 @@ def test_evidence_of_a_unet_is_its_copy(tmp_path):
     np.testing.assert_allclose(shown.reconstruction, expected, atol=1e-4)
     residual = np.clip(4 * (expected - image / 255), -1, 1)
     np.testing.assert_allclose(shown.residual, residual, atol=1e-3)
-    draw_evidence(tmp_path / "face.png", shown, BlockGrid(4, 2), 12, 4.0, "")
-    with Image.open(tmp_path / "face.png") as sheet:
-        drawn = np.asarray(sheet)
+    drawn = np.asarray(shown.picture())
     left, top = 8 + 200, 15 + 16  # of the second picture, every pixel four times as large
     copy = drawn[top : top + 192 : 4, left : left + 192 : 4]
     np.testing.assert_allclose(copy / 255, np.clip(expected, 0, 1), atol=0.01)
@@ -124,7 +110,10 @@ def test_heat_is_held_to_the_real_faces_of_validation(
     assert rffr_jax.load_detector(detector).explain(image).relative_heat is None
 
     notes = []
-    monkeypatch.setattr(evidence, "contact_sheet", lambda *given: notes.append(given[-1]))
+    draw = evidence.draw_contact_sheet
+    monkeypatch.setattr(
+        evidence, "draw_contact_sheet", lambda *given: notes.append(given[-1]) or draw(*given)
+    )
     for name, folder in (("relative", copy), ("absolute", detector)):
         said = predict(tmp_path / name, folder, faces / "test/rows0.png", *GIVEN)
         known = said["residual_reference"]

@@ -1,28 +1,19 @@
 """The colours of the evidence pictures, and what they are said to mean."""
 
 import numpy as np
-from PIL import Image
 
 from rffr_jax.evaluation.residual_reference import ResidualReference
 from rffr_jax.method.blocks import BlockGrid
-from rffr_jax.predict.detector import Explanation
-from rffr_jax.predict.evidence import describe_heat, draw_evidence
+from rffr_jax.predict.evidence import Explanation, describe_heat
 
 
-def test_colours_of_the_heat(tmp_path):
+def test_colours_of_the_heat():
     grey = np.full((48, 48, 3), 0.5, np.float32)
     for relative, level in ((None, 0.25), (np.array([[0, 1], [2, 9]], np.float32), 0.0)):
         heat = np.full((2, 2), level, np.float32)
-        draw_evidence(
-            tmp_path / "face.png",
-            Explanation(0.5, grey, grey, np.zeros_like(grey), heat, relative),
-            BlockGrid(4, 2),
-            12,
-            4.0,
-            "",
-        )
-        with Image.open(tmp_path / "face.png") as sheet:
-            drawn = np.asarray(sheet).astype(int)
+        residual = np.zeros_like(grey)
+        shown = Explanation(0.5, grey, grey, residual, heat, relative, BlockGrid(4, 2), 12, 4.0)
+        drawn = np.asarray(shown.picture()).astype(int)
         left, top = 8 + 3 * 200, 15 + 16  # of the fourth picture, every pixel four times as large
         overlay = drawn[top + 48 : top + 192 : 96, left + 48 : left + 192 : 96]
         red_over_blue = overlay[..., 0] - overlay[..., 2]

@@ -16,6 +16,7 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.evaluation import calibration, operating_point_record
 from rffr_jax.predict import face_finding, face_settings
 from rffr_jax.predict import file_scorer as module
+from rffr_jax.predict.evidence import Explanation
 from rffr_jax.predict.inputs import find_files
 from rffr_jax.predict.predict import detector_and_settings
 from rffr_jax.predict.predictions_file import CSV_COLUMNS
@@ -176,7 +177,6 @@ def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated
     score_crops = detector.score_crops
     monkeypatch.setattr(detector, "score_crops", remembered)
     monkeypatch.setattr(detector, "explain_crops", lambda crops, *_: [None] * len(crops))
-    monkeypatch.setattr(module, "draw_evidence", lambda *_: None)
     rng, shown = np.random.default_rng(0), 0
     for number in range(200):
         fitted = {"image": any_calibration(rng), "video": None}
@@ -334,7 +334,10 @@ def test_a_detector_of_procedural_faces_says_so_everywhere(
 ):
     monkeypatch.setattr("rffr_jax.data.origins.PROCEDURAL", "faces")
     drawn = []
-    monkeypatch.setattr(module, "draw_evidence", lambda *given: drawn.append(given[5]))
+    draw = Explanation.picture
+    monkeypatch.setattr(
+        Explanation, "picture", lambda shown, note: drawn.append(note) or draw(shown, note)
+    )
     said = predict(tmp_path, detector, faces / "test/rows0.png", *GIVEN)
     assert said["note"].startswith("this detector was trained on procedural faces")
     assert said["note"].endswith("not for judging people")
