@@ -16,14 +16,15 @@ def load_detector(
     dtype: str = "auto",
     batch_size: int = 32,
 ) -> "LoadedDetector":
-    """A trained detector, to score aligned face crops from Python.
+    """A trained detector, to score photographs, videos and aligned face crops from Python.
 
         detector = rffr_jax.load_detector("runs/detect")
+        verdict = detector.predict("photo.jpg")   # status, score, faces with their evidence
         scores = detector.score(crops)            # float64 [n], each in [0, 1]
-        picture = detector.explain(crops[0])      # reconstruction, residual, heat by block
+        shown = detector.explain(crops[0])        # reconstruction, residual, heat by block
 
     Args:
-      folder: the workdir of a finished `detect` job.
+      folder: the workdir of a finished `detect` job, or a model folder.
       checkpoint: `last` or `best:NAME`.
       dtype: what matrices are multiplied in, as in the configs.
       batch_size: images that are scored together, at most.

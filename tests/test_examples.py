@@ -1,0 +1,85 @@
+"""The Python examples of README and docs, run as they stand there."""
+
+import pathlib
+import re
+import shutil
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from tests import jobs
+from tests.faces.test_shards import draw_records, write
+
+ROOT = pathlib.Path(__file__).parents[1]
+EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+ELSEWHERE = {"docs/adding_a_benchmark.md"}  # its test uses what the example defines
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, detector):
+    """The current folder, with a detector and a photograph as the examples name them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/detect").symlink_to(detector)
+    Image.fromarray(skimage.data.astronaut()).save(tmp_path / "photo.jpg")
+    return tmp_path
+
+
+def run_example(page: str, **given) -> dict:
+    (example,) = EXAMPLE.findall((ROOT / page).read_text(encoding="utf-8"))
+    exec(example, given)
+    return given
+
+
+def test_every_example_is_run():
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("data/*.md")]
+    names = {
+        page.relative_to(ROOT).as_posix() for page in pages if EXAMPLE.search(page.read_text())
+    }
+    assert names - ELSEWHERE == {
+        "README.md",
+        "docs/predict.md",
+        "docs/metrics.md",
+        "docs/datasets.md",
+    }
+
+
+def test_readme(folder, capsys):
+    verdict = run_example("README.md")["verdict"]
+    assert len(verdict.faces) == 1
+    assert str(verdict) in capsys.readouterr().out
+    with Image.open(folder / "evidence0.png") as picture:
+        assert picture.width > 4 * jobs.SIZE
+
+
+def test_scoring_files(folder, faces, capsys):
+    crops = np.stack([np.asarray(Image.open(faces / f"test/rows{n}.png")) for n in range(3)])
+    found = run_example("docs/predict.md", crops=crops)
+    assert (found["scores"].shape, found["scores"].dtype) == ((3,), np.float64)
+    shown = found["shown"]
+    assert shown.score == pytest.approx(found["scores"][0], abs=2e-6)
+    for pixels in (shown.image, shown.reconstruction, shown.residual):
+        assert pixels.shape == (jobs.SIZE, jobs.SIZE, 3)
+    assert shown.heat.shape == (2, 2)
+    said = capsys.readouterr().out
+    assert str(found["scores"] > found["detector"].threshold) in said
+    assert str(found["verdict"]) in said
+
+
+@pytest.mark.slow
+def test_features(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/features").mkdir(parents=True)
+    features = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
+    np.savez(tmp_path / "runs/features/features.npz", features=features)
+    assert run_example("docs/metrics.md")["points"].shape == (40, 2)
+
+
+def test_prepared_records(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written = write(tmp_path / "made", {"train": draw_records(1, "png")}, "png")
+    shutil.copytree(written, tmp_path / "data/ffpp/1.0.0")
+    image = run_example("docs/datasets.md")["source"][0]["image"]
+    assert (image.dtype, image.shape[2]) == (np.uint8, 3)
