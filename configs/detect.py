@@ -55,8 +55,8 @@ def get_config() -> Config:
     config.data.methods = ()
     # Or self_blended: fakes are made on the fly from the training reals only.
     config.data.fakes = "given"
-    # Only for self-blended pairs: see docs/self_blending.md.
-    config.data.post_augmentation = False
+    # Flip, cut, colours and JPEG of self-blended pairs: see docs/self_blending.md.
+    config.data.post_augmentation = True
     config.data.cache = False
     config.data.workers = 2
     config.data.max_bad_fraction = 0.01

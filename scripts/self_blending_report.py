@@ -1,10 +1,10 @@
 """What a detector sees with `data.fakes=self_blended`: a sheet of pairs, and how landmarks fit.
 
     python scripts/self_blending_report.py [--input SPEC] [--count 8] [--size 224] [--seed 0]
-        [--post-augmentation] [--sheet self_blended.png]
+        [--no-post-augmentation] [--sheet self_blended.png]
 
-A row a real, evenly spaced over the data: the real, a fake blended of it, the mask, and four times
-the difference. Of data with 68 landmarks it prints how well the template does that stands in for
+A row a pair, evenly spaced over the data: the real, the fake, the mask of the blend (before flip
+and cut), and four times the difference. Of data with 68 landmarks it prints how well the template does that stands in for
 them elsewhere: intersection over union of the hulls, the template's fitted to five points.
 """
 
@@ -45,14 +45,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=8, help="rows of the sheet")
     parser.add_argument("--size", type=int, default=224, help="of the images, in pixels")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--post-augmentation", action="store_true")
+    parser.add_argument("--no-post-augmentation", action="store_true")
     parser.add_argument("--sheet", default="self_blended.png", help="PNG to write")
     args = parser.parse_args(argv)
     try:
         if args.count < 1 or args.size < 16 or args.seed < 0:
             raise UserError("--count must be 1 or more, --size 16 or more, --seed 0 or more")
         dataset = load_dataset(args.input)
-        pairs = SelfBlendedPairs(dataset, args.seed, post_augmentation=args.post_augmentation)
+        pairs = SelfBlendedPairs(
+            dataset, args.seed, post_augmentation=not args.no_post_augmentation
+        )
         shapes = ", ".join(f"{count} {kind}" for kind, count in pairs.landmark_counts.items())
         print(f"{pairs.count} reals of {args.input}; 68 landmarks: {shapes}")
         rows = [

@@ -49,10 +49,10 @@ def get_config(variant: str = "synthetic") -> Config:
         {
             "ours": row("Ours", "mae"),
             "sbi": row("Ours + SBI", "mae", data=self_blended, residuals={"training": "never"}),
-            "augmented": row(
-                "Ours + SBI, augmented",
+            "plain": row(
+                "Ours + SBI, no augmentation",
                 "mae",
-                data={**self_blended, "post_augmentation": True},
+                data={**self_blended, "post_augmentation": False},
                 residuals={"training": "never"},
             ),
         }

@@ -33,11 +33,6 @@ def load_training_set(
     if data.fakes not in (GIVEN, SELF_BLENDED):
         raise UserError(f"data.fakes={data.fakes!r} is not known; choose {GIVEN} or {SELF_BLENDED}")
     if data.fakes == GIVEN:
-        if data.post_augmentation:
-            raise UserError(
-                f"data.post_augmentation is for self-blended pairs; set data.fakes={SELF_BLENDED}, "
-                "or leave it out"
-            )
         dataset = keep_methods(load_dataset(data.train), data.methods, where="data.methods")
         kept = InMemoryDataset(dataset, size) if data.cache else dataset
         return kept, collect_preparations(dataset), {}

@@ -47,7 +47,7 @@ def test_results_say_how_the_fakes_were_made(tmp_path, mae, aligned, faces):
     assert about["trained_methods"] == ["self_blended"]
     assert about["preprocessing"]["self_blending"] == {
         "landmarks": {"own": 0, "approximate template": 6},
-        "post_augmentation": False,
+        "post_augmentation": True,
     }
 
 
@@ -73,7 +73,6 @@ def test_settings_that_do_not_fit_are_refused(refused, mae, data, aligned):  # n
         *aligned, "data.fakes=blended"
     )
     assert "data.methods chooses given fakes" in line(*aligned, SELF_BLENDED, "data.methods=rows")
-    assert "set data.fakes=self_blended" in line(*aligned, "data.post_augmentation=True")
     assert "makes new ones at every step" in line(
         *aligned, SELF_BLENDED, "residuals.training=always"
     )

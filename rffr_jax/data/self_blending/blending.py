@@ -1,14 +1,15 @@
-"""A self-blended image: a fake made of one real face (Shiohara & Yamasaki, CVPR 2022).
+"""A self-blended pair: a real face and a fake made of it (Shiohara & Yamasaki, CVPR 2022).
 
     I_SB = M * S + (1 - M) * T
 
 Pseudo source S and target T are the same face, one of the two with other colours and another
 sharpness, S moved and stretched a little besides. The mask M is the hull of the face's landmarks,
 deformed, blurred and weakened. So the fake has what swapped faces have in common (an edge of
-blending, features out of place, two statistics in one picture) and no method's own traces.
+blending, features out of place, two statistics in one picture) and no method's own traces. The
+real of the pair is T: outside the mask the two are equal, so that nothing but the blend tells them
+apart.
 
-Written from the paper's description. What is not in it is chosen here: the ranges of colours,
-sharpness, deformation and blur.
+The code is our own; `docs/self_blending.md` says which ranges are the published method's.
 """
 
 import dataclasses
@@ -21,17 +22,19 @@ from rffr_jax.images.alignment import warp
 from rffr_jax.images.landmarks import LandmarkedFace, to_68_landmarks
 from rffr_jax.images.polygons import hull_mask
 
-# The paper's.
+# Published.
 RATIOS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 SCALE = (0.95, 1 / 0.95)
 SHIFT = (0.03, 0.015)  # at most, to either side: of the width, of the height
-# Chosen here. Lengths are fractions of the face's: the root of its hull's area in the crop.
-RGB, HUE, SATURATION, VALUE = 0.04, 6.0, 0.08, 0.05  # at most, up or down; the hue in degrees
-BRIGHTNESS, CONTRAST = 0.05, 0.1
+RGB = 20 / 255  # at most, up or down
+RGB_PROBABILITY = 0.3
+BRIGHTNESS_CONTRAST = 0.1  # at most, up or down
+DOWN_SCALING = (2, 4)
+# Chosen here: of sharpening nothing is published, and lengths are in pixels of crops of several
+# hundred. Ours are fractions of the face's: the root of its hull's area in the crop.
 SHARPENING = (0.3, 1.2)  # how much of what a blur of a pixel takes away is added
-DOWN_SCALING = (2.0, 4.0)
-CELLS = 8  # of the grid of displacements, on a side of the crop
-DISPLACEMENT, LARGEST_DISPLACEMENT = 0.04, 0.09  # standard deviation; bound of each coordinate
+CELLS = 18  # of the grid of displacements, on a side of the crop
+DISPLACEMENT, LARGEST_DISPLACEMENT = 0.008, 0.02  # standard deviation; bound of each coordinate
 BLUR = (0.02, 0.12)  # radius of either blur
 SMALLEST_FACE = 0.01  # share of the crop below which landmarks are taken for wrong
 
@@ -41,23 +44,19 @@ class ColourChange:
     """A change of colours; zeros change nothing.
 
     Attributes:
-      rgb: added to red, green and blue.
-      hue, saturation, value: added in the HSV cone, the hue in degrees.
+      rgb: added to red, green and blue in [0, 1].
       brightness: added to all.
       contrast: 1 more than it multiplies with.
     """
 
     rgb: tuple[float, float, float]
-    hue: float
-    saturation: float
-    value: float
     brightness: float
     contrast: float
 
 
 @dataclasses.dataclass(frozen=True)
 class BlendingParameters:
-    """All that is random in a self-blended image; the same for every size of a face.
+    """All that is random in a self-blended pair; the same for every size of a face.
 
     Attributes:
       changes_source: whether colours and sharpness of the source are changed, else the target's.
@@ -74,7 +73,7 @@ class BlendingParameters:
     changes_source: bool
     colours: ColourChange
     sharpening: float
-    down_scaling: float
+    down_scaling: int
     scale: tuple[float, float]
     shift: tuple[float, float]
     displacement: Float32[np.ndarray, "cells cells 2"]
@@ -84,31 +83,43 @@ class BlendingParameters:
 
 @dataclasses.dataclass(frozen=True)
 class SelfBlended:
-    """A self-blended image and its mask M, in [0, ratio]."""
+    """A self-blended image, its real and its mask M, in [0, ratio].
+
+    Where the mask is 0, `image` and `real` are equal.
+    """
 
     image: UInt8[np.ndarray, "side side 3"]
+    real: UInt8[np.ndarray, "side side 3"]
     mask: Float32[np.ndarray, "side side"]
 
 
-def draw_colour_change(rng: np.random.Generator) -> ColourChange:
-    """A random change of colours within the ranges of this file."""
-    most = np.array([RGB, RGB, RGB, HUE, SATURATION, VALUE, BRIGHTNESS, CONTRAST])
-    red, green, blue, *others = rng.uniform(-most, most).tolist()
-    return ColourChange((red, green, blue), *others)
+def sample_colour_change(
+    rng: np.random.Generator, *, most: float = BRIGHTNESS_CONTRAST, probability: float = 1.0
+) -> ColourChange:
+    """A random change of colours.
+
+    Args:
+      most: brightness and contrast change by so much at most, up or down.
+      probability: that they do; red, green and blue are shifted in `RGB_PROBABILITY` of all cases.
+    """
+    shifts, changes = rng.random(2) < (RGB_PROBABILITY, probability)
+    red, green, blue = (rng.uniform(-RGB, RGB, 3) * shifts).tolist()
+    brightness, contrast = (rng.uniform(-most, most, 2) * changes).tolist()
+    return ColourChange((red, green, blue), brightness, contrast)
 
 
-def draw_parameters(rng: np.random.Generator) -> BlendingParameters:
+def sample_parameters(rng: np.random.Generator) -> BlendingParameters:
     """A random recipe: source or target, and sharpening or down-scaling, with p = 0.5 each."""
     changes_source, sharpens = (rng.random(2) < 0.5).tolist()
-    strength, factor = rng.uniform(*SHARPENING), rng.uniform(*DOWN_SCALING)
+    strength, factor = rng.uniform(*SHARPENING), int(rng.choice(DOWN_SCALING))
     width, height = rng.uniform(*SCALE, 2).tolist()
     right, down = (rng.uniform(-1, 1, 2) * SHIFT).tolist()
     first, second = rng.uniform(*BLUR, 2).tolist()
     return BlendingParameters(
         changes_source=changes_source,
-        colours=draw_colour_change(rng),
+        colours=sample_colour_change(rng),
         sharpening=strength if sharpens else 0.0,
-        down_scaling=1.0 if sharpens else factor,
+        down_scaling=1 if sharpens else factor,
         scale=(width, height),
         shift=(right, down),
         displacement=rng.normal(0, DISPLACEMENT, (CELLS, CELLS, 2)).astype(np.float32),
@@ -118,7 +129,7 @@ def draw_parameters(rng: np.random.Generator) -> BlendingParameters:
 
 
 def self_blend(face: LandmarkedFace, recipe: BlendingParameters) -> SelfBlended:
-    """A self-blended image at the resolution of the face.
+    """A self-blended pair at the resolution of the face.
 
     Raises:
       ValueError: the landmarks enclose less than `SMALLEST_FACE` of the image.
@@ -129,22 +140,19 @@ def self_blend(face: LandmarkedFace, recipe: BlendingParameters) -> SelfBlended:
     source = _stretch_and_shift(source, recipe)
     mask = blending_mask(to_68_landmarks(face.landmarks), len(base), recipe)
     blended = target + cv2.merge([mask, mask, mask]) * (source - target)
-    return SelfBlended(np.rint(blended * 255).astype(np.uint8), mask)
+    return SelfBlended(_to_uint8(blended), _to_uint8(target), mask)
 
 
 def change_colours(
     image: Float32[np.ndarray, "height width 3"], colours: ColourChange
 ) -> Float32[np.ndarray, "height width 3"]:
     """RGB in [0, 1] with other colours, in [0, 1] again."""
-    hsv = cv2.cvtColor((image + np.array(colours.rgb, np.float32)).clip(0, 1), cv2.COLOR_RGB2HSV)
-    hue, saturation, value = cv2.split(hsv)  # planes, on which NumPy is several times faster
-    hue = (hue + colours.hue) % 360
-    saturation = (saturation + colours.saturation).clip(0, 1)
-    value = (value + colours.value).clip(0, 1)
-    image = cv2.cvtColor(cv2.merge([hue, saturation, value]), cv2.COLOR_HSV2RGB)
-    image *= 1 + colours.contrast
-    image += colours.brightness
-    return image.clip(0, 1)
+    image = (image + np.array(colours.rgb, np.float32)).clip(0, 1)
+    return (image * (1 + colours.contrast) + colours.brightness).clip(0, 1)
+
+
+def _to_uint8(image: Float32[np.ndarray, "side side 3"]) -> UInt8[np.ndarray, "side side 3"]:
+    return np.rint(image * 255).astype(np.uint8)
 
 
 def blending_mask(
@@ -197,8 +205,8 @@ def _blur(
 def _change_sharpness(image: np.ndarray, recipe: BlendingParameters) -> np.ndarray:
     side = len(image)
     if recipe.down_scaling > 1:
-        few = max(1, round(side / recipe.down_scaling))
-        small = cv2.resize(image, (few, few), interpolation=cv2.INTER_AREA)
+        few = max(1, side // recipe.down_scaling)
+        small = cv2.resize(image, (few, few), interpolation=cv2.INTER_NEAREST)
         return cv2.resize(small, (side, side), interpolation=cv2.INTER_LINEAR)
     detail = image - cv2.GaussianBlur(image, (0, 0), 1.0)
     return (image + np.float32(recipe.sharpening) * detail).clip(0, 1)

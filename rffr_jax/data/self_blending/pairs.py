@@ -1,6 +1,6 @@
 """Real faces as pairs for a detector: each with a self-blended fake of it, a new one every time.
 
-What is drawn for a row of a batch is a function of the seed, the step and the row of the global
+All that is random in a pair is a function of the seed, the step and the pair's place in the global
 batch, so that a run resumed, or shared out among other processes or workers, sees the same images.
 """
 
@@ -8,27 +8,42 @@ import collections
 import dataclasses
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
+from PIL import Image
 
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending.blending import (
+    ColourChange,
     SelfBlended,
     change_colours,
-    draw_colour_change,
-    draw_parameters,
+    sample_colour_change,
+    sample_parameters,
     self_blend,
 )
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import FAKE, Dataset, Example
 from rffr_jax.images.decode import resize_to_square
 from rffr_jax.images.image_formats import compress_jpeg
-from rffr_jax.images.landmarks import ALL, FIVE, landmark_count, load_face
+from rffr_jax.images.landmarks import (
+    ALL,
+    FIVE,
+    LandmarkedFace,
+    landmark_count,
+    load_face,
+    to_68_landmarks,
+)
 
 METHOD = "self_blended"
-JPEG_QUALITY = (40, 100)  # of the post-augmentation
+# Of the augmentation of a pair, published.
+JPEG_QUALITY = (40, 100)
+JPEG_PROBABILITY = 0.5
+FLIP_PROBABILITY = 0.5
+BRIGHTNESS_CONTRAST, BRIGHTNESS_CONTRAST_PROBABILITY = 0.3, 0.3
+# Published are 0.4 to 1.6 times the margins of a test crop; there are no pixels beyond ours.
+MARGINS = (0.4, 1.0)
 
-_STREAM = int.from_bytes(b"blending", "big")  # keeps these draws apart from others of the seed
-_BLENDING, _POST_AUGMENTATION = range(2)
+_SEED_SALT = int.from_bytes(b"blending", "big")  # other random choices of a seed have other salts
+_BLENDING, _AUGMENTATION = range(2)
 
 
 class SelfBlendedPairs:
@@ -40,13 +55,13 @@ class SelfBlendedPairs:
         68 are fitted ("approximate template").
     """
 
-    def __init__(self, dataset: Dataset, seed: int, *, post_augmentation: bool = False):
+    def __init__(self, dataset: Dataset, seed: int, *, post_augmentation: bool = True):
         """
         Args:
           dataset: its fakes, if it has any, are not used.
-          seed: of all draws.
-          post_augmentation: whether both images of a pair get the same random change of colours
-            and the same JPEG compression, each with p = 0.5, as SBI's authors do.
+          seed: of all that is random.
+          post_augmentation: whether both images of a pair get the same random flip, cut, change of
+            colours and JPEG compression after the blending, as the published method does.
 
         Raises:
           UserError: there are no reals, or a real without landmarks.
@@ -84,7 +99,7 @@ class SelfBlendedPairs:
         return len(self.examples) // 2
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
-        """Example `index` as it is drawn for row 0 of step 0; `load_for_row` has the errors."""
+        """Example `index` as it is in row 0 or 1 of step 0; `load_for_row` has the errors."""
         return self.load_for_row(index, size, step=0, row=0)
 
     def load_for_row(
@@ -92,48 +107,98 @@ class SelfBlendedPairs:
     ) -> UInt8[np.ndarray, "size size 3"]:
         """The RGB image of example `index` at `size` x `size` pixels.
 
-        A fake is blended at the resolution that its real is kept at, and resized as reals are.
+        A pair is blended at the resolution that its real is kept at, then both are resized by the
+        rule of decoded images.
 
         Args:
           index: of the example.
           size: height and width in pixels.
           step: of the training.
-          row: of the global batch; rows 2j and 2j + 1 share the post-augmentation.
+          row: of the global batch; rows 2j and 2j + 1 are a pair and share all that is random.
 
         Raises:
           BadImageError: the real cannot be used, or its landmarks enclose next to nothing.
         """
-        if index < self.count:
-            image = self._reals.load(index, size)
-        else:
-            image = resize_to_square(self.blend(index, size, step=step, row=row).image, size)
-        if self._post_augmentation:
-            image = post_augment(image, self._generator(_POST_AUGMENTATION, step, row // 2))
-        return image
+        face = load_face(self._reals, index % self.count, size)
+        pair = self._blend(face, index, step, row)
+        image = pair.image if index >= self.count else pair.real
+        if not self._post_augmentation:
+            return resize_to_square(image, size)
+        augmentation = sample_augmentation(self._generator(_AUGMENTATION, step, row))
+        return augment(image, to_68_landmarks(face.landmarks), augmentation, size)
 
     def blend(self, index: int, size: int, *, step: int, row: int) -> SelfBlended:
-        """The fake `index` and its mask at the resolution of its real; as `load_for_row`."""
-        face = load_face(self._reals, index - self.count, size)
-        recipe = draw_parameters(self._generator(_BLENDING, step, row))
+        """The pair of example `index` at the resolution of its real; as `load_for_row`."""
+        return self._blend(load_face(self._reals, index % self.count, size), index, step, row)
+
+    def _blend(self, face: LandmarkedFace, index: int, step: int, row: int) -> SelfBlended:
+        recipe = sample_parameters(self._generator(_BLENDING, step, row))
         try:
             return self_blend(face, recipe)
         except ValueError as error:
             raise BadImageError(self.examples[index].path, str(error)) from None
 
     def _generator(self, purpose: int, step: int, row: int) -> np.random.Generator:
-        key = (self._seed, _STREAM, purpose, step, row)
+        key = (self._seed, _SEED_SALT, purpose, step, row // 2)
         return np.random.default_rng(np.random.SeedSequence(key))
 
 
-def post_augment(
-    image: UInt8[np.ndarray, "size size 3"], rng: np.random.Generator
-) -> UInt8[np.ndarray, "size size 3"]:
-    """The image with other colours and after JPEG compression, each with p = 0.5."""
-    recolours, compresses = rng.random(2) < 0.5
-    colours, quality = draw_colour_change(rng), int(rng.integers(*JPEG_QUALITY, endpoint=True))
-    if recolours:
-        changed = change_colours(image.astype(np.float32) / 255, colours)
-        image = np.rint(changed * 255).astype(np.uint8)
-    if compresses:
-        image = compress_jpeg(image, quality)
-    return image
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """What is done to both images of a pair after the blending.
+
+    Attributes:
+      flip: whether left and right are swapped.
+      margins: shares that are kept between the face and the left, upper, right and lower border.
+      colours: how they change.
+      jpeg_quality: 0 where the image is not compressed.
+    """
+
+    flip: bool
+    margins: tuple[float, float, float, float]
+    colours: ColourChange
+    jpeg_quality: int
+
+
+def sample_augmentation(rng: np.random.Generator) -> Augmentation:
+    """A random augmentation."""
+    flips, compresses = (rng.random(2) < (FLIP_PROBABILITY, JPEG_PROBABILITY)).tolist()
+    left, upper, right, lower = rng.uniform(*MARGINS, 4).tolist()
+    colours = sample_colour_change(
+        rng, most=BRIGHTNESS_CONTRAST, probability=BRIGHTNESS_CONTRAST_PROBABILITY
+    )
+    quality = int(rng.integers(*JPEG_QUALITY, endpoint=True))
+    return Augmentation(flips, (left, upper, right, lower), colours, quality if compresses else 0)
+
+
+def augment(
+    image: UInt8[np.ndarray, "side side 3"],
+    points: Float32[np.ndarray, "68 2"],
+    augmentation: Augmentation,
+    size: int,
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """The image cut, resized to `size`, flipped, in other colours and after JPEG compression.
+
+    Args:
+      points: the face's landmarks in pixels of `image`, which the margins are measured from.
+    """
+    box = _cut_square(len(image), points, augmentation.margins)
+    picture = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=box)
+    image = np.array(picture)
+    if augmentation.flip:
+        image = image[:, ::-1]
+    changed = change_colours(image.astype(np.float32) / 255, augmentation.colours)
+    image = np.rint(changed * 255).astype(np.uint8)
+    return compress_jpeg(image, augmentation.jpeg_quality) if augmentation.jpeg_quality else image
+
+
+def _cut_square(
+    side: int, points: np.ndarray, margins: tuple[float, float, float, float]
+) -> tuple[float, float, float, float]:
+    """A square about the box that the margins leave: left, upper, right, lower in pixels."""
+    low, high = points.min(0).clip(0, side), (points.max(0) + 1).clip(0, side)
+    start = low * (1 - np.array(margins[:2]))
+    end = high + (side - high) * np.array(margins[2:])
+    length = float((end - start).mean())
+    left, upper = ((start + end - length) / 2).clip(0, side - length).tolist()
+    return left, upper, left + length, upper + length

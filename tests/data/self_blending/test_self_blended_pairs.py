@@ -5,14 +5,25 @@ import contextlib
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import mannwhitneyu
 
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.cache import InMemoryDataset
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending import pairs as self_blended_pairs
-from rffr_jax.data.self_blending.blending import SelfBlended, draw_parameters, self_blend
-from rffr_jax.data.self_blending.pairs import SelfBlendedPairs, post_augment
+from rffr_jax.data.self_blending.blending import (
+    ColourChange,
+    SelfBlended,
+    sample_parameters,
+    self_blend,
+)
+from rffr_jax.data.self_blending.pairs import (
+    Augmentation,
+    SelfBlendedPairs,
+    augment,
+    sample_augmentation,
+)
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.decode import resize_to_square
@@ -81,25 +92,23 @@ def test_an_odd_batch_is_refused(pairs):
         train(pairs, batch_size=3)
 
 
-def test_a_fake_is_blended_at_the_resolution_of_its_real_for_its_step_and_row(pairs, spec):
+def test_a_pair_is_blended_at_the_resolution_of_its_real_for_its_step_and_place(spec):
     reals = keep_reals(load_dataset(spec))
+    pairs = SelfBlendedPairs(reals, 7, post_augmentation=False)
     for step, batch in enumerate(train(pairs)):
         for row, index in enumerate(batch["index"].tolist()):
             if index % REALS == 3:
                 assert batch["weight"][row] == 0
-            elif index < REALS:
-                np.testing.assert_array_equal(batch["image"][row], reals.load(index, SIZE))
-            else:
-                key = (7, self_blended_pairs._STREAM, 0, step, row)
-                rng = np.random.default_rng(np.random.SeedSequence(key))
-                native = self_blend(
-                    load_face(reals, index - REALS, SIZE), draw_parameters(rng)
-                ).image
-                assert native.shape == (48, 48, 3)
-                np.testing.assert_array_equal(batch["image"][row], resize_to_square(native, SIZE))
+                continue
+            key = (7, self_blended_pairs._SEED_SALT, 0, step, row // 2)
+            rng = np.random.default_rng(np.random.SeedSequence(key))
+            made = self_blend(load_face(reals, index % REALS, SIZE), sample_parameters(rng))
+            native = made.real if index < REALS else made.image
+            assert native.shape == (48, 48, 3)
+            np.testing.assert_array_equal(batch["image"][row], resize_to_square(native, SIZE))
 
 
-def test_every_draw_is_another_and_every_seed(pairs, spec):
+def test_every_step_pair_and_seed_gives_another_fake(pairs, spec):
     one = pairs.load_for_row(REALS, SIZE, step=0, row=1)
     others = [
         pairs.load_for_row(REALS, SIZE, step=1, row=1),
@@ -112,7 +121,7 @@ def test_every_draw_is_another_and_every_seed(pairs, spec):
 
 
 def test_resume_processes_and_workers_change_nothing(spec):
-    pairs = SelfBlendedPairs(load_dataset(spec), 7, post_augmentation=True)
+    pairs = SelfBlendedPairs(load_dataset(spec), 7)
     whole = train(pairs)
     assert_same(train(pairs, start_step=4), whole[4:])
     shares = [train(pairs, process_index=p, process_count=2) for p in range(2)]
@@ -126,35 +135,91 @@ def test_resume_processes_and_workers_change_nothing(spec):
     assert_same(train(cached), train(SelfBlendedPairs(load_dataset(spec), 7)))
 
 
+# What real and fake of a pair have in common.
+
+
+@pytest.fixture(scope="module")
+def procedural():
+    return InMemoryDataset(keep_reals(load_dataset("synthetic:0#train?limit=24")), SIZE)
+
+
+def test_pixels_outside_the_mask_are_equal_to_the_bit(procedural):
+    pairs = SelfBlendedPairs(procedural, 3, post_augmentation=False)
+    for index in range(pairs.count):
+        place = {"step": index, "row": 0}
+        real, fake = (pairs.load_for_row(i, SIZE, **place) for i in (index, index + pairs.count))
+        outside = pairs.blend(index, SIZE, **place).mask == 0
+        np.testing.assert_array_equal(real[outside], fake[outside])
+        assert (real[~outside] != fake[~outside]).any()
+
+
+def test_the_background_tells_nothing(procedural):
+    """How far its sharpness is from the photograph's, for reals and fakes of different pairs."""
+    pairs = SelfBlendedPairs(procedural, 3, post_augmentation=False)
+
+    def sharpness(image):
+        return np.abs(np.diff(image[:4].astype(float), axis=1)).mean()
+
+    changes = {False: [], True: []}
+    for place in range(20 * pairs.count):
+        index, is_fake = place % pairs.count, place // pairs.count % 2 == 1
+        image = pairs.load_for_row(index + is_fake * pairs.count, SIZE, step=place, row=0)
+        changes[is_fake].append(abs(sharpness(image) / sharpness(procedural.load(index, SIZE)) - 1))
+    auc = mannwhitneyu(changes[True], changes[False]).statistic / len(changes[True]) ** 2
+    assert abs(auc - 0.5) < 3 * np.sqrt(1 / (6 * len(changes[True])))
+
+
 def test_both_of_a_pair_get_the_same_post_augmentation(spec, monkeypatch):
     monkeypatch.setattr(
         self_blended_pairs,
         "self_blend",
-        lambda face, _: SelfBlended(face.image, np.zeros((48, 48), np.float32)),
+        lambda face, _: SelfBlended(face.image, face.image, np.zeros((48, 48), np.float32)),
     )
     reals = keep_reals(load_dataset(spec))
     plain, augmented = (
         SelfBlendedPairs(reals, 7, post_augmentation=chosen) for chosen in (False, True)
     )
-    changed = 0
-    for step in range(40):
+    made = []
+    for step in range(20):
         for first in (0, 2):
             real = augmented.load_for_row(1, SIZE, step=step, row=first)
             fake = augmented.load_for_row(1 + REALS, SIZE, step=step, row=first + 1)
             np.testing.assert_array_equal(real, fake)
             untouched = plain.load_for_row(1, SIZE, step=step, row=first)
             np.testing.assert_array_equal(untouched, reals.load(1, SIZE))
-            changed += bool((real != untouched).any())
-    assert abs(changed - 60) < 4 * np.sqrt(80 * 0.75 * 0.25)  # three of four, by two fair coins
+            made.append(real.tobytes())
+    assert len(set(made)) == 40
 
 
-def test_post_augmentation_keeps_size_and_type():
-    image = draw_image(np.random.default_rng(1), 40)
-    for seed in range(10):
-        made = post_augment(image, np.random.default_rng(seed))
-        assert made.shape == image.shape
-        assert made.dtype == np.uint8
-        assert np.abs(made.astype(int) - image).mean() < 60
+def test_augmentations_are_drawn_from_the_stated_ranges():
+    sampled = [sample_augmentation(np.random.default_rng(seed)) for seed in range(2000)]
+    for share in ([a.flip for a in sampled], [a.jpeg_quality > 0 for a in sampled]):
+        assert abs(np.mean(share) - 0.5) < 4 * np.sqrt(0.25 / 2000)
+    qualities = [a.jpeg_quality for a in sampled if a.jpeg_quality]
+    assert (min(qualities), max(qualities)) == (40, 100)
+    margins = np.array([a.margins for a in sampled])
+    assert 0.4 <= margins.min() < 0.41
+    assert 0.99 < margins.max() <= 1
+    assert abs(margins.mean() - 0.7) < 0.01
+
+
+def test_a_cut_holds_the_face_and_is_flipped_with_it():
+    """A face of one colour on grey: all of it stays, at least as large, in a square."""
+    image = np.full((100, 100, 3), 100, np.uint8)
+    image[30:80, 20:60] = (200, 0, 0)
+    points = np.array([[20, 30], [59, 79]], np.float32).repeat(34, 0)
+    plain = ColourChange((0.0, 0.0, 0.0), 0.0, 0.0)
+    half = (0.5, 0.5, 0.5, 0.5)
+    whole = augment(image, points, Augmentation(False, (1.0, 1.0, 1.0, 1.0), plain, 0), 100)
+    np.testing.assert_array_equal(whole, image)
+    cut = augment(image, points, Augmentation(False, half, plain, 0), 100)
+    red = cut[..., 0].astype(int) - cut[..., 1] > 100
+    assert not red[[0, -1]].any()
+    assert not red[:, [0, -1]].any()
+    # From 70 x 75 pixels of 100: the square between them has 72.5.
+    assert red.sum() == pytest.approx(50 * 40 * (100 / 72.5) ** 2, rel=0.03)
+    flipped = augment(image, points, Augmentation(True, half, plain, 0), 100)
+    np.testing.assert_array_equal(flipped, cut[:, ::-1])
 
 
 def test_a_bad_real_is_counted_once_and_named(pairs, caplog):
@@ -171,8 +236,9 @@ def test_landmarks_off_the_face_make_a_bad_file(tmp_path):
     points = " ".join(f"{1 + i % 3} {1 + i % 2}" for i in range(68))
     (tmp_path / "t.csv").write_text(f"path,label,landmarks\na.png,0,{points}\n")
     pairs = SelfBlendedPairs(load_dataset(f"csv:{tmp_path}/t.csv"), 0)
-    with pytest.raises(BadImageError, match="its landmarks enclose less than 1%"):
-        pairs.load(1, SIZE)
+    for index in (0, 1):  # the real as well: half a pair is none
+        with pytest.raises(BadImageError, match="its landmarks enclose less than 1%"):
+            pairs.load(index, SIZE)
 
 
 def test_prepared_records_and_procedural_faces_need_nothing_more(tmp_path):
