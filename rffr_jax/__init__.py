@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rffr_jax.faces.face import Face
     from rffr_jax.predict.detector import LoadedDetector
 
 __version__ = "0.1.0"
@@ -35,3 +36,28 @@ def load_detector(
     from rffr_jax.predict import detector
 
     return detector.load_detector(folder, checkpoint=checkpoint, dtype=dtype, batch_size=batch_size)
+
+
+def find_faces(image: object) -> "list[Face]":
+    """The faces of one picture, found as in the preparation of data.
+
+        for face in rffr_jax.find_faces("photograph.jpg"):
+            face.box, face.landmarks, face.score    # float32 [4], float32 [5, 2], float
+
+    Args:
+      image: a uint8 RGB array [height, width, 3], an image of Pillow, or the path of an image file.
+        Images of Pillow and files are turned as their EXIF orientation says.
+
+    Returns:
+      The faces, the best score first; none is an empty list. A box is left, top, right, bottom; the
+      points are left eye, right eye, nose tip and the corners of the mouth, in pixels of the
+      upright picture with (0, 0) the centre of its first pixel.
+
+    Raises:
+      rffr_jax.errors.UserError: it is no picture of these kinds or size, or the extra `faces` is
+        not installed.
+      rffr_jax.errors.BadImageError: the file cannot be used.
+    """
+    from rffr_jax.faces import detectors
+
+    return detectors.find_faces(image)

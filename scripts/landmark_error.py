@@ -21,9 +21,9 @@ import numpy as np
 
 from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.faces.detectors import load_detector
 from rffr_jax.faces.face import FaceDetector
 from rffr_jax.faces.frames import evenly_spaced
-from rffr_jax.faces.prepare import load_detector
 from rffr_jax.images.decode import read_full_image
 
 

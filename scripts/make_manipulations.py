@@ -28,7 +28,7 @@ from rffr_jax.cluster.command_line import run_program
 from rffr_jax.data.readers.folder import list_images
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.alignment import AlignedFace
-from rffr_jax.images.decode import EXTENSIONS
+from rffr_jax.images.image_formats import IMAGE_EXTENSIONS
 from rffr_jax.images.photographs import SMALLEST_SIDE, read_aligned_face
 from rffr_jax.synthetic.capture import capture
 from rffr_jax.synthetic.manipulations import IDENTITY, METHODS
@@ -114,7 +114,7 @@ def find_photographs(
     else:
         found = _read_landmarks(pathlib.Path(landmarks), folder, group_by)
     if not found:
-        raise UserError(f"--input {folder}: no images there ({' '.join(EXTENSIONS)})")
+        raise UserError(f"--input {folder}: no images there ({' '.join(IMAGE_EXTENSIONS)})")
     if len({photograph.name for photograph in found}) < len(found):
         raise UserError(f"--input {folder}: two images have the same name but for the ending")
     return found

@@ -158,7 +158,7 @@ def timed_stages(
     from rffr_jax.cluster.sharding import make_mesh
     from rffr_jax.evaluation.trained_detector import TrainedDetector
     from rffr_jax.faces.crop import crop_face
-    from rffr_jax.faces.prepare import load_detector as load_face_detector
+    from rffr_jax.faces.detectors import load_detector as load_face_detector
     from rffr_jax.images.decode import read_full_image, resize_to_square
     from rffr_jax.images.image_formats import decode_crop, encode_crop
     from rffr_jax.method.residual_cache import image_digests

@@ -23,9 +23,10 @@ import numpy as np
 from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import CropSettings
+from rffr_jax.faces.detectors import load_detector
 from rffr_jax.faces.frames import count_frames, evenly_spaced
 from rffr_jax.faces.media import Medium
-from rffr_jax.faces.prepare import PreparationSettings, load_detector, prepare_medium
+from rffr_jax.faces.prepare import PreparationSettings, prepare_medium
 from rffr_jax.images.alignment import TEMPLATE, estimate_similarity
 
 SIZE = 224

@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--size", type=int, default=224, help="of the crops, in pixels")
     add("--scale", type=float, default=1.3, help="side of the crop over that of the face")
     add("--alignment", default="similarity", help="similarity (five points) or box")
-    add("--interpolation", default="bilinear", help="bilinear or area (antialiased)")
+    add("--interpolation", default="area", help="area (antialiased) or bilinear")
     add("--smallest-face", type=int, default=30, help="shorter side in pixels")
     add("--image-format", default="jpeg", help="png, jpeg (quality 95, 4:4:4) or raw")
     add(

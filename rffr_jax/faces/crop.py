@@ -48,7 +48,7 @@ class CropSettings:
     size: int = 224
     scale: float = 1.3
     alignment: str = "similarity"
-    interpolation: str = "bilinear"
+    interpolation: str = "area"
 
     def __post_init__(self):
         if not 16 <= self.size <= 2048:

@@ -11,19 +11,16 @@ import dataclasses
 import io
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from rffr_jax.errors import BadImageError, UserError
-from rffr_jax.images.decode import (
-    EXTENSIONS,
-    FILE_ERRNOS,
-    MAX_PIXELS,
-    MIN_SIDE,
-    read_full_image,
-)
+from rffr_jax.images.decode import FILE_ERRNOS, explain_size, read_photograph
+from rffr_jax.images.image_formats import IMAGE_EXTENSIONS
+from rffr_jax.images.tone_mapping import TRANSFERS, tone_map
 
 if TYPE_CHECKING:
     import av
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 # FFmpeg reads playlists too, which name other files of this machine.
-_SAFE_FORMATS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"}
+_SAFE_FORMATS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf"}
 
 
 class BadVideoError(BadImageError):
@@ -44,13 +41,15 @@ class Frame:
 
     Attributes:
       index: its number, 0 for the first one and for a photograph.
-      image: RGB, upright.
+      image: RGB, upright, with square pixels.
       time: seconds from the video's start; 0 for a photograph, and where the file has no times.
+      conversions: what was done to the decoded pixels, such as "tone-mapped from HLG".
     """
 
     index: int
     image: UInt8[np.ndarray, "height width 3"]
     time: float = 0.0
+    conversions: tuple[str, ...] = ()
 
 
 def evenly_spaced(total: int, count: int | None) -> list[int]:
@@ -99,15 +98,15 @@ def read_frames(
     """The wanted frames of a video or photograph, one after another.
 
     Args:
-      path: a video, or a photograph by its ending (`images.decode.EXTENSIONS`).
+      path: a video, or a photograph by its ending (`image_formats.IMAGE_EXTENSIONS`).
       count: so many evenly spaced frames, all of them if there are fewer; None is all.
       indices: the numbers of the frames, instead of `count`; those beyond the end are left out, so
         that the numbers of the frames that come tell which.
       photograph: whether it is one; None tells it by the ending.
 
     Yields:
-      The frames by rising number, upright as the video's rotation or the photograph's EXIF
-      orientation says.
+      The frames by rising number, upright as the video's display matrix or the photograph's EXIF
+      orientation says, as a standard screen shows them: HDR is tone-mapped, pixels are square.
 
     Raises:
       BadVideoError: the file is no video, holds no frames, has a side below `MIN_SIDE` or more than
@@ -121,7 +120,8 @@ def read_frames(
         raise ValueError("give count or indices, not both")
     if _is_photograph(path) if photograph is None else photograph:
         if indices is None or 0 in indices:
-            yield Frame(0, read_full_image(path))
+            image, conversions = read_photograph(path)
+            yield Frame(0, image, conversions=conversions)
         return
     total = count_frames(path, photograph=False)
     if indices is None:
@@ -146,7 +146,7 @@ def read_frames(
 
 
 def _is_photograph(path: str | os.PathLike[str]) -> bool:
-    return os.fspath(path).lower().endswith(EXTENSIONS)
+    return os.fspath(path).lower().endswith(IMAGE_EXTENSIONS)
 
 
 def _decode(container: "InputContainer", stream: "VideoStream") -> Iterator["av.VideoFrame"]:
@@ -170,12 +170,43 @@ def convert_frame(
     time = 0.0
     if frame.pts is not None and frame.time_base:
         time = float((frame.pts - (stream.start_time or 0)) * frame.time_base)
-    return Frame(index, _upright(frame), max(time, 0.0))
+    conversions = []
+    if transfer := TRANSFERS.get(frame.color_trc):
+        image = tone_map(frame.to_ndarray(format="rgb48le"), int(frame.color_trc))
+        conversions.append(f"tone-mapped from {transfer}")
+    else:
+        image = frame.to_ndarray(format="rgb24")
+    aspect = stream.sample_aspect_ratio or 1
+    if aspect != 1:
+        width = round(frame.width * aspect)
+        _check_size(path, width, frame.height)
+        image = cv2.resize(image, (width, frame.height), interpolation=cv2.INTER_LINEAR)
+        conversions.append(f"pixels of aspect {aspect.numerator}:{aspect.denominator} made square")
+    image, orientation = _orient(image, frame)
+    return Frame(index, image, max(time, 0.0), (*conversions, *orientation))
 
 
-def _upright(frame: "av.VideoFrame") -> UInt8[np.ndarray, "height width 3"]:
-    image = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+def _orient(
+    image: UInt8[np.ndarray, "height width 3"], frame: "av.VideoFrame"
+) -> tuple[UInt8[np.ndarray, "upright_height upright_width 3"], tuple[str, ...]]:
+    """The picture turned and mirrored as the frame's display matrix says, by quarter turns.
+
+    The matrix takes a pixel (x, y) to (a x + c y, b x + d y).
+    """
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return image, ()
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        image = image.transpose(1, 0, 2)
+        flip_x, flip_y = c < 0, b < 0
+    else:
+        flip_x, flip_y = a < 0, d < 0
+    image = image[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
+    done = (f"turned by {round(frame.rotation / 90) * 90 % 360} degrees",) if frame.rotation else ()
+    if a * d - b * c < 0:
+        done = ("mirrored and turned by the display matrix",)
+    return np.ascontiguousarray(image), done
 
 
 @contextlib.contextmanager
@@ -231,15 +262,8 @@ def _open_file(name: str) -> Iterator[io.BufferedReader]:
 
 
 def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:
-    if min(width, height) < MIN_SIDE:
-        raise BadVideoError(
-            os.fspath(path), f"{width} x {height} pixels are too few, a side needs {MIN_SIDE}"
-        )
-    if width * height > MAX_PIXELS:
-        raise BadVideoError(
-            os.fspath(path),
-            f"{width} x {height} pixels are too many, the limit is {MAX_PIXELS // 10**6} million",
-        )
+    if problem := explain_size(width, height):
+        raise BadVideoError(os.fspath(path), problem)
 
 
 def ffmpeg_error() -> type[Exception]:

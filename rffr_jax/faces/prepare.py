@@ -6,29 +6,25 @@ warp away from its decoded frame. What gives no face is recorded with its reason
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import importlib.metadata
 import json
 import pathlib
-import threading
 from collections.abc import Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.crop import CropSettings, crop_face
-from rffr_jax.faces.face import Face, FaceDetector
+from rffr_jax.faces.detectors import DETECTORS, load_detector
+from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import count_frames, evenly_spaced, read_frames
 from rffr_jax.faces.media import SPLITS, Medium
 from rffr_jax.faces.part_file import Drop, Part
-from rffr_jax.faces.retinaface import RetinaFace
 from rffr_jax.faces.tracking import follow_main_face
-from rffr_jax.faces.yunet import YuNet
 from rffr_jax.images.image_formats import IMAGE_FORMATS, encode_crop
 
 ALL = "all"
@@ -59,8 +55,8 @@ class PreparationSettings:
     frames: Mapping[str, int | None]
 
     def __post_init__(self):
-        if self.detector not in ("retinaface", "yunet"):
-            raise UserError(f"--detector {self.detector!r} is not known; retinaface or yunet")
+        if self.detector not in DETECTORS:
+            raise UserError(f"--detector {self.detector!r} is not known; {' or '.join(DETECTORS)}")
         if self.smallest_face < 1:
             raise UserError(f"--smallest-face {self.smallest_face}: must be at least 1")
         if self.image_format not in IMAGE_FORMATS:
@@ -127,25 +123,6 @@ def _decoder() -> str:
         raise UserError("videos are read by PyAV; pip install 'rffr-jax[faces]'") from None
 
 
-def load_detector(name: str, weights: pathlib.Path | None) -> FaceDetector:
-    """The detector, loaded once in each thread, for that thread only.
-
-    Raises:
-      UserError: its weights or what runs them are missing.
-    """
-    return _load_detector(name, weights, threading.get_ident())
-
-
-@functools.cache
-def _load_detector(name: str, weights: pathlib.Path | None, thread: int) -> FaceDetector:
-    cv2.setNumThreads(1)  # the work is shared out by media
-    if name == "retinaface":
-        return RetinaFace(weights)
-    if weights is None:
-        raise UserError("--detector yunet needs --detector-weights FILE, its ONNX file")
-    return YuNet(weights)
-
-
 def prepare_medium(
     medium: Medium, original: pathlib.Path | None, settings: PreparationSettings
 ) -> Part:
@@ -166,11 +143,13 @@ def prepare_medium(
     reasons: list[str] = []
     found: list[list[Face]] = []
     crops: list[list[_EncodedCrop]] = []  # of every face, so that no frame is kept
+    conversions = ""
     try:
         for frame in read_frames(medium.path, indices=_wanted(medium.path, original, count)):
             faces = detector.detect(frame.image)
             large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
             numbers.append(frame.index)
+            conversions = "; ".join(frame.conversions)
             reasons.append(_why(faces, large, settings.smallest_face))
             found.append(large)
             crops.append([_crop(frame.image, face, settings) for face in large])
@@ -185,7 +164,7 @@ def prepare_medium(
             drops.append(Drop(number, why))
         else:
             crop = next(crop for other, crop in zip(faces, there, strict=True) if other is face)
-            records.append(_record(medium, number, face, crop))
+            records.append(_record(medium, number, face, crop, conversions))
     return Part(medium.id, made_from, len(numbers), tuple(records), tuple(drops))
 
 
@@ -246,7 +225,9 @@ def _crop(
     return encode_crop(crop.image, settings.image_format), crop.landmarks
 
 
-def _record(medium: Medium, frame: int, face: Face, crop: _EncodedCrop) -> FaceRecord:
+def _record(
+    medium: Medium, frame: int, face: Face, crop: _EncodedCrop, conversions: str
+) -> FaceRecord:
     image, landmarks = crop
     return FaceRecord(
         id=f"{medium.id}/{frame:06d}",
@@ -262,4 +243,5 @@ def _record(medium: Medium, frame: int, face: Face, crop: _EncodedCrop) -> FaceR
         box=face.box,
         landmarks=landmarks,
         score=face.score,
+        conversions=conversions,
     )

@@ -1,27 +1,28 @@
 """An encoded image in, uint8 RGB pixels of the size asked for out.
 
-What is done to every image, in this order: it is turned as its EXIF orientation says; converted to
-8-bit RGB (grey is repeated, 16-bit samples keep their high byte, so full scale stays full scale;
-palettes and CMYK are converted, colour profiles are not read; where there is transparency the
-image is laid over black); and, only when its size differs from the one asked for, cut to the
+Every image is treated in this order: it is turned as its EXIF orientation says; its colour profile
+is converted to sRGB; it becomes 8-bit RGB (grey is repeated, 16-bit samples keep their high byte,
+so full scale stays full scale; palettes and CMYK are converted; where there is transparency the
+image is laid over black); and, only when its size differs from the one asked for, it is cut to the
 largest centred square and resized by Pillow's bilinear filter, which averages over the whole
 footprint of an output pixel when it shrinks (antialiasing). An image that already has the size
 keeps its decoded pixels untouched.
 """
 
 import errno
+import functools
 import io
 import os
 import warnings
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from rffr_jax.errors import BadImageError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
-EXTENSIONS = (".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff")
+_HEIF = "HEIF"
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
 
 MIN_SIDE = 16
 MAX_PIXELS = 80_000_000  # below the limit at which Pillow itself begins to complain
@@ -39,7 +40,9 @@ FILE_ERRNOS = frozenset(
 )
 """Numbers of errors that lie in a file or its name; those of a machine or its disks may pass."""
 
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _EXIF_ORIENTATION = 0x0112
+_SRGB_PROFILES = ("sRGB", "c2")  # c2 is the short sRGB profile of Facebook's photographs
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -61,7 +64,7 @@ def read_image(path: str | os.PathLike[str], size: int) -> UInt8[np.ndarray, "si
       BadImageError: there is no such file, or `decode_image` would refuse its content.
       OSError: the fault of the machine and not of the file, such as a failing disk.
     """
-    return _resize_to_square(_read(path, turn=True), size)
+    return _resize_to_square(_read(path, turn=True)[0], size)
 
 
 def read_full_image(
@@ -81,14 +84,26 @@ def read_full_image(
       BadImageError: as for `read_image`, or the image is not upright and must not be turned.
       OSError: as for `read_image`.
     """
-    return np.array(_read(path, turn=turn))
+    return np.array(_read(path, turn=turn)[0])
+
+
+def read_photograph(
+    path: str | os.PathLike[str],
+) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[str, ...]]:
+    """The pixels of `read_full_image`, and what was done to them; errors are the same.
+
+    Returns:
+      RGB in [0, 255]; a text for each change, such as "colour profile Display P3 to sRGB".
+    """
+    image, conversions = _read(path, turn=True)
+    return np.array(image), conversions
 
 
 def decode_image(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size size 3"]:
     """Decodes the bytes of an image file.
 
     Args:
-      data: a JPEG, PNG, WebP, BMP or TIFF file; of several frames the first is taken.
+      data: a file of one of `supported_formats`; of several frames the first is taken.
       size: height and width of the result, in pixels.
       name: what the image is called in errors.
 
@@ -99,7 +114,7 @@ def decode_image(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size s
       BadImageError: the data are empty, truncated or no image, a side is below `MIN_SIDE` pixels,
         or there are more than `MAX_PIXELS` (found before any pixel is decoded).
     """
-    return _resize_to_square(_decode(io.BytesIO(data), name, turn=True), size)
+    return _resize_to_square(_decode(io.BytesIO(data), name, turn=True)[0], size)
 
 
 def resize_to_square(
@@ -109,7 +124,47 @@ def resize_to_square(
     return _resize_to_square(Image.fromarray(image), size)
 
 
-def _read(path: str | os.PathLike[str], *, turn: bool) -> Image.Image:
+@functools.cache
+def supported_formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read; HEIF where pillow-heif is installed."""
+    try:
+        from pillow_heif import (  # pyright: ignore[reportMissingImports]
+            register_heif_opener,
+        )
+    except ImportError:
+        return _FORMATS
+    register_heif_opener()
+    return (*_FORMATS, _HEIF)
+
+
+def explain_size(width: int, height: int) -> str:
+    """Why an image or video of this size is not read; '' where it is."""
+    if width * height > MAX_PIXELS:
+        return _format_too_many_pixels(f"{width} x {height}")
+    if min(width, height) < MIN_SIDE:
+        return f"{width} x {height} pixels are too few, a side needs {MIN_SIDE}"
+    return ""
+
+
+def upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]]:
+    """An image of Pillow upright and as 8-bit sRGB, and what was done to its pixels.
+
+    Args:
+      name: what the image is called in errors.
+
+    Raises:
+      BadImageError: its samples are of a kind that is not read.
+    """
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    conversions = []
+    if orientation != 1:
+        image = ImageOps.exif_transpose(image)
+        conversions.append(f"turned by EXIF orientation {orientation}")
+    image, conversion = _convert_profile(image)
+    return _to_rgb(image, name), (*conversions, *conversion)
+
+
+def _read(path: str | os.PathLike[str], *, turn: bool) -> tuple[Image.Image, tuple[str, ...]]:
     name = os.fspath(path)
     try:
         with open(path, "rb") as stream:
@@ -123,18 +178,15 @@ def _read(path: str | os.PathLike[str], *, turn: bool) -> Image.Image:
         raise BadImageError(name, str(error)) from None
 
 
-def _decode(stream: io.BytesIO | io.BufferedReader, name: str, *, turn: bool) -> Image.Image:
+def _decode(
+    stream: io.BytesIO | io.BufferedReader, name: str, *, turn: bool
+) -> tuple[Image.Image, tuple[str, ...]]:
     try:
-        with Image.open(stream, formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise BadImageError(name, _format_too_many_pixels(f"{width} x {height}"))
-            if min(width, height) < MIN_SIDE:
-                raise BadImageError(
-                    name, f"{width} x {height} pixels are too few, a side needs {MIN_SIDE}"
-                )
+        with Image.open(stream, formats=supported_formats()) as image:
+            if problem := explain_size(*image.size):
+                raise BadImageError(name, problem)
             image.load()
-            if not turn and not _is_upright(image):
+            if not turn and image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
                 raise BadImageError(
                     name, "its EXIF orientation turns it, so that coordinates in it are unclear"
                 )
@@ -158,25 +210,45 @@ def _format_too_many_pixels(pixels: str) -> str:
 
 def _explain_unknown_format(stream: io.BytesIO | io.BufferedReader) -> str:
     stream.seek(0)
-    if not stream.read(1):
+    head = stream.read(12)
+    if not head:
         return "the file is empty"
-    return f"not an image of a kind that is read ({', '.join(FORMATS)}), or cut off in its header"
+    if head[4:8] == b"ftyp" and head[8:] in HEIC_BRANDS and _HEIF not in supported_formats():
+        return "HEIC photographs are read by pillow-heif; pip install 'rffr-jax[heic]'"
+    known = ", ".join(supported_formats())
+    return f"not an image of a kind that is read ({known}), or cut off in its header"
 
 
-def _is_upright(image: Image.Image) -> bool:
-    return image.getexif().get(_EXIF_ORIENTATION, 1) == 1
+def _convert_profile(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    profile = image.info.get("icc_profile")
+    if not profile:
+        return image, ()
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    transform, description = _transform_to_srgb(profile, image.mode)
+    if transform is None:
+        return image, description
+    return ImageCms.applyTransform(image, transform) or image, description
 
 
-def upright_rgb(image: Image.Image, name: str) -> Image.Image:
-    """An image of Pillow, turned as its EXIF orientation says, in 8-bit RGB.
-
-    Args:
-      name: what the image is called in errors.
-
-    Raises:
-      BadImageError: its samples are of a kind that is not read.
-    """
-    return _to_rgb(image if _is_upright(image) else ImageOps.exif_transpose(image), name)
+@functools.lru_cache(maxsize=32)
+def _transform_to_srgb(
+    profile: bytes, mode: str
+) -> tuple[ImageCms.ImageCmsTransform | None, tuple[str, ...]]:
+    """Converts images of a colour profile; None where there is nothing to do, or no way to."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = " ".join(ImageCms.getProfileDescription(source).split()) or "without a name"
+        if name.startswith(_SRGB_PROFILES):
+            return None, ()
+        target = ImageCms.createProfile("sRGB")
+        to = "RGBA" if mode == "RGBA" else "RGB"
+        return (
+            ImageCms.buildTransform(source, target, mode, to),
+            (f"colour profile {name} to sRGB",),
+        )
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None, ("colour profile not used: it is damaged or of another kind of image",)
 
 
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:

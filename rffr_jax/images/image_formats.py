@@ -1,8 +1,9 @@
-"""How the crop of a record is stored: `png`, `jpeg` or `raw`.
+"""The endings of files that are read, and how the crop of a record is stored.
 
-`png` and `raw` keep every pixel; `jpeg` is quality 95 with full colour resolution (4:4:4). Pillow
-encodes; OpenCV decodes, because it is the faster of the two and gives the same pixels. Images of
-another size than asked for go through `images.decode` and its rules.
+Crops are stored as `png`, `jpeg` or `raw`. `png` and `raw` keep every pixel; `jpeg` is quality 95
+with full colour resolution (4:4:4). Pillow encodes; OpenCV decodes, because it is the faster of the
+two and gives the same pixels. Images of another size than asked for go through `images.decode` and
+its rules.
 """
 
 import io
@@ -16,6 +17,14 @@ from PIL import Image
 from rffr_jax.errors import BadImageError
 from rffr_jax.images.decode import decode_image
 
+IMAGE_EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".webp", ".bmp", ".tif", ".tiff"),
+    *(".avif", ".heic", ".heif"),
+)
+VIDEO_EXTENSIONS = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".wmv"),
+    *(".ts", ".mts", ".mpg", ".mpeg"),
+)
 IMAGE_FORMATS = ("png", "jpeg", "raw")
 
 _JPEG_QUALITY = 95

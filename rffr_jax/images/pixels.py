@@ -23,7 +23,7 @@ def rgb_pixels(image: object, name: str = "image") -> UInt8[np.ndarray, "height 
     """
     if isinstance(image, Image.Image):
         try:
-            pixels = np.asarray(upright_rgb(image, name))
+            pixels = np.asarray(upright_rgb(image, name)[0])
         except BadImageError as error:
             raise UserError(f"{error}; convert it with image.convert('RGB')") from None
     else:

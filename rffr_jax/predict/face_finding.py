@@ -19,11 +19,11 @@ from PIL import Image
 
 from rffr_jax.errors import BadImageError
 from rffr_jax.faces.crop import crop_face
+from rffr_jax.faces.detectors import load_detector
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import Frame, read_frames
-from rffr_jax.faces.prepare import load_detector
 from rffr_jax.faces.tracking import find_tracks
-from rffr_jax.images.decode import FORMATS, resize_to_square
+from rffr_jax.images.decode import resize_to_square, supported_formats
 from rffr_jax.images.image_formats import decode_crop, encode_crop
 from rffr_jax.predict.face_settings import GIVEN, FaceSettings
 from rffr_jax.predict.inputs import IMAGE, InputFile
@@ -64,7 +64,8 @@ class FoundFaces:
     Attributes:
       path: of the file.
       sha256: of its bytes; '' where it cannot be read.
-      source: `kind, codec, width, height` and, of a video, `frames, seconds, frames_looked_at`.
+      source: `kind, codec, width, height` and, of a video, `frames, seconds, frames_looked_at`;
+        `conversions` where decoded pixels were changed, such as "tone-mapped from HLG".
       faces: sightings of each face, by time; usable faces first, larger before smaller ones.
       left_out: how many smaller faces were left out.
       reason: why there is no face; '' where there are some.
@@ -184,6 +185,8 @@ def _find_in_frames(
 def _count_frames(frames: Iterator[Frame], source: dict[str, Any]) -> Iterator[Frame]:
     """The same frames; their number so far is a video's `frames_looked_at`."""
     for number, frame in enumerate(frames, 1):
+        if frame.conversions:
+            source["conversions"] = list(frame.conversions)
         if "frames" in source:
             source["frames_looked_at"] = number
         yield frame
@@ -226,7 +229,7 @@ def _image_facts(path: pathlib.Path) -> dict[str, Any]:
     """Kind, format and size as the header says; no pixel is decoded."""
     facts: dict[str, Any] = {"kind": IMAGE, "codec": None, "width": None, "height": None}
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=supported_formats()) as image:
             facts |= {"codec": (image.format or "").lower()}
             facts["width"], facts["height"] = image.size
     except Exception:  # `read_frames` says what is wrong with it

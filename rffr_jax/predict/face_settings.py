@@ -11,7 +11,7 @@ from rffr_jax.data.readers.prepared import compare_preparations, newest_version
 from rffr_jax.data.readers.records import PREPARATION
 from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import CropSettings
-from rffr_jax.faces.prepare import load_detector
+from rffr_jax.faces.detectors import load_detector
 from rffr_jax.images.image_formats import IMAGE_FORMATS
 from rffr_jax.predict.quality import DARKEST, LEAST_SHARPNESS
 

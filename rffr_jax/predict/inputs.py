@@ -14,22 +14,20 @@ from collections.abc import Iterator, Sequence
 
 from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import UserError
-from rffr_jax.images.decode import EXTENSIONS
+from rffr_jax.images.decode import HEIC_BRANDS
+from rffr_jax.images.image_formats import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 
 log = logging.getLogger(__name__)
 
 IMAGE, VIDEO = "image", "video"
-MEDIA_EXTENSIONS = (
-    *EXTENSIONS,
-    *(".gif", ".heic", ".heif", ".avif"),
-    *(".mp4", ".m4v", ".mov", ".3gp", ".avi", ".mkv", ".webm", ".ts", ".mts", ".mpg", ".mpeg"),
-)
+MEDIA_EXTENSIONS = (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS, ".gif")
 UNKNOWN_KIND = "not an image or a video of a kind that is read"
 
 _HEAD = 189  # bytes; the second packet of a transport stream begins at 188
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
-_VIDEO_STARTS = (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3")  # Matroska, MPEG
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
+# Matroska, MPEG, Windows Media
+_VIDEO_STARTS = (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"0&\xb2u\x8ef\xcf\x11")
+_PHOTOGRAPH_BRANDS = (*HEIC_BRANDS, b"avif", b"avis")
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 
 
@@ -118,10 +116,9 @@ def media_kind(path: pathlib.Path) -> tuple[str, str]:
         return "", "the file is empty"
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "", "GIF pictures are not read; save a frame as PNG, or all of them as a video"
-    if head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS:
-        return "", "HEIC and AVIF photographs are not read; save it as JPEG or PNG"
+    heif = head[4:8] == b"ftyp" and head[8:12] in _PHOTOGRAPH_BRANDS
     riff = head[8:12] if head[:4] == b"RIFF" else b""
-    if head.startswith(_IMAGE_STARTS) or riff == b"WEBP":
+    if heif or head.startswith(_IMAGE_STARTS) or riff == b"WEBP":
         return IMAGE, ""
     transport_stream = head[0] == 0x47 and head[188:189] == b"\x47"
     if head[4:8] in _MP4_BOXES or head.startswith(_VIDEO_STARTS) or riff == b"AVI ":

@@ -752,13 +752,13 @@ def test_files_of_other_endings_among_the_videos_are_counted(tmp_path):
         find_media("dfdc", tmp_path / "dfdc"),
     ):
         assert not found.left_out.counts
-    for name in ("celeb/Celeb-real/x.flv", "dfdc/test/videos/x.mpg", "dfdc/test/y.MPG"):
+    for name in ("celeb/Celeb-real/x.flv", "dfdc/test/videos/x.vob", "dfdc/test/y.VOB"):
         (tmp_path / name).write_bytes(b"")
     assert str(find_media("celeb_df", tmp_path / "celeb").left_out) == (
         "left out 1 file: 1 .flv (first: Celeb-real/x.flv)"
     )
     assert str(find_media("dfdc", tmp_path / "dfdc").left_out) == (
-        "left out 2 files: 2 .mpg (first: test/videos/x.mpg)"
+        "left out 2 files: 2 .vob (first: test/videos/x.vob)"
     )
 
 

@@ -21,6 +21,7 @@ from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import Example
 from rffr_jax.faces import frames
 from rffr_jax.faces.frames import BadVideoError, count_frames, evenly_spaced, read_frames
+from rffr_jax.images import decode
 from tests.faces.movies import empty_frames, write_movie
 
 
@@ -116,8 +117,8 @@ def test_odd_size_4k_and_variable_rate(tmp_path):
 def test_frames_are_decoded_on_demand_and_not_kept(tmp_path, monkeypatch):
     path = write_movie(tmp_path / "a.mp4", numbered(9))
     converted = []
-    upright = frames._upright
-    monkeypatch.setattr(frames, "_upright", lambda frame: converted.append(frame) or upright(frame))
+    convert = frames.convert_frame
+    monkeypatch.setattr(frames, "convert_frame", lambda *a: converted.append(a) or convert(*a))
     reader = read_frames(path, count=3)
     assert not converted
     for number in (1, 2, 3):
@@ -258,7 +259,7 @@ def test_too_small_and_too_large(tmp_path, monkeypatch):
     assert reason_of(small) == "64 x 8 pixels are too few, a side needs 16"
     large = write_movie(tmp_path / "large.mp4", numbered(2, 48, 64))
     assert len(list(read_frames(large))) == 2
-    monkeypatch.setattr(frames, "MAX_PIXELS", 48 * 64 - 1)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 48 * 64 - 1)
     assert "64 x 48 pixels are too many" in reason_of(large)
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.errors import UserError
-from rffr_jax.faces import frames, prepare
+from rffr_jax.faces import detectors, frames, prepare
 from rffr_jax.faces.crop import CropSettings, crop_face
+from rffr_jax.faces.detectors import load_detector
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import read_frames
 from rffr_jax.faces.media import Medium
@@ -23,7 +24,6 @@ from rffr_jax.faces.part_file import Drop, Part, read_part, write_part
 from rffr_jax.faces.prepare import (
     PreparationSettings,
     input_digest,
-    load_detector,
     parse_frames,
     prepare_medium,
 )
@@ -351,7 +351,7 @@ def test_detector_is_loaded_once_in_each_thread(monkeypatch):
         def __init__(self, weights):
             loaded.append((weights, threading.get_ident()))
 
-    monkeypatch.setattr(prepare, "RetinaFace", Counted)
+    monkeypatch.setattr(detectors, "RetinaFace", Counted)
     weights = pathlib.Path("counted.onnx")
     cv2.setNumThreads(3)
     one = load_detector("retinaface", weights)
@@ -384,7 +384,7 @@ def test_settings_say_what_decides_about_records():
     assert {**said, "detector": "", "decoder": "", "weights_sha256": "", "frames": ""} == {
         "detector": "", "decoder": "", "weights_sha256": "", "frames": "",
         "smallest_face": 16, "size": 32, "scale": 2.0, "alignment": "box",
-        "interpolation": "bilinear", "image_format": "png",
+        "interpolation": "area", "image_format": "png",
     }  # fmt: skip
 
 

@@ -90,10 +90,11 @@ def test_unreadable_folder_is_named(tmp_path, monkeypatch):
 
 def test_kinds_are_told_by_content(tmp_path):
     heads = {
-        "image": [b"BM", b"II*\0", b"MM\0*", b"RIFF....WEBP"],
+        "image": [b"BM", b"II*\0", b"MM\0*", b"RIFF....WEBP", b"\0\0\0\x20ftypheic",
+                  b"\0\0\0\x20ftypavif"],
         "video": [b"\0\0\0\x20ftypisom", b"RIFF....AVI ", b"\x1aE\xdf\xa3", b"\0\0\1\xba",
-                  b"G" + bytes(187) + b"G"],
-        "": [b"GIF89a", b"\0\0\0\x20ftypheic", b"G" + bytes(188), b"text", b""],
+                  b"0&\xb2u\x8ef\xcf\x11", b"G" + bytes(187) + b"G"],
+        "": [b"GIF89a", b"G" + bytes(188), b"text", b""],
     }  # fmt: skip
     for kind, starts in heads.items():
         for start in starts:

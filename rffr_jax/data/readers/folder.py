@@ -13,7 +13,8 @@ from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
 from rffr_jax.images.alignment import template_landmarks
-from rffr_jax.images.decode import EXTENSIONS, read_full_image, read_image
+from rffr_jax.images.decode import read_full_image, read_image
+from rffr_jax.images.image_formats import IMAGE_EXTENSIONS
 from rffr_jax.images.landmarks import FIVE, LandmarkedFace, crop_centred_square
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def read_folder(folder: Path, *, all_real: bool = False) -> FileDataset:
     if not paths:
         raise UserError(
             f"folder:{folder}: no images in {folder} or below it; "
-            f"files that end in {' '.join(EXTENSIONS)} are read"
+            f"files that end in {' '.join(IMAGE_EXTENSIONS)} are read"
             + (f" ({left_out})" if left_out.counts else "")
         )
     tops = {path.parts[0].lower() for path in paths if len(path.parts) > 1}
@@ -182,7 +183,7 @@ def list_images(folder: Path, left_out: SkippedFiles | None = None) -> list[Pure
         for file in files:
             if file.startswith("."):
                 continue
-            if file.lower().endswith(EXTENSIONS):
+            if file.lower().endswith(IMAGE_EXTENSIONS):
                 found.append(relative / file)
             elif left_out is not None:
                 left_out.add(relative / file)

@@ -33,6 +33,7 @@ class FaceRecord:
       box: left, top, right, bottom of the face in pixels of the decoded frame.
       landmarks: the five points in pixels of the CROP (not rounded).
       score: of the detector, in [0, 1].
+      conversions: what was done to the decoded pixels, with "; " between; empty if nothing.
     """
 
     id: str
@@ -48,6 +49,7 @@ class FaceRecord:
     box: Float32[np.ndarray, "4"]
     landmarks: Float32[np.ndarray, "5 2"]
     score: float
+    conversions: str = ""
 
 
 def index_name(split: str) -> str:
@@ -67,7 +69,7 @@ def record_features(image_format: str, size: int) -> tfds.features.FeaturesDict:
         image = tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes")
     else:
         image = tfds.features.Image(shape=shape, encoding_format=image_format)
-    text = ("id", "dataset", "method", "video", "source", "group", "person")
+    text = ("id", "dataset", "method", "video", "source", "group", "person", "conversions")
     return tfds.features.FeaturesDict(
         {
             "image": image,

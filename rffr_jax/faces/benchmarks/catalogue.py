@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterable
 from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import UserError
 from rffr_jax.faces.media import Benchmark, Medium
-
-VIDEO_EXTENSIONS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+from rffr_jax.images.image_formats import VIDEO_EXTENSIONS
 
 
 class Catalogue:

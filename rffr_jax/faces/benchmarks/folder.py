@@ -18,9 +18,9 @@ import pathlib
 from rffr_jax.data.readers.fake_folders import find_fake_folders, format_refusal
 from rffr_jax.data.readers.folder import LABELS, default_dataset_name
 from rffr_jax.errors import UserError
-from rffr_jax.faces.benchmarks.catalogue import VIDEO_EXTENSIONS, Catalogue
+from rffr_jax.faces.benchmarks.catalogue import Catalogue
 from rffr_jax.faces.media import Benchmark, Medium
-from rffr_jax.images.decode import EXTENSIONS
+from rffr_jax.images.image_formats import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def find(folder: pathlib.Path, *, all_real: bool = False) -> Benchmark:
         left_out = catalogue.benchmark().left_out
         raise UserError(
             f"--input {folder}: no videos or images in it or below; files that end in "
-            f"{' '.join((*VIDEO_EXTENSIONS, *EXTENSIONS))} are taken"
+            f"{' '.join((*VIDEO_EXTENSIONS, *IMAGE_EXTENSIONS))} are taken"
             + (f" ({left_out})" if left_out.counts else "")
         )
     has_splits = any(len(p.parts) > 1 and p.parts[0].lower() in SPLIT_NAMES for p in paths)
@@ -94,7 +94,7 @@ def _below(
     for path in catalogue.entries(folder):
         if os.path.isdir(path):
             found += _below(catalogue, path, (*above, real))
-        elif path.suffix.lower() in (*VIDEO_EXTENSIONS, *EXTENSIONS):
+        elif path.suffix.lower() in (*VIDEO_EXTENSIONS, *IMAGE_EXTENSIONS):
             found.append(path)
         else:
             catalogue.pass_over(path)

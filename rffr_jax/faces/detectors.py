@@ -1,0 +1,43 @@
+"""The face detectors by their names, and the faces of one picture."""
+
+import functools
+import os
+import pathlib
+import threading
+
+import cv2
+
+from rffr_jax.errors import UserError
+from rffr_jax.faces.face import Face, FaceDetector
+from rffr_jax.faces.retinaface import RetinaFace
+from rffr_jax.faces.yunet import YuNet
+from rffr_jax.images.decode import read_full_image
+from rffr_jax.images.pixels import rgb_pixels
+
+DETECTORS = ("retinaface", "yunet")
+
+
+def load_detector(name: str, weights: pathlib.Path | None) -> FaceDetector:
+    """The detector, loaded once in each thread, for that thread only.
+
+    Raises:
+      UserError: its weights or what runs them are missing.
+    """
+    return _load_detector(name, weights, threading.get_ident())
+
+
+@functools.cache
+def _load_detector(name: str, weights: pathlib.Path | None, thread: int) -> FaceDetector:
+    cv2.setNumThreads(1)  # the work is shared out by media
+    if name == "retinaface":
+        return RetinaFace(weights)
+    if weights is None:
+        raise UserError("--detector yunet needs --detector-weights FILE, its ONNX file")
+    return YuNet(weights)
+
+
+def find_faces(image: object) -> list[Face]:
+    """What `rffr_jax.find_faces` says; RetinaFace with its packaged weights finds them."""
+    is_file = isinstance(image, str | os.PathLike)
+    pixels = read_full_image(image) if is_file else rgb_pixels(image)
+    return load_detector("retinaface", None).detect(pixels)
