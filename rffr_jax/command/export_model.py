@@ -10,7 +10,8 @@ from rffr_jax.models.abstract import abstract_mae, abstract_unet, abstract_vit
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.reports.model_folder_card import model_folder_card
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
-from rffr_jax.runs.model_folder import TYPES, write_model
+from rffr_jax.runs.model_folder import TYPES, is_model_folder, read_config, write_model
+from rffr_jax.runs.validation_metrics import read_validation_metrics
 
 MODELS = {
     "mae": (ModelSettings, abstract_mae),
@@ -62,4 +63,6 @@ def export_model(
     shapes = abstract(settings(**about["model"]))[1]
     parameters = load_weights(workdir, "WORKDIR", shapes, make_mesh(1))
     card = model_folder_card(kind, folder.name, dtype, workdir)
-    write_model(folder, {kind: parameters}, {"about": about}, card, dtype)
+    metrics = read_config(workdir, "WORKDIR")["metrics"] if is_model_folder(workdir) else None
+    config = {"about": about, "metrics": metrics or read_validation_metrics(workdir)}
+    write_model(folder, {kind: parameters}, config, card, dtype)

@@ -33,6 +33,7 @@ from rffr_jax.runs.model_folder import (
     read_config,
     write_model,
 )
+from rffr_jax.runs.validation_metrics import read_validation_metrics
 from rffr_jax.runs.weight_records import (
     read_record,
     read_valid_record,
@@ -200,6 +201,7 @@ class TrainedDetector:
         digest = parameters_digest(parameters)
         config: dict[str, Any] = {"about": self.about, "selected": self._selected(checkpoint)}
         config["autoencoder_datasets"] = self.autoencoder_datasets()
+        config["metrics"] = self._validation_metrics(checkpoint)
         for name in (operating_point_record.RECORD, residual_reference.RECORD):
             record = read_record(self._folder, name, checkpoint)
             if record and not (same and record["weights"] == digest):
@@ -220,6 +222,13 @@ class TrainedDetector:
         if is_model_folder(self._folder):
             return read_config(self._folder, "detector")["autoencoder_datasets"]
         return sorted({name for name, _ in self._read_origins("mae_training").sources})
+
+    def _validation_metrics(self, checkpoint: str) -> dict[str, dict[str, float | int]]:
+        """The numbers that the training logged for these weights, by validation set."""
+        if is_model_folder(self._folder):
+            return read_config(self._folder, "detector")["metrics"]
+        best = self._selected(checkpoint)
+        return read_validation_metrics(self._folder, best["step"] if best else None)
 
     def _selected(self, checkpoint: str) -> dict[str, Any] | None:
         """The validation that chose the weights; None for the last ones."""

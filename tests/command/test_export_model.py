@@ -54,6 +54,9 @@ def test_a_carried_detector_scores_as_the_workdir_does(runs, tmp_path, crops):
     assert there.operating_point.chosen_on == here.operating_point.chosen_on
     assert (there.digest, there.note, there.about) == (here.digest, here.note, here.about)
     np.testing.assert_array_equal(there.explain(crops[0]).residual, here.explain(crops[0]).residual)
+    last = jobs.metric_lines(runs / "detector")[-1]
+    metrics = json.loads((model / "config.json").read_text())["metrics"]
+    assert metrics == {last.pop("split"): last}
     again = tmp_path / "again"
     there.save_pretrained(again)
     for name in ("model.safetensors", "config.json"):
