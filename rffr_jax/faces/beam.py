@@ -41,8 +41,6 @@ def beam_runner(runner: str, options: str = "") -> Runner:
         try:
             with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
                 _ = pipeline | beam.Create(list(tasks)) | beam.Reshuffle() | beam.Map(work.prepare)
-        except UserError:
-            raise
         except Exception as error:  # of a worker, in words of many lines; Beam has logged them
             reason = (str(error).strip() or repr(error)).splitlines()[-1]
             raise UserError(

@@ -8,9 +8,6 @@ finished, and is never replaced.
 """
 
 import collections
-import dataclasses
-import hashlib
-import json
 import logging
 import pathlib
 import shutil
@@ -73,9 +70,9 @@ def build_dataset(
     parts = output.absolute() / f".{name}.parts"
     with locked_folder(parts, "--output"):
         try:
-            report = _finished_before(dataset, parts, preparation, benchmark)
+            report = _finished_report(dataset, parts, preparation, benchmark)
             if report is None:
-                _go_on_or_refuse(parts / _BEGUN, preparation, benchmark)
+                _resume_or_refuse(parts / _BEGUN, preparation, benchmark)
                 report = _build(benchmark, Work(parts, settings), dataset, preparation, run)
         except OSError as error:
             raise UserError(
@@ -95,7 +92,8 @@ def _build(
     preparation: dict[str, Any],
     run: Runner,
 ) -> dict[str, Any]:
-    tasks = _tasks(benchmark)
+    paths = {medium.id: medium.path for medium in benchmark.media}
+    tasks = [Task(m, paths.get(m.source) if m.label else None) for m in benchmark.media]
     todo = [task for task in tasks if not work.done(task)]
     if len(todo) < len(tasks):
         log.info("%d of %d media were prepared before", len(tasks) - len(todo), len(tasks))
@@ -103,25 +101,11 @@ def _build(
     by_split = _media_by_split(benchmark)
     _pack(work, by_split, dataset, preparation)
     _check(work, by_split, dataset)
-    report = make_report(work, benchmark)
-    report["media_sha256"] = _media_digest(benchmark)
-    report["input"] = _inventory(benchmark)
+    report = make_report(work, benchmark) | {"input": _inventory(benchmark)}
     for split, media in by_split.items():
         draw_sheet(dataset / f"{split}.png", work, media, set(report["without_face"]))
     write_json(dataset / REPORT, report)
     return report
-
-
-def _tasks(benchmark: Benchmark) -> list[Task]:
-    """With paths that any process finds, wherever it was started."""
-    paths = {medium.id: medium.path.absolute() for medium in benchmark.media}
-    return [
-        Task(
-            dataclasses.replace(medium, path=paths[medium.id]),
-            paths.get(medium.source) if medium.label else None,
-        )
-        for medium in benchmark.media
-    ]
 
 
 def _run(run: Runner, work: Work, tasks: Sequence[Task]):
@@ -148,7 +132,7 @@ def _run(run: Runner, work: Work, tasks: Sequence[Task]):
 # ---- what was begun or finished before
 
 
-def _finished_before(
+def _finished_report(
     dataset: pathlib.Path,
     parts: pathlib.Path,
     preparation: Mapping[str, Any],
@@ -164,7 +148,8 @@ def _finished_before(
         raise UserError(f"{dataset} is there and unfinished; delete it, or give another --name")
     report = read_json_object(dataset / REPORT)
     different = _differences(dataset / PREPARATION, preparation)
-    if report["media_sha256"] != _media_digest(benchmark):
+    media = _inventory(benchmark)
+    if report["input"]["sha256"] != media["sha256"]:
         different.append("media")
     if different:
         shutil.rmtree(parts, ignore_errors=True)
@@ -173,13 +158,12 @@ def _finished_before(
             "--name"
         )
     log.info("%s was finished before; delete it to make it again", dataset)
-    media = _inventory(benchmark)
-    if changed := describe_changes(report.get("input", media), media):
+    if changed := describe_changes(report["input"], media):
         log.warning("its input has changed since (%s): these are the records of before", changed)
     return report
 
 
-def _go_on_or_refuse(begun: pathlib.Path, preparation: dict[str, Any], benchmark: Benchmark):
+def _resume_or_refuse(begun: pathlib.Path, preparation: dict[str, Any], benchmark: Benchmark):
     media = _inventory(benchmark)
     if not begun.exists():
         write_json(begun, preparation | {"input": media})
@@ -188,7 +172,7 @@ def _go_on_or_refuse(begun: pathlib.Path, preparation: dict[str, Any], benchmark
             f"{begun.parent} holds an unfinished run with other {', '.join(different)}; give the "
             "same command to resume, or another --output or --name, or delete that folder"
         )
-    elif changed := describe_changes(read_json_object(begun).get("input", media), media):
+    elif changed := describe_changes(read_json_object(begun)["input"], media):
         log.warning(
             "the input has changed since this was begun (%s): the records will be those of the "
             "files as they are now",
@@ -203,13 +187,6 @@ def _differences(file: pathlib.Path, preparation: Mapping[str, Any]) -> list[str
 
 def _inventory(benchmark: Benchmark) -> Inventory:
     return make_inventory((m.id, str(m.path), medium_facts(m)) for m in benchmark.media)
-
-
-def _media_digest(benchmark: Benchmark) -> str:
-    digest = hashlib.sha256()
-    for medium in benchmark.media:
-        digest.update(json.dumps(medium_facts(medium)).encode() + b"\n")
-    return digest.hexdigest()
 
 
 # ---- records

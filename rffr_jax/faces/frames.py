@@ -31,10 +31,6 @@ if TYPE_CHECKING:
 _SAFE_FORMATS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf"}
 
 
-class BadVideoError(BadImageError):
-    """One file that cannot be used as a video, or does not hold the frames that are wanted."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Frame:
     """One picture of a video.
@@ -70,7 +66,7 @@ def count_frames(path: str | os.PathLike[str], *, photograph: bool | None = None
       photograph: as for `read_frames`.
 
     Raises:
-      BadVideoError, OSError: as for `read_frames`.
+      BadImageError, OSError: as for `read_frames`.
     """
     if _is_photograph(path) if photograph is None else photograph:
         return 1
@@ -84,7 +80,7 @@ def count_frames(path: str | os.PathLike[str], *, photograph: bool | None = None
             damaged = True
         total = max(whole, stream.frames) if damaged else whole
     if not total:
-        raise BadVideoError(os.fspath(path), "it holds no frames")
+        raise BadImageError(os.fspath(path), "it holds no frames")
     return total
 
 
@@ -109,10 +105,9 @@ def read_frames(
       orientation says, as a standard screen shows them: HDR is tone-mapped, pixels are square.
 
     Raises:
-      BadVideoError: the file is no video, holds no frames, has a side below `MIN_SIDE` or more than
-        `MAX_PIXELS`, or is damaged or cut off before the last wanted frame; the latter is found
-        only after the frames before it have been given out.
-      BadImageError: the photograph cannot be used.
+      BadImageError: the photograph cannot be used; or the file is no video, holds no frames, has a
+        side below `MIN_SIDE` or more than `MAX_PIXELS`, or is damaged or cut off before the last
+        wanted frame. The latter is found only after the frames before it have been given out.
       OSError: the fault of the machine and not of the file, such as a failing disk.
       UserError: PyAV is not installed.
     """
@@ -138,7 +133,7 @@ def read_frames(
                 yield convert_frame(path, stream, frame, decoded)
             decoded += 1
     if wanted:
-        raise BadVideoError(
+        raise BadImageError(
             os.fspath(path),
             f"damaged or cut off: {decoded} of its {total} frames can be decoded, "
             f"and frame {min(wanted)} is wanted",
@@ -164,7 +159,7 @@ def convert_frame(
     """A decoded frame as a viewer sees it.
 
     Raises:
-      BadVideoError: its size is none that is read.
+      BadImageError: its size is none that is read.
     """
     _check_size(path, frame.width, frame.height)
     time = 0.0
@@ -214,7 +209,7 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple["InputContainer",
     """The video's container and its first stream of moving pictures.
 
     Raises:
-      BadVideoError, OSError, UserError: as for `read_frames`.
+      BadImageError, OSError, UserError: as for `read_frames`.
     """
     av = _import_av()
     name = os.fspath(path)
@@ -226,16 +221,16 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple["InputContainer",
                 av.open(file, "r", options=_SAFE_FORMATS, metadata_errors="ignore")
             )
         except ffmpeg_error():
-            raise BadVideoError(
+            raise BadImageError(
                 name, "not a video of a kind that is read, or cut off in its header"
             ) from None
         cover = av.stream.Disposition.attached_pic
         streams = [s for s in container.streams.video if not s.disposition & cover]
         if not streams:
-            raise BadVideoError(name, "there is no video stream in it")
+            raise BadImageError(name, "there is no video stream in it")
         stream = streams[0]
         if stream.codec_context is None:
-            raise BadVideoError(name, "its video stream is of a kind that FFmpeg cannot decode")
+            raise BadImageError(name, "its video stream is of a kind that FFmpeg cannot decode")
         stream.codec_context.thread_count = 1  # the work is shared out by files
         if stream.codec_context.width:
             _check_size(path, stream.codec_context.width, stream.codec_context.height)
@@ -249,21 +244,21 @@ def _open_file(name: str) -> Iterator[io.BufferedReader]:
         try:
             opened = open(name, "rb")  # noqa: SIM115
         except ValueError as error:  # a name that no file can have
-            raise BadVideoError(name, str(error)) from None
+            raise BadImageError(name, str(error)) from None
         with opened as file:
             if not file.peek(1):
-                raise BadVideoError(name, "the file is empty")
+                raise BadImageError(name, "the file is empty")
             yield file
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno in FILE_ERRNOS:
-            raise BadVideoError(name, reason.lower()) from None
+            raise BadImageError(name, reason.lower()) from None
         raise OSError(error.errno, reason, name) from error
 
 
 def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:
     if problem := explain_size(width, height):
-        raise BadVideoError(os.fspath(path), problem)
+        raise BadImageError(os.fspath(path), problem)
 
 
 def ffmpeg_error() -> type[Exception]:

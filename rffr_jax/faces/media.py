@@ -6,6 +6,8 @@ import pathlib
 from rffr_jax.data.readers.left_out import SkippedFiles
 
 SPLITS = ("train", "validation", "test")
+SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+"""Names of folders and in label files -> the split that they mean."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

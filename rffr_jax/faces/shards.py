@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -144,100 +144,79 @@ def _write_splits(
     ids: set[str] = set()
     splits = []
     for split, make_records in records.items():
-        with contextlib.closing(_SplitWriter(folder, name, split, features)) as writer:
-            for record in make_records():
-                if record.id in ids:
-                    raise ValueError(f"the record {record.id!r} is there twice")
-                ids.add(record.id)
-                writer.write(record)
-        if writer.lengths:
-            splits.append(writer.info())
+        written = _write_split(folder, name, split, _new_ids(make_records(), ids), features)
+        if written.num_examples:
+            splits.append(written)
     with _writing(folder):
         info.set_splits(tfds.core.SplitDict(splits))
         info.write_to_directory(folder)
 
 
-class _SplitWriter:
-    """Writes the shards and the index of one split; nothing at all where no record comes.
+def _new_ids(records: Iterator[FaceRecord], ids: set[str]) -> Iterator[FaceRecord]:
+    """The same records; `ids` gets theirs, and each must be new."""
+    for record in records:
+        if record.id in ids:
+            raise ValueError(f"the record {record.id!r} is there twice")
+        ids.add(record.id)
+        yield record
 
-    Attributes:
-      lengths: records of each shard that is finished.
-      num_bytes: of all records so far.
-    """
 
-    def __init__(self, folder: Path, name: str, split: str, features: tfds.features.FeaturesDict):
-        self.lengths: list[int] = []
-        self.num_bytes = 0
-        self._folder = folder
-        self._split = split
-        self._template = tfds.core.ShardedFileTemplate(
-            dataset_name=name,
-            data_dir=tfds.core.Path(folder),
-            split=split,
-            filetype_suffix="array_record",
-            template=_SHARD_NAME,
-        )
-        self._features: Any = features
-        self._serializer = tfds.core.ExampleSerializer(self._features.get_serialized_info())
-        self._shard: ArrayRecordWriter | None = None
-        self._shard_length = self._shard_bytes = 0
-        self._index: TextIO | None = None
+def _write_split(
+    folder: Path, name: str, split: str, records: Iterator[FaceRecord], features: Any
+) -> tfds.core.SplitInfo:
+    """Writes the shards and the index of one split; nothing at all where no record comes."""
+    template = tfds.core.ShardedFileTemplate(
+        dataset_name=name,
+        data_dir=tfds.core.Path(folder),
+        split=split,
+        filetype_suffix="array_record",
+        template=_SHARD_NAME,
+    )
+    serializer = tfds.core.ExampleSerializer(features.get_serialized_info())
+    paths: list[str] = []
+    lengths: list[int] = []
+    num_bytes = shard_bytes = 0
+    shard = index = None
+    with contextlib.ExitStack() as files:
+        for record in records:
+            data = _serialize(record, features, serializer)
+            with _writing(folder):
+                if index is None:
+                    file = (folder / index_name(split)).open("w", newline="", encoding="utf-8")
+                    index = csv.writer(files.enter_context(file))
+                    index.writerow(INDEX_COLUMNS)
+                if shard is None or shard_bytes >= _SHARD_BYTES:
+                    if shard is not None:
+                        shard.close()
+                    path = template.sharded_filepath(shard_index=len(paths), num_shards=None)
+                    shard = ArrayRecordWriter(str(path), _WRITER_OPTIONS)
+                    paths.append(str(path))
+                    lengths.append(0)
+                    shard_bytes = 0
+                shard.write(data)
+                index.writerow([getattr(record, column) for column in INDEX_COLUMNS])
+            lengths[-1] += 1
+            shard_bytes += len(data)
+            num_bytes += len(data)
+        with _writing(folder):
+            if shard is not None:
+                shard.close()
+            files.close()
+            for path, length in zip(paths, lengths, strict=True):
+                if len(ArrayRecordDataSource(path)) != length:
+                    raise OSError(f"{path} does not hold the {length} records written to it")
+    return tfds.core.SplitInfo(
+        name=split, shard_lengths=lengths, num_bytes=num_bytes, filename_template=template
+    )
 
-    def write(self, record: FaceRecord):
-        """Adds a record; `UserError` if it cannot be written."""
-        data = self._serialize(record)
-        with _writing(self._folder):
-            if self._index is None:
-                path = self._folder / index_name(self._split)
-                self._index = path.open("w", newline="", encoding="utf-8")
-                csv.writer(self._index).writerow(INDEX_COLUMNS)
-            if self._shard_bytes >= _SHARD_BYTES:
-                self._finish_shard()
-            shard = self._shard = self._shard or ArrayRecordWriter(
-                self._shard_path(), _WRITER_OPTIONS
-            )
-            shard.write(data)
-            csv.writer(self._index).writerow([getattr(record, name) for name in INDEX_COLUMNS])
-        self._shard_length += 1
-        self._shard_bytes += len(data)
-        self.num_bytes += len(data)
 
-    def close(self):
-        """Finishes the files; `UserError` if they cannot be written."""
-        with _writing(self._folder):
-            if self._index is not None:
-                self._index.close()
-            if self._shard is not None:
-                self._finish_shard()
-
-    def info(self) -> tfds.core.SplitInfo:
-        """What TFDS keeps of the split."""
-        return tfds.core.SplitInfo(
-            name=self._split,
-            shard_lengths=self.lengths,
-            num_bytes=self.num_bytes,
-            filename_template=self._template,
-        )
-
-    def _serialize(self, record: FaceRecord) -> bytes:
-        fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-        if isinstance(self._features["image"], tfds.features.Tensor):  # raw
-            side = math.isqrt(len(record.image) // 3)
-            fields["image"] = np.frombuffer(record.image, np.uint8).reshape(side, side, 3)
-        example = self._serializer.get_tf_example(self._features.encode_example(fields))
-        return example.SerializeToString(deterministic=True)
-
-    def _shard_path(self) -> str:
-        return str(self._template.sharded_filepath(shard_index=len(self.lengths), num_shards=None))
-
-    def _finish_shard(self):
-        path, length, shard = self._shard_path(), self._shard_length, self._shard
-        self._shard, self._shard_length, self._shard_bytes = None, 0, 0
-        assert shard is not None
-        shard.close()
-        if len(ArrayRecordDataSource(path)) != length:
-            raise OSError(f"{path} does not hold the {length} records written to it")
-        self.lengths.append(length)
+def _serialize(record: FaceRecord, features: Any, serializer: tfds.core.ExampleSerializer) -> bytes:
+    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    if isinstance(features["image"], tfds.features.Tensor):  # raw
+        side = math.isqrt(len(record.image) // 3)
+        fields["image"] = np.frombuffer(record.image, np.uint8).reshape(side, side, 3)
+    example = serializer.get_tf_example(features.encode_example(fields))
+    return example.SerializeToString(deterministic=True)
 
 
 @contextlib.contextmanager

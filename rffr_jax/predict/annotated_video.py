@@ -58,7 +58,7 @@ def annotate_video(
       band: a text below the frames.
 
     Raises:
-      BadVideoError: the video cannot be decoded to its end.
+      BadImageError: the video cannot be decoded to its end.
       OSError, av.FFmpegError: it cannot be written.
     """
     import av

@@ -53,7 +53,7 @@ def index_video(path: str | os.PathLike[str]) -> VideoIndex:
     """Goes through a video's packets once.
 
     Raises:
-      BadVideoError, OSError, UserError: as for `frames.read_frames`.
+      BadImageError, OSError, UserError: as for `frames.read_frames`.
     """
     stamps, keys, total = [], [], 0
     with open_video(path) as (container, stream):
@@ -91,7 +91,7 @@ def sample_frames(path: str | os.PathLike[str], index: VideoIndex, count: int) -
     nearest keyframes, each once.
 
     Raises:
-      BadVideoError, OSError: as for `frames.read_frames`; for a long video only if no keyframe can
+      BadImageError, OSError: as for `frames.read_frames`; for a long video only if no keyframe can
         be decoded.
     """
     if index.total * index.width * index.height <= DECODED_PIXELS or not len(index.keyframes):

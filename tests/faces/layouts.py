@@ -5,9 +5,15 @@ folder is there already), with the label 0 = real, 1 = fake and the method as pr
 them, so that a test can put real small videos there.
 """
 
+import collections
 import json
 import pathlib
 from collections.abc import Callable
+
+import pytest
+
+from rffr_jax.errors import UserError
+from rffr_jax.faces.benchmarks import find_media
 
 Write = Callable[[pathlib.Path, int, str], None]
 
@@ -159,3 +165,32 @@ def folder(
         put(root / split / "real" / "Gesicht ä.mp4", 0, "real", write)
         put(root / split / "fake" / "FaceSwap" / "x.mp4", 1, "FaceSwap", write)
         put(root / split / "fake" / "y..z.mp4", 1, "fake", write)
+
+
+class Written:
+    """A `write` that remembers label and method of every file."""
+
+    def __init__(self):
+        self.files = {}
+
+    def __call__(self, path, label, method):
+        a_few_bytes(path, label, method)
+        self.files[path] = (label, method)
+
+
+def refusal(name, folder, **options):
+    with pytest.raises(UserError) as caught:
+        find_media(name, folder, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def by_id(found):
+    return {medium.id: medium for medium in found.media}
+
+
+def splits_of(found):
+    splits = collections.defaultdict(set)
+    for medium in found.media:
+        splits[medium.split].add(medium.id)
+    return splits

@@ -15,8 +15,8 @@ from rffr_jax.faces.crop import CropSettings
 from rffr_jax.faces.media import Benchmark
 from rffr_jax.faces.prepare import PreparationSettings
 from rffr_jax.faces.runners import run_sequentially
+from tests.faces.builds import content
 from tests.faces.movies import empty_frames, face_frames, write_movie
-from tests.faces.test_build import content
 from tests.faces.test_prepare import medium
 
 

@@ -1,108 +1,24 @@
-"""A data set from many media: restarts, lost and double work, full disks, dead workers, reports."""
+"""A data set from many media: records, report, and what goes wrong."""
 
-import dataclasses
 import errno
 import json
 import os
 import re
-import signal
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from rffr_jax.data.specs import load_dataset
-from rffr_jax.errors import UserError
 from rffr_jax.faces import build as building
 from rffr_jax.faces import frames, prepare, report, runners, shards
-from rffr_jax.faces.build import build_dataset
 from rffr_jax.faces.media import Benchmark
-from rffr_jax.faces.runners import Task, Work, process_runner, run_sequentially
 from rffr_jax.runs.lock import locked_folder
+from tests.faces.builds import content, make_benchmark, recording, refusal, report_of, run_of
 from tests.faces.movies import write_movie
-from tests.faces.test_prepare import BrightSquares, medium, picture, settings, walk
+from tests.faces.test_prepare import medium, picture, settings
 
-IDS = ("real/a", "real/b", "real/c", "Deepfakes/a_b", "Deepfakes/b_a", "Face2Face/c_a")
-SPLITS = {"a": "train", "b": "train", "c": "test"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def stub():
-    detector = BrightSquares()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, "load_detector", lambda name, weights: detector)
-        yield
-
-
-@pytest.fixture(scope="module")
-def benchmark(tmp_path_factory):
-    """Not to be changed by a test."""
-    return make_benchmark(tmp_path_factory.mktemp("media"))
-
-
-@pytest.fixture(scope="module")
-def whole(benchmark, tmp_path_factory):
-    """The files of the benchmark's data set, made without a break."""
-    return content(run_of(benchmark, tmp_path_factory.mktemp("whole")))
-
-
-def make_benchmark(folder, ids=IDS, missing=()):
-    """Three originals of 6 frames and fakes of 5; `c` is of the test part."""
-    media = []
-    for id_ in sorted(ids):
-        path = folder / f"{id_}.mp4"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            write_movie(path, walk(6 if id_.startswith("real") else 5))
-        target = id_.partition("/")[2][0]
-        media.append(medium(path, id_, split=SPLITS[target], source=f"real/{target}"))
-    return Benchmark(tuple(media), tuple(missing))
-
-
-def run_of(benchmark, output, run=run_sequentially, name="faces", bad=0.0, **changes):
-    return build_dataset(
-        benchmark, settings(2, **changes), output, name, run=run, max_bad_fraction=bad
-    )
-
-
-def content(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def recording(done):
-    """A runner of this process that notes what it prepares."""
-
-    def run(work, tasks):
-        for task in tasks:
-            done.append(work.prepare(task))
-            yield done[-1]
-
-    return run
-
-
-def stopping(after, error):
-    """A runner that prepares so many media and then raises."""
-
-    def run(work, tasks):
-        for task in tasks[:after]:
-            yield work.prepare(task)
-        raise error
-
-    return run
-
-
-def refusal(*args, **kwargs):
-    with pytest.raises(UserError) as caught:
-        run_of(*args, **kwargs)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def report_of(dataset):
-    return json.loads((dataset / "report.json").read_text(encoding="utf-8"))
-
-
-# ---- what is made
+pytestmark = pytest.mark.usefixtures("bright_squares")
 
 
 def test_data_set_holds_what_was_found(tmp_path):
@@ -270,139 +186,6 @@ def test_progress_is_logged_where_there_is_no_terminal(tmp_path, benchmark, capl
         )
 
 
-# ---- started again
-
-
-@pytest.mark.parametrize("after", [0, 1, 4, 6])
-def test_stopped_run_goes_on_to_the_same_bytes(tmp_path, benchmark, whole, after):
-    with pytest.raises(KeyboardInterrupt):
-        run_of(benchmark, tmp_path / "out", stopping(after, KeyboardInterrupt))
-    assert not (tmp_path / "out/faces/1.0.0").exists()
-    done = []
-    dataset = run_of(benchmark, tmp_path / "out", recording(done))
-    assert done == [one.id for one in benchmark.media][after:]
-    assert content(dataset) == whole
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
-
-
-@pytest.mark.parametrize("where", ["_pack", "_check", "make_report", "draw_sheet", "write_json"])
-def test_stopped_after_the_media_goes_on(tmp_path, benchmark, whole, monkeypatch, where):
-    real = getattr(building, where)
-
-    def stop(path, *_):
-        if where == "write_json" and path.name != building.REPORT:
-            return real(path, *_)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(building, where, stop)
-        with pytest.raises(KeyboardInterrupt):
-            run_of(benchmark, tmp_path / "out")
-    done = []
-    assert content(run_of(benchmark, tmp_path / "out", recording(done))) == whole
-    assert done == []
-
-
-def test_stopped_while_it_cleans_up_is_finished(tmp_path, benchmark):
-    expected = content(run_of(benchmark, tmp_path / "out"))
-    left = tmp_path / "out/.faces.parts/ab/ab.part"
-    left.parent.mkdir(parents=True)
-    left.touch()
-    done = []
-    assert content(run_of(benchmark, tmp_path / "out", recording(done))) == expected
-    assert done == []
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
-
-
-def test_damaged_part_and_changed_file_are_prepared_again(tmp_path, caplog):
-    benchmark = make_benchmark(tmp_path / "in")
-    with pytest.raises(KeyboardInterrupt):
-        run_of(benchmark, tmp_path / "out", stopping(6, KeyboardInterrupt))
-    parts = Work((tmp_path / "out/.faces.parts").absolute(), settings(2))
-    for id_, size in (("Deepfakes/b_a", -1), ("Face2Face/c_a", 0)):
-        part = parts._path(next(m for m in benchmark.media if m.id == id_))
-        part.write_bytes(part.read_bytes()[:size])
-    write_movie(tmp_path / "in/real/a.mp4", walk(4))
-    caplog.clear()
-    done = []
-    dataset = run_of(benchmark, tmp_path / "out", recording(done))
-    assert done == ["Deepfakes/a_b", "Deepfakes/b_a", "Face2Face/c_a", "real/a"]  # a_b's original
-    assert "6 then, 6 now; 1 of another size (real/a)" in caplog.text
-    assert content(dataset) == content(run_of(benchmark, tmp_path / "fresh"))
-
-
-def test_media_may_be_added_to_and_taken_from_an_unfinished_run(tmp_path, caplog):
-    fewer = make_benchmark(tmp_path / "in", IDS[:5])
-    with pytest.raises(KeyboardInterrupt):
-        run_of(fewer, tmp_path / "out", stopping(5, KeyboardInterrupt))
-    other = make_benchmark(tmp_path / "in", (*IDS[:2], *IDS[3:]))
-    done = []
-    dataset = run_of(other, tmp_path / "out", recording(done))
-    assert done == ["Face2Face/c_a"]
-    added, gone = set(IDS[5:]), IDS[2]
-    assert (
-        f"the input has changed since this was begun (5 then, 5 now; 1 added ({', '.join(added)}), "
-        f"1 gone ({gone})): the records will be those of the files as they are now"
-    ) in caplog.text
-    assert content(dataset) == content(run_of(other, tmp_path / "fresh"))
-
-
-def test_unfinished_run_with_other_settings_is_refused(tmp_path, benchmark):
-    with pytest.raises(KeyboardInterrupt):
-        run_of(benchmark, tmp_path / "out", stopping(2, KeyboardInterrupt))
-    crop = dataclasses.replace(settings().crop, scale=1.3)
-    message = refusal(benchmark, tmp_path / "out", crop=crop, smallest_face=9)
-    assert "unfinished run with other smallest_face, scale; give the same command" in message
-    other = Benchmark(tuple(dataclasses.replace(one, compression="c40") for one in benchmark.media))
-    assert "other compression" in refusal(other, tmp_path / "out")
-    done = []
-    run_of(benchmark, tmp_path / "out", recording(done))
-    assert len(done) == 4
-
-
-def test_a_file_that_changed_since_the_data_set_was_finished_is_told(tmp_path, caplog):
-    benchmark = make_benchmark(tmp_path / "in")
-    before = content(run_of(benchmark, tmp_path / "out"))
-    assert content(run_of(benchmark, tmp_path / "out")) == before
-    assert "changed since" not in caplog.text
-    write_movie(tmp_path / "in/real/a.mp4", walk(4))
-    assert content(run_of(benchmark, tmp_path / "out")) == before
-    assert "its input has changed since (6 then, 6 now; 1 of another size (real/a))" in caplog.text
-
-
-def test_finished_data_set_is_kept_and_never_replaced(tmp_path, benchmark, caplog):
-    dataset = run_of(benchmark, tmp_path / "out")
-    before = content(dataset)
-    done = []
-    with caplog.at_level("INFO"):
-        assert run_of(benchmark, tmp_path / "out", recording(done)) == dataset
-    assert "was finished before; delete it to make it again" in caplog.text
-    assert "other image_format; give another --output or --name" in refusal(
-        benchmark, tmp_path / "out", recording(done), image_format="raw"
-    )
-    relabelled = [dataclasses.replace(m, method="x") for m in benchmark.media]
-    for media in (benchmark.media[1:], relabelled):
-        other = Benchmark(tuple(media))
-        assert "has other media;" in refusal(other, tmp_path / "out", recording(done))
-    assert done == []
-    assert content(dataset) == before
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
-    run_of(benchmark, tmp_path / "out", recording(done), name="others", image_format="raw")
-    assert len(done) == 6
-
-
-def test_what_is_not_ours_is_not_replaced(tmp_path, benchmark):
-    theirs = tmp_path / "out/faces/1.0.0"
-    theirs.mkdir(parents=True)
-    (theirs / "thesis.txt").write_text("years of work")
-    assert f"{theirs} is there and unfinished" in refusal(benchmark, tmp_path / "out")
-    assert content(theirs) == {"thesis.txt": b"years of work"}
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
-
-
-# ---- what goes wrong
-
-
 def test_runner_that_loses_media_is_told(tmp_path, benchmark, whole):
 
     def losing(work, tasks):
@@ -545,64 +328,3 @@ def test_failing_disk_is_one_line_and_drops_nothing(
         message = refusal(benchmark, tmp_path / "out")
     assert message.startswith(f"{benchmark.media[3].path.parent}/a.mp4: {os.strerror(number)}; ")
     assert content(run_of(benchmark, tmp_path / "out")) == whole
-
-
-# ---- worker processes
-
-
-class FrailWork(Work):
-    """Its process dies at one medium."""
-
-    def prepare(self, task: Task) -> str:
-        if task.medium.id == "real/a":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().prepare(task)
-
-
-def test_worker_that_dies_is_told_with_what_it_was_at(tmp_path):
-    media = []
-    for name in ("x", "a", "z"):
-        path = tmp_path / f"{name}.mp4"
-        path.write_bytes(b"no video")
-        media.append(medium(path, f"real/{name}"))
-    tasks = [Task(one, None) for one in media]
-    work = FrailWork(tmp_path / "parts", settings())
-    with pytest.raises(UserError) as caught:
-        list(process_runner(1)(work, tasks))
-    assert str(caught.value).startswith("a worker process died, at work on real/a (out of memory")
-    assert "\n" not in str(caught.value)
-    assert [work.done(task) for task in tasks] == [True, False, False]
-
-
-class LightWork(Work):
-    """Notes what it prepares, by files of its folder."""
-
-    def prepare(self, task: Task) -> str:
-        (self.folder / task.medium.id).touch()
-        return task.medium.id
-
-
-class CountedTasks(list):
-    """Notes how many tasks were taken from it."""
-
-    taken = 0
-
-    def __iter__(self):
-        for task in super().__iter__():
-            self.taken += 1
-            yield task
-
-
-def test_tasks_wait_in_a_short_queue_and_are_all_done_once(tmp_path):
-    count = 200
-    tasks = CountedTasks(Task(medium(tmp_path / "x", f"{i}"), None) for i in range(count))
-    done = []
-    for id_ in process_runner(2)(LightWork(tmp_path, settings()), tasks):
-        done.append(id_)
-        ahead = tasks.taken - len(done)
-        assert ahead <= 2 * 2 * 16
-        if len(done) == 1:
-            assert ahead >= 16
-    assert sorted(done) == sorted(str(i) for i in range(count))
-    assert len(list(tmp_path.iterdir())) == count
-    assert list(process_runner(2)(LightWork(tmp_path, settings()), [])) == []

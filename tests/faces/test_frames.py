@@ -20,7 +20,7 @@ from rffr_jax.data.selection import Selection, keep_frames
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import Example
 from rffr_jax.faces import frames
-from rffr_jax.faces.frames import BadVideoError, count_frames, evenly_spaced, read_frames
+from rffr_jax.faces.frames import count_frames, evenly_spaced, read_frames
 from rffr_jax.images import decode
 from tests.faces.movies import empty_frames, write_movie
 
@@ -39,7 +39,7 @@ def noise(seed: int, count: int, height: int = 64, width: int = 96) -> list[np.n
 
 
 def reason_of(path: pathlib.Path, **wanted) -> str:
-    with pytest.raises(BadVideoError) as caught:
+    with pytest.raises(BadImageError) as caught:
         list(read_frames(path, **wanted))
     assert caught.value.name == str(path)
     return caught.value.reason
@@ -227,7 +227,7 @@ def test_sound_alone_is_no_video(tmp_path):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     assert reason_of(path) == "there is no video stream in it"
-    with pytest.raises(BadVideoError, match="no video stream"):
+    with pytest.raises(BadImageError, match="no video stream"):
         count_frames(path)
 
 
@@ -334,7 +334,7 @@ def test_damage_of_any_kind_is_the_fault_of_the_file(tmp_path):
         path.write_bytes(damaged)
         try:
             list(read_frames(path, count=2))
-        except BadVideoError:
+        except BadImageError:
             bad += 1
     assert 10 < bad < 290
 
@@ -394,5 +394,5 @@ def test_a_playlist_that_names_other_files_is_no_video(tmp_path, monkeypatch):
     write_movie(tmp_path / "secret.mp4", empty_frames(0, 3, 64))
     playlist = tmp_path / "video.mp4"
     playlist.write_text("ffconcat version 1.0\nfile secret.mp4\n")
-    with pytest.raises(BadVideoError, match="not a video of a kind that is read"):
+    with pytest.raises(BadImageError, match="not a video of a kind that is read"):
         count_frames(playlist)

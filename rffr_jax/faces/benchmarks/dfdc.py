@@ -38,14 +38,13 @@ from typing import Any
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.faces.media import SPLIT_NAMES, Benchmark, Medium
 from rffr_jax.runs.text_files import read_json, read_text
 
 DATASET, PREVIEW_DATASET = "DFDC", "DFDC-preview"
 METADATA, LABELS, PREVIEW = "metadata.json", "labels.csv", "dataset.json"
 PART = re.compile(r"dfdc_train_part_0*(\d+)")
 STAND_INS = {f"dfdc_train_part_{number}" for number in range(45, 50)}  # for validation
-SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 
 @dataclasses.dataclass(frozen=True)

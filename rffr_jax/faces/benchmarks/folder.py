@@ -19,12 +19,10 @@ from rffr_jax.data.readers.fake_folders import find_fake_folders, format_refusal
 from rffr_jax.data.readers.folder import LABELS, default_dataset_name
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.faces.media import SPLIT_NAMES, Benchmark, Medium
 from rffr_jax.images.image_formats import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 
 log = logging.getLogger(__name__)
-
-SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 
 
 def find(folder: pathlib.Path, *, all_real: bool = False) -> Benchmark:

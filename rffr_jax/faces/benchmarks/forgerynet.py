@@ -27,17 +27,11 @@ import re
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.faces.media import SPLIT_NAMES, Benchmark, Medium
 from rffr_jax.runs.text_files import read_lines
 
 DATASET = "ForgeryNet"
-SPLIT_NAMES = {
-    "training": "train",
-    "train": "train",
-    "validation": "validation",
-    "val": "validation",
-    "test": "test",
-}
+FOLDERS = {"training": "train", **SPLIT_NAMES}
 
 
 def find(folder: pathlib.Path) -> Benchmark:
@@ -68,15 +62,15 @@ def _find_lists(catalogue: Catalogue) -> list[tuple[pathlib.Path, str, pathlib.P
     """Every list with its split and the folder of that split."""
     found = []
     for path in catalogue.entries(catalogue.folder):
-        if path.name.lower() in SPLIT_NAMES and os.path.isdir(path):
-            split = SPLIT_NAMES[path.name.lower()]
+        if path.name.lower() in FOLDERS and os.path.isdir(path):
+            split = FOLDERS[path.name.lower()]
             for inner in catalogue.entries(path):
                 deeper = catalogue.entries(inner) if os.path.isdir(inner) else [inner]
                 found += [(file, split, path) for file in deeper if _is_list(file)]
         elif _is_list(path):
             word = re.match("[a-z]*", path.name.lower())
-            if word and word[0] in SPLIT_NAMES:
-                split = SPLIT_NAMES[word[0]]
+            if word and word[0] in FOLDERS:
+                split = FOLDERS[word[0]]
                 found.append((path, split, _split_folder(catalogue.folder, split)))
     of_images = [entry for entry in found if "image" in entry[0].name.lower()]
     return of_images or found
@@ -89,7 +83,7 @@ def _is_list(path: pathlib.Path) -> bool:
 
 
 def _split_folder(folder: pathlib.Path, split: str) -> pathlib.Path:
-    names = [name for name, meaning in SPLIT_NAMES.items() if meaning == split]
+    names = [name for name, meaning in FOLDERS.items() if meaning == split]
     inside = [
         path for path in folder.iterdir() if path.name.lower() in names and os.path.isdir(path)
     ]

@@ -8,7 +8,7 @@ import pytest
 from rffr_jax.errors import UserError
 from rffr_jax.faces import benchmarks
 
-PAGE = pathlib.Path(__file__).parents[2] / "docs/adding_a_benchmark.md"
+PAGE = pathlib.Path(__file__).parents[3] / "docs/adding_a_benchmark.md"
 
 
 @pytest.fixture
