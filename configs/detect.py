@@ -89,4 +89,6 @@ def get_config() -> Config:
     config.save_every = 1000
     config.log_every = 50
     config.mesh = ConfigDict({"fsdp": 1})
+    # A run for each value, such as blocks.alpha=2,4,8: see docs/runs.md.
+    config.sweep = ""
     return config

@@ -40,6 +40,7 @@ JOBS = {
     "experiment": "rffr_jax.experiments.experiment",
     "worker": "rffr_jax.experiments.worker",
 }
+SWEEP, DRY_RUN = "rffr_jax.experiments.sweep", "rffr_jax.experiments.dry_run"
 DONE, STOPPED = 0, 75
 USAGE = "python -m rffr_jax.main --config=configs/JOB.py [--workdir=DIR] [--config.KEY=VALUE]"
 
@@ -55,7 +56,7 @@ def run(argv: Sequence[str], typed: Sequence[str] = ()) -> int:
       The exit code.
     """
     try:
-        config, workdir, launch = _parse(argv, typed)
+        config, module, workdir, launch = _parse(argv, typed)
         if config is None:
             return DONE
         _log_to_terminal(launch)
@@ -70,7 +71,7 @@ def run(argv: Sequence[str], typed: Sequence[str] = ()) -> int:
             require_same_config(config, workdir)
             enable_compile_cache()
             try:
-                importlib.import_module(JOBS[config.job]).run(config, workdir)
+                importlib.import_module(module).run(config, workdir)
             except InterruptedRunError as stopped:
                 if processes.is_main_process():
                     print(f"rffr_jax: {stopped}", file=sys.stderr)
@@ -101,7 +102,8 @@ def _log_to_terminal(launch: Launch | None):
 
 def _parse(
     argv: Sequence[str], typed: Sequence[str]
-) -> tuple[Config | None, pathlib.Path, Launch | None]:
+) -> tuple[Config | None, str, pathlib.Path, Launch | None]:
+    """The config, the module that runs it, the workdir, and how processes were started."""
     values = flags.FlagValues()
     config_flag = config_flags.DEFINE_config_file(
         "config",
@@ -122,6 +124,12 @@ def _parse(
     process_flag = flags.DEFINE_integer(
         "process", None, "Which this is, from 0 on.", flag_values=values
     )
+    dry_run_flag = flags.DEFINE_bool(
+        "dry-run",
+        False,
+        "Of an experiment or a sweep: show the runs, what is done, and the time that is left.",
+        values,
+    )
     help_flag = flags.DEFINE_bool("help", False, "Show this help.", values, short_name="h")
     try:
         rest = values(list(argv))[1:]
@@ -135,7 +143,7 @@ def _parse(
         raise UserError(_one_line(error)) from error
     if help_flag.value:
         print(f"{__doc__}\n{values.get_help()}")
-        return None, pathlib.Path(), None
+        return None, "", pathlib.Path(), None
     if rest:
         raise UserError(f"{rest[0]!r} is not a flag; usage: {USAGE}")
     if config is None:
@@ -153,14 +161,15 @@ def _parse(
     workdir = pathlib.Path(workdir_flag.value or _default_workdir(config))
     if not launch or launch.process == 0:
         print(f"rffr_jax: {job} in {workdir}, data: {_data(config)}", flush=True)
-    return config, workdir, launch
+    module = SWEEP if config.get("sweep") else JOBS[job]
+    return config, DRY_RUN if dry_run_flag.value else module, workdir, launch
 
 
 def _default_workdir(config: Config) -> pathlib.Path:
     if config.job == "experiment":
         paper = pathlib.Path("runs", "paper", f"{config.name}-{config.variant}")
         return paper if config.variant else pathlib.Path("runs", config.name)
-    return pathlib.Path("runs", config.job)
+    return pathlib.Path("runs", f"{config.job}_sweep" if config.get("sweep") else config.job)
 
 
 def _data(config: Config) -> str:

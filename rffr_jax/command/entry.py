@@ -6,6 +6,7 @@
     rffr-jax demo                                  trains RFFR beside its controls, in minutes
     rffr-jax doctor                                checks this installation
     rffr-jax export-model WORKDIR DIR              a trained model as a folder to carry and share
+    rffr-jax runs [FOLDER] [--csv FILE]            all runs below a folder: state, loss, AUC, time
 
 `rffr-jax JOB ...` is `python -m rffr_jax.main --config=configs/JOB.py ...`.
 """
@@ -23,7 +24,7 @@ from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 
 ALIASES = {"demo": "quickstart"}
-OTHERS = ("doctor", "export-model")
+OTHERS = ("doctor", "export-model", "runs")
 
 
 def console_script() -> int:
@@ -60,10 +61,14 @@ def run(arguments: Sequence[str]) -> int:
         from rffr_jax.command import export_model
 
         return export_model.main(arguments[1:])
-    if _asks_for_help(arguments):
+    if _asks_for_help(arguments) and arguments[0] != "runs":
         print(_help_of(arguments[0]))
         return main.DONE
     _make_configs_importable()
+    if arguments[0] == "runs":
+        from rffr_jax.command import list_runs
+
+        return list_runs.main(arguments[1:])
     return main.run(["rffr-jax", *flags_of(arguments)], typed=["rffr-jax", *arguments])
 
 

@@ -191,13 +191,13 @@ def as_tuple(specs: str | Sequence[str]) -> tuple[str, ...]:
     return (specs,) if isinstance(specs, str) else tuple(specs)
 
 
-def load_unfiltered(text: str) -> Dataset:
+def load_unfiltered(text: str, default_split: str = "train") -> Dataset:
     """What one spec names before its filters are applied.
 
     Raises:
       UserError: as `load_dataset`.
     """
-    return _open(parse_spec(text), "train")
+    return _open(parse_spec(text), default_split)
 
 
 def _check_weights(specs: list[DatasetSpec], weighted: bool):

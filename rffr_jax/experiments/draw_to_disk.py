@@ -15,7 +15,9 @@ from rffr_jax.data.specs import as_tuple, load_dataset, parse_spec
 log = logging.getLogger(__name__)
 
 
-def with_data_on_disk(config: Config, folder: pathlib.Path, *, by_split: bool = False) -> Config:
+def with_data_on_disk(
+    config: Config, folder: pathlib.Path, *, by_split: bool = False, draw: bool = True
+) -> Config:
     """The config with its data handed to the inner jobs, procedural data drawn to files.
 
     A data set of seed 3 is called `synthetic:3`, so that two seeds are two data sets. Self-blended
@@ -26,6 +28,7 @@ def with_data_on_disk(config: Config, folder: pathlib.Path, *, by_split: bool = 
       folder: where tables and images lie; what is there is not drawn again.
       by_split: name tables `train`, `validation` and `test` (the second of a split `test_2`), in
         a folder that only this config has; otherwise after their specs.
+      draw: False leaves the specs of data that are not there yet.
     """
     config = config.copy_and_resolve_references()
     size = config.detect.model.image_size
@@ -47,7 +50,10 @@ def with_data_on_disk(config: Config, folder: pathlib.Path, *, by_split: bool = 
             there += [spec] if spec not in there else []
             number = there.index(spec)
             name = f"{parse_spec(spec).split}" + (f"_{number + 1}" if number else "")
-        _draw(spec, folder / f"{name}.csv", size)
+        if draw:
+            _draw(spec, folder / f"{name}.csv", size)
+        elif not (folder / f"{name}.csv").exists():
+            return spec
         return f"csv:{folder / name}.csv"
 
     config.pretrain.data.train = on_disk(config.data.pretrain, "train")

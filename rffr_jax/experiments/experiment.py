@@ -4,12 +4,14 @@ What is done is found and not done again, so a stopped run resumes, and tables t
 same training share it. Several commands on one workdir share its runs; each writes the table.
 """
 
+import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import jax
 
-from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
@@ -17,18 +19,19 @@ from rffr_jax.examples import FAKE
 from rffr_jax.experiments.draw_to_disk import with_data_on_disk
 from rffr_jax.experiments.grid import (
     Folders,
+    TestedDetector,
     as_tuple,
     autoencoder_run,
-    config_digest,
     list_runs,
     make_grid,
     split_by_seed,
 )
 from rffr_jax.experiments.outputs import write_outputs
 from rffr_jax.experiments.prerequisites import require_prerequisites
-from rffr_jax.experiments.worker import Run, run_all
+from rffr_jax.experiments.worker import Run, require_one_process, run_all
 from rffr_jax.runs.atomic_files import read_json_object
-from rffr_jax.runs.lock import locked_folder
+from rffr_jax.runs.lock import locked_folder, try_lock
+from rffr_jax.runs.run_record import recorded_run
 from rffr_jax.runs.workdir import refuse_other_config, write_config
 
 MAY_CHANGE = (
@@ -38,42 +41,98 @@ MAY_CHANGE = (
 """What an experiment with readable folders may resume with otherwise than it began."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The runs of an experiment, those that others need first, and what its table is made of.
+
+    Attributes:
+      shared: the folder that holds all runs.
+      asked: the experiment's config, or one for each of its seeds.
+      on_disk: the first of them, with the data as they lie on disk.
+      points: the detectors of each.
+      autoencoders: whose residuals are drawn, by name.
+      localisations: of the same, where it is asked for.
+    """
+
+    shared: pathlib.Path
+    asked: Sequence[Config]
+    on_disk: Config
+    points: Sequence[Sequence[TestedDetector]]
+    autoencoders: Mapping[str, Run]
+    localisations: Mapping[str, Run]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Each once."""
+        runs = list_runs(point for of_seed in self.points for point in of_seed)
+        runs += [*self.autoencoders.values(), *self.localisations.values()]
+        return list({run.folder: run for run in runs}.values())
+
+
 def run(config: Config, workdir: pathlib.Path):
     """Runs the grid; writes the table in five formats, the figures and report.html."""
-    if processes.process_count() > 1:
-        raise UserError(
-            "an experiment starts its trainings itself, and this run has "
-            f"{processes.process_count()} processes; start it without srun or mpirun, with "
-            "--config.at_once=GPUS, or as the tasks of a job array"
-        )
-    shared = pathlib.Path(os.path.normpath(workdir / config.shared))
+    require_one_process("an experiment")
     if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         # Rows and seeds share programs: each is compiled once.
-        jax.config.update("jax_compilation_cache_dir", str((shared / "compiled").absolute()))
-    asked = [add_columns_from_data(one) for one in split_by_seed(config)]
+        compiled = _shared_folder(config, workdir) / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(compiled.absolute()))
     with locked_folder(workdir, wait=True):
-        _refuse_other_table(workdir, config)
-        for one in asked:
-            require_prerequisites(one)
+        asked = _checked_configs(config, workdir)
         write_config(workdir, config)
+    # The lock is that of a run at work; other commands on this workdir do without it.
+    with try_lock(workdir / ".worker"), recorded_run(workdir):
+        plan = make_plan(config, asked, workdir, draw=True)
+        run_all(plan.runs, config.at_once, workdir)
+        with locked_folder(workdir, wait=True):
+            write_config(workdir, config)
+            write_outputs(
+                workdir, asked[0], plan.on_disk, plan.points, plan.autoencoders, plan.localisations
+            )
+
+
+def list_experiment(config: Config, workdir: pathlib.Path) -> Plan:
+    """What `run` would do, without a trace on the disk.
+
+    Data that are not drawn yet are named by their specs, so that their runs have other folders.
+
+    Raises:
+      UserError: as `run`, before its first training.
+    """
+    return make_plan(config, _checked_configs(config, workdir), workdir, draw=False)
+
+
+def _checked_configs(config: Config, workdir: pathlib.Path) -> list[Config]:
+    """The experiment, or one for each of its seeds, with all that it needs in place."""
+    asked = [add_columns_from_data(one) for one in split_by_seed(config)]
+    _refuse_other_table(workdir, config)
+    for one in asked:
+        require_prerequisites(one)
+    return asked
+
+
+def make_plan(
+    config: Config, asked: Sequence[Config], workdir: pathlib.Path, *, draw: bool
+) -> Plan:
+    """The runs of an experiment; procedural data are drawn to disk on the way if `draw` says so."""
+    shared = _shared_folder(config, workdir)
     on_disk, points, folders = [], [], []
     for one in asked:
         data, trainings = _data_and_training_folders(config, one, shared)
         folders.append(trainings)
-        with locked_folder(data, "--config.shared", wait=True):
-            on_disk.append(with_data_on_disk(one, data, by_split=_has_data_per_seed(config)))
+        with locked_folder(data, "--config.shared", wait=True) if draw else nullcontext():
+            by_split = _has_data_per_seed(config)
+            on_disk.append(with_data_on_disk(one, data, by_split=by_split, draw=draw))
         points.append(make_grid(on_disk[-1], trainings))
     first, seed = on_disk[0], on_disk[0].mae_seeds[0]
     autoencoders = {
         name: autoencoder_run(first, name, seed, folders[0]) for name in first.galleries
     }
-    localisations = _localisation_runs(first, autoencoders) if first.localise else {}
-    flat = [point for of_replicate in points for point in of_replicate]
-    runs = [*list_runs(flat), *autoencoders.values(), *localisations.values()]
-    run_all(list({run.folder: run for run in runs}.values()), config.at_once, workdir)
-    with locked_folder(workdir, wait=True):
-        write_config(workdir, config)
-        write_outputs(workdir, asked[0], first, points, autoencoders, localisations)
+    localisations = _localisation_runs(first, autoencoders, folders[0]) if first.localise else {}
+    return Plan(shared, asked, first, points, autoencoders, localisations)
+
+
+def _shared_folder(config: Config, workdir: pathlib.Path) -> pathlib.Path:
+    return pathlib.Path(os.path.normpath(workdir / config.shared))
 
 
 def add_columns_from_data(config: Config) -> Config:
@@ -135,7 +194,9 @@ def _refuse_other_table(workdir: pathlib.Path, config: Config):
         )
 
 
-def _localisation_runs(config: Config, autoencoders: dict[str, Run]) -> dict[str, Run]:
+def _localisation_runs(
+    config: Config, autoencoders: dict[str, Run], folders: Folders
+) -> dict[str, Run]:
     """Runs that measure whether residuals lie where fakes were made, for each autoencoder.
 
     The masks of procedural fakes are not in files: they are drawn again.
@@ -145,7 +206,6 @@ def _localisation_runs(config: Config, autoencoders: dict[str, Run]) -> dict[str
         job = config.residual.copy_and_resolve_references()
         job.mae = str(autoencoder.folder)
         job.data.inputs = as_tuple(config.data.masks)
-        folder = autoencoder.folder
-        place = folder / f"localisation-{config_digest(job, folder.parent)}"
-        runs[name] = Run(job, place, (folder,))
+        folder, key = autoencoder.folder, folders.keys.of(job)
+        runs[name] = Run(job, folder / f"localisation-{key}", (folder,), key)
     return runs

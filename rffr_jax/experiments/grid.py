@@ -1,44 +1,24 @@
 """The runs that a table asks for: every row, on every training set, with every seed.
 
-A training is known by what shapes its weights: its folder carries a digest of its config, so that
-tables which ask for the same training share it, and a changed config is another training. An
-experiment whose seeds have data of their own shares nothing: its folders are named by rows.
+A training is known by what shapes its weights: its folder carries a digest of its config and data,
+so that tables which ask for the same training share it, and other settings or data are another
+training. An experiment whose seeds have data of their own shares nothing: its folders are named by
+rows.
 """
 
 import dataclasses
-import hashlib
-import json
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from rffr_jax.config import Config, flat
+from rffr_jax.config import Config
 from rffr_jax.data.specs import as_tuple, load_dataset
 from rffr_jax.errors import UserError
+from rffr_jax.experiments.run_key import RunKeys
 from rffr_jax.experiments.worker import Run
 from rffr_jax.runs.checkpoints.names import best_checkpoint_name
 
 RULES = ("last", "source", "oracle", "transfer")
-WITHOUT_EFFECT = (
-    "save_every",
-    "log_every",
-    "evaluation_batch_size",
-    "data.workers",
-    "data.cache",
-    "mesh.fsdp",
-    "remat",
-    "residuals.folder",
-    "residuals.memory_gb",
-    "detector",  # a folder, which the run is in
-)
-"""Entries that leave the result as it is; by them two runs are still the same one."""
-
-CONDITIONAL_SECTIONS = {
-    "unet": ("autoencoder", "unet"),
-    "xception": ("detector.backbone", "xception"),
-}
-"""Sections that nothing reads unless another entry has a certain value."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,17 +53,18 @@ class Folders:
 
     def __init__(self, root: pathlib.Path, readable: bool = False):
         self.root = root
+        self.keys = RunKeys(root.parent, drawn=(root if readable else root.parent) / "data")
         self._readable = readable
         self._named: dict[str, pathlib.Path] = {}
 
-    def of(self, name: str, label: str, digest: str) -> pathlib.Path:
-        """The folder of one training; the same digest has the same folder."""
+    def of(self, name: str, label: str, key: str) -> pathlib.Path:
+        """The folder of one training; the same key has the same folder."""
         if not self._readable:
-            return self.root / f"{_as_file_name(name)}-{digest}"
+            return self.root / f"{_as_file_name(name)}-{key}"
         folder = self.root / re.sub(r"[/\\\s]+", "_", label)
-        if digest not in self._named and folder in self._named.values():
-            folder = folder.with_name(f"{folder.name}-{digest}")
-        return self._named.setdefault(digest, folder)
+        if key not in self._named and folder in self._named.values():
+            folder = folder.with_name(f"{folder.name}-{key}")
+        return self._named.setdefault(key, folder)
 
 
 def make_grid(config: Config, folders: Folders) -> list[TestedDetector]:
@@ -102,7 +83,7 @@ def make_grid(config: Config, folders: Folders) -> list[TestedDetector]:
                 for seed in config.seeds:
                     detect = _detector_run(config, fakes, row, seed, pretrain, folders)
                     for rule in config.rules:
-                        evaluations = _evaluation_runs(config, row, detect, rule)
+                        evaluations = _evaluation_runs(config, row, detect, rule, folders)
                         about = (trained_on, row.label, rule, seed, mae_seed)
                         points.append(TestedDetector(*about, pretrain, detect, evaluations))
     return points
@@ -159,6 +140,9 @@ def check_grid(config: Config):
             raise UserError(
                 f"autoencoders has no '{name}'; there are {', '.join(config.autoencoders)}"
             )
+    for job in ("pretrain", "detect"):
+        if config[job].sweep:
+            raise UserError(f"--config.{job}.sweep: a sweep is of one job; start rffr-jax {job}")
     if config.external and not config.rows:
         raise UserError(f"external={config.external}: {config.name} has no rows to stand beside")
     if not config.rows and not config.galleries:
@@ -175,7 +159,8 @@ def autoencoder_run(config: Config, name: str, seed: int, folders: Folders) -> R
     job.update(config.autoencoders[name])
     job.seed = seed
     full_name = f"{job.autoencoder}-k{job.blocks.k}-seed{seed}"
-    return Run(job, folders.of(full_name, name, config_digest(job, folders.root)))
+    key = folders.keys.of(job)
+    return Run(job, folders.of(full_name, name, key), key=key)
 
 
 def _detector_run(
@@ -198,11 +183,14 @@ def _detector_run(
         reads += f"-{detector.residual}"
     learnt = "-".join(job.data.methods) or job.data.fakes
     name = f"{detector.backbone}-{reads}-{learnt}-seed{seed}"
-    folder = folders.of(name, row.label, config_digest(job, folders.root, of_mae))
-    return Run(job, folder, (pretrain.folder,) if pretrain else ())
+    key = folders.keys.of(job, of_mae)
+    folder = folders.of(name, row.label, key)
+    return Run(job, folder, (pretrain.folder,) if pretrain else (), key)
 
 
-def _evaluation_runs(config: Config, row: Config, detect: Run, rule: str) -> dict[str, Run]:
+def _evaluation_runs(
+    config: Config, row: Config, detect: Run, rule: str, folders: Folders
+) -> dict[str, Run]:
     runs = {}
     for label, column in config.columns.items():
         job = config.evaluate.copy_and_resolve_references()
@@ -210,8 +198,9 @@ def _evaluation_runs(config: Config, row: Config, detect: Run, rule: str) -> dic
         job.detector = str(detect.folder)
         job.checkpoint = checkpoint_of_rule(config, detect.config, rule)
         job.data.tests = as_tuple(column.test)
-        name = f"{rule}-{config_digest(job, detect.folder.parent)}"
-        runs[label] = Run(job, detect.folder / "evaluations" / name, (detect.folder,))
+        key = folders.keys.of(job)
+        folder = detect.folder / "evaluations" / f"{rule}-{key}"
+        runs[label] = Run(job, folder, (detect.folder,), key)
     return runs
 
 
@@ -230,30 +219,6 @@ def checkpoint_of_rule(config: Config, detect: Config, rule: str) -> str:
 def _dataset_name(spec: str | Sequence[str]) -> str:
     examples = load_dataset(spec, default_split="validation").examples
     return "+".join(sorted({example.dataset for example in examples}))
-
-
-def config_digest(config: Config, trainings: pathlib.Path, of_mae: str = "") -> str:
-    """Ten letters that stand for every entry that shapes the result.
-
-    Args:
-      trainings: the folder that all tables share; where it lies changes nothing.
-      of_mae: name of the folder of the MAE or UNet that the config names.
-    """
-    entries: dict[str, Any] = flat(json.loads(json.dumps(config.to_dict())))
-    unread = {
-        section
-        for section, (name, value) in CONDITIONAL_SECTIONS.items()
-        if entries.get(name) != value
-    }
-    entries = {
-        key: value
-        for key, value in entries.items()
-        if key not in WITHOUT_EFFECT and key.partition(".")[0] not in unread
-    }
-    if "mae" in entries:
-        entries["mae"] = of_mae
-    text = json.dumps(entries, sort_keys=True).replace(f"{trainings.parent}/", "")
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def _as_file_name(name: str) -> str:

@@ -24,8 +24,9 @@ from rffr_jax.experiments.report import write_report
 from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
 from rffr_jax.experiments.table_formats import format_markdown
 from rffr_jax.experiments.tables import build_table, write_tables
-from rffr_jax.experiments.worker import Run, read_seconds
+from rffr_jax.experiments.worker import Run
 from rffr_jax.runs.atomic_files import read_json_object
+from rffr_jax.runs.run_record import read_record
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ def _read_result(config: Config, point: TestedDetector) -> RunResult:
         training=point.detect.folder,
         evaluations={label: run.folder for label, run in point.evaluations.items()},
         autoencoder=point.pretrain.folder if point.pretrain else None,
-        seconds=read_seconds(point.detect.folder),
+        seconds=read_record(point.detect.folder)["seconds"],
         inference_seconds=measure_inference_time(point.detect.folder, config.evaluate)
         if config.time_inference
         else None,

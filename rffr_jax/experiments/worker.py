@@ -21,20 +21,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import jax
 
+from rffr_jax.cluster import processes
 from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.experiments import worker_config
-from rffr_jax.runs.atomic_files import read_json_object, write_json
 from rffr_jax.runs.lock import try_lock
+from rffr_jax.runs.run_record import read_record, recorded_run
 
 log = logging.getLogger(__name__)
 
-RECORD, LOG, RUNS = "run.json", "log.txt", "runs.pickle"
+LOG, RUNS = "log.txt", "runs.pickle"
 JOBS = {
     "pretrain": "rffr_jax.training.pretrain",
     "detect": "rffr_jax.training.detect",
@@ -50,11 +50,15 @@ DONE, USER_MISTAKE, STOPPED = 0, 2, 75
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A job's config, the folder that it fills, and the folders of the runs that it needs."""
+    """A job's config, the folder that it fills, and the folders of the runs that it needs.
+
+    `key` is a digest of all that shapes the result; '' where nothing else can be in the folder.
+    """
 
     config: Config
     folder: pathlib.Path
     prerequisites: tuple[pathlib.Path, ...] = ()
+    key: str = ""
 
 
 def run(config: Config, workdir: pathlib.Path):
@@ -75,7 +79,7 @@ def run_all(runs: Sequence[Run], at_once: int, workdir: pathlib.Path):
       UserError: of a run.
       InterruptedRunError: a signal asked to stop; every run has saved its state.
     """
-    left = sum(not is_done(run.folder) for run in runs)
+    left = sum(not is_done(run) for run in runs)
     log.info("%d runs, %d of them done already", len(runs), len(runs) - left)
     if at_once == 1:
         work_through(runs)
@@ -86,24 +90,44 @@ def run_all(runs: Sequence[Run], at_once: int, workdir: pathlib.Path):
 def work_through(runs: Sequence[Run]):
     """Takes runs until all are done; see `run_all`."""
     with StopRequest() as request:
-        while waiting := [run for run in runs if not is_done(run.folder)]:
+        while waiting := [run for run in runs if not is_done(run)]:
             if request.should_stop(0):
                 raise InterruptedRunError(STOPPED_TEXT)
-            ready = (run for run in waiting if all(map(is_done, run.prerequisites)))
+            ready = (
+                run
+                for run in waiting
+                if all(read_record(folder)["done"] for folder in run.prerequisites)
+            )
             if not any(
                 _run_if_free(run, f"run {runs.index(run) + 1} of {len(runs)}") for run in ready
             ):
                 time.sleep(POLL_SECONDS)
 
 
-def is_done(folder: pathlib.Path) -> bool:
-    """Whether a run has come to its end there."""
-    return _read_record(folder)["done"]
+def require_one_process(what: str):
+    """Raises: UserError in one of several processes, which would all start the same trainings."""
+    count = processes.process_count()
+    if count > 1:
+        raise UserError(
+            f"{what} starts its trainings itself, and this run has {count} processes; start it "
+            "without srun or mpirun, as the tasks of a job array or, an experiment, with "
+            "--config.at_once=GPUS"
+        )
 
 
-def read_seconds(folder: pathlib.Path) -> float:
-    """What a run has taken, all its parts together if it was stopped between."""
-    return _read_record(folder)["seconds"]
+def is_done(run: Run) -> bool:
+    """Whether the run has come to its end.
+
+    Raises:
+      UserError: its folder holds the run of another config or of other data.
+    """
+    record = read_record(run.folder)
+    if record["done"] and run.key and record.get("key", run.key) != run.key:
+        raise UserError(
+            f"{run.folder} was made with other settings or other data than there are now; name "
+            "another --workdir, or delete that folder to make it again"
+        )
+    return record["done"]
 
 
 # ---- one run
@@ -113,10 +137,10 @@ def _run_if_free(run: Run, name: str) -> bool:
     """Does a run, unless another worker is at it or has just ended it."""
     run.folder.mkdir(parents=True, exist_ok=True)
     with try_lock(run.folder / ".worker") as free:
-        if not free or is_done(run.folder):
+        if not free or is_done(run):
             return False
         log.info("%s: %s", name, run.folder)
-        with _timed(run.folder), _redirect_output(run.folder / LOG):
+        with recorded_run(run.folder, key=run.key), _redirect_output(run.folder / LOG):
             try:
                 importlib.import_module(JOBS[run.config.job]).run(run.config, run.folder)
             except UserError as error:
@@ -124,22 +148,6 @@ def _run_if_free(run: Run, name: str) -> bool:
     jax.clear_caches()
     gc.collect()
     return True
-
-
-def _read_record(folder: pathlib.Path) -> dict[str, Any]:
-    file = folder / RECORD
-    return read_json_object(file) if file.exists() else {"done": False, "seconds": 0.0}
-
-
-@contextlib.contextmanager
-def _timed(folder: pathlib.Path) -> Iterator[None]:
-    before, start, done = read_seconds(folder), time.monotonic(), False
-    try:
-        yield
-        done = True
-    finally:
-        seconds = before + time.monotonic() - start
-        write_json(folder / RECORD, {"done": done, "seconds": seconds})
 
 
 @contextlib.contextmanager

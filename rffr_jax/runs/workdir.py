@@ -13,6 +13,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.runs.atomic_files import read_json_object, remove_unfinished_files, write_json
 from rffr_jax.runs.checkpoints.weights import LATEST, is_checkpoint
 from rffr_jax.runs.lock import locked_folder
+from rffr_jax.runs.run_record import recorded_run
 
 MAY_CHANGE = (
     "evaluate_every",
@@ -24,6 +25,7 @@ MAY_CHANGE = (
     "data.max_bad_fraction",
     "mesh.fsdp",
     "remat",
+    "sweep",
     "residuals.folder",
     "residuals.memory_gb",
     "mae",  # a MAE is known by its weights, wherever they lie
@@ -37,7 +39,7 @@ SHARED_FILE_TIMEOUT = 60.0  # seconds until a shared file system shows a new fil
 def locked_workdir(workdir: pathlib.Path) -> Iterator[None]:
     """Locks the folder for this run: process 0 takes the lock, and the others wait for it.
 
-    Unfinished files of a run that was killed there are deleted.
+    Unfinished files of a run that was killed there are deleted; `run.json` says how this one ends.
 
     Raises:
       UserError: another run holds it, it cannot be written, or processes see different folders.
@@ -46,6 +48,7 @@ def locked_workdir(workdir: pathlib.Path) -> Iterator[None]:
         if processes.is_main_process():
             stack.enter_context(locked_folder(workdir))
             remove_unfinished_files(workdir)
+            stack.enter_context(recorded_run(workdir))
         processes.all_gather_objects()
         _require_one_folder(workdir)
         yield

@@ -15,7 +15,7 @@ from configs.paper.base import VARIANTS
 from rffr_jax.config import check_config
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.experiments import experiment, grid
+from rffr_jax.experiments import dry_run, experiment, grid, run_key
 from rffr_jax.main import run
 from rffr_jax.runs import lock
 from rffr_jax.training import detector_settings
@@ -81,6 +81,19 @@ def test_what_is_there_is_not_done_again(finished):
     assert {file: file.stat().st_mtime_ns for file in written} == written
     assert (finished / "table4.json").read_bytes() == before
     assert (finished / "report.html").read_bytes() == page
+
+
+def test_a_dry_run_tells_what_is_done_and_writes_nothing(finished, capsys):
+    before = {file: file.stat().st_mtime_ns for file in finished.parent.rglob("*")}
+    config = plain_vit()
+    dry_run.run(config, finished)
+    assert "2 runs: 2 done, 0 to do\n" in capsys.readouterr().out
+    config.seeds = (1, 2)
+    dry_run.run(config, finished)
+    said = capsys.readouterr().out
+    assert "4 runs: 2 done, 2 to do; about " in said
+    assert "not known" not in said
+    assert {file: file.stat().st_mtime_ns for file in finished.parent.rglob("*")} == before
 
 
 def test_rows_of_others_stand_beside(finished):
@@ -161,6 +174,7 @@ def test_every_detector_of_every_variant_can_be_built(name, variant, tmp_path, m
         return
     config = config.get_config(variant)
     monkeypatch.setattr(grid, "_dataset_name", lambda spec: "validation")
+    monkeypatch.setattr(run_key.RunKeys, "_digest_of_data", lambda *_: "")
     check_config(config)
     for point in grid.make_grid(config, grid.Folders(tmp_path)):
         job = point.detect.config

@@ -1,9 +1,12 @@
+import os
+
 import pytest
 
 from configs.paper import table1, table2, table5, table6, table8, table9
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.draw_to_disk import with_data_on_disk
 from rffr_jax.experiments.grid import Folders, list_runs, make_grid, split_by_seed
+from tests.jobs import draw_faces
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +66,30 @@ def test_what_shapes_the_weights_makes_another_training(drawn_data):
         folder(mae_seeds=(9,)),
     ]
     assert len({*others}) == len(others)
+
+
+def test_changed_data_behind_the_same_path_make_another_training(tmp_path, drawn_data):
+    draw_faces(tmp_path / "faces", seed=0)
+
+    def keys():
+        config = table1.get_config("smoke")
+        config.data.test = config.data.train = (f"csv:{tmp_path}/faces.csv",)
+        on_disk = with_data_on_disk(config, drawn_data)
+        point = make_grid(on_disk, Folders(tmp_path / "shared" / "trainings"))[0]
+        evaluation = next(iter(point.evaluations.values()))
+        return point.detect.key, evaluation.key
+
+    before = keys()
+    assert keys() == before
+    picture = next((tmp_path / "faces").glob("real*.png"))
+    picture.write_bytes(picture.read_bytes() + b" ")
+    of_another_size = keys()
+    table = tmp_path / "faces.csv"
+    table.write_text("\n".join(table.read_text().splitlines()[:-1]))
+    one_less = keys()
+    os.utime(picture, (0, 0))
+    found = zip(before, of_another_size, one_less, keys(), strict=True)
+    assert [len({*of_run}) for of_run in found] == [4, 4]
 
 
 def test_rules_name_checkpoints(drawn_data):

@@ -1,5 +1,6 @@
 """Workers that share the runs of an experiment, with stand-ins for the runs."""
 
+import dataclasses
 import os
 import pickle
 import signal
@@ -14,7 +15,9 @@ from rffr_jax.cluster.interruption import InterruptedRunError
 from rffr_jax.errors import UserError
 from rffr_jax.experiments import worker
 from rffr_jax.experiments.worker import Run
+from rffr_jax.runs.atomic_files import write_json
 from rffr_jax.runs.lock import try_lock
+from rffr_jax.runs.run_record import RECORD, read_record
 
 
 def runs_in(folder, count, prerequisites=()):
@@ -55,14 +58,23 @@ def test_what_is_done_is_not_done_again(tmp_path, stand_in):
     runs = runs_in(tmp_path, 3)
     with pytest.raises(InterruptedRunError):
         worker.run_all(runs, 1, tmp_path)
-    assert [worker.is_done(run.folder) for run in runs] == [True, False, False]
-    before = worker.read_seconds(runs[1].folder)
+    assert [worker.is_done(run) for run in runs] == [True, False, False]
+    before = read_record(runs[1].folder)["seconds"]
     assert before > 0
     worker.run_all(runs, 1, tmp_path)
     assert called == [0, 1, 1, 2]
-    assert all(worker.is_done(run.folder) for run in runs)
-    assert worker.read_seconds(runs[1].folder) > before
+    assert all(worker.is_done(run) for run in runs)
+    assert read_record(runs[1].folder)["seconds"] > before
     assert (tmp_path / "2" / "log.txt").read_text() == "said 2\n"
+
+
+def test_a_run_of_other_data_is_not_taken_as_done(tmp_path, stand_in):
+    stand_in.do = lambda number, folder: None
+    (run,) = runs_in(tmp_path, 1)
+    worker.run_all([dataclasses.replace(run, key="a")], 1, tmp_path)
+    worker.run_all([dataclasses.replace(run, key="a")], 1, tmp_path)
+    with pytest.raises(UserError, match="other settings or other data"):
+        worker.run_all([dataclasses.replace(run, key="b")], 1, tmp_path)
 
 
 def test_two_workers_share_the_runs_and_do_none_twice(tmp_path, stand_in):
@@ -95,7 +107,7 @@ def test_a_run_that_another_worker_is_at_is_waited_for(tmp_path, stand_in):
         waits.start()
         time.sleep(0.3)
         assert not called
-        worker.write_json(first.folder / worker.RECORD, {"done": True, "seconds": 1.0})
+        write_json(first.folder / RECORD, {"done": True, "seconds": 1.0})
     waits.join(30)
     assert not waits.is_alive()
     assert called == [1]

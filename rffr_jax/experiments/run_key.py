@@ -1,0 +1,116 @@
+"""The key of a run: a digest of every setting and of all data that shape its result."""
+
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any
+
+from rffr_jax.config import Config, flat
+from rffr_jax.data.origins import PROCEDURAL
+from rffr_jax.data.specs import as_tuple, load_unfiltered
+
+WITHOUT_EFFECT = (
+    "save_every",
+    "log_every",
+    "evaluation_batch_size",
+    "data.workers",
+    "data.cache",
+    "mesh.fsdp",
+    "remat",
+    "sweep",
+    "residuals.folder",
+    "residuals.memory_gb",
+    "detector",  # a folder, which the run is in
+)
+"""Entries that leave the result as it is; by them two runs are still the same one."""
+
+CONDITIONAL_SECTIONS = {
+    "unet": ("autoencoder", "unet"),
+    "xception": ("detector.backbone", "xception"),
+}
+"""Sections that nothing reads unless another entry has a certain value."""
+
+DATA_SPLITS = {
+    "data.train": "train",
+    "data.validation": "validation",
+    "data.tests": "test",
+    "data.inputs": "test",
+}
+"""Entries that name data, with the split that is meant where they name none."""
+
+
+class RunKeys:
+    """Digests of configs with their data.
+
+    What the data are is read once: names, labels, methods, sizes and times of their files. Of data
+    that this program draws the spec says it all.
+
+    Args:
+      shared: the folder that all runs share; where it lies changes nothing.
+      drawn: where the data lie that this program drew.
+    """
+
+    def __init__(self, shared: pathlib.Path, drawn: pathlib.Path):
+        self._shared, self._drawn = shared, drawn
+        self._data: dict[tuple[str, str], str] = {}
+
+    def of(self, config: Config, of_mae: str = "") -> str:
+        """Ten letters that stand for every entry that shapes the result, and for the data.
+
+        Args:
+          of_mae: name of the folder of the MAE or UNet that the config names.
+        """
+        entries: dict[str, Any] = flat(json.loads(json.dumps(config.to_dict())))
+        unread = {
+            section
+            for section, (name, value) in CONDITIONAL_SECTIONS.items()
+            if entries.get(name) != value
+        }
+        entries = {
+            key: value
+            for key, value in entries.items()
+            if key not in WITHOUT_EFFECT and key.partition(".")[0] not in unread
+        }
+        if of_mae:
+            entries["mae"] = of_mae
+        for name, split in DATA_SPLITS.items():
+            given = [spec for spec in as_tuple(entries.get(name, ())) if not self._is_drawn(spec)]
+            if given:
+                entries[f"files of {name}"] = [self._digest_of_data(spec, split) for spec in given]
+        text = json.dumps(entries, sort_keys=True).replace(f"{self._shared}/", "")
+        return _digest(text)
+
+    def _is_drawn(self, spec: str) -> bool:
+        return spec.startswith((f"{PROCEDURAL}:", f"csv:{self._drawn}/"))
+
+    def _digest_of_data(self, spec: str, split: str) -> str:
+        if (spec, split) not in self._data:
+            examples = load_unfiltered(spec, split).examples
+            facts = [
+                (os.path.basename(e.path), e.label, e.dataset, e.method, _size_and_time(e.path))
+                for e in examples
+            ]
+            folders = sorted({e.path.partition("#")[0] for e in examples if "#" in e.path})
+            facts += [_files_of_records(pathlib.Path(folder)) for folder in folders]
+            self._data[spec, split] = _digest(json.dumps(facts))
+        return self._data[spec, split]
+
+
+def _files_of_records(folder: pathlib.Path) -> list[tuple[str, list[int]]]:
+    """The files of a folder of prepared records, whose examples have no files of their own."""
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [(file.name, _size_and_time(file)) for file in files]
+
+
+def _size_and_time(path: str | pathlib.Path) -> list[int]:
+    """Bytes of a file, and seconds since 1970 of its last change; nothing where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return []
+    return [found.st_size, int(found.st_mtime)]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
