@@ -12,12 +12,12 @@ import cv2
 import matplotlib
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from rffr_jax.evaluation.aggregate import aggregate_scores
 from rffr_jax.faces.frames import read_frames
 from rffr_jax.predict.video_index import DECODED_PIXELS, index_video, sample_frames
-from rffr_jax.reports.contact_sheet import font_file
+from rffr_jax.reports.contact_sheet import load_font
 from rffr_jax.runs.atomic_files import atomic_write
 
 LONGEST_SIDE = 1280
@@ -165,7 +165,7 @@ def _draw_faces(
 ):
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.truetype(font_file(), _font_size(canvas.width))
+    font = load_font(_font_size(canvas.width))
     for face in faces:
         box = _face_box(face, face["frames"], number, reach)
         if box is not None:
@@ -218,7 +218,7 @@ def _text_band(text: str, width: int) -> UInt8[np.ndarray, "height width 3"]:
     lines = textwrap.wrap(text, max(10, int(width / (0.55 * size))))
     height = len(lines) * (size + 4) + 8
     canvas = Image.new("RGB", (width, height + height % 2), "black")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.truetype(font_file(), size)
+    draw, font = ImageDraw.Draw(canvas), load_font(size)
     for number, line in enumerate(lines):
         draw.text((4, 4 + number * (size + 4)), line, fill="white", font=font)
     return np.asarray(canvas)

@@ -4,19 +4,21 @@ It shows the detector's inputs, not what its score rests on.
 """
 
 import dataclasses
+import functools
 
 import matplotlib
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from rffr_jax.evaluation.residual_reference import ResidualReference
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.reports.contact_sheet import (
     IMAGE_SIZE,
     draw_contact_sheet,
-    font_file,
+    enlarge,
     image_pixels,
+    load_font,
     residual_pixels,
 )
 
@@ -98,13 +100,13 @@ class Explanation:
         if self.residual is not None:
             columns[f"residual x {self.alpha:g}"] = residual_pixels(self.residual)
         factor = max(1, round(IMAGE_SIZE / self.image.shape[0]))
-        images = {name: _enlarge(image, factor) for name, image in columns.items()}
+        images = {name: enlarge(image, factor) for name, image in columns.items()}
         if self.heat is not None:
             scale, heat = ABSOLUTE, self.heat
             if self.relative_heat is not None:
                 scale, heat = RELATIVE, self.relative_heat
             overlay = heat_overlay(columns["original"], heat, self.blocks, self.patch_size, scale)
-            images[scale.title] = _enlarge(overlay, factor)
+            images[scale.title] = enlarge(overlay, factor)
             images["colours"] = colour_bar(factor * self.image.shape[0], scale)
             note = f"{note} {describe_heat(self.reference)} {NO_CAUSE}".lstrip()
         return draw_contact_sheet([list(images.values())], list(images), note)
@@ -137,6 +139,7 @@ def heat_overlay(
     return np.rint(grey).astype(np.uint8)
 
 
+@functools.lru_cache(maxsize=8)
 def colour_bar(size: int, scale: HeatScale) -> UInt8[np.ndarray, "size size 3"]:
     """The colours of the heat with numbers beside them."""
     picture = Image.new("RGB", (size, size), "white")
@@ -148,19 +151,14 @@ def colour_bar(size: int, scale: HeatScale) -> UInt8[np.ndarray, "size size 3"]:
     )
     picture.paste(Image.fromarray(np.rint(bar).astype(np.uint8)), (margin, margin))
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.truetype(font_file(), _FONT_SIZE)
     for share, text in zip((1.0, 0.5, 0.0), scale.labels, strict=True):
-        y = margin + (1 - share) * (size - 2 * margin - 1)
+        y = margin + round((1 - share) * (size - 2 * margin - 1))
         left = margin + _BAR_WIDTH
         draw.line([(left, y), (left + 5, y)], fill="black")
-        draw.text((left + 9, y), text, fill="black", font=font, anchor="lm")
+        draw.text((left + 9, y), text, fill="black", font=load_font(_FONT_SIZE), anchor="lm")
     return np.asarray(picture)
 
 
 def _colours(values: np.ndarray, scale: HeatScale) -> np.ndarray:
     """[..., 3] in [0, 255]."""
     return 255 * matplotlib.colormaps[scale.colours](np.clip(values / scale.top, 0, 1))[..., :3]
-
-
-def _enlarge(image: np.ndarray, factor: int) -> np.ndarray:
-    return image.repeat(factor, axis=0).repeat(factor, axis=1)

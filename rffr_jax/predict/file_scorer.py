@@ -108,10 +108,16 @@ class FileScorer:
     def _score_group(self, group: Sequence[FoundFaces]):
         """Writes the pictures and records of some files."""
         predictions = predict_faces(self._detector, group, self._rules, self._video_score)
+        pictures = []
+        with ThreadPoolExecutor(max(1, self._config.data.workers)) as pool:
+            for found, prediction in zip(group, predictions, strict=True):
+                rule = self._rules[found.source["kind"] if found.source else IMAGE]
+                for number, face in enumerate(prediction.faces):
+                    name = f"{_picture_name(found)}-face{number}"
+                    pictures.append(pool.submit(self._write_pictures, name, face, rule))
+        for picture in pictures:
+            picture.result()
         for found, prediction in zip(group, predictions, strict=True):
-            rule = self._rules[found.source["kind"] if found.source else IMAGE]
-            for number, face in enumerate(prediction.faces):
-                self._write_pictures(f"{_picture_name(found)}-face{number}", face, rule)
             if self._config.annotate:
                 prediction.record["annotated"] = self._annotate(found, prediction.record)
         for found, prediction in zip(group, predictions, strict=True):

@@ -1,8 +1,10 @@
 """Sheets of images, every pixel of an image a pixel (or a square of them) on paper."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import matplotlib
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -77,44 +79,80 @@ def draw_contact_sheet(
 
     factor = max(1, round(IMAGE_SIZE / max(height, width)))
     height, width = factor * height, factor * width
-    font = ImageFont.truetype(font_file(), FONT_SIZE)
-    column = max(width, *(int(np.ceil(font.getlength(title))) for title in titles))
+    column = max(width, *(text_width(title, FONT_SIZE) for title in titles))
     top = FONT_SIZE + 2 * GAP
-    margin = GAP + max((int(np.ceil(font.getlength(t))) + GAP for t in row_titles), default=0)
+    margin = GAP + max((text_width(title, FONT_SIZE) + GAP for title in row_titles), default=0)
     sheet_width = margin + len(titles) * (column + GAP)
     bottom = top + len(rows) * (height + GAP)
-    small = ImageFont.truetype(font_file(), NOTE_FONT_SIZE)
-    lines = _wrapped(note, small, sheet_width - 2 * GAP)
+    lines = _wrapped(note, sheet_width - 2 * GAP)
     line_height = NOTE_FONT_SIZE + GAP // 2
     sheet = Image.new("RGB", (sheet_width, bottom + len(lines) * line_height), "white")
-    draw = ImageDraw.Draw(sheet)
     for number, line in enumerate(lines):
-        draw.text((GAP, bottom + number * line_height), line, fill="black", font=small)
+        draw_text(sheet, (GAP, bottom + number * line_height), line, NOTE_FONT_SIZE, "la")
     for i, title in enumerate(row_titles):
-        middle = top + i * (height + GAP) + height / 2
-        draw.text((GAP, middle), title, fill="black", font=font, anchor="lm")
+        draw_text(sheet, (GAP, top + i * (height + GAP) + height // 2), title, FONT_SIZE, "lm")
     for j, title in enumerate(titles):
         left = margin + j * (column + GAP)
-        draw.text((left + column / 2, top / 2), title, fill="black", font=font, anchor="mm")
+        draw_text(sheet, (left + column // 2, top // 2), title, FONT_SIZE, "mm")
         for i, row in enumerate(rows):
-            enlarged = row[j].repeat(factor, axis=0).repeat(factor, axis=1)
             corner = (left + (column - width) // 2, top + i * (height + GAP))
-            sheet.paste(Image.fromarray(enlarged), corner)
+            sheet.paste(Image.fromarray(enlarge(row[j], factor)), corner)
     return sheet
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def enlarge(
+    image: UInt8[np.ndarray, "height width 3"], factor: int
+) -> UInt8[np.ndarray, "tall wide 3"]:
+    """Every pixel as a square of `factor` x `factor` pixels."""
+    if factor == 1:
+        return image
+    return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
+
+
+def draw_text(image: Image.Image, place: tuple[int, int], text: str, size: int, anchor: str):
+    """Writes a line of text in black.
+
+    Args:
+      place: x, y of the anchor in pixels.
+      size: of the font.
+      anchor: of Pillow, such as `lm`: left, middle.
+    """
+    if text:
+        mask, (left, top) = _text_mask(text, size, anchor)
+        image.paste("black", (place[0] + left, place[1] + top), mask)
+
+
+@functools.lru_cache(maxsize=4096)
+def text_width(text: str, size: int) -> int:
+    """In pixels, rounded up."""
+    return int(np.ceil(load_font(size).getlength(text)))
+
+
+@functools.lru_cache(maxsize=512)
+def _text_mask(text: str, size: int, anchor: str) -> tuple[Image.Image, tuple[int, int]]:
+    """The letters, and where they begin from the anchor; most texts of many sheets are equal."""
+    left, top, right, bottom = map(int, load_font(size).getbbox(text, anchor=anchor))
+    mask = Image.new("L", (max(1, right - left), max(1, bottom - top)))
+    ImageDraw.Draw(mask).text((-left, -top), text, fill=255, font=load_font(size), anchor=anchor)
+    return mask, (left, top)
+
+
+@functools.cache
+def load_font(size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which has the letters of most languages and comes with matplotlib."""
+    file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(file, size)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
     """Lines of at most a width in pixels; a longer word has a line of its own."""
     lines: list[str] = []
+    space, used = text_width(" ", NOTE_FONT_SIZE), 0
     for word in text.split():
-        longer = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(longer) <= width:
-            lines[-1] = longer
+        longer = used + space + text_width(word, NOTE_FONT_SIZE)
+        if lines and longer <= width:
+            lines[-1], used = f"{lines[-1]} {word}", longer
         else:
             lines.append(word)
+            used = longer - used - space
     return lines
-
-
-def font_file() -> Path:
-    """DejaVu Sans, which has the letters of most languages and comes with matplotlib."""
-    return Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
