@@ -7,6 +7,8 @@
     rffr-jax doctor                                checks this installation
     rffr-jax export-model WORKDIR DIR              a trained model as a folder to carry and share
     rffr-jax runs [FOLDER] [--csv FILE]            all runs below a folder: state, loss, AUC, time
+    rffr-jax metrics TABLE.csv ...                 metrics from tables of scores
+    rffr-jax compare TABLE.csv TABLE.csv ...       differences between tables of scores
 
 `rffr-jax JOB ...` is `python -m rffr_jax.main --config=configs/JOB.py ...`.
 """
@@ -24,7 +26,7 @@ from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 
 ALIASES = {"demo": "quickstart"}
-OTHERS = ("doctor", "export-model", "runs")
+OTHERS = ("doctor", "export-model", "metrics", "runs")
 
 
 def console_script() -> int:
@@ -61,6 +63,10 @@ def run(arguments: Sequence[str]) -> int:
         from rffr_jax.command import export_model
 
         return export_model.main(arguments[1:])
+    if _is_about_score_tables(arguments):
+        from rffr_jax.command import score_tables
+
+        return getattr(score_tables, arguments[0])(arguments[1:])
     if _asks_for_help(arguments) and arguments[0] != "runs":
         print(_help_of(arguments[0]))
         return main.DONE
@@ -70,6 +76,12 @@ def run(arguments: Sequence[str]) -> int:
 
         return list_runs.main(arguments[1:])
     return main.run(["rffr-jax", *flags_of(arguments)], typed=["rffr-jax", *arguments])
+
+
+def _is_about_score_tables(arguments: Sequence[str]) -> bool:
+    """Whether they are `metrics`, or `compare` with files in place of the job's flags."""
+    files = [argument for argument in arguments[1:] if not argument.startswith("-")]
+    return arguments[0] == "metrics" or (arguments[0] == "compare" and bool(files))
 
 
 def configs_folder() -> pathlib.Path:

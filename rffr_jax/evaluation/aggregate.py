@@ -1,6 +1,7 @@
 """One score of a face from its scores in several frames."""
 
 import dataclasses
+import statistics
 
 import numpy as np
 from jaxtyping import Float64
@@ -66,5 +67,5 @@ def aggregate_scores(scores: Float64[np.ndarray, " frames"], how: str, top_k: in
     if how == "median":
         return float(np.median(scores))
     if how == "top_k":
-        return float(np.sort(scores)[-top_k:].mean())
-    return float(scores.mean())
+        return statistics.mean(np.sort(scores)[-top_k:].tolist())
+    return statistics.mean(scores.tolist())

@@ -125,11 +125,16 @@ class Reliability:
       count: images in each bin.
       mean_probability: mean probability there.
       fake_share: share of fakes there.
+      brier: mean of (probability - label)^2 over images (Brier 1950).
+      brier_skill: 1 - brier / s (1 - s), s being the share of fakes: 0 for always saying s, 1 for
+        being right and sure.
     """
 
     count: np.ndarray
     mean_probability: Float[np.ndarray, " bins"]
     fake_share: Float[np.ndarray, " bins"]
+    brier: float
+    brier_skill: float
 
     @property
     def ece(self) -> float:
@@ -143,7 +148,7 @@ def reliability(labels: Labels, probabilities: Scores, bins: int = BINS) -> Reli
     """How often what was called fake with some probability is fake (a reliability diagram).
 
     Args:
-      labels: 0 = real, 1 = fake.
+      labels: 0 = real, 1 = fake, both present.
       probabilities: of `fake`, in [0, 1]; 1 belongs to the last bin.
     """
     place = np.minimum((probabilities * bins).astype(int), bins - 1)
@@ -151,7 +156,9 @@ def reliability(labels: Labels, probabilities: Scores, bins: int = BINS) -> Reli
     there = count > 0
     said = np.bincount(place, probabilities, bins)[there] / count[there]
     found = np.bincount(place, labels == FAKE, bins)[there] / count[there]
-    return Reliability(count[there], said, found)
+    brier, share = float(np.mean((probabilities - labels) ** 2)), np.mean(labels == FAKE)
+    skill = float(1 - brier / (share * (1 - share)))
+    return Reliability(count[there], said, found, brier, skill)
 
 
 def _logits(scores: Scores) -> Scores:

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from rffr_jax.cluster import processes
@@ -22,6 +23,7 @@ from rffr_jax.evaluation.calibration import check_method
 from rffr_jax.evaluation.operating_point import OperatingPoint, select_multi_frame_videos
 from rffr_jax.evaluation.plots import plot_reliability, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
+from rffr_jax.evaluation.program import program_version
 from rffr_jax.evaluation.results_text import format_table
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import FAKE, Dataset, Example
@@ -102,16 +104,20 @@ def write_results(
     note = synthetic_data_note(predictions.examples)
     table = results.results_table(
         predictions,
-        matched=matched,
-        trained_methods=detector.about["trained_methods"],
-        rule=rule,
-        checkpoint=checkpoint,
-        preprocessing={
-            **detector.about["detection"],
-            "preparations": detector.about["preparations"],
-            "self_blending": detector.about.get("self_blending"),
+        {
+            "rule": rule,
+            "checkpoint": checkpoint,
+            "trained_methods": sorted(detector.about["trained_methods"]),
+            "preprocessing": {
+                **detector.about["detection"],
+                "preparations": detector.about["preparations"],
+                "self_blending": detector.about.get("self_blending"),
+            },
+            "program": program_version(),
+            "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+            "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
         },
-        versions={name: importlib.metadata.version(name) for name in PACKAGES},
+        matched=matched,
         warnings=[note, *warnings] if note else warnings,
         point=point,
         prevalence=prevalence,

@@ -5,7 +5,7 @@ number depends on the order of the examples. Only accuracy looks at the values o
 others are unchanged by any strictly increasing transform of them, save `video_auc`, which averages.
 """
 
-import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,14 +66,15 @@ def tpr_at_fpr(labels: Labels, scores: Scores, max_fpr: float) -> float:
 
 
 def video_auc(examples: Sequence[Example], scores: Scores) -> float:
-    """AUC over videos, the score of a video being the mean over its frames.
+    """AUC over videos, the score of a video being the mean over its frames (rounded once, so that
+    videos of equal frames tie).
 
     A video is known by dataset, method and video together (and its label): the folders of four
     manipulations use the same names for different videos.
     """
     frames = group_scores_by_video(examples, scores)
     labels = np.array([key[0] for key in frames])
-    means = np.array([math.fsum(values) / len(values) for values in frames.values()])
+    means = np.array([statistics.mean(values) for values in frames.values()])
     return auc(labels, means)
 
 

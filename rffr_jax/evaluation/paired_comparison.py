@@ -5,7 +5,6 @@ and measures all detectors on them. An example that is hard for all detectors do
 interval of their difference.
 """
 
-import dataclasses
 import itertools
 import math
 import pathlib
@@ -18,31 +17,18 @@ from jaxtyping import Float64
 from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap, metrics
-from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.plots import UNRESOLVED, plot_comparison
+from rffr_jax.evaluation.predictions import Predictions, independence_warnings
 from rffr_jax.evaluation.results import select_method_and_reals
+from rffr_jax.evaluation.score_files import DetectorScores, describe_scores, read_scores
 from rffr_jax.examples import FAKE
 from rffr_jax.reports.markdown_table import markdown_table
-from rffr_jax.runs.atomic_files import atomic_write, read_json_object, write_json
-from rffr_jax.runs.checkpoints.names import best_checkpoint_name
+from rffr_jax.runs.atomic_files import atomic_write, write_json
 
 REPLICATES = 10_000
 LEVEL = 0.05
-MEAN, UNRESOLVED = "(mean)", "unresolved"
+MEAN = "(mean)"
 HEADINGS = ("dataset", "fakes", "a", "b", "AUC a", "AUC b", "a - b", "95 %", "p (Holm)", "better")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class DetectorScores:
-    """The scores of one detector.
-
-    Attributes:
-      predictions: of every example.
-      matched: for (dataset, method) those of a checkpoint chosen for it; they replace that
-        method's share of `predictions`.
-    """
-
-    predictions: Predictions
-    matched: Mapping[tuple[str, str], Predictions] = dataclasses.field(default_factory=dict)
 
 
 def comparison_table(names: Sequence[str], replicates: int = REPLICATES) -> dict[str, Any]:
@@ -68,54 +54,28 @@ def comparison_table(names: Sequence[str], replicates: int = REPLICATES) -> dict
     if replicates < fewest:
         raise UserError(
             f"replicates={replicates} are too few to resolve any of {len(entries)} "
-            f"comparisons; set --config.replicates={10 * fewest}"
+            f"comparisons; set replicates={10 * fewest}"
         )
+    reference = next(iter(runs.values())).predictions
     return {
         "comparisons": entries,
         "about": {
             "runs": about,
             "bootstrap": {"replicates": replicates, "seed": bootstrap.SEED},
             "holm": {"comparisons": len(entries), "level": LEVEL},
-            "note": synthetic_data_note(next(iter(runs.values())).predictions.examples),
+            "note": synthetic_data_note(reference.examples),
+            "warnings": independence_warnings(reference),
         },
     }
 
 
 def write_comparison(folder: pathlib.Path, name: str, table: dict[str, Any]):
-    """Writes NAME.json and NAME.md for the result of `comparison_table`."""
+    """Writes NAME.json, NAME.md and NAME.png for the result of `comparison_table`."""
     write_json(folder / f"{name}.json", table)
+    plot_comparison(folder / f"{name}.png", table["comparisons"], table["about"]["note"])
     with atomic_write(folder / f"{name}.md") as part:
         text = format_comparison(table) + "\n"
         part.write_text(text, encoding="utf-8", errors="surrogateescape")
-
-
-def read_scores(path: pathlib.Path) -> tuple[DetectorScores, dict[str, Any]]:
-    """The scores in a workdir of `evaluate` or in a table of predictions.
-
-    Returns:
-      The scores, and their `file`, `checkpoint` and `rule` (None where they are unknown).
-
-    Raises:
-      UserError: the file does not exist, or is no table of predictions.
-    """
-    file = path / "predictions.csv" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(
-            f"runs: {file} does not exist; name workdirs of evaluate, or tables of predictions"
-        )
-    predictions = Predictions.read_csv(file)
-    results = file.parent / "results.json"
-    about: dict[str, Any] = {}
-    if path.is_dir() and results.is_file():
-        about = read_json_object(results)["about"]
-    matched = {}
-    if about.get("checkpoint") == "matched":
-        fakes = {(e.dataset, e.method) for e in predictions.examples if e.label == FAKE}
-        for dataset, method in sorted(fakes):
-            own = f"predictions-{best_checkpoint_name(dataset, method)}.csv"
-            matched[dataset, method] = Predictions.read_csv(file.parent / own)
-    made_by = {"file": str(file), **{name: about.get(name) for name in ("checkpoint", "rule")}}
-    return DetectorScores(predictions, matched), made_by
 
 
 def compare(
@@ -138,14 +98,13 @@ def compare(
       contains 0 or `p_holm` is above 0.05) and `n_real, n_fake, n_clusters`.
 
     Raises:
-      UserError: fewer than two runs, other examples in one than in another, clusters that nobody
-        knows, or a data set of one class.
+      UserError: fewer than two runs, other examples in one than in another, or a data set of one
+        class.
     """
     if len(runs) < 2:
         raise UserError(f"a comparison needs two runs or more, and {len(runs)} is named")
     first, *others = runs
     reference = runs[first].predictions.ordered()
-    _require_known_clusters(reference, first)
     for other in others:
         _require_same_examples(reference, runs[other].predictions, first, other)
     entries = []
@@ -252,17 +211,12 @@ def _verdict(entry: Mapping[str, Any]) -> str:
     return entry["a"] if low > 0 else entry["b"]
 
 
-def _require_known_clusters(predictions: Predictions, name: str):
-    for example in predictions.examples:
-        if not (example.source or example.group):
-            raise UserError(
-                f"{name} does not say which examples depend on each other (no source and no group "
-                f"of '{example.id}'); name a run first that this program has evaluated"
-            )
-
-
 def _require_same_examples(reference: Predictions, other: Predictions, first: str, second: str):
     there, here = ({(e.dataset, e.id): e.label for e in p.examples} for p in (reference, other))
+    if not there.keys() & here.keys():
+        raise UserError(
+            f"{first} and {second} share no example (data set and id); name tables of one test set"
+        )
     for wanted, found, has, lacks in ((there, here, first, second), (here, there, second, first)):
         lacking = sorted(wanted.keys() - found.keys())
         if lacking:
@@ -298,8 +252,7 @@ def format_comparison(table: dict[str, Any]) -> str:
     lines = [markdown_table(rows)]
     about = table["about"]
     for name, made in about["runs"].items():
-        by = f"checkpoint {made['checkpoint']}, chosen by rule: {made['rule']}"
-        lines.append(f"\n{name}: {by if made['rule'] else 'nothing says which rule chose it'}")
+        lines.append(f"\n{describe_scores(name, made)}")
     lines.append(
         f"\nAUC and differences in %; intervals of single comparisons, over "
         f"{about['bootstrap']['replicates']} paired draws of clusters; p corrected for "
@@ -308,4 +261,5 @@ def format_comparison(table: dict[str, Any]) -> str:
     )
     if about["note"]:
         lines.append(f"\nnote: {about['note']}")
+    lines += [f"\nwarning: {warning}" for warning in about["warnings"]]
     return "\n".join(lines)

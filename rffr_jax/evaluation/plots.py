@@ -25,6 +25,8 @@ from rffr_jax.runs.atomic_files import atomic_write
 from rffr_jax.runs.text_files import read_lines
 
 HISTOGRAM_BINS = 25
+UNRESOLVED = "unresolved"
+COMPARISONS_SHOWN = 100
 BLUE, RED = "#0072B2", "#D55E00"  # of Okabe and Ito: told apart by the colour-blind, too
 
 
@@ -182,6 +184,38 @@ def plot_robustness(path: str | Path, rows: Sequence[Mapping[str, Any]], title: 
         axes.grid(color="0.9")
     panels[0].set_ylabel("AUC, %")
     add_legend(panels[-1], loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _save_png(figure, path)
+
+
+def plot_comparison(path: str | Path, entries: Sequence[Mapping[str, Any]], note: str) -> None:
+    """Writes a PNG with the difference in AUC of every comparison and its 95 % interval.
+
+    Resolved differences are filled marks; those that are not are hollow.
+
+    Args:
+      path: of the PNG.
+      entries: of `paired_comparison.compare`.
+      note: drawn small under the marks; the place for what the data are.
+    """
+    shown = entries[:COMPARISONS_SHOWN]
+    figure = new_figure(width=8.0, height=0.4 * len(shown) + 1.2)
+    axes = figure.add_subplot()
+    axes.axvline(0, color="0.6", linewidth=1, linestyle=":")
+    for place, entry in enumerate(shown):
+        difference = 100 * entry["difference"]
+        low, high = (100 * end for end in entry["ci95"] or (entry["difference"],) * 2)
+        axes.plot([low, high], [place, place], color=BLUE, linewidth=1.4)
+        filled = BLUE if entry["verdict"] != UNRESOLVED else "white"
+        axes.plot(difference, place, "o", color=BLUE, markerfacecolor=filled)
+        label = "{dataset}, {fakes}: {a} - {b}".format(**entry)
+        where = (0.01, place - 0.25)
+        text = axes.text(*where, label, transform=axes.get_yaxis_transform(), fontsize=8)
+        text.set(parse_math=False, in_layout=False)
+    axes.set(yticks=[], ylim=(len(shown) - 0.5, -0.8))
+    more = f" (the first {len(shown)} of {len(entries)})" if len(shown) < len(entries) else ""
+    axes.set_xlabel(f"difference in AUC, %{more}")
+    if note:
+        figure.supxlabel(note, fontsize=8, parse_math=False, wrap=True)
     _save_png(figure, path)
 
 

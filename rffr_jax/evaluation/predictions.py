@@ -1,8 +1,10 @@
 """What a detector said about each image of a test, in an order that never depends on the run."""
 
+import contextlib
 import csv
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ CSV_COLUMNS = (
     *("id", "path", "dataset", "method", "video", "frame", "label", "score"),
     *("source", "group"),
 )
-NEEDED_COLUMNS = ("id", "dataset", "label", "score")
+NEEDED_COLUMNS = ("label", "score")
+UNNAMED = "scores"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,6 +59,11 @@ class Predictions:
         return np.array([example.label for example in self.examples], dtype=np.int64)
 
     @property
+    def are_probabilities(self) -> bool:
+        """Whether all scores lie in [0, 1]."""
+        return bool(((self.scores >= 0) & (self.scores <= 1)).all())
+
+    @property
     def fake_methods(self) -> list[str]:
         """Names of the manipulations, sorted."""
         return sorted({example.method for example in self.examples if example.label == FAKE})
@@ -79,6 +87,11 @@ class Predictions:
             parts[name] = Predictions([self.examples[i] for i in rows], self.scores[rows], bad)
         return parts
 
+    def rename_datasets(self, rename: Callable[[str], str]) -> "Predictions":
+        """The same predictions under other names of their datasets."""
+        examples = [dataclasses.replace(e, dataset=rename(e.dataset)) for e in self.examples]
+        return Predictions(examples, self.scores)
+
     def write_csv(self, path: str | Path) -> None:
         """Writes `predictions.csv`: one line an example, sorted by dataset, then id.
 
@@ -96,26 +109,24 @@ class Predictions:
                 writer.writerow([row[column] for column in CSV_COLUMNS])
 
     @classmethod
-    def read_csv(cls, path: str | Path) -> "Predictions":
+    def read_csv(cls, path: str | Path, *, named: bool = True) -> "Predictions":
         """Reads what `write_csv` wrote, or a table of another program with such a header.
 
-        Needed are `id`, `dataset`, `label` and `score`. Without the others the method is `real` or
-        `fake`, path and video are the id, and source and group are empty: unknown.
+        Needed are `label` and `score`. Without `id` the path is the id. Without the others the
+        dataset is `UNNAMED`, the method `real` or `fake`, path and video are the id, and source and
+        group are empty: unknown.
+
+        Args:
+          named: whether `id` or `path` is needed, too; else rows without are known by their line.
 
         Raises:
           UserError: no such table; the line is named.
         """
         path = Path(path)
         try:
-            with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-                reader = csv.DictReader(file, strict=True)
-                header = reader.fieldnames or ()
-                missing = [name for name in NEEDED_COLUMNS if name not in header]
-                if missing:
-                    raise UserError(
-                        f"{path}: no column {', '.join(missing)}; a table of predictions has the "
-                        f"header {','.join(CSV_COLUMNS)}"
-                    )
+            with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+                reader = csv.DictReader(file)
+                _check_header(path, reader.fieldnames or [], named)
                 rows = [_example_and_score(row, path, reader.line_num) for row in reader]
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
@@ -123,34 +134,51 @@ class Predictions:
         except csv.Error as error:
             raise UserError(f"{path}: no CSV table ({error}); correct it") from None
         if not rows:
-            raise UserError(f"{path}: no predictions in it; evaluate again")
+            raise UserError(f"{path}: no predictions in it; name a table with rows")
         return cls([example for example, _ in rows], np.array([score for _, score in rows]))
+
+
+def _check_header(path: Path, header: Sequence[str], named: bool):
+    missing = [name for name in NEEDED_COLUMNS if name not in header]
+    if named and "id" not in header and "path" not in header:
+        missing.insert(0, "id")
+    if missing:
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}; a table of predictions has the header "
+            f"{','.join(CSV_COLUMNS)}"
+        )
 
 
 def _example_and_score(row: dict[str, str | None], path: Path, line: int) -> tuple[Example, float]:
     if None in row or None in row.values():
         raise UserError(f"{path}: line {line} has not as many cells as the header; correct it")
-    cells = {name: cell or "" for name, cell in row.items()}
-    try:
-        label, score = int(cells["label"]), float(cells["score"])
-        frame = int(cells.get("frame") or 0)
-    except ValueError as error:
-        raise UserError(f"{path}: line {line}: {error}; correct it") from None
+    cells = {name: cell for name, cell in row.items() if cell}
+    score, label, frame = (
+        _number(cells.get(name, "0" if name == "frame" else ""), name, f"{path}: line {line}")
+        for name in ("score", "label", "frame")
+    )
     if label not in (REAL, FAKE):
-        raise UserError(f"{path}: line {line}: label {label}; it must be 0 (real) or 1 (fake)")
-    name = cells["id"]
+        raise UserError(f"{path}: line {line}: label {label:g}; it must be 0 (real) or 1 (fake)")
+    name = cells.get("id") or cells.get("path") or f"line {line}"
     example = Example(
         id=name,
         path=cells.get("path", name),
-        label=label,
-        dataset=cells["dataset"],
+        label=int(label),
+        dataset=cells.get("dataset", UNNAMED),
         method=cells.get("method") or ("fake" if label == FAKE else "real"),
         video=cells.get("video", name),
-        frame=frame,
+        frame=int(frame),
         source=cells.get("source", ""),
         group=cells.get("group", ""),
     )
     return example, score
+
+
+def _number(text: str, column: str, place: str) -> float:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise UserError(f"{place}: {column} {text!r} is no finite number; correct it")
 
 
 def require_unique(examples: Sequence[Example]) -> None:
@@ -168,6 +196,21 @@ def require_unique(examples: Sequence[Example]) -> None:
                 "name each test set once, with unique ids"
             )
         seen.add(key)
+
+
+def independence_warnings(predictions: Predictions) -> list[str]:
+    """A warning where nothing says on which other images some of them depend."""
+
+    def unknown(example: Example) -> bool:
+        return not (example.group or example.source) and example.video == example.id
+
+    count = sum(map(unknown, predictions.examples))
+    if not count:
+        return []
+    return [
+        f"{count} of {len(predictions.examples)} images name no source, group or video, and count "
+        "as independent: intervals are too narrow where images share one; add such a column"
+    ]
 
 
 def concatenate(parts: Sequence[Predictions]) -> Predictions:

@@ -15,7 +15,7 @@ from rffr_jax.evaluation.operating_point import (
     OperatingPoint,
     score_videos,
 )
-from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.predictions import Predictions, independence_warnings
 from rffr_jax.evaluation.threshold import Threshold, rates_at_threshold, rates_by_group
 from rffr_jax.examples import REAL, Example
 
@@ -29,17 +29,16 @@ RULES = {
     "unknown": "nothing says how the weights were chosen",
 }
 PREVALENCE = 0.01
+FPR_LIMITS = {"tpr_at_fpr_1e-2": 1e-2, "tpr_at_fpr_1e-3": 1e-3}
+NEARLY_CONSTANT = 0.01
+"""Between the scores above 5 % and above 95 % of all."""
 _NAMES_IN_A_WARNING = 20
 
 
 def results_table(
     predictions: Predictions,
+    about: Mapping[str, Any],
     *,
-    trained_methods: Sequence[str],
-    rule: str,
-    checkpoint: str,
-    preprocessing: dict,
-    versions: dict,
     warnings: Sequence[str] = (),
     matched: Mapping[tuple[str, str], Predictions] | None = None,
     point: OperatingPoint = DEFAULT_OPERATING_POINT,
@@ -49,11 +48,8 @@ def results_table(
 
     Args:
       predictions: of all test sets together.
-      trained_methods: names of the manipulations that the detector was trained on.
-      rule: how the checkpoint was chosen: last, source, oracle, transfer or unknown.
-      checkpoint: which one it is.
-      preprocessing: how pixels became the detector's input.
-      versions: of the libraries that computed the scores.
+      about: what is known of the scores; `trained_methods`, names of the manipulations that the
+        detector was trained on, is None where nobody knows.
       matched: for (dataset, method) the predictions of a checkpoint chosen for it; they replace
         that method's share of `predictions`.
       warnings: what the reader must know, such as `overlap_with_training`.
@@ -64,68 +60,85 @@ def results_table(
       {DATASET: {"pooled": entry, "methods": {METHOD: entry}, "mean_all", "mean_unseen",
       "reliability", "groups"}, "about": {...}} where an entry is `auc, auc_ci95, ap, eer, accuracy,
       tpr_at_fpr_1e-2, tpr_at_fpr_1e-3, video_auc` (in [0, 1]), `single_frame_auc` (`draws, mean,
-      sd, lowest, highest`; None with one frame a video), `at_threshold` (`fpr, tpr, ppv` of single
-      images), `video_at_threshold` (`fpr, tpr, ppv, n_real, n_fake` of the videos with several
-      frames; None without any, or without a threshold of videos) and `n_real, n_fake, n_bad`
-      (images). A method is measured against ALL reals of its dataset. `mean_all` is
-      the mean AUC over the methods (the paper's 'Avg'), `mean_unseen` over those not in
-      `trained_methods` (None if there is none). `reliability` holds `ece`, `ece_calibrated` (None
-      without a calibration) and the `bins`; `groups` is `threshold.rates_by_group`.
+      sd, lowest, highest`; None with one frame a video), `at_threshold` (`rates_at_threshold` of
+      single images), `video_at_threshold` (the same of the videos with several frames, and `n_real,
+      n_fake`; None without any, or without a threshold of videos), `not_reported` (why a number is
+      None, by its name) and `n_real, n_fake, n_bad` (images). A method is measured against ALL
+      reals of its dataset. `mean_all` is the mean AUC over the methods (the paper's 'Avg'),
+      `mean_unseen` over those not in `trained_methods` (None if there is none, or nobody knows).
+      `reliability` is `calibration.Reliability` of the scores, with `ece_calibrated`,
+      `brier_calibrated` and `brier_skill_calibrated` (None without a calibration); it is None for
+      scores beyond [0, 1]. `groups` is `threshold.rates_by_group`.
 
     Raises:
       UserError: a dataset lacks a class, or is named "about".
     """
     table: dict[str, Any] = {}
     bad: dict[str, dict[str, str]] = {}
+    said = [*warnings, *independence_warnings(predictions)]
     for name, part in predictions.ordered().by_dataset().items():
         if name == ABOUT:
             raise UserError(f"a dataset cannot be named '{ABOUT}' (it has its own use): rename it")
         table[name] = _dataset_results(
-            part, name, trained_methods, matched or {}, point, prevalence
+            part, name, about["trained_methods"], matched or {}, point, prevalence
         )
+        said += constant_score_warnings(part, name)
         if part.bad:
             bad[name] = {example.id: reason for example, reason in part.bad.items()}
     if not table:
         raise UserError("no image was scored: check the test sets of the evaluation")
     table[ABOUT] = {
-        "rule": rule,
-        "checkpoint": checkpoint,
-        "trained_methods": sorted(trained_methods),
-        "preprocessing": preprocessing,
-        "versions": versions,
+        **about,
         "bootstrap": {"replicates": bootstrap.REPLICATES, "seed": bootstrap.SEED},
         "operating_point": {**point.to_json(), "prevalence": prevalence},
         "bad": bad,
-        "warnings": list(warnings),
+        "warnings": said,
     }
     return table
+
+
+def constant_score_warnings(part: Predictions, name: str) -> list[str]:
+    """A warning where most images of a dataset have the same score, or nearly."""
+    values, counts = np.unique(part.scores, return_counts=True)
+    equal = int(counts.max())
+    low, high = np.quantile(part.scores, [0.05, 0.95])
+    if 2 * equal > len(part.scores) > 2:
+        what = f"{equal} of {len(part.scores)} scores are {values[counts.argmax()]:.6g}"
+    elif high - low < NEARLY_CONSTANT and part.are_probabilities:
+        what = f"90% of {len(part.scores)} scores lie from {low:.6g} to {high:.6g}"
+    else:
+        return []
+    return [
+        f"dataset '{name}': {what}: the detector says the same of nearly every image; check that "
+        "its images are face crops like those of the training"
+    ]
 
 
 def _dataset_results(
     part: Predictions,
     name: str,
-    trained_methods: Sequence[str],
+    trained_methods: Sequence[str] | None,
     matched: Mapping[tuple[str, str], Predictions],
     point: OperatingPoint,
     prevalence: float,
 ) -> dict[str, Any]:
     metrics.require_both_classes(part.labels, name)
-    methods = part.fake_methods
     entries = {
         method: _metrics_entry(
             matched.get((name, method)) or select_method_and_reals(part, method), point, prevalence
         )
-        for method in methods
+        for method in part.fake_methods
     }
-    aucs = {method: entry["auc"] for method, entry in entries.items()}
-    unseen = [value for method, value in aucs.items() if method not in trained_methods]
+    unseen = []
+    if trained_methods is not None:
+        unseen = [entry["auc"] for m, entry in entries.items() if m not in trained_methods]
     return {
         "pooled": _metrics_entry(part, point, prevalence),
         "methods": entries,
-        "mean_all": float(np.mean(list(aucs.values()))),
+        "mean_all": float(np.mean([entry["auc"] for entry in entries.values()])),
         "mean_unseen": float(np.mean(unseen)) if unseen else None,
-        "reliability": _reliability(part, point),
-        "groups": rates_by_group(part, point.image.value),
+        "reliability": _reliability(part, point) if part.are_probabilities else None,
+        "groups": rates_by_group(part, point.image.value) if part.are_probabilities else {},
     }
 
 
@@ -134,18 +147,17 @@ def _reliability(part: Predictions, point: OperatingPoint) -> dict[str, Any]:
     calibrated = None
     if point.image.calibration is not None:
         probabilities = point.image.calibration.probabilities(part.scores)
-        calibrated = reliability(part.labels, probabilities).ece
-    columns = zip(
-        found.count.tolist(),
-        found.mean_probability.tolist(),
-        found.fake_share.tolist(),
-        strict=True,
-    )
+        calibrated = reliability(part.labels, probabilities)
+    numbers = ("ece", "brier", "brier_skill")
+    columns = (found.count, found.mean_probability, found.fake_share)
     names = ("n", "mean_score", "share_of_fakes")
     return {
-        "ece": found.ece,
-        "ece_calibrated": calibrated,
-        "bins": [dict(zip(names, bin, strict=True)) for bin in columns],
+        **{name: getattr(found, name) for name in numbers},
+        **{f"{name}_calibrated": calibrated and getattr(calibrated, name) for name in numbers},
+        "bins": [
+            dict(zip(names, bin, strict=True))
+            for bin in zip(*(column.tolist() for column in columns), strict=True)
+        ],
     }
 
 
@@ -162,23 +174,31 @@ def select_method_and_reals(part: Predictions, method: str) -> Predictions:
 
 def _metrics_entry(part: Predictions, point: OperatingPoint, prevalence: float) -> dict[str, Any]:
     labels, scores = part.labels, part.scores
-    clusters = [example.cluster for example in part.examples]
-    interval = bootstrap.auc_interval(labels, scores, clusters)
-    return {
+    counts = metrics.class_counts(labels)
+    interval = bootstrap.auc_interval(labels, scores, [e.cluster for e in part.examples])
+    entry = {
         "auc": metrics.auc(labels, scores),
         "auc_ci95": None if interval is None else list(interval),
         "ap": metrics.average_precision(labels, scores),
         "eer": metrics.eer(labels, scores),
         "accuracy": metrics.accuracy(labels, scores),
-        "tpr_at_fpr_1e-2": metrics.tpr_at_fpr(labels, scores, 1e-2),
-        "tpr_at_fpr_1e-3": metrics.tpr_at_fpr(labels, scores, 1e-3),
+        **{name: metrics.tpr_at_fpr(labels, scores, rate) for name, rate in FPR_LIMITS.items()},
         "at_threshold": rates_at_threshold(labels, scores, point.image.value, prevalence),
         "video_at_threshold": _video_rates(part, point.video, prevalence),
         "video_auc": metrics.video_auc(part.examples, scores),
         "single_frame_auc": _single_frame_entry(part),
-        **metrics.class_counts(labels),
+        **counts,
         "n_bad": len(part.bad),
     }
+    entry["not_reported"] = {
+        name: f"needs {round(1 / rate)} reals, and there are {counts['n_real']}"
+        for name, rate in FPR_LIMITS.items()
+        if counts["n_real"] * rate < 1 - 1e-9
+    }
+    if not part.are_probabilities:
+        reason = f"scores lie beyond [0, 1], and {point.image.value:g} is no threshold for them"
+        entry["not_reported"] |= dict.fromkeys(("accuracy", "at_threshold"), reason)
+    return entry | dict.fromkeys(entry["not_reported"])
 
 
 def _video_rates(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rffr_jax.evaluation.results import ABOUT
+from rffr_jax.evaluation.score_files import describe_scores
 
 _GROUPS_SHOWN = 5
 
@@ -17,16 +18,14 @@ def format_table(table: dict[str, Any]) -> str:
         if name == ABOUT:
             continue
         for method, entry in result["methods"].items():
-            mark = " *" if method in about["trained_methods"] else ""
+            mark = " *" if method in (about["trained_methods"] or ()) else ""
             rows.append(_metrics_row(name, method + mark, entry))
         rows.append(_metrics_row(name, "(pooled)", result["pooled"]))
         blank = ("",) * (len(rows[0]) - 3)
         rows.append((name, "(mean, all)", _percent(result["mean_all"]), *blank))
         rows.append((name, "(mean, unseen)", _percent(result["mean_unseen"]), *blank))
 
-    lines = _align_columns(rows)
-    lines.append("")
-    lines.append(f"checkpoint: {about['checkpoint']}, chosen by rule: {about['rule']}")
+    lines = [*_align_columns(rows), "", *_scores_lines(about)]
     lines.append("rates in %; each method against all reals of its dataset; * = trained on")
     lines.extend(["", *_threshold_lines(table), ""])
     lines.extend(f"warning: {warning}" for warning in about["warnings"])
@@ -35,44 +34,66 @@ def format_table(table: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _scores_lines(about: dict[str, Any]) -> list[str]:
+    if "tables" in about:
+        return [describe_scores(name, made_by) for name, made_by in about["tables"].items()]
+    return [f"checkpoint: {about['checkpoint']}, chosen by rule: {about['rule']}"]
+
+
 def _threshold_lines(table: dict[str, Any]) -> list[str]:
     """Rates at the thresholds, calibration errors, and the groups with most false alarms."""
     point = table[ABOUT]["operating_point"]
-    ppv = f"PPV at {100 * point['prevalence']:g}%"
-    rows: list[tuple[str, ...]] = [("dataset", "fakes", "TPR@0.1%", "FPR", "TPR", ppv, "ECE")]
-    videos: list[tuple[str, ...]] = [("dataset", "fakes", "FPR", "TPR", ppv, "reals", "n fake")]
-    groups = []
+    rates = ("FPR", "TPR", f"PPV at {100 * point['prevalence']:g}%", "at least")
+    rows: list[tuple[str, ...]] = [
+        ("dataset", "fakes", "TPR@0.1%", *rates, "ECE", "Brier", "Brier skill")
+    ]
+    videos: list[tuple[str, ...]] = [("dataset", "fakes", *rates, "reals", "n fake")]
+    groups, reasons = [], {}
     for name, result in table.items():
         if name == ABOUT:
             continue
-        entries = {**result["methods"], "(pooled)": result["pooled"]}
-        for fakes, entry in entries.items():
-            at = entry["at_threshold"]
-            ece = _percent(result["reliability"]["ece"]) if fakes == "(pooled)" else ""
-            shown = (entry["tpr_at_fpr_1e-3"], at["fpr"], at["tpr"], at["ppv"])
-            rows.append((name, fakes, *map(_percent, shown), ece))
+        for fakes, entry in {**result["methods"], "(pooled)": result["pooled"]}.items():
+            errors = _errors(result["reliability"] if fakes == "(pooled)" else None, "")
+            tpr = _percent(entry["tpr_at_fpr_1e-3"])
+            rows.append((name, fakes, tpr, *_rates(entry["at_threshold"]), *errors))
             if at := entry["video_at_threshold"]:
-                shown = map(_percent, (at["fpr"], at["tpr"], at["ppv"]))
-                videos.append((name, fakes, *shown, str(at["n_real"]), str(at["n_fake"])))
-        calibrated = result["reliability"]["ece_calibrated"]
-        if calibrated is not None:
-            rows.append((name, "(calibrated)", *("",) * 4, _percent(calibrated)))
+                videos.append((name, fakes, *_rates(at), str(at["n_real"]), str(at["n_fake"])))
+            for number, reason in entry["not_reported"].items():
+                reasons.setdefault(f"{number} is not reported: {reason}", []).append(name)
+        calibrated = _errors(result["reliability"], "_calibrated")
+        if any(calibrated):
+            rows.append((name, "(calibrated)", *("",) * 5, *calibrated))
         with_reals = [(g, e) for g, e in result["groups"].items() if e["n_real"]]
         worst = sorted(with_reals, key=lambda item: -item[1]["fpr"])[:_GROUPS_SHOWN]
         named = (f"{g} {_percent(e['fpr'])} of {e['n_real']}" for g, e in worst)
         if worst:
             groups.append(f"'{name}', FPR by group, the highest: {', '.join(named)}")
     image, video = point["thresholds"]["image"], point["thresholds"]["video"]
-    chosen = "which nothing chose: name data.validation"
+    chosen = "which nothing chose"
+    if "tables" not in table[ABOUT]:
+        chosen += ": name data.validation"
     if point["chosen_on"]:
         data = ", ".join(point["chosen_on"])
         chosen = f"chosen for {100 * image['max_fpr']:g}% FPR on {data}"
         if video:
             chosen += f"; of videos {video['value']:.6g}"
     lines = [*_align_columns(rows), "", f"threshold {image['value']:.6g}, {chosen}", *groups]
+    lines += [f"{', '.join(dict.fromkeys(where))}: {said}" for said, where in reasons.items()]
     if len(videos) > 1:
         lines += ["", "videos of several frames, at their threshold", *_align_columns(videos)]
     return lines
+
+
+def _rates(at: dict[str, Any] | None) -> list[str]:
+    return [_percent(at[name] if at else None) for name in ("fpr", "tpr", "ppv", "ppv_low")]
+
+
+def _errors(reliability: dict[str, Any] | None, which: str) -> list[str]:
+    """Errors of the scores as probabilities, or of those with `_calibrated`; empty without."""
+    names = (f"ece{which}", f"brier{which}", f"brier_skill{which}")
+    if reliability is None or reliability[names[0]] is None:
+        return [""] * len(names)
+    return [_percent(reliability[name]) for name in names]
 
 
 def _align_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:

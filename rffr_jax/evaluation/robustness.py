@@ -13,8 +13,9 @@ from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import bootstrap
 from rffr_jax.evaluation.evaluate import load_test_sets
-from rffr_jax.evaluation.paired_comparison import DetectorScores, compare
+from rffr_jax.evaluation.paired_comparison import compare
 from rffr_jax.evaluation.plots import plot_robustness
+from rffr_jax.evaluation.score_files import DetectorScores
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset
 from rffr_jax.images.corruptions import CORRUPTIONS, CorruptedDataset, Level, check_level

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from rffr_jax.evaluation import calibration, metrics
 from rffr_jax.evaluation.aggregate import AGGREGATES, VideoScore
@@ -152,26 +153,40 @@ def rates_at_threshold(
 
     is the chance that what is flagged is fake where a share `prevalence` of all images is; None
     where nothing is flagged. A rate of a class that is not there is None.
+
+    `fpr_high` is the upper end of Wilson's 95 % interval of `fpr` (1927), for independent reals,
+    and `ppv_low` is the `ppv` of that rate: no alarm in 50 reals is not "no false alarms".
     """
     flagged = scores > threshold
     fpr, tpr = (
         float(flagged[labels == label].mean()) if (labels == label).any() else None
         for label in (REAL, FAKE)
     )
-    ppv = None
-    if fpr is not None and tpr is not None and fpr + tpr > 0:
+    reals = flagged[labels == REAL]
+    fpr_high = None
+    if len(reals):
+        test = stats.binomtest(int(np.count_nonzero(reals)), len(reals))
+        fpr_high = float(test.proportion_ci(method="wilson").high)
+
+    def ppv(rate: float | None) -> float | None:
+        if rate is None or fpr is None or tpr is None or fpr + tpr == 0:
+            return None
         hits = tpr * prevalence
-        ppv = hits / (hits + fpr * (1 - prevalence))
-    return {"fpr": fpr, "tpr": tpr, "ppv": ppv}
+        return hits / (hits + rate * (1 - prevalence))
+
+    return {
+        **{"fpr": fpr, "fpr_high": fpr_high, "tpr": tpr},
+        **{"ppv": ppv(fpr), "ppv_low": ppv(fpr_high)},
+    }
 
 
 def rates_by_group(part: Predictions, threshold: float) -> dict[str, dict[str, Any]]:
-    """`n_real, n_fake, fpr, tpr` of every group that examples name."""
+    """`n_real, n_fake, fpr, fpr_high, tpr` of every group that examples name."""
     labels, groups = part.labels, np.array([example.group for example in part.examples])
     found = {}
     for group in sorted(set(groups.tolist()) - {""}):
         rows = groups == group
         own = rates_at_threshold(labels[rows], part.scores[rows], threshold, DEFAULT_THRESHOLD)
-        rates = {"fpr": own["fpr"], "tpr": own["tpr"]}
+        rates = {name: own[name] for name in ("fpr", "fpr_high", "tpr")}
         found[group] = {**metrics.class_counts(labels[rows]), **rates}
     return found

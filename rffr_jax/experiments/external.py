@@ -8,7 +8,7 @@ import numpy as np
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.bootstrap import auc_interval
-from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.predictions import UNNAMED, Predictions
 from rffr_jax.examples import Example
 from rffr_jax.experiments.run_result import TableSpec
 from rffr_jax.experiments.summary import RunAuc, row_cells
@@ -62,7 +62,7 @@ def external_row(
     for column in table.columns:
         examples = columns[column].examples
         exact = [(example.dataset, example.id) for example in examples]
-        keys = [key if key in found else ("", key[1]) for key in exact]
+        keys = [key if key in found else (UNNAMED, key[1]) for key in exact]
         _require_all(examples, [key in found for key in keys], column, file)
         _require_same_labels(examples, [found[key][0] for key in keys], file)
         scores = np.array([found[key][1] for key in keys])
@@ -88,7 +88,7 @@ def _require_unique_ids(
     """An id without a data set must be that of one of our examples only."""
     datasets: dict[str, list[str]] = {}
     for dataset, name in sorted(ours):
-        if (dataset, name) not in found and ("", name) in found:
+        if (dataset, name) not in found and (UNNAMED, name) in found:
             datasets.setdefault(name, []).append(dataset)
     unclear = [name for name, several in datasets.items() if len(several) > 1]
     if unclear:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 from sklearn.metrics import roc_auc_score
 
 from rffr_jax.evaluation.bootstrap import (
@@ -75,13 +75,39 @@ def test_fixed_seed_fixes_the_interval_whatever_the_order():
     assert interval != auc_interval(labels, scores, clusters, seed=1)
 
 
-def test_interval_holds_the_quantiles_of_the_replicates():
+def test_interval_is_symmetric_in_the_logit():
     labels, scores, clusters = clustered_set(4, 40, 4, 0.5)
     low, high = auc_interval(labels, scores, clusters) or (np.nan, np.nan)
+    auc = roc_auc_score(labels, scores)
     aucs = bootstrap_aucs(labels, scores, clusters)
     assert len(aucs) == 2000
-    assert np.mean(aucs < low) == pytest.approx(0.025, abs=0.001)
-    assert np.mean(aucs > high) == pytest.approx(0.025, abs=0.001)
+    half = 1.959964 * aucs.std(ddof=1) / (auc * (1 - auc))
+    assert special.logit([low, high]) == pytest.approx(special.logit(auc) + [-half, half], abs=1e-6)
+
+
+def test_no_overlap_in_few_clusters_is_no_certainty():
+    labels = np.repeat([0, 1], 20)
+    apart = [f"{i}" for i in range(40)]
+    low, high = auc_interval(labels, labels + 0.0, apart) or (0, 0)
+    assert (low**20, high) == (pytest.approx(0.025), 1.0)
+    assert auc_interval(labels, -labels + 0.0, apart) == (0.0, pytest.approx(1 - low))
+    shared = [f"{i % 20}" for i in range(40)]  # a real and a fake in each of 20 clusters
+    low, _ = auc_interval(labels, labels + 0.0, shared) or (0, 0)
+    assert low**10 == pytest.approx(0.025)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("truth", "videos"), [(0.996, 140), (0.999, 140), (0.996, 40)])
+def test_intervals_near_one_cover_the_true_auc(truth, videos):
+    """Independent videos; a fake and a real differ by N(shift, 2), so the AUC is known."""
+    shift = np.sqrt(2) * stats.norm.ppf(truth)
+    labels, clusters = np.repeat([0, 1], videos), [f"{i}" for i in range(2 * videos)]
+    covered = []
+    for seed in range(300):
+        scores = np.random.default_rng(seed).normal(size=2 * videos) + shift * labels
+        low, high = auc_interval(labels, scores, clusters, replicates=500) or (1, 0)
+        covered.append(low <= truth <= high)
+    assert np.mean(covered) >= 0.92
 
 
 def test_copies_of_an_image_add_no_certainty():
@@ -95,6 +121,7 @@ def test_copies_of_an_image_add_no_certainty():
     assert frames[1] - frames[0] < 0.5 * (interval[1] - interval[0])
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_true_auc_on_clustered_data():
     """60 clusters of 8 images that share most of their score; P(fake > real) is known.
 

@@ -112,3 +112,12 @@ def test_an_unknown_method_is_a_users_mistake():
         fit("beta", *overconfident(0, 10))
     assert isinstance(fit("platt", *overconfident(0, 10)), Platt)
     assert isinstance(fit("isotonic", *overconfident(0, 10)), Isotonic)
+
+
+def test_brier_score_and_skill_by_hand():
+    labels = np.array([0, 0, 0, 1])
+    found = reliability(labels, np.array([0.1, 0.2, 0.0, 0.6]))
+    assert found.brier == pytest.approx((0.01 + 0.04 + 0.0 + 0.16) / 4)
+    assert found.brier_skill == pytest.approx(1 - found.brier / (0.25 * 0.75))
+    assert reliability(labels, np.full(4, 0.25)).brier_skill == pytest.approx(0)
+    assert reliability(labels, labels.astype(float)).brier_skill == 1

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+import rffr_jax
 from rffr_jax.data.origins import Origins
 from rffr_jax.evaluation import evaluate as module
 from rffr_jax.evaluation.operating_point import OperatingPoint
@@ -32,6 +33,7 @@ ENTRY = {
     "video_at_threshold",
     "video_auc",
     "single_frame_auc",
+    "not_reported",
     "n_real",
     "n_fake",
     "n_bad",
@@ -64,6 +66,8 @@ def test_results_hold_what_is_promised(finished):
     assert about["preprocessing"]["model"]["image_size"] == jobs.SIZE
     assert about["preprocessing"]["k"] == 2
     assert about["versions"]["jax"] == jax.__version__
+    assert about["program"]["version"] == rffr_jax.__version__
+    assert about["device"].endswith(jax.devices()[0].device_kind)
     assert (workdir / "config.json").exists()
 
 

@@ -159,6 +159,15 @@ def test_videos_of_the_same_name_stay_apart():
     assert metrics.video_auc([real, fake], np.array([0.1, 0.9])) == 1
 
 
+def test_videos_of_equal_frames_tie():
+    """The mean of three times 0.1 is 0.1, and not 0.10000000000000002."""
+    examples = [frame("real", "a", 0), *(frame("A", "b", number) for number in range(3))]
+    for score in (0.1, 0.7, 1 / 3, 1e-300):
+        assert metrics.video_auc(examples, np.full(4, score)) == 0.5
+    tenths = [frame("real", "a", number) for number in range(10)] + [frame("A", "b", 0)]
+    assert metrics.video_auc(tenths, np.full(11, 0.1)) == 0.5
+
+
 def test_video_auc_does_not_depend_on_the_order_of_frames():
     rng = np.random.default_rng(0)
     examples = [

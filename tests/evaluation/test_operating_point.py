@@ -83,8 +83,28 @@ def test_ppv_is_the_share_of_fakes_among_what_is_flagged():
     population = np.where(labels == 1, 1, 9)  # every real stands for nine
     expected = population[flagged & (labels == 1)].sum() / population[flagged].sum()
     assert own["ppv"] == pytest.approx(expected)
-    assert rates_at_threshold(labels, scores, 2.0, 0.1) == {"fpr": 0.0, "tpr": 0.0, "ppv": None}
+    nothing = rates_at_threshold(labels, scores, 2.0, 0.1)
+    assert (nothing["fpr"], nothing["tpr"], nothing["ppv"], nothing["ppv_low"]) == (
+        0,
+        0,
+        None,
+        None,
+    )
     assert rates_at_threshold(labels[labels == 0], scores[labels == 0], 2.0, 0.1)["tpr"] is None
+
+
+@pytest.mark.parametrize(("alarms", "reals"), [(0, 50), (3, 40), (7, 7)])
+def test_few_reals_do_not_prove_that_there_are_no_false_alarms(alarms, reals):
+    """Wilson's bound solves (bound - fpr)^2 = z^2 bound (1 - bound) / n."""
+    labels = np.repeat([0, 1], [reals, 10])
+    scores = np.concatenate([np.arange(reals) < alarms, np.ones(10)]).astype(float)
+    found = rates_at_threshold(labels, scores, 0.5, 0.01)
+    fpr, high = found["fpr"], found["fpr_high"]
+    assert fpr is not None
+    assert high is not None
+    assert (high - fpr) ** 2 == pytest.approx(1.959964**2 * high * (1 - high) / reals, abs=1e-6)
+    assert found["ppv_low"] == pytest.approx(0.01 / (0.01 + 0.99 * high))
+    assert (high > fpr) == (alarms < reals)
 
 
 def predictions(seed: int) -> Predictions:

@@ -1,7 +1,5 @@
 import itertools
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -108,11 +106,6 @@ def test_logs_that_cannot_be_drawn(tmp_path, text, message):
 def test_a_missing_log_is_a_users_mistake(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         plot_training_curves(tmp_path / "curves.png", tmp_path / "metrics.jsonl")
-
-
-def test_pyplot_is_never_loaded():
-    code = "import sys, rffr_jax.evaluation.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_note_stands_below_the_curves(tmp_path):

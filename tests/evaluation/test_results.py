@@ -19,10 +19,11 @@ from rffr_jax.evaluation.threshold import Threshold
 from rffr_jax.examples import Example
 from rffr_jax.runs.atomic_files import write_json
 
+WILSON_0_OF_1 = 0.7934507  # z^2 / (1 + z^2)
 DATASET = {"pooled", "methods", "mean_all", "mean_unseen", "reliability", "groups"}
 ENTRY = {
     *("auc", "auc_ci95", "ap", "eer", "accuracy", "tpr_at_fpr_1e-2", "video_auc"),
-    "single_frame_auc",
+    *("single_frame_auc", "not_reported"),
     *("tpr_at_fpr_1e-3", "at_threshold", "video_at_threshold"),
     *("n_real", "n_fake", "n_bad"),
 }
@@ -42,15 +43,8 @@ def a_set(dataset: str, methods: tuple[str, ...], count: int, seed: int) -> Pred
 
 
 def table_of(predictions: Predictions, trained=("aa",), **more):
-    return results_table(
-        predictions,
-        trained_methods=list(trained),
-        rule="last",
-        checkpoint="step 100",
-        preprocessing={"size": 64},
-        versions={"numpy": np.__version__},
-        **more,
-    )
+    about = {"rule": "last", "checkpoint": "step 100", "trained_methods": list(trained)}
+    return results_table(predictions, about, **more)
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +63,8 @@ def test_layout_is_the_contracts(table):
         assert set(table[name]) == DATASET
         assert all(set(entry) == ENTRY for entry in table[name]["methods"].values())
         assert set(table[name]["pooled"]) == ENTRY
-    about = table["about"]
-    assert (about["rule"], about["checkpoint"]) == ("last", "step 100")
-    assert about["preprocessing"] == {"size": 64}
-    assert about["versions"] == {"numpy": np.__version__}
-    assert about["warnings"] == []
+    assert table["about"]["checkpoint"] == "step 100"
+    assert table["about"]["warnings"] == []
 
 
 def test_each_method_is_measured_against_all_reals(two_sets, table):
@@ -188,7 +179,8 @@ def test_text_shows_the_numbers(table):
     shown = line.split("cccc")[1].replace("[", "").replace("]", "").replace(",", "").split()
     expected = [entry["auc"], low, high, entry["ap"], entry["eer"], entry["accuracy"]]
     expected += [entry["tpr_at_fpr_1e-2"], entry["video_auc"]]
-    assert shown == [f"{100 * value:.1f}" for value in expected] + ["40", "40", "0"]
+    texts = ["-" if value is None else f"{100 * value:.1f}" for value in expected]
+    assert shown == [*texts, "40", "40", "0"]
 
 
 def test_one_cluster_shows_no_interval():
@@ -327,7 +319,63 @@ def test_no_decision_without_what_it_needs():
         np.array([0.2, 0.3]),
     )
     table = table_of(part)
-    assert table["x"]["pooled"]["at_threshold"] == {"fpr": 0.0, "tpr": 0.0, "ppv": None}
-    assert table["x"]["groups"] == {"g": {"n_real": 0, "n_fake": 1, "fpr": None, "tpr": 0.0}}
+    assert table["x"]["pooled"]["at_threshold"] == {
+        **{"fpr": 0.0, "fpr_high": pytest.approx(WILSON_0_OF_1), "tpr": 0.0},
+        **{"ppv": None, "ppv_low": None},
+    }
+    group = {"n_real": 0, "n_fake": 1, "fpr": None, "fpr_high": None, "tpr": 0.0}
+    assert table["x"]["groups"] == {"g": group}
     assert table["x"]["reliability"]["ece_calibrated"] is None
     assert "FPR by group" not in format_table(table)
+
+
+@pytest.mark.parametrize(
+    ("reals", "missing"),
+    [(99, ["tpr_at_fpr_1e-2", "tpr_at_fpr_1e-3"]), (100, ["tpr_at_fpr_1e-3"]), (1000, [])],
+)
+def test_a_rate_that_too_few_reals_can_show_is_not_reported(reals, missing):
+    examples = [example("x", "real", i) for i in range(reals)] + [example("x", "aa", 0)]
+    table = table_of(Predictions(examples, np.linspace(0, 1, reals + 1)))
+    entry = table["x"]["pooled"]
+    assert [
+        name for name in ("tpr_at_fpr_1e-2", "tpr_at_fpr_1e-3") if entry[name] is None
+    ] == missing
+    assert list(entry["not_reported"]) == missing
+    needed = f"needs 1000 reals, and there are {reals}"
+    assert (f"x: tpr_at_fpr_1e-3 is not reported: {needed}" in format_table(table)) == bool(missing)
+
+
+def test_scores_beyond_0_and_1_have_no_decisions():
+    part = a_set("x", ("aa",), 40, 0)
+    table = table_of(Predictions(part.examples, 10 * part.scores - 5), trained=())
+    own = table_of(part, trained=())
+    for name in ("auc", "auc_ci95", "ap", "eer"):
+        assert table["x"]["pooled"][name] == own["x"]["pooled"][name]
+    assert table["x"]["pooled"]["accuracy"] is table["x"]["pooled"]["at_threshold"] is None
+    assert table["x"]["reliability"] is None
+    assert "accuracy is not reported: scores lie beyond [0, 1]" in format_table(table)
+
+
+def test_constant_scores_are_named():
+    part = a_set("x", ("aa",), 40, 0)
+    rng = np.random.default_rng(0)
+    equal = np.where(np.arange(80) < 60, 0.5, part.scores)
+    near = 0.7 + 0.001 * rng.random(80)
+    for scores, said in (
+        (equal, "60 of 80 scores are 0.5"),
+        (near, "90% of 80 scores lie from 0.700"),
+        (np.full(80, 0.25), "80 of 80 scores are 0.25"),
+    ):
+        table = table_of(Predictions(part.examples, scores))
+        (warning,) = table["about"]["warnings"]
+        assert warning.startswith(f"dataset 'x': {said}")
+        assert f"warning: {warning}" in format_table(table)
+    assert table_of(part)["about"]["warnings"] == []
+
+
+def test_images_of_which_nothing_says_on_what_they_depend_are_counted():
+    part = a_set("x", ("aa",), 10, 0)
+    unknown = [dataclasses.replace(e, source="", video=e.id) for e in part.examples[:5]]
+    table = table_of(Predictions([*unknown, *part.examples[5:]], part.scores))
+    (warning,) = table["about"]["warnings"]
+    assert warning.startswith("5 of 20 images name no source, group or video")
