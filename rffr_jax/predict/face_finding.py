@@ -19,7 +19,7 @@ from PIL import Image
 
 from rffr_jax.errors import BadImageError
 from rffr_jax.faces.crop import crop_face
-from rffr_jax.faces.detectors import load_detector
+from rffr_jax.faces.detectors import explain_no_face, load_detector
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import Frame, read_frames
 from rffr_jax.faces.tracking import find_tracks
@@ -30,7 +30,6 @@ from rffr_jax.predict.inputs import IMAGE, InputFile
 from rffr_jax.predict.quality import too_small_reason, unusable_reason
 from rffr_jax.predict.video_index import index_video, sample_frames
 
-NO_FACE = "no face"
 _NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
@@ -150,8 +149,9 @@ def _find_in_frames(
     times: list[Frame] = []  # without their pixels
     faces_by_frame: list[list[Face]] = []
     encoded: list[dict[int, bytes]] = []  # of each frame the crops, by the identity of the face
-    beyond = 0
+    beyond, no_face = 0, ""
     for frame in frames:
+        no_face = explain_no_face(*frame.image.shape[:2])
         faces = [face for face in detector.detect(frame.image) if _shorter_side(face) >= 1]
         faces.sort(key=_shorter_side, reverse=True)
         largest = faces[: 2 * settings.most_faces]
@@ -164,7 +164,7 @@ def _find_in_frames(
         )
     tracks = find_tracks(faces_by_frame)
     if not tracks:
-        return FoundFaces(file.path, sha256, source, (), reason=NO_FACE)
+        return FoundFaces(file.path, sha256, source, (), reason=no_face)
     smallest = settings.smallest_face
     tracks.sort(key=lambda track: all(_shorter_side(face) < smallest for face in track.values()))
 

@@ -67,7 +67,91 @@ def test_pixels_of_a_shrunk_picture_are_counted_from_their_centres():
     picture = skimage.data.astronaut()[:384, 64:448]
     expected = [moved(face, 3, 1) for face in RetinaFace().detect(picture)]  # 3 * (x + 1/2) - 1/2
     enlarged = picture.repeat(3, 0).repeat(3, 1)  # its means over 3 x 3 pixels are `picture`
-    assert_same(RetinaFace(max_side=384).detect(enlarged), expected, within=0.01)
+    assert_same(RetinaFace(max_sides=(384,)).detect(enlarged), expected, within=0.01)
+
+
+def paste_faces(faces, width, height):
+    """Each face on a picture of its own; yields it with the face's middle."""
+    random = np.random.default_rng(0)
+    for face in faces:
+        coarse = random.integers(60, 180, (height // 64, width // 64, 3), dtype=np.uint8)
+        picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        side = len(face)
+        left, top = random.integers(0, [width - side, height - side]).tolist()
+        picture[top : top + side, left : left + side] = face
+        yield picture, np.array([left + side / 2, top + side / 2])
+
+
+def shrink(face, side):
+    return cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def count_found(detector, pictures, side):
+    found = 0
+    for picture, middle in pictures:
+        faces = detector.detect(picture)
+        found += any(np.abs(face.landmarks[2] - middle).max() < side / 2 for face in faces)
+    return found
+
+
+def test_small_face_of_a_large_picture(detector):
+    face = shrink(skimage.data.astronaut()[30:210, 130:310], 60)
+    pictures = list(paste_faces([face], 1600, 1200))
+    assert count_found(RetinaFace(max_sides=(640,)), pictures, 60) == 0
+    assert count_found(detector, pictures, 60) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the photographs are not here")
+@pytest.mark.parametrize(
+    ("side", "width", "height", "least"), [(79, 4032, 3024, 9), (52, 1920, 1080, 8)]
+)
+def test_small_faces_of_photographs(detector, side, width, height, least):
+    files = sorted((SHARED / "ffhq256").glob("*.jpg"))[:10]
+    faces = [shrink(read_full_image(file), side) for file in files]
+    assert count_found(detector, paste_faces(faces, width, height), side) >= least
+
+
+def test_second_look_is_only_where_nothing_was_found_and_never_twice_at_one_size():
+    sizes = []
+    picture = np.zeros((100, 200, 3), np.uint8)
+    for found, max_sides, expected in (
+        ([ASTRONAUT], (50, 150), [50]),
+        ([], (50, 150), [50, 150]),
+        ([], (640, 3072), [200]),
+    ):
+        sizes.clear()
+
+        def detect(image, scale, found=found):
+            sizes.append(image.shape[1])
+            return found
+
+        assert retinaface.detect_at_sizes(detect, picture, max_sides) == found
+        assert sizes == expected
+
+
+@pytest.mark.parametrize("usable", [True, False])
+def test_gpu_is_used_where_there_is_one(monkeypatch, caplog, usable):
+    """Without its libraries onnxruntime itself falls back to the CPU, and a line says so."""
+    import onnxruntime
+
+    asked = []
+
+    class Session(onnxruntime.InferenceSession):
+        def __init__(self, data, options, providers):
+            asked.append([name if isinstance(name, str) else name[0] for name in providers])
+            super().__init__(data, options, providers=["CPUExecutionProvider"])
+
+        def get_providers(self):
+            return asked[0] if usable else ["CPUExecutionProvider"]
+
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    RetinaFace()
+    assert asked == [both]
+    said = ["onnxruntime cannot use the GPU: faces are found on the CPU"]
+    assert caplog.messages == ([] if usable else said)
 
 
 def test_sides_that_are_no_multiple_of_the_strides(detector):

@@ -237,7 +237,7 @@ def test_frames_without_the_face_are_dropped_with_their_reason(tmp_path):
     assert part.records[1].box == pytest.approx([24, 20, 63, 59])
     assert part.frames == 5
     assert drops(part) == [
-        (1, "no face"),
+        (1, "no face of 24 pixels or more"),
         (2, "every face is smaller than 16 pixels"),
         (3, "the face that is followed is not in this frame"),
     ]
@@ -261,7 +261,7 @@ def test_face_that_leaves_the_picture(tmp_path):
     assert drops(part) == [
         (2, "every face is smaller than 16 pixels"),
         (3, "every face is smaller than 16 pixels"),
-        (4, "no face"),
+        (4, "no face of 24 pixels or more"),
     ]
     crop = decode_crop(part.records[1].image, "png", 32, "")
     assert crop[:, -4:].max() == 0

@@ -80,9 +80,10 @@ def test_a_face_is_found_in_a_photograph(loaded, any_quality):
     assert 40 < top < bottom < 220
     assert "not known" in verdict.note  # this detector records no crop
     nothing = loaded.predict(np.full((200, 200, 3), 128, np.uint8))
-    assert (nothing.status, nothing.score, nothing.reason) == ("unknown", None, "no face")
+    assert (nothing.status, nothing.score) == ("unknown", None)
+    assert nothing.reason == "no face of 24 pixels or more"
     assert nothing.faces == []
-    assert str(nothing) == "unknown: no face"
+    assert str(nothing) == "unknown: no face of 24 pixels or more"
 
 
 def test_a_video_has_crops_of_its_frames(tmp_path, loaded, any_quality, monkeypatch):

@@ -77,9 +77,9 @@ def test_every_face_is_followed_and_the_largest_comes_first(tmp_path, bright):
 
 def test_no_face_has_its_reason(tmp_path, bright):
     Image.fromarray(picture()).save(tmp_path / "none.png")
-    assert found_in(tmp_path / "none.png").reason == "no face"
+    assert found_in(tmp_path / "none.png").reason == "no face of 24 pixels or more"
     path = write_movie(tmp_path / "none.mp4", [picture()] * 3)
-    assert found_in(path).reason == "no face"
+    assert found_in(path).reason == "no face of 24 pixels or more"
 
 
 def test_a_face_that_is_too_small_is_found_and_not_judged(tmp_path, bright):
