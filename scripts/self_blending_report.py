@@ -4,8 +4,9 @@
         [--no-post-augmentation] [--sheet self_blended.png]
 
 A row a pair, evenly spaced over the data: the real, the fake, the mask of the blend (before flip
-and cut), and four times the difference. Of data with 68 landmarks it prints how well the template does that stands in for
-them elsewhere: intersection over union of the hulls, the template's fitted to five points.
+and cut), and four times the difference. For data with 68 landmarks it prints how well the template
+that stands in for them elsewhere fits: intersection over union of the hulls, the template's fitted
+to five points.
 """
 
 import argparse

@@ -1,37 +1,47 @@
-"""A dataset that decodes (or makes) each image once and keeps its pixels in memory."""
+"""A dataset that hashes each image once and, if asked, keeps its pixels in memory."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import UInt8
 
-from rffr_jax.data.selection import sampling_weights
+from rffr_jax.data.image_hashes import ImageHashes, hash_image
+from rffr_jax.data.selection import landmarks_in_picture, sampling_weights
+from rffr_jax.data.shared_array import SharedArray
 from rffr_jax.errors import BadImageError
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.images.landmarks import LandmarkedFace, landmark_count, load_face
 
 
-class InMemoryDataset:
-    """A `Dataset` that loads every example of another one at most once, at one size.
+class CachedDataset:
+    """A `Dataset` that remembers the hashes of another one's images and, if asked, their pixels.
 
-    Memory grows to n * size * size * 3 bytes as the n examples are first used (0.6 GB for 4096 at
-    224 pixels), and by the faces that are asked for, at their own sizes. Bad files are remembered
-    as well. Read it with `workers=0`: every worker process would fill a copy of its own.
+    All processes of a machine that read it share what is remembered (`SharedArray`): the first
+    that makes an image makes it for all. Pixels take n * size * size * 3 bytes as the n examples
+    are first used (0.6 GB for 4096 at 224 pixels). Bad files are remembered by each process.
     """
 
-    def __init__(self, dataset: Dataset, size: int):
+    def __init__(self, dataset: Dataset, size: int, *, keep_pixels: bool):
         self._dataset = dataset
         self._size = size
-        self._kept: dict[int, np.ndarray | BadImageError] = {}
         self.strata, self.weights = sampling_weights(dataset)
-        self._faces: dict[int, LandmarkedFace | BadImageError] = {}
+        count = len(dataset.examples)
+        self._hashes = SharedArray((count, 2), np.uint64)
+        self._pixels = SharedArray((count, size, size, 3), np.uint8) if keep_pixels else None
+        self._bad: dict[int, BadImageError] = {}
 
     @property
     def examples(self) -> Sequence[Example]:
         return self._dataset.examples
 
+    @property
+    def hashes(self) -> ImageHashes:
+        """Of the images that any process has loaded so far, and of zeros for the others."""
+        table = self._hashes.array.copy()
+        return ImageHashes(table[:, 0], table[:, 1], len(table))
+
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
-        """The RGB image of example `index`, in [0, 255]; read-only.
+        """The RGB image of example `index`, in [0, 255]; read-only where pixels are kept.
 
         Raises:
           BadImageError: the dataset raised it for this example.
@@ -39,11 +49,24 @@ class InMemoryDataset:
         """
         if size != self._size:
             raise ValueError(f"kept at {self._size} pixels, asked for {size}")
-        kept = self._kept.get(index)
-        if kept is None:
-            kept = self._kept[index] = self._load(index)
-        if isinstance(kept, BadImageError):
-            raise BadImageError(kept.name, kept.reason)
+        if index in self._bad:
+            raise BadImageError(self._bad[index].name, self._bad[index].reason)
+        known = bool(self._hashes.array[index, 0])
+        if self._pixels is None or not known:
+            try:
+                image = self._dataset.load(index, size)
+            except BadImageError as error:
+                if self._pixels is not None:
+                    self._bad[index] = BadImageError(error.name, error.reason)  # no traceback
+                raise
+            if not known:
+                if self._pixels is not None:
+                    self._pixels.array[index] = image
+                self._hashes.array[index] = hash_image(image)  # only now others read the pixels
+            if self._pixels is None:
+                return image
+        kept = self._pixels.array[index]
+        kept.setflags(write=False)
         return kept
 
     def landmark_count(self, index: int) -> int:
@@ -51,26 +74,13 @@ class InMemoryDataset:
         return landmark_count(self._dataset, index)
 
     def face(self, index: int, size: int) -> LandmarkedFace:
-        """The face of example `index` as the dataset keeps it; errors as for `load`."""
-        kept = self._faces.get(index)
-        if kept is None:
-            kept = self._faces[index] = self._face(index, size)
-        if isinstance(kept, BadImageError):
-            raise BadImageError(kept.name, kept.reason)
-        return kept
+        """The face of example `index` as the dataset keeps it; errors as for `load`.
 
-    def _face(self, index: int, size: int) -> LandmarkedFace | BadImageError:
-        try:
-            face = load_face(self._dataset, index, size)
-        except BadImageError as error:
-            return BadImageError(error.name, error.reason)
-        face.image.setflags(write=False)
-        return face
-
-    def _load(self, index: int) -> np.ndarray | BadImageError:
-        try:
-            image = self._dataset.load(index, self._size)
-        except BadImageError as error:
-            return BadImageError(error.name, error.reason)  # without the traceback's arrays
-        image.setflags(write=False)
-        return image
+        The picture of a procedural face is the kept one; other faces are read at their own size.
+        """
+        points = landmarks_in_picture(self._dataset, index, size)
+        if points is not None:
+            return LandmarkedFace(self.load(index, size), points)
+        if not self._hashes.array[index, 0]:
+            self.load(index, self._size)  # hashed as evaluations see it
+        return load_face(self._dataset, index, size)

@@ -41,6 +41,11 @@ class Selection:
         part, there = self.places[index]
         return manipulation_mask(self.parts[part], there, size)
 
+    def landmarks_in_picture(self, index: int, size: int) -> Float32[np.ndarray, "points 2"] | None:
+        """The points of example `index` in what `load` gives; None where its part has none."""
+        part, there = self.places[index]
+        return landmarks_in_picture(self.parts[part], there, size)
+
     def landmark_count(self, index: int) -> int:
         """How many landmarks the example's part knows of it."""
         part, there = self.places[index]
@@ -50,6 +55,17 @@ class Selection:
         """The face of example `index` as its part keeps it."""
         part, there = self.places[index]
         return load_face(self.parts[part], there, size)
+
+
+def landmarks_in_picture(
+    dataset: Dataset, index: int, size: int
+) -> Float32[np.ndarray, "points 2"] | None:
+    """The points of example `index` in pixels of its picture at `size`.
+
+    None for a dataset whose faces are kept at another size than `load` gives them.
+    """
+    points = getattr(dataset, "landmarks_in_picture", None)
+    return points(index, size) if points else None
 
 
 def select_examples(dataset: Dataset, kept: Sequence[int]) -> Dataset:

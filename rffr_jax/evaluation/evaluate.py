@@ -13,6 +13,11 @@ from rffr_jax.cluster import processes
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
+from rffr_jax.data.image_hashes import (
+    describe_equal_images,
+    describe_shared_images,
+    describe_trained_images,
+)
 from rffr_jax.data.origins import Origins, synthetic_data_note
 from rffr_jax.data.selection import keep_frames, keep_methods
 from rffr_jax.data.specs import as_tuple, load_dataset, load_separately
@@ -57,8 +62,8 @@ def run(config: Config, workdir: pathlib.Path):
             predictions, matched = _score_matched(detector, tests)
             point = operating_point.DEFAULT_OPERATING_POINT
         else:
-            point = _choose_or_read_operating_point(detector, config, validation, tests)
             predictions, matched = detector.predictions(config.checkpoint, tests), {}
+            point = _choose_or_read_operating_point(detector, config, validation, predictions)
         table = write_results(
             detector,
             config.checkpoint,
@@ -96,6 +101,10 @@ def write_results(
     rule = detector.selection_rule(checkpoint, predictions.examples)
     warnings = results.overlap_with_training(predictions.examples, detector.trained_on())
     warnings += operating_point.threshold_warnings(point, detector.trained_on())
+    if predictions.hashes is not None:
+        seen = detector.trained_images()
+        warnings += describe_trained_images(predictions.examples, predictions.hashes, seen)
+        warnings += describe_equal_images(predictions.examples, predictions.hashes.digests)
     if not detector.knows_its_origins:
         warnings.append(
             "a model folder does not say which originals were seen: whether test images share some "
@@ -191,16 +200,21 @@ def _load_validation_set(config: Config, tests: list[Dataset]) -> Dataset | None
 
 
 def _choose_or_read_operating_point(
-    detector: TrainedDetector, config: Config, validation: Dataset | None, tests: list[Dataset]
+    detector: TrainedDetector,
+    config: Config,
+    validation: Dataset | None,
+    tested: Predictions,
 ) -> OperatingPoint:
     """Chooses thresholds on the validation set and writes them beside the detector.
 
     Without a validation set those beside the detector are read.
+
+    Raises:
+      UserError: images of the validation set are images of the test, whatever their names.
     """
     if validation is None:
         point = detector.operating_point(config.checkpoint)
-        tested = [example for test in tests for example in test.examples]
-        shared = operating_point.describe_test_overlap(point.origins, tested)
+        shared = operating_point.describe_test_overlap(point.origins, tested.examples)
         if not shared:
             return point
         log.warning("the threshold beside the detector is not used: %s", shared)
@@ -211,9 +225,11 @@ def _choose_or_read_operating_point(
     )
     metrics.require_both_classes(images.labels, "data.validation")
     frames = select_multi_frame_videos(validation, config.validation_frames)
+    videos = None if frames is None else detector.scorer.score(parameters, frames)
+    _refuse_equal_images(tested, [images] if videos is None else [images, videos])
     point = operating_point.choose_operating_point(
         images,
-        None if frames is None else detector.scorer.score(parameters, frames),
+        videos,
         VideoScore.of(config.aggregate, config.top_k, config.validation_frames),
         specs,
         config.max_fpr,
@@ -222,6 +238,18 @@ def _choose_or_read_operating_point(
     reference = None if heat is None else residual_reference.measure_reference(images, heat, specs)
     detector.write_validation_records(config.checkpoint, point, reference)
     return point
+
+
+def _refuse_equal_images(tested: Predictions, validation: list[Predictions]):
+    known = concatenate(validation).hashes
+    if known is None or tested.hashes is None:
+        return
+    shared = describe_shared_images(tested.examples, tested.hashes, known)
+    if shared:
+        raise UserError(
+            f"data.validation chooses a threshold for the test: {shared} are, pixel by pixel, "
+            "among its images, whatever their names; name other validation data"
+        )
 
 
 def _fakes(test: Dataset) -> list[Example]:

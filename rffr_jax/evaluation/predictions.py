@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from rffr_jax.data.image_hashes import ImageHashes
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
 from rffr_jax.runs.atomic_files import atomic_write
@@ -32,6 +33,7 @@ class Predictions:
         its raw score, in [0, 1].
       bad: examples whose file could not be used, with the reason; they have no score and are in
         no metric but `n_bad`.
+      hashes: of the images, in the order of `examples`; None where they were not at hand.
 
     Raises:
       UserError: an example is there twice, or a score is not finite.
@@ -40,6 +42,7 @@ class Predictions:
     examples: Sequence[Example]
     scores: Float64[np.ndarray, " n"]
     bad: Mapping[Example, str] = dataclasses.field(default_factory=dict)
+    hashes: ImageHashes | None = None
 
     def __post_init__(self) -> None:
         if self.scores.shape != (len(self.examples),):
@@ -215,8 +218,10 @@ def independence_warnings(predictions: Predictions) -> list[str]:
 
 def concatenate(parts: Sequence[Predictions]) -> Predictions:
     """The predictions of several test sets, or of several pieces of one, as one."""
+    hashes = [part.hashes for part in parts if part.hashes is not None]
     return Predictions(
         [example for part in parts for example in part.examples],
         np.concatenate([np.zeros(0), *(part.scores for part in parts)]),
         {example: reason for part in parts for example, reason in part.bad.items()},
+        ImageHashes.concatenate(hashes) if len(hashes) == len(parts) else None,
     )

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float16, Float32, Float64, PyTree, UInt8
 from rffr_jax.cluster import processes
 from rffr_jax.cluster.sharding import all_gather_parameters, all_rows, padded_batch_size, put_batch
 from rffr_jax.data.bad_files import BadFiles
+from rffr_jax.data.image_hashes import ImageHashes, hash_batch, join_clusters
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Dataset, Example
@@ -27,8 +28,8 @@ class PreparedSet:
 
     Attributes:
       dataset: `index` of the batches counts its examples.
-      batches: starts a pass; each batch has `image`, `index`, `weight` and, for a detector that
-        reads residuals of a MAE, `difference`.
+      batches: starts a pass; each batch has `image`, `index`, `weight`, `hash` and, for a detector
+        that reads residuals of a MAE, `difference`.
       bad: examples whose file could not be used, with the reason; complete after the first pass.
     """
 
@@ -122,6 +123,8 @@ class Scorer:
     def score(self, parameters: PyTree, prepared: Dataset | PreparedSet) -> Predictions:
         """The softmax of `fake`, in [0, 1], for every example that can be read.
 
+        Examples with equal pixels become one cluster (`Example.group`).
+
         Args:
           parameters: the detector's.
           prepared: a prepared set, or a dataset, whose images are not kept.
@@ -142,7 +145,7 @@ class Scorer:
     ) -> tuple[Predictions, Float32[np.ndarray, "n k k"] | None]:
         if not isinstance(prepared, PreparedSet):
             prepared = self._prepare_one_pass(prepared)
-        margins, indices, heats = [], [], []
+        margins, indices, heats, hashes = [], [], [], []
         for batch in prepared.batches():
             on_mesh = put_batch(batch, self._mesh)
             differences = on_mesh.get("difference")
@@ -152,11 +155,14 @@ class Scorer:
                 with_heat = heat is not None
                 heats.append(heat)
             indices.append(jnp.where(on_mesh["weight"] > 0, on_mesh["index"], -1))
+            hashes.append(on_mesh["hash"])
         index = np.concatenate([all_rows(rows) for rows in indices])
         margin = np.concatenate([all_rows(rows) for rows in margins])
         used = np.flatnonzero(index >= 0)
         examples = [prepared.dataset.examples[i] for i in index[used]]
-        predictions = Predictions(examples, _probabilities(margin[used]), prepared.bad)
+        found = ImageHashes.from_batch(np.concatenate([all_rows(rows) for rows in hashes])[used])
+        examples = join_clusters(examples, found.digests)
+        predictions = Predictions(examples, _probabilities(margin[used]), prepared.bad, found)
         if not with_heat:
             return predictions, None
         return predictions, np.concatenate([all_rows(rows) for rows in heats])[used]
@@ -261,7 +267,7 @@ class Scorer:
     def _read(
         self, dataset: Dataset, bad_files: BadFiles, bad: dict[Example, str]
     ) -> Iterator[Batch]:
-        """`image`, `index`, `weight` and, where residuals are needed, `digest` of the images."""
+        """`image`, `index`, `weight`, `hash` and, where residuals are needed, `digest`."""
         batches = evaluation_batches(
             dataset,
             size=self._size,
@@ -274,6 +280,7 @@ class Scorer:
             for batch in batches:
                 bad_files.update(batch)
                 read = {name: batch[name] for name in ("image", "index", "weight")}
+                read["hash"] = hash_batch(batch["image"])
                 if self._needs_mae:
                     read["digest"] = image_digests(batch["image"])
                 yield read
@@ -286,7 +293,7 @@ class Scorer:
 
     def _with_differences(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
-            fields = {name: batch[name] for name in ("image", "index", "weight")}
+            fields = {name: batch[name] for name in ("image", "index", "weight", "hash")}
             if self._needs_mae:
                 fields["difference"] = self.kept.of(batch["image"], batch["digest"])
             yield fields

@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
+from rffr_jax.data.image_hashes import ImageHashes
 from rffr_jax.data.origins import Origins
 from rffr_jax.data.specs import as_tuple, check_same_preparation
 from rffr_jax.errors import UserError
@@ -163,6 +164,14 @@ class TrainedDetector:
         return {
             "detector": self._read_origins("training"),
             autoencoder: self._read_origins("mae_training"),
+        }
+
+    def trained_images(self) -> dict[str, ImageHashes]:
+        """The images that the detector and its MAE or UNet were trained on, where recorded."""
+        autoencoder = AUTOENCODERS.get(self.about["detection"]["residual"], "MAE")
+        return {
+            "detector": ImageHashes.load(self._folder / "training_images.npz"),
+            autoencoder: ImageHashes.load(self._folder / "mae_training_images.npz"),
         }
 
     def operating_point(self, checkpoint: str, digest: str = "") -> OperatingPoint:

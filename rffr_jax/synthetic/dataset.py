@@ -55,11 +55,15 @@ class SyntheticDataset:
 
     def face(self, index: int, size: int) -> LandmarkedFace:
         """The picture of example `index`, painted at `size`, with the points it is painted by."""
+        return LandmarkedFace(self.load(index, size), self.landmarks_in_picture(index, size))
+
+    def landmarks_in_picture(self, index: int, size: int) -> Float32[np.ndarray, "68 2"]:
+        """The points of example `index` in pixels of its picture at `size`."""
         number, _ = self._recipe(index)
         person, portrait = self._first + number, round(_OVERSAMPLING * size)
         shape = procedural_landmarks(self.seed, person) * portrait - 0.5
         matrix = capture_similarity((self.seed, person), portrait, size)
-        return LandmarkedFace(self.load(index, size), transform_points(shape, matrix))
+        return transform_points(shape, matrix)
 
     def mask(self, index: int, size: int) -> Float32[np.ndarray, "size size"]:
         """Where example `index` is manipulated, 0 to 1; all 0 for a real."""

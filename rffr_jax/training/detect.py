@@ -14,7 +14,9 @@ from rffr_jax.cluster import processes
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import init_sharded, make_mesh, rows_of_process
 from rffr_jax.config import Config
+from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.pipeline import Batch
+from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.method.blocks import draw_blocks, draw_order
@@ -41,7 +43,9 @@ from rffr_jax.training.sources import (
     Sources,
     merge_sources,
     read_sources,
+    start_image_records,
     write_mae_sources,
+    write_training_images,
     write_training_sources,
     write_validation_sources,
 )
@@ -73,6 +77,7 @@ def run(config: Config, workdir: pathlib.Path):
         write_config(workdir, config)
         write_training_sources(workdir, objective.dataset, earlier={})
         write_mae_sources(workdir, objective.mae_sources)
+        start_image_records(workdir, pathlib.Path(config.mae) if objective.frozen else None)
         write_validation_sources(workdir, objective.validation)
         objective.log_counts()
         train(objective, config, workdir, mesh)
@@ -91,6 +96,7 @@ class DetectorTraining(Objective):
     """Cross-entropy on batches that are half real, half fake (equation 7)."""
 
     balanced = True
+    dataset: CachedDataset | SelfBlendedPairs
 
     def __init__(self, config: Config, workdir: pathlib.Path, mesh: Mesh):
         self._config, self._workdir, self._mesh = config, workdir, mesh
@@ -246,6 +252,10 @@ class DetectorTraining(Objective):
         )
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
         return losses, statistics
+
+    def after_save(self):
+        """Records the images that were read so far."""
+        write_training_images(self._workdir, self.dataset.hashes)
 
     def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
         """AUC of every validation set and method; keeps the weights wherever one improves."""

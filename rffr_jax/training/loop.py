@@ -90,6 +90,9 @@ class Objective:
         """Metrics of each validation split; also draws samples and keeps the best weights."""
         raise NotImplementedError
 
+    def after_save(self):
+        """Records what belongs beside a checkpoint; all processes come by here together."""
+
 
 def check_settings(objective: Objective, config: Config, mesh: Mesh):
     """Checks all that `train` needs of the settings, before anything is written.
@@ -194,6 +197,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             training = {name: value for name, value in state.items() if name != "parameters"}
             about = {**objective.about, "progress": progress}
             checkpoints.save(step, state["parameters"], training, about)
+            objective.after_save()
 
         for step in range(start, config.steps + 1):
             last = step == config.steps

@@ -24,7 +24,7 @@ from rffr_jax.cluster.sharding import (
 )
 from rffr_jax.config import Config
 from rffr_jax.data.bad_files import BadFiles
-from rffr_jax.data.cache import InMemoryDataset
+from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.data.selection import keep_reals
@@ -37,7 +37,13 @@ from rffr_jax.runs.inventory import warn_if_data_changed
 from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_config, write_config
 from rffr_jax.training.loop import Objective, check_settings, train
 from rffr_jax.training.mae_training import MAETraining
-from rffr_jax.training.sources import Sources, read_sources, write_training_sources
+from rffr_jax.training.sources import (
+    Sources,
+    read_sources,
+    start_image_records,
+    write_training_images,
+    write_training_sources,
+)
 from rffr_jax.training.unet_training import UNetTraining
 
 log = logging.getLogger(__name__)
@@ -64,6 +70,7 @@ def run(config: Config, workdir: pathlib.Path):
         warn_if_data_changed(workdir, datasets)
         write_config(workdir, config)
         write_training_sources(workdir, objective.dataset, objective.earlier_sources)
+        start_image_records(workdir)
         train(objective, config, workdir, mesh)
     residual = "" if config.autoencoder == "mae" else " --config.detector.residual=unet"
     log.info("pretraining done; name it with --config.mae=%s%s", workdir, residual)
@@ -78,6 +85,7 @@ class Pretraining(Objective):
     """
 
     balanced = False
+    dataset: CachedDataset
     frozen: PyTree = ()
 
     def __init__(self, config: Config, workdir: pathlib.Path, mesh: Mesh):
@@ -88,9 +96,11 @@ class Pretraining(Objective):
         self._autoencoder = AUTOENCODERS[config.autoencoder](config, mesh)
         self.about = self._autoencoder.about
         self.init_parameters = self._autoencoder.init_parameters
-        self.dataset = load_reals(config.data.train, "train")
-        if config.data.cache:
-            self.dataset = InMemoryDataset(self.dataset, config.model.image_size)
+        self.dataset = CachedDataset(
+            load_reals(config.data.train, "train"),
+            config.model.image_size,
+            keep_pixels=config.data.cache,
+        )
         self.validation = load_reals(config.data.validation, "validation")
         self._bad_validation = BadFiles(self.validation, config.data.max_bad_fraction)
         self._mean_loss = jax.jit(self._weighted_loss)
@@ -116,6 +126,10 @@ class Pretraining(Objective):
     ) -> tuple[Float[Array, " batch"], PyTree]:
         """Mean squared error of each image; no parameter follows the batch."""
         return self._autoencoder.losses(parameters, batch), {}
+
+    def after_save(self):
+        """Records the images that were read so far."""
+        write_training_images(self._workdir, self.dataset.hashes)
 
     def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
         """Loss on the validation reals, with the same masks every time; draws the sample sheet."""

@@ -1,9 +1,11 @@
 """Records of the originals that a run was trained on, so that a test can find overlaps."""
 
 import pathlib
+import shutil
 from collections.abc import Mapping
 
 from rffr_jax.cluster import processes
+from rffr_jax.data.image_hashes import ImageHashes
 from rffr_jax.data.origins import Origins
 from rffr_jax.examples import Dataset
 from rffr_jax.runs.atomic_files import read_json_object, write_json
@@ -16,6 +18,8 @@ Sources = dict[str, list[str]]
 TRAINING = "training_sources.json"
 MAE = "mae_training_sources.json"
 VALIDATION = "validation_sources.json"
+IMAGES = {TRAINING: "training_images.npz", MAE: "mae_training_images.npz"}
+"""The hashes of the images beside each record of originals."""
 
 
 def write_training_sources(workdir: pathlib.Path, dataset: Dataset, earlier: Sources):
@@ -38,10 +42,39 @@ def write_validation_sources(workdir: pathlib.Path, sets: Mapping[str, Dataset])
 
 def read_sources(folder: pathlib.Path) -> Sources:
     """The record in a pretraining's workdir, or of a checkpoint in it; {} where there is none."""
+    file = _record_of(folder)
+    return read_json_object(file) if file.exists() else {}
+
+
+def _record_of(folder: pathlib.Path) -> pathlib.Path:
     places = {LATEST.parts: TRAINING, **{frozen.parts: MAE for frozen in FROZEN.values()}}
     inside = folder.absolute().parts[-2:]
-    file = folder.parent.parent / places[inside] if inside in places else folder / TRAINING
-    return read_json_object(file) if file.exists() else {}
+    return folder.parent.parent / places[inside] if inside in places else folder / TRAINING
+
+
+def write_training_images(workdir: pathlib.Path, hashes: ImageHashes):
+    """Adds images to training_images.npz, at a save; all processes come by here together."""
+    everywhere = processes.all_gather_objects(hashes.distinct())
+    if processes.is_main_process():
+        file = workdir / IMAGES[TRAINING]
+        ImageHashes.load(file).distinct(*everywhere).save(file)
+
+
+def start_image_records(workdir: pathlib.Path, autoencoder: pathlib.Path | None = None):
+    """Leaves no images of a run that never began; copies those that a MAE or UNet was trained on.
+
+    Args:
+      autoencoder: what the config names; None without one.
+    """
+    if has_saved_state(workdir) or not processes.is_main_process():
+        return
+    for name in IMAGES.values():
+        (workdir / name).unlink(missing_ok=True)
+    if autoencoder is not None:
+        record = _record_of(autoencoder)
+        known = record.with_name(IMAGES[record.name])
+        if known.is_file():
+            shutil.copyfile(known, workdir / IMAGES[MAE])
 
 
 def merge_sources(*records: Mapping[str, list[str]]) -> Sources:

@@ -4,13 +4,12 @@ import logging
 from typing import Any
 
 from rffr_jax.config import Config
-from rffr_jax.data.cache import InMemoryDataset
+from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.readers.prepared import collect_preparations
 from rffr_jax.data.selection import keep_methods, keep_reals
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
-from rffr_jax.examples import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +18,7 @@ GIVEN, SELF_BLENDED = "given", "self_blended"
 
 def load_training_set(
     config: Config,
-) -> tuple[Dataset, list[dict[str, Any]], dict[str, Any]]:
+) -> tuple[CachedDataset | SelfBlendedPairs, list[dict[str, Any]], dict[str, Any]]:
     """The images that a detector learns from.
 
     Returns:
@@ -34,7 +33,7 @@ def load_training_set(
         raise UserError(f"data.fakes={data.fakes!r} is not known; choose {GIVEN} or {SELF_BLENDED}")
     if data.fakes == GIVEN:
         dataset = keep_methods(load_dataset(data.train), data.methods, where="data.methods")
-        kept = InMemoryDataset(dataset, size) if data.cache else dataset
+        kept = CachedDataset(dataset, size, keep_pixels=data.cache)
         return kept, collect_preparations(dataset), {}
     if data.methods:
         raise UserError(
@@ -50,7 +49,7 @@ def load_training_set(
     reals = keep_reals(given)
     left_out = len(given.examples) - len(reals.examples)
     pairs = SelfBlendedPairs(
-        InMemoryDataset(reals, size) if data.cache else reals,
+        CachedDataset(reals, size, keep_pixels=data.cache),
         config.seed,
         post_augmentation=data.post_augmentation,
     )

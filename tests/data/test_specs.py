@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rffr_jax.data.cache import InMemoryDataset
+from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.selection import keep_methods, keep_reals, sampling_weights
 from rffr_jax.data.specs import (
@@ -202,12 +202,12 @@ def test_weights_stay_with_their_examples(folder, tmp_path_factory):
     sizes = [len(load_dataset(spec.partition("?")[0]).examples) for spec in specs]
     assert sampling_weights(joined) == ((0,) * sizes[0] + (1,) * sizes[1], (3, 1))
     reals = keep_reals(joined)
-    strata, weights = sampling_weights(InMemoryDataset(reals, 16))
+    strata, weights = sampling_weights(CachedDataset(reals, 16, keep_pixels=True))
     assert weights == (3, 1)
     assert [joined.examples.index(e) >= sizes[0] for e in reals.examples] == list(map(bool, strata))
     assert sampling_weights(load_dataset([spec.partition("?")[0] for spec in specs])) == ((), ())
     batches = train_batches(
-        InMemoryDataset(reals, 16),
+        CachedDataset(reals, 16, keep_pixels=True),
         size=16,
         batch_size=8,
         seed=0,

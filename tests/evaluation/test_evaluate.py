@@ -105,10 +105,39 @@ def test_every_record_is_counted_once_and_against_all_reals(finished, faces):
 
 def test_a_test_that_was_trained_on_is_named(tmp_path, detector, faces, capsys):
     table = evaluate(tmp_path, detector, f"csv:{faces}/train.csv")
-    (warning,) = table["about"]["warnings"]
+    warning, images, *_ = table["about"]["warnings"]
+    assert "12 training images of the detector, whatever their names" in images
     assert "6 of 6 originals in the test were seen in training (detector: 6" in warning
     assert "train/real0" in warning
     assert warning in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_copies_under_other_names_are_found(tmp_path, detector, faces, capsys):
+    """Training images as test images, one fake three times, and the test as validation data."""
+    for folder, name in (("test", "a"), ("chosen", "b")):
+        for label in ("real", "fake"):
+            (tmp_path / folder / label).mkdir(parents=True)
+            for number in range(4):
+                kind = "rows" if label == "fake" else "real"
+                source = faces / "train" / f"{kind}{number}.png"
+                shutil.copy(source, tmp_path / folder / label / f"{name}{number}.png")
+    for name in ("again", "once more"):
+        shutil.copy(faces / "train" / "rows0.png", tmp_path / "test" / "fake" / f"{name}.png")
+    flags = (f"detector={detector}", f"data.tests=folder:{tmp_path}/test")
+    run = tmp_path / "run"
+    assert jobs.start("evaluate", run, *flags) == 0
+    warnings = json.loads((run / "results.json").read_text())["about"]["warnings"]
+    assert "10 of 10 images of the test" in warnings[0]
+    assert "training images of the detector, whatever their names" in warnings[0]
+    assert "3 images show only 1 different pictures" in warnings[-1]
+    with (run / "predictions.csv").open(newline="") as file:
+        groups = {row["id"]: row["group"] for row in csv.DictReader(file)}
+    assert groups["fake/again.png"] == groups["fake/once more.png"] != groups["fake/a1.png"]
+    points = sorted(detector.rglob("operating_points/*"))
+    assert jobs.start("evaluate", run, *flags, f"data.validation=folder:{tmp_path}/chosen") == 2
+    assert "10 of 10 images of the test (the first" in capsys.readouterr().err
+    assert sorted(detector.rglob("operating_points/*")) == points
 
 
 def test_a_bad_file_is_left_out_counted_and_named(tmp_path, detector):

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from rffr_jax.data.image_hashes import NO_IMAGES, ImageHashes
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending.blending import (
     ColourChange,
@@ -92,6 +93,11 @@ class SelfBlendedPairs:
                 for e in reals.examples
             ),
         )
+
+    @property
+    def hashes(self) -> ImageHashes:
+        """Of the reals that were read so far, as they are before anything is done to them."""
+        return getattr(self._reals, "hashes", NO_IMAGES)
 
     @property
     def count(self) -> int:

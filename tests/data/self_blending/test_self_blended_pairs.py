@@ -8,7 +8,7 @@ from PIL import Image
 from scipy.stats import mannwhitneyu
 
 from rffr_jax.data.bad_files import BadFiles
-from rffr_jax.data.cache import InMemoryDataset
+from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending import pairs as self_blended_pairs
@@ -131,7 +131,8 @@ def test_resume_processes_and_workers_change_nothing(spec):
     ]
     assert_same(joined, whole)
     assert_same(train(pairs, workers=2), whole)
-    cached = SelfBlendedPairs(InMemoryDataset(keep_reals(load_dataset(spec)), SIZE), 7)
+    reals = CachedDataset(keep_reals(load_dataset(spec)), SIZE, keep_pixels=True)
+    cached = SelfBlendedPairs(reals, 7)
     assert_same(train(cached), train(SelfBlendedPairs(load_dataset(spec), 7)))
 
 
@@ -140,7 +141,9 @@ def test_resume_processes_and_workers_change_nothing(spec):
 
 @pytest.fixture(scope="module")
 def procedural():
-    return InMemoryDataset(keep_reals(load_dataset("synthetic:0#train?limit=24")), SIZE)
+    return CachedDataset(
+        keep_reals(load_dataset("synthetic:0#train?limit=24")), SIZE, keep_pixels=True
+    )
 
 
 def test_pixels_outside_the_mask_are_equal_to_the_bit(procedural):
