@@ -17,12 +17,13 @@ import traceback
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from rffr_jax.cluster.command_line import USER_MISTAKE
 from rffr_jax.cluster.launch import Launch
 from rffr_jax.errors import UserError
 
 log = logging.getLogger(__name__)
 
-USER_MISTAKE, DEFECT = 2, 1
+DEFECT = 1
 HEARTBEAT_TIMEOUT = 60  # seconds without a heartbeat until a process counts as lost
 START_TIMEOUT = 300  # seconds for all processes to start
 COORDINATOR_DELAY = 3.0  # seconds, so that other processes report the same mistake

@@ -1,8 +1,8 @@
-"""Geometry of the blocks: the patches that each hides, the visible ones, and random draws.
+"""Geometry of the blocks: the patches that each hides, the visible ones, and random samples.
 
 An image is a square grid of patches, numbered row by row. A `BlockGrid` lays k x k equal square
 blocks on it, centred; patches outside the blocks are never hidden. NumPy only: the tables are
-constants of the compiled programs, and every draw is a function of seed, step and global row.
+constants of the compiled programs, and every sample is a function of seed, step and global row.
 """
 
 import dataclasses
@@ -78,10 +78,10 @@ class BlockGrid:
     @functools.cached_property
     def passes(self) -> Int[np.ndarray, "passes per_pass"]:
         """The blocks that each pass hides together."""
-        return far_apart_groups(self.k, self.per_pass)
+        return group_distant_blocks(self.k, self.per_pass)
 
     @functools.cached_property
-    def hidden_together(self) -> Int[np.ndarray, "blocks patches_in_pass"]:
+    def hidden_in_pass(self) -> Int[np.ndarray, "blocks patches_in_pass"]:
         """Patches that the pass of each block hides, those of the block itself first."""
         together = np.zeros((self.count, self.per_pass), int)
         for blocks in self.passes:
@@ -92,7 +92,7 @@ class BlockGrid:
     @functools.cached_property
     def visible(self) -> Int[np.ndarray, "blocks patches_outside_pass"]:
         """Patches that stay visible in the pass of each block, ascending."""
-        return complement(self.hidden_together, self.patches)
+        return complement(self.hidden_in_pass, self.patches)
 
     def covered(self, patch_size: int) -> Bool[np.ndarray, "size size"]:
         """The pixels that blocks reach, in an image of `grid` patches of `patch_size` a side."""
@@ -103,7 +103,7 @@ class BlockGrid:
 
 
 @functools.cache
-def far_apart_groups(k: int, size: int) -> Int[np.ndarray, "groups size"]:
+def group_distant_blocks(k: int, size: int) -> Int[np.ndarray, "groups size"]:
     """All k x k blocks in groups of `size` whose members lie far apart.
 
     Blocks change places between groups for as long as that lowers the sum of 1 / distance**6 over
@@ -148,7 +148,7 @@ def complement(
     return np.nonzero(kept)[1].reshape(len(indices), -1).astype(np.int32)
 
 
-def draw_masks(
+def sample_masks(
     kind: str, blocks: BlockGrid, *, ratio: float, seed: int, step: int, batch: int
 ) -> Int[np.ndarray, "batch hidden"]:
     """Hidden patches of every image of the global batch of a pretraining step.
@@ -159,7 +159,7 @@ def draw_masks(
         several blocks a pass, `grid` hides one of the groups that `BlockGrid.passes` holds, and
         `block` such a group, moved as a whole as far as that area has room.
       ratio: share of the patches that `random` hides.
-      seed, step: the key of the draw; row i of the result belongs to global row i.
+      seed, step: the key of the random numbers; row i of the result belongs to global row i.
     """
     generator = np.random.default_rng((seed, step))
     if kind == "grid":
@@ -221,14 +221,14 @@ def count_quantiles(chances: Float[np.ndarray, " blocks_and_none"], group: int) 
     return tuple(int(count) for count in np.searchsorted(np.cumsum(chances), levels))
 
 
-def draw_order(group: int, seed: int, step: int, batch: int) -> Int[np.ndarray, " batch"]:
+def sample_order(group: int, seed: int, step: int, batch: int) -> Int[np.ndarray, " batch"]:
     """A random order of the rows within every group of the global batch: who gets which count."""
     generator = np.random.default_rng((seed, step))
     places = np.argsort(generator.random((batch // group, group)), axis=1)
     return (places + group * np.arange(batch // group)[:, None]).reshape(-1)
 
 
-def draw_blocks(
+def sample_blocks(
     blocks: int, count: int, seed: int, step: int, batch: int
 ) -> Int[np.ndarray, "batch count"]:
     """`count` different blocks in random order for every row of the global batch.

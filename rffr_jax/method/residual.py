@@ -64,7 +64,7 @@ def _inpaint(
     where XLA or cuDNN merges the two axes, images are in front, and images on several devices are
     never gathered.
     """
-    visible, hidden = jnp.asarray(blocks.visible), jnp.asarray(blocks.hidden_together)
+    visible, hidden = jnp.asarray(blocks.visible), jnp.asarray(blocks.hidden_in_pass)
 
     def one_pass(tokens: Float[Array, "patches width"], block: Int[Array, ""]) -> Array:
         features = mae.encode(tokens, visible[block])
@@ -99,8 +99,8 @@ def inpaint_chosen_blocks(
     passes = sum(counts)
     rows = np.repeat(np.arange(len(counts)), counts)
     columns = np.concatenate([np.arange(count) for count in counts])
-    pass_of_slot = np.full(grouped[1] * most, passes)
-    pass_of_slot[rows * most + columns] = np.arange(passes)
+    pass_index = np.full(grouped[1] * most, passes)
+    pass_index[rows * most + columns] = np.arange(passes)
 
     tokens = mae.embed(images)
     tokens = jnp.take(tokens.reshape(*grouped, *tokens.shape[1:]), rows, axis=1)
@@ -111,7 +111,7 @@ def inpaint_chosen_blocks(
         grouped[0], passes, blocks.side**2, inpainted.shape[-1]
     )
     padded = jnp.concatenate([inpainted, jnp.zeros_like(inpainted[:, :1])], axis=1)
-    return jnp.take(padded, pass_of_slot, axis=1).reshape(batch, most, *inpainted.shape[2:])
+    return jnp.take(padded, pass_index, axis=1).reshape(batch, most, *inpainted.shape[2:])
 
 
 def block_differences(

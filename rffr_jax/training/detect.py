@@ -19,7 +19,7 @@ from rffr_jax.data.pipeline import Batch
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.scoring import Scorer
-from rffr_jax.method.blocks import draw_blocks, draw_order
+from rffr_jax.method.blocks import sample_blocks, sample_order
 from rffr_jax.method.detection import AUTOENCODERS, Detection
 from rffr_jax.method.residual_cache import ResidualCache, shared_folder
 from rffr_jax.models.sizes import compute_dtype
@@ -226,9 +226,9 @@ class DetectorTraining(Objective):
         blocks = None
         if self._counts:
             seed, size = self._config.seed, self._config.batch_size
-            order = draw_order(len(self._counts), seed, step, size)[rows] - rows.start
+            order = sample_order(len(self._counts), seed, step, size)[rows] - rows.start
             total, most = self._detection.blocks.count, max(self._counts)
-            blocks = draw_blocks(total, most, seed, step, size)[rows]
+            blocks = sample_blocks(total, most, seed, step, size)[rows]
             batch = {name: array[order] for name, array in batch.items()}
         inputs = {name: batch[name] for name in ("image", "label", "weight")}
         if blocks is not None:

@@ -28,20 +28,10 @@ from rffr_jax.runs.checkpoints.weights import (
 log = logging.getLogger(__name__)
 
 
-def check_mae(folder: pathlib.Path, settings: ModelSettings):
-    """Raises: UserError if `init_from` names no MAE that can become one of these settings."""
-    _check_shapes(read_about(folder, "init_from", "mae"), settings, f"init_from={folder}")
-
-
-def load_mae(folder: pathlib.Path, settings: ModelSettings, mesh: Mesh) -> PyTree:
-    """The parameters of a MAE, for any image size, because its positions are no parameters."""
-    return load_weights(folder, "init_from", abstract_mae(settings)[1], mesh)
-
-
 def check_branches(folder: pathlib.Path, settings: DetectionSettings):
     """Raises: UserError if `detector.init` names no MAE or ViT that the branches can start from."""
     about = read_about(folder, "detector.init", "vit", "mae")
-    _check_shapes(about, settings.model, f"detector.init={folder}")
+    check_shapes(about, settings.model, f"detector.init={folder}")
     trained = about.get("normalisation")
     asked = {"mean": list(settings.mean), "std": list(settings.std)}
     if trained and trained != asked and "original" in settings.branches:
@@ -86,7 +76,8 @@ def init_branches(
     return jax.jit(started, out_shardings=shardings)(parameters, weights)
 
 
-def _check_shapes(about: dict[str, Any], settings: ModelSettings, where: str):
+def check_shapes(about: dict[str, Any], settings: ModelSettings, where: str):
+    """Raises: UserError if the model that `about` describes cannot become one of `settings`."""
     there = ModelSettings(**about["model"])
     if (there.size, there.patch_size) != (settings.size, settings.patch_size):
         raise UserError(

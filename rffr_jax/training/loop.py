@@ -141,7 +141,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
 
     with ExitStack() as stack:
         # ---- state: the run's own checkpoint, else the initial parameters
-        checkpoints = stack.enter_context(closing(RunCheckpoints(workdir)))
+        checkpoints = stack.enter_context(RunCheckpoints(workdir))
         start, state = _initial_state(objective, optimizer, config, checkpoints, mesh)
         if start:
             log.info("resuming %s at step %d", workdir, start)

@@ -15,14 +15,15 @@ from rffr_jax.cluster.memory import passes_at_once
 from rffr_jax.cluster.sharding import all_gather_parameters
 from rffr_jax.config import Config
 from rffr_jax.data.pipeline import Batch
-from rffr_jax.method.blocks import BlockGrid, complement, draw_masks
+from rffr_jax.method.blocks import BlockGrid, complement, sample_masks
 from rffr_jax.method.detection import unit_range
 from rffr_jax.method.residual import residual_image
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.layers import patchify, take_patches, unpatchify
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
-from rffr_jax.training.initial_weights import check_mae, load_mae
+from rffr_jax.runs.checkpoints.weights import load_weights, read_about
+from rffr_jax.training.initial_weights import check_shapes
 
 
 class MAETraining:
@@ -36,16 +37,19 @@ class MAETraining:
         self._settings = ModelSettings(**config.model.to_dict())
         self._blocks = BlockGrid(self._settings.grid, config.blocks.k)
         self._masks = BlockGrid(self._settings.grid, config.blocks.k, config.mask.blocks)
-        self._definition, _ = abstract_mae(self._settings, self._dtype, remat=config.remat)
+        self._definition, self._abstract = abstract_mae(
+            self._settings, self._dtype, remat=config.remat
+        )
         self.about = mae_about(self._settings, config)
 
     def check_weights(self, folder: pathlib.Path):
         """Raises: UserError if `init_from` names no MAE that can become this one."""
-        check_mae(folder, self._settings)
+        about = read_about(folder, "init_from", "mae")
+        check_shapes(about, self._settings, f"init_from={folder}")
 
     def load_weights(self, folder: pathlib.Path) -> PyTree:
-        """The weights that `init_from` names."""
-        return load_mae(folder, self._settings, self._mesh)
+        """The weights that `init_from` names, for any image size: positions are no parameters."""
+        return load_weights(folder, "init_from", self._abstract, self._mesh)
 
     def init_parameters(self) -> PyTree:
         """Random weights."""
@@ -55,7 +59,7 @@ class MAETraining:
     def inputs(self, batch: Batch, seed: int, step: int, rows: slice) -> Batch:
         """Images, weights, and the hidden and visible patches of each image."""
         mask, size = self._config.mask, self._config.batch_size
-        hidden = draw_masks(
+        hidden = sample_masks(
             mask.kind, self._masks, ratio=mask.ratio, seed=seed, step=step, batch=size
         )[rows]
         visible = complement(hidden, self._blocks.patches)

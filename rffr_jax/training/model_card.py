@@ -17,6 +17,7 @@ from rffr_jax.config import Config
 from rffr_jax.data.origins import FILES, note_on_training
 from rffr_jax.evaluation.results import RULES
 from rffr_jax.examples import FAKE, REAL, Dataset
+from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.reports.templates import render
 from rffr_jax.runs.atomic_files import atomic_write, read_json_object
 from rffr_jax.training.sources import Sources
@@ -50,10 +51,11 @@ def write_model_card(
         name=workdir.absolute().name,
         note=note[:1].upper() + note[1:],
         version=__version__,
-        model=_table([("", ""), *_model(about["detection"])]),
-        data=_table(_data(training, validation)),
+        model=markdown_table([("", ""), *_model(about["detection"])]),
+        data=markdown_table(_data(training, validation)),
         origins="\n".join(_origins(config, about, mae_sources, mae_datasets)),
-        protocol="\n".join(_protocol(config)),
+        config=config,
+        rule=RULES[config.selection],
         validation=_validation(workdir, config, validation),
         methods=_listed(about["trained_methods"]),
         reals=len(sources),
@@ -121,19 +123,6 @@ def _origins(
     return lines
 
 
-def _protocol(config: Config) -> list[str]:
-    optimizer = config.optimizer
-    return [
-        f"- {config.steps} steps of {config.batch_size} images, half of them fake; seed "
-        f"{config.seed}.",
-        f"- AdamW, learning rate {optimizer.learning_rate:g} ({optimizer.schedule}, "
-        f"{optimizer.warmup_steps} steps of warm-up), weight decay {optimizer.weight_decay:g}.",
-        f"- Selection `{config.selection}`: {RULES[config.selection]}.",
-        "- All settings are in `config.json`, the curves in `metrics.jsonl`, the originals that "
-        "were seen in `training_sources.json`.",
-    ]
-
-
 def _validation(workdir: pathlib.Path, config: Config, validation: Mapping[str, Dataset]) -> str:
     rows: list[tuple[str, ...]] = [("data set", "fakes", "weights", "AUC in %")]
     lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
@@ -152,9 +141,9 @@ def _validation(workdir: pathlib.Path, config: Config, validation: Mapping[str, 
     if len(rows) == 1:
         return "No validation data was named. Measure the detector before it is used."
     return (
-        f"{_table(rows)}\n\nOver images, not videos, to watch the training by; those of best "
-        "weights were chosen for being high. Numbers to be quoted come from `evaluate` on test "
-        "data, with their intervals."
+        f"{markdown_table(rows)}\n\nOver images, not videos, to watch the training by; those of "
+        "best weights were chosen for being high. Numbers to be quoted come from `evaluate` on "
+        "test data, with their intervals."
     )
 
 
@@ -168,9 +157,3 @@ def _listed(names: Iterable[str]) -> str:
 
 def _code(specs: str | Sequence[str]) -> str:
     return ", ".join(f"`{spec}`" for spec in ([specs] if isinstance(specs, str) else specs))
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    cells.insert(1, ["---"] * len(rows[0]))
-    return "\n".join("| " + " | ".join(row) + " |" for row in cells)

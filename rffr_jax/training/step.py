@@ -78,10 +78,10 @@ def make_step(
 
     @functools.partial(jax.value_and_grad, has_aux=True)
     def gradients_of(parameters, frozen, batch, total):
-        each, followed = losses(
+        each, statistics = losses(
             all_gather_parameters(parameters, mesh), all_gather_parameters(frozen, mesh), batch
         )
-        return jnp.sum(each * batch["weight"]) / total, followed
+        return jnp.sum(each * batch["weight"]) / total, statistics
 
     def loss_and_gradients(parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]):
         total = jnp.maximum(jnp.sum(batch["weight"]), 1.0)
@@ -89,19 +89,19 @@ def make_step(
             return gradients_of(parameters, frozen, batch, total)
 
         def add(sums, part):
-            (loss, followed), gradients = gradients_of(parameters, frozen, part, total)
-            return jax.tree.map(jnp.add, sums, (loss, gradients)), followed
+            (loss, statistics), gradients = gradients_of(parameters, frozen, part, total)
+            return jax.tree.map(jnp.add, sums, (loss, gradients)), statistics
 
         zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, parameters))
-        sums, followed = jax.lax.scan(add, zeros, _parts(batch, micro_batches, mesh))
+        sums, statistics = jax.lax.scan(add, zeros, _parts(batch, micro_batches, mesh))
         loss, gradients = sums
-        return (loss, jax.tree.map(lambda parts: parts.mean(axis=0), followed)), gradients
+        return (loss, jax.tree.map(lambda parts: parts.mean(axis=0), statistics)), gradients
 
     def step(state: State, frozen: PyTree, batch: Mapping[str, Array]) -> State:
         trained = state["trained"] if ema_decay else state["parameters"]
-        (loss, followed), gradients = loss_and_gradients(trained, frozen, batch)
+        (loss, statistics), gradients = loss_and_gradients(trained, frozen, batch)
         updates, optimizer_state = optimizer.update(gradients, state["optimizer"], trained)
-        trained = _replaced(optax.apply_updates(trained, updates), followed)
+        trained = _replaced(optax.apply_updates(trained, updates), statistics)
         arrays = jax.tree.leaves((loss, trained, optimizer_state))
         finite = [jnp.isfinite(array).all() for array in arrays]
         totals = state["totals"]
@@ -112,8 +112,8 @@ def make_step(
             "totals": {"loss": totals["loss"] + loss, "count": totals["count"] + 1},
         }
         if ema_decay:
-            moved = 1.0 - ema_decay_at(ema_decay, state["updates"])
-            new["parameters"] = optax.incremental_update(trained, state["parameters"], moved)
+            rate = 1.0 - ema_decay_at(ema_decay, state["updates"])
+            new["parameters"] = optax.incremental_update(trained, state["parameters"], rate)
             new |= {"trained": trained, "updates": state["updates"] + 1}
         return new
 

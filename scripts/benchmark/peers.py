@@ -13,9 +13,9 @@ from rffr_jax.method.blocks import (
     complement,
     count_distribution,
     count_quantiles,
-    draw_blocks,
-    draw_masks,
-    draw_order,
+    sample_blocks,
+    sample_masks,
+    sample_order,
 )
 from scripts.benchmark.contestant import Loaded, UnavailableError, Work
 from scripts.benchmark.peer_models import (
@@ -76,7 +76,7 @@ def pretraining_step(setup: Setup, compiled: bool = False) -> Loaded:
     images = torch.from_numpy(setup.images())
 
     def step(number: int) -> Tensor:
-        hidden = draw_masks("block", blocks, ratio=0, seed=0, step=number, batch=setup.batch)
+        hidden = sample_masks("block", blocks, ratio=0, seed=0, step=number, batch=setup.batch)
         noise = keeping_noise(complement(hidden, blocks.patches), blocks.patches)
         with _autocast(setup, device):
             loss = losses(_pixels(images.to(device)), noise.to(device))
@@ -108,8 +108,8 @@ def detector_step(setup: Setup, compiled: bool = False) -> Loaded:
     classify = _compiled_if(detector, compiled)
 
     def step(number: int) -> Tensor:
-        order = draw_order(len(counts), 0, number, setup.batch)
-        chosen = draw_blocks(blocks.count, max(counts), 0, number, setup.batch)
+        order = sample_order(len(counts), 0, number, setup.batch)
+        chosen = sample_blocks(blocks.count, max(counts), 0, number, setup.batch)
         block = chosen[rows, slots]
         pixels = _pixels(images[order].to(device))
         hidden = torch.from_numpy(blocks.hidden[block]).long().to(device)

@@ -10,10 +10,10 @@ from rffr_jax.method.blocks import (
     complement,
     count_distribution,
     count_quantiles,
-    draw_blocks,
-    draw_masks,
-    draw_order,
-    far_apart_groups,
+    group_distant_blocks,
+    sample_blocks,
+    sample_masks,
+    sample_order,
 )
 
 
@@ -59,14 +59,14 @@ def test_passes_that_do_not_come_out_even_are_a_user_error(k, per_pass):
     ("k", "size"), [(1, 1), (2, 2), (3, 3), (4, 2), (4, 4), (4, 8), (6, 9), (7, 7)]
 )
 def test_every_block_is_in_one_group(k, size):
-    groups = far_apart_groups(k, size)
+    groups = group_distant_blocks(k, size)
     assert groups.shape == (k * k // size, size)
     assert sorted(groups.reshape(-1)) == list(range(k * k))
     assert (np.diff(groups, axis=1) > 0).all()
 
 
 def nearest(k, size):
-    places = np.stack(np.divmod(far_apart_groups(k, size), k), axis=-1)
+    places = np.stack(np.divmod(group_distant_blocks(k, size), k), axis=-1)
     distances = np.linalg.norm(places[:, :, None] - places[:, None], axis=-1)
     return distances[distances > 0].min()
 
@@ -84,7 +84,7 @@ def test_a_pass_hides_its_blocks_and_shows_the_rest():
     assert blocks.passes.shape == (4, 4)
     for group in blocks.passes:
         for block in group:
-            together = blocks.hidden_together[block]
+            together = blocks.hidden_in_pass[block]
             assert together[:9].tolist() == blocks.hidden[block].tolist()
             assert sorted(together) == sorted(blocks.hidden[group].reshape(-1))
             assert sorted([*together, *blocks.visible[block]]) == list(range(196))
@@ -92,14 +92,14 @@ def test_a_pass_hides_its_blocks_and_shows_the_rest():
 
 def test_grid_masks_of_several_blocks_are_the_passes():
     blocks = BlockGrid(14, 4, per_pass=4)
-    masks = draw_masks("grid", blocks, ratio=0.0, seed=1, step=2, batch=200)
+    masks = sample_masks("grid", blocks, ratio=0.0, seed=1, step=2, batch=200)
     passes = {tuple(blocks.hidden[group].reshape(-1)) for group in blocks.passes}
     assert {tuple(mask) for mask in masks} == passes
 
 
 def test_moved_groups_stay_in_the_covered_area_and_keep_their_shape():
     blocks = BlockGrid(14, 4, per_pass=2)
-    masks = draw_masks("block", blocks, ratio=0.0, seed=1, step=2, batch=500)
+    masks = sample_masks("block", blocks, ratio=0.0, seed=1, step=2, batch=500)
     assert masks.shape == (500, 18)
     assert all(len(set(mask)) == 18 for mask in masks)
     assert set(masks.reshape(-1)) == set(blocks.hidden.reshape(-1))
@@ -121,21 +121,21 @@ def test_complement_against_sets():
 
 def test_grid_masks_are_blocks_and_all_occur():
     blocks = BlockGrid(14, 4)
-    masks = draw_masks("grid", blocks, ratio=0.0, seed=1, step=2, batch=400)
+    masks = sample_masks("grid", blocks, ratio=0.0, seed=1, step=2, batch=400)
     table = {tuple(row) for row in blocks.hidden}
     assert {tuple(row) for row in masks} == table
 
 
 def test_block_masks_lie_anywhere_in_the_covered_area():
     blocks = BlockGrid(14, 4)
-    masks = draw_masks("block", blocks, ratio=0.0, seed=1, step=2, batch=3000)
+    masks = sample_masks("block", blocks, ratio=0.0, seed=1, step=2, batch=3000)
     corners = {(int(m[0]) // 14, int(m[0]) % 14) for m in masks}
     assert corners == {(r, c) for r in range(1, 11) for c in range(1, 11)}
     assert set(masks.reshape(-1)) == set(blocks.hidden.reshape(-1))
 
 
 def test_random_masks_hide_the_ratio():
-    masks = draw_masks("random", BlockGrid(14, 4), ratio=0.75, seed=1, step=2, batch=50)
+    masks = sample_masks("random", BlockGrid(14, 4), ratio=0.75, seed=1, step=2, batch=50)
     assert masks.shape == (50, 147)
     assert all(len(set(row)) == 147 for row in masks)
     frequency = np.bincount(masks.reshape(-1), minlength=196) / 50
@@ -147,7 +147,7 @@ def test_masks_are_a_function_of_seed_step_and_row(kind):
     blocks = BlockGrid(8, 4)
 
     def draw(seed, step):
-        return draw_masks(kind, blocks, ratio=0.5, seed=seed, step=step, batch=32)
+        return sample_masks(kind, blocks, ratio=0.5, seed=seed, step=step, batch=32)
 
     assert np.array_equal(draw(3, 5), draw(3, 5))
     assert not np.array_equal(draw(3, 5), draw(3, 6))
@@ -157,7 +157,7 @@ def test_masks_are_a_function_of_seed_step_and_row(kind):
 def test_mask_mistakes_are_user_errors():
     blocks = BlockGrid(8, 4)
     with pytest.raises(UserError, match="ratio"):
-        draw_masks("random", blocks, ratio=1.0, seed=0, step=0, batch=1)
+        sample_masks("random", blocks, ratio=1.0, seed=0, step=0, batch=1)
     with pytest.raises(UserError, match="on_empty"):
         count_distribution(16, 0.25, "never")
     with pytest.raises(UserError, match="probability"):
@@ -202,7 +202,7 @@ def test_the_papers_setting_at_the_default_group():
 
 
 def test_order_deals_rows_out_within_their_group_and_uniformly():
-    orders = np.stack([draw_order(4, 0, step, 12) for step in range(4000)])
+    orders = np.stack([sample_order(4, 0, step, 12) for step in range(4000)])
     assert np.array_equal(np.sort(orders, axis=1), np.tile(np.arange(12), (4000, 1)))
     assert np.array_equal(orders // 4, np.tile(np.repeat(np.arange(3), 4), (4000, 1)))
     for place in range(12):
@@ -211,17 +211,17 @@ def test_order_deals_rows_out_within_their_group_and_uniformly():
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_first_drawn_blocks_are_uniform_subsets(count):
-    drawn = np.concatenate([draw_blocks(16, 5, 0, step, 64) for step in range(60)])
+    drawn = np.concatenate([sample_blocks(16, 5, 0, step, 64) for step in range(60)])
     assert all(len(set(row)) == 5 for row in drawn)
     counts = np.bincount(drawn[:, :count].reshape(-1), minlength=16)
     assert stats.chisquare(counts).pvalue > 1e-3
-    assert len({tuple(row) for row in draw_blocks(16, 3, 0, 0, 64)}) > 20
+    assert len({tuple(row) for row in sample_blocks(16, 3, 0, 0, 64)}) > 20
 
 
 def test_draws_are_a_function_of_seed_step_and_row():
     for draw in (
-        lambda seed, step: draw_order(4, seed, step, 16),
-        lambda seed, step: draw_blocks(16, 5, seed, step, 16),
+        lambda seed, step: sample_order(4, seed, step, 16),
+        lambda seed, step: sample_blocks(16, 5, seed, step, 16),
     ):
         assert np.array_equal(draw(1, 2), draw(1, 2))
         assert not np.array_equal(draw(1, 2), draw(1, 3))
@@ -232,8 +232,8 @@ def test_each_block_enters_each_row_with_the_papers_probability():
     counts = count_quantiles(count_distribution(16, 0.25, "redraw"), 16)
     steps, entered = 3000, np.zeros(32)
     for step in range(steps):
-        order = draw_order(16, 7, step, 32)
-        blocks = draw_blocks(16, max(counts), 7, step, 32)
+        order = sample_order(16, 7, step, 32)
+        blocks = sample_blocks(16, max(counts), 7, step, 32)
         for place, row in enumerate(order):
             entered[row] += 5 in blocks[place, : counts[place % 16]]
     expected = np.mean(counts) / 16

@@ -17,7 +17,7 @@ import re
 import jax, jax.numpy as jnp, numpy as np
 from flax import nnx
 from rffr_jax.method import residual
-from rffr_jax.method.blocks import BlockGrid, draw_blocks
+from rffr_jax.method.blocks import BlockGrid, sample_blocks
 from rffr_jax.method.detection import Detection, DetectionSettings, unit_range
 from rffr_jax.method.residual_cache import ResidualCache
 from rffr_jax.models.abstract import abstract_mae
@@ -42,7 +42,7 @@ on_host = jax.tree.map(np.asarray, nnx.to_pure_dict(nnx.state(model, nnx.Param))
 images = np.random.default_rng(0).integers(0, 256, (ROWS, 48, 48, 3), dtype=np.uint8)
 images[:, 0, 0, 0] = np.arange(ROWS)
 counts = (1, 3, 2, 1, 2)  # groups as large as a device's share
-chosen = draw_blocks(4, 3, 0, 0, ROWS).astype(np.int32)
+chosen = sample_blocks(4, 3, 0, 0, ROWS).astype(np.int32)
 alone = np.asarray(jax.jit(detection.residual_images)(on_host, images))
 
 @jax.jit

@@ -11,8 +11,10 @@ from PIL import Image
 
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.training.initial_weights import check_branches, init_branches, load_mae
+from rffr_jax.runs.checkpoints.weights import load_weights
+from rffr_jax.training.initial_weights import check_branches, init_branches
 from tests import jobs
 from tests.convert.source_files import SETTINGS, converted, mae_arrays, vit_arrays
 from tests.models import reference
@@ -151,7 +153,7 @@ def test_weights_of_another_size_are_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("name", ["mae", "smaller-mae"])
 def test_a_mae_keeps_its_weights_at_any_image_size(folder, name):
-    loaded = load_mae(folder / name, SETTINGS, make_mesh(1))
+    loaded = load_weights(folder / name, "init_from", abstract_mae(SETTINGS)[1], make_mesh(1))
     jobs.assert_same_arrays(by_place(loaded), jobs.saved_arrays(folder / name / "0"))
 
 

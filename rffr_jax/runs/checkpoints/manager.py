@@ -1,11 +1,11 @@
 """Orbax's manager of a folder of checkpoints, as this program opens it."""
 
+import contextlib
 import logging
 import os
 import pathlib
-import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -14,21 +14,6 @@ from jaxtyping import PyTree
 
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.steps import write_checksums
-
-
-def _silence_orbax():
-    """Stops the pages that Orbax and TensorStore print besides the error that they raise."""
-    logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
-    before = sys.excepthook
-
-    def hook(kind, error, trace):
-        if str(error) != "Event loop is closed":  # of the writes beside the one that failed
-            before(kind, error, trace)
-
-    sys.excepthook = hook
-
-
-_silence_orbax()
 
 
 def require_space(folder: pathlib.Path, arrays: PyTree):
@@ -43,18 +28,21 @@ def require_space(folder: pathlib.Path, arrays: PyTree):
             os.posix_fallocate(file.fileno(), 0, size)
 
 
-def open_to_read(folder: pathlib.Path) -> ocp.CheckpointManager:
+@contextlib.contextmanager
+def open_to_read(folder: pathlib.Path) -> Iterator[ocp.CheckpointManager]:
     """Opens checkpoints that another run may be writing at the same time; changes nothing.
 
     Raises:
       UserError: Orbax's own record of a checkpoint is damaged.
     """
-    return _opened(folder, ocp.CheckpointManagerOptions(create=False))
+    with _quiet(), _opened(folder, ocp.CheckpointManagerOptions(create=False)) as manager:
+        yield manager
 
 
+@contextlib.contextmanager
 def open_to_write(
     folder: pathlib.Path, keep: int | None, item_handlers: Mapping[str, Any] | None = None
-) -> ocp.CheckpointManager:
+) -> Iterator[ocp.CheckpointManager]:
     """Opens a folder that only this run uses; the rest of an interrupted save is deleted.
 
     Every checkpoint gets its checksums while it still has its temporary name.
@@ -73,7 +61,22 @@ def open_to_write(
         cleanup_tmp_directories=True,
         async_options=ocp.AsyncOptions(post_finalization_callback=finish),
     )
-    return _opened(folder, options, item_handlers)
+    with _quiet(), _opened(folder, options, item_handlers) as manager:
+        yield manager
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Leaves out the pages that Orbax logs besides the error that it raises."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "orbax" not in record.pathname
+
+    logging.getLogger("absl").addFilter(keep)
+    try:
+        yield
+    finally:
+        logging.getLogger("absl").removeFilter(keep)
 
 
 def _opened(

@@ -30,11 +30,21 @@ DAMAGED = pathlib.Path("checkpoints", "damaged")
 
 
 class RunCheckpoints:
-    """The newest full states of a run, written in the background."""
+    """A context: the newest full states of a run, written in the background.
+
+    Its end waits for unfinished saves.
+    """
 
     def __init__(self, workdir: pathlib.Path):
         self._workdir = workdir
-        self._manager = open_to_write(workdir / LATEST, keep=2)
+        self._opened = open_to_write(workdir / LATEST, keep=2)
+
+    def __enter__(self) -> "RunCheckpoints":
+        self._manager = self._opened.__enter__()
+        return self
+
+    def __exit__(self, *error) -> bool | None:
+        return self._opened.__exit__(*error)
 
     def save(self, step: int, parameters: PyTree, training: PyTree, about: dict[str, Any]):
         """Begins to write a state; raises the error of the previous save, if it failed."""
@@ -71,10 +81,6 @@ class RunCheckpoints:
         state = restore_items(folder, step, targets, str(folder))
         self._set_aside([other for other in saved_steps(folder) if other > step])
         return step, state["parameters"], state["training"]
-
-    def close(self):
-        """Waits for unfinished saves."""
-        self._manager.close()
 
     def _set_aside(self, steps: Sequence[int]):
         if not steps:

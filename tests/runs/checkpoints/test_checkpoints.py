@@ -1,7 +1,5 @@
 """Checkpoints: weights alone, full states, and what a checkpoint is refused for."""
 
-from contextlib import closing
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -86,14 +84,14 @@ def test_bests_have_names_that_are_safe_for_files(validation, method, expected):
 
 def test_a_run_keeps_its_two_newest_states_whole(tmp_path):
     about = {"kind": "mae", "progress": {"step": 0}}
-    with closing(RunCheckpoints(tmp_path)) as checkpoints:
+    with RunCheckpoints(tmp_path) as checkpoints:
         assert checkpoints.restore(abstract(), {"finite": jnp.array(True)}) is None
         for step in (2, 4, 6):
             training = {"finite": jnp.array(True), "count": jnp.array(step)}
             checkpoints.save(step, weights(step), training, about)
         checkpoints.save(6, weights(0), {"finite": jnp.array(True), "count": jnp.array(0)}, about)
     assert jobs.saved_steps(tmp_path / LATEST) == [4, 6]
-    with closing(RunCheckpoints(tmp_path)) as checkpoints:
+    with RunCheckpoints(tmp_path) as checkpoints:
         training = {"finite": jnp.array(True), "count": jnp.array(0)}
         training = with_shardings(training, parameter_shardings(training, make_mesh()))
         restored = checkpoints.restore(abstract(), training)

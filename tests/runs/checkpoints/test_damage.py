@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-from contextlib import closing
 
 import jax
 import jax.numpy as jnp
@@ -45,14 +44,14 @@ def abstract(tree):
 
 
 def save(workdir, steps):
-    with closing(RunCheckpoints(workdir)) as checkpoints:
+    with RunCheckpoints(workdir) as checkpoints:
         for step in steps:
             about = {"kind": "mae", "k": 4, "progress": {"step": step}}
             checkpoints.save(step, weights(step), TRAINING, about)
 
 
 def restore(workdir):
-    with closing(RunCheckpoints(workdir)) as checkpoints:
+    with RunCheckpoints(workdir) as checkpoints:
         restored = checkpoints.restore(abstract(weights(0)), abstract(TRAINING))
         assert restored is not None
         return restored[:2]
