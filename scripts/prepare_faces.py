@@ -83,8 +83,13 @@ def _build(args: argparse.Namespace, benchmark):
         smallest_face=args.smallest_face,
         image_format=args.image_format,
         frames=parse_frames(args.frames),
+        faces=args.faces,
     )
     if args.export_deepfakebench:
+        if args.faces == "all":
+            raise UserError(
+                "--export-deepfakebench has one face a frame; leave it out, or --faces all"
+            )
         kinds = {(medium.label, medium.dataset, medium.method) for medium in benchmark.media}
         check_export(args.export_deepfakebench, kinds, _compression(benchmark))
     if args.runner:
@@ -169,6 +174,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--scale", type=float, default=1.3, help="side of the crop over that of the face")
     add("--alignment", default="similarity", help="similarity (five points) or box")
     add("--interpolation", default="area", help="area (antialiased) or bilinear")
+    add(
+        "--faces",
+        default="manipulated",
+        help="of several: manipulated (under the mask, or that differs from the original, else the "
+        "largest; an original shows the same person), largest, or all (with the medium's label)",
+    )
     add("--smallest-face", type=int, default=30, help="shorter side in pixels")
     add("--image-format", default="jpeg", help="png, jpeg (quality 95, 4:4:4) or raw")
     add(

@@ -92,8 +92,7 @@ def _build(
     preparation: dict[str, Any],
     run: Runner,
 ) -> dict[str, Any]:
-    paths = {medium.id: medium.path for medium in benchmark.media}
-    tasks = [Task(m, paths.get(m.source) if m.label else None) for m in benchmark.media]
+    tasks = _make_tasks(benchmark)
     todo = [task for task in tasks if not work.done(task)]
     if len(todo) < len(tasks):
         log.info("%d of %d media were prepared before", len(tasks) - len(todo), len(tasks))
@@ -106,6 +105,23 @@ def _build(
         draw_sheet(dataset / f"{split}.png", work, media, set(report["without_face"]))
     write_json(dataset / REPORT, report)
     return report
+
+
+def _make_tasks(benchmark: Benchmark) -> list[Task]:
+    """With the fake that comes first of each real, one with a mask before one without."""
+    paths = {medium.id: medium.path for medium in benchmark.media}
+    fakes: dict[str, Medium] = {}
+    for medium in sorted(benchmark.media, key=lambda m: m.mask is None):
+        if medium.label:
+            fakes.setdefault(medium.source, medium)
+    tasks = []
+    for medium in benchmark.media:
+        if medium.label:
+            tasks.append(Task(medium, original=paths.get(medium.source), mask=medium.mask))
+        else:
+            fake = fakes.get(medium.id)
+            tasks.append(Task(medium, fake=fake and fake.path, mask=fake and fake.mask))
+    return tasks
 
 
 def _run(run: Runner, work: Work, tasks: Sequence[Task]):
@@ -249,6 +265,8 @@ def _tell(report: Mapping[str, Any]):
             "%-10s  %-20s %-20s %6d media %8d faces in %8d frames",
             split, dataset, method, numbers["media"], numbers["faces"], numbers["frames"],
         )  # fmt: skip
+    for told_by, count in report["several_faces"].items():
+        log.info("%d media show several faces: taken by %s", count, told_by)
     for reason, count in report["reasons"].items():
         log.info("dropped %6d: %s", count, reason)
 

@@ -27,6 +27,7 @@ class Medium:
         fakes of a DFDC original, a Celeb-DF target; empty means `source`.
       person: who is to be seen, where the benchmark says so.
       compression: as the benchmark names it (`c23`); empty where it has one only.
+      mask: of a fake, the video that shows its manipulated area in white, where there is one.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Medium:
     group: str = ""
     person: str = ""
     compression: str = ""
+    mask: pathlib.Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,6 +37,8 @@ class Part:
       frames: how many frames were wanted.
       records: the faces found.
       drops: what was left out, and why.
+      told_by: of several faces, what told which is taken: `manipulated_face.MASK`, `DIFFERENCE` or
+        `LARGEST`; "all" where all are taken; empty where there is one face or none.
     """
 
     medium: str
@@ -44,6 +46,7 @@ class Part:
     frames: int
     records: tuple[FaceRecord, ...]
     drops: tuple[Drop, ...]
+    told_by: str = ""
 
 
 def write_part(path: pathlib.Path, part: Part):
@@ -52,6 +55,7 @@ def write_part(path: pathlib.Path, part: Part):
         "medium": part.medium,
         "stamp": part.stamp,
         "frames": part.frames,
+        "told_by": part.told_by,
         "drops": [dataclasses.asdict(drop) for drop in part.drops],
         "records": [_to_json(record) for record in part.records],
     }
@@ -77,7 +81,8 @@ def read_part(path: pathlib.Path, *, images: bool = True) -> Part:
             for record in head["records"]
         )
     drops = tuple(Drop(**drop) for drop in head["drops"])
-    return Part(head["medium"], head["stamp"], head["frames"], records, drops)
+    fields = {name: head[name] for name in ("medium", "stamp", "frames", "told_by")}
+    return Part(records=records, drops=drops, **fields)
 
 
 def _to_json(record: FaceRecord) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,15 @@ from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.detectors import DETECTORS, explain_no_face, load_detector
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import count_frames, evenly_spaced, read_frames
+from rffr_jax.faces.manipulated_face import LARGEST, Track, choose_face
 from rffr_jax.faces.media import SPLITS, Medium
 from rffr_jax.faces.part_file import Drop, Part
-from rffr_jax.faces.tracking import follow_main_face
+from rffr_jax.faces.tracking import find_tracks
 from rffr_jax.images.image_formats import IMAGE_FORMATS, encode_crop
 
 ALL = "all"
+MANIPULATED = "manipulated"
+FACES = (MANIPULATED, LARGEST, ALL)
 FRAMES: Mapping[str, int | None] = {"train": 32, "validation": 1, "test": 1}
 
 
@@ -42,6 +45,7 @@ class PreparationSettings:
       smallest_face: shorter side of a face's box in pixels below which it is not taken.
       image_format: of the records, one of `image_formats.IMAGE_FORMATS`.
       frames: for each split how many evenly spaced frames of a video; None is all of them.
+      faces: which face of several is taken, one of `FACES`.
 
     Raises:
       UserError: a setting that is not known or out of range.
@@ -53,10 +57,13 @@ class PreparationSettings:
     smallest_face: int
     image_format: str
     frames: Mapping[str, int | None]
+    faces: str = MANIPULATED
 
     def __post_init__(self):
         if self.detector not in DETECTORS:
             raise UserError(f"--detector {self.detector!r} is not known; {' or '.join(DETECTORS)}")
+        if self.faces not in FACES:
+            raise UserError(f"--faces {self.faces!r} is not known; {', '.join(FACES)}")
         if self.smallest_face < 1:
             raise UserError(f"--smallest-face {self.smallest_face}: must be at least 1")
         if self.image_format not in IMAGE_FORMATS:
@@ -73,6 +80,7 @@ class PreparationSettings:
         return {
             "detector": self.detector,
             "weights_sha256": load_detector(self.detector, self.weights).digest,
+            "faces": self.faces,
             "smallest_face": self.smallest_face,
             **dataclasses.asdict(self.crop),
             "decoder": _decoder(),
@@ -124,7 +132,12 @@ def _decoder() -> str:
 
 
 def prepare_medium(
-    medium: Medium, original: pathlib.Path | None, settings: PreparationSettings
+    medium: Medium,
+    original: pathlib.Path | None,
+    settings: PreparationSettings,
+    *,
+    fake: pathlib.Path | None = None,
+    mask: pathlib.Path | None = None,
 ) -> Part:
     """The faces of one medium.
 
@@ -132,17 +145,19 @@ def prepare_medium(
       original: the real video that a fake was made from, whose frame numbers the fake uses; None
         where there is none. Where the fake ends before the last of them, its frames are spaced
         over what both have. An original that cannot be read counts as none.
+      fake: of a real medium, a fake of it, which tells the person that is followed.
+      mask: the video of the manipulated area, of the medium itself or of `fake`.
 
     Raises:
       OSError: the machine's fault and not the file's, such as too many open files.
     """
-    made_from = input_digest(medium, original)
+    made_from = input_digest(medium, original, fake, mask)
     detector = load_detector(settings.detector, settings.weights)
     count = settings.frames[medium.split]
     numbers: list[int] = []
     reasons: list[str] = []
     found: list[list[Face]] = []
-    crops: list[list[_EncodedCrop]] = []  # of every face, so that no frame is kept
+    crops: dict[int, _EncodedCrop] = {}  # by the identity of the face, so that no frame is kept
     conversions = ""
     try:
         for frame in read_frames(medium.path, indices=_wanted(medium.path, original, count)):
@@ -152,33 +167,57 @@ def prepare_medium(
             conversions = "; ".join(frame.conversions)
             reasons.append(_why(frame.image, faces, large, settings.smallest_face))
             found.append(large)
-            crops.append([_crop(frame.image, face, settings) for face in large])
+            crops |= {id(face): _crop(frame.image, face, settings) for face in large}
     except BadImageError as error:
         return Part(medium.id, made_from, 0, (), (Drop(None, error.reason),))
 
+    tracks = find_tracks(found)
+    taken, told_by = _take_faces(tracks, numbers, medium, original or fake, mask, settings)
     records, drops = [], []
-    for number, why, faces, there, face in zip(
-        numbers, reasons, found, crops, follow_main_face(found), strict=True
-    ):
-        if face is None:
-            drops.append(Drop(number, why))
-        else:
-            crop = next(crop for other, crop in zip(faces, there, strict=True) if other is face)
-            records.append(_record(medium, number, face, crop, conversions))
-    return Part(medium.id, made_from, len(numbers), tuple(records), tuple(drops))
+    for place, number in enumerate(numbers):
+        faces = [track[place] for track in taken if place in track]
+        if not faces:
+            drops.append(Drop(number, reasons[place]))
+        for i, face in enumerate(faces):
+            name = f"{medium.id}/{number:06d}" + (f"-{i}" if i else "")
+            records.append(_record(medium, name, number, face, crops[id(face)], conversions))
+    return Part(medium.id, made_from, len(numbers), tuple(records), tuple(drops), told_by)
 
 
-def input_digest(medium: Medium, original: pathlib.Path | None) -> str:
-    """A digest of what a part is made from: what is known of the medium, and its files' stamps."""
+def _take_faces(
+    tracks: Sequence[Track],
+    numbers: Sequence[int],
+    medium: Medium,
+    counterpart: pathlib.Path | None,
+    mask: pathlib.Path | None,
+    settings: PreparationSettings,
+) -> tuple[Sequence[Track], str]:
+    """The faces that records are made of, and what told them, as in `Part.told_by`."""
+    if len(tracks) < 2:
+        return tracks, ""
+    if settings.faces == ALL:
+        return tracks, ALL
+    if settings.faces == LARGEST:
+        return tracks[:1], LARGEST
+    face, told_by = choose_face(tracks, numbers, medium.path, counterpart, mask)
+    return [face], told_by
+
+
+def input_digest(medium: Medium, *others: pathlib.Path | None) -> str:
+    """A digest of what a part is made from: what is known of the medium, and its files' stamps.
+
+    Args:
+      others: its original, fake and mask, where they are there.
+    """
     facts = medium_facts(medium) | {"file": file_stamp(medium.path)}
-    if original is not None:
-        facts["original"] = file_stamp(original)
+    facts["others"] = [other and file_stamp(other) for other in others]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def medium_facts(medium: Medium) -> dict[str, Any]:
     """What is known of a medium, wherever its file lies."""
-    return {name: value for name, value in dataclasses.asdict(medium).items() if name != "path"}
+    places = ("path", "mask")
+    return {name: value for name, value in dataclasses.asdict(medium).items() if name not in places}
 
 
 def file_stamp(path: pathlib.Path) -> str:
@@ -228,11 +267,11 @@ def _crop(
 
 
 def _record(
-    medium: Medium, frame: int, face: Face, crop: _EncodedCrop, conversions: str
+    medium: Medium, name: str, frame: int, face: Face, crop: _EncodedCrop, conversions: str
 ) -> FaceRecord:
     image, landmarks = crop
     return FaceRecord(
-        id=f"{medium.id}/{frame:06d}",
+        id=name,
         image=image,
         label=medium.label,
         dataset=medium.dataset,

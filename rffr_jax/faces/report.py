@@ -28,13 +28,15 @@ def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
     Returns:
       `splits`: for each split, data set and method the numbers of media, frames wanted, faces, and
       media without a face. `reasons`: drops by reason, with N for its numbers. `without_face`: ids
-      of media. `missing`. `left_out`: files that are not read, by ending. `drops`: every one,
-      `frame` null for a whole medium.
+      of media. `several_faces`: how many media show several, by what told which one is taken.
+      `missing`. `left_out`: files that are not read, by ending. `drops`: every one, `frame` null
+      for a whole medium.
     """
     numbers: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
     reasons: collections.Counter[str] = collections.Counter()
     drops: list[dict[str, Any]] = []
     without: list[str] = []
+    several: collections.Counter[str] = collections.Counter()
     for medium in benchmark.media:
         part = work.part(medium, images=False)
         methods = numbers.setdefault(medium.split, {}).setdefault(medium.dataset, {})
@@ -44,6 +46,8 @@ def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
         cell["media"] += 1
         cell["frames"] += part.frames
         cell["faces"] += len(part.records)
+        if part.told_by:
+            several[part.told_by] += 1
         if not part.records:
             cell["without_face"] += 1
             without.append(medium.id)
@@ -54,6 +58,7 @@ def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
         "splits": numbers,
         "reasons": dict(reasons.most_common()),
         "without_face": without,
+        "several_faces": dict(several.most_common()),
         "missing": list(benchmark.missing),
         "left_out": dict(benchmark.left_out.counts.most_common()),
         "drops": drops,

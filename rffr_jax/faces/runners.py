@@ -30,10 +30,14 @@ class Task:
 
     Attributes:
       original: the file of the real medium that a fake was made from, where it is there.
+      fake: of a real medium, the file of a fake of it, where it is there.
+      mask: of the fake, where it is there.
     """
 
     medium: Medium
-    original: pathlib.Path | None
+    original: pathlib.Path | None = None
+    fake: pathlib.Path | None = None
+    mask: pathlib.Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +60,9 @@ class Work:
           The medium's id.
         """
         try:
-            part = prepare_medium(task.medium, task.original, self.settings)
+            part = prepare_medium(
+                task.medium, task.original, self.settings, fake=task.fake, mask=task.mask
+            )
         except Exception as error:
             error.add_note(f"while preparing {task.medium.id} ({task.medium.path})")
             raise
@@ -69,7 +75,7 @@ class Work:
             part = self.part(task.medium, images=False)
         except (FileNotFoundError, ValueError):
             return False
-        return part.stamp == input_digest(task.medium, task.original)
+        return part.stamp == input_digest(task.medium, task.original, task.fake, task.mask)
 
     def part(self, medium: Medium, *, images: bool = True) -> Part:
         """What a medium gave; without `images` their bytes are left empty."""

@@ -1,10 +1,10 @@
-"""Which face is followed where a video shows several.
+"""The faces of a video, each followed through its frames.
 
 Faces of successive frames are joined to tracks by where they lie and how big they are, greedily:
 the pair of a track's last face and a new one that differ least first. Distances count in sides of
 the face, since a person may move by more than its box between frames that lie a second apart. Where
 one track and one face remain, they are joined however far apart. A track waits where its face is
-not seen. The track whose boxes have the largest summed area is followed: a face that is big and
+not seen. The track whose boxes have the largest summed area comes first: a face that is big and
 there for long. In a single picture that is the biggest face.
 """
 
@@ -15,20 +15,6 @@ from rffr_jax.faces.face import Face
 
 MAX_DISTANCE = 2.0  # of the centres, in sides of the face
 MAX_SIZE_RATIO = 2.0
-
-
-def follow_main_face(faces: Sequence[Sequence[Face]]) -> list[Face | None]:
-    """The face that is followed through the frames of a video.
-
-    Args:
-      faces: those of each frame, in time.
-
-    Returns:
-      The face in each frame, None where it is not to be seen.
-    """
-    tracks = find_tracks(faces)
-    followed = tracks[0] if tracks else {}
-    return [followed.get(number) for number in range(len(faces))]
 
 
 def find_tracks(faces: Sequence[Sequence[Face]]) -> list[dict[int, Face]]:

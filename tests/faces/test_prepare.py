@@ -365,6 +365,10 @@ def test_wrong_settings_are_told():
         settings(detector="mtcnn")
     with pytest.raises(UserError, match="--image-format 'gif' is not known; png, jpeg, raw"):
         settings(image_format="gif")
+    with pytest.raises(
+        UserError, match="--faces 'biggest' is not known; manipulated, largest, all"
+    ):
+        settings(faces="biggest")
     with pytest.raises(UserError, match="--smallest-face 0: must be at least 1"):
         settings(smallest_face=0)
     with pytest.raises(UserError, match="yunet needs --detector-weights FILE"):
@@ -378,6 +382,6 @@ def test_settings_say_what_decides_about_records():
     assert said["frames"] == {"train": "all", "validation": 1, "test": 1}
     assert {**said, "detector": "", "decoder": "", "weights_sha256": "", "frames": ""} == {
         "detector": "", "decoder": "", "weights_sha256": "", "frames": "",
-        "smallest_face": 16, "size": 32, "scale": 2.0, "alignment": "box",
+        "faces": "manipulated", "smallest_face": 16, "size": 32, "scale": 2.0, "alignment": "box",
         "interpolation": "area", "image_format": "png",
     }  # fmt: skip

@@ -32,11 +32,11 @@ def test_interrupted_run_ends_with_75_and_goes_on(tmp_path, capsys, monkeypatch)
     seen = []
     real = runners.prepare_medium
 
-    def interrupted(*args):
+    def interrupted(*args, **kwargs):
         seen.append(args[0].id)
         if len(seen) == 6:
             signal.raise_signal(signal.SIGTERM)
-        return real(*args)
+        return real(*args, **kwargs)
 
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(runners, "prepare_medium", interrupted)

@@ -3,7 +3,13 @@
 import numpy as np
 
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.tracking import follow_main_face
+from rffr_jax.faces.tracking import find_tracks
+
+
+def follow_main_face(frames):
+    """The face of the first track in each frame, None where it is not to be seen."""
+    tracks = find_tracks(frames)
+    return [tracks[0].get(number) if tracks else None for number in range(len(frames))]
 
 
 def face(left: float, top: float, width: float, height: float | None = None) -> Face:

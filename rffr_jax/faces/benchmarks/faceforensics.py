@@ -1,7 +1,7 @@
 """FaceForensics++: original and manipulated videos, split by lists of pairs.
 
     original_sequences/{youtube,actors}/COMPRESSION[/videos]/
-    manipulated_sequences/METHOD/COMPRESSION[/videos]/
+    manipulated_sequences/METHOD/{COMPRESSION,masks}[/videos]/
 
 A pair (a, b) of a list means the originals a and b and, for every method, the fakes a_b and b_a. A
 fake TARGET_SOURCE shows the video of its target with the face (or the expression) of its source:
@@ -65,11 +65,11 @@ def find(
     bases = {path.name: path for path in catalogue.entries(manipulated) if os.path.isdir(path)}
     bases |= {"real": originals / "youtube", "actors": originals / "actors"}
     videos: Videos = {}
+    masks: Videos = {}
     for name, base in bases.items():
-        where = base / compression
-        if where.is_dir():
-            level = where / "videos"
-            videos[name] = catalogue.videos(level if level.is_dir() else where)
+        masks[name] = _videos(catalogue, base / "masks")
+        if (base / compression).is_dir():
+            videos[name] = _videos(catalogue, base / compression)
         elif name != "actors":
             catalogue.miss(f"{catalogue.name(base)}: no {compression} videos")
     if not any(videos.values()):
@@ -79,13 +79,21 @@ def find(
             f"[/videos] or manipulated_sequences/METHOD/{compression}[/videos]; "
             f"what is there: {', '.join(there) or 'no compression'}"
         )
-    _add_actors(catalogue, videos.pop("actors", {}), videos.pop(ACTORS_DATASET, {}), compression)
+    actors = {name: videos.pop(name, {}) for name in ("actors", ACTORS_DATASET)}
+    _add_actors(catalogue, actors, masks, compression)
     if videos:
-        _add_pairs(catalogue, videos, _read_splits(folder, splits), compression)
+        _add_pairs(catalogue, videos, masks, _read_splits(folder, splits), compression)
     return catalogue.benchmark()
 
 
-def _add_pairs(catalogue: Catalogue, videos: Videos, pairs: Pairs, compression: str) -> None:
+def _videos(catalogue: Catalogue, folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    level = folder / "videos"
+    return catalogue.videos(level if level.is_dir() else folder)
+
+
+def _add_pairs(
+    catalogue: Catalogue, videos: Videos, masks: Videos, pairs: Pairs, compression: str
+) -> None:
     taken = set()
     for split, (first, second) in _in_order(pairs):
         for method, found in videos.items():
@@ -106,6 +114,7 @@ def _add_pairs(catalogue: Catalogue, videos: Videos, pairs: Pairs, compression: 
                             source=f"real/{target}",
                             group="-".join(sorted((first, second))),
                             compression=compression,
+                            mask=masks[method].get(name, [None])[0],
                         )
                     )
     for method, found in videos.items():
@@ -118,17 +127,12 @@ def _in_order(pairs: Pairs) -> list[tuple[str, tuple[str, str]]]:
     return [(split, pair) for split in pairs for pair in pairs[split]]
 
 
-def _add_actors(
-    catalogue: Catalogue,
-    reals: dict[str, list[pathlib.Path]],
-    fakes: dict[str, list[pathlib.Path]],
-    compression: str,
-) -> None:
-    for label, place, pattern, videos in (
-        (0, "actors", r"(\d+)__(.+)", reals),
-        (1, ACTORS_DATASET, r"(\d+)_\d+__(.+)__\w+", fakes),
+def _add_actors(catalogue: Catalogue, videos: Videos, masks: Videos, compression: str) -> None:
+    for label, place, pattern in (
+        (0, "actors", r"(\d+)__(.+)"),
+        (1, ACTORS_DATASET, r"(\d+)_\d+__(.+)__\w+"),
     ):
-        for name, paths in videos.items():
+        for name, paths in videos[place].items():
             parts = re.fullmatch(pattern, name)
             person = f"actor {parts[1]}" if parts else ""
             for path in paths:
@@ -144,6 +148,7 @@ def _add_actors(
                         group=person,
                         person=person,
                         compression=compression,
+                        mask=masks.get(place, {}).get(name, [None])[0],
                     )
                 )
 
