@@ -1,18 +1,14 @@
-"""scripts/false_alarms.py, fuzz_inputs.py, fuzz_requests.py and predict_throughput.py."""
+"""scripts/false_alarms.py and predict_throughput.py."""
 
 import math
-import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 import rffr_jax
 from rffr_jax.data.specs import load_dataset
-from scripts import false_alarms, fuzz_inputs, fuzz_requests
+from scripts import false_alarms
 from scripts import predict_throughput as throughput
-from tests import jobs
 
 # ---- false alarms
 
@@ -59,67 +55,6 @@ def test_mistakes_of_false_alarms(detector, tmp_path, capsys):
     assert false_alarms.main([*flags, f"folder:{tmp_path}"]) == 2
     assert false_alarms.main([*flags, f"folder:{tmp_path}", "--threshold", "2"]) == 2
     assert "it must lie in [0, 1]" in capsys.readouterr().err
-
-
-# ---- broken files
-
-
-KINDS = ("image", "video", "finished", "request")
-
-
-@pytest.fixture
-def room(tmp_path):
-    """What a child process works on, with a server for its requests."""
-    fuzz_inputs.make_whole_files(tmp_path / "whole", KINDS)
-    room = tmp_path / "worker0"
-    shutil.copytree(tmp_path / "whole", room)
-    yield room
-    fuzz_requests.service_of(room).close()
-
-
-@pytest.mark.slow
-def test_broken_files_are_used_or_refused(tmp_path, room):
-    found = [
-        fuzz_inputs._tried(tmp_path, room, 7, number, kind)
-        for number, kind in enumerate(kind for kind in KINDS for _ in range(16))
-    ]
-    assert not [outcome for outcome in found if not outcome.well]
-    said = {outcome.what for outcome in found}
-    assert "used" in said
-    assert len(said) > 8
-    assert not any((tmp_path / "bad").iterdir())
-    assert sum(line.startswith("| ") for line in fuzz_inputs.told(found)) > 8
-
-
-def test_whole_files_are_all_used(room):
-    for name in (*fuzz_inputs.IMAGES, *fuzz_inputs.VIDEOS):
-        said = fuzz_inputs._look(room, room / name)
-        assert said == "used" or (name == "moves.gif" and said.startswith("GIF pictures"))
-    for name in fuzz_inputs.REQUESTS:
-        said = fuzz_requests.asked(room, room / name, None)
-        assert said == "whole request: scored, used"
-    assert fuzz_inputs._go_on(room, room / "finished.jsonl") == "used, 10 of 10 records kept"
-
-
-def test_a_request_that_is_badly_treated_is_told(tmp_path, room, monkeypatch):
-    plan = fuzz_requests.Plan("x", [b"?\r\n\r\n"], (200,))
-    monkeypatch.setattr(fuzz_requests, "planned", lambda *_: plan)
-    found = fuzz_inputs._tried(tmp_path, room, 7, 0, "request")
-    assert not found.well
-    assert "x: 400" in found.what
-
-
-@pytest.mark.slow
-def test_children_break_files_and_are_ended(tmp_path):
-    script = [sys.executable, "-m", "scripts.fuzz_inputs", "--output", str(tmp_path)]
-    run = {"capture_output": True, "text": True, "cwd": jobs.CONFIGS.parent}
-    done = subprocess.run([*script, "--files", "40", "--seed", "3"], **run)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "40 files, seed 3" in done.stdout
-    late = [*script, "--files", "2", "--workers", "1", "--kinds", "image", "--limit", "1e-9"]
-    ended = subprocess.run(late, **run)
-    assert ended.returncode == 1
-    assert ended.stdout.count("takes longer than 1e-09 s") >= 2
 
 
 # ---- throughput

@@ -1,7 +1,7 @@
 """Uploads that are sent to the HTTP API over a real connection, most of them in whole requests.
 
-`fuzz_inputs.py` uses it. The picture or video comes broken; the request around it is broken here,
-as the bytes of the picture say, so that a kept file tells both.
+The picture or video comes broken. The request around it is broken here, as the bytes of the
+picture say, so that a kept file shows both.
 """
 
 import functools
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-CONFIGS = pathlib.Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 MOST_BYTES = 100_000
 SECONDS_WITHOUT_PROGRESS = 1.0
 SECONDS = 60.0  # for an answer
@@ -58,7 +58,7 @@ class Plan(NamedTuple):
     leaves: bool = False
 
 
-def asked(room: pathlib.Path, file: pathlib.Path, broken: Broken | None) -> str:
+def send_upload(room: pathlib.Path, file: pathlib.Path, broken: Broken | None) -> str:
     """Sends a file; what became of it.
 
     Args:
@@ -68,17 +68,21 @@ def asked(room: pathlib.Path, file: pathlib.Path, broken: Broken | None) -> str:
     Raises:
       AssertionError: the answer is not one that a user should get, or a file is left behind.
     """
-    service = service_of(room)
+    service = service_for(room)
     picture = file.read_bytes()
     rng = np.random.default_rng(zlib.crc32(picture))
-    plan = planned(picture, service.port, rng, broken) if broken else whole(picture, service.port)
+    plan = (
+        broken_request(picture, service.port, rng, broken)
+        if broken
+        else whole_request(picture, service.port)
+    )
     said = exchange(service.port, plan)
     assert service.is_emptied(), "an upload is left behind"
     assert not service.defects, service.defects.pop()
     if not said:
         assert plan.silence, f"{plan.fault}: no answer"
         return f"{plan.fault}: no answer, and none is due"
-    status, answer = checked(said, room)
+    status, answer = check_answer(said, room)
     assert status in plan.statuses, f"{plan.fault}: {status} {answer.get('error', 'scored')}"
     if status == 200:
         (record,) = answer["files"]
@@ -87,7 +91,7 @@ def asked(room: pathlib.Path, file: pathlib.Path, broken: Broken | None) -> str:
     return f"{plan.fault}: {status} {answer['error']}"
 
 
-def checked(said: bytes, room: pathlib.Path) -> tuple[int, dict[str, Any]]:
+def check_answer(said: bytes, room: pathlib.Path) -> tuple[int, dict[str, Any]]:
     """Status and JSON of an answer that has all headers and names no place of the machine."""
     from rffr_jax.web.guard import HEADERS
 
@@ -103,15 +107,15 @@ def checked(said: bytes, room: pathlib.Path) -> tuple[int, dict[str, Any]]:
 # ---- how it is sent
 
 
-def whole(picture: bytes, port: int) -> Plan:
+def whole_request(picture: bytes, port: int) -> Plan:
     """A request without a fault."""
     body = form(picture, "a.png")
     return Plan("whole request", [head(port, len(body)) + body], (200, 400, 413, 415))
 
 
-def planned(picture: bytes, port: int, rng: np.random.Generator, broken: Broken) -> Plan:
+def broken_request(picture: bytes, port: int, rng: np.random.Generator, broken: Broken) -> Plan:
     """A request, two times in three without a fault of its own."""
-    plan, body = whole(picture, port), form(picture, "a.png")
+    plan, body = whole_request(picture, port), form(picture, "a.png")
     start, end = form(b"", "a.png")[: -len(BOUNDARY) - 8], body[-len(BOUNDARY) - 8 :]
     any_status = (200, 400, 403, 404, 405, 408, 413, 415)
     match rng.choice(100):
@@ -300,7 +304,7 @@ class _Defects(logging.Handler):
 
 
 @functools.cache
-def service_of(room: pathlib.Path) -> Service:
+def service_for(room: pathlib.Path) -> Service:
     """The server of a room, which is started once and ends with the process."""
     return Service(room)
 
