@@ -32,6 +32,10 @@ PROCEDURAL_MASKS = {
 SMALL = {"size": "mini", "image_size": 64, "patch_size": 8}
 SMALLEST = {"size": "tiny", "image_size": 48, "patch_size": 6}
 WHOLE_IMAGES = {"inputs": "original", "blocks": "full"}
+RANDOM_XCEPTION = (
+    "this Xception starts from random weights, the field's from ImageNet, so the comparison is "
+    "no fair one"
+)
 # A UNet soon learns to copy.
 UNET_STEPS = {"synthetic": 400, "smoke": 4, "photographs": 400}
 
@@ -159,7 +163,7 @@ def claim(text: str, better: str, worse: str, **where: str) -> dict:
     """A statement of the paper about two rows.
 
     Args:
-      where: `column` and `trained_on` as in `run_result.Claim`.
+      where: `column`, `trained_on` and `caveat` as in `run_result.Claim`.
     """
     return {"text": text, "better": better, "worse": worse, **where}
 

@@ -1,5 +1,6 @@
 """What an experiment writes when all its runs are done: table, figures, galleries, report."""
 
+import functools
 import logging
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,12 @@ from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.specs import as_tuple, load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.localisation import format_localisation
+from rffr_jax.evaluation.paired_comparison import read_scores as read_evaluation
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import ABOUT, select_method_and_reals
 from rffr_jax.examples import Dataset
 from rffr_jax.experiments import mean_residual
+from rffr_jax.experiments.claims import ReadScores
 from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
 from rffr_jax.experiments.galleries import draw_gallery
 from rffr_jax.experiments.grid import TestedDetector
@@ -63,11 +66,14 @@ def write_outputs(
         external=external_tables(asked),
         command=asked.command,
     )
-    summary = build_table(table, results, _read_predictions(on_disk, results))
+    methods = {label: column.method for label, column in on_disk.columns.items()}
+    read_scores = _score_reader(methods)
+    columns = {c: read_scores(results[0], c) for c in methods} if table.external else {}
+    summary = build_table(table, results, columns, read_scores)
     if results:
         write_tables(workdir, summary)
         print(format_markdown(summary))
-    names = {label: column.method for label, column in on_disk.columns.items() if column.method}
+    names = {label: method for label, method in methods.items() if method}
     if "bars" in asked.figures:
         plot_bars(workdir / asked.name, summary)
     if "curves" in asked.figures:
@@ -135,14 +141,23 @@ def _describe_mean_residuals(points: Sequence[TestedDetector]) -> tuple[str, ...
     return (mean_residual.describe_mean_residuals(runs.values()),) if runs else ()
 
 
-def _read_predictions(config: Config, results: Sequence[RunResult]) -> dict[str, Predictions]:
-    """Of the first detector, for each column: reals and the column's fakes."""
-    columns = {}
-    for label, folder in results[0].evaluations.items() if results else ():
-        predictions = Predictions.read_csv(folder / "predictions.csv")
-        method = config.columns[label].method
-        columns[label] = select_method_and_reals(predictions, method) if method else predictions
-    return columns
+def _score_reader(methods: Mapping[str, str]) -> ReadScores:
+    """Reads the scores that a run's AUC in a column is of, each evaluation once.
+
+    Args:
+      methods: of each column; '' for all.
+    """
+    read = functools.cache(lambda folder: read_evaluation(folder)[0])
+
+    @functools.cache
+    def of_column(folder: pathlib.Path, column: str) -> Predictions:
+        found, method = read(folder), methods[column]
+        if not method:
+            return found.predictions
+        own = [part for (_, of), part in found.matched.items() if of == method]
+        return own[0] if own else select_method_and_reals(found.predictions, method)
+
+    return lambda run, column: of_column(run.evaluations[column], column)
 
 
 def _test_specs(config: Config) -> list[str]:

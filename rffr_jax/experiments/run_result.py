@@ -49,6 +49,7 @@ class Claim:
       better, worse: labels of two rows.
       trained_on: for these fakes; '' for all that the table trains on.
       column: in this column; '' for the mean over the columns that were not trained on.
+      caveat: why no number here can confirm it; '' where there is no such reason.
     """
 
     text: str
@@ -56,6 +57,7 @@ class Claim:
     worse: str
     trained_on: str = ""
     column: str = ""
+    caveat: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

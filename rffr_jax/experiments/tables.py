@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.experiments.claims import check_claims
+from rffr_jax.experiments.claims import ReadScores, check_claims
 from rffr_jax.experiments.external import external_row
 from rffr_jax.experiments.published import PUBLISHED
 from rffr_jax.experiments.run_result import RunResult, TableSpec
@@ -27,7 +27,10 @@ def write_tables(workdir: pathlib.Path, table: Mapping[str, Any]) -> None:
 
 
 def build_table(
-    table: TableSpec, measured: Sequence[RunResult], columns: Mapping[str, Predictions]
+    table: TableSpec,
+    measured: Sequence[RunResult],
+    columns: Mapping[str, Predictions],
+    read_scores: ReadScores,
 ) -> dict[str, Any]:
     """The numbers of a table; AUCs in [0, 1].
 
@@ -36,6 +39,7 @@ def build_table(
       measured: its runs; of each row every detector seed with every MAE seed.
       columns: our predictions of each column (reals and the column's fakes), of any one run: what
         rows of other toolkits are matched with. May be empty where `table.external` is.
+      read_scores: the scores of a run that its AUC in a column is of, for the claims.
 
     Returns:
       `name, variant, title, note, command, columns, seeds, mae_seeds`; `rows`, of which the
@@ -65,7 +69,7 @@ def build_table(
         "seeds": sorted({run.seed for run in measured}),
         "mae_seeds": sorted(maes),
         "rows": [*_order_beside_published(rows, beside), *others],
-        "claims": check_claims(table, measured),
+        "claims": check_claims(table, measured, read_scores),
         "published": published,
     }
 

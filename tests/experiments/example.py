@@ -76,7 +76,8 @@ def experiment(folder: Path, methods: list[str], seeds: int = 2) -> tuple[TableS
     paper = row("theirs", {"FSW": cell([0.9344], ci95=None)}, "published", "F2F")
     claim = {"text": f"one beats another {EVIL}", "better": "a", "worse": "b", "column": ""}
     claim |= {"trained_on": "rows", "rule": "last", "difference": 0.031, "ci95": [-0.01, 0.07]}
-    claim |= {"seeds": seeds, "by_mae": [], "verdict": "unresolved"}
+    claim |= {"seeds": seeds, "maes": 0, "by_mae": [], "given": [], "caveat": ""}
+    claim |= {"verdict": "unresolved"}
     note, command = "made-up scores", f"python -m rffr_jax.main --config={EVIL}"
     title, seen = f"What to read {EVIL}", {"rows": ("rows",)}
     table = TableSpec("table5", "synthetic", title, COLUMNS, seen, note, command=command)

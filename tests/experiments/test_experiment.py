@@ -210,6 +210,19 @@ def test_every_table_and_figure_runs(shared, name, capsys):
     table = table_of(workdir, name)
     assert table["rows"]
     assert all(0 <= cell["auc"] <= 1 for row in table["rows"] for cell in row["cells"].values())
+    for claim in table["claims"]:
+        if claim["difference"] is not None and claim["trained_on"] != "(mean)":
+            column = claim["column"] or "mean_unseen"
+            better, worse = (
+                next(
+                    row["cells"][column]["auc"]
+                    for row in table["rows"]
+                    if all(row[key] == claim[key] for key in ("trained_on", "rule"))
+                    and row["method"] == claim[side]
+                )
+                for side in ("better", "worse")
+            )
+            assert claim["difference"] == pytest.approx(better - worse, abs=1e-9)
     for ending in ("csv", "md", "tex"):
         assert (workdir / f"{name}.{ending}").stat().st_size > 200
     if name in ("fig1", "fig5"):

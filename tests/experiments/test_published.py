@@ -1,5 +1,6 @@
 """What was typed from the paper agrees with the averages that the paper printed."""
 
+import pathlib
 import re
 from collections import Counter
 
@@ -91,3 +92,14 @@ def test_inference_times_are_those_of_the_passes():
     for row in PUBLISHED["table9"]:
         side = int(row["method"][0])
         assert re.findall(r"\d+", row["inference_time"]) == [str(side * side)]
+
+
+def test_the_docs_say_of_every_published_row_whether_it_is_measured():
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "paper.md").read_text()
+    section = page.split("## Which rows are measured")[1].split("\n## ")[0]
+    lines = {line.split("|")[1].strip(): line for line in section.splitlines() if "|" in line}
+    for name, rows in PUBLISHED.items():
+        line = lines["Fig. 1" if name == "fig1" else name.removeprefix("table")]
+        for row in rows:
+            words = re.sub(r"^(Full|Random) (original|residual).*", r"\1", row["method"])
+            assert words in line, (name, row["method"])

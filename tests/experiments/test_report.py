@@ -254,7 +254,14 @@ def test_a_report_of_what_the_tables_write(tmp_path):
     claim = Claim("residuals help", "Ours", "Full original")
     unknown = Claim("more faces help", "Ours", "nothing")
     table = dataclasses.replace(table, claims=(claim, unknown))
-    summary = build_table(table, measured, {})
+    summary = build_table(
+        table,
+        measured,
+        {},
+        lambda run, column: select_method_and_reals(
+            Predictions.read_csv(run.evaluations[column] / "predictions.csv"), column
+        ),
+    )
     write_report(tmp_path, table, measured, summary, {})
     found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     for judged in summary["claims"]:

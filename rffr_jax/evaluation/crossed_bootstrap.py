@@ -1,0 +1,110 @@
+"""How sure a difference in AUC is for other test people and for other trainings, at once.
+
+Trainings vary by their MAE and by the detector's seed, test images by the person that they show.
+Every replicate draws clusters of test images once and levels of each factor once, for both rows and
+all columns together (the pigeonhole bootstrap: Owen 2007, "The pigeonhole bootstrap"). AUC is taken
+within a training, then averaged.
+"""
+
+import dataclasses
+import math
+from collections.abc import Hashable, Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Float, Float64, Integer
+
+from rffr_jax.evaluation.bootstrap import (
+    REPLICATES,
+    SEED,
+    percentile_interval,
+    weighted_aucs,
+)
+
+FEWEST_LEVELS = 5
+"""With fewer MAEs or seeds than this their spread is not known, and they are held fixed."""
+
+_AT_ONCE = 100
+
+
+class ClusterDraws:
+    """How often each cluster of test images is drawn in each replicate.
+
+    Args:
+      clusters: the name of each once; examples of one cluster depend on each other.
+    """
+
+    def __init__(
+        self, clusters: Iterable[Hashable], *, replicates: int = REPLICATES, seed: int = SEED
+    ):
+        self._rows = {name: row for row, name in enumerate(dict.fromkeys(clusters))}
+        count = len(self._rows)
+        rng = np.random.default_rng(np.random.SeedSequence(seed))
+        drawn = (
+            np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(replicates)
+        )
+        self.times: Integer[np.ndarray, "clusters replicates"] = np.stack(list(drawn), axis=1)
+
+    def aucs(
+        self,
+        labels: Integer[np.ndarray, " n"],
+        scores: Float[np.ndarray, " n"],
+        clusters: Sequence[Hashable],
+    ) -> Float64[np.ndarray, " replicates"]:
+        """The AUC of each replicate; NaN for one that lacks a class.
+
+        Args:
+          labels: 0 = real, 1 = fake.
+          scores: higher = more likely fake.
+          clusters: of each example.
+        """
+        rows = [self._rows[name] for name in clusters]
+        return np.concatenate(
+            [
+                weighted_aucs(labels, scores, self.times[rows, first : first + _AT_ONCE] * 1.0)
+                for first in range(0, self.times.shape[1], _AT_ONCE)
+            ]
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossedInterval:
+    """95 % of the mean difference; `fixed` says for each factor whether it was held fixed."""
+
+    low: float
+    high: float
+    fixed: tuple[bool, ...]
+
+
+def crossed_interval(
+    differences: Float64[np.ndarray, "replicates maes seeds"], *, seed: int = SEED
+) -> CrossedInterval:
+    """The interval of the mean over trainings, from their differences under draws of test people.
+
+    With d*(m, s) the difference of MAE m and detector seed s under one draw of clusters, v* and u*
+    the shares of levels drawn with replacement, a replicate is
+
+        mean d* + c_M (sum v*_m d*_m. - mean d*) + c_S (sum v*_m u*_s d*_ms - sum v*_m d*_m.)
+        c_n = sqrt(n / (n - 1))
+
+    because a bootstrap over n levels has a variance that is too small by (n - 1) / n. A factor of
+    fewer than `FEWEST_LEVELS` is held fixed: then the interval speaks only of these levels.
+
+    Args:
+      differences: AUC of one row - AUC of the other; a factor that does not vary has one level.
+      seed: of the draws of levels.
+    """
+    replicates, *counts = differences.shape
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 1]))
+    fixed = tuple(count < FEWEST_LEVELS for count in counts)
+    shares = [
+        np.full((replicates, count), 1 / count)
+        if is_fixed
+        else rng.multinomial(count, np.full(count, 1 / count), size=replicates) / count
+        for count, is_fixed in zip(counts, fixed, strict=True)
+    ]
+    mean = differences.mean(axis=(1, 2))
+    of_maes = np.einsum("rms,rm->r", differences, shares[0]) / counts[1]
+    of_both = np.einsum("rms,rm,rs->r", differences, *shares)
+    factors = [math.sqrt(count / max(count - 1, 1)) for count in counts]
+    values = mean + factors[0] * (of_maes - mean) + factors[1] * (of_both - of_maes)
+    return CrossedInterval(*percentile_interval(values), fixed)
