@@ -1,7 +1,5 @@
-"""How sure a number is: intervals over clusters of dependent examples and over seeds."""
+"""How sure an AUC is: intervals over clusters of dependent examples."""
 
-import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -128,32 +126,3 @@ def weighted_aucs(
     pairs = real_weight[-1] * fake_weight.sum(axis=0)
     aucs = np.full(weights.shape[1], np.nan)
     return np.divide((wins + wins_and_ties) / 2, pairs, out=aucs, where=pairs > 0)
-
-
-@dataclasses.dataclass(frozen=True)
-class PairedDifference:
-    """Mean over seeds of a - b, with its 95 % interval (None for a single seed)."""
-
-    mean: float
-    ci95: tuple[float, float] | None
-    seeds: int
-
-
-def paired_difference(a: Sequence[float], b: Sequence[float]) -> PairedDifference:
-    """Compares two ways of training that were run with the same seeds.
-
-    Args:
-      a: one number a seed, for the first way.
-      b: the same seeds in the same order, for the second.
-
-    Returns:
-      The mean of the differences and Student's t interval with len(a) - 1 degrees of freedom. It
-      speaks of the spread over seeds on these test images, not of other test images.
-    """
-    differences = np.asarray(a, np.float64) - np.asarray(b, np.float64)
-    mean, seeds = float(differences.mean()), len(differences)
-    if seeds == 1:
-        return PairedDifference(mean, None, seeds)
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1)
-    half = float(quantile * differences.std(ddof=1) / math.sqrt(seeds))
-    return PairedDifference(mean, (mean - half, mean + half), seeds)

@@ -6,7 +6,6 @@ from sklearn.metrics import roc_auc_score
 from rffr_jax.evaluation.bootstrap import (
     auc_interval,
     bootstrap_aucs,
-    paired_difference,
     weighted_aucs,
 )
 
@@ -140,24 +139,3 @@ def test_intervals_cover_the_true_auc_on_clustered_data():
         by_image += low <= truth <= high
     assert 0.89 <= by_cluster / trials <= 0.99
     assert by_image / trials < 0.80
-
-
-def test_paired_difference_by_hand():
-    # differences 1, 2, 3: mean 2, standard deviation 1; t(0.975, 2) = 4.302653 from tables
-    result = paired_difference([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
-    assert (result.mean, result.seeds) == (2.0, 3)
-    assert result.ci95 == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5), abs=1e-6)
-
-
-def test_paired_difference_agrees_with_the_paired_t_test():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 7))
-    expected = stats.ttest_rel(a, b).confidence_interval(0.95)
-    result = paired_difference(a.tolist(), b.tolist())
-    assert result.ci95 == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_paired_difference_of_one_seed_has_no_interval():
-    result = paired_difference([0.9], [0.8])
-    assert result.mean == pytest.approx(0.1)
-    assert result.ci95 is None
