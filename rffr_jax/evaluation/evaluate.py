@@ -19,6 +19,7 @@ from rffr_jax.data.image_hashes import (
     describe_trained_images,
 )
 from rffr_jax.data.origins import Origins, synthetic_data_note
+from rffr_jax.data.readers.frames_as_crops import describe_frames_as_crops
 from rffr_jax.data.selection import keep_frames, keep_methods
 from rffr_jax.data.specs import as_tuple, load_dataset, load_separately
 from rffr_jax.errors import UserError
@@ -101,6 +102,7 @@ def write_results(
     rule = detector.selection_rule(checkpoint, predictions.examples)
     warnings = results.overlap_with_training(predictions.examples, detector.trained_on())
     warnings += operating_point.threshold_warnings(point, detector.trained_on())
+    warnings += describe_frames_as_crops(predictions.examples)
     if predictions.hashes is not None:
         seen = detector.trained_images()
         warnings += describe_trained_images(predictions.examples, predictions.hashes, seen)

@@ -5,6 +5,7 @@ from typing import Any
 
 from rffr_jax.config import Config
 from rffr_jax.data.cache import CachedDataset
+from rffr_jax.data.readers.frames_as_crops import describe_frames_as_crops
 from rffr_jax.data.readers.prepared import collect_preparations
 from rffr_jax.data.selection import keep_methods, keep_reals
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
@@ -33,6 +34,8 @@ def load_training_set(
         raise UserError(f"data.fakes={data.fakes!r} is not known; choose {GIVEN} or {SELF_BLENDED}")
     if data.fakes == GIVEN:
         dataset = keep_methods(load_dataset(data.train), data.methods, where="data.methods")
+        for line in describe_frames_as_crops(dataset.examples):
+            log.warning("data.train: %s", line)
         kept = CachedDataset(dataset, size, keep_pixels=data.cache)
         return kept, collect_preparations(dataset), {}
     if data.methods:
@@ -47,6 +50,8 @@ def load_training_set(
         )
     given = load_dataset(data.train)
     reals = keep_reals(given)
+    for line in describe_frames_as_crops(reals.examples):
+        log.warning("data.train: %s", line)
     left_out = len(given.examples) - len(reals.examples)
     pairs = SelfBlendedPairs(
         CachedDataset(reals, size, keep_pixels=data.cache),

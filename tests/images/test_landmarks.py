@@ -91,7 +91,7 @@ def test_procedural_faces_know_their_own_points():
 
 def test_tables_and_lists_carry_landmarks(tmp_path):
     rng = np.random.default_rng(4)
-    known = {"a.png": rng.uniform(0, 40, (68, 2)), "b.png": rng.uniform(0, 40, (5, 2))}
+    known = {"a.png": 40 * TEMPLATE_68 + [10, 0], "b.png": template_landmarks(40) + [10, 0]}
     for name in (*known, "c.png"):
         pixels = rng.integers(0, 256, (40, 60, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / name)
@@ -126,7 +126,7 @@ def test_a_turned_photograph_with_landmarks_is_a_bad_file(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg", exif=exif)
-    points = " ".join(["1"] * 10)
+    points = " ".join(map(str, template_landmarks(40).ravel()))
     (tmp_path / "t.csv").write_text(f"path,label,landmarks\na.jpg,0,{points}\n")
     with pytest.raises(BadImageError, match="EXIF orientation turns it"):
         load_face(load_dataset(f"csv:{tmp_path}/t.csv"), 0, 16)

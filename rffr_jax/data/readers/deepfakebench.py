@@ -14,7 +14,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from rffr_jax.data.readers.folder import FileDataset, default_dataset_name
+from rffr_jax.data.readers.folder import (
+    FileDataset,
+    default_dataset_name,
+    warn_of_repeated_frames,
+)
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import FAKE, REAL, Dataset, Example
 from rffr_jax.images.image_formats import encode_crop
@@ -111,6 +115,7 @@ def read_deepfakebench(file: Path, split: str, compression: str | None = None) -
     repeated, times = counts.most_common(1)[0]
     if times > 1:
         raise UserError(f"{where}: {repeated} is listed {times} times in {split}; list it once")
+    warn_of_repeated_frames(where, examples)
     return FileDataset(default_dataset_name(file), root, tuple(examples))
 
 

@@ -1,16 +1,19 @@
 """Images that lie in files, and the reader of a folder of them (`folder:PATH`)."""
 
+import collections
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rffr_jax.data.readers.fake_folders import find_fake_folders, format_refusal
+from rffr_jax.data.readers.landmark_order import find_landmark_problem
 from rffr_jax.data.readers.left_out import SkippedFiles
-from rffr_jax.errors import UserError
+from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import FAKE, REAL, Example
 from rffr_jax.images.alignment import template_landmarks
 from rffr_jax.images.decode import read_full_image, read_image
@@ -60,11 +63,16 @@ class FileDataset:
         """The largest centred square of file `index` at its own size.
 
         Raises:
-          BadImageError: as for `load`, or the file is turned by its EXIF data and has landmarks.
+          BadImageError: as for `load`, or the file has landmarks and is turned by its EXIF data, or
+            these are not those of a face in it.
         """
         points = self._points(index)
         image = read_full_image(self.root / self.examples[index].id, turn=points is None)
         if points is not None:
+            height, width, _ = image.shape
+            problem = find_landmark_problem(points, (width, height))
+            if problem:
+                raise BadImageError(self.examples[index].path, f"landmarks: {problem}")
             return crop_centred_square(image, points)
         square = crop_centred_square(image, np.zeros((0, 2), np.float32)).image
         return LandmarkedFace(square, template_landmarks(len(square)))
@@ -155,6 +163,27 @@ def photograph_example(
         frame=0,
         source=video,
     )
+
+
+def warn_of_repeated_frames(where: str, examples: Sequence[Example]):
+    """Names a number that several frames of one video have, in one line."""
+    frames = collections.defaultdict(list)
+    for example in examples:
+        frames[example.dataset, example.method, example.video, example.frame].append(example)
+    repeated = [members for members in frames.values() if len(members) > 1]
+    if repeated:
+        first = repeated[0]
+        log.warning(
+            "%s: %d images have the frame number of another one of their video (such as %s and %s, "
+            "both frame %d of %s), so that frames=N and the order of frames may be wrong; give the "
+            "table a column `frame`",
+            where,
+            sum(len(members) - 1 for members in repeated),
+            first[0].id,
+            first[1].id,
+            first[0].frame,
+            first[0].video,
+        )
 
 
 def list_images(folder: Path, left_out: SkippedFiles | None = None) -> list[PurePosixPath]:

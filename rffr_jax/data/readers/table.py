@@ -11,14 +11,22 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float32
 
-from rffr_jax.data.readers.folder import FileDataset, default_dataset_name, photograph_example
+from rffr_jax.data.readers.folder import (
+    FileDataset,
+    default_dataset_name,
+    photograph_example,
+    warn_of_repeated_frames,
+)
+from rffr_jax.data.readers.frames_as_crops import picture_size
+from rffr_jax.data.readers.landmark_order import ORDER, find_landmark_problem
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
 from rffr_jax.images.landmarks import ALL, FIVE
 from rffr_jax.runs.text_files import read_json, read_text
 
 REQUIRED = ("path", "label")
-OPTIONAL = ("video", "method", "dataset", "source", "group", "landmarks")
+OPTIONAL = ("video", "method", "dataset", "source", "group", "landmarks", "frame")
+SIZES_CHECKED = 8  # pictures whose size is compared with their landmarks before anything is read
 
 
 def read_list(file: Path) -> FileDataset:
@@ -42,6 +50,8 @@ def read_list(file: Path) -> FileDataset:
         _check_columns(place, entry)
         if type(entry["label"]) is not int or entry["label"] not in (REAL, FAKE):
             raise UserError(f"{place}: label {entry['label']!r}; it must be 0 (real) or 1 (fake)")
+        if type(entry.get("frame")) is int:
+            entry = entry | {"frame": str(entry["frame"])}
         for name in ("path", *OPTIONAL):
             if not isinstance(entry.get(name, ""), str):
                 raise UserError(f"{place}: {name} {entry[name]!r} is no text; put it in quotes")
@@ -50,17 +60,18 @@ def read_list(file: Path) -> FileDataset:
 
 
 def read_csv(file: Path) -> FileDataset:
-    """Reads a table with the header `path,label[,video,method,dataset,source,group,landmarks]`.
+    """Reads a table with `path,label[,video,method,dataset,source,group,landmarks,frame]`.
 
     Paths are relative to the file; backslashes count as slashes. Label 0 is real, 1 is fake. Empty
     cells and absent columns mean: method "fake" (for a fake), dataset = FOLDER/FILE (the file's
     name without extension), video = the path without extension (a photograph is its own video),
-    source = the video, group = source. Frames of one `video` are ordered by the number that ends
-    the file's name, else by their order here. A video name that stands under several methods or
-    data sets (as the four manipulations of one FaceForensics++ pair do) becomes
+    source = the video, group = source. Frames of one `video` are ordered by `frame` (a whole
+    number), else by the number that ends the file's name, else by their order here; a warning
+    names numbers that several frames of a video have. A video name that stands under several
+    methods or data sets (as the four manipulations of one FaceForensics++ pair do) becomes
     `dataset/method/video`, so that they do not merge; `source` keeps the names as written. A source
     that is the path of a listed image means that image's. `landmarks` are 68 or five points, x and
-    y in pixels of the image, with spaces between the numbers.
+    y in pixels of the image, with spaces between the numbers, in the order of `images.landmarks`.
 
     Raises:
       UserError: the table is missing, empty or not such a table; the line is named.
@@ -116,6 +127,8 @@ def _make_dataset(file: Path, where: str, rows: list[tuple[str, dict]]) -> FileD
         examples.append(example)
         landmarks.append(_parse_landmarks(place, row))
     examples = _make_video_names_unique(_resolve_sources(examples))
+    warn_of_repeated_frames(where, examples)
+    _check_landmarks(rows, examples, landmarks)
     known = tuple(landmarks) if any(points is not None for points in landmarks) else ()
     return FileDataset(default_dataset_name(file), file.parent, tuple(examples), known)
 
@@ -133,6 +146,23 @@ def _parse_landmarks(place: str, row: dict) -> Float32[np.ndarray, "points 2"] |
             "points in pixels, spaces between the numbers"
         )
     return points.reshape(-1, 2)
+
+
+def _check_landmarks(
+    rows: list[tuple[str, dict]], examples: list[Example], landmarks: list[np.ndarray | None]
+):
+    left = SIZES_CHECKED
+    for (place, _), example, points in zip(rows, examples, landmarks, strict=True):
+        if points is None:
+            continue
+        size = picture_size(example.path) if left > 0 else None
+        left -= 1
+        problem = find_landmark_problem(points, size)
+        if problem:
+            raise UserError(
+                f"{place}: landmarks: {problem}; the order is {ORDER[len(points)]}, x and y in "
+                "turn, in pixels of the image, left and right as in the picture"
+            )
 
 
 def _make_example(file: Path, place: str, row: dict, frames: collections.Counter) -> Example:
@@ -159,6 +189,8 @@ def _make_example(file: Path, place: str, row: dict, frames: collections.Counter
         key = (example.dataset, method, video)
         frame = int(number[1]) if number else frames[key]
         frames[key] += 1
+    if row.get("frame"):
+        frame = _parse_frame(place, row["frame"])
     return dataclasses.replace(
         example,
         video=video,
@@ -166,6 +198,12 @@ def _make_example(file: Path, place: str, row: dict, frames: collections.Counter
         source=row.get("source") or video,
         group=row.get("group") or "",
     )
+
+
+def _parse_frame(place: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(f"{place}: frame {text!r}; write a whole number from 0 up")
+    return int(text)
 
 
 def _to_posix(path: str) -> PurePosixPath:

@@ -1,5 +1,6 @@
 """The readers of folders, JSON lists and tables."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from rffr_jax.data.readers.folder import read_folder
+from rffr_jax.data.readers.frames_as_crops import describe_frames_as_crops
 from rffr_jax.data.readers.table import read_csv, read_list
 from rffr_jax.errors import BadImageError, UserError
 
@@ -283,9 +285,46 @@ def test_frames_without_a_number_keep_the_order_of_the_table(tmp_path):
     ]
 
 
+def test_a_column_may_number_the_frames_and_repeated_numbers_are_named(tmp_path, caplog):
+    names = [f"{frame}_{face}.png" for frame in (0, 10, 20) for face in (0, 1)]
+    lines = [f"{name},0,v" for name in names]
+    text = "path,label,video\n" + "\n".join(lines)
+    with caplog.at_level(logging.WARNING):
+        assert {e.frame for e in read_csv(write_csv(tmp_path, text)).examples} == {0, 1}
+    assert "4 images have the frame number of another one of their video" in caplog.text
+    assert "(such as 0_0.png and 10_0.png, both frame 0 of v)" in caplog.text
+    caplog.clear()
+    lines = [f"{line},{name.partition('_')[0]}" for line, name in zip(lines, names, strict=True)]
+    text = "path,label,video,frame\n" + "\n".join(lines[::2])
+    with caplog.at_level(logging.WARNING):
+        found = [example.frame for example in read_csv(write_csv(tmp_path, text)).examples]
+    assert found == [0, 10, 20]
+    assert not caplog.text
+    entries = [{"path": "a9.png", "label": 0, "video": "v", "frame": number} for number in (7, "8")]
+    for entry in entries:
+        (example,) = read_list(write_list(tmp_path, [entry])).examples
+        assert example.frame == int(entry["frame"])
+
+
+def test_wide_or_tall_images_are_named_as_frames(tmp_path):
+    for name, size in (("frames", (640, 360)), ("crops", (100, 120)), ("phone", (90, 160))):
+        for number in range(3):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.new("RGB", size).save(tmp_path / name / f"{number}.png")
+    found = {}
+    for name in ("frames", "crops", "phone"):
+        found[name] = describe_frames_as_crops(read_folder(tmp_path / name).examples)
+    assert not found["crops"]
+    assert "3 of 3 images looked at are wide or tall as whole frames are" in found["frames"][0]
+    assert "such as 90 x 160" in found["phone"][0]
+    missing = [dataclasses.replace(e, path="synthetic:0") for e in read_folder(tmp_path).examples]
+    assert not describe_frames_as_crops(missing)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("path,label,frame\na.png,0,x\n", ["line 2", "frame 'x'"]),
         ("", ["header", "no 'path'"]),
         ("path;label\na.png;0\n", ["header", "no 'path'"]),
         ("path,label,lable\na.png,0,0\n", ["header", "unknown 'lable'"]),

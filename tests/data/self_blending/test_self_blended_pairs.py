@@ -27,7 +27,7 @@ from rffr_jax.data.self_blending.pairs import (
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.decode import resize_to_square
-from rffr_jax.images.landmarks import load_face
+from rffr_jax.images.landmarks import TEMPLATE_68, load_face
 from tests.faces.test_shards import draw_image, draw_records, write
 
 SIZE = 32
@@ -235,8 +235,8 @@ def test_a_bad_real_is_counted_once_and_named(pairs, caplog):
 
 
 def test_landmarks_off_the_face_make_a_bad_file(tmp_path):
-    Image.fromarray(draw_image(np.random.default_rng(2), 48)).save(tmp_path / "a.png")
-    points = " ".join(f"{1 + i % 3} {1 + i % 2}" for i in range(68))
+    Image.fromarray(draw_image(np.random.default_rng(2), 200)).save(tmp_path / "a.png")
+    points = " ".join(map(str, (12 * TEMPLATE_68).ravel()))
     (tmp_path / "t.csv").write_text(f"path,label,landmarks\na.png,0,{points}\n")
     pairs = SelfBlendedPairs(load_dataset(f"csv:{tmp_path}/t.csv"), 0)
     for index in (0, 1):  # the real as well: half a pair is none
