@@ -13,9 +13,7 @@ INSTALL := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint
 
 .PHONY: demo test test-slow test-parity lint clean
 
-# The C library keeps freed memory and does not return it after every step: a tenth less time.
 demo: $(VENV)/.installed
-	MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296 \
 	$(BIN)/python -m rffr_jax.main --config=configs/quickstart.py
 
 test: $(VENV)/.installed-dev

@@ -10,6 +10,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
+def keep_freed_memory(step_bytes: int) -> str:
+    """Lets this process keep memory that it frees, where trainings on a CPU are faster so.
+
+    To be called before JAX computes anything (docs/speed.md).
+
+    Args:
+      step_bytes: temporary memory of a training step, roughly.
+
+    Returns:
+      What happens with freed memory and why.
+    """
+    from rffr_jax.cluster import freed_memory
+
+    return freed_memory.keep_freed_memory(step_bytes)
+
+
 def load_detector(
     folder: str | os.PathLike[str],
     *,

@@ -27,6 +27,8 @@ from rffr_jax.cluster.launch import Launch, find_launch
 from rffr_jax.config import Config, check_config, refuse_address, refuse_addresses
 from rffr_jax.errors import UserError
 
+log = logging.getLogger("rffr_jax.main")
+
 JOBS = {
     "pretrain": "rffr_jax.training.pretrain",
     "detect": "rffr_jax.training.detect",
@@ -41,6 +43,7 @@ JOBS = {
     "worker": "rffr_jax.experiments.worker",
 }
 SWEEP, DRY_RUN = "rffr_jax.experiments.sweep", "rffr_jax.experiments.dry_run"
+TRAININGS = ("pretrain", "detect")
 DONE, STOPPED = 0, 75
 USAGE = "python -m rffr_jax.main --config=configs/JOB.py [--workdir=DIR] [--config.KEY=VALUE]"
 
@@ -60,6 +63,7 @@ def run(argv: Sequence[str], typed: Sequence[str] = ()) -> int:
         if config is None:
             return DONE
         _log_to_terminal(launch)
+        _keep_freed_memory(config)
         # The GPUs' memory is for the processes that these jobs start.
         if config.get("at_once", 1) > 1 or config.job == "web":
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -80,6 +84,21 @@ def run(argv: Sequence[str], typed: Sequence[str] = ()) -> int:
         print(f"rffr_jax: {error}", file=sys.stderr)
         return USER_MISTAKE
     return DONE
+
+
+def _keep_freed_memory(config: Config):
+    """For the trainings of a job, before JAX computes anything; the largest one decides."""
+    trainings = [config] if config.job in TRAININGS else []
+    trainings += [config[job] for job in TRAININGS if job in config]
+    if not trainings:
+        return
+    from rffr_jax.cluster.freed_memory import keep_freed_memory
+    from rffr_jax.cluster.memory import training_step_bytes
+    from rffr_jax.models.sizes import ModelSettings
+
+    images = [training.batch_size // training.micro_batches for training in trainings]
+    settings = [ModelSettings(**training.model) for training in trainings]
+    log.info("%s", keep_freed_memory(max(map(training_step_bytes, settings, images))))
 
 
 class _TerminalHandler(logging.StreamHandler):

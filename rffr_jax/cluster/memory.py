@@ -64,3 +64,18 @@ def _available_bytes() -> int:
             all_free = multihost_utils.process_allgather(np.array([free // _MIB], np.int32))
         free = int(np.min(all_free)) * _MIB
     return int(SHARE_OF_FREE * free)
+
+
+def training_step_bytes(settings: ModelSettings, images: int) -> int:
+    """Temporary memory of a training step in float32 in bytes, roughly: activations of all layers.
+
+    Args:
+      images: that are computed at a time.
+    """
+    shape, tokens = settings.shape, 1 + settings.grid**2
+    layers = (
+        (shape.depth, shape.width, shape.heads),
+        (shape.decoder_depth, shape.decoder_width, shape.decoder_heads),
+    )
+    values = sum(depth * (24 * tokens * w + 3 * h * tokens**2) for depth, w, h in layers)
+    return 4 * images * values

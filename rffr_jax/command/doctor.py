@@ -99,6 +99,7 @@ def _devices() -> Iterator[Finding]:
     import jax
     import jax.numpy as jnp
 
+    from rffr_jax.cluster.freed_memory import VARIABLE, why_not
     from rffr_jax.models.attention import attention_kernel
 
     devices, backend = jax.devices(), jax.default_backend()
@@ -109,11 +110,15 @@ def _devices() -> Iterator[Finding]:
             "a GPU is here, and JAX does not use it: pip install 'rffr-jax[cuda12]' (or cuda13)",
         )
     yield OK, f"attention in bfloat16: {attention_kernel(jnp.bfloat16)}"
+    if backend == "cpu":
+        reason = why_not()
+        kept = f"not kept by trainings: {reason}" if reason else "kept by trainings"
+        yield OK, f"memory that is freed: {kept} ({VARIABLE})"
+        return
     preallocated = os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
     fraction = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75")
-    if backend != "cpu":
-        kept = f"{fraction} of it at the start" if preallocated == "true" else "as it needs it"
-        yield OK, f"memory: JAX takes the GPU's {kept}"
+    kept = f"{fraction} of it at the start" if preallocated == "true" else "as it needs it"
+    yield OK, f"memory: JAX takes the GPU's {kept}"
 
 
 def _forward_pass() -> Finding:

@@ -12,8 +12,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "torch", "transformers")
 ENVIRONMENT = (
     "XLA_FLAGS",
     "OMP_NUM_THREADS",
-    "MALLOC_MMAP_THRESHOLD_",
-    "MALLOC_TRIM_THRESHOLD_",
+    "RFFR_JAX_KEEP_MEMORY",
 )
 """Variables that change what is measured."""
 

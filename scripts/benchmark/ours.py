@@ -13,7 +13,8 @@ from flax import nnx
 from jaxtyping import Array, PyTree
 from safetensors.numpy import save_file
 
-from rffr_jax.cluster.memory import passes_at_once
+from rffr_jax.cluster.freed_memory import keep_freed_memory
+from rffr_jax.cluster.memory import passes_at_once, training_step_bytes
 from rffr_jax.cluster.sharding import init_sharded, make_mesh, put_batch
 from rffr_jax.config import Config
 from rffr_jax.convert.rules import to_source
@@ -107,6 +108,12 @@ def full_residual_at_once(setup: Setup) -> Loaded:
 
 def pretraining_step(setup: Setup) -> Loaded:
     """A step of `configs/pretrain.py`: masks drawn, batch sent, gradients, AdamW."""
+    keep_freed_memory(training_step_bytes(_model(setup), setup.batch))
+    return pretraining_step_returning_memory(setup)
+
+
+def pretraining_step_returning_memory(setup: Setup) -> Loaded:
+    """The same without the setting that keeps freed memory."""
     _set_precision(setup)
     config = _config(setup, "pretrain")
     objective = Pretraining(config, setup.folder / "pretrain", make_mesh())
@@ -115,6 +122,12 @@ def pretraining_step(setup: Setup) -> Loaded:
 
 def detector_step(setup: Setup) -> Loaded:
     """A step of `configs/detect.py`: blocks drawn, batch sent, residuals, gradients, AdamW."""
+    keep_freed_memory(training_step_bytes(_model(setup), setup.batch))
+    return detector_step_returning_memory(setup)
+
+
+def detector_step_returning_memory(setup: Setup) -> Loaded:
+    """The same without the setting that keeps freed memory."""
     _set_precision(setup)
     config = _config(setup, "detect")
     objective = DetectorTraining(config, setup.folder / "detect", make_mesh())

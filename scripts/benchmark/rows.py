@@ -43,6 +43,7 @@ ROWS: dict[str, tuple[Side, ...]] = {
     ),
     "pretrain": (
         Side("rffr_jax", f"{OURS}:pretraining_step"),
+        Side("rffr_jax, freed memory returned", f"{OURS}:pretraining_step_returning_memory"),
         Side("PyTorch", f"{PEERS}:pretraining_step"),
         Side(
             "PyTorch, torch.compile",
@@ -53,6 +54,7 @@ ROWS: dict[str, tuple[Side, ...]] = {
     ),
     "detect": (
         Side("rffr_jax", f"{OURS}:detector_step"),
+        Side("rffr_jax, freed memory returned", f"{OURS}:detector_step_returning_memory"),
         Side("PyTorch", f"{PEERS}:detector_step"),
         Side(
             "PyTorch, torch.compile",
