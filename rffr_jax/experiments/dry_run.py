@@ -17,17 +17,13 @@ from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.runs.run_record import DONE, read_record
 
 COSTLY = (
-    "autoencoder",
-    "model",
-    "unet",
-    "xception",
-    "blocks",
-    "mask",
-    "detector",
-    "remat",
-    "dtype",
+    *("autoencoder", "model", "unet", "xception", "blocks", "mask", "detector"),
+    *("remat", "dtype"),
 )
 """Sections that say how long an image takes."""
+
+
+NOT_KNOWN = "not known"
 
 
 def run(config: Config, workdir: pathlib.Path):
@@ -58,45 +54,51 @@ def describe_plan(runs: Sequence[Run], listed: Sequence[ListedRun], shared: path
     Args:
       listed: runs that were found in `shared`.
     """
+    planned = {str(run.folder): flat(run.config.to_dict()) for run in runs}
+    configs = {str(one.folder): one.config for one in listed} | planned
     per_image: dict[str, list[float]] = {}
     for one in listed:
         if one.state == DONE and one.seconds:
-            per_image.setdefault(_kind(one.config), []).append(one.seconds / _images(one.config))
-    rows = [["", "run", "job", "state", "seconds"]]
-    left, unknown, done = 0.0, 0, 0
-    for number, run in enumerate(runs, start=1):
-        config, record = flat(run.config.to_dict()), read_record(run.folder)
+            kind = _kind(one.config, configs)
+            per_image.setdefault(kind, []).append(one.seconds / _images(one.config))
+    rows = [["", "run", "job", "images", "state", "seconds"]]
+    left = 0.0
+    for number, (run, config) in enumerate(zip(runs, planned.values(), strict=True), start=1):
+        images, record = _images(config), read_record(run.folder)
+        equal = per_image.get(_kind(config, configs))
         if is_done(run):
-            done += 1
             state, seconds = DONE, f"{record['seconds']:.0f}"
         else:
-            state = "resumes" if record["state"] else "to do"
-            equal = per_image.get(_kind(config))
-            if equal is None:
-                unknown += 1
-                seconds = "not known"
-            else:
-                cost = float(np.mean(equal)) * _images(config)
+            state, seconds = "resumes" if record["state"] else "to do", NOT_KNOWN
+            if equal:
+                cost = float(np.mean(equal)) * images
                 left += max(0.0, cost - record["seconds"])
                 seconds = f"about {cost:.0f}"
         name = run.folder.relative_to(shared).as_posix()
-        rows.append([str(number), name, run.config.job, state, seconds])
-    to_do = len(runs) - done
-    total = f"{len(runs)} runs: {done} done, {to_do} to do"
-    if to_do > unknown:
-        total += f"; about {left:.0f} s, one after another, for {to_do - unknown} of them"
+        trained = str(images) if "steps" in config else ""
+        rows.append([str(number), name, run.config.job, trained, state, seconds])
+    done = sum(row[4] == DONE for row in rows)
+    unknown = sum(row[5] == NOT_KNOWN for row in rows)
+    known = len(runs) - done - unknown
+    total = f"{len(runs)} runs: {done} done, {len(runs) - done} to do"
+    if known:
+        total += f"; about {left:.0f} s, one after another, for {known} of them"
     if unknown:
         total += f"; for {unknown} not known: no run of that kind has finished in {shared}"
     return f"{markdown_table(rows)}\n\n{total}"
 
 
-def _kind(config: Mapping[str, Any]) -> str:
-    """What runs have in common of which an image takes equally long."""
+def _kind(config: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> str:
+    """What runs have in common of which an image takes equally long; of a test also its detector.
+
+    Args:
+      configs: by folder.
+    """
     kept = {k: v for k, v in config.items() if k.partition(".")[0] in COSTLY}
-    for other in ("detector", "detector.init"):  # where weights come from
-        kept.pop(other, None)
-    kept |= {name: config.get(name) for name in ("job", "data.tests")}
-    return json.dumps(kept, sort_keys=True)
+    kept.pop("detector.init", None)
+    tested = configs.get(kept.pop("detector", ""), {})
+    kept |= {name: config.get(name) for name in ("job", "data.tests", "data.inputs")}
+    return json.dumps([kept, _kind(tested, {}) if tested else ""], sort_keys=True)
 
 
 def _images(config: Mapping[str, Any]) -> int:

@@ -4,10 +4,9 @@ What is done is found and not done again, so a stopped run resumes, and tables t
 same training share it. Several commands on one workdir share its runs; each writes the table.
 """
 
-import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import jax
@@ -19,10 +18,9 @@ from rffr_jax.examples import FAKE
 from rffr_jax.experiments.draw_to_disk import with_data_on_disk
 from rffr_jax.experiments.grid import (
     Folders,
-    TestedDetector,
+    Plan,
     as_tuple,
     autoencoder_run,
-    list_runs,
     make_grid,
     split_by_seed,
 )
@@ -41,34 +39,6 @@ MAY_CHANGE = (
 """What an experiment with readable folders may resume with otherwise than it began."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """The runs of an experiment, those that others need first, and what its table is made of.
-
-    Attributes:
-      shared: the folder that holds all runs.
-      asked: the experiment's config, or one for each of its seeds.
-      on_disk: the first of them, with the data as they lie on disk.
-      points: the detectors of each.
-      autoencoders: whose residuals are drawn, by name.
-      localisations: of the same, where it is asked for.
-    """
-
-    shared: pathlib.Path
-    asked: Sequence[Config]
-    on_disk: Config
-    points: Sequence[Sequence[TestedDetector]]
-    autoencoders: Mapping[str, Run]
-    localisations: Mapping[str, Run]
-
-    @property
-    def runs(self) -> list[Run]:
-        """Each once."""
-        runs = list_runs(point for of_seed in self.points for point in of_seed)
-        runs += [*self.autoencoders.values(), *self.localisations.values()]
-        return list({run.folder: run for run in runs}.values())
-
-
 def run(config: Config, workdir: pathlib.Path):
     """Runs the grid; writes the table in five formats, the figures and report.html."""
     require_one_process("an experiment")
@@ -85,9 +55,7 @@ def run(config: Config, workdir: pathlib.Path):
         run_all(plan.runs, config.at_once, workdir)
         with locked_folder(workdir, wait=True):
             write_config(workdir, config)
-            write_outputs(
-                workdir, asked[0], plan.on_disk, plan.points, plan.autoencoders, plan.localisations
-            )
+            write_outputs(workdir, plan)
 
 
 def list_experiment(config: Config, workdir: pathlib.Path) -> Plan:
@@ -128,7 +96,8 @@ def make_plan(
         name: autoencoder_run(first, name, seed, folders[0]) for name in first.galleries
     }
     localisations = _localisation_runs(first, autoencoders, folders[0]) if first.localise else {}
-    return Plan(shared, asked, first, points, autoencoders, localisations)
+    tested = [point for of_seed in points for point in of_seed]
+    return Plan(shared, asked[0], first, tested, autoencoders, localisations)
 
 
 def _shared_folder(config: Config, workdir: pathlib.Path) -> pathlib.Path:

@@ -9,7 +9,7 @@ rows.
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from rffr_jax.config import Config
 from rffr_jax.data.specs import as_tuple, load_dataset
@@ -40,6 +40,36 @@ class TestedDetector:
     pretrain: Run | None
     detect: Run
     evaluations: dict[str, Run]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The runs of an experiment, and what its table is made of.
+
+    Attributes:
+      shared: the folder that holds all runs.
+      asked: the experiment's config, or that of its first seed.
+      on_disk: the same with the data as they lie on disk.
+      points: its detectors, those of all seeds.
+      autoencoders: whose residuals are drawn, by name.
+      localisations: of the same, where it is asked for.
+    """
+
+    shared: pathlib.Path
+    asked: Config
+    on_disk: Config
+    points: Sequence[TestedDetector]
+    autoencoders: Mapping[str, Run]
+    localisations: Mapping[str, Run]
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run once, those that others need first."""
+        runs = [point.pretrain for point in self.points if point.pretrain]
+        runs += [point.detect for point in self.points]
+        runs += [run for point in self.points for run in point.evaluations.values()]
+        runs += [*self.autoencoders.values(), *self.localisations.values()]
+        return list({run.folder: run for run in runs}.values())
 
 
 class Folders:
@@ -87,15 +117,6 @@ def make_grid(config: Config, folders: Folders) -> list[TestedDetector]:
                         about = (trained_on, row.label, rule, seed, mae_seed)
                         points.append(TestedDetector(*about, pretrain, detect, evaluations))
     return points
-
-
-def list_runs(points: Iterable[TestedDetector]) -> list[Run]:
-    """Every run of the points once, those that others need first."""
-    points = list(points)
-    runs = [point.pretrain for point in points if point.pretrain]
-    runs += [point.detect for point in points]
-    runs += [run for point in points for run in point.evaluations.values()]
-    return list({run.folder: run for run in runs}.values())
 
 
 def split_by_seed(config: Config) -> list[Config]:

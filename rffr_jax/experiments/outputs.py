@@ -20,7 +20,7 @@ from rffr_jax.experiments import mean_residual
 from rffr_jax.experiments.claims import ReadScores
 from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
 from rffr_jax.experiments.galleries import draw_gallery
-from rffr_jax.experiments.grid import TestedDetector
+from rffr_jax.experiments.grid import Plan, TestedDetector
 from rffr_jax.experiments.inference_time import measure_inference_time
 from rffr_jax.experiments.prerequisites import external_tables
 from rffr_jax.experiments.report import write_report
@@ -34,25 +34,14 @@ from rffr_jax.runs.run_record import read_record
 log = logging.getLogger(__name__)
 
 
-def write_outputs(
-    workdir: pathlib.Path,
-    asked: Config,
-    on_disk: Config,
-    points: Sequence[Sequence[TestedDetector]],
-    autoencoders: Mapping[str, Run],
-    localisations: Mapping[str, Run],
-):
+def write_outputs(workdir: pathlib.Path, plan: Plan):
     """Writes NAME.json, .csv, .md and .tex, the figures and report.html; prints the table.
 
     Args:
-      asked: the experiment's config, or that of its first replicate.
-      on_disk: the same with the data as they lie on disk.
-      points: of each replicate.
-      autoencoders: whose residuals are drawn, by name.
-      localisations: of the same.
+      plan: of an experiment whose runs are done.
     """
-    flat = [point for of_replicate in points for point in of_replicate]
-    results = [_read_result(asked, point) for point in flat]
+    asked, on_disk = plan.asked, plan.on_disk
+    results = [_read_result(asked, point) for point in plan.points]
     tests = load_dataset(_test_specs(on_disk), default_split="test")
     table = TableSpec(
         name=asked.name,
@@ -61,7 +50,7 @@ def write_outputs(
         columns=tuple(asked.columns),
         seen={label: _trained_columns(asked, fakes) for label, fakes in asked.trained_on.items()},
         note=synthetic_data_note(tests.examples),
-        remarks=_describe_mean_residuals(flat),
+        remarks=_describe_mean_residuals(plan.points),
         claims=tuple(Claim(**claim.to_dict()) for claim in asked.claims.values()),
         external=external_tables(asked),
         command=asked.command,
@@ -81,8 +70,8 @@ def write_outputs(
         plot_validation_curves(
             workdir / asked.name, curves, asked.title, table.note, asked.smoothing
         )
-    galleries = _draw_galleries(workdir, on_disk, tests, autoencoders)
-    localisation = {name: _read_localisation(run) for name, run in localisations.items()}
+    galleries = _draw_galleries(workdir, on_disk, tests, plan.autoencoders)
+    localisation = {name: _read_localisation(run) for name, run in plan.localisations.items()}
     for name, text in localisation.items():
         print(f"{name}:\n{text}\n")
     write_report(
@@ -97,7 +86,7 @@ def write_outputs(
         window=asked.smoothing,
     )
     pictures = [workdir / "report.html", *galleries.values()]
-    pictures += [run.folder / "samples" for run in autoencoders.values()]
+    pictures += [run.folder / "samples" for run in plan.autoencoders.values()]
     print(f"pictures: {', '.join(map(str, pictures))}")
 
 

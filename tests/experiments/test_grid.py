@@ -5,7 +5,7 @@ import pytest
 from configs.paper import table1, table2, table5, table6, table8, table9
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.draw_to_disk import with_data_on_disk
-from rffr_jax.experiments.grid import Folders, list_runs, make_grid, split_by_seed
+from rffr_jax.experiments.grid import Folders, Plan, make_grid, split_by_seed
 from tests.jobs import draw_faces
 
 
@@ -30,7 +30,9 @@ def test_every_row_has_every_seed_under_every_rule(drawn_data):
 
 def test_runs_that_are_asked_for_twice_are_one(drawn_data):
     points = points_of(table5, drawn_data, seeds=(1, 2), mae_seeds=(1, 2))
-    jobs = [run.config.job for run in list_runs(points)]
+    config = table5.get_config("smoke")
+    plan = Plan(drawn_data, config, config, points, {}, {})
+    jobs = [run.config.job for run in plan.runs]
     assert jobs == sorted(jobs, key=("pretrain", "detect", "evaluate").index)
     assert jobs.count("detect") == len(points) / 2  # two rules
     assert jobs.count("pretrain") == 2

@@ -12,7 +12,7 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.scoring import PreparedSet
 from rffr_jax.examples import Example
 from rffr_jax.experiments.experiment import add_columns_from_data
-from rffr_jax.experiments.grid import Folders, list_runs, make_grid, split_by_seed
+from rffr_jax.experiments.grid import Folders, Plan, make_grid, split_by_seed
 from rffr_jax.experiments.mean_residual import describe_mean_residuals, mean_residuals
 from tests import jobs
 
@@ -30,7 +30,7 @@ def test_every_seed_has_data_a_mae_and_detectors_of_its_own(tmp_path):
             add_columns_from_data(one), Folders(tmp_path / f"seed_{seed}", readable=True)
         )
         assert {(point.seed, point.mae_seed) for point in points} == {(seed, None), (seed, seed)}
-        runs = [run for run in list_runs(points) if run.config.job != "evaluate"]
+        runs = Plan(tmp_path, one, one, points, {}, {}).runs
         names = ["mae", *(name.replace(" ", "_") for name in ROWS[:-1])]
         trainings = [run.folder for run in runs if run.config.job in ("pretrain", "detect")]
         assert trainings == [tmp_path / f"seed_{seed}" / name for name in names]
