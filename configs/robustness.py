@@ -20,6 +20,9 @@ def get_config() -> Config:
     config.frames_per_video = 1
     config.batch_size = 32
 
+    # Or frames: data.tests name photographs and videos (csv:FILE), whose faces are found, and whole
+    # pictures are corrupted, too.
+    config.on = "crops"
     # Applied to the image at the detector's size. () leaves one out.
     config.corruptions = ConfigDict()
     # Quality.
@@ -30,6 +33,8 @@ def get_config() -> Config:
     config.corruptions.resize = (0.75, 0.5, 0.25)
     # Standard deviation, of 255.
     config.corruptions.noise = (2.0, 5.0, 10.0, 20.0)
+    # A control: all images through one size and one JPEG of this quality.
+    config.corruptions.format = (75,)
 
     config.data = ConfigDict()
     config.data.tests = ("synthetic:0#test",)

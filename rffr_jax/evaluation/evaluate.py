@@ -21,6 +21,7 @@ from rffr_jax.data.image_hashes import (
 from rffr_jax.data.origins import Origins, synthetic_data_note
 from rffr_jax.data.readers.frames_as_crops import describe_frames_as_crops
 from rffr_jax.data.selection import keep_frames, keep_methods
+from rffr_jax.data.shortcuts import shortcut_warnings
 from rffr_jax.data.specs import as_tuple, load_dataset, load_separately
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics, operating_point, residual_reference, results
@@ -112,6 +113,8 @@ def write_results(
             "a model folder does not say which originals were seen: whether test images share some "
             "with its training or its validation was not checked"
         )
+    if processes.is_main_process():
+        warnings += shortcut_warnings(predictions.examples)
     note = synthetic_data_note(predictions.examples)
     table = results.results_table(
         predictions,

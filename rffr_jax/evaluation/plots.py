@@ -159,7 +159,8 @@ def plot_reliability(
 def plot_robustness(path: str | Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """Writes a PNG with a panel a corruption: AUC over its levels, a curve a dataset and method.
 
-    The dotted line of a curve's colour is its AUC on clean images.
+    The dotted line of a curve's colour is its AUC on clean images; a dashed curve is of whole
+    pictures that were corrupted.
 
     Args:
       path: of the PNG.
@@ -177,8 +178,13 @@ def plot_robustness(path: str | Path, rows: Sequence[Mapping[str, Any]], title: 
             own = [
                 r for r in rows if (r["kind"], r["dataset"], r["fakes"]) == (kind, dataset, fakes)
             ]
-            levels, aucs = zip(*((row["level"], 100 * row["auc"]) for row in own), strict=True)
-            axes.plot(levels, aucs, color=colour, marker=".", label=f" {dataset}: {fakes}")
+            for on, line in (("crops", "-"), ("frames", "--")):
+                points = [(row["level"], 100 * row["auc"]) for row in own if row["on"] == on]
+                label = f" {dataset}: {fakes}" + (", whole" if on == "frames" else "")
+                if points:
+                    axes.plot(
+                        *zip(*points, strict=True), line, color=colour, marker=".", label=label
+                    )
             axes.axhline(100 * own[0]["clean_auc"], color=colour, linewidth=0.8, linestyle=":")
         axes.set_xlabel(kind)
         axes.grid(color="0.9")

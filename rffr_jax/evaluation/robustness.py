@@ -1,18 +1,24 @@
 """Job `robustness`: how much AUC is left on images that went through the world."""
 
+import itertools
 import logging
 import pathlib
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from rffr_jax.cluster import processes
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
 from rffr_jax.data.origins import synthetic_data_note
+from rffr_jax.data.specs import as_tuple
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import bootstrap
+from rffr_jax.evaluation import bootstrap, metrics
 from rffr_jax.evaluation.evaluate import load_test_sets
+from rffr_jax.evaluation.frame_faces import FrameFaces, find_frame_faces
 from rffr_jax.evaluation.paired_comparison import compare
 from rffr_jax.evaluation.plots import plot_robustness
 from rffr_jax.evaluation.score_files import DetectorScores
@@ -26,18 +32,30 @@ from rffr_jax.runs.workdir import locked_workdir, write_config
 log = logging.getLogger(__name__)
 
 CLEAN = "clean"
+PLACES = CROPS, FRAMES = "crops", "frames"
+Corrupt = Callable[[Any, str, Level], Dataset]
 
 
 def run(config: Config, workdir: pathlib.Path):
     """Writes robustness.json, robustness.md and robustness.png; prints the table."""
     sweep = _sweep(config)
+    if config.on not in PLACES:
+        raise UserError(f"on={config.on!r} is not known; choose {' or '.join(PLACES)}")
     tests = load_test_sets(config)
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
-    require_same_data(**detector.require_same_preparation(config.data.tests, tests, "data.tests"))
     detector.require_checkpoint(config.checkpoint)
-    with locked_workdir(workdir):
+    by_spec = dict(zip(as_tuple(config.data.tests), tests, strict=True))
+    if config.on == CROPS:
+        detector.require_same_preparation(config.data.tests, tests, "data.tests")
+    require_same_data(**by_spec)
+    with locked_workdir(workdir), tempfile.TemporaryDirectory() as pictures:
         write_config(workdir, config)
-        rows = robustness(detector, config.checkpoint, tests, sweep)
+        without: dict[str, dict[str, str]] = {}
+        places: dict[str, Corrupt] = {CROPS: CorruptedDataset}
+        if config.on == FRAMES:
+            places[FRAMES] = lambda faces, kind, level: faces.corrupted(kind, level)
+            tests, without = _find_faces(detector, by_spec, pathlib.Path(pictures), config)
+        rows = robustness(detector, config.checkpoint, tests, sweep, places)
         examples = [example for test in tests for example in test.examples]
         rule = detector.selection_rule(config.checkpoint, examples)
         note = synthetic_data_note(examples)
@@ -45,45 +63,65 @@ def run(config: Config, workdir: pathlib.Path):
             "checkpoint": config.checkpoint,
             "rule": rule,
             "bootstrap": {"replicates": bootstrap.REPLICATES, "seed": bootstrap.SEED},
+            "without_face": without,
             "note": note,
         }
         text = format_robustness(rows, about)
         if processes.is_main_process():
             write_json(workdir / "robustness.json", {"rows": rows, "about": about})
             with atomic_write(workdir / "robustness.md") as part:
-                part.write_text(text + "\n", encoding="utf-8")
+                part.write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
             title = f"checkpoint {config.checkpoint}, selection rule {rule}"
             plot_robustness(workdir / "robustness.png", rows, f"{title}\n{note}".strip())
     if processes.is_main_process():
         print(text)
 
 
+def _find_faces(
+    detector: TrainedDetector, media: Mapping[str, Dataset], pictures: pathlib.Path, config: Config
+) -> tuple[list[FrameFaces], dict[str, dict[str, str]]]:
+    """The faces of each test set, and what has none, with the reason."""
+    found, without = [], {}
+    for number, (spec, dataset) in enumerate(media.items()):
+        folder = pictures / f"{number}"
+        folder.mkdir()
+        preparations = detector.about["preparations"]
+        faces, reasons = find_frame_faces(dataset, folder, preparations, config.frames_per_video)
+        metrics.require_both_classes(np.array([e.label for e in faces.examples]), spec)
+        found.append(faces)
+        without[spec] = reasons
+    return found, without
+
+
 def robustness(
     detector: TrainedDetector,
     checkpoint: str,
-    tests: Sequence[Dataset],
+    tests: Sequence[Any],
     sweep: Sequence[tuple[str, Level]],
+    places: Mapping[str, Corrupt],
 ) -> list[dict[str, Any]]:
     """AUC on clean and on corrupted images.
 
     Args:
+      tests: data sets of crops.
       sweep: kinds of `CORRUPTIONS` with levels.
+      places: what is corrupted, `crops` or `frames`, with what makes the corrupted data set.
 
     Returns:
-      One entry a kind, level, dataset and method (against all reals), and `(mean)` over the methods
-      where there are several: `kind, level, dataset, fakes, auc, clean_auc, change` (auc -
-      clean_auc) and `change_ci95`, paired over clusters.
+      One entry a kind, level, place, dataset and method (against all reals), and `(mean)` over the
+      methods where there are several: `kind, level, on, dataset, fakes, auc, clean_auc, change`
+      (auc - clean_auc) and `change_ci95`, paired over clusters.
     """
     clean = DetectorScores(detector.predictions(checkpoint, tests))
     rows = []
-    for kind, level in sweep:
-        log.info("scoring with %s %g", kind, level)
-        corrupted = [CorruptedDataset(test, kind, level) for test in tests]
+    for (kind, level), (on, corrupt) in itertools.product(sweep, places.items()):
+        log.info("scoring with %s %g on %s", kind, level, on)
+        corrupted = [corrupt(test, kind, level) for test in tests]
         runs = {kind: DetectorScores(detector.predictions(checkpoint, corrupted)), CLEAN: clean}
         for entry in compare(runs, replicates=bootstrap.REPLICATES):
             rows.append(
                 {
-                    **{"kind": kind, "level": level},
+                    **{"kind": kind, "level": level, "on": on},
                     **{name: entry[name] for name in ("dataset", "fakes")},
                     **{"auc": entry["auc_a"], "clean_auc": entry["auc_b"]},
                     **{"change": entry["difference"], "change_ci95": entry["ci95"]},
@@ -99,20 +137,25 @@ def format_robustness(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> 
         own = [row for row in rows if row["dataset"] == dataset]
         fakes = list(dict.fromkeys(row["fakes"] for row in own))
         last = fakes[-1]
-        by_level: dict[tuple[str, Any], dict[str, dict[str, Any]]] = {}
+        by_level: dict[tuple[str, Any, str], dict[str, dict[str, Any]]] = {}
         for row in own:
-            by_level.setdefault((row["kind"], row["level"]), {})[row["fakes"]] = row
+            place = (row["kind"], row["level"], row["on"])
+            by_level.setdefault(place, {})[row["fakes"]] = row
         first = next(iter(by_level.values()))
         table = [("corruption", *fakes, f"change of {last}, 95 %")]
         table.append((CLEAN, *(f"{100 * first[name]['clean_auc']:.1f}" for name in fakes), ""))
-        for (kind, level), found in by_level.items():
+        for (kind, level, on), found in by_level.items():
             ends = [f"{100 * end:+.1f}" for end in found[last]["change_ci95"] or ()]
             change = f"{100 * found[last]['change']:+.1f}"
             cells = (f"{100 * found[name]['auc']:.1f}" for name in fakes)
             shown = f"{change} [{', '.join(ends)}]" if ends else change
-            table.append((f"{kind} {level:g}", *cells, shown))
+            whole = ", whole picture" if on == FRAMES else ""
+            table.append((f"{kind} {level:g}{whole}", *cells, shown))
         lines += [f"AUC in %, {dataset}", "", markdown_table(table), ""]
     lines.append(f"checkpoint: {about['checkpoint']}, chosen by rule: {about['rule']}")
+    for spec, reasons in about["without_face"].items():
+        lines += ["", f"left out of {spec}: {len(reasons)} without a face that can be used"]
+        lines += [f"- {name}: {reason}" for name, reason in reasons.items()]
     if about["note"]:
         lines += ["", f"note: {about['note']}"]
     return "\n".join(lines)

@@ -1,5 +1,7 @@
 """What happens to images on their way through the world: JPEG, blur, resizing, noise.
 
+`format` is a control: whatever way reals and fakes were saved in, all go through one.
+
 Every corruption is a function of the pixels and, for noise, of only the example's name: the same
 in every process, in any order.
 """
@@ -19,6 +21,7 @@ from rffr_jax.images.image_formats import compress_jpeg
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 Level = int | float
+FORMAT_SIDE = 0.5
 
 
 def jpeg(image: Pixels, level: Level, name: str) -> Pixels:
@@ -46,13 +49,33 @@ def noise(image: Pixels, level: Level, name: str) -> Pixels:
     return np.rint(image + level * drawn).clip(0, 255).astype(np.uint8)
 
 
+def reformat(image: Pixels, level: Level, name: str) -> Pixels:
+    """Shrunk to half its side, saved as a JPEG of quality `level` (1 to 100), enlarged again.
+
+    Shrinking takes away the grid of an earlier JPEG, and what an earlier resizing left near the
+    highest frequencies.
+    """
+    height, width = image.shape[:2]
+    small = (round(FORMAT_SIDE * width), round(FORMAT_SIDE * height))
+    shrunk = np.array(Image.fromarray(image).resize(small, Image.Resampling.BILINEAR))
+    saved = Image.fromarray(compress_jpeg(shrunk, round(level)))
+    return np.array(saved.resize((width, height), Image.Resampling.BILINEAR))
+
+
 CORRUPTIONS: dict[str, Callable[[Pixels, Level, str], Pixels]] = {
     "jpeg": jpeg,
     "blur": blur,
     "resize": resize,
     "noise": noise,
+    "format": reformat,
 }
-_RANGES = {"jpeg": (1, 100), "blur": (0.1, 100), "resize": (0.01, 1), "noise": (0, 255)}
+_RANGES = {
+    "jpeg": (1, 100),
+    "format": (1, 100),
+    "blur": (0.1, 100),
+    "resize": (0.01, 1),
+    "noise": (0, 255),
+}
 
 
 @dataclasses.dataclass(frozen=True)

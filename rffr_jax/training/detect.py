@@ -17,6 +17,7 @@ from rffr_jax.config import Config
 from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.pipeline import Batch
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
+from rffr_jax.data.shortcuts import shortcut_warnings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.method.blocks import sample_blocks, sample_order
@@ -80,6 +81,11 @@ def run(config: Config, workdir: pathlib.Path):
         start_image_records(workdir, pathlib.Path(config.mae) if objective.frozen else None)
         write_validation_sources(workdir, objective.validation)
         objective.log_counts()
+        shortcuts = []
+        if processes.is_main_process():
+            shortcuts = shortcut_warnings(objective.dataset.examples)
+        for shortcut in shortcuts:
+            log.warning("data.train: %s", shortcut)
         train(objective, config, workdir, mesh)
         write_model_card(
             workdir,
@@ -88,6 +94,7 @@ def run(config: Config, workdir: pathlib.Path):
             objective.dataset,
             objective.validation,
             objective.mae_sources,
+            shortcuts,
         )
     log.info("training done; measure it with --config.detector=%s", workdir)
 

@@ -32,6 +32,7 @@ def write_model_card(
     training: Dataset,
     validation: Mapping[str, Dataset],
     mae_sources: Sources,
+    shortcuts: Sequence[str] = (),
 ):
     """Writes the card of a finished training into its workdir, in the main process only.
 
@@ -40,6 +41,7 @@ def write_model_card(
       about: what the detector's checkpoint says of it.
       validation: by the names that metrics.jsonl has for them.
       mae_sources: what the detector's MAE or UNet was pretrained on; {} without one.
+      shortcuts: of the training data, as `data.shortcuts.shortcut_warnings` names them.
     """
     if not processes.is_main_process():
         return
@@ -56,6 +58,7 @@ def write_model_card(
         origins="\n".join(_origins(config, about, mae_sources, mae_datasets)),
         config=config,
         rule=RULES[config.selection],
+        shortcuts="\n".join(f"- **Shortcut**: {shortcut}." for shortcut in shortcuts),
         validation=_validation(workdir, config, validation),
         methods=_listed(about["trained_methods"]),
         reals=len(sources),

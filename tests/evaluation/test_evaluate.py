@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import jax
@@ -138,6 +139,20 @@ def test_copies_under_other_names_are_found(tmp_path, detector, faces, capsys):
     assert jobs.start("evaluate", run, *flags, f"data.validation=folder:{tmp_path}/chosen") == 2
     assert "10 of 10 images of the test (the first" in capsys.readouterr().err
     assert sorted(detector.rglob("operating_points/*")) == points
+
+
+def test_files_that_give_the_labels_away_are_named(tmp_path, detector, capsys):
+    """Case of a detector that told JPEG from PNG: reals are JPEG here."""
+    jobs.draw_faces(tmp_path / "test", seed=5, reals=10)
+    for number in range(10):
+        file = tmp_path / "test" / f"real{number}.png"
+        Image.open(file).save(file.with_suffix(".jpg"))
+    table = (tmp_path / "test.csv").read_text()
+    (tmp_path / "test.csv").write_text(re.sub(r"(test/real\d+)\.png", r"\1.jpg", table))
+    found = evaluate(tmp_path / "run", detector, f"csv:{tmp_path}/test.csv")
+    (warning,) = found["about"]["warnings"]
+    assert "reals differ from fakes in file ending (AUC 100), file format (AUC 100)" in warning
+    assert f"warning: {warning}" in capsys.readouterr().out
 
 
 def test_a_bad_file_is_left_out_counted_and_named(tmp_path, detector):

@@ -16,6 +16,7 @@ from rffr_jax.images.corruptions import (
     check_level,
     jpeg,
     noise,
+    reformat,
     resize,
 )
 from rffr_jax.synthetic.dataset import SyntheticDataset
@@ -65,10 +66,26 @@ def test_noise_has_its_spread_and_belongs_to_a_name():
     assert noise(grey, 10, "caf\udce9").shape == grey.shape
 
 
+def test_one_format_hides_how_an_image_was_saved(image):
+    """An image and its JPEG differ less after the same pipeline, above all in fine detail."""
+    grain = np.random.default_rng(1).normal(0, 6, image.shape)
+    clean = (image + grain).clip(0, 255).astype(np.uint8)
+    saved = jpeg(clean, 75, "a")
+    alike, saved_alike = (reformat(pixels, 75, "a") for pixels in (clean, saved))
+    assert distance(alike, saved_alike) < 0.6 * distance(clean, saved)
+
+    def finest(pixels):
+        return np.abs(np.diff(pixels.astype(float), 2, axis=0)).mean()
+
+    before = finest(clean) / finest(saved)
+    after = finest(alike) / finest(saved_alike)
+    assert abs(after - 1) < 0.3 * abs(before - 1)
+
+
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_a_corrupted_dataset_is_its_dataset_corrupted_in_any_order(kind):
     data = SyntheticDataset(0, "test")
-    level = {"jpeg": 30, "blur": 1.0, "resize": 0.5, "noise": 8.0}[kind]
+    level = {"jpeg": 30, "blur": 1.0, "resize": 0.5, "noise": 8.0, "format": 75}[kind]
     whole, part = (
         CorruptedDataset(data, kind, level),
         CorruptedDataset(select_examples(data, [7, 300]), kind, level),

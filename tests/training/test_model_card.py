@@ -64,10 +64,12 @@ def test_card_warns_of_faces_that_were_drawn(tmp_path, faces):
     }
     (tmp_path / "metrics.jsonl").write_text("")
     dataset = load_dataset(f"csv:{faces}/train.csv")
-    write_model_card(tmp_path, config, about, dataset, {}, {"synthetic": ["a", "b"], ":files": []})
+    sources = {"synthetic": ["a", "b"], ":files": []}
+    write_model_card(tmp_path, config, about, dataset, {}, sources, ["reals differ in size"])
     card = read_card(tmp_path)
     assert card.splitlines()[2].startswith("> **This detector was trained on procedural faces")
     assert "2 originals of synthetic" in card
+    assert "- **Shortcut**: reals differ in size." in card
     assert '`{"detector": "retinaface"}`' in card
 
 
