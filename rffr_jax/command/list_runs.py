@@ -1,7 +1,9 @@
 """`rffr-jax runs [FOLDER] [--csv FILE]`: all runs below a folder in one table."""
 
 import argparse
+import collections
 import importlib
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,7 +31,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the runs below a folder: state, job, settings that are not the job's default ones,
-    last step and loss, AUC, seconds.
+    last step and loss, AUC, seconds. Settings in which runs of a job differ stand first.
 
     Returns:
       The exit code.
@@ -52,8 +54,13 @@ def main(arguments: Sequence[str]) -> int:
         about = (run.job, run.config.get("name", ""), run.config.get("variant", ""))
         if about not in defaults:
             defaults[about] = _default_config(*about)
-        return changed_settings(run, defaults[about])
+        changed = changed_settings(run, defaults[about])
+        return dict(sorted(changed.items(), key=lambda item: len(values[run.job, item[0]]) == 1))
 
+    values: dict[tuple[str, str], set[str]] = collections.defaultdict(set)
+    for run in runs:
+        for name, value in run.config.items():
+            values[run.job, name].add(json.dumps(value))
     lines = table_of_runs(runs, given.folder, settings)
     print(format_runs(lines))
     if " more" in format_runs(lines):
@@ -72,4 +79,4 @@ def _default_config(job: str, name: str, variant: str) -> Mapping[str, Any]:
     except ModuleNotFoundError:
         return {}
     given = config.get_config(variant) if variant else config.get_config()
-    return flat(given.to_dict())
+    return flat(json.loads(json.dumps(given.to_dict())))  # tuples are lists, as in config.json

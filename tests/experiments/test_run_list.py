@@ -30,14 +30,17 @@ def runs(tmp_path):
     write_run(
         tmp_path / "mae", pretrain, [*losses, {"step": 2, "split": "validation", "loss": 0.25}]
     )
-    write_run(tmp_path / "detect", {"job": "detect"}, [*losses, validated])
+    detect = {"job": "detect", "data": {"methods": []}}
+    write_run(tmp_path / "detect", detect, [*losses, validated])
     best = {"faces-swap": {"auc": 0.9, "step": 1, "methods": ["swap"]}}
     best["faces"] = {"auc": 0.7, "step": 2, "methods": ["swap", "warp"]}
-    write_run(tmp_path / "best", {"job": "detect"}, [*losses, validated], best=best)
+    other = {"job": "detect", "batch_size": 1, "seed": 2}
+    write_run(tmp_path / "best", other, [*losses, validated], best=best)
+    other["seed"] = 3
+    write_run(tmp_path / "data/other", other)
     results = {"faces": {"mean_all": 0.8, "mean_unseen": None}, "about": {}}
     write_run(tmp_path / "best/evaluations/last", {"job": "evaluate"}, results=results)
     write_run(tmp_path / "mae/checkpoints/latest", {"job": "detect"})
-    (tmp_path / "data").mkdir()
     (tmp_path / "data/config.json").write_text("[]")
     with recorded_run(tmp_path / "mae"):
         pass
@@ -46,7 +49,7 @@ def runs(tmp_path):
 
 def test_every_run_is_found_with_its_numbers(runs):
     found = {run.folder.relative_to(runs).as_posix(): run for run in find_runs(runs)}
-    assert list(found) == ["best", "best/evaluations/last", "detect", "mae"]
+    assert list(found) == ["best", "best/evaluations/last", "data/other", "detect", "mae"]
     mae, detect = found["mae"], found["detect"]
     assert (mae.step, mae.loss, mae.validation_loss, mae.auc) == (2, 0.5, 0.25, None)
     assert mae.seconds is not None
@@ -60,7 +63,7 @@ def test_the_lock_tells_a_running_run_from_a_killed_one(runs):
     def states():
         return [run.state for run in find_runs(runs)]
 
-    assert states() == ["unknown", "unknown", "unknown", "done"]
+    assert states() == [*["unknown"] * 4, "done"]
     (runs / "mae/run.json").write_text('{"state": "running"}')
     assert states()[-1] == "stopped"
     with try_lock(runs / "mae/.lock") as free:
@@ -85,6 +88,7 @@ def test_the_command_prints_a_table_and_loads_no_jax(runs):
     }
     assert lines["mae"]["settings"] == "seed=3; optimizer.learning_rate=0.5"
     assert lines["detect"]["settings"] == ""
+    assert lines["best"]["settings"] == "seed=2; batch_size=1"
     assert (lines["mae"]["loss"], lines["mae"]["validation_loss"]) == ("0.5000", "0.2500")
 
 
