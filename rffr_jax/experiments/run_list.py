@@ -83,12 +83,18 @@ def _read_run(folder: pathlib.Path, config: Mapping[str, Any]) -> ListedRun:
 
 
 def _state(folder: pathlib.Path, recorded: str) -> str:
-    """A run that was killed could not say so: it holds no lock any more."""
+    """A run that was killed could not say so: it holds no lock any more.
+
+    Where the folder is another user's, whose locks cannot be tried, the record is believed.
+    """
     for name in LOCKS:
         if (folder / name).exists():
-            with try_lock(folder / name) as free:
-                if not free:
-                    return RUNNING
+            try:
+                with try_lock(folder / name) as free:
+                    if not free:
+                        return RUNNING
+            except OSError:
+                return recorded or UNKNOWN
     return STOPPED if recorded == RUNNING else recorded or UNKNOWN
 
 

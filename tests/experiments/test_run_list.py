@@ -9,6 +9,7 @@ import pytest
 
 from rffr_jax.command import entry
 from rffr_jax.errors import UserError
+from rffr_jax.experiments import run_list
 from rffr_jax.experiments.run_list import find_runs
 from rffr_jax.runs.lock import try_lock
 from rffr_jax.runs.run_record import recorded_run
@@ -69,6 +70,17 @@ def test_the_lock_tells_a_running_run_from_a_killed_one(runs):
     with try_lock(runs / "mae/.lock") as free:
         assert free
         assert states()[-1] == "running"
+
+
+def test_locks_of_another_user_are_not_tried(runs, monkeypatch):
+    (runs / "mae/run.json").write_text('{"state": "running"}')
+    (runs / "mae/.lock").touch()
+
+    def refused(file):
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(run_list, "try_lock", refused)
+    assert find_runs(runs)[-1].state == "running"
 
 
 def test_the_command_prints_a_table_and_loads_no_jax(runs):
