@@ -93,7 +93,7 @@ def measure(detector: FaceDetector, annotated: list[tuple[pathlib.Path, np.ndarr
     if not errors:
         raise UserError(f"no face found in {read} images that could be read")
     print(
-        f"{detector.name}, weights {detector.digest[:12]}: faces in {len(errors)} of {read} images"
+        f"{type(detector).__name__}, weights {detector.digest[:12]}: faces in {len(errors)} of {read} images"
     )
     print(
         f"error over eye distance: mean {np.mean(errors):.4f}, median {np.median(errors):.4f}, "

@@ -30,8 +30,6 @@ class Face:
 class FaceDetector(Protocol):
     """Finds the faces of a picture."""
 
-    name: str
-    """`retinaface` or `yunet`."""
     digest: str
     """SHA-256 of its weights."""
 

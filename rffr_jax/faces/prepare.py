@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 
 from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.detectors import DETECTORS, explain_no_face, load_detector
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.frames import count_frames, evenly_spaced, read_frames
+from rffr_jax.faces.frames import Frame, count_frames, evenly_spaced, read_frames
 from rffr_jax.faces.manipulated_face import LARGEST, Track, choose_face
 from rffr_jax.faces.media import SPLITS, Medium
 from rffr_jax.faces.part_file import Drop, Part
@@ -157,31 +157,29 @@ def prepare_medium(
     numbers: list[int] = []
     reasons: list[str] = []
     found: list[list[Face]] = []
-    crops: dict[int, _EncodedCrop] = {}  # by the identity of the face, so that no frame is kept
-    conversions = ""
+    records: dict[int, FaceRecord] = {}  # by the identity of the face, so that no frame is kept
     try:
         for frame in read_frames(medium.path, indices=_wanted(medium.path, original, count)):
             faces = detector.detect(frame.image)
             large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
             numbers.append(frame.index)
-            conversions = "; ".join(frame.conversions)
             reasons.append(_why(frame.image, faces, large, settings.smallest_face))
             found.append(large)
-            crops |= {id(face): _crop(frame.image, face, settings) for face in large}
+            records |= {id(face): _make_record(medium, frame, face, settings) for face in large}
     except BadImageError as error:
         return Part(medium.id, made_from, 0, (), (Drop(None, error.reason),))
 
     tracks = find_tracks(found)
-    taken, told_by = _take_faces(tracks, numbers, medium, original or fake, mask, settings)
-    records, drops = [], []
+    followed, told_by = _take_faces(tracks, numbers, medium, original or fake, mask, settings)
+    taken, drops = [], []
     for place, number in enumerate(numbers):
-        faces = [track[place] for track in taken if place in track]
+        faces = [track[place] for track in followed if place in track]
         if not faces:
             drops.append(Drop(number, reasons[place]))
         for i, face in enumerate(faces):
-            name = f"{medium.id}/{number:06d}" + (f"-{i}" if i else "")
-            records.append(_record(medium, name, number, face, crops[id(face)], conversions))
-    return Part(medium.id, made_from, len(numbers), tuple(records), tuple(drops), told_by)
+            record = records[id(face)]
+            taken.append(dataclasses.replace(record, id=f"{record.id}-{i}") if i else record)
+    return Part(medium.id, made_from, len(numbers), tuple(taken), tuple(drops), told_by)
 
 
 def _take_faces(
@@ -256,33 +254,23 @@ def _shorter_side(face: Face) -> float:
     return float(min(right - left, bottom - top))
 
 
-_EncodedCrop = tuple[bytes, Float32[np.ndarray, "5 2"]]
-
-
-def _crop(
-    image: UInt8[np.ndarray, "height width 3"], face: Face, settings: PreparationSettings
-) -> _EncodedCrop:
-    crop = crop_face(image, face, settings.crop)
-    return encode_crop(crop.image, settings.image_format), crop.landmarks
-
-
-def _record(
-    medium: Medium, name: str, frame: int, face: Face, crop: _EncodedCrop, conversions: str
+def _make_record(
+    medium: Medium, frame: Frame, face: Face, settings: PreparationSettings
 ) -> FaceRecord:
-    image, landmarks = crop
+    crop = crop_face(frame.image, face, settings.crop)
     return FaceRecord(
-        id=name,
-        image=image,
+        id=f"{medium.id}/{frame.index:06d}",
+        image=encode_crop(crop.image, settings.image_format),
         label=medium.label,
         dataset=medium.dataset,
         method=medium.method,
         video=medium.id,
-        frame=frame,
+        frame=frame.index,
         source=medium.source,
         group=medium.group,
         person=medium.person,
         box=face.box,
-        landmarks=landmarks,
+        landmarks=crop.landmarks,
         score=face.score,
-        conversions=conversions,
+        conversions="; ".join(frame.conversions),
     )

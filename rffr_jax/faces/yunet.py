@@ -16,23 +16,23 @@ from rffr_jax.faces.face import Face
 from rffr_jax.faces.retinaface import (
     MAX_SIDE,
     MAX_SIDE_AGAIN,
+    MIN_SCORE,
     detect_at_sizes,
     edge_to_centre_coordinates,
+    read_weights,
 )
+
+_MAX_OVERLAP = 0.3  # intersection over union of two faces
 
 
 class YuNet:
     """A `FaceDetector`."""
-
-    name = "yunet"
 
     def __init__(
         self,
         weights: pathlib.Path,
         *,
         max_sides: Sequence[int] = (MAX_SIDE, 256, MAX_SIDE_AGAIN),
-        score: float = 0.8,
-        overlap: float = 0.3,
     ):
         """Loads the network.
 
@@ -40,18 +40,11 @@ class YuNet:
           weights: its ONNX file.
           max_sides: larger pictures are shrunk to the first, in pixels, and where no face is found
             to the next: at 640 faces that fill the picture are missed, and small ones.
-          score: faces of a lower score are left out, in [0, 1].
-          overlap: of two faces whose boxes have a larger intersection over union, the one of the
-            lower score is left out, in [0, 1].
 
         Raises:
           UserError: the file is missing or OpenCV cannot read it as a YuNet.
         """
-        try:
-            data = weights.read_bytes()
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise UserError(f"detector weights {weights}: {reason}; name an ONNX file") from None
+        data = read_weights(weights)
         self.digest = hashlib.sha256(data).hexdigest()
         self._max_sides = max_sides
         try:
@@ -60,8 +53,8 @@ class YuNet:
                 np.frombuffer(data, np.uint8),
                 np.empty(0, np.uint8),
                 (64, 64),
-                score,
-                overlap,
+                MIN_SCORE,
+                _MAX_OVERLAP,
             )
             self._network.detect(np.zeros((64, 64, 3), np.uint8))
         except cv2.error:
