@@ -92,9 +92,8 @@ def measure(detector: FaceDetector, annotated: list[tuple[pathlib.Path, np.ndarr
             errors.append(min(distances) / np.linalg.norm(points[0] - points[1]))
     if not errors:
         raise UserError(f"no face found in {read} images that could be read")
-    print(
-        f"{type(detector).__name__}, weights {detector.digest[:12]}: faces in {len(errors)} of {read} images"
-    )
+    name = type(detector).__name__
+    print(f"{name}, weights {detector.digest[:12]}: faces in {len(errors)} of {read} images")
     print(
         f"error over eye distance: mean {np.mean(errors):.4f}, median {np.median(errors):.4f}, "
         f"95 % below {np.quantile(errors, 0.95):.4f}"

@@ -207,6 +207,11 @@ def _load(data: bytes, where: str):
 
 
 def read_weights(path: pathlib.Path) -> bytes:
+    """The bytes of a detector's file.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
