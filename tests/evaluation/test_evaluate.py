@@ -20,25 +20,7 @@ from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Example
 from tests import jobs
-
-DATASET = {"pooled", "methods", "mean_all", "mean_unseen", "reliability", "groups"}
-ENTRY = {
-    "auc",
-    "auc_ci95",
-    "ap",
-    "eer",
-    "accuracy",
-    "tpr_at_fpr_1e-2",
-    "tpr_at_fpr_1e-3",
-    "at_threshold",
-    "video_at_threshold",
-    "video_auc",
-    "single_frame_auc",
-    "not_reported",
-    "n_real",
-    "n_fake",
-    "n_bad",
-}
+from tests.evaluation.test_results import DATASET, ENTRY
 
 
 def evaluate(workdir, detector, tests, *flags):

@@ -57,16 +57,6 @@ def table(two_sets):
     return table_of(two_sets)
 
 
-def test_layout_is_the_contracts(table):
-    assert set(table) == {"x", "y", "about"}
-    for name in ("x", "y"):
-        assert set(table[name]) == DATASET
-        assert all(set(entry) == ENTRY for entry in table[name]["methods"].values())
-        assert set(table[name]["pooled"]) == ENTRY
-    assert table["about"]["checkpoint"] == "step 100"
-    assert table["about"]["warnings"] == []
-
-
 def test_each_method_is_measured_against_all_reals(two_sets, table):
     for name, methods in (("x", ("aa", "b", "cccc")), ("y", ("aa", "b"))):
         chosen = [
