@@ -51,16 +51,11 @@ class Part:
 
 def write_part(path: pathlib.Path, part: Part):
     """Writes the file whole or not at all."""
-    head = {
-        "medium": part.medium,
-        "stamp": part.stamp,
-        "frames": part.frames,
-        "told_by": part.told_by,
-        "drops": [dataclasses.asdict(drop) for drop in part.drops],
-        "records": [_to_json(record) for record in part.records],
-    }
+    head = dataclasses.asdict(part)
+    for record in head["records"]:
+        record["image"] = len(record["image"])
     with atomic_write(path) as unfinished, unfinished.open("wb") as file:
-        file.write(json.dumps(head).encode() + b"\n")
+        file.write(json.dumps(head, default=np.ndarray.tolist).encode() + b"\n")
         for record in part.records:
             file.write(record.image)
 
@@ -81,18 +76,7 @@ def read_part(path: pathlib.Path, *, images: bool = True) -> Part:
             for record in head["records"]
         )
     drops = tuple(Drop(**drop) for drop in head["drops"])
-    fields = {name: head[name] for name in ("medium", "stamp", "frames", "told_by")}
-    return Part(records=records, drops=drops, **fields)
-
-
-def _to_json(record: FaceRecord) -> dict[str, Any]:
-    fields = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-    return {
-        **fields,
-        "image": len(record.image),
-        "box": record.box.tolist(),
-        "landmarks": record.landmarks.tolist(),
-    }
+    return Part(**{**head, "records": records, "drops": drops})
 
 
 def _from_json(fields: dict[str, Any], image: bytes) -> FaceRecord:

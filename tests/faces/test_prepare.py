@@ -9,6 +9,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces import detectors, frames, prepare
@@ -143,6 +144,15 @@ def test_photograph_is_frame_0_of_its_video(tmp_path):
     assert (part.frames, numbers(part), part.drops) == (1, [0], ())
     again = medium(path, "Face2Face/x")
     assert prepare_medium(again, path, settings()).records[0].id == "Face2Face/x/000000"
+
+
+def test_record_says_what_was_done_to_its_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(picture((20, 30, 40))).save(tmp_path / "a.png", exif=exif)
+    (record,) = prepare_medium(medium(tmp_path / "a.png"), None, settings()).records
+    assert record.conversions == "turned by EXIF orientation 3"
+    assert record.box == pytest.approx([95 - 59, 95 - 69, 95 - 20, 95 - 30])
 
 
 # ---- which frames

@@ -82,6 +82,15 @@ def test_no_face_has_its_reason(tmp_path, bright):
     assert found_in(path).reason == "no face of 24 pixels or more"
 
 
+def test_changes_of_pixels_are_in_the_record(tmp_path, bright):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(picture((8, 10, 40))).save(tmp_path / "turned.png", exif=exif)
+    source = found_in(tmp_path / "turned.png").source
+    assert source
+    assert source["conversions"] == ["turned by EXIF orientation 3"]
+
+
 def test_a_face_that_is_too_small_is_found_and_not_judged(tmp_path, bright):
     Image.fromarray(picture((10, 10, 13))).save(tmp_path / "small.png")
     ((face,),) = found_in(tmp_path / "small.png").faces
