@@ -55,7 +55,10 @@ def metrics(arguments: Sequence[str]) -> int:
         parts.append(predictions)
     predictions = concatenate(parts)
     note = synthetic_data_note(predictions.examples)
-    about = {"tables": tables, "trained_methods": None, "program": program_version()}
+    about = {
+        **{"rule": "unknown", "checkpoint": None, "trained_methods": None},
+        **{"tables": tables, "program": program_version(), "device": None},
+    }
     table = results_table(predictions, about, warnings=[note] if note else [])
     print(format_table(table))
     if options.output:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+import rffr_jax
 from rffr_jax.command import entry
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
@@ -40,6 +41,8 @@ def test_metrics_of_one_table(tmp_path, tables, capsys):
     assert pooled["auc"] == pytest.approx(roc_auc_score(LABELS, scores(0, 0.5)))
     assert pooled["auc_ci95"][0] < pooled["auc"] < pooled["auc_ci95"][1]
     assert table["about"]["trained_methods"] is table["scores"]["mean_unseen"] is None
+    assert table["about"]["rule"] == "unknown"
+    assert table["about"]["program"]["version"] == rffr_jax.__version__
     text = capsys.readouterr().out
     assert f"{100 * pooled['auc']:.1f}" in text
     assert "60 of 60 images name no source, group or video" in text

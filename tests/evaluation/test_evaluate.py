@@ -123,6 +123,7 @@ def test_copies_under_other_names_are_found(tmp_path, detector, faces, capsys):
     assert sorted(detector.rglob("operating_points/*")) == points
 
 
+@pytest.mark.slow
 def test_files_that_give_the_labels_away_are_named(tmp_path, detector, capsys):
     """Case of a detector that told JPEG from PNG: reals are JPEG here."""
     jobs.draw_faces(tmp_path / "test", seed=5, reals=10)

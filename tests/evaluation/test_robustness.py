@@ -49,6 +49,7 @@ def test_every_level_is_beside_clean_images(finished, detector, faces, tmp_path)
     assert not (finished / "residuals").exists()
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_corrupted_files(finished, detector, faces, tmp_path):
     """The same images corrupted by hand, written as PNG files and evaluated."""
     (tmp_path / "test").mkdir()
