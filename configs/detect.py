@@ -57,8 +57,10 @@ def get_config() -> Config:
     config.data.fakes = "given"
     # Flip, cut, colours and JPEG of self-blended pairs: see docs/self_blending.md.
     config.data.post_augmentation = True
-    config.data.cache = False
-    config.data.workers = 2
+    # Or True, False. Pixels in memory, made once and shared with the workers.
+    config.data.cache = "auto"
+    # Or a number of processes that read.
+    config.data.workers = "auto"
     config.data.max_bad_fraction = 0.01
     config.selection = "last"
 

@@ -41,8 +41,10 @@ def get_config() -> Config:
     config.data = ConfigDict()
     config.data.train = ("synthetic:0#train",)
     config.data.validation = ("synthetic:0#validation",)
-    config.data.cache = False
-    config.data.workers = 2
+    # Or True, False. Pixels in memory, made once and shared with the workers.
+    config.data.cache = "auto"
+    # Or a number of processes that read.
+    config.data.workers = "auto"
     config.data.max_bad_fraction = 0.01
 
     config.batch_size = 128

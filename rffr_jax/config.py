@@ -30,7 +30,6 @@ AT_LEAST_ZERO = (
     "port",
     "frames_per_video",
     "validation_frames",
-    "data.workers",
     "data.max_bad_fraction",
     "optimizer.warmup_steps",
     "optimizer.weight_decay",
@@ -77,12 +76,12 @@ def check_config(config: Config, prefix: str = "--config."):
     for name, value in _entries(config, THREE_NUMBERS):
         if len(value) != 3:
             raise UserError(f"{prefix}{name}={value} needs 3 numbers, one a colour channel")
-    data = config.get("data", {})
-    if data.get("cache") and data.get("workers"):
-        raise UserError(
-            f"{prefix}data.cache keeps images in this process, which worker processes cannot "
-            f"share; add {prefix}data.workers=0"
-        )
+    for name, value in _entries(config, ("data.workers",)):
+        if str(value) != "auto" and not (str(value).isascii() and str(value).isdigit()):
+            raise UserError(f"{prefix}{name}={value}; it must be auto or 0 or more")
+    for name, value in _entries(config, ("data.cache",)):
+        if str(value) not in ("auto", "True", "False"):
+            raise UserError(f"{prefix}{name}={value}; it must be auto, True or False")
     for name in INNER_JOBS:
         if name in config:
             check_config(config[name], f"{prefix}{name}.")

@@ -58,11 +58,11 @@ def test_help_is_printed_and_loads_no_jax():
         ([PRETRAIN, "--config.init_from=hdfs://n/w"], "--config.init_from=hdfs://n/w: addresses"),
         ([PREDICT, "--config.inputs=a.png,https://x.org/b.png"], "b.png: addresses (https://) are"),
         ([QUICKSTART, "--config.detect.mae=s3://b/m"], "--config.detect.mae=s3://b/m: addresses"),
-        ([PRETRAIN, "--config.data.cache"], "add --config.data.workers=0"),
+        ([PRETRAIN, "--config.data.cache=yes"], "data.cache=yes; it must be auto, True or False"),
+        ([PRETRAIN, "--config.data.workers=-1"], "data.workers=-1; it must be auto or 0 or more"),
         ([QUICKSTART, "--config.pretrain.batch_size=0"], "--config.pretrain.batch_size=0; it must"),
         ([QUICKSTART, "--config.detect.optimizer.b2=1.0"], "--config.detect.optimizer.b2=1.0; it"),
         ([QUICKSTART, "--config.evaluate.data.max_bad_fraction=-1.0"], "--config.evaluate.data.m"),
-        ([QUICKSTART, "--config.pretrain.data.workers=1"], "add --config.pretrain.data.workers=0"),
     ],
 )
 def test_mistakes_on_the_command_line_are_one_line(flags, expected, capsys, tmp_path, monkeypatch):

@@ -256,8 +256,8 @@ def _smallest(config: Config):
 
 def _in_memory(config: Config):
     for job in (config.pretrain, config.detect):
-        job.data.workers = 0
-        job.data.cache = True
+        job.data.workers = "0"
+        job.data.cache = "True"
         job.log_every = 50
     config.evaluate.data.workers = 0
 

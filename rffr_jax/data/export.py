@@ -1,13 +1,13 @@
 """A dataset written to disk once, as PNG files with a table: exact pixels, read fast afterwards."""
 
 import csv
-import os
 import pathlib
 from contextlib import closing
 
 from PIL import Image
 
 from rffr_jax.data.bad_files import BadFiles
+from rffr_jax.data.loading import usable_cores
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.examples import Dataset
 from rffr_jax.runs.atomic_files import atomic_write
@@ -52,6 +52,4 @@ def export_dataset(dataset: Dataset, table: pathlib.Path, size: int):
 
 
 def _worker_count(dataset: Dataset) -> int:
-    allowed = getattr(os, "sched_getaffinity", None)  # not on every system
-    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    return min(_MOST_WORKERS, cores, len(dataset.examples) // _IMAGES_A_WORKER)
+    return min(_MOST_WORKERS, usable_cores(), len(dataset.examples) // _IMAGES_A_WORKER)

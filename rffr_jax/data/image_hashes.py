@@ -11,6 +11,7 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,6 +47,17 @@ class ImageHashes:
         """From rows of `hash_batch`."""
         table = np.ascontiguousarray(rows).view(np.uint64)
         return cls(table[:, 0], table[:, 1], len(table))
+
+    def to_json(self) -> dict[str, Any]:
+        """For `from_json` in another process."""
+        table = np.stack([self.digests, self.perceptual])
+        return {"hashes": table.tobytes().hex(), "total": self.total}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> "ImageHashes":
+        """What `to_json` gave."""
+        table = np.frombuffer(bytes.fromhex(record["hashes"]), np.uint64).reshape(2, -1)
+        return cls(table[0], table[1], record["total"])
 
     @classmethod
     def concatenate(cls, parts: Sequence["ImageHashes"]) -> "ImageHashes":

@@ -32,12 +32,7 @@ def check_shared_memory(batches: int, rows: int, size: int, workers: int):
     Raises:
       UserError: less is free than the batches that are read ahead can take.
     """
-    if not workers or not os.path.isdir(SHARED_MEMORY):
-        return
-    at_once = min(batches, BATCHES_AHEAD * workers + _BATCHES_IN_HAND)
-    needed = at_once * (rows * size * size * 3 + 4 * _PIECE)
-    found = os.statvfs(SHARED_MEMORY)
-    free = found.f_bavail * found.f_frsize
+    needed, free = _shared_memory(batches, rows, size, workers)
     if free < needed:
         raise UserError(
             f"data.workers={workers} with batches of {rows} images of {size} px needs "
@@ -45,6 +40,21 @@ def check_shared_memory(batches: int, rows: int, size: int, workers: int):
             f"MB free; start the container with more (Docker: --shm-size={_gigabytes(needed)}g), "
             f"or {_LEAVE_OUT}"
         )
+
+
+def has_shared_memory(batches: int, rows: int, size: int, workers: int) -> bool:
+    """Whether `check_shared_memory` finds enough."""
+    needed, free = _shared_memory(batches, rows, size, workers)
+    return free >= needed
+
+
+def _shared_memory(batches: int, rows: int, size: int, workers: int) -> tuple[int, int]:
+    """Bytes that are needed, and those that are free; nothing is needed where it is not used."""
+    if not workers or not os.path.isdir(SHARED_MEMORY):
+        return 0, 0
+    at_once = min(batches, BATCHES_AHEAD * workers + _BATCHES_IN_HAND)
+    found = os.statvfs(SHARED_MEMORY)
+    return at_once * (rows * size * size * 3 + 4 * _PIECE), found.f_bavail * found.f_frsize
 
 
 def _gigabytes(needed: int) -> int:

@@ -119,7 +119,7 @@ class DetectorTraining(Objective):
             self._counts, share = block_counts(config, self._detection.blocks, self._parts)
 
         # ---- data
-        self.dataset, preparations, self_blending = load_training_set(config)
+        self.dataset, self.workers, preparations, self_blending = load_training_set(config)
         self.validation = load_validation_sets(config.data.validation, preparations)
         check_selection(config.selection, self.validation)
 
@@ -147,7 +147,7 @@ class DetectorTraining(Objective):
             self.frozen,
             mesh,
             batch_size=config.evaluation_batch_size,
-            workers=config.data.workers,
+            workers=self.workers,
             max_bad_fraction=config.data.max_bad_fraction,
             kept=kept,
         )
@@ -159,7 +159,9 @@ class DetectorTraining(Objective):
             images=len(self.dataset.examples),
         )
         if keep and not self_blending:  # self-blended images never repeat
-            self._residuals = TrainingResiduals(kept, self._detection, self.dataset, config)
+            self._residuals = TrainingResiduals(
+                kept, self._detection, self.dataset, config, self.workers
+            )
         self.about = {
             "kind": "detector",
             "detection": settings.to_json(),

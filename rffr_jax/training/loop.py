@@ -48,6 +48,8 @@ from rffr_jax.training.step import (
 
 log = logging.getLogger(__name__)
 
+MOST_WAITING = 0.1  # of the time; above it a warning names both rates
+
 
 class Objective:
     """A task for the loop; a subclass has these attributes and methods.
@@ -55,12 +57,14 @@ class Objective:
     Attributes:
       about: description of the model; stored with every checkpoint, compared when a run resumes.
       dataset: to train on.
+      workers: processes that read data; 0 reads with threads of this process.
       balanced: whether batches are half real and half fake.
       frozen: arrays that the loss reads and that are not trained.
     """
 
     about: dict[str, Any]
     dataset: Dataset
+    workers: int
     balanced: bool
     frozen: PyTree
 
@@ -119,7 +123,7 @@ def check_settings(objective: Objective, config: Config, mesh: Mesh):
         num_steps=config.steps,
         balanced=objective.balanced,
         process_count=jax.process_count(),
-        workers=config.data.workers,
+        workers=objective.workers,
     ).close()
     objective.inputs(0, empty_batch(rows.stop - rows.start, size), rows)
 
@@ -160,7 +164,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                     balanced=objective.balanced,
                     process_index=jax.process_index(),
                     process_count=jax.process_count(),
-                    workers=config.data.workers,
+                    workers=objective.workers,
                 )
             )
         )
@@ -180,7 +184,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 desc=workdir.name,
             )
         )
-        speed = _Speed(config.batch_size)
+        speed, said_slow = _Speed(config.batch_size), False
 
         def record(step: int, split: str, values: Mapping[str, float]):
             if writer:
@@ -231,6 +235,16 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 bad_files.share()
                 checkpoints.raise_errors()
                 totals, state["totals"] = state["totals"], zero_totals()
+                if not said_slow and speed.share_waited > MOST_WAITING and done > start + 10:
+                    said_slow = True
+                    log.warning(
+                        "steps waited for data %.0f %% of the time: they could do %.3g steps/s, "
+                        "and the data give %.3g batches/s with data.workers=%d; more workers, "
+                        "data.cache=True or prepared records help",
+                        100 * speed.share_waited,
+                        *speed.rates(),
+                        objective.workers,
+                    )
                 values = {
                     "loss": float(totals["loss"] / totals["count"]),
                     "learning_rate": float(np.asarray(learning_rate(step))),
@@ -328,6 +342,16 @@ class _Speed:
     def step(self, flops: int):
         self._steps += 1
         self._flops += flops
+
+    @property
+    def share_waited(self) -> float:
+        """The share of the time in which no step ran because its batch was not there."""
+        return self.waited / (time.perf_counter() - self._since)
+
+    def rates(self) -> tuple[float, float]:
+        """Steps a second without any waiting, and batches a second as they came."""
+        seconds = time.perf_counter() - self._since
+        return self._steps / max(seconds - self.waited, 1e-9), self._steps / seconds
 
     def read(self) -> dict[str, float]:
         seconds = time.perf_counter() - self._since

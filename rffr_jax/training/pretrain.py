@@ -44,6 +44,7 @@ from rffr_jax.training.sources import (
     write_training_images,
     write_training_sources,
 )
+from rffr_jax.training.training_set import loading_of
 from rffr_jax.training.unet_training import UNetTraining
 
 log = logging.getLogger(__name__)
@@ -96,10 +97,11 @@ class Pretraining(Objective):
         self._autoencoder = AUTOENCODERS[config.autoencoder](config, mesh)
         self.about = self._autoencoder.about
         self.init_parameters = self._autoencoder.init_parameters
+        reals = load_reals(config.data.train, "train")
+        loading = loading_of(reals, config)
+        self.workers = loading.workers
         self.dataset = CachedDataset(
-            load_reals(config.data.train, "train"),
-            config.model.image_size,
-            keep_pixels=config.data.cache,
+            reals, config.model.image_size, keep_pixels=loading.keep_pixels
         )
         self.validation = load_reals(config.data.validation, "validation")
         self._bad_validation = BadFiles(self.validation, config.data.max_bad_fraction)
@@ -140,7 +142,7 @@ class Pretraining(Objective):
             batch_size=self._config.batch_size,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
-            workers=self._config.data.workers,
+            workers=self.workers,
         )
         rows = rows_of_process(self._config.batch_size, self._mesh)
         with closing(batches):

@@ -54,10 +54,10 @@ def _record_of(folder: pathlib.Path) -> pathlib.Path:
 
 def write_training_images(workdir: pathlib.Path, hashes: ImageHashes):
     """Adds images to training_images.npz, at a save; all processes come by here together."""
-    everywhere = processes.all_gather_objects(hashes.distinct())
+    everywhere = processes.all_gather_objects(hashes.distinct().to_json())
     if processes.is_main_process():
         file = workdir / IMAGES[TRAINING]
-        ImageHashes.load(file).distinct(*everywhere).save(file)
+        ImageHashes.load(file).distinct(*map(ImageHashes.from_json, everywhere)).save(file)
 
 
 def start_image_records(workdir: pathlib.Path, autoencoder: pathlib.Path | None = None):

@@ -48,13 +48,20 @@ def should_cache_residuals(choice: str, *, draws: int, share: float, images: int
 class TrainingResiduals:
     """Differences B_hat - B of all training images, computed at the first use."""
 
-    def __init__(self, kept: ResidualCache, detection: Detection, dataset: Dataset, config: Config):
+    def __init__(
+        self,
+        kept: ResidualCache,
+        detection: Detection,
+        dataset: Dataset,
+        config: Config,
+        workers: int,
+    ):
         """
         Raises:
           UserError: there is no room for them.
         """
         self._kept, self._detection = kept, detection
-        self._dataset, self._config = dataset, config
+        self._dataset, self._config, self._workers = dataset, config, workers
         self._digests: np.ndarray | None = None
         size, room = len(dataset.examples) * kept.image_bytes, config.residuals.memory_gb
         if kept.folder is None and (size > room * 10**9 or jax.process_count() > 1):
@@ -115,7 +122,7 @@ class TrainingResiduals:
             batch_size=config.batch_size,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
-            workers=config.data.workers,
+            workers=self._workers,
         )
         with closing(batches):
             for batch in batches:

@@ -1,6 +1,7 @@
 """Images are compared by their pixels and by what they show, whatever their names."""
 
 import dataclasses
+import json
 import logging
 
 import numpy as np
@@ -66,6 +67,8 @@ def test_a_record_is_sorted_distinct_and_bounded(tmp_path, faces, monkeypatch):
     kept = ImageHashes.load(file)
     assert kept.digests.tolist() == sorted(hashes_of(faces).digests.tolist())
     assert kept.total == 12
+    sent = ImageHashes.from_json(json.loads(json.dumps(kept.to_json())))
+    assert sent.digests.tolist() == kept.digests.tolist()
     by_digest = dict(zip(hashes_of(faces).digests, hashes_of(faces).perceptual, strict=True))
     assert [by_digest[d] for d in kept.digests] == kept.perceptual.tolist()
     monkeypatch.setattr(image_hashes, "MOST_KEPT", 5)
