@@ -12,14 +12,13 @@ from contextlib import nullcontext
 import jax
 
 from rffr_jax.config import Config
-from rffr_jax.data.specs import load_dataset
+from rffr_jax.data.specs import as_tuple, load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE
 from rffr_jax.experiments.draw_to_disk import with_data_on_disk
 from rffr_jax.experiments.grid import (
     Folders,
     Plan,
-    as_tuple,
     autoencoder_run,
     make_grid,
     split_by_seed,
