@@ -90,6 +90,8 @@ def get_config() -> Config:
     config.evaluation_batch_size = 32
     config.save_every = 1000
     config.log_every = 50
+    # "10,20" traces steps 10 to 20 into WORKDIR/profile.
+    config.profile = ""
     config.mesh = ConfigDict({"fsdp": 1})
     # A run for each value, such as blocks.alpha=2,4,8: see docs/runs.md.
     config.sweep = ""

@@ -40,7 +40,13 @@ SETTINGS = (
     "save_every=2",
     "evaluate_every=3",
 )
-CLOCKED = ("images_per_second", "tflops_per_device", "seconds_waited_for_data")
+CLOCKED = (
+    "seconds",
+    "images_per_second",
+    "tflops_per_device",
+    "mfu",
+    "seconds_waited_for_data",
+)
 SUFFIX = ".orbax-checkpoint-tmp"
 LIMIT = 600  # seconds that one start may take
 
@@ -200,7 +206,7 @@ def differences(workdir: pathlib.Path, other: pathlib.Path) -> list[str]:
     names = [files(folder) for folder in (workdir, other)]
     found += [f"{name} is in only one of them" for name in sorted(names[0] ^ names[1])]
     for name in sorted(names[0] & names[1]):
-        if name.endswith(".json") and name != "config.json":
+        if name.endswith(".json") and name not in ("config.json", "run.json"):
             if (workdir / name).read_bytes() != (other / name).read_bytes():
                 found.append(f"{name} differs")
         elif (workdir / name).is_dir() and arrays(workdir / name) != arrays(other / name):

@@ -45,7 +45,13 @@ FIXED = {
 }
 GIVEN = ("faces=given", "darkest=0", "least_sharpness=0")
 """Flags of `predict` for crops of any quality."""
-CLOCKED = ("images_per_second", "tflops_per_device", "seconds_waited_for_data")
+CLOCKED = (
+    "seconds",
+    "images_per_second",
+    "tflops_per_device",
+    "mfu",
+    "seconds_waited_for_data",
+)
 
 
 def start(job: str, workdir: Path | str, *flags: str) -> int:

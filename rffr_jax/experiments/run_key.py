@@ -13,6 +13,7 @@ from rffr_jax.data.specs import as_tuple, load_unfiltered
 WITHOUT_EFFECT = (
     "save_every",
     "log_every",
+    "profile",
     "evaluation_batch_size",
     "data.workers",
     "data.cache",

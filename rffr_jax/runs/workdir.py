@@ -19,6 +19,7 @@ MAY_CHANGE = (
     "evaluate_every",
     "save_every",
     "log_every",
+    "profile",
     "evaluation_batch_size",
     "data.workers",
     "data.cache",

@@ -1,14 +1,14 @@
 """The training loop of both objectives.
 
 Its order is fixed: evaluate, save, take the next batch, step, log. So every checkpoint holds a
-consistent pair of state and step, and the next batch depends only on the step.
+consistent pair of state and step, and the next batch depends only on the step. Evaluations and
+saves do not count as training time. A step that copies to or from a device unasked is an error.
 """
 
 import functools
 import logging
 import pathlib
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from typing import Any
@@ -34,17 +34,21 @@ from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.pipeline import Batch, empty_batch, train_batches
 from rffr_jax.errors import UserError
 from rffr_jax.examples import Dataset
+from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.runs.checkpoints.run_state import RunCheckpoints
 from rffr_jax.training.flops import matrix_flops
 from rffr_jax.training.metric_writer import MetricWriter
 from rffr_jax.training.optimizer import learning_rate_schedule, make_optimizer
+from rffr_jax.training.profile import StepProfile, profiled_steps
 from rffr_jax.training.step import (
     State,
+    all_finite,
     check_micro_batches,
     init_totals,
     init_training_state,
     make_step,
 )
+from rffr_jax.training.throughput import Throughput
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +116,7 @@ def check_settings(objective: Objective, config: Config, mesh: Mesh):
             f"{config.batch_size}; name more data or take a smaller batch"
         )
     check_micro_batches(config, mesh)
+    profiled_steps(config.profile)
     make_optimizer(config.optimizer, config.steps)
     size = config.model.image_size
     train_batches(
@@ -184,19 +189,22 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 desc=workdir.name,
             )
         )
-        speed, said_slow = _Speed(config.batch_size), False
+        said_slow = False
+        throughput = Throughput(config.batch_size, flops, compute_dtype(config.dtype))
+        profile = stack.enter_context(closing(StepProfile(config.profile, workdir)))
+        state_is_finite, norm = jax.jit(all_finite), jax.jit(optax.tree.norm)
 
         def record(step: int, split: str, values: Mapping[str, float]):
             if writer:
                 writer.write(step, split, values)
 
         def evaluate(step: int):
-            _check_finite(state, step, workdir)
+            _check_finite(state_is_finite(state), step, workdir)
             for split, values in objective.evaluate(state["parameters"], step).items():
                 record(step, split, values)
 
         def save(step: int):
-            _check_finite(state, step, workdir)
+            _check_finite(state_is_finite(state), step, workdir)
             progress = {"step": step, "images_seen": step * config.batch_size}
             training = {name: value for name, value in state.items() if name != "parameters"}
             about = {**objective.about, "progress": progress}
@@ -206,12 +214,14 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
         for step in range(start, config.steps + 1):
             last = step == config.steps
             if step > start and (step % config.evaluate_every == 0 or last):
-                evaluate(step)
-                speed.restart()
+                jax.block_until_ready(state)
+                with throughput.pause():
+                    evaluate(step)
             stopping = stop.should_stop(step)
             if step > start and (step % config.save_every == 0 or last or stopping):
-                save(step)
-                speed.restart()
+                jax.block_until_ready(state)
+                with throughput.pause():
+                    save(step)
             if stopping and not last:
                 raise InterruptedRunError(
                     f"stopped at step {step} of {config.steps}; run the same command to resume"
@@ -219,37 +229,40 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             if last:
                 break
 
-            waiting = time.perf_counter()
-            batch = next(batches)
-            speed.waited += time.perf_counter() - waiting
+            with throughput.waiting_for_data():
+                batch = next(batches)
             bad_files.update(batch)
 
-            inputs = objective.inputs(step, batch, rows)
-            state = program(state, objective.frozen, put_batch(inputs, mesh))
-            speed.step(flops)
+            profile.before(step, state)
+            with jax.transfer_guard("disallow"):
+                inputs = objective.inputs(step, batch, rows)
+                state = program(state, objective.frozen, put_batch(inputs, mesh))
+            throughput.step()
 
             done = step + 1
             bar.update()
             if done % config.log_every == 0 or done == config.steps:
-                _check_finite(state, done, workdir)
+                _check_finite(state["finite"], done, workdir)
                 bad_files.share()
                 checkpoints.raise_errors()
-                totals, state["totals"] = state["totals"], zero_totals()
-                if not said_slow and speed.share_waited > MOST_WAITING and done > start + 10:
+                if not said_slow and throughput.share_waited > MOST_WAITING and done > start + 10:
                     said_slow = True
                     log.warning(
                         "steps waited for data %.0f %% of the time: they could do %.3g steps/s, "
                         "and the data give %.3g batches/s with data.workers=%d; more workers, "
                         "data.cache=True or prepared records help",
-                        100 * speed.share_waited,
-                        *speed.rates(),
+                        100 * throughput.share_waited,
+                        *throughput.rates(),
                         objective.workers,
                     )
+                totals, state["totals"] = jax.device_get(state["totals"]), zero_totals()
+                count = totals.pop("count")
                 values = {
-                    "loss": float(totals["loss"] / totals["count"]),
+                    **{name: float(total / count) for name, total in totals.items()},
+                    "parameter_norm": float(jax.device_get(norm(state["parameters"]))),
                     "learning_rate": float(np.asarray(learning_rate(step))),
                     "images_seen": done * config.batch_size,
-                    **speed.read(),
+                    **throughput.read(),
                 }
                 record(done, "train", values)
                 bar.set_postfix(loss=f"{values['loss']:.4f}")
@@ -281,8 +294,8 @@ def _initial_state(
     return 0, {"parameters": parameters, **fresh}
 
 
-def _check_finite(state: PyTree, step: int, workdir: pathlib.Path):
-    if not bool(state["finite"]):
+def _check_finite(finite: Array, step: int, workdir: pathlib.Path):
+    if not jax.device_get(finite):
         raise UserError(
             f"the loss or the weights are no longer finite at step {step}; nothing after the last "
             f"good checkpoint in {workdir} was saved; lower optimizer.learning_rate"
@@ -322,43 +335,3 @@ def compiled_step(
     }
     traced = jitted.trace(state, objective.frozen, inputs)
     return traced.lower().compile(), matrix_flops(traced.jaxpr)
-
-
-# ---- speed
-
-
-class _Speed:
-    """Images a second, TFLOP/s and the wait for data since the last reading."""
-
-    def __init__(self, batch_size: int):
-        self._batch_size = batch_size
-        self.restart()
-
-    def restart(self):
-        """Starts anew: evaluations and saves are not training time."""
-        self._since = time.perf_counter()
-        self._steps, self._flops, self.waited = 0, 0, 0.0
-
-    def step(self, flops: int):
-        self._steps += 1
-        self._flops += flops
-
-    @property
-    def share_waited(self) -> float:
-        """The share of the time in which no step ran because its batch was not there."""
-        return self.waited / (time.perf_counter() - self._since)
-
-    def rates(self) -> tuple[float, float]:
-        """Steps a second without any waiting, and batches a second as they came."""
-        seconds = time.perf_counter() - self._since
-        return self._steps / max(seconds - self.waited, 1e-9), self._steps / seconds
-
-    def read(self) -> dict[str, float]:
-        seconds = time.perf_counter() - self._since
-        values = {
-            "images_per_second": self._steps * self._batch_size / seconds,
-            "tflops_per_device": self._flops / seconds / 1e12 / jax.device_count(),
-            "seconds_waited_for_data": self.waited,
-        }
-        self.restart()
-        return values

@@ -38,12 +38,13 @@ class MetricWriter:
             self._open = stack.pop_all()
 
     def write(self, step: int, split: str, values: Mapping[str, float]):
-        """Writes one line; a number that is not finite is written as null."""
-        finite = {k: v if math.isfinite(v) else None for k, v in values.items()}
-        self._file.write(json.dumps({"step": step, "split": split, **finite}) + "\n")
+        """Writes one line; a number that is not finite is null, and left out in TensorBoard."""
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        line = {"step": step, "split": split, **dict.fromkeys(values), **finite}
+        self._file.write(json.dumps(line) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
-        for name, value in values.items():
+        for name, value in finite.items():
             summary = scalar(f"{split}/{name}", value)
             self._events.write_event(Event(wall_time=time.time(), step=step, summary=summary))
         self._events.flush()

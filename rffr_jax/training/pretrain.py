@@ -19,6 +19,7 @@ from rffr_jax.cluster.sharding import (
     all_rows,
     init_sharded,
     make_mesh,
+    padded_batch_size,
     put_batch,
     rows_of_process,
 )
@@ -162,7 +163,8 @@ class Pretraining(Objective):
         return jnp.sum(losses * batch["weight"]), jnp.sum(batch["weight"])
 
     def _draw_samples(self, parameters: PyTree, images: np.ndarray, step: int):
-        on_devices = put_batch({"image": images}, self._mesh)["image"]
+        some = images[: padded_batch_size(SAMPLES, self._mesh)]
+        on_devices = put_batch({"image": some}, self._mesh)["image"]
         reconstructed, residual = map(all_rows, self._reconstruct(parameters, on_devices))
         if jax.process_index() != 0:
             return

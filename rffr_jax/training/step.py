@@ -7,8 +7,9 @@ The state is a plain tree:
   optimizer    Optax's state
   trained      the weights that the optimizer moves, where `parameters` are their moving average
   updates      the number of their updates, only where there is an average
-  finite       whether loss, weights and optimizer have been finite so far
-  totals       loss and number of steps since the last log line
+  finite       whether loss and gradients have been finite so far
+  totals       number of steps since the last log line, and sums over them: the loss, the norms of
+               gradients and updates
 """
 
 import functools
@@ -19,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from rffr_jax.cluster.sharding import BATCH, all_gather_parameters
 from rffr_jax.config import Config
@@ -54,7 +55,12 @@ def init_training_state(
 
 def init_totals() -> dict[str, Float[Array, ""]]:
     """The sums of an interval between two log lines, before its first step."""
-    return {"loss": jnp.zeros(()), "count": jnp.zeros(())}
+    return {name: jnp.zeros(()) for name in ("count", "loss", "gradient_norm", "update_norm")}
+
+
+def all_finite(tree: PyTree) -> Bool[Array, ""]:
+    """Whether every number of a tree is finite."""
+    return jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]))
 
 
 def make_step(
@@ -102,14 +108,17 @@ def make_step(
         (loss, statistics), gradients = loss_and_gradients(trained, frozen, batch)
         updates, optimizer_state = optimizer.update(gradients, state["optimizer"], trained)
         trained = _replaced(optax.apply_updates(trained, updates), statistics)
-        arrays = jax.tree.leaves((loss, trained, optimizer_state))
-        finite = [jnp.isfinite(array).all() for array in arrays]
-        totals = state["totals"]
+        measured = {
+            "count": 1.0,
+            "loss": loss,
+            "gradient_norm": optax.tree.norm(gradients),
+            "update_norm": optax.tree.norm(updates),
+        }
         new = {
             "parameters": trained,
             "optimizer": optimizer_state,
-            "finite": jnp.all(jnp.stack([state["finite"], *finite])),
-            "totals": {"loss": totals["loss"] + loss, "count": totals["count"] + 1},
+            "finite": state["finite"] & all_finite((loss, measured["gradient_norm"])),
+            "totals": jax.tree.map(jnp.add, state["totals"], measured),
         }
         if ema_decay:
             rate = 1.0 - ema_decay_at(ema_decay, state["updates"])

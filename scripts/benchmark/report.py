@@ -8,16 +8,6 @@ from typing import Any
 
 from rffr_jax.runs.atomic_files import atomic_write, write_json
 
-# TFLOP/s of dense matrices on the data sheets, by a part of the device's name; the first fits.
-DATA_SHEETS: Mapping[str, Mapping[str, float]] = {
-    "H200": {"bfloat16": 989.4, "tf32": 494.7, "float32": 67.0},
-    "H100 PCIe": {"bfloat16": 756.0, "tf32": 378.0, "float32": 51.0},
-    "H100 NVL": {"bfloat16": 835.0, "tf32": 417.5, "float32": 60.0},
-    "H100": {"bfloat16": 989.4, "tf32": 494.7, "float32": 67.0},
-    "A100": {"bfloat16": 312.0, "tf32": 156.0, "float32": 19.5},
-    "L40S": {"bfloat16": 362.0, "tf32": 183.0, "float32": 91.6},
-    "A10G": {"bfloat16": 70.0, "tf32": 35.0, "float32": 35.0},
-}
 EVALUATIONS, SETS, SET_IMAGES, STEPS, STEP_IMAGES = 300, 4, 280, 15_000, 32
 """The paper's Fig. 5: four sets every 50 of 15k steps; here of 280 images each, as FaceForensics++
 has of one manipulation at one frame a video, and 32 images a step."""
@@ -80,14 +70,6 @@ class Result:
         }
         del held["reason"]
         return {**held, **derived}
-
-
-def data_sheet(device: str, dtype: str) -> float | None:
-    """FLOP/s of a known GPU's data sheet."""
-    for name, rates in DATA_SHEETS.items():
-        if all(part in device for part in name.split()):
-            return rates[dtype] * 1e12
-    return None
 
 
 def figure_5(results: Sequence[Result]) -> dict[str, float] | None:

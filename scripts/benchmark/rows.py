@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from rffr_jax.training.throughput import data_sheet
 from scripts.benchmark.contestant import Contestant, UnavailableError
-from scripts.benchmark.report import Result, data_sheet
+from scripts.benchmark.report import Result
 from scripts.benchmark.setup import Setup
 
 OURS, PEERS = "scripts.benchmark.ours", "scripts.benchmark.peers"

@@ -18,7 +18,7 @@ from rffr_jax.data.pipeline import evaluation_batches, train_batches
 from rffr_jax.runs.checkpoints.weights import (
     load_weights,
 )
-from rffr_jax.training import loop
+from rffr_jax.training import loop, pretrain
 from rffr_jax.training.metric_writer import MetricWriter
 from rffr_jax.training.pretrain import Pretraining, load_reals
 from tests import jobs
@@ -115,6 +115,20 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path, monkeypatch, capsys
     for part in ("parameters", "training"):
         for array in jobs.saved_arrays(tmp_path / LATEST / "2", part).values():
             assert np.isfinite(array).all()
+
+
+def test_a_step_that_copies_to_a_device_unasked_is_an_error(tmp_path, monkeypatch, data):
+    inputs = Pretraining.inputs
+
+    def careless(self, step, batch, rows):
+        return {**inputs(self, step, batch, rows), "weight": np.asarray(jax.numpy.ones(4) * 1.0)}
+
+    monkeypatch.setattr(loop, "check_settings", lambda *_: None)
+    monkeypatch.setattr(pretrain, "check_settings", lambda *_: None)
+    monkeypatch.setattr(loop, "compiled_step", lambda *_: (die, 0))
+    monkeypatch.setattr(Pretraining, "inputs", careless)
+    with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+        jobs.start("pretrain", tmp_path, *data)
 
 
 @pytest.mark.slow

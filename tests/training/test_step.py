@@ -63,6 +63,27 @@ def test_micro_batches_give_the_mean_over_the_rows_that_count(micro_batches):
     np.testing.assert_allclose(state["totals"]["loss"], loss, rtol=1e-5)
 
 
+def test_totals_hold_the_norms_of_gradients_and_updates():
+    parameters, batch = problem(seed=3)
+    states = stepped(parameters, batch, optax.sgd(0.1), steps=2)
+    kernels = [parameters["kernel"], *(state["parameters"]["kernel"] for state in states)]
+    updates = np.linalg.norm(np.diff(np.asarray(kernels, np.float64), axis=0), axis=1)
+    totals = states[-1]["totals"]
+    assert totals["count"] == 2
+    np.testing.assert_allclose(totals["update_norm"], updates.sum(), rtol=1e-5)
+    np.testing.assert_allclose(totals["gradient_norm"], updates.sum() / 0.1, rtol=1e-5)
+
+
+def test_a_gradient_that_overflows_is_noticed_although_the_loss_is_finite():
+    parameters, batch = problem(seed=3)
+    (state,) = stepped(parameters, batch, optax.sgd(1e30))
+    assert state["finite"]
+    assert np.isfinite(state["parameters"]["kernel"]).all()
+    huge = {"kernel": np.full(5, 1e19, np.float32)}
+    (state,) = stepped(huge, {**batch, "x": batch["x"] * 0 + 10}, optax.sgd(1.0))
+    assert not state["finite"]
+
+
 def test_a_batch_without_any_usable_row_changes_nothing():
     parameters, batch = problem(seed=0)
     batch["weight"] = np.zeros_like(batch["weight"])

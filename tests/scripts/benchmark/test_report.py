@@ -76,20 +76,3 @@ def test_figure_5_by_hand():
     assert hours["evaluation_hours_kept"] == pytest.approx((300 * 4 * 280 * 0.5 + once) / 3600)
     together = 960_000 + 1_008_000, 960_000 + 168_000 + once
     assert hours["times_less"] == pytest.approx(together[0] / together[1])
-
-
-@pytest.mark.parametrize(
-    ("device", "dtype", "teraflops"),
-    [
-        ("NVIDIA H100 80GB HBM3", "bfloat16", 989.4),
-        ("NVIDIA H100 PCIe", "bfloat16", 756.0),
-        ("NVIDIA H200", "tf32", 494.7),
-        ("NVIDIA A100-SXM4-80GB", "float32", 19.5),
-    ],
-)
-def test_data_sheets(device, dtype, teraflops):
-    assert report.data_sheet(device, dtype) == pytest.approx(teraflops * 1e12)
-
-
-def test_an_unknown_device_has_no_data_sheet():
-    assert report.data_sheet("AMD EPYC", "float32") is None
