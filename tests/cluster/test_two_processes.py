@@ -60,9 +60,9 @@ with processes.join_processes(Launch(process, 2, f"localhost:{port}", "", None))
         config = f"--config={jobs.CONFIGS / job}.py"
         changes = [f"--config.{flag}" for flag in ("data.workers=0", *flags)]
         argv = ["x", config, f"--workdir={root / name}", *jobs.FIXED[job], *changes]
-        parsed, workdir, _ = main._parse(argv, ())
+        parsed, module, workdir, _ = main._parse(argv, ())
         try:
-            importlib.import_module(main.JOBS[job]).run(parsed, workdir)
+            importlib.import_module(module).run(parsed, workdir)
             assert not stopped
         except interruption.InterruptedRunError as error:
             assert stopped and f"stopped at step {STOPS} of 4" in str(error), error
