@@ -250,7 +250,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                     log.warning(
                         "steps waited for data %.0f %% of the time: they could do %.3g steps/s, "
                         "and the data give %.3g batches/s with data.workers=%d; more workers, "
-                        "data.cache=True or prepared records help",
+                        "kept pixels (data.cache) or prepared records help",
                         100 * throughput.share_waited,
                         *throughput.rates(),
                         objective.workers,

@@ -57,3 +57,15 @@ def test_pauses_are_no_training_time(monkeypatch):
 def test_utilisation_is_the_share_of_the_peak_of_the_compute_type(monkeypatch, dtype, peak):
     values = two_steps(monkeypatch, "NVIDIA H100 80GB HBM3", dtype)
     assert values["mfu"] == pytest.approx(1.5 / peak / jax.device_count())
+
+
+def test_the_wait_for_data_is_a_share_of_the_time(monkeypatch):
+    clock = iter([0.0, 1.0, 9.0, 10.0, 10.0])
+    monkeypatch.setattr(throughput.time, "perf_counter", lambda: next(clock))
+    measured = Throughput(4, 0, jnp.float32)
+    for _ in range(20):
+        measured.step()
+    with measured.waiting_for_data():
+        pass
+    assert measured.share_waited == 0.8
+    assert measured.rates() == (10.0, 2.0)  # 20 steps in 2 of the 10 seconds
