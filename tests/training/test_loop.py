@@ -181,6 +181,24 @@ def test_a_bad_file_and_padding_have_no_influence(tmp_path):
     assert lines[-1]["loss"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_only_the_pictures_of_the_sample_sheet_are_reconstructed(tmp_path, faces):
+    config = pretrain_config.get_config()
+    config.model.update({"size": "tiny", "image_size": jobs.SIZE, "patch_size": jobs.PATCH})
+    config.blocks.k, config.batch_size = 2, 40
+    config.data.train = config.data.validation = (f"csv:{faces}/train.csv",)
+    objective, shapes = Pretraining(config, tmp_path, make_mesh()), []
+
+    def reconstruct(parameters, images):
+        shapes.append(images.shape)
+        return images / 255.0, images / 255.0
+
+    objective._reconstruct = reconstruct
+    images = np.zeros((40, jobs.SIZE, jobs.SIZE, 3), np.uint8)
+    objective._draw_samples({}, images, step=1)
+    assert shapes == [(pretrain.SAMPLES, jobs.SIZE, jobs.SIZE, 3)]
+    assert (tmp_path / "samples" / "000001.png").exists()
+
+
 GROUP = """
 import sys
 from tests import jobs
