@@ -98,7 +98,7 @@ def _keep_freed_memory(config: Config):
 
     images = [training.batch_size // training.micro_batches for training in trainings]
     settings = [ModelSettings(**training.model) for training in trainings]
-    log.info("%s", keep_freed_memory(max(map(training_step_bytes, settings, images))))
+    keep_freed_memory(max(map(training_step_bytes, settings, images)))
 
 
 class _TerminalHandler(logging.StreamHandler):

@@ -31,6 +31,7 @@ def refused(tmp_path, capsys):
 
     def start(job, *flags):
         workdir = tmp_path / "refused"
+        capsys.readouterr()
         assert jobs.start(job, workdir, *flags) == 2
         assert not workdir.exists()
         lines = capsys.readouterr().err.splitlines()

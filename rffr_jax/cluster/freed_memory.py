@@ -16,6 +16,7 @@ ARENA_BYTES = 64 * 2**20
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8  # of malloc.h
 _IN_ARENAS = ((_MMAP_THRESHOLD, 2**30), (_TRIM_THRESHOLD, 2**31 - 1))
 _IN_ONE_HEAP = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_ARENA_MAX, 1))
+_description = "freed memory is returned to the system: nothing asked to keep it"
 _ACCELERATORS = ("/dev/nvidia0", "/dev/kfd", "/dev/accel0", "/dev/vfio")
 
 
@@ -31,8 +32,19 @@ def keep_freed_memory(step_bytes: int, environment: Mapping[str, str] = os.envir
         of XLA's threads, which is faster; larger ones need one heap for all threads.
 
     Returns:
-      What happens with freed memory and why, for a log.
+      What happens with freed memory and why, which `description` gives from now on.
     """
+    global _description
+    _description = _set_options(step_bytes, environment)
+    return _description
+
+
+def description() -> str:
+    """What happens with freed memory and why, for the log of a training."""
+    return _description
+
+
+def _set_options(step_bytes: int, environment: Mapping[str, str]) -> str:
     reason = why_not(environment)
     if reason:
         return f"freed memory is returned to the system: {reason}"

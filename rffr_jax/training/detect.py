@@ -40,6 +40,10 @@ from rffr_jax.training.detector_settings import (
 from rffr_jax.training.initial_weights import check_branches, init_branches
 from rffr_jax.training.loop import Objective, check_settings, train
 from rffr_jax.training.model_card import write_model_card
+from rffr_jax.training.reconstruction_check import (
+    read_reconstruction_check,
+    warn_of_weak_mae,
+)
 from rffr_jax.training.sources import (
     Sources,
     merge_sources,
@@ -86,6 +90,10 @@ def run(config: Config, workdir: pathlib.Path):
             shortcuts = shortcut_warnings(objective.dataset.examples)
         for shortcut in shortcuts:
             log.warning("data.train: %s", shortcut)
+        mae_check = {}
+        if config.mae and objective.about["detection"]["residual"] == "mae":
+            mae_check = read_reconstruction_check(pathlib.Path(config.mae))
+            warn_of_weak_mae(config.mae, mae_check)
         train(objective, config, workdir, mesh)
         write_model_card(
             workdir,
@@ -95,6 +103,7 @@ def run(config: Config, workdir: pathlib.Path):
             objective.validation,
             objective.mae_sources,
             shortcuts,
+            mae_check,
         )
     log.info("training done; measure it with --config.detector=%s", workdir)
 

@@ -20,7 +20,7 @@ import tqdm
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
-from rffr_jax.cluster import processes
+from rffr_jax.cluster import freed_memory, processes
 from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
 from rffr_jax.cluster.sharding import (
     batch_sharding,
@@ -156,6 +156,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             log.info("resuming %s at step %d", workdir, start)
         if start >= config.steps:
             return state["parameters"]
+        log.info("%s", freed_memory.description())
 
         batches = stack.enter_context(
             closing(

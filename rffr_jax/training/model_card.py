@@ -7,6 +7,7 @@ import collections
 import json
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from rffr_jax import __version__
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.data.origins import FILES, note_on_training
+from rffr_jax.evaluation.reconstruction_error import doubts
 from rffr_jax.evaluation.results import RULES
 from rffr_jax.examples import FAKE, REAL, Dataset
 from rffr_jax.reports.markdown_table import markdown_table
@@ -33,6 +35,7 @@ def write_model_card(
     validation: Mapping[str, Dataset],
     mae_sources: Sources,
     shortcuts: Sequence[str] = (),
+    mae_check: Mapping[str, float | int] = MappingProxyType({}),
 ):
     """Writes the card of a finished training into its workdir, in the main process only.
 
@@ -42,6 +45,7 @@ def write_model_card(
       validation: by the names that metrics.jsonl has for them.
       mae_sources: what the detector's MAE or UNet was pretrained on; {} without one.
       shortcuts: of the training data, as `data.shortcuts.shortcut_warnings` names them.
+      mae_check: `reconstruction_check.read_reconstruction_check` of the MAE.
     """
     if not processes.is_main_process():
         return
@@ -55,7 +59,7 @@ def write_model_card(
         version=__version__,
         model=markdown_table([("", ""), *_model(about["detection"])]),
         data=markdown_table(_data(training, validation)),
-        origins="\n".join(_origins(config, about, mae_sources, mae_datasets)),
+        origins="\n".join(_origins(config, about, mae_sources, mae_datasets, mae_check)),
         config=config,
         rule=RULES[config.selection],
         shortcuts="\n".join(f"- **Shortcut**: {shortcut}." for shortcut in shortcuts),
@@ -102,7 +106,11 @@ def _data(training: Dataset, validation: Mapping[str, Dataset]) -> list[tuple[st
 
 
 def _origins(
-    config: Config, about: Mapping[str, Any], mae_sources: Sources, mae_datasets: Sequence[str]
+    config: Config,
+    about: Mapping[str, Any],
+    mae_sources: Sources,
+    mae_datasets: Sequence[str],
+    mae_check: Mapping[str, float | int],
 ) -> list[str]:
     lines = [f"- Trained on {_code(config.data.train)}: data sets "
              f"{_listed(about['trained_datasets'])}."]  # fmt: skip
@@ -114,6 +122,7 @@ def _origins(
         count = sum(len(mae_sources[name]) for name in mae_datasets)
         known = f"{count} originals of {_listed(mae_datasets)}" if count else "not recorded"
         lines.append(f"- Its MAE (`{config.mae}`) learned from: {known}.")
+        lines += _reconstruction(mae_check)
     if config.detector.init:
         lines.append(f"- The branches started from `{config.detector.init}`.")
     preparations = about["preparations"]
@@ -124,6 +133,19 @@ def _origins(
         else "- How the faces were found and cut out is not recorded."
     )
     return lines
+
+
+def _reconstruction(mae_check: Mapping[str, float | int]) -> list[str]:
+    if not mae_check:
+        return []
+    text = (
+        f"- On unseen real faces the squared error of its MAE is {mae_check['mae']:.4f}: "
+        f"{mae_check['to_ridge']:.2f} times that of a ridge regression, "
+        f"{mae_check['to_telea']:.2f} times that of Telea's inpainting, "
+        f"{mae_check['to_training']:.2f} times that on its training faces."
+    )
+    weak = "**It does not know faces well: its residuals show what it cannot draw.**"
+    return [f"{text} {weak}" if doubts(mae_check) else text]
 
 
 def _validation(workdir: pathlib.Path, config: Config, validation: Mapping[str, Dataset]) -> str:

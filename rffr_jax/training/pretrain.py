@@ -3,6 +3,7 @@
 A masked autoencoder learns to inpaint blocks; for comparison, a UNet learns to copy whole images.
 """
 
+import functools
 import logging
 import pathlib
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ from rffr_jax.runs.inventory import warn_if_data_changed
 from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_config, write_config
 from rffr_jax.training.loop import Objective, check_settings, train
 from rffr_jax.training.mae_training import MAETraining
+from rffr_jax.training.reconstruction_check import SPLIT, check_reconstructions
 from rffr_jax.training.sources import (
     Sources,
     read_sources,
@@ -135,7 +137,10 @@ class Pretraining(Objective):
         write_training_images(self._workdir, self.dataset.hashes)
 
     def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
-        """Loss on the validation reals, with the same masks every time; draws the sample sheet."""
+        """Loss on the validation reals, with the same masks every time; draws the sample sheet.
+
+        After the last step a MAE is compared with inpainting without a network.
+        """
         total, weight, first = 0.0, 0.0, None
         batches = evaluation_batches(
             self.validation,
@@ -156,7 +161,19 @@ class Pretraining(Objective):
         self._bad_validation.share()
         if first is not None:
             self._draw_samples(parameters, first["image"], step)
-        return {"validation": {"loss": total / max(weight, 1.0)}}
+        values = {"validation": {"loss": total / max(weight, 1.0)}}
+        if step == self._config.steps and self._config.autoencoder == "mae":
+            checked = check_reconstructions(
+                functools.partial(self._reconstruct, parameters),
+                self.dataset,
+                self.validation,
+                self._config,
+                self._mesh,
+                self.workers,
+                self._workdir,
+            )
+            values |= {SPLIT: checked} if checked else {}
+        return values
 
     def _weighted_loss(self, parameters: PyTree, batch: Mapping[str, Array]):
         losses = self._autoencoder.losses(parameters, batch)

@@ -1,6 +1,5 @@
 """Freed memory is kept where that is faster, and only there."""
 
-import logging
 import os
 import subprocess
 import sys
@@ -10,7 +9,13 @@ import pytest
 from configs import detect, quickstart
 from rffr_jax import main
 from rffr_jax.cluster import freed_memory
-from rffr_jax.cluster.freed_memory import ARENA_BYTES, VARIABLE, keep_freed_memory, why_not
+from rffr_jax.cluster.freed_memory import (
+    ARENA_BYTES,
+    VARIABLE,
+    description,
+    keep_freed_memory,
+    why_not,
+)
 from rffr_jax.cluster.memory import training_step_bytes
 from rffr_jax.models.sizes import ModelSettings
 
@@ -60,7 +65,10 @@ def test_other_systems_stay_as_they_are(monkeypatch):
 
     monkeypatch.setattr(os, "confstr", no_glibc)
     assert why_not({"JAX_PLATFORMS": "cpu"}) == "the C library is not glibc"
-    assert keep_freed_memory(1).startswith("freed memory is returned to the system: the C library")
+    monkeypatch.setattr(freed_memory, "_description", "")
+    said = keep_freed_memory(1)
+    assert said.startswith("freed memory is returned to the system: the C library")
+    assert description() == said
 
 
 @pytest.mark.parametrize(
@@ -73,15 +81,11 @@ def test_the_memory_of_a_step_is_estimated_well_enough(size, pixels, patch, imag
     assert measured / 2 < estimate < 2 * measured
 
 
-def test_the_largest_training_of_a_job_decides(monkeypatch, caplog):
+def test_the_largest_training_of_a_job_decides(monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        freed_memory, "keep_freed_memory", lambda size: asked.append(size) or "it is kept"
-    )
-    caplog.set_level(logging.INFO, "rffr_jax")
+    monkeypatch.setattr(freed_memory, "keep_freed_memory", asked.append)
     config = quickstart.get_config()
     main._keep_freed_memory(config)
     main._keep_freed_memory(detect.get_config())
     small = training_step_bytes(ModelSettings(**config.detect.model), config.detect.batch_size)
     assert asked == [small, training_step_bytes(ModelSettings("vit_b16", 224, 16), 32)]
-    assert [record.getMessage() for record in caplog.records] == ["it is kept"] * 2

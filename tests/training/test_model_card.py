@@ -65,8 +65,12 @@ def test_card_warns_of_faces_that_were_drawn(tmp_path, faces):
     (tmp_path / "metrics.jsonl").write_text("")
     dataset = load_dataset(f"csv:{faces}/train.csv")
     sources = {"synthetic": ["a", "b"], ":files": []}
-    write_model_card(tmp_path, config, about, dataset, {}, sources, ["reals differ in size"])
+    check = {"mae": 1.02, "to_ridge": 1.02, "to_telea": 1.02, "to_training": 1.02}
+    shortcuts = ["reals differ in size"]
+    write_model_card(tmp_path, config, about, dataset, {}, sources, shortcuts, check)
     card = read_card(tmp_path)
+    assert "is 1.0200: 1.02 times that of a ridge regression, 1.02 times that of Telea" in card
+    assert "its residuals show what it cannot draw" in card
     assert card.splitlines()[2].startswith("> **This detector was trained on procedural faces")
     assert "2 originals of synthetic" in card
     assert "- **Shortcut**: reals differ in size." in card

@@ -36,6 +36,7 @@ def test_the_quickstart_computes_them_as_its_documented_numbers_were_made():
 
 def test_an_unknown_choice_is_one_clear_line(tmp_path, capsys, data, mae):
     flags = (*data, f"mae={mae}", "residuals.training=yes")
+    capsys.readouterr()
     assert jobs.start("detect", tmp_path / "run", *flags) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "residuals.training='yes' is not known; choose auto, always or never" in line
@@ -43,6 +44,7 @@ def test_an_unknown_choice_is_one_clear_line(tmp_path, capsys, data, mae):
 
 def test_no_place_for_them_is_one_clear_line(tmp_path, capsys, data, mae):
     flags = (*data, f"mae={mae}", "residuals.training=always", "residuals.folder=")
+    capsys.readouterr()
     assert jobs.start("detect", tmp_path / "run", *flags, "residuals.memory_gb=1e-5") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "the residuals of 18 training images take 0.00025 GB and have no place" in line

@@ -1,0 +1,152 @@
+"""Inpainting without a network: the mean face, Telea's method, and a ridge regression.
+
+Each fills every block of the grid from the rest of the image, as a MAE does in
+`method.residual.inpaint`. A MAE that loses to one of them has not learnt faces.
+"""
+
+import dataclasses
+
+import cv2
+import numpy as np
+import scipy.linalg
+from jaxtyping import Float32, Float64, UInt8
+
+from rffr_jax.method.blocks import BlockGrid
+
+TELEA_RADIUS = 3
+"""Pixels around a hidden pixel that Telea's method looks at, as in OpenCV's examples."""
+
+PENALTIES = 10.0 ** np.arange(-5, 1)
+"""Of the ridge regression, relative to the mean squared length of the training images."""
+
+
+def mean_face(training: UInt8[np.ndarray, "n size size 3"]) -> Float32[np.ndarray, "size size 3"]:
+    """The mean of the training images, in [0, 1]."""
+    return (training.mean(axis=0, dtype=np.float64) / 255).astype(np.float32)
+
+
+def inpaint_telea(
+    images: UInt8[np.ndarray, "n size size 3"], blocks: BlockGrid, patch: int
+) -> Float32[np.ndarray, "n size size 3"]:
+    """Telea, An Image Inpainting Technique Based on the Fast Marching Method (2004), by OpenCV.
+
+    Args:
+      patch: side of a patch in pixels.
+
+    Returns:
+      Images in [0, 1], put together from their inpainted blocks; the original elsewhere.
+    """
+    size = images.shape[1]
+    inpainted = images.copy()
+    for area in block_areas(blocks, patch):
+        mask = np.zeros((size, size), np.uint8)
+        mask[area] = 255
+        for image, target in zip(images, inpainted, strict=True):
+            # OpenCV reads hidden pixels where they touch the image's edge: they must say nothing.
+            hidden = image.copy()
+            hidden[area] = image[mask == 0].mean(axis=0)
+            target[area] = cv2.inpaint(hidden, mask, TELEA_RADIUS, cv2.INPAINT_TELEA)[area]
+    return inpainted.astype(np.float32) / 255
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RidgeInpainter:
+    """A linear ridge regression of each block's pixels on all pixels outside the block.
+
+    It is solved in its dual form, W = X' (X X' + p I)^-1 Y with centred training images X outside
+    the block and Y inside, so that its cost depends on the number of images and not on their size.
+
+    Attributes:
+      mean: of the training images, in [0, 1].
+      centred: the training images minus their mean.
+      coefficients: (X X' + p I)^-1 Y of each block.
+      penalties: p of each block, relative to the mean squared length of X, chosen from `PENALTIES`
+        by the squared error when each training image is left out (closed form).
+    """
+
+    blocks: BlockGrid
+    patch: int
+    mean: Float32[np.ndarray, "size size 3"]
+    centred: Float32[np.ndarray, "n size size 3"]
+    coefficients: list[Float64[np.ndarray, "n pixels"]]
+    penalties: list[float]
+
+    @classmethod
+    def fit(
+        cls, training: UInt8[np.ndarray, "n size size 3"], blocks: BlockGrid, patch: int
+    ) -> "RidgeInpainter":
+        """Fits one regression for each block.
+
+        Args:
+          training: at least two images.
+          patch: side of a patch in pixels.
+
+        Raises:
+          ValueError: fewer than two images.
+        """
+        if len(training) < 2:
+            raise ValueError(f"need at least two images, got {len(training)}")
+        mean = mean_face(training)
+        centred = training.astype(np.float32) / 255 - mean
+        products = _products(centred, centred)
+        coefficients, penalties = [], []
+        for area in block_areas(blocks, patch):
+            inside = centred[:, *area].reshape(len(centred), -1)
+            outside = products - inside.astype(np.float64) @ inside.T
+            solution, penalty = _solve(outside, inside.astype(np.float64))
+            coefficients.append(solution)
+            penalties.append(penalty)
+        return cls(blocks, patch, mean, centred, coefficients, penalties)
+
+    def inpaint(
+        self, images: UInt8[np.ndarray, "n size size 3"]
+    ) -> Float32[np.ndarray, "n size size 3"]:
+        """Images in about [0, 1], put together from their inpainted blocks; the original elsewhere.
+
+        Args:
+          images: other ones than those of the training.
+        """
+        pixels = images.astype(np.float32) / 255
+        centred = pixels - self.mean
+        products = _products(centred, self.centred)
+        inpainted = pixels.copy()
+        areas = block_areas(self.blocks, self.patch)
+        for area, coefficients in zip(areas, self.coefficients, strict=True):
+            inside = centred[:, *area].reshape(len(images), -1).astype(np.float64)
+            outside = products - inside @ self.centred[:, *area].reshape(len(self.centred), -1).T
+            filled = (outside @ coefficients).reshape(inpainted[:, *area].shape)
+            inpainted[:, *area] = filled + self.mean[area]
+        return inpainted
+
+
+def block_areas(blocks: BlockGrid, patch: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of every block's pixels."""
+    side, first = blocks.side * patch, blocks.offset * patch
+    edges = [slice(first + n * side, first + (n + 1) * side) for n in range(blocks.k)]
+    return [(rows, columns) for rows in edges for columns in edges]
+
+
+def _products(
+    some: Float32[np.ndarray, "n size size 3"], others: Float32[np.ndarray, "m size size 3"]
+) -> Float64[np.ndarray, "n m"]:
+    return (some.reshape(len(some), -1) @ others.reshape(len(others), -1).T).astype(np.float64)
+
+
+def _solve(
+    products: Float64[np.ndarray, "n n"], targets: Float64[np.ndarray, "n pixels"]
+) -> tuple[Float64[np.ndarray, "n pixels"], float]:
+    """(products + p I)^-1 targets, and the relative p with the smallest leave-one-out error.
+
+    The error of image i without it in the training is row i of the solution over the i-th diagonal
+    element of the inverse.
+    """
+    values, vectors = scipy.linalg.eigh(products)
+    values = np.maximum(values, 0.0)
+    unit = float(values.mean()) or 1.0
+    rotated = vectors.T @ targets
+    best: tuple[float, float] = (np.inf, PENALTIES[-1])
+    for penalty in PENALTIES:
+        shrunk = 1.0 / (values + penalty * unit)
+        left_out = (vectors @ (shrunk[:, None] * rotated)) / ((vectors**2) @ shrunk)[:, None]
+        best = min(best, (float((left_out**2).mean()), float(penalty)))
+    return vectors @ (rotated / (values + best[1] * unit)[:, None]), best[1]
