@@ -27,7 +27,7 @@ EPOCHS = 2
 
 def main(argv: list[str] | None = None) -> int:
     """Measures and prints a table; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0], allow_abbrev=False)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("--size", type=int, default=224, help="of the images, in pixels")
     add("--images", type=int, default=192, help="of an epoch")

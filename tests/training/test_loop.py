@@ -181,7 +181,7 @@ def test_a_bad_file_and_padding_have_no_influence(tmp_path):
     assert last["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_only_the_pictures_of_the_sample_sheet_are_reconstructed(tmp_path, faces):
+def test_only_the_pictures_of_the_sample_sheet_are_reconstructed(tmp_path, faces, monkeypatch):
     config = pretrain_config.get_config()
     config.model.update({"size": "tiny", "image_size": jobs.SIZE, "patch_size": jobs.PATCH})
     config.blocks.k, config.batch_size = 2, 40
@@ -192,7 +192,7 @@ def test_only_the_pictures_of_the_sample_sheet_are_reconstructed(tmp_path, faces
         shapes.append(images.shape)
         return images / 255.0, images / 255.0
 
-    objective._reconstruct = reconstruct
+    monkeypatch.setattr(objective, "_reconstruct", reconstruct)
     images = np.zeros((40, jobs.SIZE, jobs.SIZE, 3), np.uint8)
     objective._draw_samples({}, images, step=1)
     assert shapes == [(pretrain.SAMPLES, jobs.SIZE, jobs.SIZE, 3)]

@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -63,6 +64,7 @@ def run(workdir, monkeypatch, *flags):
         return step, flops
 
     with monkeypatch.context() as patch:
+        patch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # an outcome is no array
         patch.setattr(loop, "put_batch", put)
         patch.setattr(loop, "compiled_step", noted_step)
         patch.setattr(Pretraining, "evaluate", lambda *_: {})
