@@ -246,15 +246,14 @@ def _choose_or_read_operating_point(
 
 
 def _refuse_equal_images(tested: Predictions, validation: list[Predictions]):
-    known = concatenate(validation).hashes
-    if known is None or tested.hashes is None:
-        return
-    shared = describe_shared_images(tested.examples, tested.hashes, known)
-    if shared:
-        raise UserError(
-            f"data.validation chooses a threshold for the test: {shared} are, pixel by pixel, "
-            "among its images, whatever their names; name other validation data"
-        )
+    for known in (part.hashes for part in validation):
+        if known is None or tested.hashes is None:
+            continue
+        if shared := describe_shared_images(tested.examples, tested.hashes, known):
+            raise UserError(
+                f"data.validation chooses a threshold for the test: {shared} are, pixel by pixel, "
+                "among its images, whatever their names; name other validation data"
+            )
 
 
 def _fakes(test: Dataset) -> list[Example]:
