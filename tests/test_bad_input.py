@@ -251,13 +251,20 @@ def test_checkpoints_of_other_models_are_refused(refused, data, mae, detector, f
     ],
 )
 def test_a_workdir_of_another_run_stays_as_it_is(mae, data, capsys, flag):
-    before = {path: path.stat().st_mtime_ns for path in mae.rglob("*") if path.name != ".lock"}
+    before, record = changed_times(mae), (mae / "run.json").read_text()
     assert jobs.start("pretrain", mae, *data, flag) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert f"{mae} holds a run with other settings (" in line
     name, value = flag.split("=")
     assert re.search(rf'{name}: \S+ there, "?{value}"? in this config', line)
-    assert {p: p.stat().st_mtime_ns for p in mae.rglob("*") if p.name != ".lock"} == before
+    assert changed_times(mae) == before
+    assert (mae / "run.json").read_text() == record
+
+
+def changed_times(workdir):
+    """Of all files but the two that a program writes while it looks whether it may run."""
+    files = (path for path in workdir.rglob("*") if path.name not in (".lock", "run.json"))
+    return {path: path.stat().st_mtime_ns for path in files}
 
 
 def test_a_detector_does_not_go_on_with_another_mae(tmp_path, data, mae, detector, capsys):

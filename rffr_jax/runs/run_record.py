@@ -12,6 +12,7 @@ from rffr_jax.runs.atomic_files import read_json_object, write_json
 
 RECORD = "run.json"
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
+REFUSED = ""
 NEW_RECORD = {"state": "", "done": False, "seconds": 0.0}
 
 
@@ -44,17 +45,17 @@ def recorded_run(folder: pathlib.Path, **facts: str) -> Iterator[None]:
         raise
     except UserError:
         if _config_time(folder) == config:
-            end = before["state"]
+            end = REFUSED
         raise
     finally:
-        seconds = before["seconds"] + time.monotonic() - start
-        if end:
-            write_json(
-                folder / RECORD,
-                before | facts | {"state": end, "done": end == DONE, "seconds": seconds},
-            )
-        else:
+        if end == REFUSED and before["state"]:
+            write_json(folder / RECORD, before)
+        elif end == REFUSED:
             (folder / RECORD).unlink(missing_ok=True)
+        else:
+            seconds = before["seconds"] + time.monotonic() - start
+            now = {"state": end, "done": end == DONE, "seconds": seconds}
+            write_json(folder / RECORD, before | facts | now)
 
 
 def _config_time(folder: pathlib.Path) -> int:

@@ -63,12 +63,14 @@ def check_reconstructions(
     report = reconstruction_error.measure_reconstructions(
         examples, unseen, filled, known, known_filled, blocks, model.patch_size
     )
+    numbers = reconstruction_error.summary(report)
     if processes.is_main_process():
         write_json(workdir / FILE, report)
-    numbers = reconstruction_error.summary(report)
-    log.info("%s", reconstruction_error.describe(numbers))
-    for doubt in reconstruction_error.doubts(numbers):
-        log.warning("the MAE does not know faces well: %s; train it longer, on more people", doubt)
+        log.info("%s", reconstruction_error.describe(numbers))
+        for doubt in reconstruction_error.doubts(numbers):
+            log.warning(
+                "the MAE does not know faces well: %s; train it longer, on more faces", doubt
+            )
     return numbers
 
 
@@ -89,6 +91,8 @@ def warn_of_weak_mae(name: str, numbers: Mapping[str, float | int]):
       name: of the MAE.
       numbers: of `read_reconstruction_check`.
     """
+    if not processes.is_main_process():
+        return
     if not numbers:
         log.info("mae=%s was not compared with inpainting without a network", name)
         return

@@ -73,7 +73,7 @@ class Throughput:
     def read(self) -> dict[str, float]:
         """The numbers of the log since the last reading, and a new start.
 
-        `mfu`, the model FLOPs utilisation, is not finite where the device's peak is not known.
+        `mfu`, the model FLOPs utilisation, is among them where the device's peak is known.
         """
         seconds = time.perf_counter() - self._since
         flops = self._steps * self._flops / seconds / jax.device_count()
@@ -81,7 +81,7 @@ class Throughput:
             "seconds": seconds,
             "images_per_second": self._steps * self._batch_size / seconds,
             "tflops_per_device": flops / 1e12,
-            "mfu": flops / self._peak if self._peak else float("nan"),
+            **({"mfu": flops / self._peak} if self._peak else {}),
             "seconds_waited_for_data": self._waited,
         }
         self._restart()

@@ -1,6 +1,5 @@
 """Rates of the log: pauses are left out, and the share of a known device's peak is there."""
 
-import math
 import types
 
 import jax
@@ -50,7 +49,7 @@ def test_pauses_are_no_training_time(monkeypatch):
     assert values["images_per_second"] == 4.0
     assert values["seconds_waited_for_data"] == 1.0
     assert values["tflops_per_device"] == pytest.approx(1.5 / jax.device_count())
-    assert math.isnan(values["mfu"])
+    assert "mfu" not in values
 
 
 @pytest.mark.parametrize(("dtype", "peak"), [(jnp.bfloat16, 989.4), (jnp.float32, 494.7)])
