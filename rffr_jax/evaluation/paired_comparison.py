@@ -69,10 +69,36 @@ def comparison_table(names: Sequence[str], replicates: int = REPLICATES) -> dict
     }
 
 
+def distinct_parts(paths: Sequence[str]) -> list[str]:
+    """Each path without the folders and file names that all of them share, for tables.
+
+    `runs/a/scores.csv` and `runs/b/scores.csv` become `a` and `b`. A path that would lose all of
+    its parts stays whole.
+    """
+    parts = [pathlib.PurePath(path).parts for path in paths]
+    first = _shared_length(parts)
+    last = _shared_length([path[first:][::-1] for path in parts])
+    kept = [path[first : len(path) - last] for path in parts]
+    return ["/".join(k) if k else path for k, path in zip(kept, paths, strict=True)]
+
+
+def _with_short_names(entry: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
+    names = list(table["about"]["runs"])
+    short = dict(zip(names, distinct_parts(names), strict=True))
+    return entry | {name: short.get(entry[name], entry[name]) for name in ("a", "b", "verdict")}
+
+
+def _shared_length(parts: Sequence[Sequence[str]]) -> int:
+    """How many leading parts are equal in all of them."""
+    shared = itertools.takewhile(lambda some: len(set(some)) == 1, zip(*parts, strict=False))
+    return len(list(shared))
+
+
 def write_comparison(folder: pathlib.Path, name: str, table: dict[str, Any]):
     """Writes NAME.json, NAME.md and NAME.png for the result of `comparison_table`."""
     write_json(folder / f"{name}.json", table)
-    plot_comparison(folder / f"{name}.png", table["comparisons"], table["about"]["note"])
+    entries = [_with_short_names(entry, table) for entry in table["comparisons"]]
+    plot_comparison(folder / f"{name}.png", entries, table["about"]["note"])
     with atomic_write(folder / f"{name}.md") as part:
         text = format_comparison(table) + "\n"
         part.write_text(text, encoding="utf-8", errors="surrogateescape")
@@ -236,7 +262,7 @@ def _require_same_examples(reference: Predictions, other: Predictions, first: st
 def format_comparison(table: dict[str, Any]) -> str:
     """The comparisons as a Markdown table whose columns are aligned, for a terminal too."""
     rows: list[tuple[str, ...]] = [HEADINGS]
-    for entry in table["comparisons"]:
+    for entry in (_with_short_names(entry, table) for entry in table["comparisons"]):
         interval = [f"{100 * end:+.1f}" for end in entry["ci95"] or ()]
         rows.append(
             (
@@ -251,7 +277,7 @@ def format_comparison(table: dict[str, Any]) -> str:
         )
     lines = [markdown_table(rows)]
     about = table["about"]
-    for name, made in about["runs"].items():
+    for name, made in zip(distinct_parts(list(about["runs"])), about["runs"].values(), strict=True):
         lines.append(f"\n{describe_scores(name, made)}")
     lines.append(
         f"\nAUC and differences in %; intervals of single comparisons, over "

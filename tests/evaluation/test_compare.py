@@ -15,6 +15,7 @@ from rffr_jax.evaluation.paired_comparison import (
     MEAN,
     DetectorScores,
     compare,
+    distinct_parts,
     holm,
     two_sided_p,
 )
@@ -250,3 +251,18 @@ def test_mistakes_are_one_line(tmp_path, capsys, runs, message):
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["runs/a/scores.csv", "runs/b/scores.csv"], ["a", "b"]),
+        (["/d/seed_0/x/last", "/d/seed_0/y/last", "/d/seed_1/x/last"],
+         ["seed_0/x", "seed_0/y", "seed_1/x"]),
+        (["a.csv", "b.csv"], ["a.csv", "b.csv"]),
+        (["run", "run/b"], ["run", "b"]),
+        (["same", "same"], ["same", "same"]),
+    ],
+)  # fmt: skip
+def test_tables_name_what_differs(paths, expected):
+    assert distinct_parts(paths) == expected
