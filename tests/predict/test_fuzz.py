@@ -13,6 +13,7 @@ from scripts.fuzz.kinds import IMAGES, REQUESTS, VIDEOS
 from scripts.fuzz.whole_files import make_whole_files
 from tests import jobs
 
+pytestmark = pytest.mark.slow
 KINDS = ("image", "video", "finished", "model", "request")
 
 
@@ -26,7 +27,6 @@ def room(tmp_path):
     http_requests.service_for(room).close()
 
 
-@pytest.mark.slow
 def test_broken_files_are_used_or_refused(tmp_path, room):
     found = [
         break_and_read(tmp_path, room, 7, number, kind)
@@ -58,7 +58,6 @@ def test_a_request_that_is_badly_treated_is_told(tmp_path, room, monkeypatch):
     assert "x: 400" in found.what
 
 
-@pytest.mark.slow
 def test_children_break_files_and_are_ended(tmp_path):
     script = [sys.executable, "-m", "scripts.fuzz", "--output", str(tmp_path)]
     run = {"capture_output": True, "text": True, "cwd": jobs.CONFIGS.parent}

@@ -21,6 +21,7 @@ def aligned(faces):
     )
 
 
+@pytest.mark.slow
 def test_a_detector_is_trained(tmp_path, aligned, capsys):
     workdir = tmp_path / "run"
     plain = ("detector.inputs=original", "detector.blocks=full")
