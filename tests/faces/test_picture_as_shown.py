@@ -60,6 +60,7 @@ def write_hdr(path: pathlib.Path, colours: np.ndarray, transfer: int) -> np.ndar
             f"range=limited:master-display={mastering}:max-cll=1000,400",
         }
         frame = av.VideoFrame(width, height, "yuv420p10le")
+        frame.pts = 0
         for plane, values in zip(frame.planes, planes, strict=True):
             buffer = np.zeros((len(values), plane.line_size // 2), np.uint16)
             buffer[:, : values.shape[1]] = np.round(values)

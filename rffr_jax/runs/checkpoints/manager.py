@@ -35,7 +35,7 @@ def open_to_read(folder: pathlib.Path) -> Iterator[ocp.CheckpointManager]:
     Raises:
       UserError: Orbax's own record of a checkpoint is damaged.
     """
-    with _quiet(), _opened(folder, ocp.CheckpointManagerOptions(create=False)) as manager:
+    with _opened(folder, ocp.CheckpointManagerOptions(create=False)) as manager:
         yield manager
 
 
@@ -61,22 +61,13 @@ def open_to_write(
         cleanup_tmp_directories=True,
         async_options=ocp.AsyncOptions(post_finalization_callback=finish),
     )
-    with _quiet(), _opened(folder, options, item_handlers) as manager:
+    with _opened(folder, options, item_handlers) as manager:
         yield manager
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _is_not_of_orbax(record: logging.LogRecord) -> bool:
     """Leaves out the pages that Orbax logs besides the error that it raises."""
-
-    def keep(record: logging.LogRecord) -> bool:
-        return "orbax" not in record.pathname
-
-    logging.getLogger("absl").addFilter(keep)
-    try:
-        yield
-    finally:
-        logging.getLogger("absl").removeFilter(keep)
+    return "orbax" not in record.pathname
 
 
 def _opened(
@@ -84,6 +75,7 @@ def _opened(
     options: ocp.CheckpointManagerOptions,
     item_handlers: Mapping[str, Any] | None = None,
 ) -> ocp.CheckpointManager:
+    logging.getLogger("absl").addFilter(_is_not_of_orbax)  # its threads log to the end
     try:
         return ocp.CheckpointManager(
             folder.absolute(), options=options, item_handlers=item_handlers

@@ -10,8 +10,8 @@ from scripts.benchmark import __main__ as benchmark
 
 OURS = {
     "residual": ["rffr_jax", "rffr_jax, all passes at once"],
-    "pretrain": ["rffr_jax"],
-    "detect": ["rffr_jax"],
+    "pretrain": ["rffr_jax", "rffr_jax, freed memory returned"],
+    "detect": ["rffr_jax", "rffr_jax, freed memory returned"],
     "evaluate": ["rffr_jax, residuals recomputed", "rffr_jax, residuals kept"],
     "input": ["rffr_jax, records, one thread", "rffr_jax, records in batches"],
 }
