@@ -39,7 +39,10 @@ def encode_pq(light):
 
 
 def write_hdr(path: pathlib.Path, colours: np.ndarray, transfer: int) -> np.ndarray:
-    """Writes one frame of stripes in 10 bits; returns them as a standard screen shows them."""
+    """Writes one frame of stripes in 10 bits; returns them as a standard screen shows them.
+
+    Into a transport stream: for mp4, FFmpeg sometimes refuses the headers of x265.
+    """
     shown = np.repeat(colours[None], 48, 0).repeat(16, 1).astype(np.uint8)
     light = (shown / 255.0) ** 2.4 @ TO_BT2020.T
     signal = encode_hlg(light) if transfer == HLG else encode_pq(light)
@@ -73,14 +76,14 @@ def write_hdr(path: pathlib.Path, colours: np.ndarray, transfer: int) -> np.ndar
 @pytest.mark.slow  # swscale's table takes seconds
 @pytest.mark.parametrize(("transfer", "name"), [(HLG, "HLG"), (PQ, "PQ")])
 def test_hdr_is_shown_as_its_original(tmp_path, transfer, name):
-    shown = write_hdr(tmp_path / "a.mp4", COLOURS, transfer)
-    (frame,) = read_frames(tmp_path / "a.mp4")
+    shown = write_hdr(tmp_path / "a.ts", COLOURS, transfer)
+    (frame,) = read_frames(tmp_path / "a.ts")
     assert frame.conversions == (f"tone-mapped from {name}",)
     assert np.abs(frame.image.astype(int) - shown).mean() < 4
 
 
 def test_hdr_is_told_by_its_transfer_function(tmp_path, monkeypatch):
-    write_hdr(tmp_path / "a.mp4", COLOURS, HLG)
+    write_hdr(tmp_path / "a.ts", COLOURS, HLG)
     blocks = []
 
     class Halved:
@@ -90,7 +93,7 @@ def test_hdr_is_told_by_its_transfer_function(tmp_path, monkeypatch):
             return av.VideoFrame.from_ndarray(pixels, format="rgb24")
 
     monkeypatch.setattr(tone_mapping._local, "reformatters", {HLG: Halved()}, raising=False)
-    (frame,) = read_frames(tmp_path / "a.mp4")
+    (frame,) = read_frames(tmp_path / "a.ts")
     assert frame.conversions == ("tone-mapped from HLG",)
     assert 40 < frame.image.max() < 128
     large = np.full((300, 500, 3), 2**15, np.uint16)
