@@ -235,7 +235,9 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             bad_files.update(batch)
 
             profile.before(step, state)
-            on_mesh = put_batch(objective.inputs(step, batch, rows), mesh)
+            with jax.transfer_guard("disallow"):
+                inputs = objective.inputs(step, batch, rows)
+            on_mesh = put_batch(inputs, mesh)  # of several processes, JAX takes it for unasked
             with jax.transfer_guard("disallow"):
                 state = program(state, objective.frozen, on_mesh)
             throughput.step()
