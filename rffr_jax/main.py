@@ -27,8 +27,6 @@ from rffr_jax.cluster.launch import Launch, find_launch
 from rffr_jax.config import Config, check_config, refuse_address, refuse_addresses
 from rffr_jax.errors import UserError
 
-log = logging.getLogger("rffr_jax.main")
-
 JOBS = {
     "pretrain": "rffr_jax.training.pretrain",
     "detect": "rffr_jax.training.detect",

@@ -10,6 +10,7 @@ import orbax.checkpoint as ocp
 from PIL import Image
 
 from rffr_jax.main import run
+from scripts.kill_test import CLOCKED
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SIZE, PATCH = 48, 12
@@ -45,13 +46,6 @@ FIXED = {
 }
 GIVEN = ("faces=given", "darkest=0", "least_sharpness=0")
 """Flags of `predict` for crops of any quality."""
-CLOCKED = (
-    "seconds",
-    "images_per_second",
-    "tflops_per_device",
-    "mfu",
-    "seconds_waited_for_data",
-)
 
 
 def start(job: str, workdir: Path | str, *flags: str) -> int:

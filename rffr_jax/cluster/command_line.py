@@ -1,10 +1,12 @@
 """The frame of every program: environment, streams, exit code and errors in one line."""
 
+import argparse
 import contextlib
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 from rffr_jax.config import refuse_address
 from rffr_jax.errors import UserError
@@ -18,6 +20,14 @@ JAX_SETTINGS = {
     "JAX_NUMPY_DTYPE_PROMOTION": "standard",
     "JAX_NUMPY_RANK_PROMOTION": "allow",
 }
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser of flags that reports a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises: UserError."""
+        raise UserError(f"{message}; {' '.join(self.format_usage().split())}")
 
 
 def run_program(main: Callable[[], int], prefix: str = "error") -> int:

@@ -1,16 +1,16 @@
 """`rffr-jax export-model WORKDIR DIR`: a trained model as a folder to carry and share."""
 
-import argparse
 import pathlib
 from collections.abc import Sequence
 
 from rffr_jax import load_detector
+from rffr_jax.cluster.command_line import Parser
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.models.abstract import abstract_mae, abstract_unet, abstract_vit
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.reports.model_folder_card import model_folder_card
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
-from rffr_jax.runs.model_folder import TYPES, is_model_folder, read_config, write_model
+from rffr_jax.runs.model_folder import TYPES, write_model
 from rffr_jax.runs.validation_metrics import read_validation_metrics
 
 MODELS = {
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
       UserError: there is no model in WORKDIR, or DIR holds something.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="rffr-jax export-model",
         description="Writes a trained model as model.safetensors, config.json and README.md.",
     )
@@ -63,6 +63,5 @@ def export_model(
     shapes = abstract(settings(**about["model"]))[1]
     parameters = load_weights(workdir, "WORKDIR", shapes, make_mesh(1))
     card = model_folder_card(kind, folder.name, dtype, workdir)
-    metrics = read_config(workdir, "WORKDIR")["metrics"] if is_model_folder(workdir) else None
-    config = {"about": about, "metrics": metrics or read_validation_metrics(workdir)}
+    config = {"about": about, "metrics": read_validation_metrics(workdir)}
     write_model(folder, {kind: parameters}, config, card, dtype)

@@ -1,6 +1,5 @@
 """`rffr-jax runs [FOLDER] [--csv FILE]`: all runs below a folder in one table."""
 
-import argparse
 import collections
 import importlib
 import json
@@ -8,6 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rffr_jax.cluster.command_line import Parser
 from rffr_jax.config import flat
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.run_list import (
@@ -24,11 +24,6 @@ CONFIG_OF_JOB = {"mean_residual": "evaluate"}
 CUT = "Settings that did not fit are in the table that --csv FILE writes."
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(f"{message}; usage: rffr-jax runs [FOLDER] [--csv FILE]")
-
-
 def main(arguments: Sequence[str]) -> int:
     """Prints the runs below a folder: state, job, settings that are not the job's default ones,
     last step and loss, AUC, seconds. Settings in which runs of a job differ stand first.
@@ -39,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     Raises:
       UserError: there is no such folder, or no run in it.
     """
-    parser = _Parser(prog="rffr-jax runs", description=__doc__)
+    parser = Parser(prog="rffr-jax runs", description=__doc__)
     parser.add_argument("folder", nargs="?", type=pathlib.Path, default=pathlib.Path("runs"))
     parser.add_argument("--csv", type=pathlib.Path, metavar="FILE")
     given = parser.parse_args(arguments)
@@ -62,8 +57,9 @@ def main(arguments: Sequence[str]) -> int:
         for name, value in run.config.items():
             values[run.job, name].add(json.dumps(value))
     lines = table_of_runs(runs, given.folder, settings)
-    print(format_runs(lines))
-    if " more" in format_runs(lines):
+    table = format_runs(lines)
+    print(table)
+    if " more" in table:
         print(CUT)
     if given.csv:
         with atomic_write(given.csv) as part:

@@ -4,15 +4,16 @@ A table is a CSV with a header: `label` (0 real, 1 fake) and `score` (higher = m
 `id` (or `path`), `dataset`, `method`, `video`, `source` and `group` are used where they are.
 """
 
-import argparse
 import pathlib
 from collections.abc import Sequence
 
+from rffr_jax.cluster.command_line import Parser
 from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.paired_comparison import (
     REPLICATES,
     comparison_table,
+    distinct_parts,
     format_comparison,
     write_comparison,
 )
@@ -64,7 +65,7 @@ def metrics(arguments: Sequence[str]) -> int:
     if options.output:
         with locked_folder(options.output, "--output"):
             write_json(options.output / RESULTS, table)
-            title = f"{', '.join(options.tables)}\n{note}".strip()
+            title = f"{_short_title(options.tables)}\n{note}".strip()
             plot_roc(options.output / "roc.png", predictions, title)
             plot_histograms(options.output / "histograms.png", predictions, title)
             if predictions.are_probabilities:
@@ -91,11 +92,18 @@ def compare(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser(name: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"rffr-jax {name}", description=description)
+def _parser(name: str, description: str) -> Parser:
+    parser = Parser(prog=f"rffr-jax {name}", description=description)
     parser.add_argument("tables", nargs="+", help="CSV files, or workdirs of evaluate")
     parser.add_argument("--output", type=pathlib.Path, help="a folder for JSON and plots")
     return parser
+
+
+def _short_title(tables: Sequence[str]) -> str:
+    """Names that fit above a picture: folder and file of one table, what differs of several."""
+    if len(tables) == 1:
+        return "/".join(pathlib.Path(tables[0]).parts[-2:])
+    return ", ".join(distinct_parts(tables))
 
 
 def _refuse_results(folder: pathlib.Path | None, file: str):

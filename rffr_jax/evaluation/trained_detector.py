@@ -234,8 +234,6 @@ class TrainedDetector:
 
     def _validation_metrics(self, checkpoint: str) -> dict[str, dict[str, float | int]]:
         """The numbers that the training logged for these weights, by validation set."""
-        if is_model_folder(self._folder):
-            return read_config(self._folder, "detector")["metrics"]
         best = self._selected(checkpoint)
         return read_validation_metrics(self._folder, best["step"] if best else None)
 

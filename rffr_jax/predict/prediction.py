@@ -22,39 +22,52 @@ Box = tuple[float, float, float, float]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class FacePrediction:
-    """The verdict on one face.
+class Verdict:
+    """The verdict on a face or a file.
 
     Attributes:
       record: its entry in predictions.json, without pictures.
-      crops: the aligned pixels that were scored, one a frame, by time; of a face without a score
-        only those of the frame where it is largest.
-      explanation: of the frame with the highest score; None for a face without a score.
     """
 
     record: dict[str, Any]
-    crops: UInt8[np.ndarray, "frames size size 3"]
-    explanation: Explanation | None
 
     @property
     def status(self) -> str:
-        """`fake` above the threshold, else `real`; `unknown` where the face cannot be judged."""
+        """`fake` above the threshold, else `real`; `unknown` where nothing can be judged.
+
+        A file is `fake` if one of its faces is.
+        """
         return self.record["status"]
 
     @property
     def score(self) -> float | None:
-        """Raw, in [0, 1]; None where the face cannot be judged."""
+        """Raw, in [0, 1], of a file the highest of its faces; None where nothing can be judged."""
         return self.record["score"]
 
     @property
     def probability(self) -> float | None:
-        """Calibrated, in [0, 1]; None without a calibration for this medium."""
+        """Calibrated, in [0, 1], for the same face as `score`; None without a calibration for this
+        medium."""
         return self.record["probability"]
 
     @property
     def reason(self) -> str | None:
         """Why there is no score."""
         return self.record["reason"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FacePrediction(Verdict):
+    """The verdict on one face.
+
+    Attributes:
+      crops: the aligned pixels that were scored, one a frame, by time; of a face without a score
+        only those of the frame where it is largest.
+      explanation: of the frame with the highest score; None for a face without a score.
+    """
+
+    crops: UInt8[np.ndarray, "frames size size 3"]
+    explanation: Explanation | None
 
     @property
     def box(self) -> Box | None:
@@ -74,38 +87,16 @@ class FacePrediction:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Prediction:
+class Prediction(Verdict):
     """The verdict on a photograph or a video.
 
     Attributes:
-      record: its entry in predictions.json, without pictures.
       faces: the largest ones; usable faces first.
       note: a warning to show beside the score; '' if there is none.
     """
 
-    record: dict[str, Any]
     faces: Sequence[FacePrediction]
     note: str = ""
-
-    @property
-    def status(self) -> str:
-        """`fake` if one of the faces is, `unknown` if none can be judged, else `real`."""
-        return self.record["status"]
-
-    @property
-    def score(self) -> float | None:
-        """Raw, in [0, 1], the highest of the faces; None where none can be judged."""
-        return self.record["score"]
-
-    @property
-    def probability(self) -> float | None:
-        """Calibrated, in [0, 1], of the face with the highest score; None without calibration."""
-        return self.record["probability"]
-
-    @property
-    def reason(self) -> str | None:
-        """Why there is no score."""
-        return self.record["reason"]
 
     @property
     def threshold(self) -> Mapping[str, Any] | None:
@@ -147,6 +138,7 @@ def predict_faces(
     if best:
         some = None if differences is None else differences[best]
         explanations = iter(detector.explain_crops(crops[best], scores[best], some))
+    note = "; ".join(filter(None, (detector.note, note)))
     predictions = []
     for file, rows_by_face in zip(files, rows_by_file, strict=True):
         rule = rules[file.source["kind"] if file.source else IMAGE]
@@ -163,8 +155,7 @@ def predict_faces(
             else FacePrediction(face, largest_sighting(sightings).crop[None], None)
             for face, sightings, own in zip(record["faces"], file.faces, rows_by_face, strict=True)
         ]
-        note_of_all = "; ".join(filter(None, (detector.note, note)))
-        predictions.append(Prediction(record, faces, note_of_all))
+        predictions.append(Prediction(record, faces, note))
     return predictions
 
 

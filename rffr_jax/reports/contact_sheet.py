@@ -79,21 +79,21 @@ def draw_contact_sheet(
 
     factor = max(1, round(IMAGE_SIZE / max(height, width)))
     height, width = factor * height, factor * width
-    column = max(width, *(text_width(title, FONT_SIZE) for title in titles))
+    column = max(width, *(_text_width(title, FONT_SIZE) for title in titles))
     top = FONT_SIZE + 2 * GAP
-    margin = GAP + max((text_width(title, FONT_SIZE) + GAP for title in row_titles), default=0)
+    margin = GAP + max((_text_width(title, FONT_SIZE) + GAP for title in row_titles), default=0)
     sheet_width = margin + len(titles) * (column + GAP)
     bottom = top + len(rows) * (height + GAP)
     lines = _wrapped(note, sheet_width - 2 * GAP)
     line_height = NOTE_FONT_SIZE + GAP // 2
     sheet = Image.new("RGB", (sheet_width, bottom + len(lines) * line_height), "white")
     for number, line in enumerate(lines):
-        draw_text(sheet, (GAP, bottom + number * line_height), line, NOTE_FONT_SIZE, "la")
+        _draw_text(sheet, (GAP, bottom + number * line_height), line, NOTE_FONT_SIZE, "la")
     for i, title in enumerate(row_titles):
-        draw_text(sheet, (GAP, top + i * (height + GAP) + height // 2), title, FONT_SIZE, "lm")
+        _draw_text(sheet, (GAP, top + i * (height + GAP) + height // 2), title, FONT_SIZE, "lm")
     for j, title in enumerate(titles):
         left = margin + j * (column + GAP)
-        draw_text(sheet, (left + column // 2, top // 2), title, FONT_SIZE, "mm")
+        _draw_text(sheet, (left + column // 2, top // 2), title, FONT_SIZE, "mm")
         for i, row in enumerate(rows):
             corner = (left + (column - width) // 2, top + i * (height + GAP))
             sheet.paste(Image.fromarray(enlarge(row[j], factor)), corner)
@@ -109,21 +109,15 @@ def enlarge(
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_NEAREST)
 
 
-def draw_text(image: Image.Image, place: tuple[int, int], text: str, size: int, anchor: str):
-    """Writes a line of text in black.
-
-    Args:
-      place: x, y of the anchor in pixels.
-      size: of the font.
-      anchor: of Pillow, such as `lm`: left, middle.
-    """
+def _draw_text(image: Image.Image, place: tuple[int, int], text: str, size: int, anchor: str):
+    """Writes a line of black text whose anchor of Pillow, such as `lm` (left, middle), is there."""
     if text:
         mask, (left, top) = _text_mask(text, size, anchor)
         image.paste("black", (place[0] + left, place[1] + top), mask)
 
 
 @functools.lru_cache(maxsize=4096)
-def text_width(text: str, size: int) -> int:
+def _text_width(text: str, size: int) -> int:
     """In pixels, rounded up."""
     return int(np.ceil(load_font(size).getlength(text)))
 
@@ -147,9 +141,9 @@ def load_font(size: int) -> ImageFont.FreeTypeFont:
 def _wrapped(text: str, width: int) -> list[str]:
     """Lines of at most a width in pixels; a longer word has a line of its own."""
     lines: list[str] = []
-    space, used = text_width(" ", NOTE_FONT_SIZE), 0
+    space, used = _text_width(" ", NOTE_FONT_SIZE), 0
     for word in text.split():
-        longer = used + space + text_width(word, NOTE_FONT_SIZE)
+        longer = used + space + _text_width(word, NOTE_FONT_SIZE)
         if lines and longer <= width:
             lines[-1], used = f"{lines[-1]} {word}", longer
         else:

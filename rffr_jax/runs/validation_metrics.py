@@ -4,23 +4,27 @@ import json
 import pathlib
 
 from rffr_jax.errors import UserError
+from rffr_jax.runs.model_folder import is_model_folder, read_config
 
 METRICS = "metrics.jsonl"
 
 
 def read_validation_metrics(
-    workdir: pathlib.Path, step: int | None = None
+    folder: pathlib.Path, step: int | None = None
 ) -> dict[str, dict[str, float | int]]:
     """The numbers of the last validation of each data set, among them `step`.
 
     Args:
-      workdir: of a pretrain or detect job; one without a log gives {}.
-      step: of the weights; later validations do not count. None takes the last one.
+      folder: the workdir of a pretrain or detect job, or a model folder, which has those of its
+        weights. One that has none, such as converted weights, gives {}.
+      step: of the weights in a workdir; later validations do not count. None takes the last one.
 
     Raises:
-      UserError: the log is damaged.
+      UserError: the log, or the model folder, is damaged.
     """
-    file = workdir / METRICS
+    if is_model_folder(folder):
+        return read_config(folder, "model").get("metrics", {})
+    file = folder / METRICS
     if not file.is_file():
         return {}
     found: dict[str, dict[str, float | int]] = {}

@@ -22,6 +22,7 @@ from rffr_jax.examples import FAKE, REAL, Dataset
 from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.reports.templates import render
 from rffr_jax.runs.atomic_files import atomic_write, read_json_object
+from rffr_jax.runs.validation_metrics import read_validation_metrics
 from rffr_jax.training.sources import Sources
 
 NAME = "model_card.md"
@@ -150,8 +151,7 @@ def _reconstruction(mae_check: Mapping[str, float | int]) -> list[str]:
 
 def _validation(workdir: pathlib.Path, config: Config, validation: Mapping[str, Dataset]) -> str:
     rows: list[tuple[str, ...]] = [("data set", "fakes", "weights", "AUC in %")]
-    lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    last = {line["split"]: line for line in map(json.loads, lines)}
+    last = read_validation_metrics(workdir)
     for name in validation:
         for metric, value in last.get(name, {}).items():
             if metric.startswith("auc"):

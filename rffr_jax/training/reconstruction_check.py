@@ -23,7 +23,6 @@ from rffr_jax.evaluation import reconstruction_error
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.runs.atomic_files import write_json
-from rffr_jax.runs.model_folder import is_model_folder, read_config
 from rffr_jax.runs.validation_metrics import read_validation_metrics
 
 log = logging.getLogger(__name__)
@@ -79,8 +78,6 @@ def read_reconstruction_check(folder: pathlib.Path) -> dict[str, float | int]:
 
     {} for one that was never checked, such as converted weights.
     """
-    if is_model_folder(folder):
-        return read_config(folder, "mae").get("metrics", {}).get(SPLIT, {})
     return read_validation_metrics(folder).get(SPLIT, {})
 
 

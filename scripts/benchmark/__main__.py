@@ -19,9 +19,9 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
-from rffr_jax.cluster.command_line import run_program
+from rffr_jax.cluster.command_line import Parser, run_program
 from rffr_jax.errors import UserError
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
@@ -185,13 +185,8 @@ def _make_folder(folder: pathlib.Path):
 # ---- flags
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see --help")
-
-
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

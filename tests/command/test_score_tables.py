@@ -1,6 +1,7 @@
 """`rffr-jax metrics` and `rffr-jax compare` with tables of scores."""
 
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import rffr_jax
-from rffr_jax.command import entry
+from rffr_jax.command import entry, score_tables
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import results_table
@@ -126,3 +127,21 @@ def test_mistakes_are_one_line(tmp_path, tables, command, content, message):
         entry.run([command, *files, f"--output={tmp_path}/out"])
     assert message in str(refused.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["metrics", "compare"])
+def test_mistakes_in_flags_are_one_line(command):
+    with pytest.raises(UserError, match=f"--speed; usage: rffr-jax {command}") as error:
+        entry.run([command, "a.csv", "--speed"])
+    assert "\n" not in str(error.value)
+
+
+def test_titles_of_pictures_are_short(tmp_path, tables, monkeypatch):
+    titles = []
+    for plot in ("plot_roc", "plot_histograms", "plot_reliability"):
+        monkeypatch.setattr(score_tables, plot, lambda file, part, title: titles.append(title))
+    entry.run(["metrics", tables[0], f"--output={tmp_path}/one"])
+    entry.run(["metrics", *tables, f"--output={tmp_path}/two"])
+    names = [pathlib.Path(table).name for table in tables]
+    folder = pathlib.Path(tables[0]).parent.name
+    assert {title.splitlines()[0] for title in titles} == {f"{folder}/{names[0]}", ", ".join(names)}

@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from rffr_jax.errors import UserError
+from rffr_jax.runs.model_folder import write_model
 from rffr_jax.runs.validation_metrics import read_validation_metrics
 
 LINES = [
@@ -29,6 +31,15 @@ def test_the_last_validation_of_each_set_up_to_a_step(tmp_path):
     assert read_validation_metrics(tmp_path, 20) == last
     assert read_validation_metrics(tmp_path, 19) == last | {"faces": {"step": 10, "auc": 0.6}}
     assert read_validation_metrics(tmp_path, 9) == {}
+
+
+def test_a_model_folder_has_those_of_its_weights(tmp_path):
+    weights = {"mae": {"w": np.zeros(1, np.float32)}}
+    metrics = {"faces": {"step": 20, "auc": 0.8}}
+    write_model(tmp_path / "new", weights, {"about": {}, "metrics": metrics}, "")
+    write_model(tmp_path / "before", weights, {"about": {}}, "")  # metrics came later
+    assert read_validation_metrics(tmp_path / "new") == metrics
+    assert read_validation_metrics(tmp_path / "before") == {}
 
 
 @pytest.mark.parametrize("line", [{"step": 1}, [1], 3, {"split": "faces"}])
