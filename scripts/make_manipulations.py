@@ -1,10 +1,12 @@
-"""Makes a labelled data set out of photographs of real faces: the reals, and four fakes of each.
+"""Makes a labelled data set out of photographs of real faces: the reals, and fakes of each.
 
     python scripts/make_manipulations.py --input DIR --output DIR [--landmarks CSV] [--size 128]
         [--seed 0] [--split train=.7,validation=.1,test=.2] [--group-by file|person]
 
 Input: aligned face crops (square; the face where FFHQ's alignment puts it), or any photographs
 with --landmarks, a CSV with the header image,person,x0,y0,...,x67,y67 (68 points, in pixels).
+Four fakes are made of a crop; with landmarks four more, in the pixels of the photograph and with
+donors and a texture model of its split, which needs 8 people (docs/manipulations.md).
 Files that cannot be used are named with the reason and skipped; so is a photograph with landmarks
 that its EXIF orientation turns, because the landmarks may be of either picture: save it upright.
 Output: train.csv, validation.csv, test.csv (path,label,video,method,dataset,source,group) beside
@@ -29,24 +31,31 @@ from rffr_jax.data.readers.folder import list_images
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.alignment import AlignedFace
 from rffr_jax.images.image_formats import IMAGE_EXTENSIONS
+from rffr_jax.images.landmarks import to_five_landmarks
 from rffr_jax.images.photographs import SMALLEST_SIDE, read_aligned_face
-from rffr_jax.synthetic.capture import capture
+from rffr_jax.synthetic.capture import ALIGNED_OVER_OUTPUT, capture, capture_frame
+from rffr_jax.synthetic.landmark_manipulations import (
+    CANDIDATES,
+    LANDMARK_METHODS,
+    manipulate_frame,
+    pick_donor,
+)
+from rffr_jax.synthetic.landmark_table import FrameFile, read_landmark_table
 from rffr_jax.synthetic.manipulations import IDENTITY, METHODS
+from rffr_jax.synthetic.texture_model import MOST_FACES, TextureModel, fit_texture_model
 
 COLUMNS = ("path", "label", "video", "method", "dataset", "source", "group")
-ALIGNED_OVER_OUTPUT = 2  # photographs with landmarks are cut out at this multiple of --size
-# Of the 68 points: the eyes are the means of their outlines, the others single points.
-LEFT_EYE, RIGHT_EYE, NOSE_TIP, MOUTH_CORNERS = slice(36, 42), slice(42, 48), 30, (48, 54)
+_DONOR, _FRAME_DONOR, _FRAME = 0xD0, 0xD1, 0xF0  # what a stream of random numbers is for
 
 
 @dataclasses.dataclass(frozen=True)
 class Photograph:
-    """A file, its name in the outputs, the group it is split by, and its landmarks if known."""
+    """A file, its name in the outputs, the group it is split by; with landmarks its frame."""
 
     path: pathlib.Path
     name: str
     group: str
-    landmarks: np.ndarray | None
+    frame: FrameFile | None = None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -110,46 +119,19 @@ def find_photographs(
         if group_by == "person":
             raise UserError("--group-by person: needs --landmarks, whose CSV names the persons")
         files = [folder / path for path in list_images(folder)]
-        found = [Photograph(path, _name(path, folder), _name(path, folder), None) for path in files]
+        found = [Photograph(path, _name(path, folder), _name(path, folder)) for path in files]
     else:
-        found = _read_landmarks(pathlib.Path(landmarks), folder, group_by)
+        found = [
+            Photograph(file.path, name, file.person if group_by == "person" else name, file)
+            for file in read_landmark_table(pathlib.Path(landmarks), folder)
+            for name in [_name(file.path, folder)]
+        ]
+        found.sort(key=lambda photograph: photograph.name)
     if not found:
         raise UserError(f"--input {folder}: no images there ({' '.join(IMAGE_EXTENSIONS)})")
     if len({photograph.name for photograph in found}) < len(found):
         raise UserError(f"--input {folder}: two images have the same name but for the ending")
     return found
-
-
-def _read_landmarks(file: pathlib.Path, folder: pathlib.Path, group_by: str) -> list[Photograph]:
-    if not file.is_file():
-        raise UserError(f"--landmarks {file}: no such file")
-    names = ["image", "person", *(f"{axis}{i}" for i in range(68) for axis in "xy")]
-    found = []
-    with file.open(newline="") as lines:
-        table = csv.DictReader(lines)
-        missing = [name for name in names if name not in (table.fieldnames or ())]
-        if missing:
-            raise UserError(f"--landmarks {file}: column {missing[0]!r} is missing")
-        for row in table:
-            path = folder / row["image"]
-            if not path.is_file():
-                raise UserError(f"--landmarks {file}: {row['image']} is not in {folder}")
-            try:
-                values = np.array([float(row[name]) for name in names[2:]])
-            except (TypeError, ValueError):
-                raise UserError(
-                    f"--landmarks {file}: line {table.line_num} holds a point that is no number"
-                ) from None
-            name = _name(path, folder)
-            group = row["person"] if group_by == "person" else name
-            found.append(Photograph(path, name, group, _five_points(values.reshape(68, 2))))
-    return sorted(found, key=lambda photograph: photograph.name)
-
-
-def _five_points(points: np.ndarray) -> np.ndarray:
-    eyes = [points[LEFT_EYE].mean(0), points[RIGHT_EYE].mean(0)]
-    five = np.stack([*eyes, points[NOSE_TIP], *(points[corner] for corner in MOUTH_CORNERS)])
-    return five.astype(np.float32)
 
 
 def _name(path: pathlib.Path, folder: pathlib.Path) -> str:
@@ -181,27 +163,31 @@ def write_split(
     whole: pathlib.Path, split: str, photographs: list[Photograph], size: int, seed: int
 ) -> tuple[list[tuple], int]:
     """Writes one split's images and its CSV; returns the rows and how many files were skipped."""
-    for folder in ("real", *(f"fake/{method}" for method in METHODS)):
-        (whole / split / folder).mkdir(parents=True)
     usable = []
     for photograph in photographs:
         try:
             load(photograph, size)
+            if photograph.frame is not None:
+                photograph.frame.load()
             usable.append(photograph)
         except BadImageError as error:
             print(f"skipped {photograph.path}: {error.reason}", file=sys.stderr)
     if len({photograph.group for photograph in usable}) < 2:
         raise UserError(f"split {split!r}: fewer than 2 groups have an image that can be read")
+    frames = [photograph.frame for photograph in usable if photograph.frame is not None]
+    textures = fit_textures(split, frames) if frames else None
     rows = []
     for photograph in usable:
-        face = load(photograph, size)
         key = (seed, zlib.crc32(photograph.name.encode()))
-        donor = load(pick_donor(photograph, usable, key), size)
-        for method in (IDENTITY, *METHODS):
+        encoded = make_images(photograph, usable, key, size)
+        if photograph.frame is not None and textures is not None:
+            encoded |= make_frame_fakes(photograph.frame, frames, textures, key, size)
+        for method, file in encoded.items():
             real = method == IDENTITY
             folder = f"{split}/real" if real else f"{split}/fake/{method}"
             path = f"{folder}/{photograph.name}.jpg"
-            (whole / path).write_bytes(capture(face, donor, method, key, size).encoded)
+            (whole / folder).mkdir(parents=True, exist_ok=True)
+            (whole / path).write_bytes(file)
             video = photograph.name if real else f"{photograph.name}-{method}"
             rows.append(
                 (path, 0 if real else 1, video, "real" if real else method, "photographs",
@@ -212,18 +198,61 @@ def write_split(
     return rows, len(photographs) - len(usable)
 
 
-def pick_donor(
+def fit_textures(split: str, frames: list[FrameFile]) -> TextureModel:
+    """The texture model of a split's people."""
+    count = min(len(frames), MOST_FACES)
+    spaced = np.linspace(0, len(frames) - 1, count).round().astype(int)
+    try:
+        return fit_texture_model([frames[i].load() for i in spaced])
+    except UserError as error:
+        raise UserError(f"split {split!r}: {error}") from None
+
+
+def make_images(
+    photograph: Photograph, others: list[Photograph], key: tuple[int, ...], size: int
+) -> dict[str, bytes]:
+    """The real and the fakes that are made of its crop, as files, by method."""
+    face = load(photograph, size)
+    donor = load(pick_stranger(photograph, others, key), size)
+    return {
+        method: capture(face, donor, method, key, size).encoded for method in (IDENTITY, *METHODS)
+    }
+
+
+def make_frame_fakes(
+    file: FrameFile,
+    others: list[FrameFile],
+    textures: TextureModel,
+    key: tuple[int, ...],
+    size: int,
+) -> dict[str, bytes]:
+    """The fakes that are made in the photograph's pixels, cut out and captured as the real is."""
+    frame = file.load()
+    rng = np.random.default_rng(np.random.SeedSequence([*key, _FRAME_DONOR]))
+    strangers = [other for other in others if other.person != file.person]
+    drawn = rng.choice(len(strangers), min(CANDIDATES, len(strangers)), replace=False)
+    donor = pick_donor(frame, [strangers[i].load() for i in drawn], rng)
+    encoded = {}
+    for number, method in enumerate(LANDMARK_METHODS):
+        rng = np.random.default_rng(np.random.SeedSequence([*key, _FRAME, number]))
+        made = manipulate_frame(method, frame, donor, textures, rng)
+        encoded[method] = capture_frame(made.image, frame.landmarks, key, size).encoded
+    return encoded
+
+
+def pick_stranger(
     photograph: Photograph, others: list[Photograph], key: tuple[int, ...]
 ) -> Photograph:
     """A photograph of another group, drawn by the key of the one that receives it."""
     strangers = [other for other in others if other.group != photograph.group]
-    draw = np.random.default_rng(np.random.SeedSequence([*key, 0xD0])).integers(len(strangers))
+    draw = np.random.default_rng(np.random.SeedSequence([*key, _DONOR])).integers(len(strangers))
     return strangers[draw]
 
 
 def load(photograph: Photograph, size: int) -> AlignedFace:
     """The aligned face of a photograph; `BadImageError` where it cannot be used."""
-    return read_aligned_face(photograph.path, photograph.landmarks, ALIGNED_OVER_OUTPUT * size)
+    five = None if photograph.frame is None else to_five_landmarks(photograph.frame.landmarks)
+    return read_aligned_face(photograph.path, five, ALIGNED_OVER_OUTPUT * size)
 
 
 def _parser() -> argparse.ArgumentParser:

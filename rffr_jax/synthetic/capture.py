@@ -12,11 +12,13 @@ import math
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from rffr_jax.images.alignment import AlignedFace, transform_points, warp
+from rffr_jax.images.alignment import AlignedFace, align, transform_points, warp
 from rffr_jax.images.decode import decode_image
 from rffr_jax.images.image_formats import encode_crop
+from rffr_jax.images.landmarks import to_five_landmarks
 from rffr_jax.synthetic.manipulations import IDENTITY, METHODS, NEEDS_DONOR, manipulate
 
+ALIGNED_OVER_OUTPUT = 2  # photographs with landmarks are cut out at this multiple of the size
 _GEOMETRY, _MANIPULATION, _DONOR = range(3)  # what a stream of random numbers is for
 _TURN = math.radians(2.5)
 _ZOOM = (1.065, 1.12)  # enough that no corner of the crop falls outside the source
@@ -62,6 +64,21 @@ def capture(
     made = manipulate(method, face, other, _make_generator(key, _MANIPULATION, method))
     encoded = encode_crop(np.rint(made.image * 255).astype(np.uint8), "jpeg")
     return CapturedImage(decode_image(encoded, size, "capture"), made.mask, encoded)
+
+
+def capture_frame(
+    image: UInt8[np.ndarray, "height width 3"],
+    landmarks: Float32[np.ndarray, "68 2"],
+    key: tuple[int, ...],
+    size: int,
+) -> CapturedImage:
+    """A photograph or a fake made in its pixels, cut out by the landmarks; `key` as in `capture`.
+
+    The photograph and its fakes share landmarks and key, hence their geometry.
+    """
+    five = to_five_landmarks(landmarks)
+    face = align(image.astype(np.float32) / 255, five, ALIGNED_OVER_OUTPUT * size)
+    return capture(face, None, IDENTITY, key, size)
 
 
 def capture_similarity(

@@ -25,6 +25,7 @@ from rffr_jax.synthetic.regions import (
     ellipse_points,
     feather,
     match_detail,
+    match_lab,
     polygon_mask,
 )
 
@@ -83,7 +84,7 @@ def _lowres_swap(
     mask = feather(polygon_mask(face, region), _SWAP_FEATHER * face.scale)
     matrix = estimate_similarity(donor.landmarks, face.landmarks)
     inner = _round_trip(warp(donor.image, matrix, face.size), rng.uniform(*_RESOLUTION))
-    inner = _match_lab(inner, face.image, mask)
+    inner = match_lab(inner, face.image, mask)
     return ManipulatedFace(blend(face.image, inner, mask), mask)
 
 
@@ -92,19 +93,6 @@ def _round_trip(image: np.ndarray, share: float) -> np.ndarray:
     small = max(4, round(size * share))
     reduced = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
     return cv2.resize(reduced, (size, size), interpolation=cv2.INTER_CUBIC).clip(0, 1)
-
-
-def _match_lab(image: np.ndarray, like: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """`image` with the mean and spread of `like` within the mask, channel by channel in LAB
-    (Reinhard et al., 2001)."""
-    inside = (mask > 0.5).astype(np.uint8)
-    lab, wanted = (cv2.cvtColor(picture, cv2.COLOR_RGB2LAB) for picture in (image, like))
-    mean, spread = cv2.meanStdDev(lab, mask=inside)
-    wanted_mean, wanted_spread = cv2.meanStdDev(wanted, mask=inside)
-    gain = np.clip(wanted_spread / (spread + 1e-3), 0.6, 1.6)
-    offset = wanted_mean - gain * mean
-    matched = cv2.transform(lab, np.concatenate([np.diag(gain[:, 0]), offset], 1))
-    return cv2.cvtColor(matched, cv2.COLOR_LAB2RGB).clip(0, 1)
 
 
 # ---- polygon_paste: another identity's face at full resolution along a sharp polygon

@@ -78,3 +78,20 @@ def match_detail(
     )
     gain = np.sqrt((want + 1e-7) / (have + 1e-7)).clip(1 / limit, limit)
     return detail * cv2.merge([gain, gain, gain])
+
+
+def match_lab(
+    image: Float32[np.ndarray, "height width 3"],
+    like: Float32[np.ndarray, "height width 3"],
+    mask: Float32[np.ndarray, "height width"],
+) -> Float32[np.ndarray, "height width 3"]:
+    """`image` with the mean and spread of `like` within the mask, channel by channel in LAB
+    (Reinhard et al., 2001)."""
+    inside = (mask > 0.5).astype(np.uint8)
+    lab, wanted = (cv2.cvtColor(picture, cv2.COLOR_RGB2LAB) for picture in (image, like))
+    mean, spread = cv2.meanStdDev(lab, mask=inside)
+    wanted_mean, wanted_spread = cv2.meanStdDev(wanted, mask=inside)
+    gain = np.clip(wanted_spread / (spread + 1e-3), 0.6, 1.6)
+    offset = wanted_mean - gain * mean
+    matched = cv2.transform(lab, np.concatenate([np.diag(gain[:, 0]), offset], 1))
+    return cv2.cvtColor(matched, cv2.COLOR_LAB2RGB).clip(0, 1)
