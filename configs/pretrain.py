@@ -37,6 +37,9 @@ def get_config() -> Config:
     config.mask.blocks = 1
     # Only for mask.kind=random: the share of hidden patches.
     config.mask.ratio = 0.75
+    # Ours: "random:0.8" hides random patches in the first 80 % of the steps, then as mask.kind
+    # says; "gridx4:0.5" hides 4 blocks of the grid together, and several parts go with commas.
+    config.mask.schedule = ""
 
     config.data = ConfigDict()
     config.data.train = ("synthetic:0#train",)
@@ -46,6 +49,17 @@ def get_config() -> Config:
     # Or a number of processes that read.
     config.data.workers = "auto"
     config.data.max_bad_fraction = 0.01
+    # Ours, the paper has none: docs/training_well.md tells what helps where faces are few.
+    config.data.augmentation = ConfigDict()
+    # The largest share of the side that is cut off at random places.
+    config.data.augmentation.crop = 0.0
+    # Mirrors half of the images.
+    config.data.augmentation.flip = False
+    # 0.2 multiplies brightness by 1/1.2 to 1.2; gamma is the same for its exponent.
+    config.data.augmentation.gain = 0.0
+    config.data.augmentation.gamma = 0.0
+    # Gives grey images the colours of colour images of the same data.
+    config.data.augmentation.tint = False
 
     config.batch_size = 128
     # A batch is computed in this number of parts, one after another.

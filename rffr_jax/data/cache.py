@@ -21,9 +21,17 @@ class CachedDataset:
     are first used (0.6 GB for 4096 at 224 pixels). Bad files are remembered by each process.
     """
 
-    def __init__(self, dataset: Dataset, size: int, *, keep_pixels: bool):
+    def __init__(
+        self, dataset: Dataset, size: int, *, keep_pixels: bool, hashed_size: int | None = None
+    ):
+        """
+        Args:
+          size: height and width of the images.
+          keep_pixels: whether their pixels are remembered.
+          hashed_size: at which evaluations see them, where that is another size.
+        """
         self._dataset = dataset
-        self._size = size
+        self._size, self._hashed_size = size, hashed_size or size
         self.strata, self.weights = sampling_weights(dataset)
         count = len(dataset.examples)
         self._hashes = SharedArray((count, 2), np.uint64)
@@ -62,7 +70,11 @@ class CachedDataset:
             if not known:
                 if self._pixels is not None:
                     self._pixels.array[index] = image
-                self._hashes.array[index] = hash_image(image)  # only now others read the pixels
+                if self._hashed_size == size:
+                    hashes = hash_image(image)
+                else:
+                    hashes = hash_image(self._dataset.load(index, self._hashed_size))
+                self._hashes.array[index] = hashes  # only now others read the pixels
             if self._pixels is None:
                 return image
         kept = self._pixels.array[index]

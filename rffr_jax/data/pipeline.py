@@ -21,6 +21,7 @@ import grain
 import numpy as np
 from absl import flags
 
+from rffr_jax.data.augmentation import AugmentedDataset
 from rffr_jax.data.sampling import (
     BalancedSampler,
     PairSampler,
@@ -72,7 +73,8 @@ def train_batches(
 
     Args:
       dataset: where the examples are from; picklable if there are workers. Of `SelfBlendedPairs`
-        the two of a pair follow each other, each drawn anew for its step and row.
+        the two of a pair follow each other; they, and the images of an
+        `AugmentedDataset`, are made anew for their step and row.
       size: height and width of the images, in pixels.
       batch_size: rows of the global batch, B; a multiple of `process_count`.
       seed: of the order.
@@ -172,7 +174,7 @@ class _TrainRows:
         step, row = divmod(index, self.local_size)
         row += self.first_row
         load = self.dataset.load
-        if isinstance(self.dataset, SelfBlendedPairs):
+        if isinstance(self.dataset, SelfBlendedPairs | AugmentedDataset):
             load = functools.partial(self.dataset.load_for_row, step=step, row=row)
         return _load_row(self.dataset.examples, self.sampler.index(step, row), self.size, load)
 

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -143,11 +143,35 @@ def keep_frames(dataset: Dataset, count: int | None) -> Dataset:
     videos = collections.defaultdict(list)
     for index, example in enumerate(dataset.examples):
         videos[example.dataset, example.method, example.video].append(index)
-    chosen: list[int] = []
     for frames in videos.values():
         frames.sort(key=lambda index: dataset.examples[index].frame)
-        number = min(count, len(frames))
-        chosen += [frames[(2 * i + 1) * len(frames) // (2 * number)] for i in range(number)]
+    return _keep_evenly(dataset, videos.values(), count)
+
+
+def keep_of_groups(dataset: Dataset, count: int | None, *, where: str) -> Dataset:
+    """`count` evenly spaced examples of each group (a person, say) and method; None keeps all.
+
+    Raises:
+      UserError: no example says what group it belongs to.
+    """
+    if not count:
+        return dataset
+    if not any(example.group for example in dataset.examples):
+        raise UserError(
+            f"{where}: group_limit={count}, and no image says which group it belongs to; fill the "
+            "column `group` of the table, with the person's name for example"
+        )
+    groups = collections.defaultdict(list)
+    for index, example in enumerate(dataset.examples):
+        groups[example.dataset, example.method, example.cluster].append(index)
+    return _keep_evenly(dataset, groups.values(), count)
+
+
+def _keep_evenly(dataset: Dataset, lists: Iterable[list[int]], count: int) -> Dataset:
+    chosen: list[int] = []
+    for members in lists:
+        number = min(count, len(members))
+        chosen += [members[(2 * i + 1) * len(members) // (2 * number)] for i in range(number)]
     return select_examples(dataset, sorted(chosen))
 
 

@@ -21,6 +21,7 @@ from rffr_jax.data.selection import (
     keep_first,
     keep_frames,
     keep_methods,
+    keep_of_groups,
     split_methods,
 )
 from rffr_jax.errors import UserError
@@ -40,7 +41,7 @@ FLAGS = {
         "faces without landmarks are aligned as FFHQ's",
     ),
 }
-KEYS = ("dataset", "method", "frames", "limit", "compression", "weight", *FLAGS)
+KEYS = ("dataset", "method", "frames", "group_limit", "limit", "compression", "weight", *FLAGS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,7 @@ class DatasetSpec:
       split: part of the data, None if not given.
       methods: the fakes to keep, all of them if empty; reals always stay.
       frames: evenly spaced frames to keep of each video, None for all.
+      group_limit: evenly spaced examples to keep of each group, None for all.
       limit: examples to keep, None for all.
       compression: the level to read of a `deepfakebench` file that holds several.
       all_real: whether every image of a `folder` is real, whatever its folders are called.
@@ -69,6 +71,7 @@ class DatasetSpec:
     split: str | None = None
     methods: tuple[str, ...] = ()
     frames: int | None = None
+    group_limit: int | None = None
     limit: int | None = None
     compression: str | None = None
     all_real: bool = False
@@ -113,6 +116,7 @@ def parse_spec(text: str) -> DatasetSpec:
         split=split or None,
         methods=methods,
         frames=_parse_count(text, values, "frames"),
+        group_limit=_parse_count(text, values, "group_limit"),
         limit=_parse_count(text, values, "limit"),
         compression=values.get("compression"),
         all_real="labels" in values,
@@ -137,9 +141,9 @@ def _parse_query(text: str, query: str) -> dict[str, str]:
 
 
 _KEYS_HELP = (
-    "dataset=NAME, method=A,B (or A+B), frames=N and limit=N; compression=NAME for deepfakebench, "
-    "labels=real for folder, mixed=ok for tfds, landmarks=aligned for files and weight=N for "
-    "pretraining"
+    "dataset=NAME, method=A,B (or A+B), frames=N, group_limit=N and limit=N; compression=NAME for "
+    "deepfakebench, labels=real for folder, mixed=ok for tfds, landmarks=aligned for files and "
+    "weight=N for pretraining"
 )
 
 
@@ -157,7 +161,8 @@ def load_dataset(
 ) -> Dataset:
     """The dataset that a spec names, or several of them one after another.
 
-    The filters of a spec are applied in the order dataset, method, frames, limit. `limit` keeps the
+    The filters of a spec are applied in the order dataset, method, frames, group_limit,
+    limit. `limit` keeps the
     first examples of every method and of the reals in proportion to their numbers, in their order.
     Where two parts hold the same id, every id in them gets the spec as a prefix; if the parts are
     different data, their names of videos, sources and groups too.
@@ -349,6 +354,7 @@ def _apply_filters(dataset: Dataset, spec: DatasetSpec) -> Dataset:
         dataset = keep_dataset(dataset, spec.dataset, where=where)
     dataset = keep_methods(dataset, spec.methods, where=where)
     dataset = keep_frames(dataset, spec.frames)
+    dataset = keep_of_groups(dataset, spec.group_limit, where=where)
     return keep_first(dataset, spec.limit)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+from rffr_jax.data.augmentation import is_grey
 from rffr_jax.examples import Example
 from rffr_jax.images.alignment import template_landmarks
 from rffr_jax.images.landmarks import to_68_landmarks
@@ -28,8 +29,6 @@ MOST_BYTES = 2**28
 MEMORISED = 1.05
 """An error on unseen faces of more than so many times that on training faces is memorising."""
 
-GREY = 2.0
-"""Levels: colours of a grey image differ by less in the mean."""
 
 Images = UInt8[np.ndarray, "n size size 3"]
 
@@ -140,8 +139,7 @@ def _regions(size: int, blocks: BlockGrid, patch: int) -> dict[str, Bool[np.ndar
 
 def _groups(examples: Sequence[Example], images: Images) -> dict[str, Bool[np.ndarray, " n"]]:
     datasets = np.array([example.dataset for example in examples])
-    levels = images.astype(np.int16)
-    spread = np.abs(levels - levels.mean(axis=3, keepdims=True)).mean(axis=(1, 2, 3))
+    grey = np.array([is_grey(image) for image in images])
     groups = {"all": np.ones(len(images), bool)}
     groups |= {f"dataset {name}": datasets == name for name in sorted(set(datasets))}
-    return groups | {"grey": spread < GREY, "colour": spread >= GREY}
+    return groups | {"grey": grey, "colour": ~grey}

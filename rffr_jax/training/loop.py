@@ -9,7 +9,7 @@ import functools
 import logging
 import pathlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -64,6 +64,7 @@ class Objective:
       workers: processes that read data; 0 reads with threads of this process.
       balanced: whether batches are half real and half fake.
       frozen: arrays that the loss reads and that are not trained.
+      stages: the steps at which other shapes of inputs begin; the first is 0.
     """
 
     about: dict[str, Any]
@@ -71,6 +72,7 @@ class Objective:
     workers: int
     balanced: bool
     frozen: PyTree
+    stages: tuple[int, ...] = (0,)
 
     def init_parameters(self) -> PyTree:
         """Random parameters; traced for their shapes."""
@@ -84,7 +86,7 @@ class Objective:
         """The arrays that the loss reads, for this process's rows of a batch.
 
         Random choices are made for the whole global batch, of which `rows` are kept, so they do not
-        depend on the number of processes. Shapes are the same at every step.
+        depend on the number of processes. Shapes are the same at every step of a stage.
         """
         raise NotImplementedError
 
@@ -130,7 +132,8 @@ def check_settings(objective: Objective, config: Config, mesh: Mesh):
         process_count=jax.process_count(),
         workers=objective.workers,
     ).close()
-    objective.inputs(0, empty_batch(rows.stop - rows.start, size), rows)
+    for step in objective.stages:
+        objective.inputs(step, empty_batch(rows.stop - rows.start, size), rows)
 
 
 def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mesh) -> PyTree:
@@ -177,7 +180,11 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
         stop = stack.enter_context(StopRequest())
         totals = jax.tree.map(lambda leaf: leaf.sharding, state["totals"])
         zero_totals = jax.jit(init_totals, out_shardings=totals)
-        program, flops = compiled_step(objective, optimizer, state, config, mesh, rows)
+        programs = {
+            step: compiled_step(objective, optimizer, state, config, mesh, rows, step)
+            for step in _stages_from(objective.stages, start)
+        }
+        program, flops = programs.pop(min(programs))
         writer = None
         if processes.is_main_process():
             writer = stack.enter_context(closing(MetricWriter(workdir, start)))
@@ -191,7 +198,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             )
         )
         said_slow = False
-        throughput = Throughput(config.batch_size, flops, compute_dtype(config.dtype))
+        throughput = Throughput(config.batch_size, compute_dtype(config.dtype))
         profile = stack.enter_context(closing(StepProfile(config.profile, workdir)))
         state_is_finite, norm = jax.jit(all_finite), jax.jit(optax.tree.norm)
 
@@ -234,13 +241,15 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 batch = next(batches)
             bad_files.update(batch)
 
+            if step in programs:
+                program, flops = programs.pop(step)
             profile.before(step, state)
             with jax.transfer_guard("disallow"):
                 inputs = objective.inputs(step, batch, rows)
             on_mesh = put_batch(inputs, mesh)  # of several processes, JAX takes it for unasked
             with jax.transfer_guard("disallow"):
                 state = program(state, objective.frozen, on_mesh)
-            throughput.step()
+            throughput.step(flops)
 
             done = step + 1
             bar.update()
@@ -308,6 +317,11 @@ def _check_finite(finite: Array, step: int, workdir: pathlib.Path):
 # ---- the step
 
 
+def _stages_from(stages: Sequence[int], start: int) -> list[int]:
+    """The stage that step `start` lies in, and those after it."""
+    return [max(step for step in stages if step <= start), *(s for s in stages if s > start)]
+
+
 def compiled_step(
     objective: Objective,
     optimizer: optax.GradientTransformation,
@@ -315,8 +329,13 @@ def compiled_step(
     config: Config,
     mesh: Mesh,
     rows: slice,
+    first_step: int = 0,
 ) -> tuple[jax.stages.Compiled, int]:
-    """The compiled step (state, frozen arrays, batch) -> state, and its matrix FLOPs."""
+    """The compiled step (state, frozen arrays, batch) -> state, and its matrix FLOPs.
+
+    Args:
+      first_step: of a stage: the step is compiled for the shapes of its inputs.
+    """
     step = make_step(
         objective.losses,
         optimizer,
@@ -334,7 +353,7 @@ def compiled_step(
         name: jax.ShapeDtypeStruct(
             (config.batch_size, *value.shape[1:]), value.dtype, sharding=batch_sharding(mesh)
         )
-        for name, value in objective.inputs(0, example, rows).items()
+        for name, value in objective.inputs(first_step, example, rows).items()
     }
     traced = jitted.trace(state, objective.frozen, inputs)
     return traced.lower().compile(), matrix_flops(traced.jaxpr)

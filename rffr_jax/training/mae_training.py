@@ -24,6 +24,7 @@ from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
 from rffr_jax.training.initial_weights import check_shapes
+from rffr_jax.training.mask_schedule import read_mask_stages
 
 
 class MAETraining:
@@ -36,7 +37,11 @@ class MAETraining:
         self._dtype = compute_dtype(config.dtype)
         self._settings = ModelSettings(**config.model.to_dict())
         self._blocks = BlockGrid(self._settings.grid, config.blocks.k)
-        self._masks = BlockGrid(self._settings.grid, config.blocks.k, config.mask.blocks)
+        self._stages = read_mask_stages(config.mask, config.steps)
+        self._masks = [
+            BlockGrid(self._settings.grid, config.blocks.k, stage.blocks) for stage in self._stages
+        ]
+        self.stages = tuple(stage.start for stage in self._stages)
         self._definition, self._abstract = abstract_mae(
             self._settings, self._dtype, remat=config.remat
         )
@@ -56,11 +61,23 @@ class MAETraining:
         mae = MAE(self._settings, dtype=self._dtype, rngs=nnx.Rngs(self._config.seed))
         return nnx.to_pure_dict(nnx.state(mae, nnx.Param))
 
-    def inputs(self, batch: Batch, seed: int, step: int, rows: slice) -> Batch:
+    def inputs(self, batch: Batch, step: int, rows: slice) -> Batch:
         """Images, weights, and the hidden and visible patches of each image."""
-        mask, size = self._config.mask, self._config.batch_size
+        stage = sum(start <= step for start in self.stages) - 1
+        return self._inputs(batch, stage, self._config.seed, step, rows)
+
+    def validation_inputs(self, batch: Batch, number: int, rows: slice) -> Batch:
+        """The same for batch `number` of a validation, with the masks of the last stage."""
+        return self._inputs(batch, -1, 0, number, rows)
+
+    def _inputs(self, batch: Batch, stage: int, seed: int, step: int, rows: slice) -> Batch:
         hidden = sample_masks(
-            mask.kind, self._masks, ratio=mask.ratio, seed=seed, step=step, batch=size
+            self._stages[stage].kind,
+            self._masks[stage],
+            ratio=self._config.mask.ratio,
+            seed=seed,
+            step=step,
+            batch=self._config.batch_size,
         )[rows]
         visible = complement(hidden, self._blocks.patches)
         return {

@@ -9,14 +9,12 @@ from rffr_jax.errors import UserError
 
 
 def learning_rate_schedule(config: Config, steps: int) -> optax.Schedule:
-    """`cosine`: linear warm-up over `warmup_steps`, then half a cosine to 0; or `constant`.
+    """Linear warm-up over `warmup_steps`, then `constant`, or half a `cosine` down to 0.
 
     Raises:
       UserError: unknown schedule, or a warm-up that is not shorter than the run.
     """
-    if config.schedule == "constant":
-        return optax.constant_schedule(config.learning_rate)
-    if config.schedule != "cosine":
+    if config.schedule not in ("cosine", "constant"):
         raise UserError(
             f"optimizer.schedule={config.schedule!r} is not known; choose cosine or constant"
         )
@@ -25,6 +23,10 @@ def learning_rate_schedule(config: Config, steps: int) -> optax.Schedule:
             f"optimizer.warmup_steps={config.warmup_steps} must lie between 0 and "
             f"steps - 1 = {steps - 1}"
         )
+    if config.schedule == "constant":
+        if not config.warmup_steps:
+            return optax.constant_schedule(config.learning_rate)
+        return optax.warmup_constant_schedule(0.0, config.learning_rate, config.warmup_steps)
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0 if config.warmup_steps else config.learning_rate,
         peak_value=config.learning_rate,

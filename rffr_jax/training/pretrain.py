@@ -25,6 +25,7 @@ from rffr_jax.cluster.sharding import (
     rows_of_process,
 )
 from rffr_jax.config import Config
+from rffr_jax.data.augmentation import Augmentation, AugmentedDataset
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.origins import synthetic_data_note
@@ -89,7 +90,7 @@ class Pretraining(Objective):
     """
 
     balanced = False
-    dataset: CachedDataset
+    dataset: CachedDataset | AugmentedDataset
     frozen: PyTree = ()
 
     def __init__(self, config: Config, workdir: pathlib.Path, mesh: Mesh):
@@ -99,13 +100,10 @@ class Pretraining(Objective):
             raise UserError(f"autoencoder={config.autoencoder!r} is not known; choose {choices}")
         self._autoencoder = AUTOENCODERS[config.autoencoder](config, mesh)
         self.about = self._autoencoder.about
+        self.stages = self._autoencoder.stages
         self.init_parameters = self._autoencoder.init_parameters
         reals = load_reals(config.data.train, "train")
-        loading = loading_of(reals, config)
-        self.workers = loading.workers
-        self.dataset = CachedDataset(
-            reals, config.model.image_size, keep_pixels=loading.keep_pixels
-        )
+        self.dataset, self.workers = self._training_set(reals)
         self.validation = load_reals(config.data.validation, "validation")
         self._bad_validation = BadFiles(self.validation, config.data.max_bad_fraction)
         self._mean_loss = jax.jit(self._weighted_loss)
@@ -116,6 +114,17 @@ class Pretraining(Objective):
             self._autoencoder.check_weights(folder)
             self.earlier_sources = read_sources(folder)
 
+    def _training_set(self, reals: Dataset) -> tuple[CachedDataset | AugmentedDataset, int]:
+        config = self._config
+        augmentation = Augmentation(**config.data.augmentation.to_dict())
+        size = config.model.image_size
+        loading = loading_of(reals, config, size=augmentation.kept_size(size))
+        keep = loading.keep_pixels
+        if not augmentation:
+            return CachedDataset(reals, size, keep_pixels=keep), loading.workers
+        dataset = AugmentedDataset(reals, size, augmentation, config.seed, keep_pixels=keep)
+        return dataset, loading.workers
+
     def load_initial_parameters(self) -> PyTree:
         """The weights that `init_from` names, else random ones."""
         if not self._config.init_from:
@@ -124,7 +133,7 @@ class Pretraining(Objective):
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """Images, weights, and for a MAE the hidden and visible patches."""
-        return self._autoencoder.inputs(batch, self._config.seed, step, rows)
+        return self._autoencoder.inputs(batch, step, rows)
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
@@ -155,7 +164,7 @@ class Pretraining(Objective):
             for number, batch in enumerate(batches):
                 self._bad_validation.update(batch)
                 first = batch if first is None else first
-                inputs = self._autoencoder.inputs(batch, 0, number, rows)
+                inputs = self._autoencoder.validation_inputs(batch, number, rows)
                 loss, counted = self._mean_loss(parameters, put_batch(inputs, self._mesh))
                 total, weight = total + float(loss), weight + float(counted)
         self._bad_validation.share()

@@ -32,19 +32,19 @@ def data_sheet(device: str, dtype: str) -> float | None:
 class Throughput:
     """Counts the steps since the last reading and their seconds, without those of pauses."""
 
-    def __init__(self, batch_size: int, step_flops: int, dtype: DTypeLike):
+    def __init__(self, batch_size: int, dtype: DTypeLike):
         """Args:
-        step_flops: matrix FLOPs of a step, over all devices.
         dtype: what matrices are multiplied in; float32 is TF32 on a GPU.
         """
         kind = "bfloat16" if np.dtype(dtype) == jnp.bfloat16 else "tf32"
         self._peak = data_sheet(jax.devices()[0].device_kind, kind)
-        self._batch_size, self._flops = batch_size, step_flops
+        self._batch_size = batch_size
         self._restart()
 
-    def step(self):
-        """Counts a step."""
+    def step(self, flops: int):
+        """Counts a step of so many matrix FLOPs, over all devices."""
         self._steps += 1
+        self._flops += flops
 
     @contextlib.contextmanager
     def waiting_for_data(self) -> Iterator[None]:
@@ -76,7 +76,7 @@ class Throughput:
         `mfu`, the model FLOPs utilisation, is among them where the device's peak is known.
         """
         seconds = time.perf_counter() - self._since
-        flops = self._steps * self._flops / seconds / jax.device_count()
+        flops = self._flops / seconds / jax.device_count()
         values = {
             "seconds": seconds,
             "images_per_second": self._steps * self._batch_size / seconds,
@@ -89,4 +89,4 @@ class Throughput:
 
     def _restart(self):
         self._since = time.perf_counter()
-        self._steps, self._waited = 0, 0.0
+        self._steps, self._flops, self._waited = 0, 0, 0.0

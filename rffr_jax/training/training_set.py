@@ -21,12 +21,19 @@ log = logging.getLogger(__name__)
 GIVEN, SELF_BLENDED = "given", "self_blended"
 
 
-def loading_of(dataset: Dataset, config: Config, *, blended: bool = False) -> Loading:
-    """How a training reads its data; all processes come by here together."""
+def loading_of(
+    dataset: Dataset, config: Config, *, size: int | None = None, blended: bool = False
+) -> Loading:
+    """How a training reads its data; all processes come by here together.
+
+    Args:
+      size: at which images are kept, where that is not the model's.
+      blended: whether all images are made anew for each row.
+    """
     machine = socket.gethostname()
     loading = choose_loading(
         dataset,
-        config.model.image_size,
+        size or config.model.image_size,
         workers=config.data.workers,
         cache=config.data.cache,
         batches=config.steps,

@@ -26,6 +26,7 @@ class UNetTraining:
     """Mean squared error over all pixels in [0, 1]; nothing is hidden (section 4.3, Fig. 4)."""
 
     title = "reconstructed"
+    stages = (0,)
 
     def __init__(self, config: Config, mesh: Mesh):
         if config.remat:
@@ -58,9 +59,11 @@ class UNetTraining:
         unet = UNet(self._settings, dtype=self._dtype, rngs=nnx.Rngs(self._config.seed))
         return nnx.to_pure_dict(nnx.state(unet, nnx.Param))
 
-    def inputs(self, batch: Batch, seed: int, step: int, rows: slice) -> Batch:
+    def inputs(self, batch: Batch, step: int, rows: slice) -> Batch:
         """Images and weights."""
         return {name: batch[name] for name in ("image", "weight")}
+
+    validation_inputs = inputs
 
     def losses(self, parameters: PyTree, batch: Mapping[str, Array]) -> Float[Array, " batch"]:
         """Mean squared error of each image."""

@@ -41,8 +41,8 @@ from tests import jobs
 assert jax.device_count() == 8
 make_step = loop.compiled_step
 
-def looked_at(objective, optimizer, state, config, mesh, rows):
-    program, flops = make_step(objective, optimizer, state, config, mesh, rows)
+def looked_at(objective, optimizer, state, config, mesh, rows, first_step):
+    program, flops = make_step(objective, optimizer, state, config, mesh, rows, first_step)
     known = parameter_shardings(state, mesh)
     split = [0, 0]
 

@@ -64,7 +64,10 @@ def test_every_part_of_a_spec():
         ("synthetic:one", ["'one'", "synthetic:0"]),
         ("synthetic:-1", ["'-1'"]),
         ("synthetic:0#dev", ["#dev: unknown split", "train, validation, test"]),
-        ("folder:x?frame=3", ["unknown key 'frame'", "method=A,B (or A+B), frames=N and limit=N"]),
+        (
+            "folder:x?frame=3",
+            ["unknown key 'frame'", "method=A,B (or A+B), frames=N, group_limit=N and limit=N"],
+        ),
         ("folder:x?", ["unknown key ''"]),
         ("folder:x?frames", ["no value"]),
         ("folder:x?method=", ["no value"]),

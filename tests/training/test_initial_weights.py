@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.command.export_model import export_model
 from rffr_jax.method.detection import Detection, DetectionSettings
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
@@ -226,3 +227,22 @@ def test_a_run_starts_from_its_own_checkpoint_then_from_the_weights_it_names(
     assert jobs.start(job, run, *flags) == 0
     assert f"resuming {run} at step 2" in capsys.readouterr().err
     jobs.assert_same_arrays(saved(run, 4), uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_pretraining_in_legs_that_are_handed_on_as_float16_folders(tmp_path, data):
+    """The first leg keeps its rate, the last one starts from the first one's folder and decays."""
+    constant = ("optimizer.schedule=constant", "optimizer.warmup_steps=2", "steps=6")
+    assert jobs.start("pretrain", tmp_path / "first", *data, *constant) == 0
+    export_model(tmp_path / "first", tmp_path / "leg", dtype="float16")
+    still = ("optimizer.learning_rate=1e-12", f"init_from={tmp_path / 'leg'}")
+    assert jobs.start("pretrain", tmp_path / "last", *data, *still) == 0
+    rates = [
+        [line["learning_rate"] for line in jobs.metric_lines(run) if line["split"] == "train"]
+        for run in (tmp_path / "first", tmp_path / "last")
+    ]
+    assert rates[0] == pytest.approx([0, 5e-4, 1e-3, 1e-3, 1e-3, 1e-3])
+    assert rates[1] == pytest.approx([0, 1e-12, 0.75e-12, 0.25e-12], rel=1e-3)
+    start, ended = saved(tmp_path / "last", 4), saved(tmp_path / "first", 6)
+    for name, array in start.items():
+        np.testing.assert_allclose(array, ended[name].astype(np.float16), atol=1e-9)

@@ -45,6 +45,9 @@ def test_without_warm_up_the_first_step_has_the_peak():
 
 def test_constant_schedule():
     schedule = learning_rate_schedule(settings(schedule="constant"), 20)
+    expected = [0.0, 0.05, 0.1, 0.1, 0.1]
+    assert [rate(schedule, step) for step in (0, 2, 4, 10, 20)] == pytest.approx(expected)
+    schedule = learning_rate_schedule(settings(schedule="constant", warmup_steps=0), 20)
     assert {rate(schedule, step) for step in (0, 10, 20)} == {0.1}
 
 
@@ -74,7 +77,7 @@ def test_only_the_matrices_of_linear_layers_decay():
 
 def test_decay_is_decoupled_from_the_gradient():
     parameters = {"layer": {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 3.0)}}
-    optimizer = make_optimizer(settings(schedule="constant"), 10)
+    optimizer = make_optimizer(settings(schedule="constant", warmup_steps=0), 10)
     zero = jax.tree.map(jnp.zeros_like, parameters)
     updates: Any = optimizer.update(zero, optimizer.init(parameters), parameters)[0]
     np.testing.assert_allclose(updates["layer"]["kernel"], -0.1 * 0.5 * 3.0, rtol=1e-6)
@@ -83,7 +86,7 @@ def test_decay_is_decoupled_from_the_gradient():
 
 def test_first_step_is_the_sign_of_the_gradient_times_the_rate():
     parameters = {"bias": jnp.array([1.0, 2.0])}
-    optimizer = make_optimizer(settings(schedule="constant"), 10)
+    optimizer = make_optimizer(settings(schedule="constant", warmup_steps=0), 10)
     gradients = {"bias": jnp.array([4.0, -0.01])}
     updates: Any = optimizer.update(gradients, optimizer.init(parameters), parameters)[0]
     np.testing.assert_allclose(updates["bias"], [-0.1, 0.1], rtol=1e-4)

@@ -32,12 +32,12 @@ def two_steps(monkeypatch, device, dtype):
     now = [100.0]
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(jax, "devices", lambda: [types.SimpleNamespace(device_kind=device)])
-    measured = Throughput(8, 3 * 10**12, dtype)
+    measured = Throughput(8, dtype)
     for seconds in (1.0, 2.0):
         with measured.waiting_for_data():
             now[0] += 0.5
         now[0] += seconds
-        measured.step()
+        measured.step(3 * 10**12)
         with measured.pause():  # a pause after the first step takes nothing from its rates
             now[0] += 1000.0
     return measured.read()
@@ -61,9 +61,9 @@ def test_utilisation_is_the_share_of_the_peak_of_the_compute_type(monkeypatch, d
 def test_the_wait_for_data_is_a_share_of_the_time(monkeypatch):
     clock = iter([0.0, 1.0, 9.0, 10.0, 10.0])
     monkeypatch.setattr(throughput.time, "perf_counter", lambda: next(clock))
-    measured = Throughput(4, 0, jnp.float32)
+    measured = Throughput(4, jnp.float32)
     for _ in range(20):
-        measured.step()
+        measured.step(0)
     with measured.waiting_for_data():
         pass
     assert measured.share_waited == 0.8

@@ -9,8 +9,8 @@ import dataclasses
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
 
+from rffr_jax.data.augmentation import cut_square
 from rffr_jax.data.image_hashes import NO_IMAGES, ImageHashes
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending.blending import (
@@ -189,10 +189,7 @@ def augment(
       points: the face's landmarks in pixels of `image`, which the margins are measured from.
     """
     box = _cut_square(len(image), points, augmentation.margins)
-    picture = Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=box)
-    image = np.array(picture)
-    if augmentation.flip:
-        image = image[:, ::-1]
+    image = cut_square(image, box, size, flip=augmentation.flip)
     changed = change_colours(image.astype(np.float32) / 255, augmentation.colours)
     image = np.rint(changed * 255).astype(np.uint8)
     return compress_jpeg(image, augmentation.jpeg_quality) if augmentation.jpeg_quality else image
