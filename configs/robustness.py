@@ -23,6 +23,8 @@ def get_config() -> Config:
     # Or frames: data.tests name photographs and videos (csv:FILE), whose faces are found, and whole
     # pictures are corrupted, too.
     config.on = "crops"
+    # Of on=frames: the face detector's own file, where the training faces needed one.
+    config.face_weights = ""
     # Applied to the image at the detector's size. () leaves one out.
     config.corruptions = ConfigDict()
     # Quality.

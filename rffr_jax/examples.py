@@ -24,6 +24,8 @@ class Example:
       frame: number of the frame in its video, 0 for photographs.
       source: the real video or photograph that a fake was made from; for a real, itself.
       group: cluster of dependent examples for the bootstrap; empty means `source`.
+      original: of a prepared crop, how the file was saved that it was cut from
+        (`images.file_header`); else empty.
     """
 
     id: str
@@ -35,6 +37,7 @@ class Example:
     frame: int
     source: str
     group: str = ""
+    original: str = ""
 
     @property
     def cluster(self) -> str:

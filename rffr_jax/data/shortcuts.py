@@ -1,21 +1,20 @@
 """What a detector may learn in place of faces: how the files of reals and of fakes were saved.
 
-Only the headers of image files are read, of a bounded number of them.
+Only the headers of image files are read, of a bounded number of them; prepared records hold those
+of the files that they were cut from.
 """
 
 import collections
 import itertools
 import math
-import os
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Integer
-from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from rffr_jax.examples import FAKE, REAL, Example
+from rffr_jax.images.file_header import FileHeader, read_image_header
 
 MOST_FILES, MOST_METHODS = 1000, 20
 """Files of each class; each of more methods has a twentieth of them."""
@@ -28,29 +27,11 @@ HINT = (
 )
 
 
-class Header(NamedTuple):
-    """What the head of an image file says.
-
-    Attributes:
-      label: of the example.
-      ending: of the file's name, in lower case.
-      format: as Pillow calls it.
-      size: width and height in pixels.
-      tables: quantisation tables of a JPEG; empty for other formats.
-    """
-
-    label: int
-    ending: str
-    format: str
-    size: tuple[int, int]
-    tables: tuple[tuple[int, ...], ...]
-
-
-ATTRIBUTES: dict[str, Callable[[Header], Hashable]] = {
+ATTRIBUTES: dict[str, Callable[[FileHeader], Hashable]] = {
     "file ending": lambda header: header.ending,
     "file format": lambda header: header.format,
     "size": lambda header: header.size,
-    "number of pixels": lambda header: round(math.log2(math.prod(header.size))),
+    "number of pixels": lambda header: round(math.log2(max(1, math.prod(header.size)))),
     "JPEG quantisation tables": lambda header: header.tables,
 }
 
@@ -75,43 +56,43 @@ def shortcut_warnings(examples: Sequence[Example]) -> list[str]:
 
 
 def describe_shortcuts(examples: Sequence[Example]) -> str:
-    """Which attributes of the files tell reals from fakes, and how well; empty if none does."""
+    """Which attributes of the files tell reals from fakes, and how well; empty if none does.
+
+    The frames of a video count once: they would tell each other by what is the video's own.
+    """
+    videos = {(e.label, e.method, e.video): e for e in reversed(examples)}
     methods: dict[str, list[Example]] = collections.defaultdict(list)
-    for example in examples:
+    for example in reversed(videos.values()):
         methods[example.method if example.label == FAKE else ""].append(example)
-    reals = read_headers(methods.pop("", []), MOST_FILES)
+    reals = _read_headers(methods.pop("", []), MOST_FILES)
     most = MOST_FILES // max(1, min(len(methods), MOST_METHODS))
-    fakes = {name: read_headers(own, most) for name, own in sorted(methods.items())}
+    fakes = {name: _read_headers(own, most) for name, own in sorted(methods.items())}
     groups = {"fakes": list(itertools.chain(*fakes.values()))}
     groups |= {f"fakes of '{name}'": own for name, own in fakes.items()}
     for which, own in groups.items():
-        if found := _separating([*reals, *own]):
+        if found := _separating(reals, own):
             return f"reals differ from {which} in {', '.join(found)}"
     return ""
 
 
-def read_headers(examples: Sequence[Example], most: int) -> list[Header]:
-    """The headers of up to `most` examples, evenly spaced, those that are image files."""
+def _read_headers(examples: Sequence[Example], most: int) -> list[FileHeader]:
+    """The headers of up to `most` examples, evenly spaced, those that are known."""
     places = np.linspace(0, len(examples) - 1, min(len(examples), most)).round().astype(int)
-    headers = []
-    for example in (examples[place] for place in places):
-        try:
-            with Image.open(example.path) as image:
-                tables = tuple(map(tuple, getattr(image, "quantization", {}).values()))
-                header = (image.format or "", image.size, tables)
-        except Exception:  # whatever Pillow raises; who reads the pixels names the file
-            continue
-        ending = os.path.splitext(example.path)[1].lower()
-        headers.append(Header(example.label, ending, *header))
-    return headers
+    headers = [
+        FileHeader.from_text(example.original)
+        if example.original
+        else read_image_header(example.path)
+        for example in (examples[place] for place in places)
+    ]
+    return [header for header in headers if header]
 
 
-def _separating(headers: Sequence[Header]) -> list[str]:
+def _separating(reals: Sequence[FileHeader], fakes: Sequence[FileHeader]) -> list[str]:
     found = []
     for what, value in ATTRIBUTES.items():
-        known = [header for header in headers if value(header)]
-        labels = [header.label for header in known]
-        auc = cross_fitted_auc([value(header) for header in known], labels)
+        known = [[shown for h in headers if (shown := value(h))] for headers in (reals, fakes)]
+        labels = np.repeat((REAL, FAKE), [len(values) for values in known]).tolist()
+        auc = cross_fitted_auc([*known[0], *known[1]], labels)
         if auc >= SEPARATES:
             found.append(f"{what} (AUC {100 * auc:.0f})")
     return found

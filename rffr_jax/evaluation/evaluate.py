@@ -19,7 +19,6 @@ from rffr_jax.data.image_hashes import (
     describe_trained_images,
 )
 from rffr_jax.data.origins import Origins, synthetic_data_note
-from rffr_jax.data.readers.frames_as_crops import describe_frames_as_crops
 from rffr_jax.data.selection import keep_frames, keep_methods
 from rffr_jax.data.shortcuts import shortcut_warnings
 from rffr_jax.data.specs import as_tuple, load_dataset, load_separately
@@ -34,6 +33,7 @@ from rffr_jax.evaluation.program import program_version
 from rffr_jax.evaluation.results_text import format_table
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import FAKE, Dataset, Example
+from rffr_jax.faces.frames_as_crops import describe_frames_as_crops
 from rffr_jax.runs.atomic_files import write_json
 from rffr_jax.runs.checkpoints.names import best_checkpoint_name
 from rffr_jax.runs.workdir import locked_workdir, write_config

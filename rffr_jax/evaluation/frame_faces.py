@@ -15,20 +15,20 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from rffr_jax.data.readers.prepared import collect_preparations, compare_preparations
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.evaluation import metrics
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.faces.crop import CropSettings, crop_face
-from rffr_jax.faces.detectors import load_detector
+from rffr_jax.faces.detectors import require_recorded_detector
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.frames import read_frames
-from rffr_jax.faces.tracking import find_tracks
+from rffr_jax.faces.frames import Frame
+from rffr_jax.faces.prepare import PreparationSettings, recorded_settings, take_faces
 from rffr_jax.images.corruptions import CORRUPTIONS, Level
 from rffr_jax.images.decode import read_full_image
 from rffr_jax.images.image_formats import decode_crop, encode_crop
 
 log = logging.getLogger(__name__)
-
-DEFAULTS = {**dataclasses.asdict(CropSettings()), "detector": "retinaface", "image_format": "jpeg"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,66 +68,147 @@ class FrameFaces:
         return dataclasses.replace(self, corruption=(kind, level))
 
 
-def find_frame_faces(
-    media: Dataset, folder: pathlib.Path, preparations: Sequence[Mapping[str, Any]], frames: int
-) -> tuple[FrameFaces, dict[str, str]]:
-    """The largest face of every photograph, and of evenly spaced frames of every video.
+class FaceFinder:
+    """Finds the faces of test media as those of a detector's training were found.
+
+    Attributes:
+      about: the settings, with the SHA-256 of the face detector's weights and whether they are
+        those of the training faces (`preparation_known`).
+      without_face: by test set why media have no face, by their ids.
+      several_faces: by test set what told which face is taken of media that show several, as in
+        `faces.part_file.Part.told_by`.
+    """
+
+    def __init__(self, preparations: Sequence[Mapping[str, Any]], weights: pathlib.Path | None):
+        """
+        Args:
+          preparations: of the training faces, as the checkpoint records them; the first is used.
+          weights: the face detector's own file; None for those of RetinaFace's package.
+
+        Raises:
+          UserError: the face detector or its weights are missing, or other weights are recorded.
+        """
+        if preparations:
+            otherwise = "prepare the test faces and use --config.on=crops"
+            require_recorded_detector(preparations[0], weights, otherwise)
+            self._settings = recorded_settings(preparations[0], weights)
+        else:
+            log.warning(
+                "how the training faces of this detector were found is not known: faces are found "
+                "and cut out as scripts/prepare_faces.py does by default"
+            )
+            self._settings = PreparationSettings(weights=weights)
+        if different := compare_preparations(preparations):
+            log.warning(
+                "the detector was trained on faces that were prepared in several ways (%s); those "
+                "of the first are used",
+                "; ".join(different),
+            )
+        self.about = self._settings.to_json() | {"preparation_known": bool(preparations)}
+        del self.about["frames"]
+        self.without_face: dict[str, dict[str, str]] = {}
+        self.several_faces: dict[str, dict[str, str]] = {}
+
+    def refuse_records(self, media: Mapping[str, Dataset]) -> None:
+        """Raises: UserError if a test set holds prepared records, which are crops."""
+        for spec, dataset in media.items():
+            if collect_preparations(dataset):
+                raise UserError(
+                    f"data.tests={spec}: on=frames corrupts whole pictures, and prepared records "
+                    "hold crops; name photographs and videos by csv:FILE, or use --config.on=crops"
+                )
+
+    def find(
+        self, media: Mapping[str, Dataset], folder: pathlib.Path, frames: int
+    ) -> list[FrameFaces]:
+        """The faces of each test set.
+
+        Args:
+          media: by spec; their examples' paths are photographs and videos.
+          folder: where the clean pictures are written, until nobody needs them.
+          frames: of a video, evenly spaced; 0 takes all.
+
+        Raises:
+          UserError: a test set has no faces, or only reals or fakes; the decoder is missing.
+        """
+        sets = []
+        for number, (spec, dataset) in enumerate(media.items()):
+            pictures = folder / f"{number}"
+            pictures.mkdir()
+            without = self.without_face.setdefault(spec, {})
+            told_by = self.several_faces.setdefault(spec, {})
+            faces = _find_faces(dataset, pictures, self._settings, frames, without, told_by)
+            if not faces.examples:
+                name, reason = next(iter(without.items()))
+                raise UserError(
+                    f"data.tests={spec}: a face was found in none of {len(without)} media (the "
+                    f"first, {name}: {reason}); name whole photographs and videos, or use "
+                    "--config.on=crops"
+                )
+            metrics.require_both_classes(np.array([e.label for e in faces.examples]), spec)
+            sets.append(faces)
+        return sets
+
+
+def _find_faces(
+    media: Dataset,
+    folder: pathlib.Path,
+    settings: PreparationSettings,
+    frames: int,
+    without: dict[str, str],
+    told_by: dict[str, str],
+) -> FrameFaces:
+    """The faces of every photograph and of evenly spaced frames of every video.
+
+    Of several faces those are taken that a preparation takes. Masks are not known; the manipulated
+    face is the one that differs from the original, where the medium's `source` is among the media.
 
     Args:
-      media: its examples' paths are photographs and videos.
-      folder: where the clean pictures are written, until nobody needs them.
-      preparations: how the detector's training faces were cut out; the first one is used.
-      frames: of a video; 0 takes all.
-
-    Returns:
-      The faces, and why a medium has none, by its id.
-
-    Raises:
-      UserError: the face detector or the decoder of videos is missing.
+      without: gets the ids of media without a face, with the reason.
+      told_by: gets the ids of media with several, with what told which is taken.
     """
-    settings = DEFAULTS | dict(preparations[0] if preparations else {})
-    if not preparations:
-        log.warning(
-            "how the training faces of this detector were cut out is not known: faces are cut out "
-            "as scripts/prepare_faces.py does by default"
-        )
-    if settings["detector"] != "retinaface":
-        raise UserError(
-            "on=frames finds faces by RetinaFace, and the detector's training faces were found by "
-            f"{settings['detector']}; prepare the test faces and use --config.on=crops"
-        )
-    crop = CropSettings(**{f.name: settings[f.name] for f in dataclasses.fields(CropSettings)})
-    examples, pictures, faces, without = [], [], [], {}
+    originals, fakes = _counterparts(media.examples)
+    examples, pictures, faces = [], [], []
     for number, medium in enumerate(media.examples):
+        (folder / f"{number}").mkdir()
+
+        def keep(frame: Frame, there: Sequence[Face], at: int = number):
+            if there:
+                file = _picture_file(folder, at, frame.index)
+                Image.fromarray(frame.image).save(file, compress_level=1)
+
+        key = (medium.dataset, medium.source)
+        others = {"original": originals.get(key)} if medium.label else {"fake": fakes.get(key)}
         try:
-            found = _main_faces(medium, folder / f"{number}", frames)
+            found = take_faces(pathlib.Path(medium.path), settings, frames or None, keep, **others)
         except BadImageError as error:
             without[medium.id] = error.reason
             continue
-        if not found:
-            without[medium.id] = "no face"
-        for place, (picture, face) in found.items():
-            examples.append(dataclasses.replace(medium, id=f"{medium.id}#{place}", frame=place))
-            pictures.append(picture)
-            faces.append(face)
-    shown = FrameFaces(
-        tuple(examples), tuple(pictures), tuple(faces), crop, settings["image_format"]
+        if not found.faces:
+            without[medium.id] = next(iter(found.reasons.values()))
+        if found.told_by:
+            told_by[medium.id] = found.told_by
+        for frame, there in found.faces.items():
+            for place, face in enumerate(there):
+                name = f"{medium.id}#{frame}" + (f"-{place}" if place else "")
+                examples.append(dataclasses.replace(medium, id=name, frame=frame))
+                pictures.append(_picture_file(folder, number, frame))
+                faces.append(face)
+    return FrameFaces(
+        tuple(examples), tuple(pictures), tuple(faces), settings.crop, settings.image_format
     )
-    return shown, without
 
 
-def _main_faces(
-    medium: Example, folder: pathlib.Path, frames: int
-) -> dict[int, tuple[pathlib.Path, Face]]:
-    """File and face of every frame in which the face of a medium is to be seen, by its number."""
-    detector = load_detector("retinaface", None)
-    folder.mkdir()
-    pictures, there = {}, []
-    for frame in read_frames(medium.path, frames or None):
-        there.append(detector.detect(frame.image))
-        pictures[frame.index] = folder / f"{frame.index}.png"
-        Image.fromarray(frame.image).save(pictures[frame.index], compress_level=1)
-    tracks = find_tracks(there)
-    numbers = list(pictures)
-    main = tracks[0] if tracks else {}
-    return {numbers[at]: (pictures[numbers[at]], face) for at, face in main.items()}
+def _picture_file(folder: pathlib.Path, medium: int, frame: int) -> pathlib.Path:
+    return folder / f"{medium}" / f"{frame}.png"
+
+
+def _counterparts(
+    examples: Sequence[Example],
+) -> tuple[dict[tuple[str, str], pathlib.Path], dict[tuple[str, str], pathlib.Path]]:
+    """The original and the first fake of each data set and source."""
+    originals, fakes = {}, {}
+    for example in examples:
+        there = fakes if example.label else originals
+        there.setdefault((example.dataset, example.source), pathlib.Path(example.path))
+    return originals, fakes

@@ -1,5 +1,6 @@
 """Job `robustness`: how much AUC is left on images that went through the world."""
 
+import collections
 import itertools
 import logging
 import pathlib
@@ -7,18 +8,15 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from rffr_jax.cluster import processes
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import make_mesh
-from rffr_jax.config import Config
+from rffr_jax.config import Config, local_path
 from rffr_jax.data.origins import synthetic_data_note
 from rffr_jax.data.specs import as_tuple
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import bootstrap, metrics
+from rffr_jax.evaluation import bootstrap
 from rffr_jax.evaluation.evaluate import load_test_sets
-from rffr_jax.evaluation.frame_faces import FrameFaces, find_frame_faces
 from rffr_jax.evaluation.paired_comparison import compare
 from rffr_jax.evaluation.plots import plot_robustness
 from rffr_jax.evaluation.score_files import DetectorScores
@@ -33,6 +31,11 @@ log = logging.getLogger(__name__)
 
 CLEAN = "clean"
 PLACES = CROPS, FRAMES = "crops", "frames"
+_TAKEN = {
+    "difference": "the one that differs from the original, or from its fake, is taken",
+    "largest": "the largest is taken (asked for, or nothing tells which one was manipulated)",
+    "all": "all are taken",
+}
 Corrupt = Callable[[Any, str, Level], Dataset]
 
 
@@ -45,16 +48,22 @@ def run(config: Config, workdir: pathlib.Path):
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
     detector.require_checkpoint(config.checkpoint)
     by_spec = dict(zip(as_tuple(config.data.tests), tests, strict=True))
-    if config.on == CROPS:
+    finder = None
+    if config.on == FRAMES:
+        from rffr_jax.evaluation.frame_faces import FaceFinder  # brings what prepares records
+
+        weights = local_path(config.face_weights, "face_weights") if config.face_weights else None
+        finder = FaceFinder(detector.about["preparations"], weights)
+        finder.refuse_records(by_spec)
+    else:
         detector.require_same_preparation(config.data.tests, tests, "data.tests")
     require_same_data(**by_spec)
     with locked_workdir(workdir), tempfile.TemporaryDirectory() as pictures:
         write_config(workdir, config)
-        without: dict[str, dict[str, str]] = {}
         places: dict[str, Corrupt] = {CROPS: CorruptedDataset}
-        if config.on == FRAMES:
+        if finder is not None:
             places[FRAMES] = lambda faces, kind, level: faces.corrupted(kind, level)
-            tests, without = _find_faces(detector, by_spec, pathlib.Path(pictures), config)
+            tests = finder.find(by_spec, pathlib.Path(pictures), config.frames_per_video)
         rows = robustness(detector, config.checkpoint, tests, sweep, places)
         examples = [example for test in tests for example in test.examples]
         rule = detector.selection_rule(config.checkpoint, examples)
@@ -63,7 +72,9 @@ def run(config: Config, workdir: pathlib.Path):
             "checkpoint": config.checkpoint,
             "rule": rule,
             "bootstrap": {"replicates": bootstrap.REPLICATES, "seed": bootstrap.SEED},
-            "without_face": without,
+            "faces": finder and finder.about,
+            "without_face": finder.without_face if finder else {},
+            "several_faces": finder.several_faces if finder else {},
             "note": note,
         }
         text = format_robustness(rows, about)
@@ -75,22 +86,6 @@ def run(config: Config, workdir: pathlib.Path):
             plot_robustness(workdir / "robustness.png", rows, f"{title}\n{note}".strip())
     if processes.is_main_process():
         print(text)
-
-
-def _find_faces(
-    detector: TrainedDetector, media: Mapping[str, Dataset], pictures: pathlib.Path, config: Config
-) -> tuple[list[FrameFaces], dict[str, dict[str, str]]]:
-    """The faces of each test set, and what has none, with the reason."""
-    found, without = [], {}
-    for number, (spec, dataset) in enumerate(media.items()):
-        folder = pictures / f"{number}"
-        folder.mkdir()
-        preparations = detector.about["preparations"]
-        faces, reasons = find_frame_faces(dataset, folder, preparations, config.frames_per_video)
-        metrics.require_both_classes(np.array([e.label for e in faces.examples]), spec)
-        found.append(faces)
-        without[spec] = reasons
-    return found, without
 
 
 def robustness(
@@ -156,6 +151,15 @@ def format_robustness(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> 
     for spec, reasons in about["without_face"].items():
         lines += ["", f"left out of {spec}: {len(reasons)} without a face that can be used"]
         lines += [f"- {name}: {reason}" for name, reason in reasons.items()]
+    for spec, told_by in about["several_faces"].items():
+        for how, count in collections.Counter(told_by.values()).items():
+            first = next(name for name, told in told_by.items() if told == how)
+            shown = f"{count} media of {spec} show several faces, such as {first}"
+            lines += ["", f"{shown}: {_TAKEN[how]}"]
+    if faces := about["faces"]:
+        known = "as the training faces were" if faces["preparation_known"] else "by default"
+        digest = f"with weights of SHA-256 {faces['weights_sha256']}"
+        lines += ["", f"faces were found {known}, by {faces['detector']} {digest}"]
     if about["note"]:
         lines += ["", f"note: {about['note']}"]
     return "\n".join(lines)

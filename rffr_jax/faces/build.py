@@ -1,10 +1,10 @@
-"""All media of a benchmark into one data set of records, whatever happens on the way.
+"""Makes one data set of records from all media of a benchmark, even where a run is stopped.
 
-Every medium's faces are first written to a file of their own, in a folder beside the data set that
-vanishes at the end. A run that was killed finds them there and resumes; records are packed in an
-order that depends on nothing but their ids, so that the result is the same. At the end the ids in
-the shards are compared with those in the files. The report comes last: a data set that has one is
-finished, and is never replaced.
+The faces of each medium are written to a file of their own first, in a folder beside the data set
+that is deleted at the end. A run that was killed finds them there and resumes. The order of records
+depends only on their ids, so that the result is the same. At the end the ids in the shards are
+compared with those in the files. The report is written last. A data set with a report is finished
+and is never replaced.
 """
 
 import collections
@@ -267,6 +267,8 @@ def _tell(report: Mapping[str, Any]):
         )  # fmt: skip
     for told_by, count in report["several_faces"].items():
         log.info("%d media show several faces: taken by %s", count, told_by)
+    for conversion, count in report["conversions"].items():
+        log.info("%d media: %s", count, conversion)
     for reason, count in report["reasons"].items():
         log.info("dropped %6d: %s", count, reason)
 

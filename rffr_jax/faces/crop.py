@@ -52,14 +52,14 @@ class CropSettings:
 
     def __post_init__(self):
         if not 16 <= self.size <= 2048:
-            raise UserError(f"crop size {self.size}: must lie between 16 and 2048 pixels")
+            raise UserError(f"crop size {self.size}: give 16 to 2048 pixels")
         if not 0.5 <= self.scale <= 5:
-            raise UserError(f"crop scale {self.scale}: must lie between 0.5 and 5")
+            raise UserError(f"crop scale {self.scale}: give 0.5 to 5")
         if self.alignment not in ALIGNMENTS:
-            raise UserError(f"alignment '{self.alignment}': must be {' or '.join(ALIGNMENTS)}")
+            raise UserError(f"alignment '{self.alignment}': give {' or '.join(ALIGNMENTS)}")
         if self.interpolation not in INTERPOLATIONS:
             raise UserError(
-                f"interpolation '{self.interpolation}': must be {' or '.join(INTERPOLATIONS)}"
+                f"interpolation '{self.interpolation}': give {' or '.join(INTERPOLATIONS)}"
             )
 
 

@@ -4,6 +4,8 @@ import functools
 import os
 import pathlib
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 import cv2
 
@@ -38,6 +40,34 @@ def _load_detector(name: str, weights: pathlib.Path | None, thread: int) -> Face
     if weights is None:
         raise UserError("--detector yunet needs --detector-weights FILE, its ONNX file")
     return YuNet(weights)
+
+
+def require_recorded_detector(
+    recorded: Mapping[str, Any], weights: pathlib.Path | None, otherwise: str
+) -> None:
+    """Refuses another face detector than the one that found a detector's training faces.
+
+    Args:
+      recorded: the preparation of these faces.
+      weights: the face detector's own file; None for those that come with RetinaFace's package.
+      otherwise: what else the user can do.
+
+    Raises:
+      UserError: other weights, or weights that are missing.
+    """
+    name = recorded["detector"]
+    if name == "yunet" and weights is None:
+        raise UserError(
+            "the detector's training faces were found by YuNet; name its ONNX file with "
+            f"--config.face_weights=FILE, or {otherwise}"
+        )
+    digest = load_detector(name, weights).digest
+    if digest != recorded["weights_sha256"]:
+        raise UserError(
+            f"the detector's training faces were found by {name} with other weights (SHA-256 "
+            f"{recorded['weights_sha256'][:12]}..., not {digest[:12]}...); name that file with "
+            f"--config.face_weights=FILE, or {otherwise}"
+        )
 
 
 def explain_no_face(height: int, width: int) -> str:

@@ -1,9 +1,9 @@
 """The frames of a video in one forward pass, and a photograph as a video of one frame.
 
-Frames are counted only by demuxing: what a header says about their number may be missing or wrong.
-They are numbered in the order in which they are shown, whatever their rate, and decoded one at a
-time on one thread. Damage that the decoder meets ends a video: what comes after it cannot be
-numbered. Only damage that the container or the decoder reports is known; H.264 conceals the rest.
+Frames are counted by demuxing: a header may give no number or a wrong one. They are numbered in the
+order in which they are shown, whatever their rate. One thread decodes them, one at a time. A video
+ends where the decoder meets damage, because later frames cannot be numbered. Only damage that the
+container or the decoder reports is known; H.264 conceals the rest.
 """
 
 import contextlib
@@ -18,9 +18,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.images.cicp import CodePoints, convert_to_srgb
 from rffr_jax.images.decode import FILE_ERRNOS, explain_size, read_photograph
+from rffr_jax.images.file_header import FileHeader, file_ending, read_image_header
 from rffr_jax.images.image_formats import IMAGE_EXTENSIONS
-from rffr_jax.images.tone_mapping import TRANSFERS, tone_map
+from rffr_jax.images.tone_mapping import TRANSFERS
 
 if TYPE_CHECKING:
     import av
@@ -39,7 +41,7 @@ class Frame:
       index: its number, 0 for the first one and for a photograph.
       image: RGB, upright, with square pixels.
       time: seconds from the video's start; 0 for a photograph, and where the file has no times.
-      conversions: what was done to the decoded pixels, such as "tone-mapped from HLG".
+      conversions: changes of the decoded pixels, such as "tone-mapped from HLG".
     """
 
     index: int
@@ -140,6 +142,20 @@ def read_frames(
         )
 
 
+def read_header(path: str | os.PathLike[str]) -> FileHeader | None:
+    """How a video or photograph was saved; None where its head cannot be read.
+
+    Raises:
+      OSError, UserError: as for `read_frames`.
+    """
+    if _is_photograph(path):
+        return read_image_header(path)
+    with contextlib.suppress(BadImageError), open_video(path) as (_, stream):
+        codec = stream.codec_context
+        return FileHeader(file_ending(path), codec.name, (codec.width, codec.height))
+    return None
+
+
 def _is_photograph(path: str | os.PathLike[str]) -> bool:
     return os.fspath(path).lower().endswith(IMAGE_EXTENSIONS)
 
@@ -165,18 +181,17 @@ def convert_frame(
     time = 0.0
     if frame.pts is not None and frame.time_base:
         time = float((frame.pts - (stream.start_time or 0)) * frame.time_base)
-    conversions = []
-    if transfer := TRANSFERS.get(frame.color_trc):
-        image = tone_map(frame.to_ndarray(format="rgb48le"), int(frame.color_trc))
-        conversions.append(f"tone-mapped from {transfer}")
-    else:
-        image = frame.to_ndarray(format="rgb24")
+    colour = CodePoints(int(frame.color_primaries), int(frame.color_trc))
+    hdr = colour.transfer in TRANSFERS
+    pixels = frame.to_ndarray(format="rgb48le" if hdr else "rgb24")
+    image, conversions = convert_to_srgb(pixels, colour)
     aspect = stream.sample_aspect_ratio or 1
     if aspect != 1:
         width = round(frame.width * aspect)
         _check_size(path, width, frame.height)
         image = cv2.resize(image, (width, frame.height), interpolation=cv2.INTER_LINEAR)
-        conversions.append(f"pixels of aspect {aspect.numerator}:{aspect.denominator} made square")
+        done = f"pixels of aspect {aspect.numerator}:{aspect.denominator} made square"
+        conversions = (*conversions, done)
     image, orientation = _orient(image, frame)
     return Frame(index, image, max(time, 0.0), (*conversions, *orientation))
 
@@ -262,7 +277,7 @@ def _check_size(path: str | os.PathLike[str], width: int, height: int) -> None:
 
 
 def ffmpeg_error() -> type[Exception]:
-    """What PyAV raises where FFmpeg fails."""
+    """The error that PyAV raises where FFmpeg fails."""
     return _import_av().error.FFmpegError
 
 

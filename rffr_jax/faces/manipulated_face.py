@@ -1,10 +1,10 @@
 """Which of several faces was manipulated: the one under the mask, or unlike the original.
 
-A fake's record shows the manipulated face, and a real's the same person: that one whose face is
-manipulated in a fake of it. A mask and a fake have the frame numbers and the geometry of the
-original, so that one rule serves both. For every face and frame the mean of the mask (or of the
-difference between fake and original) inside its box, less the median of the frame, is summed. The
-face of the highest sum is chosen if it is `CLEAR` times that of the next one, and of `NOISE` a
+The record of a fake shows the manipulated face. The record of a real shows the same person, whose
+face is manipulated in a fake of it. A mask and a fake have the frame numbers and the geometry of
+the original, so one rule serves both. Each face has a sum over frames: the mean of the mask (or of
+the difference between fake and original) inside its box, less the median of the frame. The face
+with the highest sum is chosen if that sum is `CLEAR` times the next one and `CLEAR` times `NOISE` a
 frame.
 """
 

@@ -1,4 +1,4 @@
-"""What a benchmark is here: videos and photographs with labels and splits."""
+"""A benchmark: videos and photographs with labels and splits."""
 
 import dataclasses
 import pathlib
@@ -45,11 +45,11 @@ class Medium:
 
 @dataclasses.dataclass(frozen=True)
 class Benchmark:
-    """What was found in a benchmark's folder.
+    """The media of a benchmark's folder.
 
     Attributes:
       media: sorted by id, every id once.
-      missing: what its lists name and its folders do not hold, and what was left out, a line each.
+      missing: a line for each medium that its folders lack or that was left out.
       left_out: files whose ending is none of a video or image that is read.
     """
 

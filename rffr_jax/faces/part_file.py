@@ -1,6 +1,7 @@
-"""What one medium gave, in a file of its own, so that work that was done is never done again.
+"""The result of one medium in a file of its own, so that no medium is prepared twice.
 
-A line of JSON (what was found, and where each image lies), then the images one after another.
+The file holds a line of JSON (the findings and the size of each image), then the images one after
+another.
 """
 
 import dataclasses
@@ -29,14 +30,14 @@ class Drop:
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What the preparation of one medium gave.
+    """The result of preparing one medium.
 
     Attributes:
       medium: its id.
-      stamp: of what it was made from (`prepare.input_digest`), to see if that has changed since.
+      stamp: digest of its input (`prepare.input_digest`), to tell if that has changed since.
       frames: how many frames were wanted.
       records: the faces found.
-      drops: what was left out, and why.
+      drops: frames that were left out, and why.
       told_by: of several faces, what told which is taken: `manipulated_face.MASK`, `DIFFERENCE` or
         `LARGEST`; "all" where all are taken; empty where there is one face or none.
     """

@@ -1,7 +1,7 @@
 """One medium in, the records of its faces out: the function that every runner maps.
 
-The frames wanted are decoded in one pass, one face is followed through them, and each crop is one
-warp away from its decoded frame. What gives no face is recorded with its reason.
+The wanted frames are decoded in one pass, a face is followed through them, and one warp cuts each
+crop from its decoded frame. A frame without a face is recorded with the reason.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.detectors import DETECTORS, explain_no_face, load_detector
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.frames import Frame, count_frames, evenly_spaced, read_frames
+from rffr_jax.faces.frames import Frame, count_frames, evenly_spaced, read_frames, read_header
 from rffr_jax.faces.manipulated_face import LARGEST, Track, choose_face
 from rffr_jax.faces.media import SPLITS, Medium
 from rffr_jax.faces.part_file import Drop, Part
@@ -31,6 +31,7 @@ from rffr_jax.images.image_formats import IMAGE_FORMATS, encode_crop
 ALL = "all"
 MANIPULATED = "manipulated"
 FACES = (MANIPULATED, LARGEST, ALL)
+SMALLEST_FACE = 30
 FRAMES: Mapping[str, int | None] = {"train": 32, "validation": 1, "test": 1}
 
 
@@ -51,28 +52,31 @@ class PreparationSettings:
       UserError: a setting that is not known or out of range.
     """
 
-    detector: str
-    weights: pathlib.Path | None
-    crop: CropSettings
-    smallest_face: int
-    image_format: str
-    frames: Mapping[str, int | None]
+    detector: str = "retinaface"
+    weights: pathlib.Path | None = None
+    crop: CropSettings = dataclasses.field(default_factory=CropSettings)
+    smallest_face: int = SMALLEST_FACE
+    image_format: str = "jpeg"
+    frames: Mapping[str, int | None] = dataclasses.field(default_factory=lambda: FRAMES)
     faces: str = MANIPULATED
 
     def __post_init__(self):
         if self.detector not in DETECTORS:
-            raise UserError(f"--detector {self.detector!r} is not known; {' or '.join(DETECTORS)}")
+            raise UserError(
+                f"--detector {self.detector!r} is not known; give {' or '.join(DETECTORS)}"
+            )
         if self.faces not in FACES:
-            raise UserError(f"--faces {self.faces!r} is not known; {', '.join(FACES)}")
+            raise UserError(f"--faces {self.faces!r} is not known; give {', '.join(FACES)}")
         if self.smallest_face < 1:
-            raise UserError(f"--smallest-face {self.smallest_face}: must be at least 1")
+            raise UserError(f"--smallest-face {self.smallest_face}: give at least 1")
         if self.image_format not in IMAGE_FORMATS:
             raise UserError(
-                f"--image-format {self.image_format!r} is not known; {', '.join(IMAGE_FORMATS)}"
+                f"--image-format {self.image_format!r} is not known; give "
+                f"{', '.join(IMAGE_FORMATS)}"
             )
 
     def to_json(self) -> dict[str, Any]:
-        """What decides about the records, for the sidecar and to see if a run may go on.
+        """The settings that records depend on, for `preparation.json` and to tell what may resume.
 
         Raises:
           UserError: the detector or the decoder is missing.
@@ -87,6 +91,26 @@ class PreparationSettings:
             "image_format": self.image_format,
             "frames": {split: self.frames[split] or ALL for split in SPLITS},
         }
+
+
+def recorded_settings(
+    recorded: Mapping[str, Any], weights: pathlib.Path | None
+) -> PreparationSettings:
+    """The settings that `PreparationSettings.to_json` recorded, except the numbers of frames.
+
+    Args:
+      weights: the face detector's own file, whose place is not recorded.
+    """
+    crop = {field.name: recorded[field.name] for field in dataclasses.fields(CropSettings)}
+    return PreparationSettings(
+        detector=recorded["detector"],
+        weights=weights,
+        crop=CropSettings(**crop),
+        smallest_face=recorded["smallest_face"],
+        image_format=recorded["image_format"],
+        frames=FRAMES,
+        faces=recorded.get("faces", LARGEST),  # earlier versions knew no other
+    )
 
 
 def parse_frames(text: str) -> dict[str, int | None]:
@@ -120,7 +144,7 @@ def _frame_count(text: str, count: str) -> int | None:
     if count == ALL:
         return None
     if not (count.isascii() and count.isdigit() and int(count) > 0):
-        raise UserError(f"--frames {text!r}: {count!r} is not a number from 1 up, nor {ALL}")
+        raise UserError(f"--frames {text!r}: {count!r} is no number; give one from 1 up, or {ALL}")
     return int(count)
 
 
@@ -139,9 +163,67 @@ def prepare_medium(
     fake: pathlib.Path | None = None,
     mask: pathlib.Path | None = None,
 ) -> Part:
-    """The faces of one medium.
+    """The records of one medium; its files are those of `take_faces`.
+
+    Raises:
+      OSError: the machine's fault and not the file's, such as too many open files.
+    """
+    made_from = input_digest(medium, original, fake, mask)
+    records: dict[int, FaceRecord] = {}  # by the identity of the face, so that no frame is kept
+
+    def make_records(frame: Frame, faces: Sequence[Face]):
+        records.update({id(face): _make_record(medium, frame, face, settings) for face in faces})
+
+    try:
+        count = settings.frames[medium.split]
+        found = take_faces(
+            medium.path, settings, count, make_records, original=original, fake=fake, mask=mask
+        )
+        header = read_header(medium.path)
+    except BadImageError as error:
+        return Part(medium.id, made_from, 0, (), (Drop(None, error.reason),))
+    saved = header.to_text() if header else ""
+    taken = [
+        dataclasses.replace(records[id(face)], id=_face_id(medium.id, number, i), original=saved)
+        for number, faces in found.faces.items()
+        for i, face in enumerate(faces)
+    ]
+    drops = tuple(Drop(number, reason) for number, reason in found.reasons.items())
+    frames = len(found.faces) + len(drops)
+    return Part(medium.id, made_from, frames, tuple(taken), drops, found.told_by)
+
+
+@dataclasses.dataclass(frozen=True)
+class TakenFaces:
+    """The faces of a medium that are taken.
+
+    Attributes:
+      faces: by the number of their frame; no frame without a face.
+      reasons: of the other frames, why they have none.
+      told_by: as in `Part.told_by`.
+    """
+
+    faces: Mapping[int, Sequence[Face]]
+    reasons: Mapping[int, str]
+    told_by: str
+
+
+def take_faces(
+    path: pathlib.Path,
+    settings: PreparationSettings,
+    count: int | None,
+    keep: Callable[[Frame, Sequence[Face]], None],
+    *,
+    original: pathlib.Path | None = None,
+    fake: pathlib.Path | None = None,
+    mask: pathlib.Path | None = None,
+) -> TakenFaces:
+    """Finds the faces of a video or photograph, follows them and chooses.
 
     Args:
+      path: of the medium.
+      count: so many evenly spaced frames; None is all.
+      keep: is given every frame with its faces that are large enough, before one is chosen.
       original: the real video that a fake was made from, whose frame numbers the fake uses; None
         where there is none. Where the fake ends before the last of them, its frames are spaced
         over what both have. An original that cannot be read counts as none.
@@ -149,60 +231,51 @@ def prepare_medium(
       mask: the video of the manipulated area, of the medium itself or of `fake`.
 
     Raises:
-      OSError: the machine's fault and not the file's, such as too many open files.
+      BadImageError: the medium cannot be read.
     """
-    made_from = input_digest(medium, original, fake, mask)
     detector = load_detector(settings.detector, settings.weights)
-    count = settings.frames[medium.split]
     numbers: list[int] = []
     reasons: list[str] = []
     found: list[list[Face]] = []
-    records: dict[int, FaceRecord] = {}  # by the identity of the face, so that no frame is kept
-    try:
-        for frame in read_frames(medium.path, indices=_wanted(medium.path, original, count)):
-            faces = detector.detect(frame.image)
-            large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
-            numbers.append(frame.index)
-            reasons.append(_why(frame.image, faces, large, settings.smallest_face))
-            found.append(large)
-            records |= {id(face): _make_record(medium, frame, face, settings) for face in large}
-    except BadImageError as error:
-        return Part(medium.id, made_from, 0, (), (Drop(None, error.reason),))
-
+    for frame in read_frames(path, indices=_wanted(path, original, count)):
+        faces = detector.detect(frame.image)
+        large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
+        numbers.append(frame.index)
+        reasons.append(_why(frame.image, faces, large, settings.smallest_face))
+        found.append(large)
+        keep(frame, large)
     tracks = find_tracks(found)
-    followed, told_by = _take_faces(tracks, numbers, medium, original or fake, mask, settings)
-    taken, drops = [], []
-    for place, number in enumerate(numbers):
-        faces = [track[place] for track in followed if place in track]
-        if not faces:
-            drops.append(Drop(number, reasons[place]))
-        for i, face in enumerate(faces):
-            record = records[id(face)]
-            taken.append(dataclasses.replace(record, id=f"{record.id}-{i}") if i else record)
-    return Part(medium.id, made_from, len(numbers), tuple(taken), tuple(drops), told_by)
+    followed, told_by = _choose(tracks, numbers, path, original or fake, mask, settings.faces)
+    taken = {
+        number: faces
+        for place, number in enumerate(numbers)
+        if (faces := [track[place] for track in followed if place in track])
+    }
+    without = dict(zip(numbers, reasons, strict=True))
+    return TakenFaces(taken, {n: why for n, why in without.items() if n not in taken}, told_by)
 
 
-def _take_faces(
+def _choose(
     tracks: Sequence[Track],
     numbers: Sequence[int],
-    medium: Medium,
+    path: pathlib.Path,
     counterpart: pathlib.Path | None,
     mask: pathlib.Path | None,
-    settings: PreparationSettings,
+    faces: str,
 ) -> tuple[Sequence[Track], str]:
-    """The faces that records are made of, and what told them, as in `Part.told_by`."""
+    """The tracks that are taken, and what told them, as in `Part.told_by`."""
     if len(tracks) < 2:
         return tracks, ""
-    if settings.faces == ALL:
+    if faces == ALL:
         return tracks, ALL
-    if settings.faces == LARGEST:
+    if faces == LARGEST:
         return tracks[:1], LARGEST
-    face, told_by = choose_face(tracks, numbers, medium.path, counterpart, mask)
+    face, told_by = choose_face(tracks, numbers, path, counterpart, mask)
     return [face], told_by
 
 
 def input_digest(medium: Medium, *others: pathlib.Path | None) -> str:
-    """A digest of what a part is made from: what is known of the medium, and its files' stamps.
+    """A digest of a part's input: the facts of the medium and the stamps of its files.
 
     Args:
       others: its original, fake and mask, where they are there.
@@ -213,7 +286,7 @@ def input_digest(medium: Medium, *others: pathlib.Path | None) -> str:
 
 
 def medium_facts(medium: Medium) -> dict[str, Any]:
-    """What is known of a medium, wherever its file lies."""
+    """All that is known of a medium except where its files are."""
     places = ("path", "mask")
     return {name: value for name, value in dataclasses.asdict(medium).items() if name not in places}
 
@@ -254,12 +327,17 @@ def _shorter_side(face: Face) -> float:
     return float(min(right - left, bottom - top))
 
 
+def _face_id(medium: str, frame: int, place: int) -> str:
+    """Of the face at some place among those of a frame."""
+    return f"{medium}/{frame:06d}" + (f"-{place}" if place else "")
+
+
 def _make_record(
     medium: Medium, frame: Frame, face: Face, settings: PreparationSettings
 ) -> FaceRecord:
     crop = crop_face(frame.image, face, settings.crop)
     return FaceRecord(
-        id=f"{medium.id}/{frame.index:06d}",
+        id=_face_id(medium.id, frame.index, 0),
         image=encode_crop(crop.image, settings.image_format),
         label=medium.label,
         dataset=medium.dataset,

@@ -1,4 +1,4 @@
-"""What a preparation gave: numbers, what was dropped and why, and sheets of faces to look at."""
+"""The report of a preparation: numbers, drops with reasons, and sheets of faces to look at."""
 
 import collections
 import itertools
@@ -29,14 +29,16 @@ def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
       `splits`: for each split, data set and method the numbers of media, frames wanted, faces, and
       media without a face. `reasons`: drops by reason, with N for its numbers. `without_face`: ids
       of media. `several_faces`: how many media show several, by what told which one is taken.
-      `missing`. `left_out`: files that are not read, by ending. `drops`: every one, `frame` null
-      for a whole medium.
+      `conversions`: of how many media pixels were changed, by what was done. `missing`.
+      `left_out`: files that are not read, by ending. `drops`: every one, `frame` null for a whole
+      medium.
     """
     numbers: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
     reasons: collections.Counter[str] = collections.Counter()
     drops: list[dict[str, Any]] = []
     without: list[str] = []
     several: collections.Counter[str] = collections.Counter()
+    conversions: collections.Counter[str] = collections.Counter()
     for medium in benchmark.media:
         part = work.part(medium, images=False)
         methods = numbers.setdefault(medium.split, {}).setdefault(medium.dataset, {})
@@ -48,6 +50,8 @@ def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
         cell["faces"] += len(part.records)
         if part.told_by:
             several[part.told_by] += 1
+        done = {text for record in part.records for text in record.conversions.split("; ")}
+        conversions.update(done - {""})
         if not part.records:
             cell["without_face"] += 1
             without.append(medium.id)
@@ -59,6 +63,7 @@ def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
         "reasons": dict(reasons.most_common()),
         "without_face": without,
         "several_faces": dict(several.most_common()),
+        "conversions": dict(conversions.most_common()),
         "missing": list(benchmark.missing),
         "left_out": dict(benchmark.left_out.counts.most_common()),
         "drops": drops,

@@ -1,4 +1,4 @@
-"""What is done to each medium, and who does it: this process or several of this machine.
+"""The task of each medium, and the runners that do it: in this process or several of this machine.
 
 `beam` has a runner for many machines.
 """
@@ -42,7 +42,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """How media are prepared and where their parts go; small, for it travels with every task.
+    """How media are prepared and where their parts go; it travels with every task, so it is small.
 
     Attributes:
       folder: of the parts.
@@ -54,7 +54,7 @@ class Work:
     def prepare(self, task: Task) -> str:
         """Prepares one medium and writes its part; the function that every runner maps.
 
-        Twice is as good as once.
+        Doing it twice changes nothing.
 
         Returns:
           The medium's id.
@@ -96,10 +96,10 @@ def run_sequentially(work: Work, tasks: Sequence[Task]) -> Iterator[str]:
 
 
 def process_runner(count: int) -> Runner:
-    """So many worker processes, each with a detector of its own.
+    """A runner with so many worker processes, each with a detector of its own.
 
-    Signals that ask to stop do not reach them, the main process answers; they end when it does. One
-    that died while it handed over a result would leave the main process waiting for the rest.
+    Signals that ask to stop reach only the main process; the workers end when it ends. A worker
+    that died while it handed over a result would leave the main process waiting.
     """
     ahead = count * _TASKS_AHEAD
 

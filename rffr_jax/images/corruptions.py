@@ -1,9 +1,9 @@
-"""What happens to images on their way through the world: JPEG, blur, resizing, noise.
+"""Corruptions of images, as the world makes them: JPEG, blur, resizing, noise.
 
-`format` is a control: whatever way reals and fakes were saved in, all go through one.
+`format` is a control: reals and fakes all go through one way of saving.
 
-Every corruption is a function of the pixels and, for noise, of only the example's name: the same
-in every process, in any order.
+A corruption depends only on the pixels and, for noise, on the example's name. So it is the same in
+every process and in any order.
 """
 
 import dataclasses
@@ -107,7 +107,7 @@ class CorruptedDataset:
 def check_level(kind: str, level: object):
     """Raises: UserError if the kind is not known or the level out of its range."""
     if kind not in CORRUPTIONS:
-        raise UserError(f"corruptions: {kind!r} is not known; there are {', '.join(CORRUPTIONS)}")
+        raise UserError(f"corruptions: {kind!r} is not known; give {', '.join(CORRUPTIONS)}")
     low, high = _RANGES[kind]
     if not isinstance(level, int | float) or not low <= level <= high:
-        raise UserError(f"corruptions.{kind}: {level}; a level lies from {low} to {high}")
+        raise UserError(f"corruptions.{kind}: {level}; give a level from {low} to {high}")

@@ -1,12 +1,15 @@
 """An encoded image in, uint8 RGB pixels of the size asked for out.
 
 Every image is treated in this order: it is turned as its EXIF orientation says; its colour profile
-is converted to sRGB; it becomes 8-bit RGB (grey is repeated, 16-bit samples keep their high byte,
-so full scale stays full scale; palettes and CMYK are converted; where there is transparency the
-image is laid over black); and, only when its size differs from the one asked for, it is cut to the
-largest centred square and resized by Pillow's bilinear filter, which averages over the whole
-footprint of an output pixel when it shrinks (antialiasing). An image that already has the size
-keeps its decoded pixels untouched.
+(or, without one, the code points of its colours, `images.cicp`) is converted to sRGB; it becomes
+8-bit RGB (grey is repeated, 16-bit samples keep their high byte, so full scale stays full scale;
+palettes and CMYK are converted; where there is transparency the image is laid over black); and,
+only when its size differs from the one asked for, it is cut to the largest centred square and
+resized by Pillow's bilinear filter, which averages over the whole footprint of an output pixel when
+it shrinks (antialiasing). An image that already has the size keeps its decoded pixels untouched.
+
+Pixels count as square. Densities that say otherwise are named and not used: JPEG's standard and
+programs disagree about which of the two numbers is the wider side, and viewers ignore them.
 """
 
 import errno
@@ -20,6 +23,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from rffr_jax.errors import BadImageError
+from rffr_jax.images.cicp import convert_to_srgb, read_code_points
 
 _HEIF = "HEIF"
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
@@ -41,7 +45,9 @@ FILE_ERRNOS = frozenset(
 """Numbers of errors that lie in a file or its name; those of a machine or its disks may pass."""
 
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
-_EXIF_ORIENTATION = 0x0112
+_EXIF_ORIENTATION, _EXIF_X_RESOLUTION, _EXIF_Y_RESOLUTION = 0x0112, 0x011A, 0x011B
+_WITH_CODE_POINTS = ("AVIF", _HEIF, "PNG")
+_SQUARE = 1.02  # ratio of densities that are rounded
 _SRGB_PROFILES = ("sRGB", "c2")  # c2 is the short sRGB profile of Facebook's photographs
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
@@ -190,7 +196,11 @@ def _decode(
                 raise BadImageError(
                     name, "its EXIF orientation turns it, so that coordinates in it are unclear"
                 )
-            return upright_rgb(image, name)
+            rgb, conversions = upright_rgb(image, name)
+            if image.format in _WITH_CODE_POINTS and not image.info.get("icc_profile"):
+                rgb, conversion = _convert_code_points(rgb, stream, name)
+                conversions = (*conversions, *conversion)
+            return rgb, (*conversions, *_describe_density(image))
     except (BadImageError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -217,6 +227,31 @@ def _explain_unknown_format(stream: io.BytesIO | io.BufferedReader) -> str:
         return "HEIC photographs are read by pillow-heif; pip install 'rffr-jax[heic]'"
     known = ", ".join(supported_formats())
     return f"not an image of a kind that is read ({known}), or cut off in its header"
+
+
+def _convert_code_points(
+    image: Image.Image, stream: io.BytesIO | io.BufferedReader, name: str
+) -> tuple[Image.Image, tuple[str, ...]]:
+    colour = read_code_points(stream)
+    if colour is None:
+        return image, ()
+    try:
+        pixels, conversions = convert_to_srgb(np.asarray(image), colour)
+    except ImportError:
+        reason = "HDR photographs are tone-mapped by PyAV; pip install 'rffr-jax[faces]'"
+        raise BadImageError(name, reason) from None
+    return (Image.fromarray(pixels) if conversions else image), conversions
+
+
+def _describe_density(image: Image.Image) -> tuple[str, ...]:
+    """That a file says that its pixels are not square, if it does."""
+    exif = image.getexif()
+    in_exif = exif.get(_EXIF_X_RESOLUTION), exif.get(_EXIF_Y_RESOLUTION)
+    for pair in (*map(image.info.get, ("jfif_density", "dpi", "aspect")), in_exif):
+        x, y = (float(number or 0) for number in pair or (0, 0))
+        if min(x, y) > 0 and not 1 / _SQUARE < x / y < _SQUARE:
+            return (f"pixels taken as square, though the file's densities are {x:.0f} and {y:.0f}",)
+    return ()
 
 
 def _convert_profile(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from rffr_jax.data.readers.prepared import compare_preparations, newest_version
 from rffr_jax.data.readers.records import PREPARATION
 from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import CropSettings
-from rffr_jax.faces.detectors import load_detector
+from rffr_jax.faces.detectors import load_detector, require_recorded_detector
 from rffr_jax.images.image_formats import IMAGE_FORMATS
 from rffr_jax.predict.quality import DARKEST, LEAST_SHARPNESS
 
@@ -135,18 +135,9 @@ def face_settings(
             "; ".join(compare_preparations(preparations)) or "which make the same crops",
         )
     settings = _recorded_settings(recorded, **options)
-    if settings.detector == "yunet" and settings.weights is None:
-        raise UserError(
-            "the detector's training faces were found by YuNet; name its ONNX file with "
-            "--config.face_weights=FILE, or cut the faces out and use --config.faces=given"
-        )
-    digest = load_detector(settings.detector, settings.weights).digest
-    if digest != recorded["weights_sha256"]:
-        raise UserError(
-            f"the detector's training faces were found by {settings.detector} with other weights "
-            f"(SHA-256 {recorded['weights_sha256'][:12]}..., not {digest[:12]}...); name that file "
-            "with --config.face_weights=FILE, or cut the faces out and use --config.faces=given"
-        )
+    require_recorded_detector(
+        recorded, settings.weights, "cut the faces out and use --config.faces=given"
+    )
     return settings
 
 

@@ -34,6 +34,7 @@ from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.examples import Dataset
+from rffr_jax.faces.frames_as_crops import describe_frames_as_crops
 from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
 from rffr_jax.runs.inventory import warn_if_data_changed
@@ -221,4 +222,6 @@ def load_reals(specs: str | tuple[str, ...], default_split: str) -> Dataset:
         )
     if left_out:
         log.info("left out %d fakes of %s: pretraining is for real faces only", left_out, specs)
+    for line in describe_frames_as_crops(reals.examples):
+        log.warning("%s", line)
     return reals

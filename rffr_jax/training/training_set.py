@@ -8,13 +8,13 @@ from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.loading import AUTO, Loading, choose_loading
-from rffr_jax.data.readers.frames_as_crops import describe_frames_as_crops
 from rffr_jax.data.readers.prepared import collect_preparations
 from rffr_jax.data.selection import keep_methods, keep_reals
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.examples import Dataset
+from rffr_jax.faces.frames_as_crops import describe_frames_as_crops
 
 log = logging.getLogger(__name__)
 

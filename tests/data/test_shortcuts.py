@@ -7,6 +7,7 @@ from PIL import Image
 from rffr_jax.data import shortcuts
 from rffr_jax.data.shortcuts import cross_fitted_auc, shortcut_warnings
 from rffr_jax.examples import Example
+from rffr_jax.images.file_header import FileHeader
 
 
 def written(folder, label, number, method="swap", *, ending="png", size=(20, 20), **save):
@@ -72,3 +73,45 @@ def test_few_headers_are_read_and_what_is_no_image_is_passed_over(tmp_path, monk
     (tmp_path / "text.png").write_text("no image")
     broken = Example("t", str(tmp_path / "text.png"), 0, "s", "real", "t", 0, "t")
     assert shortcut_warnings([*drawn, broken]) == []
+
+
+def prepared(label, number, original, frame=0):
+    method = "swap" if label else "real"
+    video = f"{method}{number}"
+    name = f"{video}/{frame:06d}"
+    return Example(name, f"D#train/{name}", label, "d", method, video, frame, video, "", original)
+
+
+def test_prepared_crops_are_judged_by_their_originals():
+    text = FileHeader(".mp4", "h264", (640, 480)).to_text()
+    other = FileHeader(".avi", "mpeg4", (640, 480)).to_text()
+    alike = [prepared(n % 2, n, text) for n in range(40)]
+    assert shortcut_warnings(alike) == []
+    (warning,) = shortcut_warnings([prepared(n % 2, n, (text, other)[n % 2]) for n in range(40)])
+    assert "reals differ from fakes in file ending (AUC 100), file format (AUC 100); a" in warning
+    tables = [FileHeader(".jpg", "JPEG", (n, n), f"{n % 2:016x}").to_text() for n in range(40)]
+    (warning,) = shortcut_warnings([prepared(n % 2, n, tables[n]) for n in range(40)])
+    assert "fakes in JPEG quantisation tables (AUC 100); a" in warning
+
+
+def test_frames_of_a_video_do_not_tell_each_other():
+    """Every video has a size of its own, which says nothing of the next video."""
+    examples = [
+        prepared(n % 2, n, FileHeader(".mp4", "h264", (100 + n, 90)).to_text(), frame)
+        for n in range(40)
+        for frame in range(8)
+    ]
+    assert shortcut_warnings(examples) == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        FileHeader(".jpg", "JPEG", (640, 480), "00ff"),
+        FileHeader(".mp4", "h264", (640, 480)),
+        FileHeader(".", "PNG", (1, 2)),
+    ],
+)
+def test_headers_as_text(header):
+    assert FileHeader.from_text(header.to_text()) == header
+    assert FileHeader.from_text("of another kind") is None

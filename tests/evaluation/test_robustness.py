@@ -7,10 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import UserError
 from rffr_jax.evaluation import frame_faces
+from rffr_jax.evaluation.frame_faces import FaceFinder
+from rffr_jax.faces import detectors, prepare
+from rffr_jax.faces.crop import CropSettings
 from rffr_jax.faces.face import Face
+from rffr_jax.faces.prepare import PreparationSettings
 from rffr_jax.images.corruptions import CORRUPTIONS
 from tests import jobs
+from tests.faces.test_prepare import BrightSquares
+from tests.faces.test_shards import draw_records, write
 
 LEVELS = (
     *("corruptions.blur=()", "corruptions.jpeg=()", "corruptions.noise=0.0,80.0"),
@@ -89,6 +97,8 @@ def photographs(tmp_path_factory, faces):
 class OneFace:
     """A `FaceDetector` that finds the one bright square, and nothing in a corrupted picture."""
 
+    digest = "1" * 64
+
     def detect(self, image):
         rows, columns = np.nonzero((image > 170).all(axis=-1))
         if not len(rows):
@@ -102,7 +112,7 @@ class OneFace:
 def test_whole_photographs_are_corrupted_before_the_face_is_cut_out(
     tmp_path, detector, photographs, monkeypatch
 ):
-    monkeypatch.setattr(frame_faces, "load_detector", lambda *_: OneFace())
+    monkeypatch.setattr(prepare, "load_detector", lambda *_: OneFace())
     seen = []
     crop_face = frame_faces.crop_face
     monkeypatch.setattr(
@@ -117,14 +127,92 @@ def test_whole_photographs_are_corrupted_before_the_face_is_cut_out(
     changes = [row["change"] for row in table["rows"] if row["level"] == 0]
     assert changes == [0.0] * len(changes)
     (found,) = table["about"]["without_face"].values()
-    assert found == {"dark.png": "no face"}
+    assert found == {"dark.png": "no face of 24 pixels or more"}
+    faces = table["about"]["faces"]
+    assert (faces["detector"], faces["weights_sha256"]) == ("retinaface", "1" * 64)
+    assert not faces["preparation_known"]
     noisy = [face for picture, face in seen if picture[0].std() > 20]  # beside every face, too
     assert len(noisy) == 18
     assert {tuple(face.box.tolist()) for face in noisy} == {(70.0, 40.0, 117.0, 87.0)}
     text = (tmp_path / "run" / "robustness.md").read_text()
     assert text.count("noise 90, whole picture") == 1
     assert "1 without a face that can be used\n- dark.png: no face" in text
+    assert f"faces were found by default, by retinaface with weights of SHA-256 {'1' * 64}" in text
     assert (tmp_path / "run" / "robustness.png").is_file()
+
+
+@pytest.fixture
+def two_faces(tmp_path):
+    """Photographs of two people; of each fake the original is known, or not."""
+    pixels = np.random.default_rng(0).integers(40, 60, (120, 200, 3), np.uint8)
+    pixels[20:80, 10:70] = 200
+    pixels[40:80, 120:160] = 200
+    Image.fromarray(pixels).save(tmp_path / "original.png")
+    Image.fromarray(pixels).save(tmp_path / "other.png")
+    pixels[45:75, 125:155] = 240  # the smaller face
+    Image.fromarray(pixels).save(tmp_path / "fake.png")
+    Image.fromarray(pixels).save(tmp_path / "unknown.png")
+    rows = ("original.png,0,", "other.png,0,", "fake.png,1,original.png", "unknown.png,1,")
+    (tmp_path / "media.csv").write_text("\n".join(["path,label,source", *rows]))
+    return f"csv:{tmp_path}/media.csv"
+
+
+@pytest.mark.parametrize(
+    ("faces", "widths", "told_by"),
+    [
+        ("manipulated", [40, 60, 40, 60], ["difference", "largest", "difference", "largest"]),
+        ("largest", [60, 60, 60, 60], ["largest"] * 4),
+        ("all", [60, 40] * 4, ["all"] * 4),
+    ],
+)
+def test_the_face_that_a_preparation_takes(
+    tmp_path, two_faces, monkeypatch, faces, widths, told_by
+):
+    finder = BrightSquares()
+    for module in (prepare, detectors):
+        monkeypatch.setattr(module, "load_detector", lambda *_: finder)
+    crop = CropSettings(size=32, alignment="box")
+    recorded = PreparationSettings(crop=crop, smallest_face=20, faces=faces).to_json()
+    search = FaceFinder([recorded], None)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (found,) = search.find({two_faces: load_dataset(two_faces)}, pictures, 1)
+    assert [round(float(face.box[2] - face.box[0])) + 1 for face in found.faces] == widths
+    assert list(search.several_faces[two_faces].values()) == told_by
+    assert search.about["preparation_known"]
+    assert (found.crop, search.about["weights_sha256"]) == (crop, finder.digest)
+    assert len({example.id for example in found.examples}) == len(widths)
+    assert found.load(0, 32).shape == (32, 32, 3)
+
+
+def test_faces_that_cannot_be_found_as_the_training_faces_are_refused(two_faces, monkeypatch):
+    finder = BrightSquares()
+    monkeypatch.setattr(detectors, "load_detector", lambda *_: finder)
+    recorded = {"detector": "yunet", "weights_sha256": "2" * 64}
+    with pytest.raises(UserError, match=r"by YuNet; name its ONNX file with --config"):
+        FaceFinder([recorded], None)
+    with pytest.raises(UserError, match=r"with other weights \(SHA-256 222222222222.*on=crops"):
+        FaceFinder([recorded | {"detector": "retinaface"}], None)
+
+
+def test_media_that_hold_no_face_at_all_are_refused(tmp_path, two_faces, monkeypatch):
+    monkeypatch.setattr(prepare, "load_detector", lambda *_: OneFace())
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{number}.png")
+    rows = [f"{number}.png,{number % 2}" for number in range(4)]
+    (tmp_path / "dark.csv").write_text("\n".join(["path,label", *rows]))
+    spec = f"csv:{tmp_path}/dark.csv"
+    with pytest.raises(UserError, match=r"a face was found in none of 4 media \(the first, 0.png"):
+        FaceFinder([], None).find({spec: load_dataset(spec)}, tmp_path / "pictures", 1)
+
+
+def test_prepared_records_hold_no_whole_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare, "load_detector", lambda *_: OneFace())
+    write(tmp_path, {"test": draw_records(1, "png")})
+    spec = f"tfds:{tmp_path}/faces#test"
+    with pytest.raises(UserError, match="prepared records hold crops; name photographs and videos"):
+        FaceFinder([], None).refuse_records({spec: load_dataset(spec)})
 
 
 def test_table_and_picture(finished):
@@ -139,7 +227,7 @@ def test_table_and_picture(finished):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("corruptions.jpeg=0,",), "corruptions.jpeg: 0; a level lies from 1 to 100"),
+        (("corruptions.jpeg=0,",), "corruptions.jpeg: 0; give a level from 1 to 100"),
         (tuple(f"corruptions.{kind}=()" for kind in CORRUPTIONS), "no level at all"),
         (("checkpoint=matched",), "checkpoint='matched' is not in"),
         (("on=videos",), "on='videos' is not known; choose crops or frames"),

@@ -16,7 +16,7 @@ from rffr_jax.faces.media import Benchmark
 from rffr_jax.runs.lock import locked_folder
 from tests.faces.builds import content, make_benchmark, recording, refusal, report_of, run_of
 from tests.faces.movies import write_movie
-from tests.faces.test_prepare import medium, picture, settings
+from tests.faces.test_prepare import medium, picture, settings, walk
 
 pytestmark = pytest.mark.usefixtures("bright_squares")
 
@@ -34,6 +34,7 @@ def test_data_set_holds_what_was_found(tmp_path):
         ]
         source = {m.id: (m.source, m.label, m.method) for m in benchmark.media}
         assert all((e.source, e.label, e.method) == source[e.video] for e in examples)
+        assert {e.original for e in examples} == {".mp4 h264 96x96"}
     found = report_of(dataset)
     cell = {"media": 2, "frames": 4, "faces": 4, "without_face": 0}
     one = {"media": 1, "frames": 1, "faces": 1, "without_face": 0}
@@ -46,6 +47,14 @@ def test_data_set_holds_what_was_found(tmp_path):
     sidecar = json.loads((dataset / "preparation.json").read_text())
     assert sidecar == {**settings(2).to_json(), "compression": "c23"}
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
+
+
+def test_what_was_done_to_pixels_is_counted_by_media(tmp_path):
+    benchmark = make_benchmark(tmp_path / "in")
+    for number in range(2):
+        write_movie(benchmark.media[number].path, walk(5), rotation=90)
+    found = report_of(run_of(benchmark, tmp_path / "out"))
+    assert found["conversions"] == {"turned by 90 degrees": 2}
 
 
 def test_sheet_shows_media_from_all_over(tmp_path, monkeypatch):

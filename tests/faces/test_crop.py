@@ -172,8 +172,8 @@ def test_area_is_bilinear_where_the_picture_grows():
         ({"size": 4096}, "crop size 4096"),
         ({"scale": 0.0}, "crop scale 0.0"),
         ({"scale": math.nan}, "crop scale nan"),
-        ({"alignment": "affine"}, "alignment 'affine': must be similarity or box"),
-        ({"interpolation": "cubic"}, "interpolation 'cubic': must be bilinear or area"),
+        ({"alignment": "affine"}, "alignment 'affine': give similarity or box"),
+        ({"interpolation": "cubic"}, "interpolation 'cubic': give bilinear or area"),
     ],
 )
 def test_settings_that_are_not_possible(values, message):

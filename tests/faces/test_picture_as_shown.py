@@ -92,14 +92,32 @@ def test_hdr_is_told_by_its_transfer_function(tmp_path, monkeypatch):
             pixels = (frame.to_ndarray(format="rgb48le") >> 9).astype(np.uint8)
             return av.VideoFrame.from_ndarray(pixels, format="rgb24")
 
-    monkeypatch.setattr(tone_mapping._local, "reformatters", {HLG: Halved()}, raising=False)
+    monkeypatch.setattr(tone_mapping._local, "reformatters", {(HLG, 9): Halved()}, raising=False)
     (frame,) = read_frames(tmp_path / "a.ts")
     assert frame.conversions == ("tone-mapped from HLG",)
     assert 40 < frame.image.max() < 128
     large = np.full((300, 500, 3), 2**15, np.uint16)
-    assert (tone_mapping.tone_map(large, HLG) == 64).all()
+    assert (tone_mapping.tone_map(large, HLG, 2) == 64).all()
     assert set(blocks) == {(512, 256)}
     assert len(blocks) == 1 + 2
+
+
+def test_wide_primaries_of_a_standard_video_become_srgb(tmp_path):
+    light = (COLOURS / 255) ** 2.4
+    wide = np.rint(255 * (light @ TO_BT2020.T) ** (1 / 2.4)).astype(np.uint8)
+    options = {"x264-params": "colorprim=bt2020:transfer=bt709", "crf": "1"}
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=5, options=options)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 96, 48, "yuv444p"
+        picture = wide[None].repeat(48, 0).repeat(16, 1)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    (frame,) = read_frames(path)
+    assert np.abs(wide.astype(int) - COLOURS).max() > 30
+    assert np.abs(frame.image[24, 8::16].astype(int) - COLOURS).max() < 10
+    assert frame.conversions == ("primaries BT.2020 to sRGB",)
 
 
 def test_pixels_that_are_not_square_are_stretched(tmp_path):

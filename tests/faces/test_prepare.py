@@ -216,14 +216,14 @@ def test_wrong_frames_are_told():
         ("train=2,train=3", "the split 'train' is twice"),
         ("16,test=2", "the split '16' is unknown"),
         ("train=2,", "the split '' is unknown"),
-        ("train=0", "'0' is not a number from 1 up, nor all"),
-        ("train=\u00b2,validation=1,test=1", "'\u00b2' is not a number"),
-        ("train=-1", "'-1' is not a number"),
-        ("train=", "'' is not a number"),
-        ("0", "'0' is not a number"),
-        ("train", "'train' is not a number"),
-        ("16,2", "'16,2' is not a number"),
-        ("", "'' is not a number"),
+        ("train=0", "'0' is no number; give one from 1 up, or all"),
+        ("train=\u00b2,validation=1,test=1", "'\u00b2' is no number"),
+        ("train=-1", "'-1' is no number"),
+        ("train=", "'' is no number"),
+        ("0", "'0' is no number"),
+        ("train", "'train' is no number"),
+        ("16,2", "'16,2' is no number"),
+        ("", "'' is no number"),
     ):
         with pytest.raises(UserError) as caught:
             parse_frames(text)
@@ -371,15 +371,15 @@ def test_detector_is_loaded_once_in_each_thread(monkeypatch):
 
 
 def test_wrong_settings_are_told():
-    with pytest.raises(UserError, match="--detector 'mtcnn' is not known; retinaface or yunet"):
+    with pytest.raises(UserError, match="--detector 'mtcnn' is not known; give retinaface"):
         settings(detector="mtcnn")
-    with pytest.raises(UserError, match="--image-format 'gif' is not known; png, jpeg, raw"):
+    with pytest.raises(UserError, match="--image-format 'gif' is not known; give png, jpeg, raw"):
         settings(image_format="gif")
     with pytest.raises(
-        UserError, match="--faces 'biggest' is not known; manipulated, largest, all"
+        UserError, match="--faces 'biggest' is not known; give manipulated, largest, all"
     ):
         settings(faces="biggest")
-    with pytest.raises(UserError, match="--smallest-face 0: must be at least 1"):
+    with pytest.raises(UserError, match="--smallest-face 0: give at least 1"):
         settings(smallest_face=0)
     with pytest.raises(UserError, match="yunet needs --detector-weights FILE"):
         load_detector("yunet", None)

@@ -19,6 +19,7 @@ from rffr_jax.data.readers.records import FaceRecord
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces import shards
 from rffr_jax.faces.shards import read_counts, read_ids, write_dataset
+from rffr_jax.images.alignment import template_landmarks
 from rffr_jax.images.decode import decode_image
 from rffr_jax.images.image_formats import IMAGE_FORMATS, decode_crop, encode_crop
 
@@ -32,6 +33,10 @@ def draw_image(rng, size=SIZE):
     coarse = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
     smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     return cv2.add(smooth, rng.integers(0, 9, smooth.shape, dtype=np.uint8))
+
+
+def draw_landmarks(rng, size):
+    return (template_landmarks(size) + rng.normal(0, size / 50, (5, 2))).astype(np.float32)
 
 
 def draw_records(seed, image_format, videos=2, frames=3, size=SIZE, dataset="FaceForensics++"):
@@ -55,8 +60,9 @@ def draw_records(seed, image_format, videos=2, frames=3, size=SIZE, dataset="Fac
                         group=f"{number:03d}-999",
                         person="José, the 2nd" if number else "",
                         box=rng.normal(100, 50, 4).astype(np.float32),
-                        landmarks=rng.normal(12, 5, (5, 2)).astype(np.float32),
+                        landmarks=draw_landmarks(rng, size),
                         score=float(np.float32(rng.random())),
+                        original=".jpg JPEG 640x480 0123456789abcdef" if number else "",
                     )
                 )
     return records

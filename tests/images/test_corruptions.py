@@ -101,10 +101,10 @@ def test_a_corrupted_dataset_is_its_dataset_corrupted_in_any_order(kind):
 @pytest.mark.parametrize(
     ("kind", "level", "message"),
     [
-        ("rain", 1, "'rain' is not known; there are jpeg, blur, resize, noise"),
-        ("jpeg", 0, "corruptions.jpeg: 0; a level lies from 1 to 100"),
-        ("resize", 2.0, "corruptions.resize: 2.0; a level lies from 0.01 to 1"),
-        ("noise", "x", "corruptions.noise: x; a level"),
+        ("rain", 1, "'rain' is not known; give jpeg, blur, resize, noise"),
+        ("jpeg", 0, "corruptions.jpeg: 0; give a level from 1 to 100"),
+        ("resize", 2.0, "corruptions.resize: 2.0; give a level from 0.01 to 1"),
+        ("noise", "x", "corruptions.noise: x; give a level"),
     ],
 )
 def test_levels_out_of_range_are_a_users_mistake(kind, level, message):

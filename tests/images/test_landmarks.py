@@ -117,7 +117,7 @@ def test_tables_and_lists_carry_landmarks(tmp_path):
 @pytest.mark.parametrize("text", ["1 2 3", "a b", " ".join(["nan"] * 10), "1 " * 70])
 def test_wrong_landmarks_are_named_with_their_line(tmp_path, text):
     (tmp_path / "t.csv").write_text(f"path,label,landmarks\na.png,0,\nb.png,0,{text}\n")
-    with pytest.raises(UserError, match=r"line 3: landmarks '.*68 or 5 points") as caught:
+    with pytest.raises(UserError, match=r"the first line 3: .* 68 or 5 points") as caught:
         load_dataset(f"csv:{tmp_path}/t.csv")
     one_line(caught)
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rffr_jax.errors import UserError
-from rffr_jax.faces import prepare
+from rffr_jax.faces import detectors, prepare
 from rffr_jax.faces.crop import CropSettings
 from rffr_jax.predict import face_finding
 from rffr_jax.predict import face_settings as module
@@ -20,7 +20,7 @@ from tests.faces.test_prepare import BrightSquares, picture, settings
 @pytest.fixture
 def bright(monkeypatch):
     """Bright rectangles are the faces."""
-    for room in (face_finding, module, prepare):
+    for room in (detectors, face_finding, module, prepare):
         monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())
 
 

@@ -23,6 +23,8 @@ def find_landmark_problem(
       points: the five or 68, in pixels of the image.
       size: width and height of the image, if known.
     """
+    if not np.isfinite(points).all():
+        return f"not the x and y of {ALL} or {FIVE} points with spaces between the numbers"
     five = (to_five_landmarks(points) if len(points) == ALL else points).astype(float)
     if (five < 0).any():
         return "eyes, nose or mouth lie outside of the picture"

@@ -13,8 +13,10 @@ import numpy as np
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 from jaxtyping import Float32, UInt8
 
+from rffr_jax.data.readers.landmark_order import find_landmark_problem
 from rffr_jax.data.readers.records import (
     INDEX_COLUMNS,
+    KNOWN_INDEX_COLUMNS,
     PREPARATION,
     index_name,
     list_shards,
@@ -79,9 +81,15 @@ class PreparedDataset:
         return FIVE
 
     def face(self, index: int, size: int) -> LandmarkedFace:
-        """The crop of record `index` at the size it was cut out at; errors as for `load`."""
+        """The crop of record `index` at the size it was cut out at.
+
+        Raises:
+          BadImageError: as for `load`, or its landmarks can be no face's.
+        """
         image, landmarks = self._read(index)
         path = self.examples[index].path
+        if problem := find_landmark_problem(landmarks, (self._size, self._size)):
+            raise BadImageError(path, f"landmarks: {problem}")
         return LandmarkedFace(decode_crop(image, self._image_format, self._size, path), landmarks)
 
     def _read(self, index: int) -> tuple[bytes, Float32[np.ndarray, "5 2"]]:
@@ -185,9 +193,11 @@ def _read_index(folder: Path, split: str) -> tuple[Example, ...]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.reader(file)
-            if tuple(next(rows, ())) != INDEX_COLUMNS:
+            header = tuple(next(rows, ()))
+            if header not in KNOWN_INDEX_COLUMNS:
                 raise UserError(f"{path} is no index of records; prepare the data set again")
-            return tuple(_make_example(row, prefix) for row in rows)
+            absent = [""] * (len(INDEX_COLUMNS) - len(header))
+            return tuple(_make_example(row + absent, prefix) for row in rows)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"{path}: {reason}; copy the whole folder, or prepare again") from None
@@ -196,8 +206,10 @@ def _read_index(folder: Path, split: str) -> tuple[Example, ...]:
 
 
 def _make_example(row: list[str], prefix: str) -> Example:
-    identity, label, dataset, method, video, frame, source, group = row
-    dataset, method, video, source, group = map(sys.intern, (dataset, method, video, source, group))
+    identity, label, dataset, method, video, frame, *rest = row
+    dataset, method, video, *rest = map(sys.intern, (dataset, method, video, *rest))
+    source, group, original = rest
     return Example(
-        identity, prefix + identity, int(label), dataset, method, video, int(frame), source, group
-    )
+        identity, prefix + identity, int(label), dataset, method, video, int(frame), source, group,
+        original,
+    )  # fmt: skip

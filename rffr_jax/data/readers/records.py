@@ -14,7 +14,10 @@ from jaxtyping import Float32
 from tensorflow_datasets.proto import tf_example_pb2
 
 PREPARATION = "preparation.json"
-INDEX_COLUMNS = ("id", "label", "dataset", "method", "video", "frame", "source", "group")
+_FIRST_COLUMNS = ("id", "label", "dataset", "method", "video", "frame", "source", "group")
+INDEX_COLUMNS = (*_FIRST_COLUMNS, "original")
+KNOWN_INDEX_COLUMNS = (INDEX_COLUMNS, _FIRST_COLUMNS)
+"""Of today's records and of earlier ones, which do not say how their originals were saved."""
 
 _EXAMPLE: Any = vars(tf_example_pb2)["Example"]  # generated, so that type checkers do not see it
 
@@ -34,6 +37,7 @@ class FaceRecord:
       landmarks: the five points in pixels of the CROP (not rounded).
       score: of the detector, in [0, 1].
       conversions: what was done to the decoded pixels, with "; " between; empty if nothing.
+      original: how the medium's file was saved (`images.file_header`); empty where it is not known.
     """
 
     id: str
@@ -50,6 +54,7 @@ class FaceRecord:
     landmarks: Float32[np.ndarray, "5 2"]
     score: float
     conversions: str = ""
+    original: str = ""
 
 
 def index_name(split: str) -> str:
@@ -69,7 +74,8 @@ def record_features(image_format: str, size: int) -> tfds.features.FeaturesDict:
         image = tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes")
     else:
         image = tfds.features.Image(shape=shape, encoding_format=image_format)
-    text = ("id", "dataset", "method", "video", "source", "group", "person", "conversions")
+    text = ("id", "dataset", "method", "video", "source", "group", "person", "conversions",
+            "original")  # fmt: skip
     return tfds.features.FeaturesDict(
         {
             "image": image,

@@ -4,6 +4,7 @@ import collections
 import csv
 import dataclasses
 import io
+import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -17,16 +18,19 @@ from rffr_jax.data.readers.folder import (
     photograph_example,
     warn_of_repeated_frames,
 )
-from rffr_jax.data.readers.frames_as_crops import picture_size
 from rffr_jax.data.readers.landmark_order import ORDER, find_landmark_problem
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
+from rffr_jax.images.file_header import read_image_header
 from rffr_jax.images.landmarks import ALL, FIVE
 from rffr_jax.runs.text_files import read_json, read_text
+
+log = logging.getLogger(__name__)
 
 REQUIRED = ("path", "label")
 OPTIONAL = ("video", "method", "dataset", "source", "group", "landmarks", "frame")
 SIZES_CHECKED = 8  # pictures whose size is compared with their landmarks before anything is read
+LISTED = 8  # lines with bad landmarks that are named
 
 
 def read_list(file: Path) -> FileDataset:
@@ -72,9 +76,11 @@ def read_csv(file: Path) -> FileDataset:
     `dataset/method/video`, so that they do not merge; `source` keeps the names as written. A source
     that is the path of a listed image means that image's. `landmarks` are 68 or five points, x and
     y in pixels of the image, with spaces between the numbers, in the order of `images.landmarks`.
+    A warning names lines whose points can be no face's; `face` raises BadImageError for them.
 
     Raises:
-      UserError: the table is missing, empty or not such a table; the line is named.
+      UserError: the table is missing, empty or not such a table, or most of its landmarks can be no
+        face's; the line is named.
     """
     where = f"csv:{file}"
     reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
@@ -125,44 +131,59 @@ def _make_dataset(file: Path, where: str, rows: list[tuple[str, dict]]) -> FileD
             raise UserError(f"{place}: {example.id} is listed before, at {places[example.id]}")
         places[example.id] = place.removeprefix(f"{where}: ")
         examples.append(example)
-        landmarks.append(_parse_landmarks(place, row))
+        landmarks.append(_parse_landmarks(row))
     examples = _make_video_names_unique(_resolve_sources(examples))
     warn_of_repeated_frames(where, examples)
-    _check_landmarks(rows, examples, landmarks)
+    _check_landmarks(where, rows, examples, landmarks)
     known = tuple(landmarks) if any(points is not None for points in landmarks) else ()
     return FileDataset(default_dataset_name(file), file.parent, tuple(examples), known)
 
 
-def _parse_landmarks(place: str, row: dict) -> Float32[np.ndarray, "points 2"] | None:
+def _parse_landmarks(row: dict) -> Float32[np.ndarray, "points 2"] | None:
+    """The points of a line; NaN where they cannot be read."""
     if not row.get("landmarks"):
         return None
     try:
         points = np.array([float(number) for number in row["landmarks"].split()], np.float32)
     except ValueError:
         points = np.empty(0)
-    if len(points) not in (2 * FIVE, 2 * ALL) or not np.isfinite(points).all():
-        raise UserError(
-            f"{place}: landmarks '{row['landmarks'][:40]}'; write the x and y of {ALL} or {FIVE} "
-            "points in pixels, spaces between the numbers"
-        )
+    if len(points) not in (2 * FIVE, 2 * ALL):
+        return np.full((FIVE, 2), np.nan, np.float32)
     return points.reshape(-1, 2)
 
 
 def _check_landmarks(
-    rows: list[tuple[str, dict]], examples: list[Example], landmarks: list[np.ndarray | None]
+    where: str,
+    rows: list[tuple[str, dict]],
+    examples: list[Example],
+    landmarks: list[np.ndarray | None],
 ):
-    left = SIZES_CHECKED
-    for (place, _), example, points in zip(rows, examples, landmarks, strict=True):
-        if points is None:
-            continue
-        size = picture_size(example.path) if left > 0 else None
-        left -= 1
-        problem = find_landmark_problem(points, size)
-        if problem:
-            raise UserError(
-                f"{place}: landmarks: {problem}; the order is {ORDER[len(points)]}, x and y in "
-                "turn, in pixels of the image, left and right as in the picture"
-            )
+    """Names the lines whose points can be no face's: `FileDataset.face` makes bad files of them.
+
+    Raises:
+      UserError: it is most lines.
+    """
+    known = [
+        (place, example, points)
+        for (place, _), example, points in zip(rows, examples, landmarks, strict=True)
+        if points is not None
+    ]
+    bad = []
+    for number, (place, example, points) in enumerate(known):
+        header = read_image_header(example.path) if number < SIZES_CHECKED else None
+        if problem := find_landmark_problem(points, header and header.size):
+            bad.append(f"{place.removeprefix(f'{where}: ')}: {problem}")
+    if not bad:
+        return
+    what = f"{where}: landmarks that can be no face's in {len(bad)} of {len(known)} lines"
+    order = (
+        f"the order is {ORDER[len(known[0][2])]}, x and y in turn, in pixels of the image, left "
+        "and right as in the picture"
+    )
+    if 2 * len(bad) > len(known):
+        raise UserError(f"{what}, the first {bad[0]}; {order}")
+    listed = "; ".join(bad[:LISTED]) + (f"; and {len(bad) - LISTED} more" * (len(bad) > LISTED))
+    log.warning("%s, which self-blending takes as bad files (%s); %s", what, listed, order)
 
 
 def _make_example(file: Path, place: str, row: dict, frames: collections.Counter) -> Example:

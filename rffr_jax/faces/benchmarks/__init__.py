@@ -43,7 +43,7 @@ def find_media(
         another, nothing to take.
     """
     if name not in BENCHMARKS:
-        raise UserError(f"--benchmark {name!r} is not known; one of {', '.join(BENCHMARKS)}")
+        raise UserError(f"--benchmark {name!r} is not known; give one of {', '.join(BENCHMARKS)}")
     if name != "faceforensics":
         for option, value in (("--compression", compression), ("--splits", splits)):
             if value is not None:
@@ -52,7 +52,7 @@ def find_media(
                     "it is for faceforensics, leave it out"
                 )
     if all_real and name != "folder":
-        raise UserError(f"--all-real does not go with --benchmark {name}; it is for folder")
+        raise UserError(f"--all-real does not go with --benchmark {name}; leave it out")
     if not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
         raise UserError(f"--input {root}: {problem}; name the folder of {name}")
@@ -66,7 +66,7 @@ def find_media(
     if not found.media:
         first = f", the first: {found.missing[0]}" if found.missing else ""
         raise UserError(
-            f"--input {root}: no video or image of {name} can be taken; "
-            f"{len(found.missing)} are missing or left out{first}"
+            f"--input {root}: no video or image of {name} can be taken, "
+            f"{len(found.missing)} are missing or left out{first}; name the folder that holds them"
         )
     return found

@@ -156,7 +156,9 @@ def _read_test_list(catalogue: Catalogue) -> tuple[set[str], set[str]]:
             continue
         parts = [part for part in path.parts if part != "videos"]
         if len(parts) != 2 or parts[0] not in FOLDERS:
-            raise UserError(f"{place}: {text.strip()!r} is in none of {', '.join(FOLDERS)}")
+            raise UserError(
+                f"{place}: {text.strip()!r} is in none of {', '.join(FOLDERS)}; correct it"
+            )
         if (label == "1") != (parts[0] != FAKES):
             raise UserError(
                 f"{place}: label {label} for a video of {parts[0]}; in this list 1 means real and "

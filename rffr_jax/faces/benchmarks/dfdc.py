@@ -154,7 +154,9 @@ def _labels_file(
     for name, label in _read_labels(path).items():
         other, entry = told.get(name, (path, _Entry(label)))
         if entry.label not in (None, label):
-            raise UserError(f"{path}: {name} has label {label}, {other} says {entry.label}")
+            raise UserError(
+                f"{path}: {name} has label {label}, {other} says {entry.label}; correct one"
+            )
         entries[name] = dataclasses.replace(entry, label=label)
     here = path.parent
     places = (here / "videos", here, here / "test" / "videos", here / "test")
@@ -276,7 +278,9 @@ def _read_labels(file: pathlib.Path) -> dict[str, int]:
             place = f"{file}:{reader.line_num}"
             if len(cells) != 2 or cells[1] not in ("0", "1"):
                 line = ",".join(cells)
-                raise UserError(f"{place}: {line!r} is not a video and 0 (real) or 1 (fake)")
+                raise UserError(
+                    f"{place}: {line!r} is not a video and 0 (real) or 1 (fake); correct it"
+                )
             if cells[0] in labels:
                 raise UserError(f"{place}: {cells[0]} is there twice; keep one of the two")
             labels[cells[0]] = int(cells[1])

@@ -53,7 +53,7 @@ def find(
     compression = compression or DEFAULT_COMPRESSION
     if compression not in COMPRESSIONS:
         known = ", ".join(COMPRESSIONS)
-        raise UserError(f"--compression {compression!r} is not known; one of {known}")
+        raise UserError(f"--compression {compression!r} is not known; give one of {known}")
     originals = folder / "original_sequences"
     manipulated = folder / "manipulated_sequences"
     if not originals.is_dir() and not manipulated.is_dir():
@@ -77,7 +77,7 @@ def find(
         raise UserError(
             f"--input {folder}: no {compression} videos in original_sequences/youtube/{compression}"
             f"[/videos] or manipulated_sequences/METHOD/{compression}[/videos]; "
-            f"what is there: {', '.join(there) or 'no compression'}"
+            f"give another --compression (there: {', '.join(there) or 'none'})"
         )
     actors = {name: videos.pop(name, {}) for name in ("actors", ACTORS_DATASET)}
     _add_actors(catalogue, actors, masks, compression)
@@ -175,7 +175,7 @@ def _read_splits(folder: pathlib.Path, splits: pathlib.Path | None) -> Pairs:
             if video in seen:
                 raise UserError(
                     f"{splits}: video {video!r} is in {seen[video]} and again in {LISTS[split]}; "
-                    "each belongs to one pair of one list"
+                    "each belongs to one pair of one list, correct them"
                 )
             seen[video] = LISTS[split]
     return pairs
@@ -195,6 +195,7 @@ def _read_pairs(file: pathlib.Path) -> list[tuple[str, str]]:
         good = isinstance(pair, list) and len(pair) == 2
         if not good or not all(isinstance(name, str) and name for name in pair):
             raise UserError(
-                f'{file}: entry {number} is not a pair of video names like ["071", "054"]'
+                f'{file}: entry {number} is not a pair of video names like ["071", "054"]; '
+                "correct it"
             )
     return [(first, second) for first, second in content]

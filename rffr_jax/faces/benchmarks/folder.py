@@ -42,8 +42,8 @@ def find(folder: pathlib.Path, *, all_real: bool = False) -> Benchmark:
     if not paths:
         left_out = catalogue.benchmark().left_out
         raise UserError(
-            f"--input {folder}: no videos or images in it or below; files that end in "
-            f"{' '.join((*VIDEO_EXTENSIONS, *IMAGE_EXTENSIONS))} are taken"
+            f"--input {folder}: no videos or images in it or below; name a folder of files that "
+            f"end in {' '.join((*VIDEO_EXTENSIONS, *IMAGE_EXTENSIONS))}"
             + (f" ({left_out})" if left_out.counts else "")
         )
     has_splits = any(len(p.parts) > 1 and p.parts[0].lower() in SPLIT_NAMES for p in paths)

@@ -31,7 +31,9 @@ def keep_listed_videos(benchmark: Benchmark, file: pathlib.Path) -> Benchmark:
         found = named.get(name, [])
         if len(found) != 1:
             problem = (
-                f"names {len(found)} test videos; write its id" if found else "is no test video"
+                f"names {len(found)} test videos; write its id"
+                if found
+                else "is no test video; name one of those that --dry-run counts"
             )
             raise UserError(f"{place}: '{name}' {problem}")
         if found[0].id in listed:

@@ -1,6 +1,5 @@
 """The readers of folders, JSON lists and tables."""
 
-import dataclasses
 import json
 import logging
 import os
@@ -9,7 +8,6 @@ import pytest
 from PIL import Image
 
 from rffr_jax.data.readers.folder import read_folder
-from rffr_jax.data.readers.frames_as_crops import describe_frames_as_crops
 from rffr_jax.data.readers.table import read_csv, read_list
 from rffr_jax.errors import BadImageError, UserError
 
@@ -304,21 +302,6 @@ def test_a_column_may_number_the_frames_and_repeated_numbers_are_named(tmp_path,
     for entry in entries:
         (example,) = read_list(write_list(tmp_path, [entry])).examples
         assert example.frame == int(entry["frame"])
-
-
-def test_wide_or_tall_images_are_named_as_frames(tmp_path):
-    for name, size in (("frames", (640, 360)), ("crops", (100, 120)), ("phone", (90, 160))):
-        for number in range(3):
-            (tmp_path / name).mkdir(exist_ok=True)
-            Image.new("RGB", size).save(tmp_path / name / f"{number}.png")
-    found = {}
-    for name in ("frames", "crops", "phone"):
-        found[name] = describe_frames_as_crops(read_folder(tmp_path / name).examples)
-    assert not found["crops"]
-    assert "3 of 3 images looked at are wide or tall as whole frames are" in found["frames"][0]
-    assert "such as 90 x 160" in found["phone"][0]
-    missing = [dataclasses.replace(e, path="synthetic:0") for e in read_folder(tmp_path).examples]
-    assert not describe_frames_as_crops(missing)
 
 
 @pytest.mark.parametrize(

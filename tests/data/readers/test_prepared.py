@@ -26,9 +26,10 @@ from rffr_jax.data.specs import (
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces import shards
 from rffr_jax.images.image_formats import IMAGE_FORMATS, decode_crop, encode_crop
+from rffr_jax.images.landmarks import load_face
 from tests.faces.test_shards import SIZE, draw_image, draw_records, write
 
-SHARED = ("id", "label", "dataset", "method", "video", "frame", "source", "group")
+SHARED = ("id", "label", "dataset", "method", "video", "frame", "source", "group", "original")
 
 
 def one_line(caught):
@@ -139,6 +140,29 @@ def test_an_index_that_does_not_fit_the_shards_is_refused(tmp_path):
     index.unlink()
     with pytest.raises(UserError, match=r"index-train.csv: no such file"):
         PreparedDataset(folder, "train")
+
+
+def test_an_index_of_earlier_versions_says_nothing_of_originals(tmp_path):
+    records = draw_records(8, "png")
+    folder = write(tmp_path, {"train": records})
+    index = folder / "index-train.csv"
+    rows = [row.rpartition(",")[0] for row in index.read_text().splitlines()]
+    assert rows[0].endswith(",group")
+    index.write_text("\n".join(rows))
+    examples = PreparedDataset(folder, "train").examples
+    assert [e.id for e in examples] == [record.id for record in records]
+    assert {e.original for e in examples} == {""}
+
+
+def test_landmarks_that_can_be_no_faces_make_a_bad_record(tmp_path):
+    good, bad, *_ = draw_records(8, "png")
+    bad = dataclasses.replace(bad, landmarks=bad.landmarks[[1, 0, 2, 4, 3]])
+    write(tmp_path, {"train": [good, bad]})
+    dataset = load_dataset(f"tfds:{tmp_path}/faces#train")
+    np.testing.assert_array_equal(load_face(dataset, 0, SIZE).landmarks, good.landmarks)
+    with pytest.raises(BadImageError, match="landmarks: left and right are swapped"):
+        load_face(dataset, 1, SIZE)
+    assert dataset.load(1, SIZE).shape == (SIZE, SIZE, 3)
 
 
 def test_a_missing_shard_ends_the_run_at_once(tmp_path):

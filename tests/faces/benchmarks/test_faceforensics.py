@@ -54,7 +54,7 @@ def test_the_compression_decides_which_videos(tmp_path):
     assert {m.compression for m in found.media} == {"c40"}
     assert all("c40" in m.path.parts for m in found.media)
     assert "no c23 videos" in refusal("faceforensics", tmp_path)
-    assert "what is there: c40" in refusal("faceforensics", tmp_path)
+    assert "give another --compression (there: c40)" in refusal("faceforensics", tmp_path)
     assert "one of raw, c23, c40" in refusal("faceforensics", tmp_path, compression="c0")
 
 

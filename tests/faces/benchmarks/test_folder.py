@@ -100,7 +100,9 @@ def test_own_files_taken_as_real_are_said_to_be_and_refused_where_a_folder_is_ca
     found = find_media("folder", tmp_path, all_real=True)
     assert {(m.label, m.method) for m in found.media} == {(0, "real")}
     layouts.celeb_df(tmp_path / "celeb")
-    assert "it is for folder" in refusal("celeb_df", tmp_path / "celeb", all_real=True)
+    assert "--all-real does not go with --benchmark celeb_df; leave it out" in refusal(
+        "celeb_df", tmp_path / "celeb", all_real=True
+    )
 
 
 def test_files_of_other_endings_among_the_videos_are_counted(tmp_path):
