@@ -27,6 +27,7 @@ SIZES = {
     "vit_b16": ModelSize(768, 12, 12, decoder_width=512, decoder_depth=8, decoder_heads=16),
     "vit_s16": ModelSize(384, 12, 6, decoder_width=256, decoder_depth=8, decoder_heads=8),
     "vit_ti16": ModelSize(192, 12, 3, decoder_width=128, decoder_depth=4, decoder_heads=4),
+    "small": ModelSize(128, 6, 4, decoder_width=128, decoder_depth=2, decoder_heads=4),
     "mini": ModelSize(64, 3, 4, decoder_width=64, decoder_depth=1, decoder_heads=4),
     "tiny": ModelSize(32, 2, 2, decoder_width=32, decoder_depth=2, decoder_heads=2),
 }
