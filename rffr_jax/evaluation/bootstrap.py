@@ -54,6 +54,11 @@ def auc_interval(
         bound = ((1 - CONFIDENCE) / 2) ** (1 / pairs)
         return (float(bound), 1.0) if auc else (0.0, float(1 - bound))
     aucs = bootstrap_aucs(labels, scores, clusters, replicates=replicates, seed=seed)
+    return logit_interval(auc, aucs)
+
+
+def logit_interval(auc: float, aucs: Float[np.ndarray, " replicates"]) -> tuple[float, float]:
+    """The interval of `auc_interval`, from the replicates that are finite; `auc` not 0 or 1."""
     deviation = np.std(aucs[np.isfinite(aucs)], ddof=1)
     half = stats.norm.ppf((1 + CONFIDENCE) / 2) * deviation / (auc * (1 - auc))
     low, high = special.expit(special.logit(auc) + np.array([-half, half]))

@@ -119,9 +119,9 @@ def doubts(numbers: Mapping[str, float | int]) -> list[str]:
     A NaN counts as a loss.
     """
     found = [
-        f"its error on unseen faces is {numbers[f'to_{name}']:.2f} times that of {method}"
-        for name, method in (("ridge", "a ridge regression"), ("telea", "Telea's inpainting"))
-        if not numbers[f"to_{name}"] < 1.0
+        f"its error on unseen faces is {numbers['mae'] / error:.2f} times that of {method}"
+        for error, method in _simple_errors(numbers)
+        if not numbers["mae"] < error
     ]
     if not numbers["to_training"] <= MEMORISED:
         found.append(
@@ -129,6 +129,20 @@ def doubts(numbers: Mapping[str, float | int]) -> list[str]:
             "faces: it has memorised some"
         )
     return found
+
+
+def error_ratio(numbers: Mapping[str, float | int]) -> float:
+    """The MAE's error over that of the best inpainting without a network; below 1 it is better."""
+    return numbers["mae"] / min(error for error, _ in _simple_errors(numbers))
+
+
+def _simple_errors(numbers: Mapping[str, float | int]) -> list[tuple[float, str]]:
+    names = {
+        "ridge": "a ridge regression",
+        "telea": "Telea's inpainting",
+        "mean_face": "the mean face",
+    }
+    return [(max(numbers[name], 1e-12), method) for name, method in names.items()]
 
 
 def _regions(size: int, blocks: BlockGrid, patch: int) -> dict[str, Bool[np.ndarray, "size size"]]:

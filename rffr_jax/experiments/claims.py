@@ -1,15 +1,13 @@
 """Does one row beat another, as the paper says? Judged over test people and trainings."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
 
-from rffr_jax.evaluation.bootstrap import REPLICATES, weighted_aucs
-from rffr_jax.evaluation.crossed_bootstrap import ClusterDraws, crossed_interval
-from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.crossed_bootstrap import crossed_interval
+from rffr_jax.experiments.auc_replicates import AucReplicates, Aucs, Training, arrange_trainings
 from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
 from rffr_jax.experiments.summary import unique, unseen_columns
 
@@ -18,19 +16,9 @@ BETTER, WORSE = "better", "worse"
 NOT_MEASURED, NOT_CONFIRMED = "not measured", "no confirmed ordering"
 MEAN = "(mean)"
 
-ReadScores = Callable[[RunResult, str], Predictions]
-"""The scores of a run that its AUC in a column is of."""
-Pair = tuple[int | None, int]  # seeds of a MAE and of a detector
-Aucs = Float64[np.ndarray, " replicates_and_one"]
-"""Under each draw of test people; the last is that of all people, once each."""
-
 
 def check_claims(
-    table: TableSpec,
-    measured: Sequence[RunResult],
-    read_scores: ReadScores,
-    *,
-    replicates: int = REPLICATES,
+    table: TableSpec, measured: Sequence[RunResult], replicates: AucReplicates
 ) -> list[dict[str, Any]]:
     """Every claim of the table under every rule that both of its rows were measured under.
 
@@ -50,13 +38,12 @@ def check_claims(
     """
     if not table.claims:
         return []
-    judge = _Judge(measured, read_scores, replicates)
     entries = []
     for claim in table.claims:
         judged = [
             entry
             for rule in unique(run.rule for run in measured)
-            for entry in _check_under_rule(table, measured, claim, rule, judge)
+            for entry in _check_under_rule(table, measured, claim, rule, replicates)
         ]
         entries += judged or [
             _claim_fields(claim, claim.trained_on, "")
@@ -67,7 +54,11 @@ def check_claims(
 
 
 def _check_under_rule(
-    table: TableSpec, measured: Sequence[RunResult], claim: Claim, rule: str, judge: "_Judge"
+    table: TableSpec,
+    measured: Sequence[RunResult],
+    claim: Claim,
+    rule: str,
+    replicates: AucReplicates,
 ) -> list[dict[str, Any]]:
     """The claim under one rule: an entry for each training, and one for their mean."""
     wanted = [claim.trained_on] if claim.trained_on else unique(r.trained_on for r in measured)
@@ -76,7 +67,7 @@ def _check_under_rule(
         columns = (claim.column,) if claim.column else unseen_columns(table, trained_on)
         better, worse = (
             {
-                (run.mae_seed, run.seed): judge.mean_aucs(run, columns)
+                _training(run): replicates.mean_aucs(run, columns)
                 for run in measured
                 if (run.trained_on, run.method, run.rule) == (trained_on, method, rule)
                 and columns
@@ -86,13 +77,21 @@ def _check_under_rule(
         )
         if differences := _differences(better, worse):
             sides[trained_on] = differences
-    entries = [_entry(claim, trained_on, rule, [one], judge) for trained_on, one in sides.items()]
+    entries = [
+        _entry(claim, trained_on, rule, [one], replicates) for trained_on, one in sides.items()
+    ]
     if len(sides) > 1:
-        entries.append(_entry(claim, MEAN, rule, list(sides.values()), judge))
+        entries.append(_entry(claim, MEAN, rule, list(sides.values()), replicates))
     return entries
 
 
-def _differences(better: Mapping[Pair, Aucs], worse: Mapping[Pair, Aucs]) -> dict[Pair, Aucs]:
+def _training(run: RunResult) -> Training:
+    return run.mae_seed, run.seed
+
+
+def _differences(
+    better: Mapping[Training, Aucs], worse: Mapping[Training, Aucs]
+) -> dict[Training, Aucs]:
     """Of each training that both rows have; a row without a MAE is compared with every MAE."""
     differences = {}
     for (mae, seed), aucs in better.items():
@@ -103,7 +102,11 @@ def _differences(better: Mapping[Pair, Aucs], worse: Mapping[Pair, Aucs]) -> dic
 
 
 def _entry(
-    claim: Claim, trained_on: str, rule: str, sides: Sequence[Mapping[Pair, Aucs]], judge: "_Judge"
+    claim: Claim,
+    trained_on: str,
+    rule: str,
+    sides: Sequence[Mapping[Training, Aucs]],
+    replicates: AucReplicates,
 ) -> dict[str, Any]:
     """Sides: the differences of each set that was trained on; their mean is what is judged."""
     pairs = [pair for pair in sides[0] if all(pair in side for side in sides)]
@@ -112,14 +115,9 @@ def _entry(
     of_pair = {pair: np.mean([side[pair] for side in sides], axis=0) for pair in pairs}
     maes = unique(mae for mae, _ in pairs)
     seeds = unique(seed for _, seed in pairs)
-    if maes == seeds and len(pairs) == len(seeds) > 1:  # every seed has a MAE of its own
-        grid, names = [[of_pair[pair]] for pair in pairs], ["these MAEs", ""]
-    else:
-        grid = [[of_pair[mae, seed] for seed in seeds] for mae in maes]
-        names = ["" if maes == [None] else "these MAEs", "these seeds"]
-    differences = np.moveaxis(np.array(grid), -1, 0)
+    differences, names = arrange_trainings(of_pair)
     found = crossed_interval(differences[:-1])
-    ci95 = [found.low, found.high] if judge.knows_spread else None
+    ci95 = [found.low, found.high] if replicates.knows_spread else None
     given = [name for name, fixed in zip(names, found.fixed, strict=True) if fixed and name]
     return _claim_fields(claim, trained_on, rule) | {
         "difference": float(differences[-1].mean()),
@@ -149,34 +147,3 @@ def _verdict(ci95: Sequence[float] | None, given: Sequence[str]) -> str:
 
 def _claim_fields(claim: Claim, trained_on: str, rule: str) -> dict[str, Any]:
     return dataclasses.asdict(claim) | {"trained_on": trained_on, "rule": rule}
-
-
-class _Judge:
-    """AUCs of runs under the same draws of test people, each computed once."""
-
-    def __init__(self, measured: Sequence[RunResult], read_scores: ReadScores, replicates: int):
-        self._scores = read_scores
-        self._aucs: dict[tuple[int, str], Aucs] = {}
-        people = {
-            (example.dataset, example.cluster)
-            for run in measured
-            for column in run.aucs
-            for example in read_scores(run, column).examples
-        }
-        self._draws = ClusterDraws(sorted(people), replicates=replicates)
-        self.knows_spread = len(people) > 1
-
-    def mean_aucs(self, run: RunResult, columns: Iterable[str]) -> Aucs:
-        """The mean over columns."""
-        return np.mean([self._column(run, column) for column in columns], axis=0)
-
-    def _column(self, run: RunResult, column: str) -> Aucs:
-        key = id(run), column
-        if key not in self._aucs:
-            found = self._scores(run, column)
-            people = [(example.dataset, example.cluster) for example in found.examples]
-            drawn = self._draws.aucs(found.labels, found.scores, people)
-            once = np.ones((len(people), 1))
-            all_people = weighted_aucs(found.labels, found.scores, once)
-            self._aucs[key] = np.append(drawn, all_people)
-        return self._aucs[key]

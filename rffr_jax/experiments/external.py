@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.bootstrap import auc_interval
+from rffr_jax.evaluation.crossed_bootstrap import ClusterDraws
 from rffr_jax.evaluation.predictions import UNNAMED, Predictions
 from rffr_jax.examples import Example
-from rffr_jax.experiments.run_result import TableSpec
+from rffr_jax.experiments.auc_replicates import people_of, redrawn_aucs
+from rffr_jax.experiments.run_result import UNKNOWN_TRAINING, TableSpec
 from rffr_jax.experiments.summary import RunAuc, row_cells
 
 KIND = "external:"
@@ -57,6 +58,8 @@ def external_row(
     }
     ours = {(e.dataset, e.id) for part in columns.values() for e in part.examples}
     _require_unique_ids(ours, found, file)
+    people = {person for part in columns.values() for person in people_of(part)}
+    draws = ClusterDraws(sorted(people))
     used: set[tuple[str, str]] = set()
     runs: dict[str, Sequence[RunAuc]] = {}
     for column in table.columns:
@@ -65,10 +68,10 @@ def external_row(
         keys = [key if key in found else (UNNAMED, key[1]) for key in exact]
         _require_all(examples, [key in found for key in keys], column, file)
         _require_same_labels(examples, [found[key][0] for key in keys], file)
-        scores = np.array([found[key][1] for key in keys])
-        labels = columns[column].labels
-        bounds = auc_interval(labels, scores, [example.cluster for example in examples])
-        runs[column] = [RunAuc(metrics.auc(labels, scores), bounds)]
+        part = Predictions(examples, np.array([found[key][1] for key in keys]))
+        aucs = redrawn_aucs(draws, part)
+        bounds = auc_interval(part.labels, part.scores, [example.cluster for example in examples])
+        runs[column] = [RunAuc(float(aucs[-1]), aucs[:-1], bounds)]
         used.update(keys)
     return {
         "trained_on": "",
@@ -76,8 +79,7 @@ def external_row(
         "rule": RULE,
         "source": "external",
         "cells": row_cells(table, "", runs, dict.fromkeys(table.columns, RULE)),
-        "seconds": None,
-        "inference_seconds": None,
+        **UNKNOWN_TRAINING,
         "extra": len(found.keys() - used),
     }
 

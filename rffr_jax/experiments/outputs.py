@@ -17,7 +17,7 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import ABOUT, select_method_and_reals
 from rffr_jax.examples import Dataset
 from rffr_jax.experiments import mean_residual
-from rffr_jax.experiments.claims import ReadScores
+from rffr_jax.experiments.auc_replicates import AucReplicates, ReadScores
 from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
 from rffr_jax.experiments.galleries import draw_gallery
 from rffr_jax.experiments.grid import Plan, TestedDetector
@@ -30,6 +30,7 @@ from rffr_jax.experiments.tables import build_table, write_tables
 from rffr_jax.experiments.worker import Run
 from rffr_jax.runs.atomic_files import read_json_object
 from rffr_jax.runs.run_record import read_record
+from rffr_jax.training.reconstruction_check import read_reconstruction_check
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def write_outputs(workdir: pathlib.Path, plan: Plan):
     methods = {label: column.method for label, column in on_disk.columns.items()}
     read_scores = _score_reader(methods)
     columns = {c: read_scores(results[0], c) for c in methods} if table.external else {}
-    summary = build_table(table, results, columns, read_scores)
+    summary = build_table(table, results, columns, AucReplicates(results, read_scores))
     if results:
         write_tables(workdir, summary)
         print(format_markdown(summary))
@@ -116,6 +117,7 @@ def _read_result(config: Config, point: TestedDetector) -> RunResult:
         inference_seconds=measure_inference_time(point.detect.folder, config.evaluate)
         if config.time_inference
         else None,
+        mae_check=read_reconstruction_check(point.pretrain.folder) if point.pretrain else {},
     )
 
 

@@ -12,14 +12,21 @@ from rffr_jax.evaluation.results import RULES
 from rffr_jax.experiments.summary import MEAN_ALL, MEAN_UNSEEN, unique
 
 HEADINGS: Mapping[str, str] = {MEAN_ALL: "mean (all)", MEAN_UNSEEN: "mean (unseen)"}
-SEEN_MARK, NOTE_MARK = "†", "‡"
+SEEN_MARK, NOTE_MARK, WEAK_MARK = "†", "‡", "§"
 ON_OTHER_DATA = "published, on other data"
 LEGEND = (
-    "AUC in %. ± is the standard deviation over runs, [ ] the 95 % interval over detector seeds "
-    "(each the mean over its MAEs) and clusters of test images, for one seed only over those; "
-    "that of a mean over columns is no narrower than it should be. How MAEs differ is in the JSON "
-    f"file. {SEEN_MARK}: trained on these fakes. Bold: the best measured of the same training "
-    "fakes and rule."
+    f"AUC in %. ± is the standard deviation over runs. {SEEN_MARK}: trained on these fakes. Bold: "
+    "the best measured of the same training fakes and rule."
+)
+INTERVALS_NOTE = (
+    "[ ]: 95 % of a crossed bootstrap. It draws the people of the test, the MAEs and the detector "
+    "seeds; AUC is taken within a training (a detector seed with a MAE), then averaged. Fewer than "
+    "five MAEs or seeds are held fixed, and the interval speaks of no others."
+)
+MAE_NOTE = (
+    "MAE error: its squared error on unseen real faces over that of the best inpainting without a "
+    "network (ridge regression, Telea or the mean face); of several MAEs the highest. Below 1 the "
+    "MAE is better."
 )
 CLAIMS_NOTE = (
     "Points of AUC, taken within a training (a detector seed with a MAE), then averaged. [ ]: 95 % "
@@ -100,17 +107,17 @@ def _results_table(
         "source": [row["source"] for row in rows],
     }
     lead, same = _split_varied(lead)
-    times = [_time(row) for row in rows]
-    timed = any(times)
+    more = {"one image": [_time(row) for row in rows], "MAE error": [_mae(row) for row in rows]}
+    more = {name: texts for name, texts in more.items() if any(texts)}
     body = [
         [
             *(Cell(texts[number]) for texts in lead.values()),
             *(_cell(row, column, _is_best(rows, row, column)) for column in shown),
-            *([Cell(times[number] or "-")] if timed else []),
+            *(Cell(texts[number] or "-") for texts in more.values()),
         ]
         for number, row in enumerate(rows)
     ]
-    headings = [*lead, *(HEADINGS.get(c, c) for c in shown), *(["one image"] if timed else [])]
+    headings = [*lead, *(HEADINGS.get(c, c) for c in shown), *more]
     kinds = [row["source"] for row in rows]
     return PrintedTable(caption, headings, len(lead), body, kinds, [*same, *notes])
 
@@ -162,6 +169,11 @@ def _time(row: Mapping[str, Any]) -> str:
     return row.get("inference_time", "") if seconds is None else f"{seconds:.3g} s"
 
 
+def _mae(row: Mapping[str, Any]) -> str:
+    ratio = row["mae_error_ratio"]
+    return "" if ratio is None else f"{ratio:.2f}{WEAK_MARK if row['mae_doubts'] else ''}"
+
+
 # ---- claims
 
 
@@ -204,12 +216,17 @@ def _table_notes(table: Mapping[str, Any]) -> list[str]:
     data = f"Data: {table['variant']}. " if table["variant"] else ""
     remarks = [
         LEGEND,
+        *_interval_notes(table["rows"]),
         f"How the weights were chosen (rule): {'; '.join(rules)}.",
         f"{data}Seeds of detectors: {seeds}; of MAEs: {maes}.",
     ]
     if table["note"]:
         remarks.append(f"Note: {one_line(table['note'])}")
-    remarks += [*table["remarks"], *_published_differences(table["rows"])]
+    remarks += [
+        *table["remarks"],
+        *_mae_notes(table["rows"]),
+        *_published_differences(table["rows"]),
+    ]
     remarks += [
         f"{row['method']}: {row['extra']} of its examples are in no column and were left out."
         for row in table["rows"]
@@ -222,6 +239,47 @@ def _table_notes(table: Mapping[str, Any]) -> list[str]:
         if cell.get("note")
     ]
     return remarks
+
+
+def _interval_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which interval the numbers have: for other trainings, or given these."""
+    methods: dict[str, list[str]] = {}
+    for row in rows:
+        for cell in row["cells"].values():
+            if cell["ci95"] is not None:
+                methods.setdefault(given_text(cell), []).append(row["method"])
+    if not methods:
+        return []
+    held = {f"given {given}": unique(of) for given, of in methods.items() if given}
+    if len(methods) == 1:
+        texts = [f"{given}: all rows" for given in held]
+    else:
+        texts = [f"{given}: {', '.join(of)}" for given, of in held.items()]
+    said = f" Here, {'; '.join(texts)}." if texts else ""
+    return [INTERVALS_NOTE + said]
+
+
+def _mae_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the errors of the MAEs mean, and which MAEs should not be used."""
+    if all(row["mae_error_ratio"] is None for row in rows):
+        return []
+    weak: dict[str, list[str]] = {}
+    for row in rows:
+        for seed, doubts in row["mae_doubts"].items():
+            weak.setdefault(f"the MAE of seed {seed}: {'; '.join(doubts)}", []).append(
+                row["method"]
+            )
+    warnings = [
+        f"{WEAK_MARK} {', '.join(unique(methods))}: the residuals show what the MAE cannot draw, "
+        f"not what was manipulated ({doubt})."
+        for doubt, methods in weak.items()
+    ]
+    return [MAE_NOTE, *warnings]
+
+
+def given_text(cell: Mapping[str, Any]) -> str:
+    """The trainings that the cell's interval holds fixed; '' where it holds none."""
+    return " and ".join(cell["given"])
 
 
 def _published_differences(rows: Sequence[Mapping[str, Any]]) -> list[str]:

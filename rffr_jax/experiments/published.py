@@ -9,6 +9,8 @@ import csv
 import pathlib
 from typing import Any
 
+from rffr_jax.experiments.run_result import UNKNOWN_TRAINING
+
 FF_METHODS: tuple[str, ...] = ("DF", "F2F", "FSW", "NT")
 COLUMNS = (*FF_METHODS, "mean_all", "Celeb-DF", "DFDC")
 
@@ -25,7 +27,7 @@ def read_published() -> dict[str, list[dict[str, Any]]]:
     text = pathlib.Path(__file__).with_suffix(".csv").read_text(encoding="utf-8")
     for line in csv.DictReader(text.splitlines()):
         row: dict[str, Any] = {name: line[name] for name in ("trained_on", "method", "rule")}
-        row |= {"source": "published", "seconds": None, "inference_seconds": None}
+        row |= {"source": "published", **UNKNOWN_TRAINING}
         row |= {"inference_time": line["inference_time"], "printed_in": line["source"]}
         row["cells"] = {column: _cell(line, column) for column in COLUMNS if line[column]}
         tables.setdefault(line["table"], []).append(row)
@@ -38,7 +40,7 @@ def _cell(line: dict[str, str], column: str) -> dict[str, Any]:
     chosen_on_itself = (line["rule"], column) == ("transfer", "Celeb-DF")
     return {
         "auc": round(float(line[column]) / 100, 4),
-        **{"sd": None, "ci95": None, "runs": [], "by_mae": []},
+        **{"sd": None, "ci95": None, "given": [], "runs": [], "by_mae": []},
         "rule": "oracle" if chosen_on_itself else line["rule"],
         "seen": column == line["trained_on"],
         **{"published": None, "difference": None},

@@ -3,6 +3,13 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
+from typing import Any
+
+UNKNOWN_TRAINING: Mapping[str, Any] = {
+    **{"seconds": None, "inference_seconds": None},
+    **{"mae_error_ratio": None, "mae_doubts": {}},
+}
+"""What a row of another program says in place of `summary.measured_rows`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +30,8 @@ class RunResult:
       autoencoder: workdir of `pretrain`; None where there is none.
       seconds: that the training of the detector took.
       inference_seconds: that one image takes, residual included; None where nobody asked.
+      mae_check: `reconstruction_check.read_reconstruction_check` of its MAE; {} where it has none,
+        or one that was never compared with inpainting without a network.
     """
 
     trained_on: str
@@ -38,6 +47,7 @@ class RunResult:
     autoencoder: pathlib.Path | None
     seconds: float
     inference_seconds: float | None = None
+    mae_check: Mapping[str, float | int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

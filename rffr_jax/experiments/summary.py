@@ -1,32 +1,36 @@
 """Runs of one row over seeds -> the numbers of its cells: mean, spread, 95 % interval."""
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from jaxtyping import Float64
 
-from rffr_jax.evaluation.bootstrap import CONFIDENCE
+from rffr_jax.evaluation.crossed_bootstrap import crossed_auc_interval
+from rffr_jax.evaluation.reconstruction_error import doubts, error_ratio
+from rffr_jax.experiments.auc_replicates import AucReplicates, arrange_trainings
 from rffr_jax.experiments.run_result import RunResult, TableSpec
 
 MEAN_ALL, MEAN_UNSEEN = "mean_all", "mean_unseen"
 MEANS = {MEAN_ALL: "mean", MEAN_UNSEEN: "mean unseen"}  # their short names, in charts
+THIS_TRAINING = "this training"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class RunAuc:
     """One number of one run.
 
     Attributes:
       auc: in [0, 1].
-      interval: 95 % over clusters of test images; None where nothing says.
+      redrawn: under draws of test people, the same for all runs and columns.
+      interval: 95 % over test people; None where there is one.
       seed: of the detector; None for another program's.
       mae_seed: of its MAE or UNet; None where it has none.
     """
 
     auc: float
+    redrawn: Float64[np.ndarray, " replicates"]
     interval: tuple[float, float] | None
     seed: int | None = None
     mae_seed: int | None = None
@@ -40,16 +44,17 @@ def summarise(runs: Sequence[RunAuc]) -> dict[str, Any]:
         number.
 
     Returns:
-      `auc`: the mean over runs. `sd`: over runs; None for one. `ci95`: `interval(runs)`. `runs`:
-      `seed, mae_seed, auc` of each. `by_mae`: `mae_seed, auc` (the mean) of each MAE, because few
-      MAEs give no interval of their own.
+      `auc`: the mean over runs. `sd`: over runs; None for one. `ci95` and `given`: as
+      `mean_interval`. `runs`: `seed, mae_seed, auc` of each. `by_mae`: `mae_seed, auc` (the mean)
+      of each MAE.
     """
     aucs = [run.auc for run in runs]
-    bounds = mean_interval(runs)
+    bounds, given = mean_interval(runs)
     return {
         "auc": float(np.mean(aucs)),
         "sd": float(np.std(aucs, ddof=1)) if len(aucs) > 1 else None,
         "ci95": None if bounds is None else list(bounds),
+        "given": given,
         "runs": [{"seed": r.seed, "mae_seed": r.mae_seed, "auc": r.auc} for r in runs],
         "by_mae": [
             {"mae_seed": mae, "auc": float(np.mean([r.auc for r in runs if r.mae_seed == mae]))}
@@ -58,48 +63,39 @@ def summarise(runs: Sequence[RunAuc]) -> dict[str, Any]:
     }
 
 
-def mean_interval(runs: Sequence[RunAuc]) -> tuple[float, float] | None:
-    """95 % interval of the mean, over detector seeds and over test images.
+def mean_interval(runs: Sequence[RunAuc]) -> tuple[tuple[float, float] | None, list[str]]:
+    """95 % interval of the mean over runs, for other test people and other trainings.
 
-    With n > 1 detector seeds, whose numbers are means over their MAEs with standard deviation s,
-
-        half^2 = (t_{n-1} s / sqrt(n))^2 + (mean half-width of the bootstrap over test clusters)^2
-
-    around the mean, cut to [0, 1]. With one seed it is only the bootstrap's. How MAEs differ is in
-    neither.
+    It is that of `crossed_bootstrap.crossed_auc_interval`. Where all runs separate the classes,
+    nothing varies, and it is the mean of the runs' intervals.
 
     Returns:
-      (low, high); None where a run has no interval over test clusters.
+      (low, high), None where a run has no interval; and the trainings that it holds fixed:
+      `THIS_TRAINING` for one run, else "these MAEs" and "these seeds" if they are fewer than five.
     """
-    bounds = [run.interval for run in runs]
-    known = [pair for pair in bounds if pair is not None]
-    if len(known) < len(bounds):
+    redrawn, names = arrange_trainings({(run.mae_seed, run.seed): run.redrawn for run in runs})
+    mean = float(np.mean([run.auc for run in runs]))
+    found = crossed_auc_interval(redrawn, mean)
+    given = [name for name, fixed in zip(names, found.fixed, strict=True) if fixed and name]
+    bounds = found.low, found.high
+    if mean in (0, 1) or any(run.interval is None for run in runs):
+        bounds = _mean_of_intervals(runs)
+    return bounds, given if len(runs) > 1 else [THIS_TRAINING]
+
+
+def _mean_of_intervals(runs: Sequence[RunAuc]) -> tuple[float, float] | None:
+    known = [run.interval for run in runs if run.interval is not None]
+    if len(known) < len(runs):
         return None
     low, high = np.mean(known, axis=0)
-    seeds = unique(run.seed for run in runs)
-    if len(seeds) == 1:
-        return float(low), float(high)
-    means = [np.mean([run.auc for run in runs if run.seed == seed]) for seed in seeds]
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1)
-    over_seeds = quantile * np.std(means, ddof=1) / math.sqrt(len(seeds))
-    half = math.hypot(over_seeds, (high - low) / 2)
-    middle = np.mean(means)
-    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    return float(low), float(high)
 
 
 def mean_run(runs: Sequence[RunAuc]) -> RunAuc:
-    """The mean over columns of one run.
-
-    Its interval is the mean of the columns' intervals: as wide as if all columns erred together,
-    so never too narrow for it.
-    """
-    known = [run.interval for run in runs if run.interval is not None]
-    bounds = None
-    if len(known) == len(runs):
-        low, high = np.mean(known, axis=0)
-        bounds = float(low), float(high)
+    """The mean over columns of one run."""
     auc = float(np.mean([run.auc for run in runs]))
-    return RunAuc(auc, bounds, runs[0].seed, runs[0].mae_seed)
+    redrawn = np.mean([run.redrawn for run in runs], axis=0)
+    return RunAuc(auc, redrawn, _mean_of_intervals(runs), runs[0].seed, runs[0].mae_seed)
 
 
 def unseen_columns(table: TableSpec, trained_on: str) -> tuple[str, ...]:
@@ -143,12 +139,16 @@ def row_cells(
     }
 
 
-def measured_rows(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[str, Any]]:
+def measured_rows(
+    table: TableSpec, measured: Sequence[RunResult], replicates: AucReplicates
+) -> list[dict[str, Any]]:
     """One row for all runs with the same training fakes, method and rule, in the order given.
 
     Returns:
-      `trained_on, method, rule, source, cells`, and the mean `seconds` of training and
-      `inference_seconds` of one image over the runs (None where nobody asked).
+      `trained_on, method, rule, source, cells`, the mean `seconds` of training and
+      `inference_seconds` of one image over the runs (None where nobody asked),
+      `mae_error_ratio` (`reconstruction_error.error_ratio`, the highest of its MAEs; None where
+      nothing says) and `mae_doubts` (why a MAE should not be used, by its seed).
     """
     groups: dict[tuple[str, str, str], list[RunResult]] = {}
     for run in measured:
@@ -158,7 +158,13 @@ def measured_rows(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[
         common = [c for c in table.columns if all(c in run.aucs for run in members)]
         runs = {
             column: [
-                RunAuc(run.aucs[column], run.intervals.get(column), run.seed, run.mae_seed)
+                RunAuc(
+                    run.aucs[column],
+                    replicates.mean_aucs(run, [column])[:-1],
+                    run.intervals.get(column),
+                    run.seed,
+                    run.mae_seed,
+                )
                 for run in members
             ]
             for column in common
@@ -167,6 +173,7 @@ def measured_rows(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[
             column: ", ".join(unique(run.rules.get(column, rule) for run in members))
             for column in common
         }
+        ratios = [error_ratio(run.mae_check) for run in members if run.mae_check]
         times = [r.inference_seconds for r in members if r.inference_seconds is not None]
         rows.append(
             {
@@ -177,6 +184,12 @@ def measured_rows(table: TableSpec, measured: Sequence[RunResult]) -> list[dict[
                 "cells": row_cells(table, trained_on, runs, rules),
                 "seconds": float(np.mean([run.seconds for run in members])),
                 "inference_seconds": float(np.mean(times)) if times else None,
+                "mae_error_ratio": float(np.max(ratios)) if ratios else None,
+                "mae_doubts": {
+                    str(run.mae_seed): doubts(run.mae_check)
+                    for run in members
+                    if run.mae_check and doubts(run.mae_check)
+                },
             }
         )
     return rows

@@ -12,7 +12,9 @@ from rffr_jax.experiments.printed_table import (
     NOTE_MARK,
     ON_OTHER_DATA,
     SEEN_MARK,
+    WEAK_MARK,
     PrintedTable,
+    given_text,
     has_separate_published_table,
     one_line,
     percent,
@@ -25,7 +27,7 @@ _LATEX = {
     **{character: "\\" + character for character in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
-    **{"±": r"$\pm$", SEEN_MARK: r"$\dagger$", NOTE_MARK: r"$\ddagger$"},
+    **{"±": r"$\pm$", SEEN_MARK: r"$\dagger$", NOTE_MARK: r"$\ddagger$", WEAK_MARK: r"\S{}"},
     **{"[": "{[}", "]": "{]}", "*": "{*}", "-": "{-}"},
 }
 
@@ -38,6 +40,7 @@ def format_csv(table: Mapping[str, Any]) -> str:
     lines = []
     for row, source in rows:
         decimals = 2 if row["source"] == "published" else 1
+        ratio = row["mae_error_ratio"]
         for column, cell in row["cells"].items():
             low, high = cell["ci95"] or (None, None)
             lines.append(
@@ -48,11 +51,13 @@ def format_csv(table: Mapping[str, Any]) -> str:
                     "seen": int(cell["seen"]),
                     **{"auc": percent(cell["auc"], decimals), "sd": percent(cell["sd"])},
                     **{"ci95_low": percent(low), "ci95_high": percent(high)},
+                    "ci95_given": given_text(cell),
                     "published": percent(cell["published"], 2),
                     "difference": percent(cell["difference"]),
                     **{f"{name}s": _seeds(cell, name) for name in ("seed", "mae_seed")},
                     "inference_seconds": row["inference_seconds"] or "",
-                    "note": cell.get("note") or ("" if decimals == 2 else table["note"]),
+                    "mae_error_ratio": "" if ratio is None else f"{ratio:.3f}",
+                    "note": cell.get("note") or ("" if decimals == 2 else _note(table, row)),
                     "command": table["command"],
                 }
             )
@@ -61,6 +66,12 @@ def format_csv(table: Mapping[str, Any]) -> str:
     writer.writeheader()
     writer.writerows(lines)
     return text.getvalue().rstrip("\n")
+
+
+def _note(table: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What must be known of the row's data and MAEs."""
+    doubts = [f"MAE of seed {seed}: {'; '.join(why)}" for seed, why in row["mae_doubts"].items()]
+    return "; ".join(filter(None, [table["note"], *doubts]))
 
 
 def _seeds(cell: Mapping[str, Any], name: str) -> str:

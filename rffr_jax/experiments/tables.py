@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.experiments.claims import ReadScores, check_claims
+from rffr_jax.experiments.auc_replicates import AucReplicates
+from rffr_jax.experiments.claims import check_claims
 from rffr_jax.experiments.external import external_row
 from rffr_jax.experiments.published import PUBLISHED
 from rffr_jax.experiments.run_result import RunResult, TableSpec
@@ -30,7 +31,7 @@ def build_table(
     table: TableSpec,
     measured: Sequence[RunResult],
     columns: Mapping[str, Predictions],
-    read_scores: ReadScores,
+    replicates: AucReplicates,
 ) -> dict[str, Any]:
     """The numbers of a table; AUCs in [0, 1].
 
@@ -39,20 +40,20 @@ def build_table(
       measured: its runs; of each row every detector seed with every MAE seed.
       columns: our predictions of each column (reals and the column's fakes), of any one run: what
         rows of other toolkits are matched with. May be empty where `table.external` is.
-      read_scores: the scores of a run that its AUC in a column is of, for the claims.
+      replicates: of `measured`.
 
     Returns:
       `name, variant, title, note, command, columns, seeds, mae_seeds`; `rows`, of which the
       measured ones stand behind the published ones that they are to reach where the data are the
       paper's; `claims` (see `claims.check_claims`); `published`: all rows that the paper printed.
       A row is `trained_on, method, rule, source` ("measured", "published" or "external"), `cells`,
-      `seconds` and `inference_seconds`. A cell, of a column, "mean_all" or "mean_unseen", holds
-      what `summary.row_cells` says, `published` and `difference` (measured - published), which are
-      None on other data.
+      `seconds`, `inference_seconds`, `mae_error_ratio` and `mae_doubts`. A cell, of a column,
+      "mean_all" or "mean_unseen", holds what `summary.row_cells` says, `published` and
+      `difference` (measured - published), which are None on other data.
     """
     published = PUBLISHED.get(table.name, [])
     beside = published if table.variant == PAPER_VARIANT else []
-    rows = [_with_published(row, beside) for row in measured_rows(table, measured)]
+    rows = [_with_published(row, beside) for row in measured_rows(table, measured, replicates)]
     others = [
         _with_published(external_row(table, label, spec, columns), [])
         for label, spec in table.external.items()
@@ -69,7 +70,7 @@ def build_table(
         "seeds": sorted({run.seed for run in measured}),
         "mae_seeds": sorted(maes),
         "rows": [*_order_beside_published(rows, beside), *others],
-        "claims": check_claims(table, measured, read_scores),
+        "claims": check_claims(table, measured, replicates),
         "published": published,
     }
 

@@ -2,9 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from rffr_jax.evaluation.crossed_bootstrap import ClusterDraws, crossed_interval
+from rffr_jax.evaluation.bootstrap import auc_interval, logit_interval
+from rffr_jax.evaluation.crossed_bootstrap import (
+    ClusterDraws,
+    crossed_auc_interval,
+    crossed_interval,
+)
 
 PEOPLE = 40
 LABELS = np.tile([0, 1], PEOPLE)
@@ -115,3 +121,69 @@ def test_the_null_is_covered_and_seldom_held(maes, seeds, effects):
     print(f"covered {covered:.3f}, false 'holds' {above:.3f}")
     assert covered >= 0.91
     assert above <= 0.06
+
+
+def replicate_aucs(draws, row):
+    """AUCs [replicates, maes, seeds] of one row, and their mean over trainings of all people."""
+    maes, seeds, _ = row.shape
+    redrawn = [[draws.aucs(LABELS, row[m, s], CLUSTERS) for s in range(seeds)] for m in range(maes)]
+    mean = np.mean([roc_auc_score(LABELS, scores) for some in row for scores in some])
+    return np.moveaxis(np.array(redrawn), -1, 0), float(mean)
+
+
+def test_one_training_has_the_interval_of_its_evaluation():
+    (scores,) = simulated_row(np.random.default_rng(3), 1, 1)[0]
+    names = [f"{person:02}" for person in CLUSTERS]
+    draws = ClusterDraws(sorted(set(names)))
+    redrawn = draws.aucs(LABELS, scores, names)[:, None, None]
+    found = crossed_auc_interval(redrawn, roc_auc_score(LABELS, scores))
+    assert (found.low, found.high) == pytest.approx(auc_interval(LABELS, scores, names))
+
+
+def simulate_coverage(experiments, maes, seeds, *, level, replicates=300, **effects):
+    """The share of experiments whose interval holds the mean over all trainings and people."""
+    settings = {"by_mae": 0.2, "by_seed": 0.2, "by_image": 0.6} | effects
+    by_training = settings["by_mae"] ** 2 + (settings["by_seed"] ** 2 if seeds > 1 else 0)
+    spread = by_training + 2 * (settings["by_image"] ** 2 + 0.5**2)
+    truth = stats.norm.cdf(level / spread**0.5)
+    draws = ClusterDraws(range(PEOPLE), replicates=replicates)
+    covered = 0
+    for number in range(experiments):
+        rng = np.random.default_rng([number, maes, seeds])
+        redrawn, mean = replicate_aucs(
+            draws, simulated_row(rng, maes, seeds, level=level, **effects)
+        )
+        found = crossed_auc_interval(redrawn, mean, seed=number)
+        covered += found.low <= truth <= found.high
+    return covered / experiments
+
+
+def test_few_trainings_of_a_mean_auc_are_held_fixed():
+    rng = np.random.default_rng(4)
+    draws = ClusterDraws(range(PEOPLE), replicates=200)
+    redrawn, mean = replicate_aucs(draws, simulated_row(rng, 1, 5, by_seed=0.5))
+    every, four = (crossed_auc_interval(redrawn[:, :, :count], mean) for count in (5, 4))
+    assert (every.fixed, four.fixed) == ((True, False), (True, True))
+    assert every.high - every.low > four.high - four.low
+    means = redrawn[:, 0, :4].mean(axis=1)
+    assert (four.low, four.high) == pytest.approx(logit_interval(mean, means))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("maes", "seeds", "effects"),
+    [
+        (5, 1, {"level": 0.7}),
+        (5, 1, {"level": 2.4}),
+        (5, 5, {"level": 0.7}),
+        (5, 1, {"level": 0.7, "by_image": 0.1, "by_mae": 0.5}),
+        (10, 1, {"level": 0.7, "by_image": 0.1, "by_mae": 0.5}),
+        (1, 5, {"level": 0.7, "by_mae": 0.0}),
+    ],
+    ids=["AUC .73", "AUC .98", "crossed", "trainings differ much", "ten differ much", "seeds"],
+)
+def test_a_mean_auc_is_covered(maes, seeds, effects):
+    """300 experiments each; the interval is to hold the true mean in about 95 % of them."""
+    covered = simulate_coverage(300, maes, seeds, **effects)
+    print(f"covered {covered:.3f}")
+    assert covered >= 0.9

@@ -6,6 +6,7 @@ import pytest
 from rffr_jax.evaluation.reconstruction_error import (
     describe,
     doubts,
+    error_ratio,
     measure_reconstructions,
     summary,
     training_sample_size,
@@ -82,16 +83,19 @@ def test_doubts_are_said():
             "to_telea": 0.33}  # fmt: skip
     assert doubts(good) == []
     assert "MAE 0.0100, ridge regression 0.0200, Telea 0.0300, mean face 0.0700" in describe(good)
-    assert doubts(good | {"to_ridge": 1.0}) == [
+    assert doubts(good | {"ridge": 0.01}) == [
         "its error on unseen faces is 1.00 times that of a ridge regression"
     ]
+    assert (error_ratio(good), error_ratio(good | {"telea": 0.008})) == (0.5, 1.25)
+    (loses,) = doubts(good | {"mean_face": 0.005})
+    assert loses == "its error on unseen faces is 2.00 times that of the mean face"
     (memorised,) = doubts(good | {"to_training": 1.06})
     assert "1.06 times that on training faces" in memorised
-    assert len(doubts(dict.fromkeys(good, float("nan")))) == 3
+    assert len(doubts(dict.fromkeys(good, float("nan")))) == 4
     _, _, found = report(error=3.0)
     numbers = summary(found)
     assert numbers["mae_inside_face"] > numbers["ridge_inside_face"]
-    assert len(doubts(numbers)) == 3
+    assert len(doubts(numbers)) == 4
 
 
 def test_the_regression_is_bounded():

@@ -7,7 +7,7 @@ import numpy as np
 
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Example
-from rffr_jax.experiments.run_result import RunResult, TableSpec
+from rffr_jax.experiments.run_result import UNKNOWN_TRAINING, RunResult, TableSpec
 
 COLUMNS: tuple[str, ...] = ("rows", "columns")
 EVIL = "<script>alert('x')</script>&"
@@ -18,6 +18,7 @@ def cell(aucs: list[float], seen: bool = False, **others) -> dict:
     runs = [{"seed": i, "mae_seed": None, "auc": auc} for i, auc in enumerate(aucs)]
     spread = float(np.std(aucs, ddof=1)) if len(aucs) > 1 else None
     kept = {"auc": mean, "sd": spread, "ci95": [mean - 0.05, min(1.0, mean + 0.05)]}
+    kept["given"] = [] if len(aucs) > 4 else ["these seeds"]
     return kept | {"rule": "last", "seen": seen, "runs": runs} | NOT_PUBLISHED | others
 
 
@@ -26,7 +27,7 @@ NOT_PUBLISHED = {"published": None, "difference": None}
 
 def row(method: str, cells: dict, source: str = "measured", trained_on: str = "rows") -> dict:
     about = {"trained_on": trained_on, "method": method, "rule": "last", "source": source}
-    return about | {"cells": cells, "seconds": None, "inference_seconds": None}
+    return about | {"cells": cells, **UNKNOWN_TRAINING}
 
 
 def scored(rng: np.random.Generator, count: int = 12) -> Predictions:

@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from rffr_jax.experiments import claims
+from rffr_jax.experiments.auc_replicates import AucReplicates
 from rffr_jax.experiments.run_result import Claim, TableSpec
 from tests.experiments.measurements import made_up_scores, measured
 
@@ -19,7 +20,7 @@ def table(*claims: Claim) -> TableSpec:
 
 
 def check_claims(made, runs, scores=made_up_scores):
-    return claims.check_claims(made, runs, scores, replicates=200)
+    return claims.check_claims(made, runs, AucReplicates(runs, scores, replicates=200))
 
 
 def claim(better="Ours", worse="ViT", trained_on="F2F", column="") -> Claim:

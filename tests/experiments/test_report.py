@@ -14,6 +14,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.experiments import report
+from rffr_jax.experiments.auc_replicates import AucReplicates
 from rffr_jax.experiments.printed_table import printed_tables
 from rffr_jax.experiments.report import ERRORS_SHOWN, read_all_scores, write_report
 from rffr_jax.experiments.run_result import Claim
@@ -254,14 +255,13 @@ def test_a_report_of_what_the_tables_write(tmp_path):
     claim = Claim("residuals help", "Ours", "Full original")
     unknown = Claim("more faces help", "Ours", "nothing")
     table = dataclasses.replace(table, claims=(claim, unknown))
-    summary = build_table(
-        table,
-        measured,
-        {},
-        lambda run, column: select_method_and_reals(
-            Predictions.read_csv(run.evaluations[column] / "predictions.csv"), column
-        ),
-    )
+
+    def read_scores(run, column):
+        scores = Predictions.read_csv(run.evaluations[column] / "predictions.csv")
+        return select_method_and_reals(scores, column)
+
+    replicates = AucReplicates(measured, read_scores, replicates=200)
+    summary = build_table(table, measured, {}, replicates)
     write_report(tmp_path, table, measured, summary, {})
     found = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     for judged in summary["claims"]:

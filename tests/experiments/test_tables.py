@@ -8,10 +8,12 @@ import re
 import numpy as np
 import pytest
 
+from rffr_jax.experiments import tables
+from rffr_jax.experiments.auc_replicates import AucReplicates
 from rffr_jax.experiments.published import PUBLISHED
 from rffr_jax.experiments.run_result import Claim, TableSpec
 from rffr_jax.experiments.table_formats import format_markdown, latex
-from rffr_jax.experiments.tables import build_table, write_tables
+from rffr_jax.experiments.tables import write_tables
 from tests.experiments.measurements import made_up_scores, measured, predictions
 
 FF = ("DF", "F2F", "FSW", "NT")
@@ -28,6 +30,11 @@ TABLE_1 = TableSpec(
 NASTY = r"a_b & 50% {x} #1 $y$ ~^ \cmd | [z] *"
 
 
+def build_table(table, runs, columns=None):
+    replicates = AucReplicates(runs, made_up_scores, replicates=200)
+    return tables.build_table(table, runs, columns or {}, replicates)
+
+
 def on_f2f(rng, **others):
     return [
         *measured(rng, FF, rule="oracle", at=0.80, **others),
@@ -36,7 +43,7 @@ def on_f2f(rng, **others):
 
 
 def test_our_rows_stand_behind_the_published_ones_they_are_to_reach():
-    made = build_table(TABLE_1, on_f2f(np.random.default_rng(0)), {}, made_up_scores)
+    made = build_table(TABLE_1, on_f2f(np.random.default_rng(0)), {})
     assert len(made["published"]) == len(PUBLISHED["table1"])
     assert len(made["rows"]) == len(PUBLISHED["table1"]) + 2
     shown = [(row["trained_on"], row["method"], row["source"]) for row in made["rows"]]
@@ -51,7 +58,7 @@ def test_our_rows_stand_behind_the_published_ones_they_are_to_reach():
 
 def test_a_number_says_how_far_it_is_from_the_published_one():
     rng = np.random.default_rng(1)
-    made = build_table(TABLE_1, on_f2f(rng), {}, made_up_scores)
+    made = build_table(TABLE_1, on_f2f(rng))
     (ours,) = (r for r in made["rows"] if (r["method"], r["source"]) == ("Ours", "measured"))
     (vit,) = (r for r in made["rows"] if (r["method"], r["source"]) == ("ViT", "measured"))
     printed = {"DF": 0.9375, "F2F": 0.9961, "FSW": 0.7862, "NT": 0.7956, "mean_all": 0.8781}
@@ -68,13 +75,13 @@ def test_a_number_says_how_far_it_is_from_the_published_one():
     assert {cell["published"] for cell in vit["cells"].values()} == {None}
 
     other_rule = [dataclasses.replace(run, rule="last") for run in on_f2f(rng)]
-    rows = build_table(TABLE_1, other_rule, {}, made_up_scores)["rows"]
+    rows = build_table(TABLE_1, other_rule)["rows"]
     assert {cell["difference"] for row in rows for cell in row["cells"].values()} == {None}
 
 
 def test_on_other_data_the_published_rows_stand_apart():
     table = dataclasses.replace(TABLE_1, variant="synthetic", note="made-up faces")
-    made = build_table(table, on_f2f(np.random.default_rng(2)), {}, made_up_scores)
+    made = build_table(table, on_f2f(np.random.default_rng(2)), {})
     assert {row["source"] for row in made["rows"]} == {"measured"}
     for row in made["rows"]:
         assert {(c["published"], c["difference"]) for c in row["cells"].values()} == {(None, None)}
@@ -100,7 +107,7 @@ def test_markdown_shows_per_cent_and_the_best_in_bold():
     rng = np.random.default_rng(3)
     table = dataclasses.replace(TABLE_1, variant="synthetic")
     runs = on_f2f(rng) + measured(rng, FF, rule="last", at=0.9)
-    made = build_table(table, runs, {}, made_up_scores)
+    made = build_table(table, runs)
     ours, vit, last = (row["cells"] for row in made["rows"])
     headings, *shown = markdown_rows(format_markdown(made))[0]
     assert headings == ["method", "rule", *FF, "mean (all)", "mean (unseen)"]
@@ -118,13 +125,22 @@ def test_markdown_shows_per_cent_and_the_best_in_bold():
     assert "All rows: trained on F2F, source measured." in format_markdown(made)
 
 
+def test_intervals_over_five_trainings_say_nothing_of_given_ones():
+    rng = np.random.default_rng(8)
+    runs = measured(rng, FF, seeds=range(5), maes=(None,))
+    text = format_markdown(build_table(TABLE_1, runs))
+    assert "the interval speaks of no others." in text
+    assert "Here," not in text
+    (one,) = measured(rng, FF, seeds=(0,), maes=(None,))
+    text = format_markdown(build_table(TABLE_1, [one]))
+    assert "Here, given this training: all rows." in text
+
+
 def test_inference_time_has_a_column_where_a_row_has_it():
     rng = np.random.default_rng(4)
     table = dataclasses.replace(TABLE_1, name="table9", claims=())
     runs = measured(rng, FF, method="4x4", rule="oracle", inference_seconds=0.0123)
-    headings, *rows = markdown_rows(format_markdown(build_table(table, runs, {}, made_up_scores)))[
-        0
-    ]
+    headings, *rows = markdown_rows(format_markdown(build_table(table, runs)))[0]
     assert headings[-1] == "one image"
     assert [row[-1] for row in rows] == [
         "4 x MAE inference",
@@ -135,13 +151,42 @@ def test_inference_time_has_a_column_where_a_row_has_it():
     assert rows[1][2:7] == ["93.44", "99.61†", "78.62", "79.56", "87.81"]
 
 
+def test_a_table_names_maes_that_lose_to_simple_inpainting(tmp_path):
+    rng = np.random.default_rng(4)
+    good = {"mae": 0.01, "ridge": 0.02, "telea": 0.03, "mean_face": 0.07, "to_training": 1.0}
+    weak = good | {"mae": 0.025}
+    runs = [
+        *measured(rng, FF, maes=(0,), mae_check=good),
+        *measured(rng, FF, maes=(1,), mae_check=weak),
+        *measured(rng, FF, method="Zero", maes=(0,), mae_check=good),
+        *measured(rng, FF, method="ViT", maes=(None,)),
+        *measured(rng, FF, method="Converted", maes=(2,)),
+    ]
+    made = build_table(dataclasses.replace(TABLE_1, variant="synthetic"), runs)
+    write_tables(tmp_path, made)
+    texts = {end: (tmp_path / f"table1.{end}").read_text() for end in ("csv", "md", "tex")}
+    headings, *rows = markdown_rows(texts["md"])[0]
+    assert headings[-1] == "MAE error"
+    assert [row[-1] for row in rows] == ["1.25§", "0.50", "-", "-"]
+    doubt = "its error on unseen faces is 1.25 times that of a ridge regression"
+    warning = f"what was manipulated (the MAE of seed 1: {doubt})."
+    assert f"§ Ours: the residuals show what the MAE cannot draw, not {warning}" in texts["md"]
+    assert latex(warning) in texts["tex"]
+    assert r"1.25\S{}" in texts["tex"]
+    for line in csv.DictReader(texts["csv"].splitlines()):
+        if line["source"] == "measured":
+            expected = {"Ours": "1.250", "Zero": "0.500"}.get(line["method"], "")
+            assert line["mae_error_ratio"] == expected
+            assert (f"MAE of seed 1: {doubt}" in line["note"]) == (line["method"] == "Ours")
+
+
 def test_the_rule_of_each_column_is_told_where_they_differ():
     table = TableSpec("table2", "faceforensics", "t", ("Celeb-DF", "DFDC"), {}, "")
     rules = {"Celeb-DF": "oracle", "DFDC": "transfer"}
     runs = measured(
         np.random.default_rng(5), table.columns, trained_on="FF", rule="transfer", rules=rules
     )
-    made = build_table(table, runs, {}, made_up_scores)
+    made = build_table(table, runs)
     text = format_markdown(made)
     rows = markdown_rows(text)[0][1:]
     told = {tuple(row[:2]) for row in rows if row[0] == "Ours"}
@@ -159,7 +204,7 @@ def test_four_files_say_all_that_must_be_said(tmp_path):
     note = "made-up data: 100 % {synthetic}"
     table = dataclasses.replace(TABLE_1, external={"Other_tool": f"external:{file}"}, note=note)
     runs = on_f2f(rng)
-    made = build_table(table, runs, columns, made_up_scores)
+    made = build_table(table, runs, columns)
     write_tables(tmp_path / "out", made)
     assert json.loads((tmp_path / "out/table1.json").read_text()) == made
     texts = {end: (tmp_path / f"out/table1.{end}").read_text() for end in ("csv", "md", "tex")}
@@ -174,6 +219,10 @@ def test_four_files_say_all_that_must_be_said(tmp_path):
     verdict = "**better given these MAEs and these seeds**"
     assert [claim[:2] for claim in claims[1:]] == [["ours beats a plain ViT", verdict]]
     assert "Other_tool: 1 of its examples" in texts["md"]
+    assert (
+        "Here, given these MAEs and these seeds: Ours; given these seeds: ViT; "
+        "given this training: Other_tool."
+    ) in texts["md"]
     assert "Seeds of detectors: 0, 1, 2; of MAEs: 0, 1." in texts["md"]
 
     read = list(csv.DictReader(texts["csv"].splitlines()))
@@ -188,6 +237,7 @@ def test_four_files_say_all_that_must_be_said(tmp_path):
             assert line["seeds"] == ""
         if row["source"] == "measured":
             assert line["seeds"] == "0 1 2"
+            assert line["ci95_given"] == " and ".join(cell["given"]) != ""
             assert float(line["ci95_low"]) == pytest.approx(100 * cell["ci95"][0], abs=0.0501)
     assert {line["source"] for line in read} == {"published", "measured", "external"}
 
@@ -217,7 +267,7 @@ def test_latex_is_balanced_and_escaped(tmp_path, variant):
         for method in (NASTY, "Ours")
         for run in measured(rng, columns, method=method, trained_on="[label")
     ]
-    write_tables(tmp_path, build_table(table, runs, {}, made_up_scores))
+    write_tables(tmp_path, build_table(table, runs))
     text = (tmp_path / "table1.tex").read_text()
     comment, body = text.split("\n", 1)
     assert comment.startswith("% Made by: first second")
