@@ -133,12 +133,12 @@ class AugmentedDataset:
             except BadImageError:  # training names it
                 continue
             self._grey[index] = is_grey(image)
-            if not self._grey[index]:
-                tints.append(fit_tint(image))
+            if not self._grey[index] and is_skin_like(tint := fit_tint(image)):
+                tints.append(tint)
         if len(tints) < LEAST_COLOUR_IMAGES:
             raise UserError(
-                f"data.augmentation.tint gives grey images the colours of others, and data.train "
-                f"holds {len(tints)} colour images; name at least {LEAST_COLOUR_IMAGES}, or leave "
+                "data.augmentation.tint gives grey images the colours of others, and data.train "
+                f"holds {len(tints)} faces in colour; name at least {LEAST_COLOUR_IMAGES} or leave "
                 "it out"
             )
         chosen = np.linspace(0, len(tints) - 1, min(MOST_TINTS, len(tints))).astype(int)
@@ -168,7 +168,7 @@ def augment(
         factor = (1 + augmentation.gain) ** (2 * gain - 1)
         exponent = (1 + augmentation.gamma) ** (2 * gamma - 1)
         levels = factor * np.linspace(0, 1, 256) ** exponent
-        image = np.rint(255 * levels.clip(0, 1)).astype(np.uint8)[image]
+        image = cv2.LUT(image, np.rint(255 * levels.clip(0, 1)).astype(np.uint8))
     return image
 
 
@@ -204,21 +204,35 @@ def fit_tint(image: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray, 
     return np.linalg.lstsq(_terms(luminance), chroma)[0].astype(np.float32)
 
 
+def is_skin_like(tint: Float32[np.ndarray, "5 2"]) -> bool:
+    """Whether the middle of a tinted image is redder than grey, and less blue."""
+    red, blue = np.array([1, 0.5, 0.25, 0, 0]) @ tint
+    return bool(blue < 0 < red)
+
+
 def apply_tint(
     image: UInt8[np.ndarray, "size size 3"], tint: Float32[np.ndarray, "5 2"]
 ) -> UInt8[np.ndarray, "size size 3"]:
     """A grey image with the chroma that `tint` gives to its luminance, which stays."""
-    luminance = image.astype(np.float32) @ _LUMINANCE / 255
-    chroma = (_terms(luminance) @ tint).clip(-_MOST_CHROMA, _MOST_CHROMA)
-    chroma = chroma.reshape(*luminance.shape, 2)
-    red, blue = luminance + chroma[..., 0], luminance + chroma[..., 1]
-    green = (luminance - _LUMINANCE[0] * red - _LUMINANCE[2] * blue) / _LUMINANCE[1]
-    coloured = np.stack([red, green, blue], axis=-1)
+    y = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    d = _squared_distance(len(y))
+    red, blue = (
+        (y * (linear + square * y) + d * (far + mixed * y) + constant).clip(
+            -_MOST_CHROMA, _MOST_CHROMA
+        )
+        for constant, linear, square, far, mixed in tint.T
+    )
+    green = -(_LUMINANCE[0] * red + _LUMINANCE[2] * blue) / _LUMINANCE[1]
+    coloured = cv2.merge([y + red, y + green, y + blue])
     return np.rint(255 * coloured.clip(0, 1)).astype(np.uint8)
 
 
 def _terms(luminance: Float32[np.ndarray, "side side"]) -> Float32[np.ndarray, "pixels 5"]:
     """1, y, y^2, d and d y of each pixel: luminance y, squared distance d from the middle."""
-    places = np.linspace(-1, 1, len(luminance), dtype=np.float32) ** 2
-    y, d = luminance.ravel(), (places[:, None] + places).ravel()
-    return np.stack([np.ones_like(y), y, y**2, d, d * y], axis=1).astype(np.float32)
+    y, d = luminance.ravel(), _squared_distance(len(luminance)).ravel()
+    return np.stack([np.ones_like(y), y, y**2, d, d * y], axis=1)
+
+
+def _squared_distance(side: int) -> Float32[np.ndarray, "{side} {side}"]:
+    places = np.linspace(-1, 1, side, dtype=np.float32) ** 2
+    return places[:, None] + places

@@ -118,7 +118,7 @@ def test_only_grey_images_are_tinted():
 
 
 def test_too_few_colour_images_to_take_colours_from():
-    with pytest.raises(UserError, match="holds 5 colour images; name at least 20"):
+    with pytest.raises(UserError, match="holds 5 faces in colour; name at least 20"):
         AugmentedDataset(Faces(colour=5), SIZE, Augmentation(tint=True), 0, keep_pixels=True)
 
 
