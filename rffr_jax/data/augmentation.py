@@ -205,9 +205,10 @@ def fit_tint(image: UInt8[np.ndarray, "height width 3"]) -> Float32[np.ndarray, 
 
 
 def is_skin_like(tint: Float32[np.ndarray, "5 2"]) -> bool:
-    """Whether the middle of a tinted image is redder than grey, and less blue."""
-    red, blue = np.array([1, 0.5, 0.25, 0, 0]) @ tint
-    return bool(blue < 0 < red)
+    """Whether dark and bright pixels in the middle of a face become redder, and less blue."""
+    brightness = np.array([0.25, 0.5, 0.75])
+    red, blue = (tint[0] + brightness[:, None] * tint[1] + brightness[:, None] ** 2 * tint[2]).T
+    return bool((blue < 0).all() and (red > 0).all())
 
 
 def apply_tint(
