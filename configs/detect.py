@@ -44,7 +44,7 @@ def get_config() -> Config:
     config.detector.inputs = "both"
     # Or full, covered.
     config.detector.blocks = "random"
-    # Or unet, high_pass, zero.
+    # Or unet, ridge, high_pass, zero.
     config.detector.residual = "mae"
     config.detector.mean = (0.485, 0.456, 0.406)
     config.detector.std = (0.229, 0.224, 0.225)
@@ -57,6 +57,8 @@ def get_config() -> Config:
     config.data.fakes = "given"
     # Flip, cut, colours and JPEG of self-blended pairs: see docs/self_blending.md.
     config.data.post_augmentation = True
+    # So many captures of each self-blended image come back. 0 makes new ones at every step.
+    config.data.captures = 0
     # Or True, False. Pixels in memory, made once and shared with the workers.
     config.data.cache = "auto"
     # Or a number of processes that read.

@@ -86,8 +86,12 @@ def run(argv: Sequence[str], typed: Sequence[str] = ()) -> int:
 
 def _keep_freed_memory(config: Config):
     """For the trainings of a job, before JAX computes anything; the largest one decides."""
-    trainings = [config] if config.job in TRAININGS else []
-    trainings += [config[job] for job in TRAININGS if job in config]
+    if config.job == "worker":
+        runs = importlib.import_module(JOBS["worker"]).read_runs(config)
+        trainings = [run.config for run in runs if run.config.job in TRAININGS]
+    else:
+        trainings = [config] if config.job in TRAININGS else []
+        trainings += [config[job] for job in TRAININGS if job in config]
     if not trainings:
         return
     from rffr_jax.cluster.freed_memory import keep_freed_memory

@@ -57,10 +57,10 @@ def main(argv: list[str] | None = None) -> int:
             dataset, args.seed, post_augmentation=not args.no_post_augmentation
         )
         shapes = ", ".join(f"{count} {kind}" for kind, count in pairs.landmark_counts.items())
-        print(f"{pairs.count} reals of {args.input}; 68 landmarks: {shapes}")
+        print(f"{pairs.pair_count} reals of {args.input}; 68 landmarks: {shapes}")
         rows = [
             _pair(pairs, index, args.size, row)
-            for row, index in enumerate(evenly_spaced(pairs.count, args.count))
+            for row, index in enumerate(evenly_spaced(pairs.pair_count, args.count))
         ]
         _print_speed(pairs, args.size)
         _print_fit(keep_reals(dataset), args.size)
@@ -75,17 +75,17 @@ def main(argv: list[str] | None = None) -> int:
 def _pair(pairs: SelfBlendedPairs, index: int, size: int, row: int) -> list[np.ndarray]:
     """The images of one row; drawn as for rows 2 x `row` and the next of step 0."""
     real = pairs.load_for_row(index, size, step=0, row=2 * row)
-    fake = pairs.load_for_row(pairs.count + index, size, step=0, row=2 * row + 1)
-    mask = pairs.blend(pairs.count + index, size, step=0, row=2 * row + 1).mask
+    fake = pairs.load_for_row(pairs.pair_count + index, size, step=0, row=2 * row + 1)
+    mask = pairs.blend(pairs.pair_count + index, size, step=0, row=2 * row + 1).mask
     grey = np.rint(mask * 255).astype(np.uint8)[..., None].repeat(3, axis=2)
     difference = 128 + 4 * (fake.astype(int) - real)
     return [real, fake, resize_to_square(grey, size), difference.clip(0, 255).astype(np.uint8)]
 
 
 def _print_speed(pairs: SelfBlendedPairs, size: int):
-    number = min(50, pairs.count)
+    number = min(50, pairs.pair_count)
     seconds = []
-    for offset in (0, pairs.count):  # reals, then their fakes
+    for offset in (0, pairs.pair_count):  # reals, then their fakes
         start = time.perf_counter()
         for index in range(number):
             pairs.load_for_row(offset + index, size, step=1, row=index)

@@ -1,6 +1,7 @@
 """Table 8: where the residual comes from. 'None' reads only random blocks of the original.
 
-'Zero' is a control that is not in the paper: two branches, the second without information.
+Two controls are not in the paper: 'Zero', two branches, the second without information, and
+'Ridge', which fills the blocks by a linear regression on the MAE's images.
 
 python -m rffr_jax.main --config=configs/paper/table8.py:synthetic
 """
@@ -20,6 +21,7 @@ def get_config(variant: str = "synthetic") -> Config:
             "zero": row("Zero", detector={"residual": "zero"}),
             "unet": row("Autoencoder", "unet", detector={"residual": "unet"}),
             "high_pass": row("High-pass filter", detector={"residual": "high_pass"}),
+            "ridge": row("Ridge", "mae", detector={"residual": "ridge"}),
             "mae": row("MIM", "mae"),
         }
     )

@@ -16,6 +16,7 @@ from rffr_jax.images.landmarks import LandmarkedFace, landmark_count, load_face
 class CachedDataset:
     """A `Dataset` that remembers the hashes of another one's images and, if asked, their pixels.
 
+    A dataset that changes its images (`Captures`) has hashes of its own, of the unchanged ones.
     All processes of a machine that read it share what is remembered (`SharedArray`): the first
     that makes an image makes it for all. Pixels take n * size * size * 3 bytes as the n examples
     are first used (0.6 GB for 4096 at 224 pixels). Bad files are remembered by each process.
@@ -33,6 +34,7 @@ class CachedDataset:
         self._dataset = dataset
         self._size, self._hashed_size = size, hashed_size or size
         self.strata, self.weights = sampling_weights(dataset)
+        self.pair_count: int = getattr(dataset, "pair_count", 0)
         count = len(dataset.examples)
         self._hashes = SharedArray((count, 2), np.uint64)
         self._pixels = SharedArray((count, size, size, 3), np.uint8) if keep_pixels else None
@@ -45,6 +47,9 @@ class CachedDataset:
     @property
     def hashes(self) -> ImageHashes:
         """Of the images that any process has loaded so far, and of zeros for the others."""
+        own = getattr(self._dataset, "hashes", None)
+        if own is not None:
+            return own
         table = self._hashes.array.copy()
         return ImageHashes(table[:, 0], table[:, 1], len(table))
 

@@ -40,6 +40,7 @@ def choose_loading(
     batch_size: int,
     processes: int = 1,
     blended: bool = False,
+    captures: int = 0,
 ) -> Loading:
     """What `data.workers` and `data.cache` mean on this machine; batches do not depend on it.
 
@@ -55,23 +56,26 @@ def choose_loading(
       batches: of the whole training.
       batch_size: rows of a batch, of all processes.
       processes: of this run on this machine, which share its cores and its memory.
-      blended: whether all images are blended anew for each row.
+      blended: whether all images are blended, anew for each row if there are no captures.
+      captures: of each image, and of its blend, that come back; 0 without any.
 
     Raises:
       UserError: kept pixels cannot be shared with the workers that were asked for.
     """
     count = len(dataset.examples)
+    captured = captures * count * (1 + blended)
     fixed_workers = None if workers == AUTO else int(workers)
     if cache == AUTO:
         room = min(MOST_KEPT_BYTES, SHARE_OF_MEMORY * _free_memory() / processes)
-        keep = count * size * size * 3 <= room and (SHARED or fixed_workers == 0)
+        keep = (count + captured) * size * size * 3 <= room and (SHARED or fixed_workers == 0)
     else:
         keep = cache == "True"
     if fixed_workers is None:
         painted = dataset.examples[0].path.startswith(f"{PROCEDURAL}:") if count else False
         rows = batches * batch_size
         made = min(rows, count) if keep else rows
-        seconds = made * (PAINTING if painted else DECODING) + rows * BLENDING * blended
+        blends = min(rows, captured) if keep and captures else rows
+        seconds = made * (PAINTING if painted else DECODING) + blends * BLENDING * blended
         fixed_workers = max(0, usable_cores() // processes - 1)
         if seconds / processes < WORTH_A_PROCESS or not has_shared_memory(
             batches, -(-batch_size // processes), size, fixed_workers

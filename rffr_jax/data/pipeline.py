@@ -104,8 +104,9 @@ def train_batches(
 
 
 def _make_sampler(dataset: Dataset, batch_size: int, seed: int, balanced: bool) -> Sampler:
-    if isinstance(dataset, SelfBlendedPairs):
-        return PairSampler(dataset.count, batch_size, seed)
+    pairs = getattr(dataset, "pair_count", 0)
+    if pairs:
+        return PairSampler(pairs, batch_size, seed)
     if balanced:
         return BalancedSampler(dataset.examples, batch_size, seed)
     strata, weights = sampling_weights(dataset)

@@ -11,7 +11,7 @@ SHARED = hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd")
 class SharedArray:
     """Zeros at first, in memory that every copy of this object on the machine sees.
 
-    A copy is made by pickling, in a process that the first one started; it sees the array as long
+    A copy is made by pickling, in any process that the first one started; it sees the array as long
     as the first process lives. Memory is taken where something is written. Where the system does
     not have such memory (`SHARED` is false) each process has an array of its own.
 
@@ -21,7 +21,7 @@ class SharedArray:
 
     def __init__(self, shape: tuple[int, ...], dtype: type[np.generic]):
         self._shape, self._dtype = shape, np.dtype(dtype)
-        self._owner = os.getpid()
+        self._owner, self._is_copy = os.getpid(), False
         self._bytes = max(1, int(np.prod(shape)) * self._dtype.itemsize)
         if SHARED:
             self._descriptor = os.memfd_create("rffr_jax")
@@ -31,14 +31,14 @@ class SharedArray:
             self.array = np.zeros(shape, dtype)
 
     def __del__(self):
-        if SHARED and self._owner == os.getpid():
+        if SHARED and self._owner == os.getpid() and not self._is_copy:
             os.close(self._descriptor)
 
     def __getstate__(self):
         return {name: value for name, value in vars(self).items() if name != "array"}
 
     def __setstate__(self, state):
-        vars(self).update(state)
+        vars(self).update(state, _is_copy=True)
         if not SHARED:
             self.array = np.zeros(self._shape, self._dtype)
             return

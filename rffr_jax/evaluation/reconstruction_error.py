@@ -46,6 +46,7 @@ def measure_reconstructions(
     training_reconstructed: Float32[np.ndarray, "m size size 3"],
     blocks: BlockGrid,
     patch: int,
+    ridge: RidgeInpainter,
 ) -> dict[str, Any]:
     """Squared errors of a MAE, the mean face, Telea and a ridge regression, inside the blocks.
 
@@ -55,6 +56,7 @@ def measure_reconstructions(
       reconstructed, training_reconstructed: of the same images by the MAE, block by block, in
         about [0, 1].
       patch: side of a patch in pixels.
+      ridge: fitted on `training`.
 
     Returns:
       `groups`: for `all`, every data set, `grey` and `colour` the number of images `n` and, for
@@ -67,7 +69,7 @@ def measure_reconstructions(
         "mae": reconstructed,
         "mean_face": np.broadcast_to(mean_face(training), reconstructed.shape),
         "telea": inpaint_telea(unseen, blocks, patch),
-        "ridge": RidgeInpainter.fit(training, blocks, patch).inpaint(unseen),
+        "ridge": ridge.inpaint(unseen),
     }
     truth = unseen.astype(np.float32) / 255
     squares = {name: np.square(images - truth).mean(axis=3) for name, images in filled.items()}

@@ -54,7 +54,7 @@ class Scorer:
     ):
         """
         Args:
-          frozen: of the MAE or the UNet that residuals come from; {} without one.
+          frozen: of what residuals come from, such as a MAE; {} without it.
           kept: where residuals of a MAE are looked up and kept; only in memory by default.
         """
         self.kept = kept or ResidualCache(detection, frozen, mesh)
@@ -62,7 +62,7 @@ class Scorer:
         self._size = detection.settings.model.image_size
         self._batch_size = padded_batch_size(batch_size, mesh)
         self._workers, self._max_bad_fraction = workers, max_bad_fraction
-        self._needs_mae, self._frozen = detection.settings.needs_mae, frozen
+        self._fills_blocks, self._frozen = detection.settings.fills_blocks, frozen
 
         def residuals_of(frozen: PyTree, images: Array, differences: Array | None) -> Array | None:
             if differences is None:
@@ -181,14 +181,14 @@ class Scorer:
         scores, differences = [], []
         for rows in self._batches_of(len(images)):
             part = self._padded(images[rows])
-            difference = self.kept.of(part, image_digests(part)) if self._needs_mae else None
+            difference = self.kept.of(part, image_digests(part)) if self._fills_blocks else None
             margins = self._margin(parameters, self._frozen, *self._put(part, difference))
             count = len(images[rows])
             scores.append(_probabilities(all_rows(margins)[:count]))
             differences.append(None if difference is None else difference[:count])
         if not scores:
             return np.zeros(0), None
-        return np.concatenate(scores), np.concatenate(differences) if self._needs_mae else None
+        return np.concatenate(scores), np.concatenate(differences) if self._fills_blocks else None
 
     def pictures(
         self,
@@ -281,7 +281,7 @@ class Scorer:
                 bad_files.update(batch)
                 read = {name: batch[name] for name in ("image", "index", "weight")}
                 read["hash"] = hash_batch(batch["image"])
-                if self._needs_mae:
+                if self._fills_blocks:
                     read["digest"] = image_digests(batch["image"])
                 yield read
         bad_files.share()
@@ -294,7 +294,7 @@ class Scorer:
     def _with_differences(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
             fields = {name: batch[name] for name in ("image", "index", "weight", "hash")}
-            if self._needs_mae:
+            if self._fills_blocks:
                 fields["difference"] = self.kept.of(batch["image"], batch["digest"])
             yield fields
         self.kept.flush()

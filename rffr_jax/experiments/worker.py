@@ -62,8 +62,13 @@ class Run:
 
 
 def run(config: Config, workdir: pathlib.Path):
-    """Works through the runs in the file `config.runs`, which `run_all` wrote."""
-    work_through(pickle.loads(pathlib.Path(config.runs).read_bytes()))
+    """Works through the runs of `read_runs`."""
+    work_through(read_runs(config))
+
+
+def read_runs(config: Config) -> list[Run]:
+    """The runs in the file `config.runs`, which `run_all` wrote."""
+    return pickle.loads(pathlib.Path(config.runs).read_bytes())
 
 
 def run_all(runs: Sequence[Run], at_once: int, workdir: pathlib.Path):

@@ -15,7 +15,12 @@ from jaxtyping import Array, Float, Float16, Int, PyTree, UInt8
 from rffr_jax.cluster.memory import passes_at_once
 from rffr_jax.errors import UserError
 from rffr_jax.method import residual
-from rffr_jax.method.baseline_residuals import high_pass_residual, reconstruction_residual
+from rffr_jax.method.baseline_residuals import (
+    high_pass_residual,
+    reconstruction_residual,
+    ridge_differences,
+    ridge_shapes,
+)
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.models.abstract import PARAMETERS, abstract, abstract_mae, abstract_unet
 from rffr_jax.models.detector import INPUTS, Detector, branch_names
@@ -26,8 +31,8 @@ from rffr_jax.models.unet import UNet
 from rffr_jax.models.xception import Xception
 
 BLOCKS = ("random", "full", "covered")
-RESIDUALS = ("mae", "unet", "high_pass", "zero")
-AUTOENCODERS = {"mae": "MAE", "unet": "UNet"}
+RESIDUALS = ("mae", "unet", "ridge", "high_pass", "zero")
+AUTOENCODERS = {"mae": "MAE", "unet": "UNet", "ridge": "ridge regression"}
 """Residuals that need trained weights, with the name of their model for messages."""
 
 
@@ -43,13 +48,15 @@ class DetectionSettings:
         patch of the image, in training too, so that `original` + `full` is the plain ViT;
         `covered` reads the patches that blocks cover, in training too: `full` without the ring
         that no block reaches.
-      residual: `mae`; `unet`, of an autoencoder that hides nothing; `high_pass`, of a filter; or
-        `zero`, the control with the same capacity and no information.
+      residual: `mae`; `unet`, of an autoencoder that hides nothing; `ridge`, of a linear
+        regression that fills the blocks; `high_pass`, of a filter; or `zero`, the control with the
+        same capacity and no information.
       k: k x k blocks.
       alpha: amplification of the residual.
       mean, std: of the RGB branch's input, for pixels in [0, 1].
       blocks_per_pass: blocks that one pass of the MAE hides together (`BlockGrid.per_pass`).
       unet: shapes of the frozen UNet; None where no residual of one is computed.
+      ridge_rank: principal components of the ridge regression; 0 where none is used.
       xception: shapes of an Xception, which reads whole original images; None where there is a ViT
         for every branch.
     """
@@ -65,6 +72,7 @@ class DetectionSettings:
     std: tuple[float, float, float]
     blocks_per_pass: int = 1
     unet: UNetSettings | None = None
+    ridge_rank: int = 0
     xception: XceptionSettings | None = None
 
     def __post_init__(self):
@@ -121,8 +129,13 @@ class DetectionSettings:
         return self.reads_residual and self.residual == "mae"
 
     @property
+    def fills_blocks(self) -> bool:
+        """Whether residuals are of blocks that are filled from the rest: those can be kept."""
+        return self.reads_residual and self.residual in ("mae", "ridge")
+
+    @property
     def autoencoder(self) -> str:
-        """The kind of frozen model that residuals come from, `mae` or `unet`; '' for none."""
+        """The kind of frozen model that residuals come from, of `AUTOENCODERS`; '' for none."""
         needed = self.reads_residual and self.residual in AUTOENCODERS
         return self.residual if needed else ""
 
@@ -154,6 +167,10 @@ class Detection:
         elif settings.autoencoder == "unet":
             assert settings.unet is not None
             self._frozen_definition, self.abstract_frozen = abstract_unet(settings.unet)
+        elif settings.autoencoder == "ridge":
+            patch, rank = settings.model.patch_size, settings.ridge_rank
+            self._frozen_definition = None
+            self.abstract_frozen = ridge_shapes(self.blocks, patch, rank)
         else:
             self._frozen_definition, self.abstract_frozen = None, {}
 
@@ -240,6 +257,10 @@ class Detection:
         if settings.residual == "unet":
             residuals = reconstruction_residual(self._unet(frozen), pixels, settings.alpha)[1]
             return jax.lax.stop_gradient(residuals)
+        if settings.residual == "ridge":
+            patch, alpha = settings.model.patch_size, settings.alpha
+            differences = ridge_differences(frozen, self.blocks, patch, pixels)
+            return residual.residual_from_differences(differences, self.blocks, patch, alpha)
         at_once = self._passes_at_once(len(images))
         return residual.residual_image(
             self._mae(frozen), self.blocks, pixels, settings.alpha, at_once
@@ -251,7 +272,7 @@ class Detection:
         images: UInt8[Array, "batch size size 3"],
         differences: Float16[Array, "batch covered pixels"] | None = None,
     ) -> Float[Array, "batch size size 3"] | None:
-        """Images as the MAE or the UNet reconstructs them, about [0, 1]; None without one.
+        """Images as the frozen model reconstructs them, about [0, 1]; None without one.
 
         Args:
           differences: results of `differences`; None computes them.
@@ -259,7 +280,7 @@ class Detection:
         pixels = unit_range(images)
         if self.settings.autoencoder == "unet":
             return self._unet(frozen)(pixels)
-        if self.settings.autoencoder != "mae":
+        if not self.settings.fills_blocks:
             return None
         if differences is None:
             differences = self.differences(frozen, images)
@@ -276,11 +297,15 @@ class Detection:
     ) -> Float16[Array, "batch covered pixels"]:
         """B_hat - B of the area that blocks cover, not amplified, as the residual cache stores it.
 
-        Only for a MAE: the other residuals take one pass, and are computed each time.
+        Only where blocks are filled: the other residuals take one pass, and are computed each time.
         """
-        mae = self._mae(frozen)
-        at_once = self._passes_at_once(len(images))
-        found = residual.block_differences(mae, self.blocks, unit_range(images), at_once)
+        pixels = unit_range(images)
+        if self.settings.residual == "ridge":
+            patch = self.settings.model.patch_size
+            found = ridge_differences(frozen, self.blocks, patch, pixels)
+        else:
+            at_once = self._passes_at_once(len(images))
+            found = residual.block_differences(self._mae(frozen), self.blocks, pixels, at_once)
         return found.astype(jnp.float16)
 
     def residual_images_from_differences(

@@ -17,6 +17,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import uuid
 import zlib
 from collections.abc import Iterable
@@ -147,11 +148,22 @@ class ResidualCache:
                 if len(self._waiting) * self.image_bytes >= FILE_BYTES:
                     self.flush()
 
+    def room_on_disk(self) -> int:
+        """Bytes that the residuals of this MAE may take: those in its files and those left."""
+        assert self.folder is not None
+        there = next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        taken = sum(file.stat().st_size for file in self._mae_folder.glob("*.npy"))
+        return taken + shutil.disk_usage(there).free
+
     def flush(self):
         """Writes the waiting differences to a file; a failure is one warning."""
         waiting, self._waiting = self._waiting, {}
         if not waiting:
             return
+        about = self._mae_folder / "about.json"
+        if not about.exists():  # says which MAE the folder is for
+            with contextlib.suppress(OSError):  # the rows below say so if they fail, too
+                write_json(about, self._about)
         rows = np.zeros(len(waiting), self._row)
         for row, (name, difference) in zip(rows, waiting.items(), strict=True):
             row["digest"], row["difference"] = np.frombuffer(name, np.uint8), difference
@@ -199,21 +211,16 @@ class ResidualCache:
     def _mae_folder(self) -> Path:
         """Computed at the first use, because the digest of a MAE takes a while."""
         assert self.folder is not None
-        about = self._about()
-        name = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=8)
-        folder = self.folder / name.hexdigest()
-        if not (folder / "about.json").exists():  # says which MAE the folder is for
-            with contextlib.suppress(OSError):  # `flush` says so when it writes what matters
-                write_json(folder / "about.json", about)
-        return folder
+        name = hashlib.blake2b(json.dumps(self._about, sort_keys=True).encode(), digest_size=8)
+        return self.folder / name.hexdigest()
 
+    @functools.cached_property
     def _about(self) -> dict[str, object]:
         """Everything that the differences of an image depend on, except the image."""
         settings = self._detection.settings
-        assert settings.mae is not None
         return {
             "format": FORMAT,
-            "mae": dataclasses.asdict(settings.mae),
+            "mae": dataclasses.asdict(settings.mae) if settings.mae else settings.residual,
             "mae_digest": parameters_digest(self._mae_parameters),
             "k": settings.k,
             "blocks_per_pass": settings.blocks_per_pass,

@@ -9,7 +9,7 @@ import dataclasses
 import cv2
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float, Float32, Float64, UInt8
 
 from rffr_jax.method.blocks import BlockGrid
 
@@ -121,12 +121,52 @@ class RidgeInpainter:
             inpainted[:, *area] = filled + self.mean[area]
         return inpainted
 
+    def compact(self, most: int) -> dict[str, Float32[np.ndarray, "..."]]:
+        """The regression on the principal components of the training images.
+
+        With all of them it inpaints as `inpaint` does; `baseline_residuals.ridge_differences`
+        applies it. It holds no training image.
+
+        Args:
+          most: components that are kept, those of the largest variance.
+
+        Returns:
+          `mean` [patches, pixels], `components` [patches, pixels, rank] and `coefficients`
+          [blocks, rank, pixels of a block, patch by patch].
+        """
+        values, vectors = scipy.linalg.eigh(_products(self.centred, self.centred))
+        rank = max(1, min(most, int((values > 1e-7 * values[-1]).sum())))
+        scales = np.sqrt(np.maximum(values[-rank:], 1e-12))
+        vectors = vectors[:, -rank:]
+        patches = _patches(self.centred, self.patch)
+        components = (vectors / scales).T @ patches.reshape(len(patches), -1)
+        side = self.blocks.side * self.patch
+        coefficients = [
+            _patches(((vectors * scales).T @ one).reshape(rank, side, side, 3), self.patch)
+            for one in self.coefficients
+        ]
+        arrays = {
+            "mean": _patches(self.mean[None], self.patch)[0],
+            "components": components.reshape(rank, *patches.shape[1:]).transpose(1, 2, 0),
+            "coefficients": np.stack(coefficients).reshape(len(coefficients), rank, -1),
+        }
+        return {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}
+
 
 def block_areas(blocks: BlockGrid, patch: int) -> list[tuple[slice, slice]]:
     """Rows and columns of every block's pixels."""
     side, first = blocks.side * patch, blocks.offset * patch
     edges = [slice(first + n * side, first + (n + 1) * side) for n in range(blocks.k)]
     return [(rows, columns) for rows in edges for columns in edges]
+
+
+def _patches(
+    images: Float[np.ndarray, "n side side 3"], patch: int
+) -> Float[np.ndarray, "n patches pixels"]:
+    """As `models.layers.patchify`."""
+    count, grid = len(images), images.shape[1] // patch
+    squares = images.reshape(count, grid, patch, grid, patch, 3).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(count, grid**2, -1)
 
 
 def _products(

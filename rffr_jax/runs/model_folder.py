@@ -4,8 +4,8 @@
     MODEL/config.json         the model, its thresholds, and the digests of all of this
     MODEL/README.md           the model card
 
-The parts of a detector are `detector` and, where its residuals come from an autoencoder, `mae` or
-`unet`. A model of one part has its kind as the part's name.
+The parts of a detector are `detector` and what its residuals come from, if anything: `mae`, `unet`
+or `ridge`. A model of one part has its kind as the part's name.
 """
 
 import functools

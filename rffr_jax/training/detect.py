@@ -33,6 +33,7 @@ from rffr_jax.runs.checkpoints.weights import (
 from rffr_jax.runs.inventory import warn_if_data_changed
 from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_config, write_config
 from rffr_jax.training.detector_settings import (
+    autoencoder_folder,
     block_counts,
     detection_settings,
     smallest_fitting_batch,
@@ -72,22 +73,22 @@ def run(config: Config, workdir: pathlib.Path):
     mesh = make_mesh(config.mesh.fsdp)
     objective = DetectorTraining(config, workdir, mesh)
     check_settings(objective, config, mesh)
-    require_same_data(train=objective.dataset, **objective.validation)
+    require_same_data(train=objective.originals, **objective.validation)
     with locked_workdir(workdir):
         refuse_other_config(workdir, config, begun=has_saved_state(workdir))
         refuse_other_settings(workdir, objective.about)
         objective.save_frozen()
         validation = {f"data.validation {name}": d for name, d in objective.validation.items()}
-        warn_if_data_changed(workdir, {"data.train": objective.dataset, **validation})
+        warn_if_data_changed(workdir, {"data.train": objective.originals, **validation})
         write_config(workdir, config)
-        write_training_sources(workdir, objective.dataset, earlier={})
+        write_training_sources(workdir, objective.originals, earlier={})
         write_mae_sources(workdir, objective.mae_sources)
         start_image_records(workdir, pathlib.Path(config.mae) if objective.frozen else None)
         write_validation_sources(workdir, objective.validation)
         objective.log_counts()
         shortcuts = []
         if processes.is_main_process():
-            shortcuts = shortcut_warnings(objective.dataset.examples)
+            shortcuts = shortcut_warnings(objective.originals.examples)
         for shortcut in shortcuts:
             log.warning("data.train: %s", shortcut)
         mae_check = {}
@@ -99,7 +100,7 @@ def run(config: Config, workdir: pathlib.Path):
             workdir,
             config,
             objective.about,
-            objective.dataset,
+            objective.originals,
             objective.validation,
             objective.mae_sources,
             shortcuts,
@@ -109,7 +110,11 @@ def run(config: Config, workdir: pathlib.Path):
 
 
 class DetectorTraining(Objective):
-    """Cross-entropy on batches that are half real, half fake (equation 7)."""
+    """Cross-entropy on batches that are half real, half fake (equation 7).
+
+    Attributes:
+      originals: the training images before captures are made of them.
+    """
 
     balanced = True
     dataset: CachedDataset | SelfBlendedPairs
@@ -128,17 +133,19 @@ class DetectorTraining(Objective):
             self._counts, share = block_counts(config, self._detection.blocks, self._parts)
 
         # ---- data
-        self.dataset, self.workers, preparations, self_blending = load_training_set(config)
-        self.validation = load_validation_sets(config.data.validation, preparations)
+        training = load_training_set(config)
+        self.dataset, self.workers = training.dataset, training.workers
+        self.originals = training.originals
+        self.validation = load_validation_sets(config.data.validation, training.preparations)
         check_selection(config.selection, self.validation)
 
-        # ---- the frozen MAE or UNet, and a MAE that the branches start from
+        # ---- what residuals come from, frozen, and a MAE that the branches start from
         self.frozen: PyTree = {}
         self.mae_sources: Sources = {}
         if settings.autoencoder:
-            folder = pathlib.Path(config.mae)
+            folder = autoencoder_folder(config, settings.autoencoder)
             self.frozen = load_weights(folder, "mae", self._detection.abstract_frozen, mesh)
-            self.mae_sources = read_sources(folder)
+            self.mae_sources = read_sources(pathlib.Path(config.mae))
         if config.detector.init and not has_saved_state(workdir):
             folder = pathlib.Path(config.detector.init)
             check_branches(folder, settings)
@@ -161,30 +168,30 @@ class DetectorTraining(Objective):
             kept=kept,
         )
         self._residuals: TrainingResiduals | None = None
-        keep = settings.needs_mae and should_cache_residuals(
+        keep = settings.fills_blocks and should_cache_residuals(
             config.residuals.training,
             draws=config.steps * config.batch_size,
-            share=share,
+            share=share if settings.needs_mae else 1.0,  # a ridge fills all blocks at once
             images=len(self.dataset.examples),
         )
-        if keep and not self_blending:  # self-blended images never repeat
+        if keep and not isinstance(self.dataset, SelfBlendedPairs):  # which never repeat
             self._residuals = TrainingResiduals(
                 kept, self._detection, self.dataset, config, self.workers
             )
         self.about = {
             "kind": "detector",
             "detection": settings.to_json(),
-            "trained_methods": fake_methods(self.dataset.examples),
-            "trained_datasets": sorted({e.dataset for e in self.dataset.examples}),
-            "preparations": preparations,
-            **self_blending,
+            "trained_methods": fake_methods(self.originals.examples),
+            "trained_datasets": sorted({e.dataset for e in self.originals.examples}),
+            "preparations": training.preparations,
+            **training.about,
         }
         self._validation = Validation(
             self.validation, scorer, workdir, selection=config.selection, about=self.about
         )
 
     def save_frozen(self):
-        """Copies the frozen MAE or UNet into the workdir, so that a detector is complete.
+        """Copies what residuals come from into the workdir, so that a detector is complete.
 
         Raises:
           UserError: the run was begun with other weights.

@@ -12,17 +12,22 @@ from rffr_jax.errors import UserError
 from rffr_jax.method.blocks import BlockGrid, count_distribution, count_quantiles
 from rffr_jax.method.detection import DetectionSettings
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
-from rffr_jax.runs.checkpoints.weights import read_about, warn_of_normalised_targets
+from rffr_jax.runs.checkpoints.weights import (
+    FROZEN,
+    is_checkpoint,
+    read_about,
+    warn_of_normalised_targets,
+)
 
 BACKBONES = ("vit", "xception")
 SMALLEST_GROUP = 4  # fewer quantiles are too coarse
 
 
 def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any]]:
-    """The settings of a config's detector, and the description of its MAE or UNet ({} without one).
+    """The settings of a config's detector, and what its residuals come from ({} without anything).
 
     Raises:
-      UserError: unknown settings, or a MAE or UNet that is missing or does not fit.
+      UserError: unknown settings, or a MAE, UNet or ridge that is missing or does not fit.
     """
     detector = config.detector
     if detector.backbone not in BACKBONES:
@@ -48,6 +53,8 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
     )
     if not settings.autoencoder:
         return settings, {}
+    if settings.autoencoder == "ridge":
+        return _with_ridge(config, settings)
     about = read_about(pathlib.Path(config.mae), "mae", "mae", "unet")
     if about["kind"] != settings.autoencoder:
         raise UserError(
@@ -81,6 +88,33 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
             f"--config.blocks.k={about['k']}, or --config.allow_other_k to use it all the same"
         )
     return dataclasses.replace(settings, mae=mae), about
+
+
+def autoencoder_folder(config: Config, kind: str) -> pathlib.Path:
+    """Where the weights of a detector's residuals lie: a MAE's workdir holds its ridge, too."""
+    folder = pathlib.Path(config.mae)
+    inside = folder / FROZEN["ridge"]
+    return inside if kind == "ridge" and is_checkpoint(inside) else folder
+
+
+def _with_ridge(
+    config: Config, settings: DetectionSettings
+) -> tuple[DetectionSettings, dict[str, Any]]:
+    folder = autoencoder_folder(config, "ridge")
+    about = read_about(folder, "mae", "mae", "ridge")
+    if about["kind"] == "mae":
+        raise UserError(
+            f"mae={config.mae} holds no ridge regression, which a finished job pretrain leaves in "
+            f"its workdir ({FROZEN['ridge']}); name such a workdir"
+        )
+    model = settings.model
+    there = (about["model"]["image_size"], about["model"]["patch_size"], about["k"])
+    if there != (model.image_size, model.patch_size, settings.k):
+        raise UserError(
+            "mae={} holds a ridge regression for {} px images, {} px patches and k={}; make "
+            "model.image_size, model.patch_size and blocks.k the same".format(config.mae, *there)
+        )
+    return dataclasses.replace(settings, ridge_rank=about["rank"]), about
 
 
 def _refuse_for_xception(config: Config):

@@ -19,6 +19,7 @@ from rffr_jax.data.origins import FILES, note_on_training
 from rffr_jax.evaluation.reconstruction_error import doubts
 from rffr_jax.evaluation.results import RULES
 from rffr_jax.examples import FAKE, REAL, Dataset
+from rffr_jax.method.detection import AUTOENCODERS
 from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.reports.templates import render
 from rffr_jax.runs.atomic_files import atomic_write, read_json_object
@@ -86,6 +87,7 @@ def _model(detection: Mapping[str, Any]) -> list[tuple[str, str]]:
     if detection["inputs"] != "original":
         kinds = {"mae": "a frozen MAE, trained only on real faces, inpaints block by block",
                  "unet": "a frozen UNet, trained only on real faces, copies the image",
+                 "ridge": "a ridge regression on real faces fills block by block",
                  "high_pass": "a high-pass filter", "zero": "zero, a control"}  # fmt: skip
         rows.append(("residual", f"{kinds[detection['residual']]}; alpha {detection['alpha']:g}"))
     k = detection["k"]
@@ -119,10 +121,11 @@ def _origins(
         lines.append(f"- Validated on {_code(config.data.validation)}.")
     if about.get("self_blending"):
         lines.append("- The fakes of the training are blended of its reals while it trains.")
-    if about["detection"]["residual"] in ("mae", "unet") and about["detection"]["mae"]:
+    kind = about["detection"]["residual"]
+    if kind in AUTOENCODERS and about["detection"]["inputs"] != "original":
         count = sum(len(mae_sources[name]) for name in mae_datasets)
         known = f"{count} originals of {_listed(mae_datasets)}" if count else "not recorded"
-        lines.append(f"- Its MAE (`{config.mae}`) learned from: {known}.")
+        lines.append(f"- Its {AUTOENCODERS[kind]} (`{config.mae}`) learned from: {known}.")
         lines += _reconstruction(mae_check)
     if config.detector.init:
         lines.append(f"- The branches started from `{config.detector.init}`.")

@@ -21,8 +21,11 @@ from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.data.selection import select_examples
 from rffr_jax.evaluation import reconstruction_error
 from rffr_jax.examples import Dataset, Example
+from rffr_jax.method.baseline_residuals import RIDGE_RANK
 from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.method.simple_inpainting import RidgeInpainter
 from rffr_jax.runs.atomic_files import write_json
+from rffr_jax.runs.checkpoints.weights import FROZEN, save_weights
 from rffr_jax.runs.validation_metrics import read_validation_metrics
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,8 @@ def check_reconstructions(
 ) -> dict[str, float]:
     """Measures a MAE on evenly spaced images of both sets; writes and logs the result.
 
+    The ridge regression that it is compared with is kept for detectors with its residuals.
+
     Args:
       reconstruct: images put together from their reconstructed blocks, and residuals.
       config: of a pretrain job.
@@ -59,9 +64,11 @@ def check_reconstructions(
         log.warning("too few images can be read to compare the MAE with other inpainting")
         return {}
     blocks = BlockGrid(model.image_size // model.patch_size, config.blocks.k)
+    ridge = RidgeInpainter.fit(known, blocks, model.patch_size)
     report = reconstruction_error.measure_reconstructions(
-        examples, unseen, filled, known, known_filled, blocks, model.patch_size
+        examples, unseen, filled, known, known_filled, blocks, model.patch_size, ridge
     )
+    _save_ridge(ridge, config, workdir)
     numbers = reconstruction_error.summary(report)
     if processes.is_main_process():
         write_json(workdir / FILE, report)
@@ -71,6 +78,19 @@ def check_reconstructions(
                 "the MAE does not know faces well: %s; train it longer, on more faces", doubt
             )
     return numbers
+
+
+def _save_ridge(ridge: RidgeInpainter, config: Config, workdir: pathlib.Path):
+    arrays = ridge.compact(RIDGE_RANK)
+    shape = {name: config.model[name] for name in ("image_size", "patch_size")}
+    rank, images = arrays["components"].shape[-1], len(ridge.centred)
+    about = {"kind": "ridge", "model": shape, "k": config.blocks.k, "rank": rank, "images": images}
+    save_weights(workdir / FROZEN["ridge"], config.steps, arrays, about)
+    log.info(
+        "kept the ridge regression on %d training images, %.3g MB, for detector.residual=ridge",
+        images,
+        sum(array.nbytes for array in arrays.values()) / 1e6,
+    )
 
 
 def read_reconstruction_check(folder: pathlib.Path) -> dict[str, float | int]:

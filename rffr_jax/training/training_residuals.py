@@ -63,12 +63,20 @@ class TrainingResiduals:
         self._kept, self._detection = kept, detection
         self._dataset, self._config, self._workers = dataset, config, workers
         self._digests: np.ndarray | None = None
-        size, room = len(dataset.examples) * kept.image_bytes, config.residuals.memory_gb
+        count, room = len(dataset.examples), config.residuals.memory_gb
+        size = count * kept.image_bytes
         if kept.folder is None and (size > room * 10**9 or jax.process_count() > 1):
             raise UserError(
-                f"the residuals of {len(dataset.examples)} training images take {size / 1e9:.2g} "
+                f"the residuals of {count} training images take {size / 1e9:.2g} "
                 f"GB and have no place: name a --config.residuals.folder that all processes see, "
                 f"raise residuals.memory_gb={room:g} in a run of one process, or set "
+                "--config.residuals.training=never"
+            )
+        if kept.folder is not None and size > (on_disk := kept.room_on_disk()):
+            raise UserError(
+                f"the residuals of {count} training images take {size / 1e9:.2g} GB, and "
+                f"residuals.folder={kept.folder} has room for {on_disk / 1e9:.2g} GB: name another "
+                "folder, take fewer images or data.captures, or set "
                 "--config.residuals.training=never"
             )
 
@@ -110,10 +118,12 @@ class TrainingResiduals:
         """Computes all differences; returns the digest of every image, zeros for bad files."""
         config, examples = self._config, self._dataset.examples
         log.info(
-            "residuals of %d training images, %.2g GB, are computed or looked up in %s",
+            "residuals of %d training images, %.2g GB, are computed or looked up in %s; at most "
+            "%g GB of them stay in memory",
             len(examples),
             len(examples) * self._kept.image_bytes / 1e9,
             self._kept.folder or "memory",
+            config.residuals.memory_gb,
         )
         digests = np.zeros((len(examples), DIGEST_BYTES), np.uint8)
         batches = evaluation_batches(

@@ -1,5 +1,6 @@
 """The training set of a detector: given reals and fakes, or reals and self-blended fakes."""
 
+import dataclasses
 import logging
 import socket
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.data.cache import CachedDataset
+from rffr_jax.data.captures import Captures
 from rffr_jax.data.loading import AUTO, Loading, choose_loading
 from rffr_jax.data.readers.prepared import collect_preparations
 from rffr_jax.data.selection import keep_methods, keep_reals
@@ -21,14 +23,39 @@ log = logging.getLogger(__name__)
 GIVEN, SELF_BLENDED = "given", "self_blended"
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainingSet:
+    """The images that a detector learns from.
+
+    Attributes:
+      dataset: what batches are read from.
+      originals: the same before captures are made of it; its examples are what the data are.
+      workers: processes that read.
+      preparations: how its faces were prepared (`collect_preparations`).
+      about: what a checkpoint says of self-blended fakes; {} without them.
+    """
+
+    dataset: CachedDataset | SelfBlendedPairs
+    originals: Dataset
+    workers: int
+    preparations: list[dict[str, Any]]
+    about: dict[str, Any]
+
+
 def loading_of(
-    dataset: Dataset, config: Config, *, size: int | None = None, blended: bool = False
+    dataset: Dataset,
+    config: Config,
+    *,
+    size: int | None = None,
+    blended: bool = False,
+    captures: int = 0,
 ) -> Loading:
     """How a training reads its data; all processes come by here together.
 
     Args:
       size: at which images are kept, where that is not the model's.
       blended: whether all images are made anew for each row.
+      captures: as for `choose_loading`.
     """
     machine = socket.gethostname()
     loading = choose_loading(
@@ -40,21 +67,15 @@ def loading_of(
         batch_size=config.batch_size,
         processes=processes.all_gather_objects(machine).count(machine),
         blended=blended,
+        captures=captures,
     )
     if loading.workers and config.data.workers == AUTO:
         log.info("data.workers=auto: %d processes make the images", loading.workers)
     return loading
 
 
-def load_training_set(
-    config: Config,
-) -> tuple[CachedDataset | SelfBlendedPairs, int, list[dict[str, Any]], dict[str, Any]]:
+def load_training_set(config: Config) -> TrainingSet:
     """The images that a detector learns from.
-
-    Returns:
-      The data set; the number of processes that read it; how its faces were prepared
-      (`collect_preparations`); and, where its fakes are self-blended, `{"self_blending": ...}`:
-      what a checkpoint says of that.
 
     Raises:
       UserError: the data or the settings of its fakes do not fit.
@@ -62,29 +83,35 @@ def load_training_set(
     data, size = config.data, config.model.image_size
     if data.fakes not in (GIVEN, SELF_BLENDED):
         raise UserError(f"data.fakes={data.fakes!r} is not known; choose {GIVEN} or {SELF_BLENDED}")
+    if data.captures < 0 or (data.captures and data.fakes == GIVEN):
+        raise UserError(
+            f"data.captures={data.captures} is a number of captures of each self-blended image "
+            f"(data.fakes={SELF_BLENDED}); set it to 0 for images as they are"
+        )
     if data.fakes == GIVEN:
         dataset = keep_methods(load_dataset(data.train), data.methods, where="data.methods")
         for line in describe_frames_as_crops(dataset.examples):
             log.warning("data.train: %s", line)
         loading = loading_of(dataset, config)
         kept = CachedDataset(dataset, size, keep_pixels=loading.keep_pixels)
-        return kept, loading.workers, collect_preparations(dataset), {}
+        return TrainingSet(kept, kept, loading.workers, collect_preparations(dataset), {})
     if data.methods:
         raise UserError(
             f"data.methods chooses given fakes, and data.fakes={SELF_BLENDED} uses none; leave "
             "one of them out"
         )
-    if config.residuals.training == "always":
+    if config.residuals.training == "always" and not data.captures:
         raise UserError(
             "residuals.training=always keeps the residuals of training images, and "
-            f"data.fakes={SELF_BLENDED} makes new ones at every step; leave one of them out"
+            f"data.fakes={SELF_BLENDED} makes new ones at every step; leave one of them out, or "
+            "set --config.data.captures=8, for example: then 8 of each image come back"
         )
     given = load_dataset(data.train)
     reals = keep_reals(given)
     for line in describe_frames_as_crops(reals.examples):
         log.warning("data.train: %s", line)
     left_out = len(given.examples) - len(reals.examples)
-    loading = loading_of(reals, config, blended=True)
+    loading = loading_of(reals, config, blended=True, captures=data.captures)
     pairs = SelfBlendedPairs(
         CachedDataset(reals, size, keep_pixels=loading.keep_pixels),
         config.seed,
@@ -93,10 +120,29 @@ def load_training_set(
     log.info(
         "fakes are self-blended from %d reals (%d with 68 landmarks, %d with a template fitted to "
         "five: approximate); %d given fakes are not used",
-        pairs.count,
+        pairs.pair_count,
         pairs.landmark_counts["own"],
         pairs.landmark_counts["approximate template"],
         left_out,
     )
-    about = {"landmarks": pairs.landmark_counts, "post_augmentation": data.post_augmentation}
-    return pairs, loading.workers, collect_preparations(reals), {"self_blending": about}
+    about = {
+        "landmarks": pairs.landmark_counts,
+        "post_augmentation": data.post_augmentation,
+        "captures": data.captures,
+    }
+    dataset = _captured(pairs, config, loading) if data.captures else pairs
+    preparations, about = collect_preparations(reals), {"self_blending": about}
+    return TrainingSet(dataset, pairs, loading.workers, preparations, about)
+
+
+def _captured(dataset: SelfBlendedPairs, config: Config, loading: Loading) -> CachedDataset:
+    size, captures = config.model.image_size, Captures(dataset, config.data.captures)
+    log.info(
+        "data.captures=%d: %d captures of %d images; their pixels, %.2g GB, are %s",
+        config.data.captures,
+        len(captures.examples),
+        len(dataset.examples),
+        len(captures.examples) * size * size * 3 / 1e9,
+        "kept in memory" if loading.keep_pixels else "made anew at every draw (data.cache)",
+    )
+    return CachedDataset(captures, size, keep_pixels=loading.keep_pixels)

@@ -1,6 +1,7 @@
 """Freed memory is kept where that is faster, and only there."""
 
 import os
+import pickle
 import subprocess
 import sys
 
@@ -17,6 +18,8 @@ from rffr_jax.cluster.freed_memory import (
     why_not,
 )
 from rffr_jax.cluster.memory import training_step_bytes
+from rffr_jax.experiments import worker_config
+from rffr_jax.experiments.worker import Run
 from rffr_jax.models.sizes import ModelSettings
 
 FAULTS = """
@@ -81,11 +84,17 @@ def test_the_memory_of_a_step_is_estimated_well_enough(size, pixels, patch, imag
     assert measured / 2 < estimate < 2 * measured
 
 
-def test_the_largest_training_of_a_job_decides(monkeypatch):
+def test_the_largest_training_of_a_job_decides(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(freed_memory, "keep_freed_memory", asked.append)
     config = quickstart.get_config()
     main._keep_freed_memory(config)
     main._keep_freed_memory(detect.get_config())
     small = training_step_bytes(ModelSettings(**config.detect.model), config.detect.batch_size)
-    assert asked == [small, training_step_bytes(ModelSettings("vit_b16", 224, 16), 32)]
+    large = training_step_bytes(ModelSettings("vit_b16", 224, 16), 32)
+    assert asked == [small, large]
+    jobs = (config.pretrain, detect.get_config(), config.evaluate)
+    runs = tmp_path / "runs.pickle"
+    runs.write_bytes(pickle.dumps([Run(job, tmp_path) for job in jobs]))
+    main._keep_freed_memory(worker_config.get_config(str(runs)))
+    assert asked[2:] == [large]

@@ -1,11 +1,21 @@
-"""The high-pass filter against a plain sum, and the autoencoder's residual by its equation."""
+"""The high-pass filter against a plain sum, the others by their equations in float64."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
-from rffr_jax.method.baseline_residuals import BLUR, high_pass_residual, reconstruction_residual
+from rffr_jax.method.baseline_residuals import (
+    BLUR,
+    high_pass_residual,
+    reconstruction_residual,
+    ridge_differences,
+    ridge_shapes,
+)
+from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.method.residual import residual_from_differences
+from rffr_jax.method.simple_inpainting import RidgeInpainter
 from rffr_jax.models.sizes import UNetSettings
 from rffr_jax.models.unet import UNet
 
@@ -56,3 +66,60 @@ def test_a_reconstruction_residual_is_the_amplified_difference():
     expected = (0.8 * (np.asarray(reconstructed) - images)).clip(-1, 1)
     np.testing.assert_allclose(residual, expected, atol=1e-6)
     assert np.abs(expected).std() > 0.01
+
+
+RING = BlockGrid(7, 2)  # of patches of two pixels: a ring that no block reaches
+
+
+def reference_ridge(training, images, penalties, rank):
+    """Pixels of every block, and what they are filled with, in float64.
+
+    With all components by the primal normal equations; with fewer, the training images in the
+    product with a new image are replaced by their best approximation of that rank.
+    """
+    x = training.reshape(len(training), -1) / 255.0
+    mean = x.mean(axis=0)
+    rows, scales, axes = np.linalg.svd(x - mean, full_matrices=False)
+    approximation = (rows[:, :rank] * scales[:rank]) @ axes[:rank]
+    places = np.arange(14 * 14 * 3).reshape(14, 14, 3)
+    for number, patches in enumerate(RING.hidden):
+        row, column = 2 * np.array(divmod(patches[0], 7))
+        block = places[row : row + 6, column : column + 6].ravel()
+        rest = np.setdiff1d(places, block)
+        known, inside = (x - mean)[:, rest], (x - mean)[:, block]
+        penalty = penalties[number] * np.square(known).sum() / len(known)
+        if rank == len(x) - 1:
+            weights = np.linalg.solve(
+                known.T @ known + penalty * np.eye(len(rest)), known.T @ inside
+            )
+        else:
+            dual = np.linalg.solve(known @ known.T + penalty * np.eye(len(x)), inside)
+            weights = approximation[:, rest].T @ dual
+        new = images.reshape(len(images), -1) / 255.0 - mean
+        yield block, new[:, rest] @ weights + mean[block]
+
+
+@pytest.mark.parametrize(("most", "rank"), [(100, 8), (3, 3)])
+def test_a_stored_ridge_fills_every_block_as_the_equations_do(most, rank):
+    rng = np.random.default_rng(3)
+    basis = rng.normal(size=(4, 14 * 14 * 3))
+    faces = 127 + 20 * rng.normal(size=(12, 4)) @ basis + rng.normal(0, 3, (12, 588))
+    faces = faces.reshape(12, 14, 14, 3).clip(0, 255).astype(np.uint8)
+    training, unseen = faces[:9], faces[9:]
+    fitted = RidgeInpainter.fit(training, RING, 2)
+    stored = fitted.compact(most)
+    assert {name: array.shape for name, array in stored.items()} == {
+        name: shape.shape for name, shape in ridge_shapes(RING, 2, rank).items()
+    }
+    pixels = unseen.astype(np.float32) / 255
+    differences = ridge_differences(stored, RING, 2, jnp.asarray(pixels))
+    found = residual_from_differences(differences, RING, 2, 1.7)
+    expected = np.zeros((3, 588))
+    for block, filled in reference_ridge(training, unseen, fitted.penalties, rank):
+        expected[:, block] = 1.7 * (filled - pixels.reshape(3, -1)[:, block])
+    expected = expected.reshape(found.shape).clip(-1, 1)
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+    assert np.abs(expected).max() > 0.1
+    if rank == 8:
+        whole = pixels + residual_from_differences(differences, RING, 2, 1.0)
+        np.testing.assert_allclose(whole, fitted.inpaint(unseen), atol=2e-4)

@@ -14,6 +14,7 @@ from flax import nnx
 from rffr_jax.errors import UserError
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import Detection, DetectionSettings, unit_range
+from rffr_jax.method.simple_inpainting import RidgeInpainter
 from rffr_jax.models.abstract import abstract, abstract_mae
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
@@ -63,6 +64,7 @@ def test_the_covered_pixels_are_those_of_the_blocks():
 def test_settings_survive_a_checkpoint():
     for settings in (
         SETTINGS,
+        dataclasses.replace(SETTINGS, residual="ridge", mae=None, ridge_rank=3),
         dataclasses.replace(SETTINGS, mae=None, inputs="original"),
         dataclasses.replace(SETTINGS, residual="unet", mae=None, unet=UNET, blocks_per_pass=3),
         XCEPTION,
@@ -217,12 +219,17 @@ def unet_parameters():
     return nnx.to_pure_dict(nnx.state(UNet(UNET, dtype=jnp.float32, rngs=nnx.Rngs(1)), nnx.Param))
 
 
+def ridge_parameters():
+    known = np.random.default_rng(5).integers(0, 256, (6, 48, 48, 3), np.uint8)
+    return RidgeInpainter.fit(known, BlockGrid(4, 2), 12).compact(3)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["unet", "high_pass", "zero"])
+@pytest.mark.parametrize("source", ["unet", "ridge", "high_pass", "zero"])
 def test_residuals_of_whole_images_are_read_where_the_blocks_are(images, source):
-    changes = {"residual": source, "mae": None, "unet": UNET if source == "unet" else None}
+    changes = {"residual": source, "mae": None, "unet": UNET, "ridge_rank": 3}
     detection = Detection(dataclasses.replace(SETTINGS, **changes), jnp.float32)
-    frozen = unet_parameters() if source == "unet" else {}
+    frozen = {"unet": unet_parameters, "ridge": ridge_parameters}.get(source, dict)()
     parameters = detection.init_parameters(0)
     train = jax.jit(detection.train_logits, static_argnums=4)
     every = jnp.tile(jnp.array([2, 0, 3, 1], jnp.int32), (4, 1))
@@ -237,10 +244,11 @@ def test_every_source_has_its_own_residual(images, mae_parameters):
     for source, frozen in (
         ("mae", mae_parameters),
         ("unet", unet_parameters()),
+        ("ridge", ridge_parameters()),
         ("high_pass", {}),
         ("zero", {}),
     ):
-        settings = dataclasses.replace(SETTINGS, residual=source, unet=UNET)
+        settings = dataclasses.replace(SETTINGS, residual=source, unet=UNET, ridge_rank=3)
         residuals = jax.jit(Detection(settings, jnp.float32).residual_images)(frozen, images)
         found.append(np.asarray(residuals))
         assert found[-1].dtype == np.float32
@@ -255,12 +263,16 @@ def test_every_source_has_its_own_residual(images, mae_parameters):
         ("both", "mae", "mae"),
         ("residual", "unet", "unet"),
         ("original", "unet", ""),
+        ("both", "ridge", "ridge"),
+        ("original", "ridge", ""),
         ("both", "high_pass", ""),
         ("both", "zero", ""),
     ],
 )
 def test_who_needs_trained_weights(inputs, source, kind):
-    settings = dataclasses.replace(SETTINGS, inputs=inputs, residual=source, unet=UNET)
+    settings = dataclasses.replace(
+        SETTINGS, inputs=inputs, residual=source, unet=UNET, ridge_rank=3
+    )
     assert settings.autoencoder == kind
     assert bool(Detection(settings, jnp.float32).abstract_frozen) == bool(kind)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rffr_jax.command.export_model import export_model
 from rffr_jax.convert.exporting import export_weights
 from rffr_jax.errors import UserError
 from tests import jobs
@@ -111,6 +112,45 @@ def test_an_xception_trains_resumes_bit_for_bit_and_is_evaluated(tmp_path, data,
     assert jobs.start("evaluate", tmp_path / "evaluate", *tests, "checkpoint=best:faces") == 0
     with pytest.raises(UserError, match=f"--input {workdir} holds an Xception"):
         export_weights(workdir, "timm", tmp_path / "x.safetensors")
+
+
+@pytest.mark.slow
+def test_a_detector_carries_its_ridge_and_keeps_its_residuals(tmp_path, mae, data, faces):
+    folder = tmp_path / "moved"
+    shutil.copytree(mae, folder)
+    flags = (*data, f"mae={folder}", "detector.residual=ridge", "data.methods=rows")
+    kept = (*flags, "residuals.training=always")
+    assert jobs.start("detect", tmp_path / "kept", *kept) == 0
+    stopped_and_resumed("detect", tmp_path / "kept", kept)
+    assert jobs.start("detect", tmp_path / "computed", *flags, "residuals.training=never") == 0
+    losses = [
+        [line["loss"] for line in jobs.metric_lines(tmp_path / run) if line["split"] == "train"]
+        for run in ("kept", "computed")
+    ]
+    np.testing.assert_allclose(*losses, rtol=2e-3)
+    shutil.rmtree(folder)
+    assert (tmp_path / "kept" / "checkpoints" / "ridge").is_dir()
+    export_model(tmp_path / "kept", tmp_path / "model")
+    scores = []
+    for detector in ("kept", "model"):
+        found = jobs.predict(
+            tmp_path / f"predict_{detector}", tmp_path / detector, faces / "test", *jobs.GIVEN
+        )
+        scores.append([file["score"] for file in found["files"]])
+    assert scores[0] == scores[1]
+    tests = (f"detector={tmp_path}/kept", f"data.tests=csv:{faces}/test.csv")
+    assert jobs.start("evaluate", tmp_path / "evaluate", *tests) == 0
+
+
+def test_a_mae_without_a_ridge_is_one_clear_line(tmp_path, mae, data, capsys):
+    flags = (*data, f"mae={mae}/checkpoints/latest", "detector.residual=ridge")
+    assert jobs.start("detect", tmp_path / "run", *flags) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "holds no ridge regression, which a finished job pretrain leaves in its workdir" in line
+    flags = (*data, f"mae={mae}", "detector.residual=ridge", "blocks.k=4")
+    assert jobs.start("detect", tmp_path / "run", *flags) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "holds a ridge regression for 48 px images, 12 px patches and k=2" in line
 
 
 @pytest.mark.slow

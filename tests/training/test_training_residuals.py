@@ -5,12 +5,22 @@ import shutil
 from types import SimpleNamespace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import quickstart
+from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.data.captures import Captures
+from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
+from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.method import residual_cache
+from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.method.residual_cache import ResidualCache, image_digests
+from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.runs.checkpoints.weights import load_weights, read_about
 from rffr_jax.training.training_residuals import TrainingResiduals, should_cache_residuals
 from tests import jobs
 from tests.training.test_loop import die, when_logged
@@ -49,6 +59,20 @@ def test_no_place_for_them_is_one_clear_line(tmp_path, capsys, data, mae):
     (line,) = capsys.readouterr().err.splitlines()
     assert "the residuals of 18 training images take 0.00025 GB and have no place" in line
     assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path, capsys, data, mae, monkeypatch):
+    monkeypatch.setattr(
+        residual_cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=200_000)
+    )
+    capsys.readouterr()
+    flags = (*data, f"mae={mae}", "residuals.training=always")
+    assert jobs.start("detect", tmp_path / "run", *flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "18 training images take 0.00025 GB, and residuals.folder=" in line
+    assert "has room for 0.0002 GB: name another folder, take fewer images or data.cap" in line
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "residuals").exists()
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +143,51 @@ def test_a_folder_that_cannot_be_written_is_a_mistake_only_beyond_memory(
     assert "could not be kept in" in capsys.readouterr().err.splitlines()[-1]
     assert jobs.start("detect", tmp_path / "run", *flags) == 0
     jobs.assert_same_run(tmp_path / "run", kept_run)
+
+
+@pytest.mark.slow
+def test_residuals_of_captures_are_kept_and_resume_bit_for_bit(
+    tmp_path, faces, mae, monkeypatch, caplog
+):
+    flags = (
+        f"data.train=csv:{faces}/train.csv?landmarks=aligned",
+        f"data.validation=csv:{faces}/validation.csv",
+        f"mae={mae}",
+        "data.fakes=self_blended",
+        "data.captures=2",
+        "residuals.training=always",
+    )
+    whole, died = tmp_path / "whole", tmp_path / "died"
+    assert jobs.start("detect", whole, *flags) == 0
+    assert "data.captures=2: 24 captures of 12 images; their pixels, 0.00017 GB" in caplog.text
+    assert "residuals of 24 training images, 0.00033 GB, are computed" in caplog.text
+    with when_logged(monkeypatch, 3, die), pytest.raises(RuntimeError):
+        jobs.start("detect", died, *flags, "residuals.folder=")
+    assert jobs.start("detect", died, *flags, "residuals.folder=") == 0
+    jobs.assert_same_run(died, whole)
+    card = " ".join((whole / "model_card.md").read_text().split())
+    assert "| training | 6 | 6 | self_blended 6 | 6 |" in card
+    assert_stored_are_recomputed(tmp_path / "residuals", mae, faces)
+
+
+def assert_stored_are_recomputed(folder, mae, faces):
+    """Every captured image's row in the folder is what the MAE gives for it now."""
+    mesh = make_mesh(1)
+    about = read_about(mae, "mae", "mae")
+    model = ModelSettings(**about["model"])
+    colours = (0.5, 0.5, 0.5)
+    settings = DetectionSettings(model, model, "both", "random", "mae", 2, 4.0, colours, colours)
+    detection = Detection(settings, jnp.float32)
+    frozen = load_weights(mae, "mae", detection.abstract_frozen, mesh)
+    given = load_dataset(f"csv:{faces}/train.csv?landmarks=aligned")
+    captures = Captures(SelfBlendedPairs(given, 0), 2)
+    images = np.stack([captures.load(i, 48) for i in range(24)])
+    stored = ResidualCache(detection, frozen, mesh, folder=folder).read(image_digests(images))
+    computed = np.asarray(jax.jit(detection.differences)(frozen, images))
+    for one, other in zip(stored, computed, strict=True):
+        assert one is not None
+        np.testing.assert_allclose(one, other, atol=1e-3)
+        assert np.abs(one).max() > 0.01
 
 
 def test_the_chosen_blocks_are_taken():

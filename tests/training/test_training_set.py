@@ -49,6 +49,7 @@ def test_results_say_how_the_fakes_were_made(tmp_path, mae, aligned, faces):
     assert about["preprocessing"]["self_blending"] == {
         "landmarks": {"own": 0, "approximate template": 6},
         "post_augmentation": True,
+        "captures": 0,
     }
 
 
@@ -77,4 +78,8 @@ def test_settings_that_do_not_fit_are_refused(refused, mae, data, aligned):  # n
     assert "makes new ones at every step" in line(
         *aligned, SELF_BLENDED, "residuals.training=always"
     )
+    assert "data.captures=2 is a number of captures of each self-blended image" in line(
+        *aligned, "data.captures=2"
+    )
+    assert "data.captures=-1 is a number" in line(*aligned, SELF_BLENDED, "data.captures=-1")
     assert "no landmarks are known of" in line(*data, SELF_BLENDED)

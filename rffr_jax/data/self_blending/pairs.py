@@ -100,7 +100,7 @@ class SelfBlendedPairs:
         return getattr(self._reals, "hashes", NO_IMAGES)
 
     @property
-    def count(self) -> int:
+    def pair_count(self) -> int:
         """Number of pairs n; the fake of real i is example n + i."""
         return len(self.examples) // 2
 
@@ -125,9 +125,9 @@ class SelfBlendedPairs:
         Raises:
           BadImageError: the real cannot be used, or its landmarks enclose next to nothing.
         """
-        face = load_face(self._reals, index % self.count, size)
+        face = load_face(self._reals, index % self.pair_count, size)
         pair = self._blend(face, index, step, row)
-        image = pair.image if index >= self.count else pair.real
+        image = pair.image if index >= self.pair_count else pair.real
         if not self._post_augmentation:
             return resize_to_square(image, size)
         augmentation = sample_augmentation(self._generator(_AUGMENTATION, step, row))
@@ -135,7 +135,7 @@ class SelfBlendedPairs:
 
     def blend(self, index: int, size: int, *, step: int, row: int) -> SelfBlended:
         """The pair of example `index` at the resolution of its real; as `load_for_row`."""
-        return self._blend(load_face(self._reals, index % self.count, size), index, step, row)
+        return self._blend(load_face(self._reals, index % self.pair_count, size), index, step, row)
 
     def _blend(self, face: LandmarkedFace, index: int, step: int, row: int) -> SelfBlended:
         recipe = sample_parameters(self._generator(_BLENDING, step, row))

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 LATEST = pathlib.Path("checkpoints", "latest")
 BEST = pathlib.Path("checkpoints", "best")
-FROZEN = {kind: pathlib.Path("checkpoints", kind) for kind in ("mae", "unet")}
-"""Where a detector's workdir holds the autoencoder that its residuals come from."""
+FROZEN = {kind: pathlib.Path("checkpoints", kind) for kind in ("mae", "unet", "ridge")}
+"""Where a detector's workdir holds what its residuals come from; a MAE's holds its ridge, too."""
 
 
 def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dict[str, Any]):
@@ -70,7 +70,7 @@ def read_about(folder: pathlib.Path, option: str, *kinds: str) -> dict[str, Any]
 
     Args:
       option: the config entry that named the folder, for messages.
-      kinds: the kinds that are accepted: `mae`, `unet`, `vit` or `detector`.
+      kinds: the kinds that are accepted: `mae`, `unet`, `ridge`, `vit` or `detector`.
 
     Raises:
       UserError: the folder holds no checkpoint, one of another kind, or one without a version.
@@ -133,10 +133,10 @@ def load_weights(folder: pathlib.Path, option: str, abstract: PyTree, mesh: Mesh
 def load_frozen(
     detector: pathlib.Path, kind: str, option: str, abstract: PyTree, mesh: Mesh
 ) -> PyTree:
-    """The parameters of the MAE or UNet inside a detector's workdir or model folder.
+    """The frozen parameters inside a detector's workdir or model folder.
 
     Args:
-      kind: `mae` or `unet`.
+      kind: `mae`, `unet` or `ridge`.
 
     Raises:
       UserError: no checkpoint there, or one with other shapes.

@@ -66,7 +66,7 @@ def assert_same(some, others):
 
 def test_examples_are_the_reals_and_a_fake_of_each(pairs, spec):
     reals = keep_reals(load_dataset(spec)).examples
-    assert pairs.count == len(reals) == REALS
+    assert pairs.pair_count == len(reals) == REALS
     assert pairs.examples[:REALS] == reals
     for real, fake in zip(reals, pairs.examples[REALS:], strict=True):
         assert (fake.label, fake.method) == (1, "self_blended")
@@ -148,9 +148,11 @@ def procedural():
 
 def test_pixels_outside_the_mask_are_equal_to_the_bit(procedural):
     pairs = SelfBlendedPairs(procedural, 3, post_augmentation=False)
-    for index in range(pairs.count):
+    for index in range(pairs.pair_count):
         place = {"step": index, "row": 0}
-        real, fake = (pairs.load_for_row(i, SIZE, **place) for i in (index, index + pairs.count))
+        real, fake = (
+            pairs.load_for_row(i, SIZE, **place) for i in (index, index + pairs.pair_count)
+        )
         outside = pairs.blend(index, SIZE, **place).mask == 0
         np.testing.assert_array_equal(real[outside], fake[outside])
         assert (real[~outside] != fake[~outside]).any()
@@ -164,9 +166,9 @@ def test_the_background_tells_nothing(procedural):
         return np.abs(np.diff(image[:4].astype(float), axis=1)).mean()
 
     changes = {False: [], True: []}
-    for place in range(20 * pairs.count):
-        index, is_fake = place % pairs.count, place // pairs.count % 2 == 1
-        image = pairs.load_for_row(index + is_fake * pairs.count, SIZE, step=place, row=0)
+    for place in range(20 * pairs.pair_count):
+        index, is_fake = place % pairs.pair_count, place // pairs.pair_count % 2 == 1
+        image = pairs.load_for_row(index + is_fake * pairs.pair_count, SIZE, step=place, row=0)
         changes[is_fake].append(abs(sharpness(image) / sharpness(procedural.load(index, SIZE)) - 1))
     auc = mannwhitneyu(changes[True], changes[False]).statistic / len(changes[True]) ** 2
     assert abs(auc - 0.5) < 3 * np.sqrt(1 / (6 * len(changes[True])))
