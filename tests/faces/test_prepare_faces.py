@@ -285,7 +285,7 @@ def test_bad_media_are_named_and_the_run_goes_on(tmp_path, capsys, mixed):
         (("--max-bad-fraction", "5"), "--max-bad-fraction 5: must lie in [0, 1]"),
         (("--max-bad-fraction", "nan"), "--max-bad-fraction nan: must lie in [0, 1]"),
         (("--frames", "tran=3"), "--frames 'tran=3': the split 'tran' is unknown"),
-        (("--frames", "train=0"), "--frames 'train=0': '0' is no number; give one from 1 up, or all"),
+        (("--frames", "train=0"), "--frames 'train=0': '0' is no number; give one from 1 up"),
         (("--detector", "mtcnn"), "--detector 'mtcnn' is not known"),
         (("--detector-weights", "/no/such.onnx"), "/no/such.onnx: no such file"),
         (("--image-format", "gif"), "--image-format 'gif' is not known"),
