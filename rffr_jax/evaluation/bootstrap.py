@@ -1,9 +1,10 @@
 """How sure an AUC is: intervals over clusters of dependent examples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64, Integer
+from jaxtyping import Float, Float64, Integer, UInt16
 from scipy import special, stats
 
 from rffr_jax.examples import FAKE, REAL
@@ -11,7 +12,7 @@ from rffr_jax.examples import FAKE, REAL
 REPLICATES = 2000
 SEED = 0
 CONFIDENCE = 0.95
-_REPLICATES_AT_ONCE = 50
+_AT_ONCE = 100
 
 
 def auc_interval(
@@ -53,8 +54,8 @@ def auc_interval(
         pairs = min(*clusters_of, len(np.unique(names)) // 2)
         bound = ((1 - CONFIDENCE) / 2) ** (1 / pairs)
         return (float(bound), 1.0) if auc else (0.0, float(1 - bound))
-    aucs = bootstrap_aucs(labels, scores, clusters, replicates=replicates, seed=seed)
-    return logit_interval(auc, aucs)
+    draws = ClusterDraws(clusters, replicates=replicates, seed=seed)
+    return logit_interval(auc, draws.aucs(labels, scores, clusters))
 
 
 def logit_interval(auc: float, aucs: Float[np.ndarray, " replicates"]) -> tuple[float, float]:
@@ -72,34 +73,54 @@ def percentile_interval(values: Float[np.ndarray, " replicates"]) -> tuple[float
     return float(low), float(high)
 
 
-def bootstrap_aucs(
-    labels: Integer[np.ndarray, " n"],
-    scores: Float[np.ndarray, " n"],
-    clusters: Sequence[str],
-    *,
-    replicates: int = REPLICATES,
-    seed: int = SEED,
-) -> Float64[np.ndarray, " {replicates}"]:
-    """The AUC of each replicate; NaN for a replicate that lacks one class."""
-    draws = cluster_draws(clusters, replicates=replicates, seed=seed)
-    return np.concatenate([weighted_aucs(labels, scores, times) for times in draws])
+class ClusterDraws:
+    """How often each cluster of dependent examples is drawn in each replicate.
 
+    The same names and seed give the same draws, so that numbers of several detectors can be
+    compared replicate by replicate.
 
-def cluster_draws(
-    clusters: Sequence[str], *, replicates: int = REPLICATES, seed: int = SEED
-) -> Iterator[Float64[np.ndarray, "n some"]]:
-    """How often each example is drawn in each replicate, some replicates at a time.
-
-    The same clusters and seed give the same draws, so that numbers of several detectors on the
-    same examples can be compared replicate by replicate.
+    Args:
+      names: of the clusters; each counts once.
     """
-    names, cluster_of = np.unique(np.asarray(clusters), return_inverse=True)
-    rng = np.random.default_rng(np.random.SeedSequence(seed))
-    for first in range(0, replicates, _REPLICATES_AT_ONCE):
-        count = min(_REPLICATES_AT_ONCE, replicates - first)
-        drawn = rng.integers(len(names), size=(count, len(names)))
-        times = np.stack([np.bincount(row, minlength=len(names)) for row in drawn], axis=1)
-        yield times[cluster_of].astype(np.float64)
+
+    def __init__(self, names: Iterable[Any], *, replicates: int = REPLICATES, seed: int = SEED):
+        self._rows = {name: row for row, name in enumerate(sorted(set(names)))}
+        count = len(self._rows)
+        rng = np.random.default_rng(np.random.SeedSequence(seed))
+        drawn = (
+            np.bincount(rng.integers(count, size=count), minlength=count).astype(np.uint16)
+            for _ in range(replicates)
+        )
+        self._times = np.stack(list(drawn), axis=1)
+
+    def __len__(self) -> int:
+        """How many clusters there are."""
+        return len(self._rows)
+
+    def times(self, clusters: Sequence[Any]) -> UInt16[np.ndarray, "n replicates"]:
+        """How often each example is drawn, by its cluster."""
+        return self._times[[self._rows[name] for name in clusters]]
+
+    def aucs(
+        self,
+        labels: Integer[np.ndarray, " n"],
+        scores: Float[np.ndarray, " n"],
+        clusters: Sequence[Any],
+    ) -> Float64[np.ndarray, " replicates"]:
+        """The AUC of each replicate; NaN for one that lacks a class.
+
+        Args:
+          labels: 0 = real, 1 = fake.
+          scores: higher = more likely fake.
+          clusters: of each example.
+        """
+        times = self.times(clusters)
+        return np.concatenate(
+            [
+                weighted_aucs(labels, scores, times[:, first : first + _AT_ONCE].astype(np.float64))
+                for first in range(0, times.shape[1], _AT_ONCE)
+            ]
+        )
 
 
 def weighted_aucs(

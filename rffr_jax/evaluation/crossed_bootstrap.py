@@ -8,63 +8,14 @@ within a training, then averaged.
 
 import dataclasses
 import math
-from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Float64, Integer
+from jaxtyping import Float64
 
-from rffr_jax.evaluation.bootstrap import (
-    REPLICATES,
-    SEED,
-    logit_interval,
-    percentile_interval,
-    weighted_aucs,
-)
+from rffr_jax.evaluation.bootstrap import SEED, logit_interval, percentile_interval
 
 FEWEST_LEVELS = 5
 """With fewer MAEs or seeds than this their spread is not known, and they are held fixed."""
-
-_AT_ONCE = 100
-
-
-class ClusterDraws:
-    """How often each cluster of test images is drawn in each replicate.
-
-    Args:
-      clusters: the name of each once; examples of one cluster depend on each other.
-    """
-
-    def __init__(
-        self, clusters: Iterable[Hashable], *, replicates: int = REPLICATES, seed: int = SEED
-    ):
-        self._rows = {name: row for row, name in enumerate(dict.fromkeys(clusters))}
-        count = len(self._rows)
-        rng = np.random.default_rng(np.random.SeedSequence(seed))
-        drawn = (
-            np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(replicates)
-        )
-        self.times: Integer[np.ndarray, "clusters replicates"] = np.stack(list(drawn), axis=1)
-
-    def aucs(
-        self,
-        labels: Integer[np.ndarray, " n"],
-        scores: Float[np.ndarray, " n"],
-        clusters: Sequence[Hashable],
-    ) -> Float64[np.ndarray, " replicates"]:
-        """The AUC of each replicate; NaN for one that lacks a class.
-
-        Args:
-          labels: 0 = real, 1 = fake.
-          scores: higher = more likely fake.
-          clusters: of each example.
-        """
-        rows = [self._rows[name] for name in clusters]
-        return np.concatenate(
-            [
-                weighted_aucs(labels, scores, self.times[rows, first : first + _AT_ONCE] * 1.0)
-                for first in range(0, self.times.shape[1], _AT_ONCE)
-            ]
-        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -151,8 +151,8 @@ def _summarise_method(group: Sequence[Localisation]) -> dict[str, Any]:
 def _mean_interval(values: Float[np.ndarray, " n"], clusters: Sequence[str]) -> list[float] | None:
     if len(set(clusters)) == 1:
         return None
-    means = [values @ times / times.sum(axis=0) for times in bootstrap.cluster_draws(clusters)]
-    return list(bootstrap.percentile_interval(np.concatenate(means)))
+    times = bootstrap.ClusterDraws(clusters).times(clusters)
+    return list(bootstrap.percentile_interval(values @ times / times.sum(axis=0)))
 
 
 def _energy(residual: Float[np.ndarray, "pixels 3"]) -> float:

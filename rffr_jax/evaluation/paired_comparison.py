@@ -179,14 +179,13 @@ def _compare_on_dataset(
         for method in methods
     }
     clusters = [example.cluster for example in part.examples]
-    pieces: dict[tuple[str, str], list[np.ndarray]] = {key: [] for key in scores}
-    for times in bootstrap.cluster_draws(clusters, replicates=replicates, seed=seed):
-        for (name, method), values in scores.items():
-            chosen = rows[method]
-            aucs = bootstrap.weighted_aucs(labels[chosen], values, times[chosen])
-            pieces[name, method].append(aucs)
-    replicated = {key: np.concatenate(aucs) for key, aucs in pieces.items()}
-    exact = {key: metrics.auc(labels[rows[key[1]]], values) for key, values in scores.items()}
+    draws = bootstrap.ClusterDraws(clusters, replicates=replicates, seed=seed)
+    replicated, exact = {}, {}
+    for (name, method), values in scores.items():
+        chosen = rows[method]
+        of_chosen = list(itertools.compress(clusters, chosen))
+        replicated[name, method] = draws.aucs(labels[chosen], values, of_chosen)
+        exact[name, method] = metrics.auc(labels[chosen], values)
     counted = dict(rows)
     if len(methods) > 1:
         counted[MEAN] = np.full(len(labels), True)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from rffr_jax.evaluation.bootstrap import REPLICATES, weighted_aucs
-from rffr_jax.evaluation.crossed_bootstrap import ClusterDraws
+from rffr_jax.evaluation.bootstrap import REPLICATES, ClusterDraws, weighted_aucs
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.experiments.run_result import RunResult
 
@@ -45,12 +44,12 @@ class AucReplicates:
             for column in run.aucs
             for person in people_of(self._scores(run, column))
         }
-        return ClusterDraws(sorted(people), replicates=self._replicates)
+        return ClusterDraws(people, replicates=self._replicates)
 
     @property
     def knows_spread(self) -> bool:
         """Whether the tests show more than one person."""
-        return len(self._draws.times) > 1
+        return len(self._draws) > 1
 
     def mean_aucs(self, run: RunResult, columns: Iterable[str]) -> Aucs:
         """The mean over columns."""

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation.bootstrap import auc_interval
-from rffr_jax.evaluation.crossed_bootstrap import ClusterDraws
+from rffr_jax.evaluation.bootstrap import ClusterDraws, auc_interval
 from rffr_jax.evaluation.predictions import UNNAMED, Predictions
 from rffr_jax.examples import Example
 from rffr_jax.experiments.auc_replicates import people_of, redrawn_aucs
@@ -58,8 +57,7 @@ def external_row(
     }
     ours = {(e.dataset, e.id) for part in columns.values() for e in part.examples}
     _require_unique_ids(ours, found, file)
-    people = {person for part in columns.values() for person in people_of(part)}
-    draws = ClusterDraws(sorted(people))
+    draws = ClusterDraws(person for part in columns.values() for person in people_of(part))
     used: set[tuple[str, str]] = set()
     runs: dict[str, Sequence[RunAuc]] = {}
     for column in table.columns:

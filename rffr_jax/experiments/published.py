@@ -40,7 +40,7 @@ def _cell(line: dict[str, str], column: str) -> dict[str, Any]:
     chosen_on_itself = (line["rule"], column) == ("transfer", "Celeb-DF")
     return {
         "auc": round(float(line[column]) / 100, 4),
-        **{"sd": None, "ci95": None, "given": [], "runs": [], "by_mae": []},
+        **{"sd": None, "ci95": None, "given": [], "runs": []},
         "rule": "oracle" if chosen_on_itself else line["rule"],
         "seen": column == line["trained_on"],
         **{"published": None, "difference": None},

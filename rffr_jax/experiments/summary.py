@@ -45,8 +45,7 @@ def summarise(runs: Sequence[RunAuc]) -> dict[str, Any]:
 
     Returns:
       `auc`: the mean over runs. `sd`: over runs; None for one. `ci95` and `given`: as
-      `mean_interval`. `runs`: `seed, mae_seed, auc` of each. `by_mae`: `mae_seed, auc` (the mean)
-      of each MAE.
+      `mean_interval`. `runs`: `seed, mae_seed, auc` of each.
     """
     aucs = [run.auc for run in runs]
     bounds, given = mean_interval(runs)
@@ -56,10 +55,6 @@ def summarise(runs: Sequence[RunAuc]) -> dict[str, Any]:
         "ci95": None if bounds is None else list(bounds),
         "given": given,
         "runs": [{"seed": r.seed, "mae_seed": r.mae_seed, "auc": r.auc} for r in runs],
-        "by_mae": [
-            {"mae_seed": mae, "auc": float(np.mean([r.auc for r in runs if r.mae_seed == mae]))}
-            for mae in unique(run.mae_seed for run in runs)
-        ],
     }
 
 

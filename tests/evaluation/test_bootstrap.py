@@ -3,11 +3,7 @@ import pytest
 from scipy import special, stats
 from sklearn.metrics import roc_auc_score
 
-from rffr_jax.evaluation.bootstrap import (
-    auc_interval,
-    bootstrap_aucs,
-    weighted_aucs,
-)
+from rffr_jax.evaluation.bootstrap import ClusterDraws, auc_interval, weighted_aucs
 
 
 def clustered_set(seed: int, clusters: int, each: int, shared: float, ties: bool = False):
@@ -37,7 +33,7 @@ def test_a_class_without_weight_has_no_auc():
 @pytest.mark.parametrize("ties", [False, True])
 def test_replicates_are_those_of_a_plain_resampling_loop(ties):
     labels, scores, clusters = clustered_set(2, 12, 4, 0.5, ties)
-    fast = bootstrap_aucs(labels, scores, clusters, replicates=120, seed=5)
+    fast = ClusterDraws(clusters, replicates=120, seed=5).aucs(labels, scores, clusters)
 
     names = sorted(set(clusters))
     members = [np.flatnonzero(np.asarray(clusters) == name) for name in names]
@@ -53,7 +49,7 @@ def test_replicates_without_a_class_are_left_out():
     # one cluster of reals, one of fakes: half of the replicates hold one class only
     labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.6, 0.5, 0.9])
     clusters = ["r", "r", "f", "f"]
-    aucs = bootstrap_aucs(labels, scores, clusters, replicates=400)
+    aucs = ClusterDraws(clusters, replicates=400).aucs(labels, scores, clusters)
     assert 140 < np.isnan(aucs).sum() < 260
     assert set(aucs[np.isfinite(aucs)]) == {0.75}
     assert auc_interval(labels, scores, clusters) == (0.75, 0.75)
@@ -78,7 +74,7 @@ def test_interval_is_symmetric_in_the_logit():
     labels, scores, clusters = clustered_set(4, 40, 4, 0.5)
     low, high = auc_interval(labels, scores, clusters) or (np.nan, np.nan)
     auc = roc_auc_score(labels, scores)
-    aucs = bootstrap_aucs(labels, scores, clusters)
+    aucs = ClusterDraws(clusters).aucs(labels, scores, clusters)
     assert len(aucs) == 2000
     half = 1.959964 * aucs.std(ddof=1) / (auc * (1 - auc))
     assert special.logit([low, high]) == pytest.approx(special.logit(auc) + [-half, half], abs=1e-6)
