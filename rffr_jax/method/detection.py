@@ -25,9 +25,7 @@ from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.models.abstract import PARAMETERS, abstract, abstract_mae, abstract_unet
 from rffr_jax.models.detector import INPUTS, Detector, branch_names
 from rffr_jax.models.layers import patchify, take_patches
-from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
-from rffr_jax.models.unet import UNet
 from rffr_jax.models.xception import Xception
 
 BLOCKS = ("random", "full", "covered")
@@ -227,7 +225,7 @@ class Detection:
         if differences is not None:
             patches["residual"] = residual.amplify(differences, self.settings.alpha)
         elif self.settings.needs_mae:
-            mae, alpha = self._mae(frozen), self.settings.alpha
+            mae, alpha = self._frozen_model(frozen), self.settings.alpha
             residuals, _ = residual.residual_patches(
                 mae, self.blocks, pixels, chosen, counts, alpha
             )
@@ -255,7 +253,9 @@ class Detection:
         if settings.residual == "high_pass":
             return high_pass_residual(pixels, settings.alpha)
         if settings.residual == "unet":
-            residuals = reconstruction_residual(self._unet(frozen), pixels, settings.alpha)[1]
+            residuals = reconstruction_residual(self._frozen_model(frozen), pixels, settings.alpha)[
+                1
+            ]
             return jax.lax.stop_gradient(residuals)
         if settings.residual == "ridge":
             patch, alpha = settings.model.patch_size, settings.alpha
@@ -263,7 +263,7 @@ class Detection:
             return residual.residual_from_differences(differences, self.blocks, patch, alpha)
         at_once = self._passes_at_once(len(images))
         return residual.residual_image(
-            self._mae(frozen), self.blocks, pixels, settings.alpha, at_once
+            self._frozen_model(frozen), self.blocks, pixels, settings.alpha, at_once
         )[1]
 
     def reconstructions(
@@ -279,7 +279,7 @@ class Detection:
         """
         pixels = unit_range(images)
         if self.settings.autoencoder == "unet":
-            return self._unet(frozen)(pixels)
+            return self._frozen_model(frozen)(pixels)
         if not self.settings.fills_blocks:
             return None
         if differences is None:
@@ -305,7 +305,9 @@ class Detection:
             found = ridge_differences(frozen, self.blocks, patch, pixels)
         else:
             at_once = self._passes_at_once(len(images))
-            found = residual.block_differences(self._mae(frozen), self.blocks, pixels, at_once)
+            found = residual.block_differences(
+                self._frozen_model(frozen), self.blocks, pixels, at_once
+            )
         return found.astype(jnp.float16)
 
     def residual_images_from_differences(
@@ -392,10 +394,6 @@ class Detection:
         assert self.settings.mae is not None
         return passes_at_once(self.settings.mae, self.dtype, images)
 
-    def _mae(self, frozen: PyTree) -> MAE:
-        assert self._frozen_definition is not None
-        return nnx.merge(self._frozen_definition, nnx.State(frozen))
-
-    def _unet(self, frozen: PyTree) -> UNet:
+    def _frozen_model(self, frozen: PyTree) -> Any:
         assert self._frozen_definition is not None
         return nnx.merge(self._frozen_definition, nnx.State(frozen))
