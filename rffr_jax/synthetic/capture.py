@@ -9,6 +9,7 @@ differ in the manipulation and in nothing else.
 import dataclasses
 import math
 
+import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
@@ -71,14 +72,21 @@ def capture_frame(
     landmarks: Float32[np.ndarray, "68 2"],
     key: tuple[int, ...],
     size: int,
+    mask: Float32[np.ndarray, "height width"] | None = None,
 ) -> CapturedImage:
     """A photograph or a fake made in its pixels, cut out by the landmarks; `key` as in `capture`.
 
-    The photograph and its fakes share landmarks and key, hence their geometry.
+    The photograph and its fakes share landmarks and key, hence their geometry, and so does the
+    fake's mask.
     """
-    five = to_five_landmarks(landmarks)
-    face = align(image.astype(np.float32) / 255, five, ALIGNED_OVER_OUTPUT * size)
-    return capture(face, None, IDENTITY, key, size)
+    five, aligned = to_five_landmarks(landmarks), ALIGNED_OVER_OUTPUT * size
+    face = align(image.astype(np.float32) / 255, five, aligned)
+    taken = capture(face, None, IDENTITY, key, size)
+    if mask is None:
+        return taken
+    covered = align(cv2.merge([mask, mask, mask]), five, aligned).image
+    moved = warp(covered, capture_similarity(key, aligned, size), size)
+    return dataclasses.replace(taken, mask=moved[..., 0].copy())
 
 
 def capture_similarity(

@@ -1,7 +1,7 @@
 """landmark_swap: another person's face warped onto the target's landmarks and Poisson-blended.
 
-Stands in for swaps by graphics: the donor's own texture, affine in every triangle of the mesh, in
-the target's colours and contrast, and blended in the gradient domain (Perez et al., 2003).
+Stands in for swaps by graphics: the donor's own texture, resampled, affine in every triangle of the
+mesh, in the target's colours, and blended in the gradient domain (Perez et al., 2003).
 """
 
 import cv2
@@ -11,13 +11,15 @@ from rffr_jax.images.polygons import fill_polygons, fixed_point
 from rffr_jax.synthetic.face_mesh import MeshedFace, face_edge, grow, warp_mesh
 from rffr_jax.synthetic.regions import ManipulatedFace, match_lab
 
+_RESOLUTION = (0.5, 0.8)  # at which the donor's texture is kept, of the target's
 _GROWTH = (0.84, 0.94)  # of the mask, as a multiple of the face's edge
 
 
 def landmark_swap(face: MeshedFace, donor: MeshedFace, rng: np.random.Generator) -> ManipulatedFace:
     """The target `face` with the face of `donor`."""
     height, width, _ = face.image.shape
-    placed = warp_mesh(donor.scaled_down(face.size / donor.size), face.points, height, width)
+    texture = donor.scaled_down(rng.uniform(*_RESOLUTION) * face.size / donor.size)
+    placed = warp_mesh(texture, face.points, height, width)
     outline = grow(face_edge(face.points), rng.uniform(*_GROWTH))
     inside = fill_polygons([fixed_point(outline)], height, width) > 127
     inside[[0, 1, -2, -1]] = inside[:, [0, 1, -2, -1]] = False  # the edge must lie in the image

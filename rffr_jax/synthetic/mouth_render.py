@@ -11,7 +11,7 @@ from rffr_jax.synthetic.face_mesh import MeshedFace, grow, soft_mask
 from rffr_jax.synthetic.regions import ManipulatedFace, blend, match_lab
 from rffr_jax.synthetic.texture_model import TextureModel, from_texture, to_texture
 
-_OUTLINE = (*range(3, 14), 35, 33, 31)  # landmarks around the lower face
+_OUTLINE = (*range(2, 15), 28)  # landmarks around the lower face: the jaw and the nose
 _RANK = (40, 120)
 _AMOUNT = (0.4, 0.9)
 _GROWTH = (0.86, 0.96)  # of the mask, as a multiple of the outline
