@@ -1,4 +1,4 @@
-"""What a score is worth as a probability: reliability, and maps from scores to probabilities.
+"""Scores as probabilities: their reliability, and maps from scores to probabilities.
 
 A detector's score is a softmax, and says 0.9 far more often than it is right in 90 of 100 cases.
 A map fitted on validation data makes a probability of it, for data like those: with as many fakes

@@ -36,7 +36,7 @@ def run(config: Config, workdir: pathlib.Path):
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
     if detector.about["detection"].get("xception"):
         raise UserError(
-            f"detector={config.detector} is an Xception: it has no class tokens and no attention"
+            f"detector={config.detector} is an Xception and has no attention; name a ViT detector"
         )
     detector.require_checkpoint(config.checkpoint)
     require_same_data(inputs=dataset)
@@ -46,7 +46,9 @@ def run(config: Config, workdir: pathlib.Path):
             detector.parameters(config.checkpoint), dataset
         )
         if not examples:
-            raise UserError(f"data.inputs={config.data.inputs} holds no image that can be used")
+            raise UserError(
+                f"data.inputs={config.data.inputs} holds no image that can be used; name others"
+            )
         if processes.is_main_process():
             branches = branch_names(detector.about["detection"]["inputs"])
             known = {

@@ -1,8 +1,8 @@
 """Faces of whole photographs and frames, cut out again after the whole picture was corrupted.
 
-What the world does to a video or photograph happens before a face is cut out: a JPEG of the whole
-frame has another grid, and its blocks are other parts of the face. The faces are found once, in the
-clean picture, so that all levels score the same faces.
+Videos and photographs are compressed and resized before a face is cut out. The JPEG of a whole
+frame has another grid than that of a crop: its blocks are other parts of the face. The faces are
+found once, in the clean picture, so that all levels score the same faces.
 """
 
 import dataclasses

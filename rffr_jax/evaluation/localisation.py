@@ -20,7 +20,7 @@ ALL = "(all)"
 
 @dataclasses.dataclass(frozen=True)
 class Localisation:
-    """How the residual of one fake lies to its mask, over the area that blocks cover.
+    """The residual of one fake inside and outside its mask, over the area that blocks cover.
 
     Attributes:
       example: the fake.

@@ -81,7 +81,7 @@ def video_auc(examples: Sequence[Example], scores: Scores) -> float:
 def single_frame_aucs(
     examples: Sequence[Example], scores: Scores, draws: int = DRAWS
 ) -> Float[np.ndarray, " draws"] | None:
-    """AUCs of one frame a video, drawn anew each time: what the choice of the frame is worth.
+    """AUCs of one frame a video, drawn anew each time: the effect of the choice of the frame.
 
     The same examples give the same draws, in whatever order they come.
 

@@ -1,4 +1,4 @@
-"""What a detector's verdicts rest on: a threshold for single images and one for videos."""
+"""The thresholds of a detector's verdicts: one for single images and one for videos."""
 
 import collections
 import dataclasses

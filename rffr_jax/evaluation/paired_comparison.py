@@ -128,7 +128,7 @@ def compare(
         class.
     """
     if len(runs) < 2:
-        raise UserError(f"a comparison needs two runs or more, and {len(runs)} is named")
+        raise UserError(f"a comparison needs two runs or more, and {len(runs)} is named; name A,B")
     first, *others = runs
     reference = runs[first].predictions.ordered()
     for other in others:

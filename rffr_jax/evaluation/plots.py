@@ -122,10 +122,10 @@ def plot_histograms(path: str | Path, predictions: Predictions, title: str) -> N
 def plot_reliability(
     path: str | Path, predictions: Predictions, title: str, calibration: Calibration | None = None
 ) -> None:
-    """Writes a PNG with a panel a dataset: how often what scored so is fake (reliability diagram).
+    """Writes a PNG with a panel a dataset: the share of fakes over the score (reliability diagram).
 
-    The area of a mark is the share of images in its bin; the dotted line is a probability that
-    holds what it says.
+    The area of a mark is the share of images in its bin. The dotted line is a score that is the
+    probability of `fake`.
 
     Args:
       path: of the PNG.
@@ -247,7 +247,9 @@ def plot_training_curves(path: str | Path, metrics_path: str | Path, note: str =
             panels[panel].setdefault(f"{split} {name}".strip(), []).append((step, value))
     shown = {title: curves for title, curves in panels.items() if curves}
     if not shown:
-        raise UserError(f"{metrics_path} holds no loss, learning rate or AUC: nothing to draw")
+        raise UserError(
+            f"{metrics_path} holds no loss, learning rate or AUC; name that of a training"
+        )
     figure = new_figure(width=8.0, height=2.6 * len(shown) + 0.4)
     axes_list = np.ravel(figure.subplots(len(shown), 1, sharex=True, squeeze=False))
     for axes, (title, curves) in zip(axes_list, shown.items(), strict=True):

@@ -1,4 +1,4 @@
-"""What a detector said about each image of a test, in an order that never depends on the run."""
+"""The scores of a detector for the images of a test, in an order that the run does not change."""
 
 import contextlib
 import csv

@@ -60,7 +60,7 @@ K = 4  # the paper's, for a MAE that was pretrained without blocks
 def run(config: Config, workdir: pathlib.Path):
     """Writes residuals.npz (`path`; `image`, `inpainted`, `residual`: float32 [n, H, W, 3]),
     residuals.png with the first images and, where fakes carry masks, localisation.json: whether
-    the residuals lie where the fakes were manipulated. What a UNet reconstructs stands under
+    the residuals lie where the fakes were manipulated. A UNet's reconstruction is under
     `inpainted`."""
     dataset = load_dataset(config.data.inputs)
     mae, mesh = pathlib.Path(config.mae), make_mesh(config.mesh.fsdp)
@@ -81,7 +81,9 @@ def run(config: Config, workdir: pathlib.Path):
             blocks_per_pass=blocks_per_pass,
         )
         if not len(index):
-            raise UserError(f"data.inputs={config.data.inputs} holds no image that can be used")
+            raise UserError(
+                f"data.inputs={config.data.inputs} holds no image that can be used; name others"
+            )
         if jax.process_index() == 0:
             paths = np.array([dataset.examples[i].path for i in index])
             with atomic_write(workdir / "residuals.npz") as part, part.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Job `robustness`: how much AUC is left on images that went through the world."""
+"""Job `robustness`: the AUC on corrupted images beside that on clean ones."""
 
 import collections
 import itertools

@@ -1,4 +1,4 @@
-"""A threshold of scores, chosen on validation data of one medium, and what follows from it."""
+"""A threshold of scores, chosen on validation data of one medium, and its rates on others."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""`--dry-run`: what an experiment or a sweep would do, in which order, and how long that takes."""
+"""`--dry-run`: the runs of an experiment or a sweep, their order, and the time that they take."""
 
 import json
 import pathlib
@@ -89,7 +89,7 @@ def describe_plan(runs: Sequence[Run], listed: Sequence[ListedRun], shared: path
 
 
 def _kind(config: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> str:
-    """What runs have in common of which an image takes equally long; of a test also its detector.
+    """Equal for runs of which an image takes equally long; of a test, the detector counts, too.
 
     Args:
       configs: by folder.

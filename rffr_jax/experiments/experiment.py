@@ -1,7 +1,7 @@
 """Job `experiment`: a table or figure, from its trainings to its report.
 
-What is done is found and not done again, so a stopped run resumes, and tables that ask for the
-same training share it. Several commands on one workdir share its runs; each writes the table.
+A finished training is found and not made again. So a stopped run resumes, and tables that ask for
+the same training share it. Several commands on one workdir share its runs; each writes the table.
 """
 
 import os
@@ -58,7 +58,7 @@ def run(config: Config, workdir: pathlib.Path):
 
 
 def list_experiment(config: Config, workdir: pathlib.Path) -> Plan:
-    """What `run` would do, without a trace on the disk.
+    """The plan of `run`; nothing is written.
 
     Data that are not drawn yet are named by their specs, so that their runs have other folders.
 

@@ -115,5 +115,5 @@ def _require_same_labels(examples: Sequence[Example], labels: Sequence[int], fil
         raise UserError(
             f"{file}: {len(other)} of {len(examples)} examples have another label than in our "
             f"predictions.csv, the first '{other[0].id}' of dataset '{other[0].dataset}' "
-            f"({other[0].label} here); 0 is real and 1 is fake"
+            f"({other[0].label} here); write 0 for a real and 1 for a fake"
         )

@@ -50,7 +50,7 @@ def plot_bars(stem: pathlib.Path, table: Mapping[str, Any]) -> pathlib.Path:
     """
     rows = [row for row in table["rows"] if row["source"] == "measured"]
     if not rows:
-        raise UserError(f"{table['name']} has no measured row: nothing to draw")
+        raise UserError(f"{table['name']} has no measured row; leave bars out of figures")
     labels = row_labels([{**row, "trained_on": ""} for row in rows])
     named = list(dict.fromkeys(labels))
     trainings = list(dict.fromkeys(row["trained_on"] for row in rows))

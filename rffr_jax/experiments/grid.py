@@ -44,7 +44,7 @@ class TestedDetector:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The runs of an experiment, and what its table is made of.
+    """The runs of an experiment, from which its table is made.
 
     Attributes:
       shared: the folder that holds all runs.
@@ -165,13 +165,17 @@ def check_grid(config: Config):
         if config[job].sweep:
             raise UserError(f"--config.{job}.sweep: a sweep is of one job; start rffr-jax {job}")
     if config.external and not config.rows:
-        raise UserError(f"external={config.external}: {config.name} has no rows to stand beside")
+        raise UserError(
+            f"external={config.external}: {config.name} has no rows to stand beside; leave it out"
+        )
     if not config.rows and not config.galleries:
-        raise UserError("the table has neither rows nor galleries: nothing to do")
+        raise UserError("the table has neither rows nor galleries; give it some")
     if config.external and not config.mae_seeds:
-        raise UserError(f"external={config.external}: every seed has a test set of its own")
+        raise UserError(
+            f"external={config.external}: every seed has a test set of its own; leave it out"
+        )
     if "transfer" in config.rules and not config.data.chosen_on:
-        raise UserError("rules: transfer needs data.chosen_on, the foreign set that chooses")
+        raise UserError("rules: transfer needs data.chosen_on; name the foreign set that chooses")
 
 
 def autoencoder_run(config: Config, name: str, seed: int, folders: Folders) -> Run:

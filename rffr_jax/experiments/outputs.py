@@ -1,4 +1,4 @@
-"""What an experiment writes when all its runs are done: table, figures, galleries, report."""
+"""The files of an experiment whose runs are done: table, figures, galleries, report."""
 
 import functools
 import logging

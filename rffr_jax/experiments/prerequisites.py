@@ -1,4 +1,4 @@
-"""What a grid needs to be there before anything is trained: data, weights, tables of others."""
+"""The data, weights and tables of others that must be there before anything is trained."""
 
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ def require_prerequisites(config: Config):
 
 
 def _unfit_data(config: Config) -> Iterator[str]:
-    """What data that are there lack: manipulations to learn from, and columns of the table."""
+    """Manipulations and columns of the table that the data lack."""
     for label, fakes in config.trained_on.items():
         for method in fakes.get("data", {}).get("methods", ()):
             yield from _find_missing(config.data.train, "train", method, f"training on {label}")

@@ -1,6 +1,6 @@
 """A table as it is printed: captions, headings, cells as text, notes. Formats only set it.
 
-What is shown as Markdown, LaTeX and HTML is decided here, once; `table_formats` and the report's
+The content of Markdown, LaTeX and HTML is decided here, once. `table_formats` and the report's
 template turn it into their languages.
 """
 

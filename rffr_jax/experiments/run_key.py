@@ -44,8 +44,8 @@ DATA_SPLITS = {
 class RunKeys:
     """Digests of configs with their data.
 
-    What the data are is read once: names, labels, methods, sizes and times of their files. Of data
-    that this program draws the spec says it all.
+    The data are read once: names, labels, methods, sizes and times of their files. Data that this
+    program draws are known by their spec.
 
     Args:
       shared: the folder that all runs share; where it lies changes nothing.

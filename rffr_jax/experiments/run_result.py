@@ -1,4 +1,4 @@
-"""What an experiment measured, and what it is to show: the hand-over from trainings to tables."""
+"""The measurements of an experiment, and its table: the hand-over from trainings to tables."""
 
 import dataclasses
 import pathlib

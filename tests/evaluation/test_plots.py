@@ -87,8 +87,8 @@ def test_training_curves_have_a_panel_for_what_is_there(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "nothing to draw"),
-        ('{"step": 1, "split": "train", "images_per_second": 3.0}\n', "nothing to draw"),
+        ("", "name that of a training"),
+        ('{"step": 1, "split": "train", "images_per_second": 3.0}\n', "name that of a training"),
         ('{"step": 1, "loss": 1.0}\n{"step": 2, "lo', "metrics.jsonl:2"),
         ('{"loss": 1.0}\n', "metrics.jsonl:1"),
         ("[1]\n", "metrics.jsonl:1"),

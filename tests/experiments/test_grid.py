@@ -126,7 +126,7 @@ def test_a_grid_that_makes_no_sense_is_refused(changes, said):
     config = table1.get_config("smoke")
     if said is None:
         config.rows, config.galleries = type(config)(), ()
-        said = "nothing to do"
+        said = "give it some"
     else:
         config.update(changes)
     with pytest.raises(UserError, match=said):
