@@ -1,6 +1,5 @@
 """Job `robustness`: the AUC on corrupted images beside that on clean ones."""
 
-import collections
 import itertools
 import logging
 import pathlib
@@ -33,7 +32,7 @@ CLEAN = "clean"
 PLACES = CROPS, FRAMES = "crops", "frames"
 _TAKEN = {
     "difference": "the one that differs from the original, or from its fake, is taken",
-    "largest": "the largest is taken (asked for, or nothing tells which one was manipulated)",
+    "largest": "the largest is taken",
     "all": "all are taken",
 }
 Corrupt = Callable[[Any, str, Level], Dataset]
@@ -152,10 +151,12 @@ def format_robustness(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> 
         lines += ["", f"left out of {spec}: {len(reasons)} without a face that can be used"]
         lines += [f"- {name}: {reason}" for name, reason in reasons.items()]
     for spec, told_by in about["several_faces"].items():
-        for how, count in collections.Counter(told_by.values()).items():
-            first = next(name for name, told in told_by.items() if told == how)
-            shown = f"{count} media of {spec} show several faces, such as {first}"
-            lines += ["", f"{shown}: {_TAKEN[how]}"]
+        for how in dict.fromkeys(told_by.values()):
+            names = [name for name, told in told_by.items() if told == how]
+            lines += ["", f"{len(names)} media of {spec} show several faces; {_TAKEN[how]}"]
+            if how == "largest" and about["faces"]["faces"] == "manipulated":
+                lines[-1] += ", as nothing tells which one was manipulated"
+                lines += [f"- {name}" for name in names]
     if faces := about["faces"]:
         known = "as the training faces were" if faces["preparation_known"] else "by default"
         digest = f"with weights of SHA-256 {faces['weights_sha256']}"

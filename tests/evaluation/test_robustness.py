@@ -11,6 +11,7 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import frame_faces
 from rffr_jax.evaluation.frame_faces import FaceFinder
+from rffr_jax.evaluation.robustness import format_robustness
 from rffr_jax.faces import detectors, prepare
 from rffr_jax.faces.crop import CropSettings
 from rffr_jax.faces.face import Face
@@ -183,6 +184,22 @@ def test_the_face_that_a_preparation_takes(
     assert (found.crop, search.about["weights_sha256"]) == (crop, finder.digest)
     assert len({example.id for example in found.examples}) == len(widths)
     assert found.load(0, 32).shape == (32, 32, 3)
+
+
+def test_media_with_several_faces_are_named():
+    about = {"checkpoint": "last", "rule": "last", "note": "", "without_face": {}}
+    told = {"a.mp4": "difference", "b.mp4": "largest", "c.mp4": "largest"}
+    faces = {"faces": "manipulated", "detector": "yunet", "weights_sha256": "f" * 64}
+    known = {"faces": faces | {"preparation_known": True}, "several_faces": {"csv:t.csv": told}}
+    text = format_robustness([], about | known)
+    assert "1 media of csv:t.csv show several faces; the one that differs from the" in text
+    unknown = "the largest is taken, as nothing tells which one was manipulated\n- b.mp4\n- c.mp4"
+    assert f"2 media of csv:t.csv show several faces; {unknown}" in text
+    assert "found as the training faces were, by yunet with weights of SHA-256 ffff" in text
+    faces["faces"] = "largest"
+    assert "2 media of csv:t.csv show several faces; the largest is taken\n\n" in format_robustness(
+        [], about | known
+    )
 
 
 def test_faces_that_cannot_be_found_as_the_training_faces_are_refused(two_faces, monkeypatch):
