@@ -1,7 +1,7 @@
 """Media prepared by Apache Beam, on one machine or many that share the output's folder.
 
-The function that is mapped and the files it writes are those of the other runners; so is what comes
-after. Beam's packages ask for older versions of others: give them an environment of their own.
+The mapped function, the files that it writes and all later steps are those of the other runners.
+Beam needs older versions of other packages: give it an environment of its own.
 """
 
 import shlex

@@ -2,10 +2,10 @@
 
 The network gives, for every anchor box, a correction of the box, the scores of background and face,
 and five landmarks. Its coordinates count from the picture's left and top EDGES (anchors are centred
-at (i + 1/2) * stride, and training mirrors x to width - x), half a pixel off from `face`'s. A
-picture whose sides are no multiples of 32 gets a margin in the network's mean colour on the right
-and below; tight crops need no other margin: of 600 FFHQ photographs all faces are found, and
-in their central halves too.
+at (i + 1/2) * stride, and training mirrors x to width - x), half a pixel off from `face`'s. Where
+sides are no multiples of 32, a margin in the network's mean colour is added on the right and below.
+Tight crops need no other margin: all faces of 600 FFHQ photographs, and of their central halves,
+are found.
 """
 
 import hashlib

@@ -59,7 +59,7 @@ def write_dataset(
     size: int,
     preparation: Mapping[str, Any],
 ) -> Path:
-    """Writes a data set whole or not at all; one of records that is there already is replaced.
+    """Writes a data set whole or not at all; replaces an earlier data set of records there.
 
     The same records give the same bytes. A split without records is left out.
 
@@ -153,7 +153,7 @@ def _write_splits(
 
 
 def _new_ids(records: Iterator[FaceRecord], ids: set[str]) -> Iterator[FaceRecord]:
-    """The same records; `ids` gets theirs, and each must be new."""
+    """The same records. Their ids are added to `ids`, and each must be new."""
     for record in records:
         if record.id in ids:
             raise ValueError(f"the record {record.id!r} is there twice")
@@ -221,7 +221,7 @@ def _serialize(record: FaceRecord, features: Any, serializer: tfds.core.ExampleS
 
 @contextlib.contextmanager
 def _writing(folder: Path):
-    """Tells the user what is wrong with the disk, which array_record says by a RuntimeError."""
+    """Names a fault of the disk to the user; array_record raises a RuntimeError for it."""
     try:
         yield
     except (OSError, RuntimeError) as error:

@@ -1,11 +1,11 @@
 """The faces of a video, each followed through its frames.
 
-Faces of successive frames are joined to tracks by where they lie and how big they are, greedily:
-the pair of a track's last face and a new one that differ least first. Distances count in sides of
-the face, since a person may move by more than its box between frames that lie a second apart. Where
-one track and one face remain, they are joined however far apart. A track waits where its face is
-not seen. The track whose boxes have the largest summed area comes first: a face that is big and
-there for long. In a single picture that is the biggest face.
+Faces of successive frames are joined to tracks by place and size, greedily: first the pair of a
+track's last face and a new face that differ least. Distances count in sides of the face, because a
+person may move by more than the face's box between frames a second apart. Where one track and one
+face remain, they are joined at any distance. A track waits in frames that do not show its face. The
+track with the largest summed area of boxes comes first: a face that is large and shown for long. In
+a single picture it is the largest face.
 """
 
 import math
@@ -59,17 +59,17 @@ def _alike(one: Face, other: Face) -> bool:
 
 
 def _log_ratio(one: Face, other: Face) -> float:
-    """Of the sides, to the base 2."""
+    """The logarithm of the ratio of the sides, to the base 2."""
     return math.log2(_side(one) / _side(other))
 
 
 def _distance(one: Face, other: Face) -> float:
-    """Of the centres, in sides of the faces (their geometric mean)."""
+    """The distance of the centres, in sides of the faces (their geometric mean)."""
     centres = [(face.box[:2] + face.box[2:]) / 2 for face in (one, other)]
     return math.dist(*centres) / math.sqrt(_side(one) * _side(other))
 
 
 def _side(face: Face) -> float:
-    """Of the square that is as large as its box, in pixels."""
+    """The side of the square with the area of the box, in pixels."""
     left, top, right, bottom = map(float, face.box)
     return math.sqrt((right - left) * (bottom - top))

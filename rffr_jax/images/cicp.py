@@ -1,9 +1,9 @@
-"""Code points of colours (CICP, ITU-T H.273): what they say, and pixels as sRGB by them.
+"""Code points of colours (CICP, ITU-T H.273): they are read, and pixels become sRGB by them.
 
 Videos, AVIF, HEIC and PNG name primaries and a transfer function by numbers. HDR is tone-mapped.
-Wide primaries become those of BT.709, which are sRGB's: light is converted by a matrix between
-linear values, and colours outside of sRGB are clipped. Standard transfer functions (BT.709, BT.2020
-and their like) count as sRGB's, as screens show them.
+Wide primaries become sRGB's, which are those of BT.709: a matrix converts linear light, and colours
+outside of sRGB are clipped. Transfer functions of standard dynamic range (BT.709, BT.2020 and their
+like) count as sRGB's, because screens show them so.
 """
 
 import functools

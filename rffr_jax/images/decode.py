@@ -96,7 +96,7 @@ def read_full_image(
 def read_photograph(
     path: str | os.PathLike[str],
 ) -> tuple[UInt8[np.ndarray, "height width 3"], tuple[str, ...]]:
-    """The pixels of `read_full_image`, and what was done to them; errors are the same.
+    """The pixels of `read_full_image`, and how they were changed; errors are the same.
 
     Returns:
       RGB in [0, 255]; a text for each change, such as "colour profile Display P3 to sRGB".
@@ -144,7 +144,7 @@ def supported_formats() -> tuple[str, ...]:
 
 
 def explain_size(width: int, height: int) -> str:
-    """Why an image or video of this size is not read; '' where it is."""
+    """The reason why an image or video of this size is not read; '' where it is read."""
     if width * height > MAX_PIXELS:
         return _format_too_many_pixels(f"{width} x {height}")
     if min(width, height) < MIN_SIDE:
@@ -153,7 +153,7 @@ def explain_size(width: int, height: int) -> str:
 
 
 def upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]]:
-    """An image of Pillow upright and as 8-bit sRGB, and what was done to its pixels.
+    """An image of Pillow, upright and as 8-bit sRGB, and the changes of its pixels.
 
     Args:
       name: what the image is called in errors.

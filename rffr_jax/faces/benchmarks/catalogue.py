@@ -29,7 +29,7 @@ class Catalogue:
     def add(self, medium: Medium) -> None:
         """Takes a medium in.
 
-        Files that share an id will all be left out; one that is listed again is noted.
+        All files that share an id are left out. A file that is listed again is noted.
 
         Raises:
           UserError: the same file was listed with another label or split.
@@ -45,7 +45,7 @@ class Catalogue:
         self.miss(f"{medium.id}: listed twice, taken once")
 
     def miss(self, line: str) -> None:
-        """Notes what is not there, or not taken, and why."""
+        """Notes a medium that is missing or left out, with the reason."""
         self._missing.append(line)
 
     def pass_over(self, path: pathlib.Path) -> None:
