@@ -6,6 +6,7 @@ as a JPEG. A photograph and its fakes share all that is random.
 """
 
 import dataclasses
+import fractions
 import math
 
 import cv2
@@ -137,10 +138,10 @@ def compress_as_video(
             "PyAV compresses photographs as videos and is missing; pip install 'rffr-jax[faces]'"
         ) from error
     height, width, _ = image.shape
-    even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
     encoder = av.VideoCodecContext.create("libx264", "w")
     encoder.height, encoder.width, encoder.pix_fmt = *even.shape[:2], "yuv420p"
-    encoder.framerate, encoder.thread_count = 25, 1
+    encoder.framerate, encoder.thread_count = fractions.Fraction(25), 1
     encoder.options = {"crf": str(rate_factor), "preset": "veryfast", "tune": "zerolatency"}
     frame = av.VideoFrame.from_ndarray(even, format="rgb24")
     decoder = av.VideoCodecContext.create("h264", "r")
