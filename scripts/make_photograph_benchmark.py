@@ -34,14 +34,16 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
 
 from rffr_jax.cluster.command_line import run_program
-from rffr_jax.data.image_hashes import NEAR_BITS, hash_image
+from rffr_jax.data.image_hashes import hash_image, near_pairs
 from rffr_jax.data.readers.folder import list_images
+from rffr_jax.data.selection import evenly_spaced
 from rffr_jax.data.self_blending.blending import sample_parameters, self_blend
 from rffr_jax.data.self_blending.pairs import METHOD as SELF_BLENDED
 from rffr_jax.errors import BadImageError, UserError
@@ -50,17 +52,11 @@ from rffr_jax.images.alignment import transform_points
 from rffr_jax.images.decode import read_full_image
 from rffr_jax.images.landmarks import ALL, LandmarkedFace, to_five_landmarks
 from rffr_jax.images.photographs import SMALLEST_SIDE
-from rffr_jax.synthetic.landmark_manipulations import (
-    LANDMARK_METHODS,
-    manipulate_frame,
-    pick_donor,
-)
+from rffr_jax.synthetic.frame_fakes import FRAME_METHODS, FrameFakes
 from rffr_jax.synthetic.landmark_table import FrameFile, read_landmark_table
 from rffr_jax.synthetic.landmarked_frame import LandmarkedFrame
-from rffr_jax.synthetic.manipulations import METHODS
 from rffr_jax.synthetic.photograph_capture import capture_photograph, crop_matrix, sample_capture
-from rffr_jax.synthetic.texture_model import FEWEST_PEOPLE, TextureModel, fit_texture_model
-from rffr_jax.synthetic.window_manipulations import manipulate_window
+from rffr_jax.synthetic.texture_model import FEWEST_PEOPLE
 
 COLUMNS = ("path", "label", "video", "method", "dataset", "source", "group", "landmarks")
 FFHQ, FRAMES, PORTRAITS = "ffhq256", "youtube_faces68", "portraits160"
@@ -69,9 +65,8 @@ MAE, REAL = "mae", "real"
 PEOPLE_SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
 FFHQ_FACES = {MAE: 250, "train": 150, "validation": 100, "test": 100}  # of 600, in this order
 MOST_PORTRAITS = 20  # of a person
-FRAME_METHODS = (*LANDMARK_METHODS, *METHODS)
 SECONDS_BETWEEN_LINES = 30.0
-_PEOPLE, _CAPTURE, _DONOR, _FAKE = range(4)  # what a stream of random numbers is for
+_PEOPLE, _CAPTURE, _FAKE = range(3)  # what a stream of random numbers is for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +78,11 @@ class Photograph:
     person: str
     image: np.ndarray
     landmarks: np.ndarray
+    mask: None = None
 
 
-Fakes = Iterable[tuple[str, np.ndarray, np.ndarray]]
-"""Method, image and mask of each fake, in the pixels of the photograph."""
+Fakes = Iterator[tuple[str, Any]]
+"""Method of each fake, and its image and mask in the pixels of the photograph."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -140,8 +136,7 @@ def make(args: argparse.Namespace) -> None:
             photographs = list(part.read_frames(there))
             count = len(photographs)
             copies = max(1, round(count / (len(FRAME_METHODS) * len(ffhq[split]))))
-            fakes = FrameFakes(split, photographs, args)
-            part.write(split, photographs, count, fakes)
+            part.write(split, photographs, count, part.frame_fakes(split, photographs))
             faces = part.read_files(FFHQ, ffhq[split])
             part.write(split, faces, len(ffhq[split]), part.self_blend, copies)
             part.finish(split)
@@ -155,7 +150,9 @@ def make(args: argparse.Namespace) -> None:
 
 def split_ffhq(source: pathlib.Path) -> dict[str, list[tuple[pathlib.Path, str]]]:
     """Files and persons of each part, in the order of their names."""
-    files = [(source / FFHQ / path, path.stem) for path in _list(source / FFHQ)]
+    if not (source / FFHQ).is_dir():
+        raise UserError(f"--input: {source / FFHQ} is no folder")
+    files = [(source / FFHQ / path, path.stem) for path in list_images(source / FFHQ)]
     ends = np.cumsum(list(FFHQ_FACES.values())) / sum(FFHQ_FACES.values())
     ends = [0, *np.rint(ends * len(files)).astype(int).tolist()]
     if any(start == end for start, end in itertools.pairwise(ends)):
@@ -218,11 +215,7 @@ def refuse_equal_pictures(hashes: Mapping[str, Mapping[str, int]]) -> None:
     arrays = {split: np.array(list(there.values()), np.uint64) for split, there in hashes.items()}
     for number, split in enumerate(hashes):
         for other in list(hashes)[:number]:
-            pairs = [
-                (i, int(j))
-                for i, one in enumerate(arrays[split])
-                for j in np.flatnonzero(np.bitwise_count(arrays[other] ^ one) <= NEAR_BITS)
-            ]
+            pairs = near_pairs(arrays[split], arrays[other])
             if pairs:
                 first, second = list(hashes[split])[pairs[0][0]], list(hashes[other])[pairs[0][1]]
                 raise UserError(
@@ -232,32 +225,7 @@ def refuse_equal_pictures(hashes: Mapping[str, Mapping[str, int]]) -> None:
     print(f"no two of {', '.join(hashes)} share a person, nor a picture")
 
 
-# ---- fakes
-
-
-class FrameFakes:
-    """The fakes of a split's frames; donors and textures are of the same split."""
-
-    def __init__(self, split: str, photographs: list[Photograph], args: argparse.Namespace):
-        frames = [LandmarkedFrame(p.image, p.landmarks, p.person) for p in photographs]
-        self._frames = dict(zip((p.name for p in photographs), frames, strict=True))
-        self._args = args
-        try:
-            self._textures: TextureModel = fit_texture_model(frames)
-        except UserError as error:
-            raise UserError(f"{split}: {error}") from None
-
-    def __call__(self, photograph: Photograph, copy: int) -> Fakes:
-        key = (self._args.seed, self._args.unit, _crc(photograph.name))
-        frame, others = self._frames[photograph.name], list(self._frames.values())
-        for number, method in enumerate(FRAME_METHODS):
-            donor = pick_donor(frame, others, _rng(*key, _DONOR, number))
-            rng = _rng(*key, _FAKE, number)
-            if method in LANDMARK_METHODS:
-                made = manipulate_frame(method, frame, donor, self._textures, rng)
-            else:
-                made = manipulate_window(method, frame, donor, rng)
-            yield method, made.image, made.mask
+# ---- files
 
 
 class Part:
@@ -300,12 +268,25 @@ class Part:
             points = faces[0].landmarks.round(1)  # the last bits differ between machines
             yield Photograph(folder, path.stem, person, image, points)
 
+    def frame_fakes(
+        self, split: str, photographs: list[Photograph]
+    ) -> Callable[[Photograph, int], Fakes]:
+        """What gives the fakes of a frame of the split."""
+        places = {photograph.name: index for index, photograph in enumerate(photographs)}
+        frames = [LandmarkedFrame(p.image, p.landmarks, p.person) for p in photographs]
+        seed, unit = self._args.seed, self._args.unit
+        try:
+            fakes = FrameFakes(frames)
+        except UserError as error:
+            raise UserError(f"{split}: {error}") from None
+        return lambda one, _: fakes.make(places[one.name], (seed, unit, _crc(one.name)))
+
     def self_blend(self, photograph: Photograph, copy: int) -> Fakes:
         """The self-blended fake; its real is the photograph as it is."""
         rng = _rng(self._args.seed, _crc(photograph.name), _FAKE, copy)
         recipe = dataclasses.replace(sample_parameters(rng), changes_source=True)
         made = self_blend(LandmarkedFace(photograph.image, photograph.landmarks), recipe)
-        yield SELF_BLENDED, made.image, made.mask
+        yield SELF_BLENDED, made
 
     def write(self, split, photographs, count, fakes=None, copies: int = 1) -> None:
         """Writes the captures of photographs and their fakes.
@@ -340,28 +321,23 @@ class Part:
         matrix = crop_matrix(five.astype(np.float32), capture, args.size, args.magnification)
         name = f"{photograph.name}-{copy}" if copy else photograph.name
         dataset = DATASETS[photograph.folder]
-        variants = [(REAL, photograph.image, None), *(fakes(photograph, copy) if fakes else ())]
-        for method, image, mask in variants:
+        for method, made in (REAL, photograph), *(fakes(photograph, copy) if fakes else ()):
             path = f"{split}/{dataset}/{method}/{name}.jpg"
             file = self.folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(capture_photograph(image, matrix, capture, args.size, name))
+            file.write_bytes(capture_photograph(made.image, matrix, capture, args.size, name))
             points = ""
-            if mask is None:
+            if made.mask is None:
                 moved = transform_points(landmarks.astype(np.float32), matrix)
                 points = " ".join(f"{value:.1f}" for value in moved.ravel())
             else:
-                self._write_mask(path, mask, matrix)
+                mask = cv2.warpAffine(made.mask, matrix, (args.size, args.size)).clip(0, 1)
+                file = (self.folder / "masks" / path).with_suffix(".png")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(file), np.rint(255 * mask).astype(np.uint8))
             video = name if method == REAL else f"{name}-{method}"
             row = (path, int(method != REAL), video, method, dataset, photograph.name)
             self._rows.append((*row, photograph.person, points))
-
-    def _write_mask(self, path: str, mask: np.ndarray, matrix: np.ndarray) -> None:
-        """The mask of a fake, as a grey PNG of the fake's name below masks/."""
-        moved = cv2.warpAffine(mask, matrix, (self._args.size,) * 2, flags=cv2.INTER_LINEAR)
-        file = (self.folder / "masks" / path).with_suffix(".png")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(file), np.rint(255 * moved.clip(0, 1)).astype(np.uint8))
 
     def finish(self, split: str) -> None:
         """Writes the list of a split and prints its counts."""
@@ -383,24 +359,11 @@ class Part:
         print(f"skipped {error.name}: {error.reason}", file=sys.stderr)
 
 
-# ---- small things
-
-
-def _list(folder: pathlib.Path) -> list[pathlib.PurePosixPath]:
-    if not folder.is_dir():
-        raise UserError(f"--input: {folder} is no folder")
-    return list_images(folder)
-
-
 def _at_most(files, most, person_of):
     people = collections.defaultdict(list)
     for file in files:
         people[person_of(file)].append(file)
-    chosen = []
-    for there in people.values():
-        number = min(most, len(there))
-        chosen += [there[(2 * i + 1) * len(there) // (2 * number)] for i in range(number)]
-    return chosen
+    return [file for there in people.values() for file in evenly_spaced(there, most)]
 
 
 def _plain(name: str) -> str:

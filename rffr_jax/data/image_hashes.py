@@ -134,6 +134,17 @@ def hash_image(image: UInt8[np.ndarray, "height width 3"]) -> tuple[int, int]:
     return int.from_bytes(pixels, "little") or 1, int.from_bytes(bits.tobytes(), "little")
 
 
+def near_pairs(
+    hashes: UInt64[np.ndarray, " n"], others: UInt64[np.ndarray, " m"]
+) -> list[tuple[int, int]]:
+    """The places of perceptual hashes and of others of which at most `NEAR_BITS` bits differ."""
+    return [
+        (place, int(other))
+        for place, one in enumerate(hashes)
+        for other in np.flatnonzero(np.bitwise_count(others ^ one) <= NEAR_BITS)
+    ]
+
+
 def group_equal_images(
     examples: Sequence[Example], digests: UInt64[np.ndarray, " n"]
 ) -> Int64[np.ndarray, " n"]:

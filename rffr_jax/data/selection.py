@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -168,11 +169,14 @@ def keep_of_groups(dataset: Dataset, count: int | None, *, where: str) -> Datase
 
 
 def _keep_evenly(dataset: Dataset, lists: Iterable[list[int]], count: int) -> Dataset:
-    chosen: list[int] = []
-    for members in lists:
-        number = min(count, len(members))
-        chosen += [members[(2 * i + 1) * len(members) // (2 * number)] for i in range(number)]
+    chosen = (index for members in lists for index in evenly_spaced(members, count))
     return select_examples(dataset, sorted(chosen))
+
+
+def evenly_spaced(members: Sequence[Any], most: int) -> list[Any]:
+    """At most `most` members, each the middle one of an equal part."""
+    count = min(most, len(members))
+    return [members[(2 * i + 1) * len(members) // (2 * count)] for i in range(count)]
 
 
 def keep_first(dataset: Dataset, limit: int | None) -> Dataset:
