@@ -58,7 +58,7 @@ from rffr_jax.synthetic.landmarked_frame import LandmarkedFrame
 from rffr_jax.synthetic.photograph_capture import capture_photograph, crop_matrix, sample_capture
 from rffr_jax.synthetic.texture_model import FEWEST_PEOPLE
 
-COLUMNS = ("path", "label", "video", "method", "dataset", "source", "group", "landmarks")
+COLUMNS = ("path", "label", "video", "method", "dataset", "source", "group", "landmarks", "mask")
 FFHQ, FRAMES, PORTRAITS = "ffhq256", "youtube_faces68", "portraits160"
 DATASETS = {FFHQ: "ffhq", FRAMES: "youtube_faces", PORTRAITS: "portraits"}
 MAE, REAL = "mae", "real"
@@ -326,18 +326,18 @@ class Part:
             file = self.folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(capture_photograph(made.image, matrix, capture, args.size, name))
-            points = ""
+            points = mask_path = ""
             if made.mask is None:
                 moved = transform_points(landmarks.astype(np.float32), matrix)
                 points = " ".join(f"{value:.1f}" for value in moved.ravel())
             else:
                 mask = cv2.warpAffine(made.mask, matrix, (args.size, args.size)).clip(0, 1)
-                file = (self.folder / "masks" / path).with_suffix(".png")
-                file.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(file), np.rint(255 * mask).astype(np.uint8))
+                mask_path = f"masks/{path[:-4]}.png"
+                (self.folder / mask_path).parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(self.folder / mask_path), np.rint(255 * mask).astype(np.uint8))
             video = name if method == REAL else f"{name}-{method}"
-            row = (path, int(method != REAL), video, method, dataset, photograph.name)
-            self._rows.append((*row, photograph.person, points))
+            row = (path, int(method != REAL), video, method, dataset, name, photograph.person)
+            self._rows.append((*row, points, mask_path))
 
     def finish(self, split: str) -> None:
         """Writes the list of a split and prints its counts."""
@@ -345,7 +345,7 @@ class Part:
             csv.writer(file, lineterminator="\n").writerows([COLUMNS, *self._rows])
         people = collections.defaultdict(set)
         counts = collections.Counter()
-        for _, _, _, method, dataset, _, person, _ in self._rows:
+        for _, _, _, method, dataset, _, person, *_ in self._rows:
             people[dataset].add(person)
             counts[dataset, method] += 1
         print(f"{split}.csv: {len(self._rows)} images, {self._skipped} photographs skipped")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rffr_jax.data.specs import load_dataset
+from rffr_jax.examples import manipulation_mask
 from rffr_jax.images.alignment import template_landmarks
-from rffr_jax.images.decode import read_full_image
 from rffr_jax.images.landmarks import landmark_count
 from rffr_jax.synthetic.person import procedural_landmarks
 from rffr_jax.synthetic.procedural_face import render_face
@@ -99,10 +99,11 @@ def test_a_benchmark_in_units(sources, tmp_path, capsys):
         }
         assert dataset.load(0, 48).shape == (48, 48, 3)
         assert landmark_count(dataset, 0) == 68
-        fake = next(e for e in dataset.examples if e.method == "landmark_swap")
-        mask = read_full_image(tmp_path / "a" / "unit0" / "masks" / f"{fake.id[:-4]}.png")
-        assert mask.shape == (48, 48, 3)
-        assert mask.max() > 200
+        assert manipulation_mask(dataset, 0, 48) is None
+        mask = manipulation_mask(dataset, 2, 48)
+        assert dataset.examples[2].method == "landmark_swap"
+        assert mask is not None
+        assert 0.05 < mask.mean() < mask.max() == 1
         seen[split] = {e.group for e in dataset.examples}
     assert len(set.union(*seen.values())) == sum(map(len, seen.values())) == 24 + 5
 

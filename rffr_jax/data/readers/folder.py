@@ -35,6 +35,8 @@ class FileDataset:
       examples: the files; an id is a path below `root` with forward slashes.
       landmarks: of each file the 68 or five points in its pixels, None where they are not known;
         empty where none are.
+      masks: of each file the picture of where it is manipulated, below `root`, or an empty name;
+        empty where there are none.
       aligned: whether faces without landmarks of their own lie as `alignment.TEMPLATE` says.
     """
 
@@ -42,6 +44,7 @@ class FileDataset:
     root: Path
     examples: tuple[Example, ...]
     landmarks: tuple[Float32[np.ndarray, "_ 2"] | None, ...] = ()
+    masks: tuple[str, ...] = ()
     aligned: bool = False
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
@@ -51,6 +54,20 @@ class FileDataset:
           BadImageError: the file is missing or no usable image.
         """
         return read_image(self.root / self.examples[index].id, size)
+
+    def mask(self, index: int, size: int) -> Float32[np.ndarray, "size size"] | None:
+        """Where file `index` is manipulated, 0 to 1; None where no mask is known.
+
+        Raises:
+          UserError: the mask is missing or no usable image.
+        """
+        if not self.masks or not self.masks[index]:
+            return None
+        try:
+            picture = read_image(self.root / self.masks[index], size)
+        except BadImageError as error:
+            raise UserError(f"mask {error}; correct or empty the column `mask`") from None
+        return picture[..., 0].astype(np.float32) / 255
 
     def landmark_count(self, index: int) -> int:
         """68 or 5 where the points are known or the faces are aligned, else 0."""

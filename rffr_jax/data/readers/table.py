@@ -28,7 +28,7 @@ from rffr_jax.runs.text_files import read_json, read_text
 log = logging.getLogger(__name__)
 
 REQUIRED = ("path", "label")
-OPTIONAL = ("video", "method", "dataset", "source", "group", "landmarks", "frame")
+OPTIONAL = ("video", "method", "dataset", "source", "group", "landmarks", "mask", "frame")
 SIZES_CHECKED = 8  # pictures whose size is compared with their landmarks before anything is read
 LISTED = 8  # lines with bad landmarks that are named
 
@@ -64,7 +64,7 @@ def read_list(file: Path) -> FileDataset:
 
 
 def read_csv(file: Path) -> FileDataset:
-    """Reads a table with `path,label[,video,method,dataset,source,group,landmarks,frame]`.
+    """Reads a table with `path,label[,video,method,dataset,source,group,landmarks,mask,frame]`.
 
     Paths are relative to the file; backslashes count as slashes. Label 0 is real, 1 is fake. Empty
     cells and absent columns mean: method "fake" (for a fake), dataset = FOLDER/FILE (the file's
@@ -76,6 +76,7 @@ def read_csv(file: Path) -> FileDataset:
     `dataset/method/video`, so that they do not merge; `source` keeps the names as written. A source
     that is the path of a listed image means that image's. `landmarks` are 68 or five points, x and
     y in pixels of the image, with spaces between the numbers, in the order of `images.landmarks`.
+    `mask` is a grey picture of a fake, relative to the file: white where it is manipulated.
     A warning names lines whose points can be no face's; `face` raises BadImageError for them.
 
     Raises:
@@ -136,7 +137,9 @@ def _make_dataset(file: Path, where: str, rows: list[tuple[str, dict]]) -> FileD
     warn_of_repeated_frames(where, examples)
     _check_landmarks(where, rows, examples, landmarks)
     known = tuple(landmarks) if any(points is not None for points in landmarks) else ()
-    return FileDataset(default_dataset_name(file), file.parent, tuple(examples), known)
+    masks = tuple(str(_to_posix(row["mask"])) if row.get("mask") else "" for _, row in rows)
+    name = default_dataset_name(file)
+    return FileDataset(name, file.parent, tuple(examples), known, masks if any(masks) else ())
 
 
 def _parse_landmarks(row: dict) -> Float32[np.ndarray, "points 2"] | None:

@@ -4,12 +4,14 @@ import json
 import logging
 import os
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from rffr_jax.data.readers.folder import read_folder
 from rffr_jax.data.readers.table import read_csv, read_list
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.examples import manipulation_mask
 
 
 def save(path, value=128, **options):
@@ -265,6 +267,19 @@ def test_the_long_table_keeps_four_manipulations_of_a_pair_apart(tmp_path):
         f"FF/{method}/000_003" for method in ("DF", "F2F", "FS", "NT")
     ]
     assert {(fake.source, fake.cluster, fake.frame) for fake in fakes} == {("000", "000-003", 12)}
+
+
+def test_a_column_may_name_masks(tmp_path):
+    save(tmp_path / "masks" / "b.png", 51)
+    lines = ["path,label,mask", "a.png,0,", "b.png,1,masks\\b.png", "c.png,1,masks/c.png"]
+    (tmp_path / "faces.csv").write_text("\n".join(lines))
+    dataset = read_csv(tmp_path / "faces.csv")
+    assert manipulation_mask(dataset, 0, 8) is None
+    mask = manipulation_mask(dataset, 1, 8)
+    assert mask is not None
+    np.testing.assert_allclose(mask, np.full((8, 8), 0.2))
+    with pytest.raises(UserError, match=r"mask .*c\.png.*; correct or empty the column `mask`"):
+        manipulation_mask(dataset, 2, 8)
 
 
 def test_a_source_may_be_named_by_its_path(tmp_path):
