@@ -3,6 +3,7 @@
 import errno
 import os
 import pathlib
+import re
 import threading
 
 import av
@@ -121,6 +122,20 @@ def test_record_is_the_crop_of_its_frame(tmp_path, stub, image_format):
             assert np.abs(image - expected.astype(int)).mean() < 3
         else:
             np.testing.assert_array_equal(image, expected)
+
+
+def test_record_says_how_its_original_was_saved(tmp_path):
+    path = write_movie(tmp_path / "a.mp4", walk(2))
+    photograph = tmp_path / "b.JPG"
+    Image.fromarray(picture((31, 33, 30))).save(photograph, "JPEG", quality=90)
+    (video, *_) = prepare_medium(medium(path), None, settings()).records
+    (photo,) = prepare_medium(medium(photograph), None, settings()).records
+    assert video.original == ".mp4 h264 96x96"
+    assert re.fullmatch(r"\.jpg JPEG 96x96 [0-9a-f]{16}", photo.original)
+    Image.fromarray(picture((31, 33, 30))).save(photograph, "JPEG", quality=60)
+    (other,) = prepare_medium(medium(photograph), None, settings()).records
+    assert other.original[:-16] == photo.original[:-16]
+    assert other.original != photo.original
 
 
 def test_landmarks_are_pixels_of_the_crop(tmp_path):
