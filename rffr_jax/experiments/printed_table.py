@@ -28,6 +28,10 @@ MAE_NOTE = (
     "network (ridge regression, Telea or the mean face); of several MAEs the highest. Below 1 the "
     "MAE is better."
 )
+WEAK_NOTE = (
+    f"{WEAK_MARK}: the MAE does not know faces well. The residuals show what it cannot draw, not "
+    "what was manipulated."
+)
 CLAIMS_NOTE = (
     "Points of AUC, taken within a training (a detector seed with a MAE), then averaged. [ ]: 95 % "
     "of a crossed bootstrap, which draws the people of the test, the MAEs and the detector seeds. "
@@ -269,12 +273,8 @@ def _mae_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             weak.setdefault(f"the MAE of seed {seed}: {'; '.join(doubts)}", []).append(
                 row["method"]
             )
-    warnings = [
-        f"{WEAK_MARK} {', '.join(unique(methods))}: the residuals show what the MAE cannot draw, "
-        f"not what was manipulated ({doubt})."
-        for doubt, methods in weak.items()
-    ]
-    return [MAE_NOTE, *warnings]
+    warnings = [f"{', '.join(unique(methods))}, {doubt}." for doubt, methods in weak.items()]
+    return [MAE_NOTE, " ".join([WEAK_NOTE, *warnings])] if weak else [MAE_NOTE]
 
 
 def given_text(cell: Mapping[str, Any]) -> str:
