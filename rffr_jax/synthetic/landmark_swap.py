@@ -12,7 +12,7 @@ from rffr_jax.synthetic.face_mesh import MeshedFace, face_edge, grow, warp_mesh
 from rffr_jax.synthetic.regions import ManipulatedFace, match_lab
 
 _RESOLUTION = (0.5, 0.8)  # at which the donor's texture is kept, of the target's
-_GROWTH = (0.84, 0.94)  # of the mask, as a multiple of the face's edge
+_GROWTH = (0.76, 0.88)  # of the mask, as a multiple of the face's edge: its colours are skin's
 
 
 def landmark_swap(face: MeshedFace, donor: MeshedFace, rng: np.random.Generator) -> ManipulatedFace:
