@@ -110,6 +110,7 @@ def test_a_whole_run_and_a_second_one_that_finds_it_done(tmp_path, faces, capsys
         flags += [f"--config.{part}.model.{entry}" for entry in model]
         flags += [f"--config.{part}.{entry}" for entry in ("blocks.k=2", "batch_size=4", "steps=2")]
         flags.append(f"--config.{part}.optimizer.warmup_steps=1")
+    flags.append("--config.pretrain.mask.schedule=")  # four blocks are all of k=2
     flags += ["--config.detect.blocks.group=4", "--config.trained_method=rows"]
     flags += [f"--config.data.{s}=csv:{faces}/{s}.csv" for s in ("train", "validation", "test")]
     assert main.run(["rffr_jax", *flags]) == 0
