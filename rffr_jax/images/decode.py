@@ -23,7 +23,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from rffr_jax.errors import BadImageError
-from rffr_jax.images.cicp import convert_to_srgb, read_code_points
+from rffr_jax.images.cicp import CodePoints, convert_to_srgb, read_code_points
 
 _HEIF = "HEIF"
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF")
@@ -196,9 +196,12 @@ def _decode(
                 raise BadImageError(
                     name, "its EXIF orientation turns it, so that coordinates in it are unclear"
                 )
+            colour = read_code_points(stream) if image.format in _WITH_CODE_POINTS else None
+            if colour and image.format == "PNG":  # in its standard they go before a profile
+                image.info.pop("icc_profile", None)
             rgb, conversions = upright_rgb(image, name)
-            if image.format in _WITH_CODE_POINTS and not image.info.get("icc_profile"):
-                rgb, conversion = _convert_code_points(rgb, stream, name)
+            if colour and not image.info.get("icc_profile"):
+                rgb, conversion = _convert_code_points(rgb, colour, name)
                 conversions = (*conversions, *conversion)
             return rgb, (*conversions, *_describe_density(image))
     except (BadImageError, MemoryError):
@@ -230,11 +233,8 @@ def _explain_unknown_format(stream: io.BytesIO | io.BufferedReader) -> str:
 
 
 def _convert_code_points(
-    image: Image.Image, stream: io.BytesIO | io.BufferedReader, name: str
+    image: Image.Image, colour: CodePoints, name: str
 ) -> tuple[Image.Image, tuple[str, ...]]:
-    colour = read_code_points(stream)
-    if colour is None:
-        return image, ()
     try:
         pixels, conversions = convert_to_srgb(np.asarray(image), colour)
     except ImportError:

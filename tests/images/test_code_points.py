@@ -14,6 +14,7 @@ from rffr_jax.images import cicp
 from rffr_jax.images.cicp import CodePoints, convert_to_srgb, read_code_points
 from rffr_jax.images.decode import decode_image, read_photograph
 from tests.faces.test_picture_as_shown import COLOURS, HLG, PQ, TO_BT2020, encode_hlg, encode_pq
+from tests.images.test_colour_profiles import SRGB, make_profile
 
 NCLX = b"colrnclx"
 P3, BT2020, SRGB_TRANSFER, BT709 = 12, 9, 13, 1
@@ -27,18 +28,19 @@ def stripes(colours):
     return np.repeat(colours[None], 32, 0).repeat(16, 1).astype(np.uint8)
 
 
-def avif(pixels, colour):
-    """A file that names its colours by `colour`."""
+def avif(pixels, colour, profile=None):
+    """A file that names its colours by `colour`, and by a profile."""
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "AVIF", quality=100, subsampling="4:4:4")
+    options = {"icc_profile": profile} if profile else {}
+    Image.fromarray(pixels).save(stream, "AVIF", quality=100, subsampling="4:4:4", **options)
     data = stream.getvalue()
     place = data.index(NCLX) + len(NCLX)
     return data[:place] + struct.pack(">HH", *colour) + data[place + 4 :]
 
 
-def png(pixels, colour):
+def png(pixels, colour, profile=None):
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
+    Image.fromarray(pixels).save(stream, "PNG", icc_profile=profile)
     data = stream.getvalue()
     chunk = b"cICP" + bytes([*colour, 0, 1])
     chunk = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
@@ -110,6 +112,15 @@ def test_other_colours_are_left_and_named(tmp_path, colour, said):
     found, conversions = read_photograph(tmp_path / "a.png")
     np.testing.assert_array_equal(found, stripes(COLOURS))
     assert conversions == said
+
+
+@pytest.mark.parametrize("encode", [avif, png])
+def test_profiles_go_before_code_points_except_in_png(tmp_path, encode):
+    (tmp_path / "a").write_bytes(
+        encode(stripes(COLOURS), (P3, SRGB_TRANSFER), make_profile(SRGB, "mine"))
+    )
+    said = ("primaries Display P3 to sRGB",) if encode is png else ("colour profile mine to sRGB",)
+    assert read_photograph(tmp_path / "a")[1] == said
 
 
 def box(kind, *content):
