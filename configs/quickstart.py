@@ -67,9 +67,9 @@ def get_config() -> Config:
     config.pretrain.batch_size = 16
     config.pretrain.steps = 4000
     config.pretrain.optimizer.learning_rate = 2e-3
-    # Four blocks together teach four times as much; one block at a time, as detectors read it, last.
+    # Blocks hidden together teach more in a step; one at a time, as detectors read them, last.
     config.pretrain.mask.kind = "grid"
-    config.pretrain.mask.schedule = "gridx4:0.7"
+    config.pretrain.mask.schedule = "gridx8:0.4,gridx4:0.3"
 
     config.detect.model = ConfigDict(SMALL)
     config.detect.selection = "last"
