@@ -57,7 +57,9 @@ def get_config() -> Config:
     config.data.fakes = "given"
     # Flip, cut, colours and JPEG of self-blended pairs: see docs/self_blending.md.
     config.data.post_augmentation = True
-    # So many captures of each self-blended image come back. 0 makes new ones at every step.
+    # Of given images, as in configs/pretrain.py. The paper has none.
+    config.data.augmentation = ConfigDict({"crop": 0.0, "flip": False, "gain": 0.0, "gamma": 0.0})
+    # So many captures of each changed image come back. 0 makes new ones at every step.
     config.data.captures = 0
     # Or True, False. Pixels in memory, made once and shared with the workers.
     config.data.cache = "auto"

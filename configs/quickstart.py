@@ -81,8 +81,6 @@ def get_config() -> Config:
     config.detect.residuals.training = "never"
 
     for job in (config.pretrain, config.detect):
-        job.data.workers = "0"
-        job.data.cache = "True"
         # Only at the end.
         job.evaluate_every = job.save_every = 10_000
         job.log_every = 50

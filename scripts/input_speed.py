@@ -1,6 +1,11 @@
-"""How fast prepared records are read back, and how big they are, for each image format.
+"""How fast training images are made: prepared records of each image format, and drawn faces.
 
     python scripts/input_speed.py --input DIR [--images 600] [--size 224] [--seconds 3]
+    python scripts/input_speed.py [--size 224] [--seconds 3]
+
+Without --input faces are drawn by threads and by one and two worker processes: images per second on
+the clock once the processes have started, the seconds that they took to start, and the processor
+time of an image in all processes.
 
 The photographs below --input are cut square, resized to --size and written as records of every
 format into a temporary folder. The table has bytes per image (as encoded, and in the shards);
@@ -12,6 +17,7 @@ system's file cache: a slow disk adds to it. Other programs lower only the last 
 
 import argparse
 import contextlib
+import multiprocessing
 import os
 import pathlib
 import sys
@@ -22,10 +28,12 @@ from collections.abc import Callable
 import numpy as np
 
 from rffr_jax.cluster.command_line import run_program
+from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.readers.folder import list_images
 from rffr_jax.data.readers.prepared import PreparedDataset
 from rffr_jax.data.readers.records import FaceRecord
+from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.shards import write_dataset
 from rffr_jax.images.decode import read_image
@@ -33,6 +41,7 @@ from rffr_jax.images.image_formats import IMAGE_FORMATS, encode_crop
 
 BATCH = 32
 WORKERS = (0, 2)
+DRAWING_WORKERS = (0, 1, 2)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,11 +49,19 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Speed and size of prepared records.", allow_abbrev=False
     )
-    parser.add_argument("--input", required=True, help="folder of photographs")
+    parser.add_argument("--input", help="folder of photographs; without it faces are drawn")
     parser.add_argument("--images", type=int, default=600, help="how many of them are used")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--seconds", type=float, default=3, help="of every measurement")
     args = parser.parse_args(argv)
+    if not args.input:
+        print(f"drawn faces of {args.size} pixels, {os.cpu_count()} cores, load "
+              f"{os.getloadavg()[0]:.1f}")  # fmt: skip
+        for workers in DRAWING_WORKERS:
+            rate, start, milliseconds = draw(args.size, workers, args.seconds)
+            print(f"{workers} workers: {rate:.0f} images/s, {start:.1f} s to start, "
+                  f"{milliseconds:.1f} ms of processor time an image")  # fmt: skip
+        return 0
     try:
         images = read_images(pathlib.Path(args.input), args.images, args.size)
     except UserError as error:
@@ -62,6 +79,39 @@ def main(argv: list[str] | None = None) -> int:
             numbers = measure(pathlib.Path(folder), images, image_format, args.size, args.seconds)
             print(f"{image_format:8}" + "".join(f"{number:22.0f}" for number in numbers))
     return 0
+
+
+def draw(size: int, workers: int, seconds: float) -> tuple[float, float, float]:
+    """Images a second, seconds to start, and processor milliseconds of an image."""
+    dataset = CachedDataset(load_dataset("synthetic:0#train"), size, keep_pixels=True)
+    batches = train_batches(
+        dataset, size=size, batch_size=BATCH, seed=0, start_step=0, num_steps=10**6,
+        balanced=True, workers=workers,
+    )  # fmt: skip
+    start = time.perf_counter()
+    with contextlib.closing(batches):
+        next(batches)
+        began, spent = time.perf_counter(), _processor_seconds()
+        made = _made(dataset)
+        while time.perf_counter() < began + seconds:
+            next(batches)
+        count, end = _made(dataset) - made, time.perf_counter()
+        spent = _processor_seconds() - spent
+    return count / (end - began), began - start, 1000 * spent / count
+
+
+def _made(dataset: CachedDataset) -> int:
+    return int((dataset.hashes.digests > 0).sum())
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those that it started."""
+    tasks = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
+    ticks = 0
+    for task in tasks:
+        fields = pathlib.Path(f"/proc/{task}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def read_images(folder: pathlib.Path, count: int, size: int) -> list[np.ndarray]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
+from rffr_jax.data.augmentation import AugmentedDataset
 from rffr_jax.data.image_hashes import ImageHashes
 from rffr_jax.data.selection import sampling_weights
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
@@ -24,7 +25,7 @@ class Captures:
       pair_count: number of captured pairs; 0 where examples are no pairs.
     """
 
-    def __init__(self, dataset: SelfBlendedPairs, count: int):
+    def __init__(self, dataset: SelfBlendedPairs | AugmentedDataset, count: int):
         """
         Args:
           count: N, at least 1.

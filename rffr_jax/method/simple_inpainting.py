@@ -122,10 +122,10 @@ class RidgeInpainter:
         return inpainted
 
     def compact(self, most: int) -> dict[str, Float32[np.ndarray, "..."]]:
-        """The regression on the principal components of the training images.
+        """The regression whose weights lie in the span of principal components.
 
-        With all of them it inpaints as `inpaint` does; `baseline_residuals.ridge_differences`
-        applies it. It holds no training image.
+        With all components of the training images it inpaints as `inpaint` does;
+        `baseline_residuals.ridge_differences` applies it. It holds no training image.
 
         Args:
           most: components that are kept, those of the largest variance.
@@ -137,17 +137,24 @@ class RidgeInpainter:
         values, vectors = scipy.linalg.eigh(_products(self.centred, self.centred))
         rank = max(1, min(most, int((values > 1e-7 * values[-1]).sum())))
         scales = np.sqrt(np.maximum(values[-rank:], 1e-12))
-        vectors = vectors[:, -rank:]
-        patches = _patches(self.centred, self.patch)
-        components = (vectors / scales).T @ patches.reshape(len(patches), -1)
-        side = self.blocks.side * self.patch
-        coefficients = [
-            _patches(((vectors * scales).T @ one).reshape(rank, side, side, 3), self.patch)
-            for one in self.coefficients
-        ]
+        flat = self.centred.reshape(len(self.centred), -1)
+        components = (vectors[:, -rank:] / scales).T @ flat
+        images = components.reshape(rank, *self.mean.shape)
+        coefficients = []
+        for area, penalty in zip(block_areas(self.blocks, self.patch), self.penalties, strict=True):
+            targets = self.centred[:, *area].reshape(len(flat), -1).astype(np.float64)
+            inside = images[:, *area].reshape(rank, -1)
+            features = flat @ components.T - targets @ inside.T  # of the pixels outside
+            length = (np.square(flat).sum() - np.square(targets).sum()) / len(flat)
+            metric = np.eye(rank) - inside @ inside.T  # components outside are not orthogonal
+            normal = features.T @ features + (penalty * length or 1.0) * metric
+            normal += 1e-9 * (np.trace(normal) / rank or 1.0) * np.eye(rank)
+            solution = scipy.linalg.solve(normal, features.T @ targets, assume_a="pos")
+            side = self.blocks.side * self.patch
+            coefficients.append(_patches(solution.reshape(rank, side, side, 3), self.patch))
         arrays = {
             "mean": _patches(self.mean[None], self.patch)[0],
-            "components": components.reshape(rank, *patches.shape[1:]).transpose(1, 2, 0),
+            "components": _patches(images, self.patch).transpose(1, 2, 0),
             "coefficients": np.stack(coefficients).reshape(len(coefficients), rank, -1),
         }
         return {name: np.ascontiguousarray(a, np.float32) for name, a in arrays.items()}

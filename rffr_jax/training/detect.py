@@ -14,6 +14,7 @@ from rffr_jax.cluster import processes
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import init_sharded, make_mesh, rows_of_process
 from rffr_jax.config import Config
+from rffr_jax.data.augmentation import AugmentedDataset
 from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.pipeline import Batch
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
@@ -113,11 +114,11 @@ class DetectorTraining(Objective):
     """Cross-entropy on batches that are half real, half fake (equation 7).
 
     Attributes:
-      originals: the training images before captures are made of them.
+      originals: the training images before anything is done to them.
     """
 
     balanced = True
-    dataset: CachedDataset | SelfBlendedPairs
+    dataset: CachedDataset | AugmentedDataset | SelfBlendedPairs
 
     def __init__(self, config: Config, workdir: pathlib.Path, mesh: Mesh):
         self._config, self._workdir, self._mesh = config, workdir, mesh
@@ -174,7 +175,7 @@ class DetectorTraining(Objective):
             share=share if settings.needs_mae else 1.0,  # a ridge fills all blocks at once
             images=len(self.dataset.examples),
         )
-        if keep and not isinstance(self.dataset, SelfBlendedPairs):  # which never repeat
+        if keep and isinstance(self.dataset, CachedDataset):  # the others never repeat
             self._residuals = TrainingResiduals(
                 kept, self._detection, self.dataset, config, self.workers
             )

@@ -25,7 +25,7 @@ from rffr_jax.cluster.sharding import (
     rows_of_process,
 )
 from rffr_jax.config import Config
-from rffr_jax.data.augmentation import Augmentation, AugmentedDataset
+from rffr_jax.data.augmentation import AugmentedDataset
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.origins import synthetic_data_note
@@ -49,7 +49,7 @@ from rffr_jax.training.sources import (
     write_training_images,
     write_training_sources,
 )
-from rffr_jax.training.training_set import loading_of
+from rffr_jax.training.training_set import read_training_images
 from rffr_jax.training.unet_training import UNetTraining
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,8 @@ class Pretraining(Objective):
         self.stages = self._autoencoder.stages
         self.init_parameters = self._autoencoder.init_parameters
         reals = load_reals(config.data.train, "train")
-        self.dataset, self.workers = self._training_set(reals)
+        self.dataset, loading = read_training_images(reals, config)
+        self.workers = loading.workers
         self.validation = load_reals(config.data.validation, "validation")
         self._bad_validation = BadFiles(self.validation, config.data.max_bad_fraction)
         self._mean_loss = jax.jit(self._weighted_loss)
@@ -114,17 +115,6 @@ class Pretraining(Objective):
             folder = pathlib.Path(config.init_from)
             self._autoencoder.check_weights(folder)
             self.earlier_sources = read_sources(folder)
-
-    def _training_set(self, reals: Dataset) -> tuple[CachedDataset | AugmentedDataset, int]:
-        config = self._config
-        augmentation = Augmentation(**config.data.augmentation.to_dict())
-        size = config.model.image_size
-        loading = loading_of(reals, config, size=augmentation.kept_size(size))
-        keep = loading.keep_pixels
-        if not augmentation:
-            return CachedDataset(reals, size, keep_pixels=keep), loading.workers
-        dataset = AugmentedDataset(reals, size, augmentation, config.seed, keep_pixels=keep)
-        return dataset, loading.workers
 
     def load_initial_parameters(self) -> PyTree:
         """The weights that `init_from` names, else random ones."""

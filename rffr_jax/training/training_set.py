@@ -7,6 +7,7 @@ from typing import Any
 
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
+from rffr_jax.data.augmentation import Augmentation, AugmentedDataset
 from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.captures import Captures
 from rffr_jax.data.loading import AUTO, Loading, choose_loading
@@ -29,13 +30,13 @@ class TrainingSet:
 
     Attributes:
       dataset: what batches are read from.
-      originals: the same before captures are made of it; its examples are what the data are.
+      originals: the same before anything is done to it; its examples are what the data are.
       workers: processes that read.
       preparations: how its faces were prepared (`collect_preparations`).
       about: what a checkpoint says of self-blended fakes; {} without them.
     """
 
-    dataset: CachedDataset | SelfBlendedPairs
+    dataset: CachedDataset | AugmentedDataset | SelfBlendedPairs
     originals: Dataset
     workers: int
     preparations: list[dict[str, Any]]
@@ -83,28 +84,37 @@ def load_training_set(config: Config) -> TrainingSet:
     data, size = config.data, config.model.image_size
     if data.fakes not in (GIVEN, SELF_BLENDED):
         raise UserError(f"data.fakes={data.fakes!r} is not known; choose {GIVEN} or {SELF_BLENDED}")
-    if data.captures < 0 or (data.captures and data.fakes == GIVEN):
+    augmented = bool(Augmentation(**data.augmentation.to_dict()))
+    if data.fakes == SELF_BLENDED and augmented:
         raise UserError(
-            f"data.captures={data.captures} is a number of captures of each self-blended image "
-            f"(data.fakes={SELF_BLENDED}); set it to 0 for images as they are"
+            f"data.augmentation is for given fakes, and data.fakes={SELF_BLENDED} has "
+            "data.post_augmentation; leave one of them out"
         )
+    if data.captures < 0 or (data.captures and data.fakes == GIVEN and not augmented):
+        raise UserError(
+            f"data.captures={data.captures} is a number of captures that data.augmentation or "
+            f"data.fakes={SELF_BLENDED} makes of each image; set it to 0 for images as they are"
+        )
+    if config.residuals.training == "always" and not data.captures:
+        maker = "data.augmentation" if augmented else f"data.fakes={SELF_BLENDED}"
+        if augmented or data.fakes == SELF_BLENDED:
+            raise UserError(
+                f"residuals.training=always keeps the residuals of training images, and {maker} "
+                "makes new ones at every step; leave one of them out, or set "
+                "--config.data.captures=8, for example: then 8 of each image come back"
+            )
     if data.fakes == GIVEN:
         dataset = keep_methods(load_dataset(data.train), data.methods, where="data.methods")
         for line in describe_frames_as_crops(dataset.examples):
             log.warning("data.train: %s", line)
-        loading = loading_of(dataset, config)
-        kept = CachedDataset(dataset, size, keep_pixels=loading.keep_pixels)
-        return TrainingSet(kept, kept, loading.workers, collect_preparations(dataset), {})
+        images, loading = read_training_images(dataset, config)
+        if isinstance(images, AugmentedDataset) and data.captures:
+            images = _captured(images, config, loading)
+        return TrainingSet(images, dataset, loading.workers, collect_preparations(dataset), {})
     if data.methods:
         raise UserError(
             f"data.methods chooses given fakes, and data.fakes={SELF_BLENDED} uses none; leave "
             "one of them out"
-        )
-    if config.residuals.training == "always" and not data.captures:
-        raise UserError(
-            "residuals.training=always keeps the residuals of training images, and "
-            f"data.fakes={SELF_BLENDED} makes new ones at every step; leave one of them out, or "
-            "set --config.data.captures=8, for example: then 8 of each image come back"
         )
     given = load_dataset(data.train)
     reals = keep_reals(given)
@@ -135,7 +145,22 @@ def load_training_set(config: Config) -> TrainingSet:
     return TrainingSet(dataset, pairs, loading.workers, preparations, about)
 
 
-def _captured(dataset: SelfBlendedPairs, config: Config, loading: Loading) -> CachedDataset:
+def read_training_images(
+    dataset: Dataset, config: Config
+) -> tuple[CachedDataset | AugmentedDataset, Loading]:
+    """The images of a data set as they are, or changed for every row by `data.augmentation`."""
+    size, augmentation = config.model.image_size, Augmentation(**config.data.augmentation.to_dict())
+    captures = config.data.get("captures", 0)
+    loading = loading_of(dataset, config, size=augmentation.kept_size(size), captures=captures)
+    keep = loading.keep_pixels
+    if not augmentation:
+        return CachedDataset(dataset, size, keep_pixels=keep), loading
+    return AugmentedDataset(dataset, size, augmentation, config.seed, keep_pixels=keep), loading
+
+
+def _captured(
+    dataset: SelfBlendedPairs | AugmentedDataset, config: Config, loading: Loading
+) -> CachedDataset:
     size, captures = config.model.image_size, Captures(dataset, config.data.captures)
     log.info(
         "data.captures=%d: %d captures of %d images; their pixels, %.2g GB, are %s",

@@ -6,10 +6,11 @@ import pickle
 import numpy as np
 import pytest
 
+from rffr_jax.data.augmentation import Augmentation, AugmentedDataset
 from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.captures import Captures
 from rffr_jax.data.pipeline import train_batches
-from rffr_jax.data.selection import keep_reals
+from rffr_jax.data.selection import keep_reals, select_examples
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
 
@@ -69,6 +70,24 @@ def test_a_resumed_run_sees_the_same_images_in_a_copy_too(captures):
     for one, other in zip(train(copy, start_step=9), whole[9:], strict=True):
         for name, value in one.items():
             np.testing.assert_array_equal(value, other[name])
+
+
+def test_captures_of_augmented_images():
+    dataset = select_examples(load_dataset("synthetic:0#train"), [0, 1, 2, 2048, 2053, 2058, 2063])
+    changes = Augmentation(crop=0.3, flip=True, gain=0.2)
+    augmented = AugmentedDataset(dataset, SIZE, changes, 3, keep_pixels=True)
+    captures = Captures(augmented, 2)
+    assert captures.examples == (*dataset.examples, *dataset.examples)
+    images = [captures.load(index, SIZE) for index in range(14)]
+    for index in (0, 6):
+        for capture in range(2):
+            expected = augmented.load_for_row(index, SIZE, step=capture, row=index)
+            np.testing.assert_array_equal(images[7 * capture + index], expected)
+    assert len({image.tobytes() for image in images}) == 14
+    for batch in train(CachedDataset(captures, SIZE, keep_pixels=True)):
+        assert batch["label"].tolist() == [0, 1, 0, 1]
+        for index, image in zip(batch["index"].tolist(), batch["image"], strict=True):
+            np.testing.assert_array_equal(image, images[index])
 
 
 def test_hashes_are_those_of_the_images_as_they_were(pairs, captures):

@@ -74,13 +74,11 @@ RING = BlockGrid(7, 2)  # of patches of two pixels: a ring that no block reaches
 def reference_ridge(training, images, penalties, rank):
     """Pixels of every block, and what they are filled with, in float64.
 
-    With all components by the primal normal equations; with fewer, the training images in the
-    product with a new image are replaced by their best approximation of that rank.
+    With all components by the primal normal equations; with fewer, the weights lie in their span.
     """
     x = training.reshape(len(training), -1) / 255.0
     mean = x.mean(axis=0)
-    rows, scales, axes = np.linalg.svd(x - mean, full_matrices=False)
-    approximation = (rows[:, :rank] * scales[:rank]) @ axes[:rank]
+    _, _, axes = np.linalg.svd(x - mean, full_matrices=False)
     places = np.arange(14 * 14 * 3).reshape(14, 14, 3)
     for number, patches in enumerate(RING.hidden):
         row, column = 2 * np.array(divmod(patches[0], 7))
@@ -88,13 +86,9 @@ def reference_ridge(training, images, penalties, rank):
         rest = np.setdiff1d(places, block)
         known, inside = (x - mean)[:, rest], (x - mean)[:, block]
         penalty = penalties[number] * np.square(known).sum() / len(known)
-        if rank == len(x) - 1:
-            weights = np.linalg.solve(
-                known.T @ known + penalty * np.eye(len(rest)), known.T @ inside
-            )
-        else:
-            dual = np.linalg.solve(known @ known.T + penalty * np.eye(len(x)), inside)
-            weights = approximation[:, rest].T @ dual
+        span = np.eye(len(rest)) if rank == len(x) - 1 else axes[:rank, rest].T
+        normal = span.T @ (known.T @ known + penalty * np.eye(len(rest))) @ span
+        weights = span @ np.linalg.solve(normal, span.T @ known.T @ inside)
         new = images.reshape(len(images), -1) / 255.0 - mean
         yield block, new[:, rest] @ weights + mean[block]
 

@@ -78,7 +78,13 @@ def test_settings_that_do_not_fit_are_refused(refused, mae, data, aligned):  # n
     assert "makes new ones at every step" in line(
         *aligned, SELF_BLENDED, "residuals.training=always"
     )
-    assert "data.captures=2 is a number of captures of each self-blended image" in line(
+    assert "data.augmentation makes new ones at every step; leave one of them out, or" in line(
+        *data, "data.augmentation.flip=True", "residuals.training=always"
+    )
+    assert "data.augmentation is for given fakes" in line(
+        *aligned, SELF_BLENDED, "data.augmentation.flip=True"
+    )
+    assert "data.captures=2 is a number of captures that data.augmentation or" in line(
         *aligned, "data.captures=2"
     )
     assert "data.captures=-1 is a number" in line(*aligned, SELF_BLENDED, "data.captures=-1")
