@@ -62,8 +62,9 @@ def measure_reconstructions(
       `groups`: for `all`, every data set, `grey` and `colour` the number of images `n` and, for
       `blocks` and their parts `inside` and `outside` the face, the mean squared error by method
       (pixels in [0, 1]). The face is the hull of the template's points: it is right for aligned
-      crops only. `training`: the MAE's error on its training images. `to_training`, `to_ridge`,
-      `to_telea`: its error on unseen faces over that on training ones and over those of the others.
+      crops only. `training`: the MAE's error on its training images, weighted so that grey ones
+      count as much as among unseen faces. `to_training`, `to_ridge`, `to_telea`: its error on
+      unseen faces over that on training ones and over those of the others.
     """
     filled = {
         "mae": reconstructed,
@@ -87,7 +88,9 @@ def measure_reconstructions(
         if rows.any()
     }
     error = np.square(training_reconstructed - training.astype(np.float32) / 255).mean(axis=3)
-    known = float(error[:, regions["blocks"]].mean())
+    known = _mean_in_proportion(
+        error[:, regions["blocks"]].mean(axis=1), _are_grey(training), _are_grey(unseen)
+    )
     mine = groups["all"]["blocks"]
     return {
         "groups": groups,
@@ -155,7 +158,26 @@ def _regions(size: int, blocks: BlockGrid, patch: int) -> dict[str, Bool[np.ndar
 
 def _groups(examples: Sequence[Example], images: Images) -> dict[str, Bool[np.ndarray, " n"]]:
     datasets = np.array([example.dataset for example in examples])
-    grey = np.array([is_grey(image) for image in images])
+    grey = _are_grey(images)
     groups = {"all": np.ones(len(images), bool)}
     groups |= {f"dataset {name}": datasets == name for name in sorted(set(datasets))}
     return groups | {"grey": grey, "colour": ~grey}
+
+
+def _are_grey(images: Images) -> Bool[np.ndarray, " n"]:
+    return np.array([is_grey(image) for image in images])
+
+
+def _mean_in_proportion(
+    errors: Float32[np.ndarray, " m"], grey: Bool[np.ndarray, " m"], unseen: Bool[np.ndarray, " n"]
+) -> float:
+    """The mean of training images' errors, grey ones with their share among the unseen images.
+
+    The plain mean where unseen images are of a kind that the training images lack. Soft grey
+    portraits are easier than sharp colour photographs, and another mix is no memorising.
+    """
+    kinds = [(grey == kind, float((unseen == kind).mean())) for kind in (True, False)]
+    kinds = [(rows, share) for rows, share in kinds if share]
+    if not all(rows.any() for rows, _ in kinds):
+        return float(errors.mean())
+    return float(sum(share * errors[rows].mean() for rows, share in kinds))

@@ -63,6 +63,25 @@ def test_errors_by_group_and_region():
         assert min(inside, outside) <= groups["all"]["blocks"][method] <= max(inside, outside)
 
 
+def test_another_mix_of_grey_and_colour_is_no_memorising():
+    rng = np.random.default_rng(2)
+
+    def images_and_reconstructions(n_grey, n_colour):
+        images = rng.integers(0, 256, (n_grey + n_colour, SIZE, SIZE, 3), np.uint8)
+        images[:n_grey] = images[:n_grey, ..., :1]
+        filled = (images / 255).astype(np.float32)
+        filled[:n_grey] += 0.1
+        filled[n_grey:] += 0.3  # colour photographs are harder, known or not
+        return images, filled
+
+    unseen, training = images_and_reconstructions(3, 3), images_and_reconstructions(8, 1)
+    ridge = RidgeInpainter.fit(training[0], BLOCKS, PATCH)
+    examples = [example(n, "a") for n in range(6)]
+    found = measure_reconstructions(examples, *unseen, *training, BLOCKS, PATCH, ridge)
+    assert found["training"]["mae"] == pytest.approx((0.01 + 0.09) / 2, rel=1e-3)
+    assert found["to_training"] == pytest.approx(1, rel=1e-3)
+
+
 def test_the_face_is_in_the_middle():
     rng = np.random.default_rng(1)
     unseen = rng.integers(0, 256, (2, 32, 32, 3), np.uint8)
