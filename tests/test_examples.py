@@ -9,6 +9,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from rffr_jax.synthetic.person import procedural_landmarks
+from rffr_jax.synthetic.procedural_face import render_face
 from tests import jobs
 from tests.faces.test_shards import draw_records, write
 
@@ -43,6 +45,7 @@ def test_every_example_is_run():
         "docs/predict.md",
         "docs/metrics.md",
         "docs/datasets.md",
+        "docs/manipulations.md",
     }
 
 
@@ -75,6 +78,17 @@ def test_features(tmp_path, monkeypatch):
     features = np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32)
     np.savez(tmp_path / "runs/features/features.npz", features=features)
     assert run_example("docs/metrics.md")["points"].shape == (40, 2)
+
+
+def test_manipulations():
+    photographs = []
+    for identity in range(8):
+        image = np.rint(render_face(3, identity, 112).image * 255).astype(np.uint8)
+        landmarks = procedural_landmarks(3, identity) * 112 - 0.5
+        photographs.append((image, landmarks.astype(np.float32), f"p{identity}"))
+    fake = run_example("docs/manipulations.md", photographs=photographs)["fake"]
+    assert fake.image.shape == (112, 112, 3)
+    assert 0 < fake.mask.mean() < 1
 
 
 def test_prepared_records(tmp_path, monkeypatch):
