@@ -248,7 +248,10 @@ def _describe_density(image: Image.Image) -> tuple[str, ...]:
     exif = image.getexif()
     in_exif = exif.get(_EXIF_X_RESOLUTION), exif.get(_EXIF_Y_RESOLUTION)
     for pair in (*map(image.info.get, ("jfif_density", "dpi", "aspect")), in_exif):
-        x, y = (float(number or 0) for number in pair or (0, 0))
+        try:
+            x, y = (float(number or 0) for number in pair or (0, 0))
+        except (TypeError, ValueError):  # no numbers: nothing is said of the pixels
+            continue
         if min(x, y) > 0 and not 1 / _SQUARE < x / y < _SQUARE:
             return (f"pixels taken as square, though the file's densities are {x:.0f} and {y:.0f}",)
     return ()

@@ -173,3 +173,11 @@ def test_pixels_that_a_density_calls_not_square_are_named(tmp_path, save):
 def test_densities_that_agree_or_say_nothing_are_not_named(tmp_path, densities):
     Image.fromarray(stripes(COLOURS)).save(tmp_path / "a.jpg", dpi=densities)
     assert read_photograph(tmp_path / "a.jpg")[1] == ()
+
+
+@pytest.mark.parametrize(("kind", "value"), [(2, b"abc\0"), (7, b"\1\2\3\4")])
+def test_densities_that_are_no_numbers_do_not_spoil_an_image(tmp_path, kind, value):
+    fields = [struct.pack("<HHI", tag, kind, 4) + value for tag in (0x011A, 0x011B)]
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + b"".join(fields) + bytes(4)
+    Image.fromarray(stripes(COLOURS)).save(tmp_path / "a.jpg", exif=exif)
+    assert read_photograph(tmp_path / "a.jpg")[1] == ()
