@@ -1,10 +1,10 @@
 """How sure an AUC is: intervals over clusters of dependent examples."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float64, Integer, UInt16
+from jaxtyping import Float, Float64, Integer
 from scipy import special, stats
 
 from rffr_jax.examples import FAKE, REAL
@@ -97,9 +97,11 @@ class ClusterDraws:
         """How many clusters there are."""
         return len(self._rows)
 
-    def times(self, clusters: Sequence[Any]) -> UInt16[np.ndarray, "n replicates"]:
-        """How often each example is drawn, by its cluster."""
-        return self._times[[self._rows[name] for name in clusters]]
+    def times(self, clusters: Sequence[Any]) -> Iterator[Float64[np.ndarray, "n some"]]:
+        """How often each example is drawn, by its cluster, some replicates at a time."""
+        rows = [self._rows[name] for name in clusters]
+        for first in range(0, self._times.shape[1], _AT_ONCE):
+            yield self._times[rows, first : first + _AT_ONCE].astype(np.float64)
 
     def aucs(
         self,
@@ -114,12 +116,8 @@ class ClusterDraws:
           scores: higher = more likely fake.
           clusters: of each example.
         """
-        times = self.times(clusters)
         return np.concatenate(
-            [
-                weighted_aucs(labels, scores, times[:, first : first + _AT_ONCE].astype(np.float64))
-                for first in range(0, times.shape[1], _AT_ONCE)
-            ]
+            [weighted_aucs(labels, scores, times) for times in self.times(clusters)]
         )
 
 

@@ -151,8 +151,9 @@ def _summarise_method(group: Sequence[Localisation]) -> dict[str, Any]:
 def _mean_interval(values: Float[np.ndarray, " n"], clusters: Sequence[str]) -> list[float] | None:
     if len(set(clusters)) == 1:
         return None
-    times = bootstrap.ClusterDraws(clusters).times(clusters)
-    return list(bootstrap.percentile_interval(values @ times / times.sum(axis=0)))
+    draws = bootstrap.ClusterDraws(clusters)
+    means = [values @ times / times.sum(axis=0) for times in draws.times(clusters)]
+    return list(bootstrap.percentile_interval(np.concatenate(means)))
 
 
 def _energy(residual: Float[np.ndarray, "pixels 3"]) -> float:

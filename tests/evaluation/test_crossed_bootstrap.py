@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from rffr_jax.evaluation.bootstrap import ClusterDraws, logit_interval
+from rffr_jax.evaluation.bootstrap import REPLICATES, ClusterDraws, logit_interval
 from rffr_jax.evaluation.crossed_bootstrap import crossed_auc_interval, crossed_interval
 
 PEOPLE = 40
@@ -39,7 +39,7 @@ def test_a_replicate_is_that_of_a_loop_over_repeated_images():
     better, worse = (simulated_row(rng, 1, 2) for _ in range(2))
     draws = ClusterDraws(range(PEOPLE), replicates=6, seed=3)
     found = replicate_differences(draws, better, worse)
-    times = draws.times(range(PEOPLE))
+    times = np.concatenate(list(draws.times(range(PEOPLE))), axis=1).astype(int)
     assert (times.sum(axis=0) == PEOPLE).all()
     for replicate in range(6):
         repeated = [
@@ -50,6 +50,12 @@ def test_a_replicate_is_that_of_a_loop_over_repeated_images():
                 roc_auc_score(LABELS[repeated], row[0, number][repeated]) for row in (better, worse)
             ]
             assert found[replicate, 0, number] == pytest.approx(aucs[0] - aucs[1], abs=1e-12)
+
+
+def test_draws_of_many_images_are_made_piece_by_piece():
+    pieces = list(ClusterDraws(range(PEOPLE)).times([0] * 7))
+    assert {piece.shape for piece in pieces} == {(7, 100)}
+    assert len(pieces) == REPLICATES // 100
 
 
 def test_the_interval_is_that_of_a_loop_over_draws():
