@@ -116,6 +116,8 @@ def make(args: argparse.Namespace) -> None:
     record, hashes = output / "settings.json", output / "mae-hashes.json"
     if record.exists() and json.loads(record.read_text()) != settings:
         raise UserError(f"--output {output}: was made with {record.read_text()}; take the same")
+    if (output / MAE).exists() and not record.exists():
+        raise UserError(f"--output {output}: {MAE} is of a run that was stopped; remove it")
     output.mkdir(parents=True, exist_ok=True)
 
     if not record.exists():
@@ -299,9 +301,8 @@ class Part:
         """
         began = said = time.monotonic()
         for number, photograph in enumerate(photographs):
-            digest = hash_image(photograph.image)[1]
             name = f"{photograph.folder}/{photograph.name}"
-            self.hashes.setdefault(split, {})[name] = digest
+            self.hashes.setdefault(split, {})[name] = hash_image(photograph.image)[1]
             for copy in range(copies):
                 self._write_copy(split, photograph, copy, fakes)
             if time.monotonic() - said > SECONDS_BETWEEN_LINES:

@@ -179,3 +179,10 @@ def test_a_mistake_is_one_line(tmp_path, capsys, options, message):
     assert message in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_images_of_a_stopped_run_are_named(tmp_path, capsys):
+    (tmp_path / "out" / "mae").mkdir(parents=True)
+    assert run(write_sources(tmp_path / "in", 24, 8, ["Zoe"], side=0), tmp_path / "out") == 2
+    assert "mae is of a run that was stopped; remove it" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").rglob("*")] == ["mae"]
