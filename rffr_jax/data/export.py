@@ -22,9 +22,9 @@ def export_dataset(dataset: Dataset, table: pathlib.Path, size: int):
     """Writes every image at `size` pixels below a folder named as the table, then the table.
 
     The spec `csv:TABLE` reads it, three times as fast at 64 px as PNG files, nine times at 224 px.
-    Worker processes make the images, one for 256 images and for
-    each core that this process may use, at most 8. The table comes last: where it is, the images
-    are whole. Bad files are left out and named.
+    Worker processes make the images, one for 256 images and for each core that this process may
+    use, at most 8. The table comes last: where it is, the images are whole. Bad files are left out
+    and named.
 
     Raises:
       UserError: every image is bad.

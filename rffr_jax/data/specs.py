@@ -161,9 +161,9 @@ def load_dataset(
 ) -> Dataset:
     """The dataset that a spec names, or several of them one after another.
 
-    The filters of a spec are applied in the order dataset, method, frames, group_limit,
-    limit. `limit` keeps the
-    first examples of every method and of the reals in proportion to their numbers, in their order.
+    The filters of a spec are applied in the order dataset, method, frames, group_limit, limit.
+    `limit` keeps the first examples of every method and of the reals in proportion to their
+    numbers, in their order.
     Where two parts hold the same id, every id in them gets the spec as a prefix; if the parts are
     different data, their names of videos, sources and groups too.
 

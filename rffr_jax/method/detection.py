@@ -253,9 +253,8 @@ class Detection:
         if settings.residual == "high_pass":
             return high_pass_residual(pixels, settings.alpha)
         if settings.residual == "unet":
-            residuals = reconstruction_residual(self._frozen_model(frozen), pixels, settings.alpha)[
-                1
-            ]
+            unet = self._frozen_model(frozen)
+            _, residuals = reconstruction_residual(unet, pixels, settings.alpha)
             return jax.lax.stop_gradient(residuals)
         if settings.residual == "ridge":
             patch, alpha = settings.model.patch_size, settings.alpha
