@@ -133,6 +133,8 @@ def _print_found(benchmark):
         print(f"{split:10}  {dataset:20}  {kind}  {method:20} {count:6}")
     for line in benchmark.missing:
         print(f"missing: {line}")
+    for line in benchmark.notes:
+        print(f"note: {line}")
     if benchmark.missing:
         print(f"{len(benchmark.missing)} missing in all")
     if benchmark.left_out.counts:
@@ -148,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     path = pathlib.Path
     add("--benchmark", required=True, choices=tuple(BENCHMARKS))
-    add("--input", required=True, type=path, metavar="DIR")
+    add("--input", required=True, type=path, metavar="DIR", help="of `table`, the CSV file")
     add("--output", type=path, metavar="DIR", help="needed unless --dry-run")
     add("--name", help="of the data set; by default the benchmark's")
     add("--compression", help="of FaceForensics++ (raw, c23, c40)")

@@ -1,4 +1,4 @@
-"""The frames of a video in one forward pass, and a photograph as a video of one frame.
+"""The frames of a video in one forward pass; a photograph, or a folder of pictures, as a video.
 
 Frames are counted by demuxing: a header may give no number or a wrong one. They are numbered in the
 order in which they are shown, whatever their rate. One thread decodes them, one at a time. A video
@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.faces.frame_folder import list_frames
 from rffr_jax.images.cicp import CodePoints, convert_to_srgb
 from rffr_jax.images.decode import FILE_ERRNOS, explain_size, read_photograph
 from rffr_jax.images.file_header import FileHeader, file_ending, read_image_header
@@ -38,9 +39,10 @@ class Frame:
     """One picture of a video.
 
     Attributes:
-      index: its number, 0 for the first one and for a photograph.
+      index: its number, 0 for the first one of a video and for a photograph; in a folder of
+        pictures the number that its name ends in (`frame_folder.list_frames`).
       image: RGB, upright, with square pixels.
-      time: seconds from the video's start; 0 for a photograph, and where the file has no times.
+      time: seconds from the video's start; 0 for pictures, and where the file has no times.
       conversions: changes of the decoded pixels, such as "tone-mapped from HLG".
     """
 
@@ -57,6 +59,17 @@ def evenly_spaced(total: int, count: int | None) -> list[int]:
     """
     number = total if count is None else min(count, total)
     return [(2 * i + 1) * total // (2 * number) for i in range(number)]
+
+
+def frame_numbers(path: str | os.PathLike[str]) -> Sequence[int]:
+    """The numbers of all frames of a video, a photograph or a folder of pictures, rising.
+
+    Raises:
+      BadImageError, OSError: as for `count_frames`; the folder holds no picture.
+    """
+    if os.path.isdir(path):
+        return list(list_frames(path))
+    return range(count_frames(path))
 
 
 def count_frames(path: str | os.PathLike[str], *, photograph: bool | None = None) -> int:
@@ -92,15 +105,19 @@ def read_frames(
     indices: Sequence[int] | None = None,
     *,
     photograph: bool | None = None,
+    on_bad: Callable[[int, BadImageError], None] | None = None,
 ) -> Iterator[Frame]:
-    """The wanted frames of a video or photograph, one after another.
+    """The wanted frames of a video, a photograph or a folder of pictures, one after another.
 
     Args:
-      path: a video, or a photograph by its ending (`image_formats.IMAGE_EXTENSIONS`).
+      path: a video, a folder of its frames, or a photograph by its ending
+        (`image_formats.IMAGE_EXTENSIONS`).
       count: so many evenly spaced frames, all of them if there are fewer; None is all.
       indices: the numbers of the frames, instead of `count`; those beyond the end are left out, so
         that the numbers of the frames that come tell which.
       photograph: whether it is one; None tells it by the ending.
+      on_bad: is told the number of a picture of a folder that cannot be used, and why; None raises
+        the error instead.
 
     Yields:
       The frames by rising number, upright as the video's display matrix or the photograph's EXIF
@@ -115,6 +132,9 @@ def read_frames(
     """
     if count is not None and indices is not None:
         raise ValueError("give count or indices, not both")
+    if photograph is None and os.path.isdir(path):
+        yield from _read_folder(path, count, indices, on_bad)
+        return
     if _is_photograph(path) if photograph is None else photograph:
         if indices is None or 0 in indices:
             image, conversions = read_photograph(path)
@@ -142,12 +162,37 @@ def read_frames(
         )
 
 
+def _read_folder(
+    folder: str | os.PathLike[str],
+    count: int | None,
+    indices: Sequence[int] | None,
+    on_bad: Callable[[int, BadImageError], None] | None,
+) -> Iterator[Frame]:
+    pictures = list_frames(folder)
+    if indices is None:
+        numbers = list(pictures)
+        indices = [numbers[place] for place in evenly_spaced(len(numbers), count)]
+    for number in sorted(pictures.keys() & set(indices)):
+        try:
+            image, conversions = read_photograph(pictures[number])
+        except BadImageError as error:
+            if on_bad is None:
+                raise
+            on_bad(number, error)
+        else:
+            yield Frame(number, image, conversions=conversions)
+
+
 def read_header(path: str | os.PathLike[str]) -> FileHeader | None:
-    """How a video or photograph was saved; None where its head cannot be read.
+    """How a video, a photograph or the first picture of a folder was saved.
+
+    None where its head cannot be read.
 
     Raises:
       OSError, UserError: as for `read_frames`.
     """
+    if os.path.isdir(path):
+        path = next(iter(list_frames(path).values()))
     if _is_photograph(path):
         return read_image_header(path)
     with contextlib.suppress(BadImageError), open_video(path) as (_, stream):

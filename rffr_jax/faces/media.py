@@ -12,12 +12,12 @@ SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Medium:
-    """One video or photograph of a benchmark.
+    """One video, photograph or folder of frames of a benchmark.
 
     Attributes:
       id: unique in its data set and the same on every machine, with `/` between its parts:
         `Deepfakes/000_003`, `real/000`.
-      path: where it lies.
+      path: where it lies; a folder is a video whose frames are the pictures in it.
       split: one of `SPLITS`.
       label: 0 = real, 1 = fake, whatever the benchmark calls it.
       dataset: name of the data set, for the results table.
@@ -25,9 +25,11 @@ class Medium:
       source: id of the real medium that a fake was made from; for a real, its own id.
       group: cluster of dependent media for the bootstrap: both members of an FF++ split pair, all
         fakes of a DFDC original, a Celeb-DF target; empty means `source`.
-      person: who is to be seen, where the benchmark says so.
+      person: who is to be seen, where the benchmark says so; several names with `;` between.
       compression: as the benchmark names it (`c23`); empty where it has one only.
       mask: of a fake, the video that shows its manipulated area in white, where there is one.
+      video: of a picture that is a frame, the video that it belongs to; empty means `id`.
+      frame: its number there.
     """
 
     id: str
@@ -41,6 +43,8 @@ class Medium:
     person: str = ""
     compression: str = ""
     mask: pathlib.Path | None = None
+    video: str = ""
+    frame: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +55,10 @@ class Benchmark:
       media: sorted by id, every id once.
       missing: a line for each medium that its folders lack or that was left out.
       left_out: files whose ending is none of a video or image that is read.
+      notes: a line for each thing worth knowing of media that are taken.
     """
 
     media: tuple[Medium, ...]
     missing: tuple[str, ...] = ()
     left_out: SkippedFiles = dataclasses.field(default_factory=SkippedFiles)
+    notes: tuple[str, ...] = ()

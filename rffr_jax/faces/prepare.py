@@ -21,7 +21,8 @@ from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.detectors import DETECTORS, explain_no_face, load_detector
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.frames import Frame, count_frames, evenly_spaced, read_frames, read_header
+from rffr_jax.faces.frame_folder import folder_stamp
+from rffr_jax.faces.frames import Frame, evenly_spaced, frame_numbers, read_frames, read_header
 from rffr_jax.faces.manipulated_face import LARGEST, Track, choose_face
 from rffr_jax.faces.media import SPLITS, Medium
 from rffr_jax.faces.part_file import Drop, Part
@@ -218,15 +219,15 @@ def take_faces(
     fake: pathlib.Path | None = None,
     mask: pathlib.Path | None = None,
 ) -> TakenFaces:
-    """Finds the faces of a video or photograph, follows them and chooses.
+    """Finds the faces of a video, a folder of its frames or a photograph; follows and chooses.
 
     Args:
       path: of the medium.
       count: so many evenly spaced frames; None is all.
       keep: is given every frame with its faces that are large enough, before one is chosen.
       original: the real video that a fake was made from, whose frame numbers the fake uses; None
-        where there is none. Where the fake ends before the last of them, its frames are spaced
-        over what both have. An original that cannot be read counts as none.
+        where there is none. Where the fake lacks some of them, its frames are spaced over what
+        both have. An original that cannot be read counts as none.
       fake: of a real medium, a fake of it, which tells the person that is followed.
       mask: the video of the manipulated area, of the medium itself or of `fake`.
 
@@ -237,7 +238,12 @@ def take_faces(
     numbers: list[int] = []
     reasons: list[str] = []
     found: list[list[Face]] = []
-    for frame in read_frames(path, indices=_wanted(path, original, count)):
+    bad: dict[int, str] = {}
+
+    def note(number: int, error: BadImageError):
+        bad[number] = f"{pathlib.Path(error.name).name}: {error.reason}"
+
+    for frame in read_frames(path, indices=_wanted(path, original, count), on_bad=note):
         faces = detector.detect(frame.image)
         large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
         numbers.append(frame.index)
@@ -251,7 +257,7 @@ def take_faces(
         for place, number in enumerate(numbers)
         if (faces := [track[place] for track in followed if place in track])
     }
-    without = dict(zip(numbers, reasons, strict=True))
+    without = dict(sorted((bad | dict(zip(numbers, reasons, strict=True))).items()))
     return TakenFaces(taken, {n: why for n, why in without.items() if n not in taken}, told_by)
 
 
@@ -292,7 +298,9 @@ def medium_facts(medium: Medium) -> dict[str, Any]:
 
 
 def file_stamp(path: pathlib.Path) -> str:
-    """Size and time of a file's last change; '' where it cannot be read."""
+    """Size and time of a file's last change, or of a folder's pictures; '' if it is not there."""
+    if path.is_dir():
+        return folder_stamp(path)
     try:
         status = path.stat()
     except OSError:
@@ -302,13 +310,19 @@ def file_stamp(path: pathlib.Path) -> str:
 
 def _wanted(path: pathlib.Path, original: pathlib.Path | None, count: int | None) -> list[int]:
     """Numbers of the frames that are taken."""
-    total = count_frames(path)
+    numbers = frame_numbers(path)
     if original is not None:
         with contextlib.suppress(BadImageError):
-            wanted = evenly_spaced(count_frames(original), count)
-            if max(wanted) < total:
+            others = frame_numbers(original)
+            wanted = _evenly(others, count)
+            if set(wanted) <= set(numbers):
                 return wanted
-    return evenly_spaced(total, count)
+            numbers = sorted(set(numbers) & set(others)) or numbers
+    return _evenly(numbers, count)
+
+
+def _evenly(numbers: Sequence[int], count: int | None) -> list[int]:
+    return [numbers[place] for place in evenly_spaced(len(numbers), count)]
 
 
 def _why(
@@ -342,8 +356,8 @@ def _make_record(
         label=medium.label,
         dataset=medium.dataset,
         method=medium.method,
-        video=medium.id,
-        frame=frame.index,
+        video=medium.video or medium.id,
+        frame=frame.index or medium.frame,
         source=medium.source,
         group=medium.group,
         person=medium.person,

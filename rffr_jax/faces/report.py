@@ -29,9 +29,9 @@ def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
       `splits`: for each split, data set and method the numbers of media, frames wanted, faces, and
       media without a face. `reasons`: drops by reason, with N for its numbers. `without_face`: ids
       of media. `several_faces`: how many media show several, by what told which one is taken.
-      `conversions`: of how many media pixels were changed, by what was done. `missing`.
-      `left_out`: files that are not read, by ending. `drops`: every one, `frame` null for a whole
-      medium.
+      `conversions`: of how many media pixels were changed, by what was done. `missing` and
+      `notes`, as in `Benchmark`. `left_out`: files that are not read, by ending. `drops`: every
+      one, `frame` null for a whole medium.
     """
     numbers: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
     reasons: collections.Counter[str] = collections.Counter()
@@ -65,6 +65,7 @@ def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
         "several_faces": dict(several.most_common()),
         "conversions": dict(conversions.most_common()),
         "missing": list(benchmark.missing),
+        "notes": list(benchmark.notes),
         "left_out": dict(benchmark.left_out.counts.most_common()),
         "drops": drops,
     }

@@ -1,10 +1,13 @@
-"""Text and JSON files that a person gives: their content, or a UserError of one line.
+"""Text, JSON and CSV files that a person gives: their content, or a UserError of one line.
 
 A byte-order mark (BOM), blank lines and Windows line endings do no harm.
 """
 
+import collections
+import csv
+import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,56 @@ def read_lines(file: Path) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(read_text(file).split("\n"), start=1):
         if line.strip():
             yield f"{file}:{number}", line.strip()
+
+
+def read_table(
+    file: Path, required: Sequence[str], optional: Sequence[str], where: str = ""
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """The lines of a CSV file with a header, each after its place `WHERE: line NUMBER`.
+
+    Cells are stripped; blank lines are passed over.
+
+    Args:
+      required: columns that the header must have.
+      optional: those that it may have, and no others.
+      where: how messages name the file; its path if empty.
+
+    Raises:
+      UserError: as `read_text`; another header, or a line of another length.
+    """
+    where = where or str(file)
+    reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        check_columns(f"{where}: header", header, required, optional)
+        for cells in reader:
+            place = f"{where}: line {reader.line_num}"
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise UserError(
+                    f"{place}: {len(cells)} cells under a header of {len(header)}; "
+                    "put cells that hold commas in double quotes"
+                )
+            yield place, dict(zip(header, (cell.strip() for cell in cells), strict=True))
+    except csv.Error as error:
+        raise UserError(f"{where}: line {reader.line_num}: {error}; correct it") from None
+
+
+def check_columns(
+    place: str, names: Iterable[str], required: Sequence[str], optional: Sequence[str]
+):
+    """Raises: UserError where a required column is missing, one is unknown or there twice."""
+    counts = collections.Counter(list(names))
+    known = f"{','.join(required)}[,{','.join(optional)}]"
+    for name in required:
+        if name not in counts:
+            raise UserError(f"{place}: no '{name}'; the names are {known}")
+    for name, count in counts.items():
+        if name not in required and name not in optional:
+            raise UserError(f"{place}: unknown '{name}'; the names are {known}")
+        if count > 1:
+            raise UserError(f"{place}: '{name}' stands there {count} times; leave one")
 
 
 def read_json(file: Path) -> Any:

@@ -207,7 +207,7 @@ def test_files_that_are_no_videos(tmp_path):
     empty.touch()
     assert reason_of(empty) == "the file is empty"
     assert reason_of(tmp_path / "absent.mp4") == "no such file or directory"
-    assert reason_of(tmp_path) == "is a directory"
+    assert reason_of(tmp_path) == "there is no picture in the folder"
     assert reason_of(text / "a.mp4") == "not a directory"
     assert reason_of(tmp_path / f"{'a' * 300}.mp4") == "file name too long"
     assert "null" in reason_of(tmp_path / "a\0b.mp4")

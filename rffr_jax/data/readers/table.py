@@ -1,12 +1,9 @@
 """Lists of images: `list:FILE` (JSON, the format of RFFR's authors) and `csv:FILE`."""
 
 import collections
-import csv
 import dataclasses
-import io
 import logging
 import re
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -23,7 +20,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
 from rffr_jax.images.file_header import read_image_header
 from rffr_jax.images.landmarks import ALL, FIVE
-from rffr_jax.runs.text_files import read_json, read_text
+from rffr_jax.runs.text_files import check_columns, read_json, read_table
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +48,7 @@ def read_list(file: Path) -> FileDataset:
         place = f"{where}: entry {number}"
         if not isinstance(entry, dict):
             raise UserError(f'{place} is no object; it needs {{"path": ..., "label": 0 or 1}}')
-        _check_columns(place, entry)
+        check_columns(place, entry, REQUIRED, OPTIONAL)
         if type(entry["label"]) is not int or entry["label"] not in (REAL, FAKE):
             raise UserError(f"{place}: label {entry['label']!r}; it must be 0 (real) or 1 (fake)")
         if type(entry.get("frame")) is int:
@@ -84,40 +81,12 @@ def read_csv(file: Path) -> FileDataset:
         face's; the line is named.
     """
     where = f"csv:{file}"
-    reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
     rows = []
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        _check_columns(f"{where}: header", header)
-        for cells in reader:
-            place = f"{where}: line {reader.line_num}"
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                raise UserError(
-                    f"{place}: {len(cells)} cells under a header of {len(header)}; "
-                    "put cells that hold commas in double quotes"
-                )
-            row = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-            if row["label"] not in ("0", "1"):
-                raise UserError(f"{place}: label {row['label']!r}; it must be 0 (real) or 1 (fake)")
-            rows.append((place, row | {"label": int(row["label"])}))
-    except csv.Error as error:
-        raise UserError(f"{where}: line {reader.line_num}: {error}; correct it") from None
+    for place, row in read_table(file, REQUIRED, OPTIONAL, where):
+        if row["label"] not in ("0", "1"):
+            raise UserError(f"{place}: label {row['label']!r}; it must be 0 (real) or 1 (fake)")
+        rows.append((place, row | {"label": int(row["label"])}))
     return _make_dataset(file, where, rows)
-
-
-def _check_columns(place: str, names: Iterable[str]) -> None:
-    counts = collections.Counter(list(names))
-    known = f"{','.join(REQUIRED)}[,{','.join(OPTIONAL)}]"
-    for name in REQUIRED:
-        if name not in counts:
-            raise UserError(f"{place}: no '{name}'; the names are {known}")
-    for name, count in counts.items():
-        if name not in REQUIRED + OPTIONAL:
-            raise UserError(f"{place}: unknown '{name}'; the names are {known}")
-        if count > 1:
-            raise UserError(f"{place}: '{name}' stands there {count} times; leave one")
 
 
 def _make_dataset(file: Path, where: str, rows: list[tuple[str, dict]]) -> FileDataset:

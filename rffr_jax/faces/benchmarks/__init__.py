@@ -1,4 +1,4 @@
-"""The folder layouts, label files and splits of the benchmarks, one file each.
+"""The folder layouts, label files and splits of the benchmarks, one file each; and tables.
 
 To add one, write a file with `find(folder) -> Benchmark` and name it in `BENCHMARKS`
 (docs/adding_a_benchmark.md shows one).
@@ -8,7 +8,14 @@ import pathlib
 from collections.abc import Callable
 
 from rffr_jax.errors import UserError
-from rffr_jax.faces.benchmarks import celeb_df, dfdc, faceforensics, folder, forgerynet
+from rffr_jax.faces.benchmarks import (
+    celeb_df,
+    dfdc,
+    faceforensics,
+    folder,
+    forgerynet,
+    media_table,
+)
 from rffr_jax.faces.media import Benchmark
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
@@ -17,6 +24,7 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "dfdc": dfdc.find,
     "forgerynet": forgerynet.find,
     "folder": folder.find,
+    "table": media_table.find,
 }
 
 
@@ -32,7 +40,7 @@ def find_media(
 
     Args:
       name: one of `BENCHMARKS`.
-      root: the benchmark as it was downloaded, or the user's own files.
+      root: the benchmark as it was downloaded, or the user's own files; of `table` the CSV file.
       compression: of FaceForensics++ (`raw`, `c23` or `c40`); None takes `c23`.
       splits: folder of the split lists of FaceForensics++; None looks beside the data.
       all_real: for `folder`: every file is real, whatever its folders are called.
@@ -53,7 +61,9 @@ def find_media(
                 )
     if all_real and name != "folder":
         raise UserError(f"--all-real does not go with --benchmark {name}; leave it out")
-    if not root.is_dir():
+    if name == "table" and not root.is_file():
+        raise UserError(f"--input {root}: no such file; name a table like media.csv")
+    if name != "table" and not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
         raise UserError(f"--input {root}: {problem}; name the folder of {name}")
     # Its name tells splits, and `.` has none; `..` is followed as the system follows it.

@@ -3,10 +3,11 @@
 import os
 import pathlib
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import UserError
+from rffr_jax.faces.frame_folder import describe_gaps
 from rffr_jax.faces.media import Benchmark, Medium
 from rffr_jax.images.image_formats import VIDEO_EXTENSIONS
 
@@ -24,6 +25,7 @@ class Catalogue:
         self.lists = lists
         self._media: dict[str, list[Medium]] = {}
         self._missing: list[str] = []
+        self._notes: list[str] = []
         self._passed_over: set[pathlib.Path] = set()
 
     def add(self, medium: Medium) -> None:
@@ -47,6 +49,15 @@ class Catalogue:
     def miss(self, line: str) -> None:
         """Notes a medium that is missing or left out, with the reason."""
         self._missing.append(line)
+
+    def note(self, line: str) -> None:
+        """Notes what is worth knowing of a medium that is taken."""
+        self._notes.append(line)
+
+    def note_gaps(self, id_: str, frames: Mapping[int, pathlib.Path]) -> None:
+        """Notes where numbers are missing among the frames of a folder."""
+        if gaps := describe_gaps(list(frames)):
+            self.note(f"{id_}: {gaps}")
 
     def pass_over(self, path: pathlib.Path) -> None:
         """Counts a file that has no ending of a video or image, once; lists are not counted."""
@@ -131,4 +142,4 @@ class Catalogue:
         left_out = SkippedFiles()
         for path in self._passed_over:
             left_out.add(pathlib.PurePath(self.name(path)))
-        return Benchmark(tuple(media), (*self._missing, *shared), left_out)
+        return Benchmark(tuple(media), (*self._missing, *shared), left_out, tuple(self._notes))

@@ -97,8 +97,16 @@ def test_what_is_no_benchmark_is_refused_with_what_was_looked_for(tmp_path):
     assert "does not exist" in refusal("dfdc", tmp_path / "absent")
     layouts.text(tmp_path / "file", "")
     assert "is not a folder" in refusal("dfdc", tmp_path / "file")
-    looked_for = ("original_sequences", "Celeb-real", "labels.csv", "image_list.txt", ".mp4")
-    for name, expected in zip(BENCHMARKS, looked_for, strict=True):
+    looked_for = {
+        "faceforensics": "original_sequences",
+        "celeb_df": "Celeb-real",
+        "dfdc": "labels.csv",
+        "forgerynet": "image_list.txt",
+        "folder": ".mp4",
+        "table": "media.csv",
+    }
+    assert looked_for.keys() == BENCHMARKS.keys()
+    for name, expected in looked_for.items():
         assert expected in refusal(name, tmp_path)
     for name in list(BENCHMARKS)[1:]:
         assert "--compression c23 does not go with" in refusal(name, tmp_path, compression="c23")
