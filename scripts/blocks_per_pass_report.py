@@ -53,7 +53,8 @@ def report(detector: pathlib.Path, tests: str, limit: int):
     from rffr_jax.data.selection import keep_first
     from rffr_jax.data.specs import load_dataset
     from rffr_jax.evaluation.scoring import Scorer
-    from rffr_jax.method.detection import Detection, DetectionSettings
+    from rffr_jax.method.detection import Detection
+    from rffr_jax.method.detection_settings import DetectionSettings
     from rffr_jax.runs.checkpoints.weights import FROZEN, load_weights, read_about
 
     about = read_about(detector, "--detector", "detector")

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import PyTree
 
-from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.method.detection import Detection
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST, save_weights

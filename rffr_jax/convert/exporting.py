@@ -17,7 +17,8 @@ from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation
 from rffr_jax.convert.rules import to_source
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES, fixed_positions
 from rffr_jax.errors import UserError
-from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.method.detection import Detection
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.models.transfer import vit_from_mae

@@ -22,7 +22,8 @@ from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.residual_reference import ResidualReference
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.examples import Dataset, Example
-from rffr_jax.method.detection import AUTOENCODERS, Detection, DetectionSettings
+from rffr_jax.method.detection import Detection
+from rffr_jax.method.detection_settings import AUTOENCODERS, DetectionSettings
 from rffr_jax.method.residual_cache import ResidualCache, parameters_digest, shared_folder
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.reports.model_folder_card import model_folder_card

@@ -3,7 +3,6 @@
 The one forward path of training, validation, testing and prediction.
 """
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -13,7 +12,6 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float16, Int, PyTree, UInt8
 
 from rffr_jax.cluster.memory import passes_at_once
-from rffr_jax.errors import UserError
 from rffr_jax.method import residual
 from rffr_jax.method.baseline_residuals import (
     high_pass_residual,
@@ -22,120 +20,11 @@ from rffr_jax.method.baseline_residuals import (
     ridge_shapes,
 )
 from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.abstract import PARAMETERS, abstract, abstract_mae, abstract_unet
-from rffr_jax.models.detector import INPUTS, Detector, branch_names
+from rffr_jax.models.detector import Detector
 from rffr_jax.models.layers import patchify, take_patches
-from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
 from rffr_jax.models.xception import Xception
-
-BLOCKS = ("random", "full", "covered")
-RESIDUALS = ("mae", "unet", "ridge", "high_pass", "zero")
-AUTOENCODERS = {"mae": "MAE", "unet": "UNet", "ridge": "ridge regression"}
-"""Residuals that need trained weights, with the name of their model for messages."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DetectionSettings:
-    """The settings of a detector without its weights.
-
-    Attributes:
-      model: shapes of both branches.
-      mae: shapes of the frozen MAE; None where no residual of one is computed.
-      inputs: `both`, `original` or `residual`.
-      blocks: `random` reads the blocks that are drawn (all of them in a test); `full` reads every
-        patch of the image, in training too, so that `original` + `full` is the plain ViT;
-        `covered` reads the patches that blocks cover, in training too: `full` without the ring
-        that no block reaches.
-      residual: `mae`; `unet`, of an autoencoder that hides nothing; `ridge`, of a linear
-        regression that fills the blocks; `high_pass`, of a filter; or `zero`, the control with the
-        same capacity and no information.
-      k: k x k blocks.
-      alpha: amplification of the residual.
-      mean, std: of the RGB branch's input, for pixels in [0, 1].
-      blocks_per_pass: blocks that one pass of the MAE hides together (`BlockGrid.per_pass`).
-      unet: shapes of the frozen UNet; None where no residual of one is computed.
-      ridge_rank: principal components of the ridge regression; 0 where none is used.
-      xception: shapes of an Xception, which reads whole original images; None where there is a ViT
-        for every branch.
-    """
-
-    model: ModelSettings
-    mae: ModelSettings | None
-    inputs: str
-    blocks: str
-    residual: str
-    k: int
-    alpha: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    blocks_per_pass: int = 1
-    unet: UNetSettings | None = None
-    ridge_rank: int = 0
-    xception: XceptionSettings | None = None
-
-    def __post_init__(self):
-        if self.inputs not in INPUTS:
-            raise UserError(
-                f"detector.inputs={self.inputs!r} is not known; choose {', '.join(INPUTS)}"
-            )
-        if self.blocks not in BLOCKS:
-            raise UserError(
-                f"detector.blocks={self.blocks!r} is not known; choose {', '.join(BLOCKS)}"
-            )
-        if self.residual not in RESIDUALS:
-            raise UserError(
-                f"detector.residual={self.residual!r} is not known; choose {', '.join(RESIDUALS)} "
-                "(a detector that reads no residual has detector.inputs=original)"
-            )
-
-        if self.xception is not None and (self.inputs, self.blocks) != ("original", "full"):
-            raise UserError(
-                "detector.backbone='xception' reads whole original images; add "
-                "--config.detector.inputs=original --config.detector.blocks=full"
-            )
-
-    @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> "DetectionSettings":
-        """The settings that `to_json` wrote into a checkpoint."""
-        mae, unet, xception = (fields[name] for name in ("mae", "unet", "xception"))
-        return cls(
-            **{
-                **fields,
-                "model": ModelSettings(**fields["model"]),
-                "mae": None if mae is None else ModelSettings(**mae),
-                "unet": None if unet is None else UNetSettings(**unet),
-                "xception": None if xception is None else XceptionSettings(**xception),
-                "mean": tuple(fields["mean"]),
-                "std": tuple(fields["std"]),
-            }
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """The settings as a checkpoint records them."""
-        return dataclasses.asdict(self)
-
-    @property
-    def branches(self) -> tuple[str, ...]:
-        return branch_names(self.inputs)
-
-    @property
-    def reads_residual(self) -> bool:
-        return "residual" in self.branches
-
-    @property
-    def needs_mae(self) -> bool:
-        return self.reads_residual and self.residual == "mae"
-
-    @property
-    def fills_blocks(self) -> bool:
-        """Whether residuals are of blocks that are filled from the rest: those can be kept."""
-        return self.reads_residual and self.residual in ("mae", "ridge")
-
-    @property
-    def autoencoder(self) -> str:
-        """The kind of frozen model that residuals come from, of `AUTOENCODERS`; '' for none."""
-        needed = self.reads_residual and self.residual in AUTOENCODERS
-        return self.residual if needed else ""
 
 
 def unit_range(images: UInt8[Array, "batch size size 3"]) -> Float[Array, "batch size size 3"]:

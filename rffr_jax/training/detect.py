@@ -22,7 +22,8 @@ from rffr_jax.data.shortcuts import shortcut_warnings
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.method.blocks import sample_blocks, sample_order
-from rffr_jax.method.detection import AUTOENCODERS, Detection
+from rffr_jax.method.detection import Detection
+from rffr_jax.method.detection_settings import AUTOENCODERS
 from rffr_jax.method.residual_cache import ResidualCache, shared_folder
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings

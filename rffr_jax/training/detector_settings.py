@@ -10,7 +10,7 @@ import numpy as np
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.method.blocks import BlockGrid, count_distribution, count_quantiles
-from rffr_jax.method.detection import DetectionSettings
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
 from rffr_jax.runs.checkpoints.weights import (
     FROZEN,

@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from rffr_jax.errors import UserError
-from rffr_jax.method.detection import DetectionSettings
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.models.transfer import fold_normalisation, resize_positions, vit_from_mae

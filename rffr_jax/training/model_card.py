@@ -19,7 +19,7 @@ from rffr_jax.data.origins import FILES, note_on_training
 from rffr_jax.evaluation.reconstruction_error import doubts
 from rffr_jax.evaluation.results import RULES
 from rffr_jax.examples import FAKE, REAL, Dataset
-from rffr_jax.method.detection import AUTOENCODERS
+from rffr_jax.method.detection_settings import AUTOENCODERS
 from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.reports.templates import render
 from rffr_jax.runs.atomic_files import atomic_write, read_json_object

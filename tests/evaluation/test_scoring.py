@@ -12,7 +12,8 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.method import residual_cache
-from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.method.detection import Detection
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.residual_cache import ResidualCache
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.weights import (

@@ -13,7 +13,8 @@ from flax import nnx
 
 from rffr_jax.errors import UserError
 from rffr_jax.method.blocks import BlockGrid
-from rffr_jax.method.detection import Detection, DetectionSettings, unit_range
+from rffr_jax.method.detection import Detection, unit_range
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.simple_inpainting import RidgeInpainter
 from rffr_jax.models.abstract import abstract, abstract_mae
 from rffr_jax.models.mae import MAE

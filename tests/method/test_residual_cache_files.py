@@ -10,7 +10,8 @@ import pytest
 
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.method import residual_cache
-from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.method.detection import Detection
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.residual_cache import ResidualCache
 from rffr_jax.models.sizes import ModelSettings
 

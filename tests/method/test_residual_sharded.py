@@ -18,7 +18,8 @@ import jax, jax.numpy as jnp, numpy as np
 from flax import nnx
 from rffr_jax.method import residual
 from rffr_jax.method.blocks import BlockGrid, sample_blocks
-from rffr_jax.method.detection import Detection, DetectionSettings, unit_range
+from rffr_jax.method.detection import Detection, unit_range
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.residual_cache import ResidualCache
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.mae import MAE

@@ -14,7 +14,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 PROGRAM = """
 import jax, jax.numpy as jnp, numpy as np, optax
-from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.method.detection import Detection
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.sizes import ModelSettings, XceptionSettings
 from rffr_jax.cluster.sharding import make_mesh, parameter_shardings, put_batch
 from rffr_jax.training.step import init_training_state, make_step

@@ -11,7 +11,8 @@ from PIL import Image
 
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.command.export_model import export_model
-from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.method.detection import Detection
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.weights import load_weights

@@ -7,7 +7,7 @@ import pytest
 
 from configs import detect
 from rffr_jax.data.specs import load_dataset
-from rffr_jax.method.detection import DetectionSettings
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.training.model_card import write_model_card
 from tests import jobs

@@ -17,7 +17,8 @@ from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.method import residual_cache
-from rffr_jax.method.detection import Detection, DetectionSettings
+from rffr_jax.method.detection import Detection
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.residual_cache import ResidualCache, image_digests
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
