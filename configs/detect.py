@@ -46,6 +46,10 @@ def get_config() -> Config:
     config.detector.blocks = "random"
     # Or unet, ridge, high_pass, zero.
     config.detector.residual = "mae"
+    # Or conv, logdct, conv+logdct: ours, not the paper's (docs/training_well.md).
+    config.detector.embedding = "linear"
+    # Weight of a loss on patches, from masks of the manipulations: ours. 0 is without it.
+    config.detector.patch_loss = 0.0
     config.detector.mean = (0.485, 0.456, 0.406)
     config.detector.std = (0.229, 0.224, 0.225)
 

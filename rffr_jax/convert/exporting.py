@@ -114,6 +114,11 @@ def _export_branches(
         raise UserError(
             f"--input {checkpoint} holds an Xception; only MAEs and ViTs can be exported"
         )
+    if settings.additions:
+        raise UserError(
+            f"--input {checkpoint} has detector.embedding={settings.embedding}, and ViTs in other "
+            "programs have a linear one; it cannot be exported"
+        )
     branches = _load_parameters(checkpoint, Detection(settings, jnp.float32).abstract_parameters)[
         "branches"
     ]

@@ -119,11 +119,22 @@ class AugmentedDataset:
         Raises:
           BadImageError: the image cannot be used.
         """
-        seed = np.random.SeedSequence((self._seed, _SEED_SALT, step, row))
         image = self._kept.load(index, self._kept_size)
-        rng = np.random.default_rng(seed)
         tints = self._tints if self._grey[index] else self._tints[:0]
-        return augment(image, self._augmentation, tints, size, rng)
+        return augment(image, self._augmentation, tints, size, self._generator(step, row))
+
+    def mask_for_row(
+        self, index: int, size: int, *, step: int, row: int
+    ) -> Float32[np.ndarray, "size size"] | None:
+        """Where the image of `load_for_row` is manipulated, 0 to 1; None where nothing says."""
+        mask = self._kept.mask(index, self._kept_size)
+        if mask is None:
+            return None
+        box, flip = _sample_cut(len(mask), self._augmentation, self._generator(step, row))
+        return cut_mask(mask, box, size, flip=flip)
+
+    def _generator(self, step: int, row: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence((self._seed, _SEED_SALT, step, row)))
 
     def _fit_tints(self) -> Float32[np.ndarray, "tints 5 2"]:
         tints = []
@@ -157,11 +168,9 @@ def augment(
     Args:
       tints: of `fit_tint`, one of which the image gets; none for an image that has colours.
     """
-    cut, left, upper, flip, tint, gain, gamma = rng.random(7).tolist()
-    side = len(image) * (1 - augmentation.crop * cut)
-    left, upper = (share * (len(image) - side) for share in (left, upper))
-    box = (left, upper, left + side, upper + side)
-    image = cut_square(image, box, size, flip=augmentation.flip and flip < 0.5)
+    box, flip = _sample_cut(len(image), augmentation, rng)
+    tint, gain, gamma = rng.random(3).tolist()
+    image = cut_square(image, box, size, flip=flip)
     if len(tints):
         image = apply_tint(image, tints[int(tint * len(tints))])
     if augmentation.gain or augmentation.gamma:
@@ -170,6 +179,28 @@ def augment(
         levels = factor * np.linspace(0, 1, 256) ** exponent
         image = cv2.LUT(image, np.rint(255 * levels.clip(0, 1)).astype(np.uint8))
     return image
+
+
+def _sample_cut(
+    side: int, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[tuple[float, float, float, float], bool]:
+    """The square that is cut out of an image, and whether it is mirrored."""
+    cut, left, upper, flip = rng.random(4).tolist()
+    length = side * (1 - augmentation.crop * cut)
+    left, upper = (share * (side - length) for share in (left, upper))
+    return (left, upper, left + length, upper + length), augmentation.flip and flip < 0.5
+
+
+def cut_mask(
+    mask: Float32[np.ndarray, "side side"],
+    box: tuple[float, float, float, float],
+    size: int,
+    *,
+    flip: bool,
+) -> Float32[np.ndarray, "{size} {size}"]:
+    """A mask in [0, 1], cut as `cut_square` cuts its image."""
+    picture = cv2.merge([np.rint(255 * mask).astype(np.uint8)] * 3)
+    return cut_square(picture, box, size, flip=flip)[..., 0].astype(np.float32) / 255
 
 
 def cut_square(

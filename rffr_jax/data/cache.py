@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from rffr_jax.data.image_hashes import ImageHashes, hash_image
 from rffr_jax.data.selection import landmarks_in_picture, sampling_weights
 from rffr_jax.data.shared_array import SharedArray
 from rffr_jax.errors import BadImageError
-from rffr_jax.examples import Dataset, Example
+from rffr_jax.examples import Dataset, Example, manipulation_mask
 from rffr_jax.images.landmarks import LandmarkedFace, landmark_count, load_face
 
 
@@ -38,6 +38,8 @@ class CachedDataset:
         count = len(dataset.examples)
         self._hashes = SharedArray((count, 2), np.uint64)
         self._pixels = SharedArray((count, size, size, 3), np.uint8) if keep_pixels else None
+        self._masks = SharedArray((count, size, size), np.uint8) if keep_pixels else None
+        self._has_mask = SharedArray((count,), np.bool_)
         self._bad: dict[int, BadImageError] = {}
 
     @property
@@ -85,6 +87,21 @@ class CachedDataset:
         kept = self._pixels.array[index]
         kept.setflags(write=False)
         return kept
+
+    def mask(self, index: int, size: int) -> Float32[np.ndarray, "size size"] | None:
+        """Where example `index` is manipulated, 0 to 1 in 255 steps; None where nothing says.
+
+        Kept where pixels are.
+        """
+        if self._masks is None:
+            return manipulation_mask(self._dataset, index, size)
+        if not self._has_mask.array[index]:
+            mask = manipulation_mask(self._dataset, index, size)
+            if mask is None:
+                return None
+            self._masks.array[index] = np.rint(255 * mask)
+            self._has_mask.array[index] = True  # only now others read it
+        return self._masks.array[index].astype(np.float32) / 255
 
     def landmark_count(self, index: int) -> int:
         """How many landmarks the dataset knows of the example."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from rffr_jax.data.augmentation import AugmentedDataset
 from rffr_jax.data.image_hashes import ImageHashes
@@ -46,7 +46,16 @@ class Captures:
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
         """The captured image `index`, always the same; `BadImageError` as the dataset raises it."""
+        there, capture, row = self._place(index)
+        return self._dataset.load_for_row(there, size, step=capture, row=row)
+
+    def mask(self, index: int, size: int) -> Float32[np.ndarray, "size size"] | None:
+        """Where the captured image `index` is manipulated, 0 to 1; None where nothing says."""
+        there, capture, row = self._place(index)
+        return self._dataset.mask_for_row(there, size, step=capture, row=row)
+
+    def _place(self, index: int) -> tuple[int, int, int]:
+        """The example of the other dataset, the number of the capture, and its row."""
         part, place = divmod(index, self._part * self._count)
         capture, number = divmod(place, self._part)
-        row = 2 * number if self.pair_count else number
-        return self._dataset.load_for_row(part * self._part + number, size, step=capture, row=row)
+        return part * self._part + number, capture, 2 * number if self.pair_count else number

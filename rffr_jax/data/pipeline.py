@@ -20,6 +20,7 @@ from typing import Any
 import grain
 import numpy as np
 from absl import flags
+from jaxtyping import Float32
 
 from rffr_jax.data.augmentation import AugmentedDataset
 from rffr_jax.data.sampling import (
@@ -37,15 +38,20 @@ from rffr_jax.data.worker_errors import (
     worker_deaths_as_user_errors,
 )
 from rffr_jax.errors import BadImageError, UserError
-from rffr_jax.examples import Dataset, Example
+from rffr_jax.examples import REAL, Dataset, Example, manipulation_mask
 
 # image   uint8   [batch, size, size, 3]  RGB in [0, 255]; zeros where weight is 0
 # label   int32   [batch]                 0 = real, 1 = fake; 0 in padding
 # weight  float32 [batch]                 1, or 0 for a bad file and for padding
 # index   int32   [batch]                 into dataset.examples; -1 in padding
+# mask    float32 [batch, patches]        manipulated share of each patch, if asked for; 0 of reals
 Batch = dict[str, np.ndarray]
 
 PADDING = -1
+NEEDS_MASKS = (
+    "detector.patch_loss needs one of every fake: give the table a column `mask`, or set "
+    "--config.detector.patch_loss=0"
+)
 
 _THREADS = 4
 _THREADS_PER_WORKER = 1
@@ -64,6 +70,7 @@ def train_batches(
     process_index: int = 0,
     process_count: int = 1,
     workers: int = 0,
+    mask_patch: int = 0,
 ) -> Generator[Batch, None, None]:
     """This process's share of the training batches of steps `start_step` to `num_steps` - 1.
 
@@ -85,19 +92,19 @@ def train_batches(
       process_index: p.
       process_count: n.
       workers: worker processes that read; 0 reads with threads of this process.
+      mask_patch: side of the patches whose manipulated share comes with the batch; 0: none does.
 
     Yields:
       Batches of B/n rows.
 
     Raises:
-      UserError: the batch size does not fit, the dataset lacks reals or fakes, or there is too
-        little shared memory for the workers.
+      UserError: the batch size does not fit, the dataset lacks reals or fakes, there is too little
+        shared memory for the workers, or a fake has no mask and `mask_patch` asks for one.
     """
     local_size = _local_batch_size(batch_size, process_count)
     sampler = _make_sampler(dataset, batch_size, seed, balanced)
-    rows = _TrainRows(
-        dataset, size, sampler, num_steps, local_size, first_row=process_index * local_size
-    )
+    first_row = process_index * local_size
+    rows = _TrainRows(dataset, size, sampler, num_steps, local_size, first_row, mask_patch)
     batches = grain.MapDataset.source(rows).batch(local_size)[start_step:]
     check_shared_memory(len(batches), local_size, size, workers)
     return _prefetch(batches, workers)
@@ -138,14 +145,26 @@ def evaluation_batches(
     return _prefetch(batches, workers)
 
 
-def empty_batch(rows: int, size: int) -> Batch:
-    """A batch of only padding."""
+def empty_batch(rows: int, size: int, mask_patch: int = 0) -> Batch:
+    """A batch of only padding, with masks if `mask_patch` says so."""
+    masks = {}
+    if mask_patch:
+        masks["mask"] = np.zeros((rows, (size // mask_patch) ** 2), np.float32)
     return {
+        **masks,
         "image": np.zeros((rows, size, size, 3), np.uint8),
         "label": np.zeros(rows, np.int32),
         "weight": np.zeros(rows, np.float32),
         "index": np.full(rows, PADDING, np.int32),
     }
+
+
+def patch_shares(
+    mask: Float32[np.ndarray, "size size"], patch: int
+) -> Float32[np.ndarray, " patches"]:
+    """The mean of a mask over each patch, row by row."""
+    grid = len(mask) // patch
+    return mask.reshape(grid, patch, grid, patch).mean(axis=(1, 3)).ravel()
 
 
 def _local_batch_size(batch_size: int, process_count: int) -> int:
@@ -167,6 +186,7 @@ class _TrainRows:
     num_steps: int
     local_size: int
     first_row: int
+    mask_patch: int
 
     def __len__(self) -> int:
         return self.num_steps * self.local_size
@@ -174,10 +194,31 @@ class _TrainRows:
     def __getitem__(self, index: int) -> dict[str, Any]:
         step, row = divmod(index, self.local_size)
         row += self.first_row
-        load = self.dataset.load
+        load, mask = self.dataset.load, functools.partial(manipulation_mask, self.dataset)
         if isinstance(self.dataset, SelfBlendedPairs | AugmentedDataset):
             load = functools.partial(self.dataset.load_for_row, step=step, row=row)
-        return _load_row(self.dataset.examples, self.sampler.index(step, row), self.size, load)
+            mask = functools.partial(self.dataset.mask_for_row, step=step, row=row)
+        example = self.sampler.index(step, row)
+        loaded = _load_row(self.dataset.examples, example, self.size, load)
+        if self.mask_patch:
+            loaded["mask"] = self._patch_shares(example, mask, good=loaded["weight"] > 0)
+        return loaded
+
+    def _patch_shares(
+        self,
+        index: int,
+        mask: Callable[[int, int], Float32[np.ndarray, "size size"] | None],
+        *,
+        good: bool | np.bool_,
+    ) -> Float32[np.ndarray, " patches"]:
+        """The manipulated share of every patch of an example, 0 in reals and bad files."""
+        example, grid = self.dataset.examples[index], self.size // self.mask_patch
+        if example.label == REAL or not good:
+            return np.zeros(grid * grid, np.float32)
+        there = mask(index, self.size)
+        if there is None:
+            raise UserError(f"data.train: {example.path} is a fake without a mask; {NEEDS_MASKS}")
+        return patch_shares(there, self.mask_patch)
 
 
 @dataclasses.dataclass(frozen=True)

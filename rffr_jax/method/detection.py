@@ -3,7 +3,7 @@
 The one forward path of training, validation, testing and prediction.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from rffr_jax.method.baseline_residuals import (
 )
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection_settings import DetectionSettings
+from rffr_jax.method.patch_loss import PatchLogits
 from rffr_jax.models.abstract import PARAMETERS, abstract, abstract_mae, abstract_unet
 from rffr_jax.models.detector import Detector
 from rffr_jax.models.layers import patchify, take_patches
@@ -30,6 +31,21 @@ from rffr_jax.models.xception import Xception
 def unit_range(images: UInt8[Array, "batch size size 3"]) -> Float[Array, "batch size size 3"]:
     """uint8 pixels as float32 in [0, 1]."""
     return images.astype(jnp.float32) / 255.0
+
+
+class TrainOutputs(NamedTuple):
+    """What a detector says of training images.
+
+    Attributes:
+      logits: real, fake.
+      statistics: parameters that follow the batch: an Xception's running statistics of batch
+        normalisation, {} for a ViT.
+      patches: None without a patch head.
+    """
+
+    logits: Float[Array, "batch 2"]
+    statistics: PyTree
+    patches: PatchLogits | None
 
 
 class Detection:
@@ -66,7 +82,13 @@ class Detection:
         if settings.xception is not None:
             return Xception(settings.xception, dtype=dtype, rngs=rngs)
         return Detector(
-            settings.model, inputs=settings.inputs, dtype=dtype, remat=self._remat, rngs=rngs
+            settings.model,
+            inputs=settings.inputs,
+            additions=settings.additions,
+            patch_head=settings.patch_head,
+            dtype=dtype,
+            remat=self._remat,
+            rngs=rngs,
         )
 
     def init_parameters(self, seed: int) -> PyTree:
@@ -82,7 +104,7 @@ class Detection:
         counts: tuple[int, ...],
         differences: Float16[Array, "batch patches pixels"] | None = None,
         weight: Float[Array, " batch"] | None = None,
-    ) -> tuple[Float[Array, "batch 2"], PyTree]:
+    ) -> TrainOutputs:
         """Logits from only the chosen blocks (`random`) or from whole images (the others).
 
         Args:
@@ -93,21 +115,37 @@ class Detection:
           differences: results of `differences`, of the chosen blocks or of all; None computes the
             residuals here.
           weight: of the images; those of weight 0 do not count in batch normalisation.
-
-        Returns:
-          The logits, and the parameters that follow the batch: an Xception's running statistics of
-          batch normalisation, {} for a ViT.
         """
         if self.settings.xception is not None:
             model: Xception = self._model(parameters)
             logits = model(self._normalised(unit_range(images)), training=True, weight=weight)
-            return logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+            return TrainOutputs(logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)), None)
         if chosen is None:
             if differences is None:
                 residuals = self.residual_images(frozen, images)
             else:
                 residuals = self.residual_images_from_differences(differences)
-            return self.logits(parameters, images, residuals), {}
+            patches, indices = self._test_patches(images, residuals)
+            lengths = None
+        else:
+            patches, indices, lengths = self._chosen_patches(
+                frozen, images, chosen, counts, differences
+            )
+        if not self.settings.patch_head:
+            return TrainOutputs(self._classify(parameters, patches, indices, lengths), {}, None)
+        detector: Detector = self._model(parameters)
+        logits, patch_logits = detector.with_patch_logits(patches, indices, lengths)
+        return TrainOutputs(logits, {}, PatchLogits(patch_logits, indices, lengths))
+
+    def _chosen_patches(
+        self,
+        frozen: PyTree,
+        images: Array,
+        chosen: Array,
+        counts: tuple[int, ...],
+        differences: Array | None,
+    ) -> tuple[dict[str, Array], Array, Array]:
+        """The patches of the chosen blocks for every branch, their places and their numbers."""
         pixels = unit_range(images)
         indices = jnp.asarray(self.blocks.hidden)[chosen].reshape(len(images), -1)
         patches = {"original": take_patches(self._normalised_patches(pixels), indices)}
@@ -125,7 +163,7 @@ class Detection:
                 patches["residual"] = self._patches(residuals, indices)
         groups = len(images) // len(counts)
         lengths = jnp.tile(jnp.array(counts, jnp.int32) * self.blocks.side**2, groups)
-        return self._classify(parameters, patches, indices, lengths), {}
+        return patches, indices, lengths
 
     def residual_images(
         self, frozen: PyTree, images: UInt8[Array, "batch size size 3"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from rffr_jax.errors import UserError
 from rffr_jax.models.detector import INPUTS, branch_names
+from rffr_jax.models.patch_embedding import EMBEDDINGS
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
 
 BLOCKS = ("random", "full", "covered")
@@ -36,6 +37,10 @@ class DetectionSettings:
       ridge_rank: principal components of the ridge regression; 0 where none is used.
       xception: shapes of an Xception, which reads whole original images; None where there is a ViT
         for every branch.
+      embedding: of patches: `linear`, the paper's; `conv`, `logdct` or `conv+logdct` adds to it
+        what `models.patch_embedding` says.
+      patch_head: whether a layer says of each patch of the original branch whether it is
+        manipulated, for the loss on patches in training.
     """
 
     model: ModelSettings
@@ -51,6 +56,8 @@ class DetectionSettings:
     unet: UNetSettings | None = None
     ridge_rank: int = 0
     xception: XceptionSettings | None = None
+    embedding: str = "linear"
+    patch_head: bool = False
 
     def __post_init__(self):
         if self.inputs not in INPUTS:
@@ -66,7 +73,16 @@ class DetectionSettings:
                 f"detector.residual={self.residual!r} is not known; choose {', '.join(RESIDUALS)} "
                 "(a detector that reads no residual has detector.inputs=original)"
             )
-
+        if self.embedding not in EMBEDDINGS:
+            raise UserError(
+                f"detector.embedding={self.embedding!r} is not known; choose "
+                f"{', '.join(EMBEDDINGS)}"
+            )
+        if self.patch_head and "original" not in self.branches:
+            raise UserError(
+                "detector.patch_loss is on patches of the original branch, and detector.inputs="
+                f"{self.inputs} has none; set detector.patch_loss=0"
+            )
         if self.xception is not None and (self.inputs, self.blocks) != ("original", "full"):
             raise UserError(
                 "detector.backbone='xception' reads whole original images; add "
@@ -96,6 +112,11 @@ class DetectionSettings:
     @property
     def branches(self) -> tuple[str, ...]:
         return branch_names(self.inputs)
+
+    @property
+    def additions(self) -> tuple[str, ...]:
+        """What is added to the linear embedding of a patch."""
+        return () if self.embedding == "linear" else tuple(self.embedding.split("+"))
 
     @property
     def reads_residual(self) -> bool:

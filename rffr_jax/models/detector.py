@@ -1,5 +1,7 @@
 """The two-branch detector: one ViT reads original patches, one their residuals (section 3.3)."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -21,6 +23,9 @@ class Detector(nnx.Module):
 
     Args:
       inputs: the branches: `both`, `original` or `residual`. Only `original` is the plain ViT.
+      additions: to the patch embedding of every branch (`ViT`).
+      patch_head: whether a second linear layer says of each patch of the original branch whether
+        it is manipulated.
       remat: of every branch.
     """
 
@@ -29,20 +34,23 @@ class Detector(nnx.Module):
         settings: ModelSettings,
         *,
         inputs: str,
+        additions: Sequence[str] = (),
+        patch_head: bool = False,
         dtype: DTypeLike,
         remat: bool = False,
         rngs: nnx.Rngs,
     ):
         names = branch_names(inputs)
         self.branches = nnx.Dict(
-            {name: ViT(settings, dtype=dtype, remat=remat, rngs=rngs) for name in names}
+            {
+                name: ViT(settings, additions=additions, dtype=dtype, remat=remat, rngs=rngs)
+                for name in names
+            }
         )
-        self.head = nnx.Linear(
-            len(names) * settings.shape.width,
-            2,
-            kernel_init=nnx.initializers.normal(0.02),
-            rngs=rngs,
-        )
+        width, normal = settings.shape.width, nnx.initializers.normal(0.02)
+        self.head = nnx.Linear(len(names) * width, 2, kernel_init=normal, rngs=rngs)
+        if patch_head:
+            self.patch_head = nnx.Linear(width, 1, kernel_init=normal, rngs=rngs)
 
     def __call__(
         self,
@@ -58,6 +66,24 @@ class Detector(nnx.Module):
           lengths: number of patches of each image; the rest is padding. None: all of them.
         """
         return self.head(self.features(patches, indices, lengths))
+
+    def with_patch_logits(
+        self,
+        patches: dict[str, Float[Array, "batch chosen pixels"]],
+        indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
+        lengths: Int[Array, " batch"] | None = None,
+    ) -> tuple[Float[Array, "batch 2"], Float[Array, "batch chosen"]]:
+        """The logits, and of each patch of the original branch the logit of being manipulated.
+
+        What stands in padding means nothing.
+        """
+        tokens = {
+            name: branch.tokens(patches[name], indices, lengths)
+            for name, branch in self.branches.items()
+        }
+        features = [tokens[name][:, 0] for name in sorted(tokens)]
+        patch_logits = self.patch_head(tokens["original"][:, 1:])[..., 0]
+        return self.head(jnp.concatenate(features, axis=-1)), patch_logits
 
     def features(
         self,

@@ -1,11 +1,14 @@
 """Vision Transformer over any subset of an image's patches (Dosovitskiy et al., ICLR 2021)."""
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from rffr_jax.models.layers import Transformer, layer_norm, linear
+from rffr_jax.models.patch_embedding import ConvolutionStem, LogDCT
 from rffr_jax.models.sizes import ModelSettings
 
 
@@ -13,6 +16,7 @@ class ViT(nnx.Module):
     """Patch embedding, learned positions, a class token, transformer blocks, final norm.
 
     Args:
+      additions: to the linear embedding of a patch: `conv`, `logdct`.
       remat: of the transformer.
     """
 
@@ -20,12 +24,17 @@ class ViT(nnx.Module):
         self,
         settings: ModelSettings,
         *,
+        additions: Sequence[str] = (),
         dtype: DTypeLike,
         remat: bool = False,
         rngs: nnx.Rngs,
     ):
         size = settings.shape
         self.embedding = linear(3 * settings.patch_size**2, size.width, dtype, rngs)
+        parts = {"conv": ConvolutionStem, "logdct": LogDCT}
+        self.additions = nnx.Dict(
+            {name: parts[name](settings, dtype=dtype, rngs=rngs) for name in additions}
+        )
         normal = nnx.initializers.normal(0.02)
         self.class_token = nnx.Param(normal(rngs.params(), (size.width,)))
         self.positions = nnx.Param(normal(rngs.params(), (1 + settings.grid**2, size.width)))
@@ -47,9 +56,16 @@ class ViT(nnx.Module):
           indices: the place of each patch on the grid, for its position embedding.
           lengths: number of patches of each image; the rest is padding. None: all of them.
         """
-        tokens = None if lengths is None else 1 + lengths
-        embedded = self._embedded(patches, indices)
-        return self.norm(self.transformer(embedded, lengths=tokens)[:, 0])
+        return self.norm(self._transformed(patches, indices, lengths)[:, 0])
+
+    def tokens(
+        self,
+        patches: Float[Array, "batch chosen pixels"],
+        indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
+        lengths: Int[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch tokens width"]:
+        """The features of the class token and, behind it, of each patch; float32."""
+        return self.norm(self._transformed(patches, indices, lengths))
 
     def class_attention(
         self,
@@ -62,10 +78,16 @@ class ViT(nnx.Module):
         """
         return self.transformer.class_attention(self._embedded(patches, indices))[..., 1:]
 
+    def _transformed(self, patches: Array, indices: Array, lengths: Array | None) -> Array:
+        tokens = None if lengths is None else 1 + lengths
+        return self.transformer(self._embedded(patches, indices), lengths=tokens)
+
     def _embedded(self, patches: Array, indices: Array) -> Array:
         """The class token and the patches, with their positions."""
         positions = self.positions[...]
         first = (self.class_token[...] + positions[0])[None, None]
         first = jnp.broadcast_to(first, (len(patches), 1, first.shape[-1]))
         x = self.embedding(patches) + jnp.take(positions[1:], indices, axis=0)
+        for name in self.additions:
+            x = x + self.additions[name](patches)
         return jnp.concatenate([first.astype(x.dtype), x], axis=1)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from rffr_jax.cluster import processes
 from rffr_jax.cluster.agreement import require_same_data
@@ -24,6 +24,7 @@ from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.method.blocks import sample_blocks, sample_order
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import AUTOENCODERS
+from rffr_jax.method.patch_loss import patch_losses
 from rffr_jax.method.residual_cache import ResidualCache, shared_folder
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
@@ -57,7 +58,7 @@ from rffr_jax.training.sources import (
     write_training_sources,
     write_validation_sources,
 )
-from rffr_jax.training.step import check_micro_batches
+from rffr_jax.training.step import RowLosses, check_micro_batches
 from rffr_jax.training.training_residuals import TrainingResiduals, should_cache_residuals
 from rffr_jax.training.training_set import load_training_set
 from rffr_jax.training.validation import (
@@ -125,6 +126,9 @@ class DetectorTraining(Objective):
         self._config, self._workdir, self._mesh = config, workdir, mesh
         rows_of_process(config.batch_size, mesh)
         check_micro_batches(config, mesh)
+        if config.detector.patch_loss:
+            self.loss_names = ("loss", "patch_loss")
+            self.mask_patch = config.model.patch_size
         self._parts = mesh.size * config.micro_batches
         dtype = compute_dtype(config.dtype)
         settings, self._frozen_about = detection_settings(config)
@@ -257,7 +261,8 @@ class DetectorTraining(Objective):
             total, most = self._detection.blocks.count, max(self._counts)
             blocks = sample_blocks(total, most, seed, step, size)[rows]
             batch = {name: array[order] for name, array in batch.items()}
-        inputs = {name: batch[name] for name in ("image", "label", "weight")}
+        names = ("image", "label", "weight", *(("mask",) if self.mask_patch else ()))
+        inputs = {name: batch[name] for name in names}
         if blocks is not None:
             inputs["blocks"] = blocks
         if self._residuals is not None:
@@ -266,9 +271,12 @@ class DetectorTraining(Objective):
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
-    ) -> tuple[Float[Array, " batch"], PyTree]:
-        """Cross-entropy of each image, and running statistics if the detector has any."""
-        logits, statistics = self._detection.train_logits(
+    ) -> tuple[RowLosses, PyTree]:
+        """Cross-entropy of each image, and running statistics if the detector has any.
+
+        And that of its patches, times `detector.patch_loss`, where this is not 0.
+        """
+        outputs = self._detection.train_logits(
             parameters,
             frozen,
             batch["image"],
@@ -277,8 +285,12 @@ class DetectorTraining(Objective):
             batch.get("difference"),
             batch["weight"],
         )
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-        return losses, statistics
+        losses = optax.softmax_cross_entropy_with_integer_labels(outputs.logits, batch["label"])
+        if outputs.patches is None:
+            return {"loss": losses}, outputs.statistics
+        of_patches = patch_losses(outputs.patches, batch["mask"])
+        weighted = self._config.detector.patch_loss * of_patches
+        return {"loss": losses, "patch_loss": weighted}, outputs.statistics
 
     def after_save(self):
         """Records the images that were read so far."""

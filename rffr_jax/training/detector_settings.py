@@ -34,6 +34,10 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
         raise UserError(
             f"detector.backbone={detector.backbone!r} is not known; choose {' or '.join(BACKBONES)}"
         )
+    if detector.patch_loss < 0:
+        raise UserError(
+            f"detector.patch_loss={detector.patch_loss} is the weight of a loss; 0 is without it"
+        )
     xception = None
     if detector.backbone == "xception":
         _refuse_for_xception(config)
@@ -50,6 +54,8 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
         std=tuple(detector.std),
         blocks_per_pass=config.blocks.blocks_per_pass,
         xception=xception,
+        embedding=detector.embedding,
+        patch_head=detector.patch_loss > 0,
     )
     if not settings.autoencoder:
         return settings, {}
@@ -124,6 +130,12 @@ def _refuse_for_xception(config: Config):
             f"detector.init={config.detector.init} is for the branches of a ViT; leave it empty "
             "with detector.backbone='xception'"
         )
+    for name, default in (("embedding", "linear"), ("patch_loss", 0.0)):
+        if config.detector[name] != default:
+            raise UserError(
+                f"detector.{name}={config.detector[name]} is for a ViT; leave it out with "
+                "detector.backbone='xception'"
+            )
     if config.remat:
         raise UserError("remat=True is for a ViT; leave it out with detector.backbone='xception'")
 

@@ -12,6 +12,7 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
@@ -50,7 +51,8 @@ def init_branches(
 
     A ViT's weights stay as they are, also in the residual branch, as in the paper. A MAE reads
     pixels in [0, 1]; the normalisation of the original branch is folded into its weights, so the
-    branch computes the same as the MAE's encoder.
+    branch computes the same as the MAE's encoder. Additions to the patch embedding start at zero,
+    by their last layers.
 
     Args:
       parameters: of a `Detector`, laid out on the mesh.
@@ -62,6 +64,8 @@ def init_branches(
 
     def started(parameters: PyTree, weights: PyTree) -> PyTree:
         for name, branch in parameters["branches"].items():
+            for addition in branch.get("additions", {}).values():
+                addition["output"] = jax.tree.map(jnp.zeros_like, addition["output"])
             if about["kind"] == "vit":
                 positions = resize_positions(weights["positions"], settings.model.grid)
                 branch.update({**weights, "positions": positions})

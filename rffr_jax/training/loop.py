@@ -18,7 +18,7 @@ import numpy as np
 import optax
 import tqdm
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from rffr_jax.cluster import freed_memory, processes
 from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
@@ -41,6 +41,7 @@ from rffr_jax.training.metric_writer import MetricWriter
 from rffr_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from rffr_jax.training.profile import StepProfile, profiled_steps
 from rffr_jax.training.step import (
+    RowLosses,
     State,
     all_finite,
     check_micro_batches,
@@ -64,6 +65,8 @@ class Objective:
       workers: processes that read data; 0 reads with threads of this process.
       balanced: whether batches are half real and half fake.
       frozen: arrays that the loss reads and that are not trained.
+      loss_names: the parts of the loss, as they are logged.
+      mask_patch: side of the patches whose manipulated share comes with a batch; 0: no share does.
       stages: the steps at which other shapes of inputs begin; the first is 0.
     """
 
@@ -72,6 +75,8 @@ class Objective:
     workers: int
     balanced: bool
     frozen: PyTree
+    loss_names: tuple[str, ...] = ("loss",)
+    mask_patch: int = 0
     stages: tuple[int, ...] = (0,)
 
     def init_parameters(self) -> PyTree:
@@ -92,8 +97,11 @@ class Objective:
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
-    ) -> tuple[Float[Array, " batch"], PyTree]:
-        """The loss of each row, and new values of parameters that no gradient moves, or {}."""
+    ) -> tuple[RowLosses, PyTree]:
+        """The parts of each row's loss, and new values of parameters that no gradient moves, or {}.
+
+        The sum of the parts, of which the first is `loss`, is minimised.
+        """
         raise NotImplementedError
 
     def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
@@ -131,9 +139,11 @@ def check_settings(objective: Objective, config: Config, mesh: Mesh):
         balanced=objective.balanced,
         process_count=jax.process_count(),
         workers=objective.workers,
+        mask_patch=objective.mask_patch,
     ).close()
     for step in objective.stages:
-        objective.inputs(step, empty_batch(rows.stop - rows.start, size), rows)
+        empty = empty_batch(rows.stop - rows.start, size, objective.mask_patch)
+        objective.inputs(step, empty, rows)
 
 
 def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mesh) -> PyTree:
@@ -174,12 +184,15 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                     process_index=jax.process_index(),
                     process_count=jax.process_count(),
                     workers=objective.workers,
+                    mask_patch=objective.mask_patch,
                 )
             )
         )
         stop = stack.enter_context(StopRequest())
         totals = jax.tree.map(lambda leaf: leaf.sharding, state["totals"])
-        zero_totals = jax.jit(init_totals, out_shardings=totals)
+        zero_totals = jax.jit(
+            functools.partial(init_totals, objective.loss_names), out_shardings=totals
+        )
         programs = {
             step: compiled_step(objective, optimizer, state, config, mesh, rows, step)
             for step in _stages_from(objective.stages, start)
@@ -291,7 +304,12 @@ def _initial_state(
     checkpoints: RunCheckpoints,
     mesh: Mesh,
 ) -> tuple[int, State]:
-    fresh_state = functools.partial(init_training_state, optimizer, config.optimizer.ema_decay)
+    fresh_state = functools.partial(
+        init_training_state,
+        optimizer,
+        config.optimizer.ema_decay,
+        loss_names=objective.loss_names,
+    )
     abstract = jax.eval_shape(objective.init_parameters)
     parameters = with_shardings(abstract, parameter_shardings(abstract, mesh))
     abstract = jax.eval_shape(fresh_state, parameters)
@@ -348,7 +366,7 @@ def compiled_step(
         donate_argnums=0,
         out_shardings=jax.tree.map(lambda leaf: leaf.sharding, state),
     )
-    example = empty_batch(rows.stop - rows.start, config.model.image_size)
+    example = empty_batch(rows.stop - rows.start, config.model.image_size, objective.mask_patch)
     inputs = {
         name: jax.ShapeDtypeStruct(
             (config.batch_size, *value.shape[1:]), value.dtype, sharding=batch_sharding(mesh)

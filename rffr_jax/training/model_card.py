@@ -92,6 +92,12 @@ def _model(detection: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("residual", f"{kinds[detection['residual']]}; alpha {detection['alpha']:g}"))
     k = detection["k"]
     rows.append(("blocks", f"{k} x {k}, {detection['blocks']}"))
+    if detection["embedding"] != "linear":
+        rows.append(
+            ("patch embedding", f"linear, and {detection['embedding']} added: not the paper's")
+        )
+    if detection["patch_head"]:
+        rows.append(("loss on patches", "from masks of the manipulations: not the paper's"))
     rows.append(("RGB input", f"mean {detection['mean']}, standard deviation {detection['std']}"))
     return rows
 

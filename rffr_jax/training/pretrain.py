@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import (
@@ -49,6 +49,7 @@ from rffr_jax.training.sources import (
     write_training_images,
     write_training_sources,
 )
+from rffr_jax.training.step import RowLosses
 from rffr_jax.training.training_set import read_training_images
 from rffr_jax.training.unet_training import UNetTraining
 
@@ -128,9 +129,9 @@ class Pretraining(Objective):
 
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
-    ) -> tuple[Float[Array, " batch"], PyTree]:
+    ) -> tuple[RowLosses, PyTree]:
         """Mean squared error of each image; no parameter follows the batch."""
-        return self._autoencoder.losses(parameters, batch), {}
+        return {"loss": self._autoencoder.losses(parameters, batch)}, {}
 
     def after_save(self):
         """Records the images that were read so far."""

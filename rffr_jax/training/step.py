@@ -8,12 +8,12 @@ The state is a plain tree:
   trained      the weights that the optimizer moves, where `parameters` are their moving average
   updates      the number of their updates, only where there is an average
   finite       whether loss and gradients have been finite so far
-  totals       number of steps since the last log line, and sums over them: the loss, the norms of
-               gradients and updates
+  totals       number of steps since the last log line, and sums over them: the parts of the loss,
+               the norms of gradients and updates
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -27,7 +27,8 @@ from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 
 State = dict[str, Any]
-Losses = Callable[[PyTree, PyTree, Mapping[str, Array]], tuple[Float[Array, " batch"], PyTree]]
+RowLosses = Mapping[str, Float[Array, " batch"]]
+Losses = Callable[[PyTree, PyTree, Mapping[str, Array]], tuple[RowLosses, PyTree]]
 
 
 def check_micro_batches(config: Config, mesh: Mesh | AbstractMesh):
@@ -41,7 +42,10 @@ def check_micro_batches(config: Config, mesh: Mesh | AbstractMesh):
 
 
 def init_training_state(
-    optimizer: optax.GradientTransformation, ema_decay: float, parameters: PyTree
+    optimizer: optax.GradientTransformation,
+    ema_decay: float,
+    parameters: PyTree,
+    loss_names: Sequence[str] = ("loss",),
 ) -> State:
     """The state of a new run without its `parameters`."""
     state = {"optimizer": optimizer.init(parameters), "finite": jnp.array(True)}
@@ -50,12 +54,13 @@ def init_training_state(
             "trained": jax.tree.map(jnp.copy, parameters),
             "updates": jnp.zeros((), jnp.int32),
         }
-    return {**state, "totals": init_totals()}
+    return {**state, "totals": init_totals(loss_names)}
 
 
-def init_totals() -> dict[str, Float[Array, ""]]:
+def init_totals(loss_names: Sequence[str]) -> dict[str, Float[Array, ""]]:
     """The sums of an interval between two log lines, before its first step."""
-    return {name: jnp.zeros(()) for name in ("count", "loss", "gradient_norm", "update_norm")}
+    names = ("count", *loss_names, "gradient_norm", "update_norm")
+    return {name: jnp.zeros(()) for name in names}
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
@@ -74,8 +79,9 @@ def make_step(
     """The function (state, frozen, batch) -> state.
 
     Args:
-      losses: the loss of each row from parameters, frozen arrays and the batch, and new values of
-        the parameters that follow the batch instead of a gradient ({} if none do).
+      losses: the parts of the loss of each row, by name, from parameters, frozen arrays and the
+        batch; their sum is minimised. And new values of the parameters that follow the batch
+        instead of a gradient ({} if none do).
       micro_batches: parts of a batch that are computed one after another. Activations need memory
         for one part, and the update is that of the whole batch except for rounding. Batch
         normalisation sees one part at a time, and its new statistics are the mean over the parts.
@@ -87,37 +93,40 @@ def make_step(
         each, statistics = losses(
             all_gather_parameters(parameters, mesh), all_gather_parameters(frozen, mesh), batch
         )
-        return jnp.sum(each * batch["weight"]) / total, statistics
+        parts = {name: jnp.sum(part * batch["weight"]) / total for name, part in each.items()}
+        return sum(parts.values()), (parts, statistics)
 
     def loss_and_gradients(parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]):
         total = jnp.maximum(jnp.sum(batch["weight"]), 1.0)
         if micro_batches == 1:
-            return gradients_of(parameters, frozen, batch, total)
+            (_, aside), gradients = gradients_of(parameters, frozen, batch, total)
+            return aside, gradients
 
         def add(sums, part):
-            (loss, statistics), gradients = gradients_of(parameters, frozen, part, total)
-            return jax.tree.map(jnp.add, sums, (loss, gradients)), statistics
+            (_, aside), gradients = gradients_of(parameters, frozen, part, total)
+            return jax.tree.map(jnp.add, sums, gradients), aside
 
-        zeros = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, parameters))
-        sums, statistics = jax.lax.scan(add, zeros, _parts(batch, micro_batches, mesh))
-        loss, gradients = sums
-        return (loss, jax.tree.map(lambda parts: parts.mean(axis=0), statistics)), gradients
+        zeros = jax.tree.map(jnp.zeros_like, parameters)
+        micro = _parts(batch, micro_batches, mesh)
+        gradients, (each, statistics) = jax.lax.scan(add, zeros, micro)
+        parts = jax.tree.map(lambda values: values.sum(axis=0), each)
+        return (parts, jax.tree.map(lambda values: values.mean(axis=0), statistics)), gradients
 
     def step(state: State, frozen: PyTree, batch: Mapping[str, Array]) -> State:
         trained = state["trained"] if ema_decay else state["parameters"]
-        (loss, statistics), gradients = loss_and_gradients(trained, frozen, batch)
+        (parts, statistics), gradients = loss_and_gradients(trained, frozen, batch)
         updates, optimizer_state = optimizer.update(gradients, state["optimizer"], trained)
         trained = _replaced(optax.apply_updates(trained, updates), statistics)
         measured = {
             "count": 1.0,
-            "loss": loss,
+            **parts,
             "gradient_norm": optax.tree.norm(gradients),
             "update_norm": optax.tree.norm(updates),
         }
         new = {
             "parameters": trained,
             "optimizer": optimizer_state,
-            "finite": state["finite"] & all_finite((loss, measured["gradient_norm"])),
+            "finite": state["finite"] & all_finite((parts, measured["gradient_norm"])),
             "totals": jax.tree.map(jnp.add, state["totals"], measured),
         }
         if ema_decay:

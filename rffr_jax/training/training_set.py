@@ -11,12 +11,13 @@ from rffr_jax.data.augmentation import Augmentation, AugmentedDataset
 from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.captures import Captures
 from rffr_jax.data.loading import AUTO, Loading, choose_loading
+from rffr_jax.data.pipeline import NEEDS_MASKS
 from rffr_jax.data.readers.prepared import collect_preparations
 from rffr_jax.data.selection import keep_methods, keep_reals
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
-from rffr_jax.examples import Dataset
+from rffr_jax.examples import FAKE, Dataset, manipulation_mask
 from rffr_jax.faces.frames_as_crops import describe_frames_as_crops
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,8 @@ def load_training_set(config: Config) -> TrainingSet:
         dataset = keep_methods(load_dataset(data.train), data.methods, where="data.methods")
         for line in describe_frames_as_crops(dataset.examples):
             log.warning("data.train: %s", line)
+        if config.detector.patch_loss:
+            _require_masks(dataset, size)
         images, loading = read_training_images(dataset, config)
         if isinstance(images, AugmentedDataset) and data.captures:
             images = _captured(images, config, loading)
@@ -143,6 +146,15 @@ def load_training_set(config: Config) -> TrainingSet:
     dataset = _captured(pairs, config, loading) if data.captures else pairs
     preparations, about = collect_preparations(reals), {"self_blending": about}
     return TrainingSet(dataset, pairs, loading.workers, preparations, about)
+
+
+def _require_masks(dataset: Dataset, size: int):
+    """Raises: UserError if the first fake of a method has no mask."""
+    first = {e.method: i for i, e in reversed([*enumerate(dataset.examples)]) if e.label == FAKE}
+    for index in first.values():
+        if manipulation_mask(dataset, index, size) is None:
+            path = dataset.examples[index].path
+            raise UserError(f"data.train: {path} is a fake without a mask; {NEEDS_MASKS}")
 
 
 def read_training_images(

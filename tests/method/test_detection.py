@@ -104,7 +104,7 @@ def test_training_on_all_blocks_equals_testing(images, mae_parameters, blocks_pe
     detection = Detection(settings, jnp.float32)
     parameters = detection.init_parameters(0)
     chosen = jnp.tile(jnp.arange(4, dtype=jnp.int32), (4, 1))
-    trained, _ = jax.jit(detection.train_logits, static_argnums=4)(
+    trained, *_ = jax.jit(detection.train_logits, static_argnums=4)(
         parameters, mae_parameters, images, chosen, (4,)
     )
     residuals = jax.jit(detection.residual_images)(mae_parameters, images)
@@ -120,7 +120,7 @@ def test_compiled_mae_arithmetic_is_proportional_to_the_blocks_drawn(monkeypatch
 
     def step_flops(counts):
         def loss(parameters, mae_parameters, images, chosen):
-            logits, _ = detection.train_logits(parameters, mae_parameters, images, chosen, counts)
+            logits, *_ = detection.train_logits(parameters, mae_parameters, images, chosen, counts)
             return jnp.mean(logits**2)
 
         images = jax.ShapeDtypeStruct((4, 48, 48, 3), jnp.uint8)
@@ -190,10 +190,10 @@ def test_training_reads_kept_differences_as_it_reads_the_mae(images, mae_paramet
         of_blocks = differences.reshape(4, 4, 4, -1)
         differences = of_blocks[np.arange(4)[:, None], chosen].reshape(4, 8, -1)
     logits = jax.jit(detection.train_logits, static_argnums=4)
-    direct, _ = logits(parameters, mae_parameters, images, chosen, counts)
-    kept, _ = logits(parameters, {}, images, chosen, counts, differences)
+    direct, *_ = logits(parameters, mae_parameters, images, chosen, counts)
+    kept, *_ = logits(parameters, {}, images, chosen, counts, differences)
     np.testing.assert_allclose(kept, direct, atol=1e-3)
-    nothing, _ = logits(parameters, {}, images, chosen, counts, np.zeros_like(differences))
+    nothing, *_ = logits(parameters, {}, images, chosen, counts, np.zeros_like(differences))
     assert np.abs(nothing - direct).max() > 0.01
 
 
@@ -296,7 +296,7 @@ def test_an_xception_reads_normalised_whole_images_and_follows_the_batch(images)
             parameters, {}, pixels, None, (), None, weight
         )
     )
-    logits, statistics = train(parameters, images)
+    logits, statistics, _ = train(parameters, images)
     definition, _ = abstract(
         lambda rngs: Xception(XceptionSettings(1 / 16, 1), dtype=jnp.float32, rngs=rngs)
     )

@@ -38,11 +38,11 @@ batch = {
 
 
 def losses(parameters, frozen, batch):
-    logits, statistics = detection.train_logits(
+    logits, statistics, _ = detection.train_logits(
         parameters, {}, batch["image"], None, (), None, batch["weight"]
     )
     each = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-    return each, statistics
+    return {"loss": each}, statistics
 
 
 def stepped(mesh, parameters, batch):

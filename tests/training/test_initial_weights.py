@@ -248,3 +248,17 @@ def test_a_pretraining_in_legs_that_are_handed_on_as_float16_folders(tmp_path, d
     for name, array in start.items():
         handed_on = ended[name].astype(np.float16).astype(np.float32)
         np.testing.assert_allclose(array, handed_on, 1e-5, 1e-9)
+
+
+def test_additions_to_the_embedding_start_at_zero_and_leave_a_mae_s_encoder_as_it_is(folder):
+    """Of both branches; their other layers start at random and can learn."""
+    plain = started(folder / "mae")
+    for arrays, without in zip(
+        started(folder / "mae", embedding="conv+logdct"), plain, strict=True
+    ):
+        added = {place: arrays.pop(place) for place in [*arrays] if "additions" in place}
+        jobs.assert_same_arrays(arrays, without)
+        outputs = {place for place in added if "output" in place}
+        assert len(outputs) == 4
+        assert not any(added[place].any() for place in outputs)
+        assert all(added[place].any() for place in added.keys() - outputs if "kernel" in place)

@@ -76,7 +76,7 @@ def test_detector_training_that_was_stopped_resumes_bit_for_bit(
 @pytest.mark.slow
 def test_the_log_compiles_nothing_new(tmp_path, monkeypatch, data):
     init_totals, traced = loop.init_totals, []
-    monkeypatch.setattr(loop, "init_totals", lambda: traced.append(1) or init_totals())
+    monkeypatch.setattr(loop, "init_totals", lambda names: traced.append(1) or init_totals(names))
     monkeypatch.setattr(Pretraining, "evaluate", lambda *_: {})
     assert jobs.start("pretrain", tmp_path, *data, "steps=6") == 0
     assert len(jobs.metric_lines(tmp_path)) == 6

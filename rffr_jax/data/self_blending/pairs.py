@@ -10,12 +10,13 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from rffr_jax.data.augmentation import cut_square
+from rffr_jax.data.augmentation import cut_mask, cut_square
 from rffr_jax.data.image_hashes import NO_IMAGES, ImageHashes
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending.blending import (
     ColourChange,
     SelfBlended,
+    blending_mask,
     change_colours,
     sample_colour_change,
     sample_parameters,
@@ -132,6 +133,23 @@ class SelfBlendedPairs:
             return resize_to_square(image, size)
         augmentation = sample_augmentation(self._generator(_AUGMENTATION, step, row))
         return augment(image, to_68_landmarks(face.landmarks), augmentation, size)
+
+    def mask_for_row(
+        self, index: int, size: int, *, step: int, row: int
+    ) -> Float32[np.ndarray, "size size"]:
+        """The mask M of the image of `load_for_row`, 0 to 1; zeros for a real."""
+        if index < self.pair_count:
+            return np.zeros((size, size), np.float32)
+        face = load_face(self._reals, index - self.pair_count, size)
+        points = to_68_landmarks(face.landmarks)
+        recipe = sample_parameters(self._generator(_BLENDING, step, row))
+        mask = blending_mask(points, len(face.image), recipe)
+        if not self._post_augmentation:
+            side = float(len(mask))
+            return cut_mask(mask, (0.0, 0.0, side, side), size, flip=False)
+        augmentation = sample_augmentation(self._generator(_AUGMENTATION, step, row))
+        box = _cut_square(len(mask), points, augmentation.margins)
+        return cut_mask(mask, box, size, flip=augmentation.flip)
 
     def blend(self, index: int, size: int, *, step: int, row: int) -> SelfBlended:
         """The pair of example `index` at the resolution of its real; as `load_for_row`."""
