@@ -61,6 +61,8 @@ def get_config() -> Config:
     config.data.fakes = "given"
     # Flip, cut, colours and JPEG of self-blended pairs: see docs/self_blending.md.
     config.data.post_augmentation = True
+    # Each given fake beside the real that it was made of: ours, not the paper's.
+    config.data.pairs = False
     # Of given images, as in configs/pretrain.py. The paper has none.
     config.data.augmentation = ConfigDict({"crop": 0.0, "flip": False, "gain": 0.0, "gamma": 0.0})
     # So many captures of each changed image come back. 0 makes new ones at every step.

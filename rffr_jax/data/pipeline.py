@@ -27,6 +27,7 @@ from rffr_jax.data.sampling import (
     BalancedSampler,
     PairSampler,
     Sampler,
+    SourcePairSampler,
     UniformSampler,
     WeightedSampler,
 )
@@ -71,6 +72,7 @@ def train_batches(
     process_count: int = 1,
     workers: int = 0,
     mask_patch: int = 0,
+    pairs: bool = False,
 ) -> Generator[Batch, None, None]:
     """This process's share of the training batches of steps `start_step` to `num_steps` - 1.
 
@@ -93,6 +95,8 @@ def train_batches(
       process_count: n.
       workers: worker processes that read; 0 reads with threads of this process.
       mask_patch: side of the patches whose manipulated share comes with the batch; 0: none does.
+      pairs: a fake follows the real that it was made of (`SourcePairSampler`), and both are
+        augmented alike.
 
     Yields:
       Batches of B/n rows.
@@ -102,7 +106,7 @@ def train_batches(
         shared memory for the workers, or a fake has no mask and `mask_patch` asks for one.
     """
     local_size = _local_batch_size(batch_size, process_count)
-    sampler = _make_sampler(dataset, batch_size, seed, balanced)
+    sampler = _make_sampler(dataset, batch_size, seed, balanced, pairs)
     first_row = process_index * local_size
     rows = _TrainRows(dataset, size, sampler, num_steps, local_size, first_row, mask_patch)
     batches = grain.MapDataset.source(rows).batch(local_size)[start_step:]
@@ -110,10 +114,14 @@ def train_batches(
     return _prefetch(batches, workers)
 
 
-def _make_sampler(dataset: Dataset, batch_size: int, seed: int, balanced: bool) -> Sampler:
-    pairs = getattr(dataset, "pair_count", 0)
+def _make_sampler(
+    dataset: Dataset, batch_size: int, seed: int, balanced: bool, pairs: bool
+) -> Sampler:
+    pair_count = getattr(dataset, "pair_count", 0)
+    if pair_count:
+        return PairSampler(pair_count, batch_size, seed)
     if pairs:
-        return PairSampler(pairs, batch_size, seed)
+        return SourcePairSampler(dataset.examples, batch_size, seed)
     if balanced:
         return BalancedSampler(dataset.examples, batch_size, seed)
     strata, weights = sampling_weights(dataset)
@@ -194,11 +202,13 @@ class _TrainRows:
     def __getitem__(self, index: int) -> dict[str, Any]:
         step, row = divmod(index, self.local_size)
         row += self.first_row
+        example = self.sampler.index(step, row)
+        if isinstance(self.sampler, SourcePairSampler):
+            row -= row % 2  # what is random is the same for both
         load, mask = self.dataset.load, functools.partial(manipulation_mask, self.dataset)
         if isinstance(self.dataset, SelfBlendedPairs | AugmentedDataset):
             load = functools.partial(self.dataset.load_for_row, step=step, row=row)
             mask = functools.partial(self.dataset.mask_for_row, step=step, row=row)
-        example = self.sampler.index(step, row)
         loaded = _load_row(self.dataset.examples, example, self.size, load)
         if self.mask_patch:
             loaded["mask"] = self._patch_shares(example, mask, good=loaded["weight"] > 0)

@@ -88,9 +88,9 @@ class BalancedSampler:
 
     def __init__(self, examples: Sequence[Example], batch_size: int, seed: int):
         self._half = _half_batch_size(batch_size)
-        reals, fakes = [], collections.defaultdict(list)
+        reals, fakes = [], []
         for index, example in enumerate(examples):
-            (reals if example.label == REAL else fakes[example.method]).append(index)
+            (reals if example.label == REAL else fakes).append(index)
         for members, label, kind in ((reals, REAL, "real"), (fakes, FAKE, "fake")):
             if not members:
                 raise UserError(
@@ -98,8 +98,7 @@ class BalancedSampler:
                     f"balanced batch is {kind}; add some"
                 )
         self._reals = _Epochs(reals, (seed, 0))
-        methods = [fakes[method] for method in sorted(fakes)]
-        self._fakes = _Mixture(methods, [1] * len(methods), seed, first_key=1)
+        self._fakes = _fakes_by_method(examples, fakes, seed)
 
     def index(self, step: int, row: int) -> int:
         """The example in global row `row` of the batch of `step`."""
@@ -125,6 +124,67 @@ class PairSampler:
     def index(self, step: int, row: int) -> int:
         """The example in global row `row` of the batch of `step`."""
         return self._order[step * self._half + row // 2] + (row % 2) * self._count
+
+
+class SourcePairSampler:
+    """Fakes in odd rows, uniform over their methods, and the real that each was made of before it.
+
+    The fakes are drawn as in `BalancedSampler`. Where `originals` knows several reals of a fake,
+    one is drawn at random, a function of the seed and the number of the pair.
+
+    Raises:
+      UserError: the batch size is odd, or there is no fake with its real.
+    """
+
+    def __init__(self, examples: Sequence[Example], batch_size: int, seed: int):
+        self._half, self._seed = _half_batch_size(batch_size), seed
+        self._originals = originals(examples)
+        if not self._originals:
+            raise UserError(
+                "data.pairs=True draws each fake with the real that it was made of, and data.train "
+                "holds no such real: a real with the data set and the source of a fake; set "
+                "--config.data.pairs=False"
+            )
+        self._fakes = _fakes_by_method(examples, list(self._originals), seed)
+
+    def index(self, step: int, row: int) -> int:
+        """The example in global row `row` of the batch of `step`."""
+        position = step * self._half + row // 2
+        fake = self._fakes[position]
+        if row % 2:
+            return fake
+        reals = self._originals[fake]
+        if len(reals) == 1:
+            return reals[0]
+        rng = np.random.default_rng(np.random.SeedSequence((self._seed, _SEED_SALT, 0, position)))
+        return reals[int(rng.integers(len(reals)))]
+
+
+def originals(examples: Sequence[Example]) -> dict[int, list[int]]:
+    """The reals that each fake was made of: of its data set and source, and of its frame if any is.
+
+    Returns:
+      Indices of reals by the index of a fake; without the fakes whose real is not there.
+    """
+    frames, sources = collections.defaultdict(list), collections.defaultdict(list)
+    for index, example in enumerate(examples):
+        if example.label == REAL:
+            sources[example.dataset, example.source].append(index)
+            frames[example.dataset, example.source, example.frame].append(index)
+    found = {}
+    for index, example in enumerate(examples):
+        if example.label == FAKE:
+            source = (example.dataset, example.source)
+            found[index] = frames.get((*source, example.frame)) or sources.get(source)
+    return {index: reals for index, reals in found.items() if reals}
+
+
+def _fakes_by_method(examples: Sequence[Example], fakes: Sequence[int], seed: int) -> "_Mixture":
+    methods = collections.defaultdict(list)
+    for index in fakes:
+        methods[examples[index].method].append(index)
+    members = [methods[method] for method in sorted(methods)]
+    return _Mixture(members, [1] * len(members), seed, first_key=1)
 
 
 def _half_batch_size(batch_size: int) -> int:

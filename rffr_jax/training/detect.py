@@ -126,6 +126,7 @@ class DetectorTraining(Objective):
         self._config, self._workdir, self._mesh = config, workdir, mesh
         rows_of_process(config.batch_size, mesh)
         check_micro_batches(config, mesh)
+        self.pairs = config.data.pairs
         if config.detector.patch_loss:
             self.loss_names = ("loss", "patch_loss")
             self.mask_patch = config.model.patch_size

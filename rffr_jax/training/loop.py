@@ -64,6 +64,7 @@ class Objective:
       dataset: to train on.
       workers: processes that read data; 0 reads with threads of this process.
       balanced: whether batches are half real and half fake.
+      pairs: whether each fake comes with the real that it was made of.
       frozen: arrays that the loss reads and that are not trained.
       loss_names: the parts of the loss, as they are logged.
       mask_patch: side of the patches whose manipulated share comes with a batch; 0: no share does.
@@ -77,6 +78,7 @@ class Objective:
     frozen: PyTree
     loss_names: tuple[str, ...] = ("loss",)
     mask_patch: int = 0
+    pairs: bool = False
     stages: tuple[int, ...] = (0,)
 
     def init_parameters(self) -> PyTree:
@@ -140,6 +142,7 @@ def check_settings(objective: Objective, config: Config, mesh: Mesh):
         process_count=jax.process_count(),
         workers=objective.workers,
         mask_patch=objective.mask_patch,
+        pairs=objective.pairs,
     ).close()
     for step in objective.stages:
         empty = empty_batch(rows.stop - rows.start, size, objective.mask_patch)
@@ -185,6 +188,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                     process_count=jax.process_count(),
                     workers=objective.workers,
                     mask_patch=objective.mask_patch,
+                    pairs=objective.pairs,
                 )
             )
         )

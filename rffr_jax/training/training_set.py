@@ -13,6 +13,7 @@ from rffr_jax.data.captures import Captures
 from rffr_jax.data.loading import AUTO, Loading, choose_loading
 from rffr_jax.data.pipeline import NEEDS_MASKS
 from rffr_jax.data.readers.prepared import collect_preparations
+from rffr_jax.data.sampling import originals
 from rffr_jax.data.selection import keep_methods, keep_reals
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
@@ -110,10 +111,17 @@ def load_training_set(config: Config) -> TrainingSet:
             log.warning("data.train: %s", line)
         if config.detector.patch_loss:
             _require_masks(dataset, size)
+        if data.pairs:
+            _log_pairs(dataset)
         images, loading = read_training_images(dataset, config)
         if isinstance(images, AugmentedDataset) and data.captures:
             images = _captured(images, config, loading)
         return TrainingSet(images, dataset, loading.workers, collect_preparations(dataset), {})
+    if data.pairs:
+        raise UserError(
+            f"data.pairs=True pairs given fakes with their reals, and data.fakes={SELF_BLENDED} "
+            "makes pairs anyway; leave one of them out"
+        )
     if data.methods:
         raise UserError(
             f"data.methods chooses given fakes, and data.fakes={SELF_BLENDED} uses none; leave "
@@ -146,6 +154,19 @@ def load_training_set(config: Config) -> TrainingSet:
     dataset = _captured(pairs, config, loading) if data.captures else pairs
     preparations, about = collect_preparations(reals), {"self_blending": about}
     return TrainingSet(dataset, pairs, loading.workers, preparations, about)
+
+
+def _log_pairs(dataset: Dataset):
+    found, examples = originals(dataset.examples), dataset.examples
+    fakes = sum(example.label == FAKE for example in examples)
+    used = {real for reals in found.values() for real in reals}
+    log.info(
+        "data.pairs: %d of %d fakes have the real that they were made of; the others, and %d reals "
+        "of which there is no fake, are not drawn",
+        len(found),
+        fakes,
+        len(examples) - fakes - len(used),
+    )
 
 
 def _require_masks(dataset: Dataset, size: int):

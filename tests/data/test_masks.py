@@ -109,3 +109,35 @@ def test_a_self_blended_pair_differs_where_its_mask_is(post_augmentation, monkey
             assert changed[shares == 0].max(initial=0) <= 1
             changes += changed[shares > shares.max() / 2].tolist()
     assert np.median(changes) > 3
+
+
+def test_pairs_are_augmented_alike(tmp_path):
+    """A fake that equals its real stays equal to it, whatever is drawn for the two."""
+    lines = ["path,label,source,mask"]
+    for number in range(4):
+        noise = np.random.default_rng(number).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+        for name, label in (("real", 0), ("fake", 1)):
+            Image.fromarray(noise).save(tmp_path / f"{name}{number}.png")
+            lines.append(f"{name}{number}.png,{label},real{number},")
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    given = load_dataset(f"csv:{tmp_path}/table.csv")
+    changes = Augmentation(crop=0.25, flip=True, gain=0.5)
+    dataset = AugmentedDataset(given, SIZE, changes, 3, keep_pixels=True)
+    found = batches(dataset, pairs=True, mask_patch=0, num_steps=6)
+    for batch in found:
+        assert batch["label"].tolist() == [0, 1, 0, 1]
+        np.testing.assert_array_equal(batch["image"][::2], batch["image"][1::2])
+    for batch, again in zip(
+        found[3:],
+        batches(dataset, pairs=True, mask_patch=0, num_steps=6, start_step=3),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(batch["image"], again["image"])
+        np.testing.assert_array_equal(batch["index"], again["index"])
+    halves = [
+        batches(dataset, pairs=True, mask_patch=0, num_steps=6, process_index=n, process_count=2)
+        for n in range(2)
+    ]
+    for batch, *parts in zip(found, *halves, strict=True):
+        together = np.concatenate([part["image"] for part in parts])
+        np.testing.assert_array_equal(batch["image"], together)

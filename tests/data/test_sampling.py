@@ -1,11 +1,19 @@
 """The order of training: every batch a function of seed and step alone."""
 
 import collections
+import dataclasses
 import pickle
 
 import pytest
 
-from rffr_jax.data.sampling import BalancedSampler, PairSampler, UniformSampler, WeightedSampler
+from rffr_jax.data.sampling import (
+    BalancedSampler,
+    PairSampler,
+    SourcePairSampler,
+    UniformSampler,
+    WeightedSampler,
+    originals,
+)
 from rffr_jax.errors import UserError
 from rffr_jax.examples import Example
 
@@ -47,9 +55,11 @@ def test_uniform_order_does_not_depend_on_the_batch_size():
     assert walk(four, 4, steps=10) == walk(eight, 8, steps=5)
 
 
-@pytest.mark.parametrize("kind", [UniformSampler, BalancedSampler])
+@pytest.mark.parametrize("kind", [UniformSampler, BalancedSampler, SourcePairSampler])
 def test_any_row_can_be_asked_for_in_any_order(kind):
     examples = mixed(7, A=5, B=3)
+    if kind is SourcePairSampler:
+        examples = SOURCES
     forward = walk(kind(examples, 6, seed=2), 6, steps=20)
     backward = kind(examples, 6, seed=2)
     pairs = [(step, row) for step in range(20) for row in range(6)]
@@ -168,3 +178,48 @@ def test_weighted_sources_have_their_share_and_epochs_of_their_own(weights):
 def test_a_weight_for_nothing_is_refused():
     with pytest.raises(UserError, match="spec 2 of 2 has a weight and holds no image"):
         WeightedSampler([0, 0], (1, 2), 4, seed=0)
+
+
+def of_source(name, source, method="real", frame=0, dataset="test"):
+    return dataclasses.replace(example(name, method), source=source, frame=frame, dataset=dataset)
+
+
+SOURCES = [
+    of_source("a0", "a", frame=0),
+    of_source("a1", "a", frame=1),
+    of_source("b", "b"),
+    of_source("unused", "c"),
+    of_source("a in another set", "a", dataset="other"),
+    *(of_source(f"A{n}", "a", "A", frame=n) for n in range(3)),
+    of_source("Bb", "b", "B"),
+    of_source("no real", "d", "B"),
+]
+
+
+def test_originals_have_the_source_and_if_there_is_one_the_frame():
+    names = {
+        SOURCES[fake].id: [SOURCES[real].id for real in reals]
+        for fake, reals in originals(SOURCES).items()
+    }
+    assert names == {"A0": ["a0"], "A1": ["a1"], "A2": ["a0", "a1"], "Bb": ["b"]}
+
+
+def test_a_fake_follows_the_real_that_it_was_made_of():
+    batches = [
+        [SOURCES[SourcePairSampler(SOURCES, 4, seed=5).index(step, row)] for row in range(4)]
+        for step in range(60)
+    ]
+    pairs = [batch[n : n + 2] for batch in batches for n in (0, 2)]
+    for real, fake in pairs:
+        assert (real.label, fake.label) == (0, 1)
+        assert (real.dataset, real.source) == (fake.dataset, fake.source)
+    assert collections.Counter(fake.method for _, fake in pairs) == {"A": 60, "B": 60}
+    reals = collections.Counter(real.id for real, fake in pairs if fake.id == "A2")
+    assert reals.total() == 20
+    assert min(reals["a0"], reals["a1"]) >= 4
+    assert all(real.frame == fake.frame for real, fake in pairs if fake.id in ("A0", "A1"))
+
+
+def test_no_fake_with_its_real_is_refused():
+    with pytest.raises(UserError, match="draws each fake with the real"):
+        SourcePairSampler([SOURCES[0], SOURCES[-1]], 2, seed=0)
