@@ -60,12 +60,26 @@ def _prepare(args: argparse.Namespace) -> int:
         splits=args.splits,
         all_real=args.all_real,
     )
+    if args.split_by:
+        benchmark = _split(args, benchmark)
     if args.video_list:
         benchmark = keep_listed_videos(benchmark, args.video_list)
     _print_found(benchmark)
     if not args.dry_run:
         _build(args, benchmark)
     return 0
+
+
+def _split(args: argparse.Namespace, benchmark):
+    from rffr_jax.faces.benchmarks.person_split import parse_fractions, split_by_person
+
+    if args.benchmark not in ("folder", "table"):
+        raise UserError(
+            f"--split-by person does not go with --benchmark {args.benchmark}, which has splits; "
+            "it is for folder and table, leave it out"
+        )
+    fractions = parse_fractions(args.split)
+    return split_by_person(benchmark, args.benchmark, fractions, args.person_pattern)
 
 
 def _build(args: argparse.Namespace, benchmark):
@@ -159,6 +173,14 @@ def _parser() -> argparse.ArgumentParser:
         "--all-real",
         action="store_true",
         help="every file of a folder is real, whatever its folders are called",
+    )
+    add("--split-by", choices=("person",), help="parts of a folder or table that share no person")
+    add("--split", default="0.8,0.1,0.1", help="shares of the people: train,validation,test")
+    add(
+        "--person-pattern",
+        metavar="REGEX",
+        help="searched for in the files' paths; its groups are people. Without it, the folder "
+        "below real/ or fake/METHOD/, or the column `person`, is one",
     )
     add("--video-list", type=path, metavar="FILE", help="the test videos to take, one a line")
     add(

@@ -21,12 +21,12 @@ foreign to a detector that was trained on another benchmark.
 Where all people form one circle there are no validation videos but those of YouTube-real.
 """
 
-import hashlib
 import pathlib
 import re
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
+from rffr_jax.faces.benchmarks.circles import find_circles, hash_to_fraction
 from rffr_jax.faces.media import Benchmark, Medium
 from rffr_jax.runs.text_files import read_lines
 
@@ -105,23 +105,16 @@ def choose_validation_people(swaps: list[tuple[str, ...]]) -> set[str]:
     Args:
       swaps: of every video, the people in it: none, one or two.
     """
-    circle: dict[str, set[str]] = {}
-    for people in swaps:
-        joined = set(people).union(*(circle.get(person, ()) for person in people))
-        circle |= dict.fromkeys(joined, joined)
-    first = {min(people, key=_number): people for people in circle.values()}
+    circles = find_circles(swaps)
+    first = {min(people, key=_number): people for people in circles}
+    everyone = sum(map(len, circles))
     held_out: set[str] = set()
     for name in sorted(first, key=hash_to_fraction):
-        if len(held_out) >= VALIDATION * len(circle):
+        if len(held_out) >= VALIDATION * everyone:
             break
-        if len(held_out) + len(first[name]) <= VALIDATION_AT_MOST * len(circle):
+        if len(held_out) + len(first[name]) <= VALIDATION_AT_MOST * everyone:
             held_out |= first[name]
     return held_out
-
-
-def hash_to_fraction(name: str) -> float:
-    """A number in [0, 1) that is a function of only the name, and evenly spread."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
 
 
 def _number(person: str) -> int:
