@@ -59,6 +59,7 @@ def _prepare(args: argparse.Namespace) -> int:
         compression=args.compression,
         splits=args.splits,
         all_real=args.all_real,
+        frame_folders=args.frame_folders,
     )
     if args.split_by:
         benchmark = _split(args, benchmark)
@@ -174,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="every file of a folder is real, whatever its folders are called",
     )
+    add("--frame-folders", action="store_true", help="a folder of images in a folder is one video")
     add("--split-by", choices=("person",), help="parts of a folder or table that share no person")
     add("--split", default="0.8,0.1,0.1", help="shares of the people: train,validation,test")
     add(

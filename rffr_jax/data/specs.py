@@ -34,6 +34,7 @@ KINDS = (PROCEDURAL, FOLDER, *TABLES, DEEPFAKEBENCH, PREPARED)
 # Keys of one value: the kinds that take them, and what they say.
 FLAGS = {
     "labels": ("real", (FOLDER,), "every image is real"),
+    "videos": ("folders", (FOLDER,), "the images of a folder are the frames of one video"),
     "mixed": ("ok", KINDS, "the data may stand beside others that were prepared differently"),
     "landmarks": (
         "aligned",
@@ -59,6 +60,7 @@ class DatasetSpec:
       limit: examples to keep, None for all.
       compression: the level to read of a `deepfakebench` file that holds several.
       all_real: whether every image of a `folder` is real, whatever its folders are called.
+      frame_folders: whether the images of a folder are the frames of one video.
       mixed: whether the data may stand beside others that were prepared differently.
       aligned: whether files without landmarks hold faces that are aligned as FFHQ's.
       weight: how many of its images are drawn for those of the other specs; None if not given.
@@ -75,6 +77,7 @@ class DatasetSpec:
     limit: int | None = None
     compression: str | None = None
     all_real: bool = False
+    frame_folders: bool = False
     mixed: bool = False
     aligned: bool = False
     weight: int | None = None
@@ -120,6 +123,7 @@ def parse_spec(text: str) -> DatasetSpec:
         limit=_parse_count(text, values, "limit"),
         compression=values.get("compression"),
         all_real="labels" in values,
+        frame_folders="videos" in values,
         mixed="mixed" in values,
         aligned="landmarks" in values,
         weight=_parse_count(text, values, "weight"),
@@ -142,8 +146,8 @@ def _parse_query(text: str, query: str) -> dict[str, str]:
 
 _KEYS_HELP = (
     "dataset=NAME, method=A,B (or A+B), frames=N, group_limit=N and limit=N; compression=NAME for "
-    "deepfakebench, labels=real for folder, mixed=ok for tfds, landmarks=aligned for files and "
-    "weight=N for pretraining"
+    "deepfakebench, labels=real and videos=folders for folder, mixed=ok for tfds, "
+    "landmarks=aligned for files and weight=N for pretraining"
 )
 
 
@@ -331,7 +335,7 @@ def _open(spec: DatasetSpec, default_split: str) -> Dataset:
             f"dataset '{spec.text}': {spec.kind} has no splits; leave out '#{spec.split}'"
         )
     if spec.kind == FOLDER:
-        files = read_folder(path, all_real=spec.all_real)
+        files = read_folder(path, all_real=spec.all_real, frame_folders=spec.frame_folders)
     else:
         files = TABLES[spec.kind](path)
     return dataclasses.replace(files, aligned=spec.aligned)

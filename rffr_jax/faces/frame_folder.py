@@ -2,11 +2,11 @@
 
 import os
 import pathlib
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from rffr_jax.data.readers.frame_names import number_frames
 from rffr_jax.errors import BadImageError
 from rffr_jax.images.image_formats import IMAGE_EXTENSIONS
 
@@ -16,9 +16,8 @@ GAP = 1.5  # times the usual distance of two numbers
 def list_frames(folder: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
     """The pictures that lie directly in a folder, by rising frame number.
 
-    The number is the one that ends a picture's name (`frame_0012.png` is 12). Where a name ends in
-    none, or two names in the same, they are numbered from 0 in natural order (`f9` before `f10`).
-    Hidden files and files without an image's ending are passed over.
+    The numbers are those of `number_frames`. Hidden files and those without an image's ending are
+    passed over.
 
     Raises:
       BadImageError: the folder cannot be read or holds no picture.
@@ -28,24 +27,10 @@ def list_frames(folder: str | os.PathLike[str]) -> dict[int, pathlib.Path]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise BadImageError(os.fspath(folder), reason) from None
-    pictures = sorted(
-        (n for n in names if n.lower().endswith(IMAGE_EXTENSIONS) and not n.startswith(".")),
-        key=natural_order,
-    )
+    pictures = [n for n in names if n.lower().endswith(IMAGE_EXTENSIONS) and n[0] != "."]
     if not pictures:
         raise BadImageError(os.fspath(folder), "there is no picture in the folder")
-    ends = [re.search(r"([0-9]+)\.\w+$", name) for name in pictures]
-    numbers = [int(end[1]) for end in ends if end]
-    if len(set(numbers)) < len(pictures):
-        numbers = list(range(len(pictures)))
-    places = {number: pathlib.Path(folder, n) for number, n in zip(numbers, pictures, strict=True)}
-    return dict(sorted(places.items()))
-
-
-def natural_order(name: str) -> tuple[str | int, ...]:
-    """A key that sorts names as people do: numbers in them by value."""
-    parts = re.split(r"([0-9]+)", name)
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts))
+    return {number: pathlib.Path(folder, n) for number, n in number_frames(pictures).items()}
 
 
 def describe_gaps(numbers: Sequence[int]) -> str:

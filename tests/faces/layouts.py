@@ -167,6 +167,21 @@ def folder(
         put(root / split / "fake" / "y..z.mp4", 1, "fake", write)
 
 
+def table(root: pathlib.Path, write: Write = a_few_bytes) -> None:
+    """A real and a fake video, folder of frames and picture, and two pictures of one video."""
+    lines = ["path,label,split,video,method,source"]
+    for label, kind, original in ((0, "real", ""), (1, "fake", "real")):
+        put(root / kind / "a.mp4", label, kind, write)
+        for name in ("b/2.jpg", "b/9.jpg", "b/10.jpg", "c.jpg", "d.jpg" if label else "d/1.jpg"):
+            put(root / kind / name, label, kind, write)
+        for name in ("a.mp4", "b", "c.jpg"):
+            source = f"{original}/{name}" if original else ""
+            lines.append(f"{kind}/{name},{kind},train,,,{source}")
+    lines.append("real/d/1.jpg,real,test,walk,,")
+    lines.append("fake/d.jpg,fake,test,,Swap,walk")
+    text(root / "media.csv", "\n".join(lines) + "\n")
+
+
 class Written:
     """A `write` that remembers label and method of every file."""
 

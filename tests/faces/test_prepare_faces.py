@@ -176,6 +176,34 @@ def test_layout_becomes_records(tmp_path, capsys, benchmark, expected):
             assert record["score"] > 0.8
 
 
+def test_a_table_becomes_records(tmp_path, capsys):
+    layouts.table(tmp_path / "in", Movies())
+    (tmp_path / "in/fake/b/10.jpg").write_bytes(b"damaged")
+    table = tmp_path / "in/media.csv"
+    assert prepare("table", table, tmp_path / "out", "--frames", "train=2,test=all") == 0
+    assert "note: fake/b: no frames between 2 and 9" in capsys.readouterr().out
+    found = {
+        (e.video, e.frame, e.label, e.method, e.source)
+        for split in ("train", "test")
+        for e in load_dataset(f"tfds:{tmp_path}/out/table#{split}").examples
+    }
+    assert found == {
+        *(("real/a.mp4", n, 0, "real", "real/a.mp4") for n in (1, 4)),
+        *(("fake/a.mp4", n, 1, "fake", "real/a.mp4") for n in (1, 4)),
+        *(("real/b", n, 0, "real", "real/b") for n in (2, 10)),
+        ("fake/b", 2, 1, "fake", "real/b"),
+        ("real/c.jpg", 0, 0, "real", "real/c.jpg"),
+        ("fake/c.jpg", 0, 1, "fake", "real/c.jpg"),
+        ("walk", 1, 0, "real", "real/d/1.jpg"),
+        ("fake/d.jpg", 0, 1, "Swap", "real/d/1.jpg"),
+    }
+    one = load_dataset(f"tfds:{tmp_path}/out/table#train?frames=1").examples
+    assert collections.Counter(e.video for e in one) == {e.video: 1 for e in one}
+    report = json.loads((tmp_path / "out/table/1.0.0/report.json").read_text(encoding="utf-8"))
+    assert [(drop["medium"], drop["frame"]) for drop in report["drops"]] == [("fake/b", 10)]
+    assert len(report["notes"]) == 2
+
+
 def test_frames_are_for_every_split_or_for_the_one_that_is_named(tmp_path):
     layouts.folder(tmp_path / "in", Movies())
     for frames, expected in (("3", (3, 3, 3)), ("train=3", (3, 1, 1))):

@@ -25,9 +25,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
-def test_interrupted_run_ends_with_75_and_goes_on(tmp_path, capsys, monkeypatch):
-    layouts.folder(tmp_path / "in", Movies())
-    assert prepare("folder", tmp_path / "in", tmp_path / "whole") == 0
+@pytest.mark.parametrize(("benchmark", "media"), [("folder", 12), ("table", 8)])
+def test_interrupted_run_ends_with_75_and_goes_on(tmp_path, capsys, monkeypatch, benchmark, media):
+    getattr(layouts, benchmark)(tmp_path / "in", Movies())
+    given = tmp_path / "in" / ("media.csv" if benchmark == "table" else "")
+    assert prepare(benchmark, given, tmp_path / "whole") == 0
     capsys.readouterr()
     seen = []
     real = runners.prepare_medium
@@ -40,12 +42,13 @@ def test_interrupted_run_ends_with_75_and_goes_on(tmp_path, capsys, monkeypatch)
 
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(runners, "prepare_medium", interrupted)
-    assert prepare("folder", tmp_path / "in", tmp_path / "out") == 75
+    assert prepare(benchmark, given, tmp_path / "out") == 75
     assert signal.getsignal(signal.SIGTERM) is handler
     assert "start the same command again" in capsys.readouterr().err
-    assert prepare("folder", tmp_path / "in", tmp_path / "out") == 0
-    assert len(seen) == 6 + 12 - 5
-    assert content(tmp_path / "out/folder/1.0.0") == content(tmp_path / "whole/folder/1.0.0")
+    assert prepare(benchmark, given, tmp_path / "out") == 0
+    assert len(seen) == 6 + media - 5
+    version = f"{benchmark}/1.0.0"
+    assert content(tmp_path / "out" / version) == content(tmp_path / "whole" / version)
 
 
 def test_full_disk_and_a_second_run_are_one_line(tmp_path, capsys, monkeypatch):

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from rffr_jax.data.readers.fake_folders import find_fake_folders, format_refusal
+from rffr_jax.data.readers.frame_names import number_frames
 from rffr_jax.data.readers.landmark_order import find_landmark_problem
 from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import BadImageError, UserError
@@ -98,17 +99,21 @@ class FileDataset:
         return self.landmarks[index] if self.landmarks else None
 
 
-def read_folder(folder: Path, *, all_real: bool = False) -> FileDataset:
+def read_folder(
+    folder: Path, *, all_real: bool = False, frame_folders: bool = False
+) -> FileDataset:
     """Lists the images below a folder, sorted by path.
 
     Sub-folders `real/` and `fake/` (in any case) give the labels and `fake/METHOD/` the method,
     "fake" for images directly in `fake/`. Without the two every image is real, which is logged.
-    Every image counts as a photograph: it is its own video and its own source. Hidden files and
+    Every image counts as a photograph: it is its own video and its own source (but see
+    `frame_folders`). Hidden files and
     folders are left out. So are files that have no image's ending; these are counted and logged.
 
     Args:
       folder: where the images lie.
       all_real: every image is real, whatever the folders below `folder` are called.
+      frame_folders: the images of one folder are the frames of one video, which is its own source.
 
     Raises:
       UserError: the folder is missing or holds no image; images lie beside `real/` and `fake/`, or
@@ -147,7 +152,22 @@ def read_folder(folder: Path, *, all_real: bool = False) -> FileDataset:
         log.info("folder:%s: all %d files are taken as REAL", folder, len(paths))
     if left_out.counts:
         log.info("folder:%s: %s", folder, left_out)
+    if frame_folders:
+        examples = _frames_of_folders(folder, examples)
     return FileDataset(default_dataset_name(folder), folder, tuple(examples))
+
+
+def _frames_of_folders(root: Path, examples: Sequence[Example]) -> list[Example]:
+    by_folder: collections.defaultdict[str, dict[str, Example]] = collections.defaultdict(dict)
+    for example in examples:
+        place = PurePosixPath(example.id)
+        video = root.name if len(place.parts) == 1 else str(place.parent)
+        by_folder[video][place.name] = example
+    return [
+        dataclasses.replace(pictures[name], video=video, frame=number, source=video)
+        for video, pictures in by_folder.items()
+        for number, name in number_frames(pictures).items()
+    ]
 
 
 def default_dataset_name(path: Path, level: int = 0) -> str:

@@ -35,6 +35,7 @@ def find_media(
     compression: str | None = None,
     splits: pathlib.Path | None = None,
     all_real: bool = False,
+    frame_folders: bool = False,
 ) -> Benchmark:
     """The videos and photographs of a benchmark, with labels, splits and origins.
 
@@ -44,6 +45,7 @@ def find_media(
       compression: of FaceForensics++ (`raw`, `c23` or `c40`); None takes `c23`.
       splits: folder of the split lists of FaceForensics++; None looks beside the data.
       all_real: for `folder`: every file is real, whatever its folders are called.
+      frame_folders: for `folder`: a folder with images is one video.
 
     Raises:
       UserError: an unknown name, an option that the benchmark does not have, a folder that is
@@ -59,8 +61,9 @@ def find_media(
                     f"{option} {value} does not go with --benchmark {name}; "
                     "it is for faceforensics, leave it out"
                 )
-    if all_real and name != "folder":
-        raise UserError(f"--all-real does not go with --benchmark {name}; leave it out")
+    for option, value in (("--all-real", all_real), ("--frame-folders", frame_folders)):
+        if value and name != "folder":
+            raise UserError(f"{option} does not go with --benchmark {name}; leave it out")
     if name == "table" and not root.is_file():
         raise UserError(f"--input {root}: no such file; name a table like media.csv")
     if name != "table" and not root.is_dir():
@@ -70,7 +73,7 @@ def find_media(
     root = root.resolve() if ".." in root.parts else root.absolute()
     options = {
         "faceforensics": {"compression": compression, "splits": splits},
-        "folder": {"all_real": all_real},
+        "folder": {"all_real": all_real, "frame_folders": frame_folders},
     }
     found = BENCHMARKS[name](root, **options.get(name, {}))
     if not found.media:

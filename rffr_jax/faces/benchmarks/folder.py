@@ -7,6 +7,7 @@ SPLIT is train, validation (or val) or test. With any of these at the top all fi
 them; without them everything is `train`, since only the user knows which files show one person.
 Without real/ and fake/ every file is real, unless the name of a folder says otherwise. Letters may
 be of any case. Nothing tells which original a fake was made from, so every file is its own source.
+With `frame_folders` a folder that holds images is a video of these frames.
 Hidden files are left out, and so is what does not end like a video or an image, which is counted;
 links are followed unless they lead back to a folder above.
 """
@@ -19,18 +20,20 @@ from rffr_jax.data.readers.fake_folders import find_fake_folders, format_refusal
 from rffr_jax.data.readers.folder import LABELS, default_dataset_name
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
+from rffr_jax.faces.frame_folder import list_frames
 from rffr_jax.faces.media import SPLIT_NAMES, Benchmark, Medium
 from rffr_jax.images.image_formats import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 
 log = logging.getLogger(__name__)
 
 
-def find(folder: pathlib.Path, *, all_real: bool = False) -> Benchmark:
+def find(folder: pathlib.Path, *, all_real: bool = False, frame_folders: bool = False) -> Benchmark:
     """All videos and images below the folder; ids are their paths in it, with their extensions.
 
     Args:
       folder: the user's own files.
       all_real: every file is real, whatever the folders below `folder` are called.
+      frame_folders: a folder with images is one video, whose id is its path.
 
     Raises:
       UserError: nothing to take; files beside the split folders or beside real/ and fake/; real/
@@ -38,7 +41,10 @@ def find(folder: pathlib.Path, *, all_real: bool = False) -> Benchmark:
         contradicts a fake/ that gives labels.
     """
     catalogue = Catalogue(folder)
-    paths = [path.relative_to(folder) for path in _below(catalogue, folder, ())]
+    found = _below(catalogue, folder, ())
+    if frame_folders:
+        found = _join_frames(catalogue, folder, found)
+    paths = [path.relative_to(folder) for path in found]
     if not paths:
         left_out = catalogue.benchmark().left_out
         raise UserError(
@@ -97,6 +103,22 @@ def _below(
         else:
             catalogue.pass_over(path)
     return found
+
+
+def _join_frames(
+    catalogue: Catalogue, root: pathlib.Path, paths: list[pathlib.Path]
+) -> list[pathlib.Path]:
+    """The videos, and the folders of the images instead of these."""
+    images = [path for path in paths if path.suffix.lower() in IMAGE_EXTENSIONS]
+    folders = {path.parent for path in images}
+    if root in folders:
+        raise UserError(
+            f"--input {root}: images lie in it directly, and with --frame-folders each folder of "
+            "images is a video; put them into a folder"
+        )
+    for folder in sorted(folders):
+        catalogue.note_gaps(catalogue.name(folder), list_frames(folder))
+    return sorted(folders.union(paths) - set(images))
 
 
 def _label(folder: pathlib.Path, path: pathlib.Path, tail: tuple[str, ...]) -> tuple[int, str]:

@@ -121,3 +121,29 @@ def test_files_of_other_endings_among_the_videos_are_counted(tmp_path):
     assert str(find_media("dfdc", tmp_path / "dfdc").left_out) == (
         "left out 2 files: 2 .vob (first: test/videos/x.vob)"
     )
+
+
+def test_a_folder_of_frames_is_a_video_where_it_is_said_to_be(tmp_path):
+    names = (
+        "real/a/1.png",
+        "real/a/2.png",
+        "real/b.mp4",
+        "fake/Swap/c/07.jpg",
+        "fake/Swap/c/9.jpg",
+    )
+    for name in names:
+        layouts.put(tmp_path / name, 0, "real", layouts.a_few_bytes)
+    found = find_media("folder", tmp_path, frame_folders=True)
+    assert [(m.id, m.label, m.method) for m in found.media] == [
+        ("fake/Swap/c", 1, "Swap"),
+        ("real/a", 0, "real"),
+        ("real/b.mp4", 0, "real"),
+    ]
+    assert len(find_media("folder", tmp_path).media) == len(names)
+    (tmp_path / "fake/Swap/c/30.jpg").touch()
+    (tmp_path / "fake/Swap/c/8.jpg").touch()
+    assert find_media("folder", tmp_path, frame_folders=True).notes == (
+        "fake/Swap/c: no frames between 9 and 30",
+    )
+    (tmp_path / "0.png").touch()
+    assert "images lie in it directly" in refusal("folder", tmp_path, frame_folders=True)
