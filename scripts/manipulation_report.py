@@ -16,14 +16,12 @@ import sys
 
 import cv2
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from rffr_jax.cluster.command_line import run_program
 from rffr_jax.data.readers.folder import list_images
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.evaluation.energy_reference import energy_features, fit_energy_reference
 from rffr_jax.images.alignment import AlignedFace
 from rffr_jax.images.photographs import read_aligned_face
 from rffr_jax.synthetic.capture import CapturedImage, capture, capture_frame
@@ -37,12 +35,6 @@ from rffr_jax.synthetic.landmarked_frame import LandmarkedFrame
 from rffr_jax.synthetic.manipulations import IDENTITY, METHODS
 from rffr_jax.synthetic.procedural_face import render_face
 from rffr_jax.synthetic.texture_model import fit_texture_model
-
-CELLS = 8  # of the feature grid, on a side
-FILTERS = (
-    np.array([[-1, 1]]), np.array([[-1], [1]]), np.array([[1, -1], [-1, 1]]),
-    np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]]),
-)  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -159,21 +151,14 @@ def read_faces(folder: str | None, count: int, seed: int, size: int) -> list[Ali
     raise UserError(f"--input {folder}: {len(faces)} usable images, --sources asks for {count}")
 
 
-def features(image: np.ndarray) -> np.ndarray:
-    """Log energy of each high-pass filter in each cell of a grid."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    energies = [cv2.filter2D(grey, -1, kernel.astype(np.float32)) ** 2 for kernel in FILTERS]
-    cells = [cv2.resize(e, (CELLS, CELLS), interpolation=cv2.INTER_AREA) for e in energies]
-    return np.log(np.stack(cells).ravel() + 1)
-
-
 def cross_matrix(taken: dict[str, list[CapturedImage]]) -> np.ndarray:
     """AUC of a classifier trained on one manipulation (row), tested on another (column).
 
     It is trained on the first half of the sources and tested on the second.
     """
     described = {
-        method: np.stack([features(one.image) for one in ones]) for method, ones in taken.items()
+        method: np.stack([energy_features(one.image) for one in ones])
+        for method, ones in taken.items()
     }
     real = described.pop(IDENTITY)
     return np.array([aucs(real, one, list(described.values())) for one in described.values()])
@@ -183,8 +168,8 @@ def aucs(real: np.ndarray, trained: np.ndarray, tested: list[np.ndarray]) -> lis
     """Of a logistic regression of the first halves of `real` and `trained`, on the second halves of
     `real` and of each of `tested`."""
     half = len(real) // 2
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    model.fit(np.concatenate([real[:half], trained[:half]]), np.repeat([0, 1], half))
+    known = np.concatenate([real[:half], trained[:half]])
+    model = fit_energy_reference(known, np.repeat([0, 1], half))
     truth, low = np.repeat([0, 1], len(real) - half), model.decision_function(real[half:])
     return [
         float(roc_auc_score(truth, [*low, *model.decision_function(one[half:])])) for one in tested
@@ -198,7 +183,7 @@ def print_probes(taken: dict[str, list[CapturedImage]]) -> None:
         image, ring = one.image.copy(), len(one.image) // 16
         image[ring:-ring, ring:-ring] = 0
         image[len(image) * 3 // 4 :] = 0  # chins reach the lower border
-        return features(image)
+        return energy_features(image)
 
     borders = {name: np.stack([describe_border(x) for x in ones]) for name, ones in taken.items()}
     sizes = {name: [len(x.encoded) for x in ones] for name, ones in taken.items()}

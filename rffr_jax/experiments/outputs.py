@@ -31,6 +31,7 @@ from rffr_jax.experiments.worker import Run
 from rffr_jax.runs.atomic_files import read_json_object
 from rffr_jax.runs.run_record import read_record
 from rffr_jax.training.reconstruction_check import read_reconstruction_check
+from rffr_jax.training.reference_check import read_reference_check
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,9 @@ def _read_result(config: Config, point: TestedDetector) -> RunResult:
         if config.time_inference
         else None,
         mae_check=read_reconstruction_check(point.pretrain.folder) if point.pretrain else {},
+        detector_check=read_reference_check(point.detect.folder)
+        if all(run.config.job == "evaluate" for run in point.evaluations.values())
+        else {},
     )
 
 

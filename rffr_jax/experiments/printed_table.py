@@ -12,7 +12,7 @@ from rffr_jax.evaluation.results import RULES
 from rffr_jax.experiments.summary import MEAN_ALL, MEAN_UNSEEN, unique
 
 HEADINGS: Mapping[str, str] = {MEAN_ALL: "mean (all)", MEAN_UNSEEN: "mean (unseen)"}
-SEEN_MARK, NOTE_MARK, WEAK_MARK = "†", "‡", "§"
+SEEN_MARK, NOTE_MARK, WEAK_MARK, UNTRAINED_MARK = "†", "‡", "§", "¶"
 ON_OTHER_DATA = "published, on other data"
 LEGEND = (
     f"AUC in %. ± is the standard deviation over runs. {SEEN_MARK}: trained on these fakes. Bold: "
@@ -31,6 +31,15 @@ MAE_NOTE = (
 WEAK_NOTE = (
     f"{WEAK_MARK}: the MAE does not know faces well. The residuals show what it cannot draw, not "
     "what was manipulated."
+)
+REFERENCE_NOTE = (
+    "Own / reference: AUC of the last weights on validation images of the fakes that a row was "
+    "trained on, and that of a logistic regression on energies of high-pass filters, trained on "
+    "the same images."
+)
+UNTRAINED_NOTE = (
+    f"{UNTRAINED_MARK}: the detector counts as untrained, whatever its AUC elsewhere (smoke runs, "
+    "and controls that rightly learn nothing, too)."
 )
 CLAIMS_NOTE = (
     "Points of AUC, taken within a training (a detector seed with a MAE), then averaged. [ ]: 95 % "
@@ -111,7 +120,11 @@ def _results_table(
         "source": [row["source"] for row in rows],
     }
     lead, same = _split_varied(lead)
-    more = {"one image": [_time(row) for row in rows], "MAE error": [_mae(row) for row in rows]}
+    more = {
+        "one image": [_time(row) for row in rows],
+        "MAE error": [_mae(row) for row in rows],
+        "own / reference": [_own(row) for row in rows],
+    }
     more = {name: texts for name, texts in more.items() if any(texts)}
     body = [
         [
@@ -178,6 +191,14 @@ def _mae(row: Mapping[str, Any]) -> str:
     return "" if ratio is None else f"{ratio:.2f}{WEAK_MARK if row['mae_doubts'] else ''}"
 
 
+def _own(row: Mapping[str, Any]) -> str:
+    """AUC in the detector's own domain beside the reference's, in per cent."""
+    own, reference = row["own_auc"], row["reference_auc"]
+    known = own is not None and reference is not None
+    text = f"{percent(own)} / {percent(reference)}" if known else ""
+    return f"{text or '-'}{UNTRAINED_MARK}" if row["detector_doubts"] else text
+
+
 # ---- claims
 
 
@@ -229,6 +250,7 @@ def _table_notes(table: Mapping[str, Any]) -> list[str]:
     remarks += [
         *table["remarks"],
         *_mae_notes(table["rows"]),
+        *_reference_notes(table["rows"]),
         *_published_differences(table["rows"]),
     ]
     remarks += [
@@ -275,6 +297,17 @@ def _mae_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             )
     warnings = [f"{', '.join(unique(methods))}, {doubt}." for doubt, methods in weak.items()]
     return [MAE_NOTE, " ".join([WEAK_NOTE, *warnings])] if weak else [MAE_NOTE]
+
+
+def _reference_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the reference is, and which detectors count as untrained."""
+    warnings = [
+        f"{row['method']}, trained on {row['trained_on']}, seed {seed}: {'; '.join(why)}."
+        for row in rows
+        for seed, why in row["detector_doubts"].items()
+    ]
+    notes = [REFERENCE_NOTE] if any(row["own_auc"] is not None for row in rows) else []
+    return [*notes, " ".join([UNTRAINED_NOTE, *unique(warnings)])] if warnings else notes
 
 
 def given_text(cell: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 UNKNOWN_TRAINING: Mapping[str, Any] = {
     **{"seconds": None, "inference_seconds": None},
     **{"mae_error_ratio": None, "mae_doubts": {}},
+    **{"own_auc": None, "reference_auc": None, "detector_doubts": {}},
 }
 """What a row of another program says in place of `summary.measured_rows`."""
 
@@ -32,6 +33,8 @@ class RunResult:
       inference_seconds: that one image takes, residual included; None where nobody asked.
       mae_check: `reconstruction_check.read_reconstruction_check` of its MAE; {} where it has none,
         or one that was never compared with inpainting without a network.
+      detector_check: `reference_check.read_reference_check` of its training; {} where it is not the
+        detector that was tested, or where nobody looked.
     """
 
     trained_on: str
@@ -48,6 +51,7 @@ class RunResult:
     seconds: float
     inference_seconds: float | None = None
     mae_check: Mapping[str, float | int] = dataclasses.field(default_factory=dict)
+    detector_check: Mapping[str, float | str | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from rffr_jax.evaluation.crossed_bootstrap import crossed_auc_interval
+from rffr_jax.evaluation.energy_reference import detector_doubts
 from rffr_jax.evaluation.reconstruction_error import doubts, error_ratio
 from rffr_jax.experiments.auc_replicates import AucReplicates, arrange_trainings
 from rffr_jax.experiments.run_result import RunResult, TableSpec
@@ -143,7 +144,10 @@ def measured_rows(
       `trained_on, method, rule, source, cells`, the mean `seconds` of training and
       `inference_seconds` of one image over the runs (None where nobody asked),
       `mae_error_ratio` (`reconstruction_error.error_ratio`, the highest of its MAEs; None where
-      nothing says) and `mae_doubts` (why a MAE should not be used, by its seed).
+      nothing says), `mae_doubts` (why a MAE should not be used, by its seed), `own_auc` and
+      `reference_auc` (means over the runs of the AUC in the detector's own domain and of the
+      reference's there; None where a run does not say) and `detector_doubts` (why a detector counts
+      as untrained, by its seeds).
     """
     groups: dict[tuple[str, str, str], list[RunResult]] = {}
     for run in measured:
@@ -185,9 +189,26 @@ def measured_rows(
                     for run in members
                     if run.mae_check and doubts(run.mae_check)
                 },
+                "own_auc": _mean_of([run.detector_check.get("auc") for run in members]),
+                "reference_auc": _mean_of(
+                    [run.detector_check.get("reference_auc") for run in members]
+                ),
+                "detector_doubts": {
+                    _name_seeds(run): list(detector_doubts(run.detector_check))
+                    for run in members
+                    if detector_doubts(run.detector_check)
+                },
             }
         )
     return rows
+
+
+def _mean_of(values: Sequence[Any]) -> float | None:
+    return None if any(value is None for value in values) else float(np.mean(values))
+
+
+def _name_seeds(run: RunResult) -> str:
+    return f"{run.seed}" if run.mae_seed is None else f"{run.seed} with MAE {run.mae_seed}"
 
 
 def unique(values: Iterable[Any]) -> list[Any]:

@@ -12,6 +12,7 @@ from rffr_jax.experiments.printed_table import (
     NOTE_MARK,
     ON_OTHER_DATA,
     SEEN_MARK,
+    UNTRAINED_MARK,
     WEAK_MARK,
     PrintedTable,
     given_text,
@@ -28,6 +29,7 @@ _LATEX = {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
     **{"±": r"$\pm$", SEEN_MARK: r"$\dagger$", NOTE_MARK: r"$\ddagger$", WEAK_MARK: r"\S{}"},
+    UNTRAINED_MARK: r"\P{}",
     **{"[": "{[}", "]": "{]}", "*": "{*}", "-": "{-}"},
 }
 
@@ -57,6 +59,8 @@ def format_csv(table: Mapping[str, Any]) -> str:
                     **{f"{name}s": _seeds(cell, name) for name in ("seed", "mae_seed")},
                     "inference_seconds": row["inference_seconds"] or "",
                     "mae_error_ratio": "" if ratio is None else f"{ratio:.3f}",
+                    "own_auc": percent(row["own_auc"]),
+                    "reference_auc": percent(row["reference_auc"]),
                     "note": cell.get("note") or ("" if decimals == 2 else _note(table, row)),
                     "command": table["command"],
                 }
@@ -69,8 +73,9 @@ def format_csv(table: Mapping[str, Any]) -> str:
 
 
 def _note(table: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """What must be known of the row's data and MAEs."""
+    """What must be known of the row's data, MAEs and detectors."""
     doubts = [f"MAE of seed {seed}: {'; '.join(why)}" for seed, why in row["mae_doubts"].items()]
+    doubts += [f"seed {seed}: {'; '.join(why)}" for seed, why in row["detector_doubts"].items()]
     return "; ".join(filter(None, [table["note"], *doubts]))
 
 

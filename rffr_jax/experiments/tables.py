@@ -47,9 +47,10 @@ def build_table(
       measured ones stand behind the published ones that they are to reach where the data are the
       paper's; `claims` (see `claims.check_claims`); `published`: all rows that the paper printed.
       A row is `trained_on, method, rule, source` ("measured", "published" or "external"), `cells`,
-      `seconds`, `inference_seconds`, `mae_error_ratio` and `mae_doubts`. A cell, of a column,
-      "mean_all" or "mean_unseen", holds what `summary.row_cells` says, `published` and
-      `difference` (measured - published), which are None on other data.
+      `seconds`, `inference_seconds`, `mae_error_ratio`, `mae_doubts`, `own_auc`, `reference_auc`
+      and `detector_doubts`. A cell, of a column, "mean_all" or "mean_unseen", holds what
+      `summary.row_cells` says, `published` and `difference` (measured - published), which are None
+      on other data.
     """
     published = PUBLISHED.get(table.name, [])
     beside = published if table.variant == PAPER_VARIANT else []

@@ -48,6 +48,7 @@ from rffr_jax.training.reconstruction_check import (
     read_reconstruction_check,
     warn_of_weak_mae,
 )
+from rffr_jax.training.reference_check import check_against_reference
 from rffr_jax.training.sources import (
     Sources,
     merge_sources,
@@ -95,10 +96,15 @@ def run(config: Config, workdir: pathlib.Path):
         for shortcut in shortcuts:
             log.warning("data.train: %s", shortcut)
         mae_check = {}
-        if config.mae and objective.about["detection"]["residual"] == "mae":
+        if objective.frozen and objective.about["detection"]["residual"] == "mae":
             mae_check = read_reconstruction_check(pathlib.Path(config.mae))
             warn_of_weak_mae(config.mae, mae_check)
         train(objective, config, workdir, mesh)
+        reference_check = {}
+        if processes.is_main_process():
+            reference_check = check_against_reference(
+                objective.originals, objective.validation, config.model.image_size, workdir
+            )
         write_model_card(
             workdir,
             config,
@@ -108,6 +114,7 @@ def run(config: Config, workdir: pathlib.Path):
             objective.mae_sources,
             shortcuts,
             mae_check,
+            reference_check,
         )
     log.info("training done; measure it with --config.detector=%s", workdir)
 

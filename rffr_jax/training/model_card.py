@@ -16,6 +16,7 @@ from rffr_jax import __version__
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.data.origins import FILES, note_on_training
+from rffr_jax.evaluation.energy_reference import detector_doubts
 from rffr_jax.evaluation.reconstruction_error import doubts
 from rffr_jax.evaluation.results import RULES
 from rffr_jax.examples import FAKE, REAL, Dataset
@@ -38,6 +39,7 @@ def write_model_card(
     mae_sources: Sources,
     shortcuts: Sequence[str] = (),
     mae_check: Mapping[str, float | int] = MappingProxyType({}),
+    reference_check: Mapping[str, float | str | None] = MappingProxyType({}),
 ):
     """Writes the card of a finished training into its workdir, in the main process only.
 
@@ -48,6 +50,7 @@ def write_model_card(
       mae_sources: what the detector's MAE or UNet was pretrained on; {} without one.
       shortcuts: of the training data, as `data.shortcuts.shortcut_warnings` names them.
       mae_check: `reconstruction_check.read_reconstruction_check` of the MAE.
+      reference_check: of `reference_check.check_against_reference`.
     """
     if not processes.is_main_process():
         return
@@ -65,7 +68,7 @@ def write_model_card(
         config=config,
         rule=RULES[config.selection],
         shortcuts="\n".join(f"- **Shortcut**: {shortcut}." for shortcut in shortcuts),
-        validation=_validation(workdir, config, validation),
+        validation=_validation(workdir, config, validation) + _reference(reference_check),
         methods=_listed(about["trained_methods"]),
         reals=len(sources),
         folder=workdir,
@@ -179,6 +182,22 @@ def _validation(workdir: pathlib.Path, config: Config, validation: Mapping[str, 
         "best weights were chosen for being high. Numbers to be quoted come from `evaluate` on "
         "test data, with their intervals."
     )
+
+
+def _reference(check: Mapping[str, float | str | None]) -> str:
+    """The detector beside the logistic regression, and whether it counts as untrained."""
+    auc, reference = check.get("auc"), check.get("reference_auc")
+    lines = []
+    if isinstance(auc, float) and isinstance(reference, float):
+        lines.append(
+            f"On {check['validation']}, over the fakes that it was trained on, its AUC is "
+            f"{_percent(auc)}; a logistic regression on energies of high-pass filters has "
+            f"{_percent(reference)}."
+        )
+    found = detector_doubts(check)
+    if found:
+        lines.append(f"**It counts as untrained: {'; '.join(found)}.**")
+    return "".join(f"\n\n{line}" for line in lines)
 
 
 def _percent(value: float | None) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def test_worker_processes_change_nothing_and_are_gone_afterwards(dataset):
 
 
 def test_mistakes_are_told_at_once_and_not_at_the_first_batch(dataset):
-    options = {"size": SIZE, "seed": 0, "start_step": 0, "num_steps": 1}
+    options: dict[str, Any] = {"size": SIZE, "seed": 0, "start_step": 0, "num_steps": 1}
     with pytest.raises(UserError, match="batch size 3 is odd"):
         train_batches(dataset, batch_size=3, balanced=True, **options)
     with pytest.raises(UserError, match="take a multiple of 3"):

@@ -181,6 +181,35 @@ def test_a_table_names_maes_that_lose_to_simple_inpainting(tmp_path):
             assert (f"MAE of seed 1: {doubt}" in line["note"]) == (line["method"] == "Ours")
 
 
+def test_a_table_marks_detectors_that_count_as_untrained(tmp_path):
+    rng = np.random.default_rng(4)
+    good = {"loss": 0.2, "auc": 0.8, "reference_auc": 0.7}
+    runs = [
+        *measured(rng, FF, maes=(0,), detector_check=good),
+        *measured(rng, FF, method="Zero", maes=(0,), detector_check=good | {"auc": 0.7}),
+        *measured(
+            rng, FF, method="Early", maes=(None,),
+            detector_check={"loss": 0.689, "auc": None, "reference_auc": None},
+        ),
+        *measured(rng, FF, method="Converted", maes=(2,)),
+    ]  # fmt: skip
+    made = build_table(dataclasses.replace(TABLE_1, variant="synthetic"), runs)
+    write_tables(tmp_path, made)
+    texts = {end: (tmp_path / f"table1.{end}").read_text() for end in ("csv", "md", "tex")}
+    headings, *rows = markdown_rows(texts["md"])[0]
+    assert headings[-1] == "own / reference"
+    assert [row[-1] for row in rows] == ["80.0 / 70.0", "70.0 / 70.0¶", "-¶", "-"]
+    assert "its training loss is 0.689, near ln 2." in texts["md"]
+    low = "its AUC is 70.0, and that of a logistic regression on energies of high-pass filters 70.0"
+    assert low in texts["md"]
+    assert r"70.0 / 70.0\P{}" in texts["tex"]
+    for line in csv.DictReader(texts["csv"].splitlines()):
+        expected = {"Ours": "80.0", "Zero": "70.0"}.get(line["method"], "")
+        assert line["own_auc"] == (expected if line["source"] == "measured" else "")
+        marked = line["source"] == "measured" and line["method"] in ("Zero", "Early")
+        assert ("near ln 2" in line["note"] or low in line["note"]) == marked
+
+
 def test_the_rule_of_each_column_is_told_where_they_differ():
     table = TableSpec("table2", "faceforensics", "t", ("Celeb-DF", "DFDC"), {}, "")
     rules = {"Celeb-DF": "oracle", "DFDC": "transfer"}
