@@ -27,7 +27,7 @@ def keep_freed_memory(step_bytes: int) -> str:
 
 
 def load_detector(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] = "",
     *,
     checkpoint: str = "last",
     dtype: str = "auto",
@@ -41,7 +41,8 @@ def load_detector(
         shown = detector.explain(crops[0])        # reconstruction, residual, heat by block
 
     Args:
-      folder: the workdir of a finished `detect` job, or a model folder.
+      folder: the workdir of a finished `detect` job, or a model folder; "" takes the installed
+        detector, else that of `make demo`.
       checkpoint: `last` or `best:NAME`.
       dtype: what matrices are multiplied in, as in the configs.
       batch_size: images that are scored together, at most.

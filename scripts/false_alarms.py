@@ -66,14 +66,12 @@ def report(
     """
     from rffr_jax.data.origins import synthetic_data_note
     from rffr_jax.data.specs import load_dataset
-    from rffr_jax.predict.detector import find_detector_folder, load_detector
+    from rffr_jax.predict.detector import load_detector
 
     if threshold is not None and not 0 <= threshold <= 1:
         raise UserError(f"--threshold {threshold}: it must lie in [0, 1], as scores do")
     dataset = load_dataset(spec, default_split="test")
-    detector = load_detector(
-        find_detector_folder(folder), checkpoint=checkpoint, batch_size=batch_size
-    )
+    detector = load_detector(folder, checkpoint=checkpoint, batch_size=batch_size)
     limit = detector.threshold if threshold is None else threshold
     reals = [n for n, example in enumerate(dataset.examples) if example.label == REAL]
     rows = [("as they are", *alarms(detector, dataset, reals, limit, batch_size))]

@@ -11,6 +11,7 @@ from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.reports.model_folder_card import model_folder_card
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
 from rffr_jax.runs.model_folder import TYPES, write_model
+from rffr_jax.runs.text_files import read_text
 from rffr_jax.runs.validation_metrics import read_validation_metrics
 
 MODELS = {
@@ -34,14 +35,32 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=pathlib.Path, help="a new folder")
     parser.add_argument("--checkpoint", default="last", help="of a detector: last or best:NAME")
     parser.add_argument("--dtype", default="float32", choices=list(TYPES), help="of the arrays")
+    parser.add_argument("--card", type=pathlib.Path, help="a README.md of your own")
+    parser.add_argument(
+        "--preparation",
+        default="",
+        help="of a detector: a preparation.json that says how its training faces were cut out",
+    )
     options = parser.parse_args(arguments)
-    export_model(options.workdir, options.folder, options.checkpoint, options.dtype)
+    export_model(
+        options.workdir,
+        options.folder,
+        options.checkpoint,
+        options.dtype,
+        read_text(options.card) if options.card else "",
+        options.preparation,
+    )
     print(f"{options.folder} holds the model")
     return 0
 
 
 def export_model(
-    workdir: pathlib.Path, folder: pathlib.Path, checkpoint: str = "last", dtype: str = "float32"
+    workdir: pathlib.Path,
+    folder: pathlib.Path,
+    checkpoint: str = "last",
+    dtype: str = "float32",
+    card: str = "",
+    preparation: str = "",
 ):
     """Writes a model folder.
 
@@ -50,6 +69,8 @@ def export_model(
       folder: does not exist, or is empty.
       checkpoint: of a detector: `last` or `best:NAME`.
       dtype: of the arrays, `float32` or `float16`.
+      card: text of README.md; '' takes the card of the training.
+      preparation: of a detector, as for `LoadedDetector.save_pretrained`.
 
     Raises:
       UserError: there is no model in the workdir, no such checkpoint, or the folder is not empty.
@@ -57,11 +78,13 @@ def export_model(
     about = read_about(workdir, "WORKDIR", "detector", *MODELS)
     kind = about["kind"]
     if kind == "detector":
-        load_detector(workdir, checkpoint=checkpoint).save_pretrained(folder, dtype=dtype)
+        load_detector(workdir, checkpoint=checkpoint).save_pretrained(
+            folder, dtype=dtype, card=card, preparation=preparation
+        )
         return
     settings, abstract = MODELS[kind]
     shapes = abstract(settings(**about["model"]))[1]
     parameters = load_weights(workdir, "WORKDIR", shapes, make_mesh(1))
-    card = model_folder_card(kind, folder.name, dtype, workdir)
+    card = card or model_folder_card(kind, folder.name, dtype, workdir)
     config = {"about": about, "metrics": read_validation_metrics(workdir)}
     write_model(folder, {kind: parameters}, config, card, dtype)

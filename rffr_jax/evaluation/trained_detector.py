@@ -4,7 +4,7 @@ import functools
 import itertools
 import logging
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jax.sharding import Mesh
@@ -26,7 +26,7 @@ from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import AUTOENCODERS, DetectionSettings
 from rffr_jax.method.residual_cache import ResidualCache, parameters_digest, shared_folder
 from rffr_jax.models.sizes import compute_dtype
-from rffr_jax.reports.model_folder_card import model_folder_card
+from rffr_jax.reports.model_folder_card import first_paragraph, model_folder_card
 from rffr_jax.runs.atomic_files import read_json_object
 from rffr_jax.runs.checkpoints.weights import BEST, load_frozen, load_weights, read_about
 from rffr_jax.runs.model_folder import (
@@ -203,13 +203,21 @@ class TrainedDetector:
             name = residual_reference.RECORD
             write_record(self._folder, name, checkpoint, digest, reference.to_json())
 
-    def save_model(self, folder: pathlib.Path, checkpoint: str, parameters: PyTree, dtype: str):
+    def save_model(
+        self,
+        folder: pathlib.Path,
+        checkpoint: str,
+        parameters: PyTree,
+        dtype: str,
+        about: Mapping[str, Any],
+        card: str,
+    ):
         """Writes a model folder; see `LoadedDetector.save_pretrained`."""
         autoencoder = self.detection.settings.autoencoder
         parts = {"detector": parameters} | ({autoencoder: self.frozen} if autoencoder else {})
         same = not changed_by_rounding(parts, dtype)
         digest = parameters_digest(parameters)
-        config: dict[str, Any] = {"about": self.about, "selected": self._selected(checkpoint)}
+        config: dict[str, Any] = {"about": about, "selected": self._selected(checkpoint)}
         config["autoencoder_datasets"] = self.autoencoder_datasets()
         config["metrics"] = self._validation_metrics(checkpoint)
         for name in (operating_point_record.RECORD, residual_reference.RECORD):
@@ -224,8 +232,16 @@ class TrainedDetector:
                 )
                 record = None
             config[name] = record and _without_paths(record)
-        card = model_folder_card("detector", folder.name, dtype, self._folder)
+        config["statement"] = first_paragraph(card) if card else self.statement
+        card = card or model_folder_card("detector", folder.name, dtype, self._folder)
         write_model(folder, parts, config, card, dtype)
+
+    @property
+    def statement(self) -> str:
+        """What the author of a model folder says beside every score; '' for a workdir."""
+        if is_model_folder(self._folder):
+            return read_config(self._folder, "detector").get("statement", "")
+        return ""
 
     def autoencoder_datasets(self) -> list[str]:
         """Names of the data sets that the MAE or UNet learned from; empty where not known."""

@@ -1,7 +1,6 @@
 """A trained detector in Python: verdicts on photographs and videos, scores of face crops, and
 pictures of the detector's inputs."""
 
-import logging
 import os
 import pathlib
 from collections.abc import Sequence
@@ -21,16 +20,13 @@ from rffr_jax.images.pixels import rgb_pixels
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual_cache import parameters_digest
 from rffr_jax.predict.decision_rule import decision_rules
+from rffr_jax.predict.default_detector import find_detector_folder
 from rffr_jax.predict.evidence import Explanation
 from rffr_jax.predict.face_finding import find_faces, find_faces_in_pixels
-from rffr_jax.predict.face_settings import FIND, face_settings
+from rffr_jax.predict.face_settings import FIND, face_settings, read_preparation
 from rffr_jax.predict.inputs import named_file
 from rffr_jax.predict.prediction import Prediction, predict_faces
-from rffr_jax.runs.atomic_files import read_json_object
 
-log = logging.getLogger(__name__)
-
-DEMO, DEMO_DETECTOR = pathlib.Path("runs", "quickstart"), "RFFR"
 Crops = UInt8[np.ndarray, "n size size 3"]
 Differences = Float16[np.ndarray, "n covered pixels"]
 
@@ -70,10 +66,9 @@ class LoadedDetector:
         self.digest = parameters_digest({"detector": self._parameters, "frozen": trained.frozen})
         self.training_origins = trained.trained_on()
         names = {name for origins in self.training_origins.values() for name, _ in origins.sources}
-        self.note = note_on_training(
-            {*names, *self.about["trained_datasets"], *trained.autoencoder_datasets()},
-            self.about["trained_methods"],
-        )
+        datasets = {*names, *self.about["trained_datasets"], *trained.autoencoder_datasets()}
+        note = note_on_training(datasets, self.about["trained_methods"])
+        self.note = "; ".join(filter(None, (trained.statement.rstrip("."), note)))
 
     def predict(
         self,
@@ -199,7 +194,14 @@ class LoadedDetector:
             for i in range(len(crops))
         ]
 
-    def save_pretrained(self, folder: str | os.PathLike[str], *, dtype: str = "float32"):
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        dtype: str = "float32",
+        card: str = "",
+        preparation: str | os.PathLike[str] = "",
+    ):
         """Writes a model folder, which `load_detector` and `--config.detector` take.
 
         Thresholds, calibrations and the reference of real faces go with it where they were chosen
@@ -208,12 +210,22 @@ class LoadedDetector:
         Args:
           folder: does not exist, or is empty.
           dtype: of the arrays: `float32`, or `float16` in half the space.
+          card: text of README.md; its first paragraph becomes a note on every score. '' takes the
+            card of the training.
+          preparation: a preparation.json that says how the training's faces were cut out, where
+            the training's data do not record it; `predict` cuts faces out so.
 
         Raises:
-          UserError: the folder holds something, or cannot be written.
+          UserError: the folder holds something, or cannot be written; the card has no paragraph;
+            the preparation is none, or another than that of the training.
         """
-        path = pathlib.Path(folder)
-        self._trained.save_model(path, self.checkpoint, self._parameters, dtype)
+        about = self.about
+        if preparation:
+            record = read_preparation(pathlib.Path(preparation), about["preparations"])
+            about = about | {"preparations": [record]}
+        self._trained.save_model(
+            pathlib.Path(folder), self.checkpoint, self._parameters, dtype, about, card
+        )
 
     def _crops(self, images: Sequence[np.ndarray | Image.Image] | np.ndarray) -> Crops:
         size = self.image_size
@@ -226,14 +238,14 @@ class LoadedDetector:
 
 
 def load_detector(
-    folder: str | os.PathLike[str],
+    folder: str | os.PathLike[str] = "",
     *,
     checkpoint: str = "last",
     dtype: str = "auto",
     batch_size: int = 32,
 ) -> LoadedDetector:
     """A trained detector; see `rffr_jax.load_detector`."""
-    path = pathlib.Path(folder)
+    path = find_detector_folder(folder)
     config = ConfigDict(
         {
             "dtype": dtype,
@@ -243,23 +255,3 @@ def load_detector(
         }
     )
     return LoadedDetector(TrainedDetector(path, make_mesh(), config), path, checkpoint)
-
-
-def find_detector_folder(named: str) -> pathlib.Path:
-    """The folder of the named detector, else of the one that `make demo` trained first.
-
-    Raises:
-      UserError: none is named, and no demo has trained one below the current folder.
-    """
-    if named:
-        return pathlib.Path(named)
-    runs = [file.parent for file in DEMO.glob(f"seed_*/{DEMO_DETECTOR}/run.json")]
-    finished = [run for run in runs if read_json_object(run / "run.json")["done"]]
-    if not finished:
-        raise UserError(
-            f"no detector is named and {DEMO} holds none: name one with --config.detector=DIR, or "
-            "run `make demo`, which trains a small one on procedural faces for trying the program"
-        )
-    folder = min(finished, key=lambda run: int(run.parent.name.removeprefix("seed_")))
-    log.info("no detector is named: %s, which `make demo` trained, is used", folder)
-    return folder

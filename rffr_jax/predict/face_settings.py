@@ -121,7 +121,7 @@ def face_settings(
             )
         return FaceSettings(**options)
     if preparation:
-        preparations = [_read_preparation(preparation, preparations)]
+        preparations = [read_preparation(preparation, preparations)]
     if not preparations:
         settings = FaceSettings(**options)
         load_detector(settings.detector, settings.weights)
@@ -154,7 +154,7 @@ def _recorded_settings(recorded: Mapping[str, Any], **options: Any) -> FaceSetti
     )
 
 
-def _read_preparation(path: pathlib.Path, recorded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def read_preparation(path: pathlib.Path, recorded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The record of a prepared data set.
 
     Args:

@@ -17,7 +17,7 @@ from rffr_jax.data.specs import as_tuple
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.aggregate import check_aggregate
 from rffr_jax.predict.decision_rule import check_threshold, describe_thresholds
-from rffr_jax.predict.detector import LoadedDetector, find_detector_folder, load_detector
+from rffr_jax.predict.detector import LoadedDetector, load_detector
 from rffr_jax.predict.face_settings import FaceSettings, face_settings
 from rffr_jax.predict.file_scorer import FileScorer
 from rffr_jax.predict.finished_files import FinishedFiles
@@ -117,7 +117,7 @@ def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]
     check_aggregate(config.aggregate, config.top_k)
     check_threshold(config.threshold)
     detector = load_detector(
-        find_detector_folder(config.detector),
+        config.detector,
         checkpoint=config.checkpoint,
         dtype=config.dtype,
         batch_size=config.batch_size,

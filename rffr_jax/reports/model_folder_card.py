@@ -1,8 +1,10 @@
 """README.md of a model folder: the card of its training, and how the folder is used."""
 
 import pathlib
+import re
 
 from rffr_jax import __version__
+from rffr_jax.errors import UserError
 from rffr_jax.reports.templates import render
 
 TRAINING_CARD = "model_card.md"
@@ -22,3 +24,17 @@ def model_folder_card(kind: str, name: str, dtype: str, workdir: pathlib.Path) -
     return render(
         "model_folder.md", kind=kind, name=name, dtype=dtype, card=card, version=__version__
     )
+
+
+def first_paragraph(card: str) -> str:
+    """The first paragraph of a card, in one line; metadata and headings are none.
+
+    Raises:
+      UserError: it has no paragraph.
+    """
+    text = re.sub(r"\A---\n.*?\n---\n", "", card, flags=re.DOTALL)
+    paragraphs = [part.strip() for part in re.split(r"\n\s*\n", text)]
+    for paragraph in paragraphs:
+        if paragraph and not paragraph.startswith("#"):
+            return " ".join(paragraph.split())
+    raise UserError("the card has no paragraph; its first one becomes a note on every score")

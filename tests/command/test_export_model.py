@@ -107,6 +107,30 @@ def test_a_mae_starts_what_its_workdir_starts(runs, tmp_path):
     assert jobs.start("pretrain", tmp_path / "more", *flags) == 0
 
 
+def test_a_card_and_a_preparation_of_ones_own(runs, tmp_path):
+    card, record = tmp_path / "card.md", tmp_path / "preparation.json"
+    card.write_text("# Mine\n\nFor trying only.\n\nMore of it.\n")
+    crop = {"size": 32, "scale": 1.0, "alignment": "similarity", "interpolation": "area"}
+    finder = {"detector": "retinaface", "weights_sha256": "0" * 64, "smallest_face": 20}
+    record.write_text(json.dumps({**crop, **finder, "image_format": "png"}))
+    model = exported(runs, tmp_path, "detector", f"--card={card}", f"--preparation={record}")
+    assert (model / "README.md").read_text() == card.read_text()
+    detector = rffr_jax.load_detector(model)
+    assert detector.note.startswith("For trying only; this detector was trained on procedural")
+    assert detector.about["preparations"] == [json.loads(record.read_text())]
+    detector.save_pretrained(tmp_path / "again")
+    assert rffr_jax.load_detector(tmp_path / "again").note == detector.note
+    card.write_text("---\nlicense: mit\n---\n# Only a heading\n")
+    for flag, message in [
+        (f"--card={card}", "the card has no paragraph"),
+        (f"--card={tmp_path}/none.md", "none.md"),
+        (f"--preparation={card}", "is no record of a preparation"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            entry.run(["export-model", str(runs / "detector"), str(tmp_path / "x"), flag])
+    assert not (tmp_path / "x").exists()
+
+
 def test_mistakes_are_named(runs, tmp_path):
     mae = exported(runs, tmp_path, "mae")
     with pytest.raises(UserError, match="holds a mae checkpoint, not a detector"):
