@@ -21,7 +21,7 @@ import sys
 
 from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
-from rffr_jax.faces.benchmarks import BENCHMARKS, find_media
+from rffr_jax.faces.benchmarks import BENCHMARKS, OWN, find_media
 
 INTERRUPTED = 75
 
@@ -74,7 +74,7 @@ def _prepare(args: argparse.Namespace) -> int:
 def _split(args: argparse.Namespace, benchmark):
     from rffr_jax.faces.benchmarks.person_split import parse_fractions, split_by_person
 
-    if args.benchmark not in ("folder", "table"):
+    if args.benchmark not in OWN:
         raise UserError(
             f"--split-by person does not go with --benchmark {args.benchmark}, which has splits; "
             "it is for folder and table, leave it out"

@@ -8,6 +8,7 @@ them, so that a test can put real small videos there.
 import collections
 import json
 import pathlib
+import re
 from collections.abc import Callable
 
 import pytest
@@ -53,12 +54,13 @@ def faceforensics(
 ) -> None:
     """Six originals, twelve fakes of two methods, and the lists in `splits/`."""
     inner = pathlib.Path(compression, videos_level)
+    end = "/0000.png" if videos_level == "images" else ".mp4"
     for first, second in (pair for part in pairs.values() for pair in part):
         for name in (first, second):
-            put(root / "original_sequences/youtube" / inner / f"{name}.mp4", 0, "real", write)
+            put(root / "original_sequences/youtube" / inner / f"{name}{end}", 0, "real", write)
         for method in FF_METHODS:
             for name in (f"{first}_{second}", f"{second}_{first}"):
-                path = root / "manipulated_sequences" / method / inner / f"{name}.mp4"
+                path = root / "manipulated_sequences" / method / inner / f"{name}{end}"
                 put(path, 1, method, write)
     if splits:
         write_splits(root / "splits", pairs)
@@ -91,6 +93,67 @@ def celeb_df(root: pathlib.Path, write: Write = a_few_bytes, *, videos_level: st
         listed.append(f"1 Celeb-real/id{target}_0000.mp4")
         listed.append(f"0 Celeb-synthesis/id{target}_id{source}_0000.mp4")
     text(root / "List_of_testing_videos.txt", "\n".join(listed) + "\n")
+
+
+def celeb_df_plus_plus(
+    root: pathlib.Path, write: Write = a_few_bytes, *, videos_level: str = ""
+) -> None:
+    """Celeb-DF with fakes of three kinds, of which a talking face has no source; one is tested."""
+    celeb_df(root, write, videos_level=videos_level)
+    old = root / "Celeb-synthesis"
+    names = [path.stem for path in sorted(old.rglob("*.mp4"))]
+    for path in old.rglob("*.mp4"):
+        path.unlink()
+        if isinstance(write, Written):
+            del write.files[path]
+    if videos_level:
+        (old / videos_level).rmdir()
+    lines = (root / "List_of_testing_videos.txt").read_text(encoding="utf-8").splitlines()
+    lines = [line for line in lines if "synthesis" not in line]
+    for kind, method in (
+        ("FaceSwap", "Celeb-DF"),
+        ("FaceReenact", "LIA"),
+        ("TalkingFace", "FLOAT"),
+    ):
+        for name in names:
+            target, _, take = name.split("_")
+            stem = f"{target}_{take}_test_7" if kind == "TalkingFace" else name
+            place = f"{kind}/{method}/{videos_level}".rstrip("/")
+            put(old / place / f"{stem}.mp4", 1, method, write)
+            if target in ("id0", "id1"):
+                lines.append(f"0 Celeb-synthesis/{kind}/{method}/{stem}.mp4")
+    text(root / "List_of_testing_videos.txt", "\n".join(lines) + "\n")
+
+
+def wilddeepfake(root: pathlib.Path, write: Write = a_few_bytes, *, inner: bool = False) -> None:
+    """Two archives of two sequences in each of the four folders, as tar unpacks them."""
+    for label, kind in ((0, "real"), (1, "fake")):
+        for split in ("train", "test"):
+            for shard in ("1", "2"):
+                for sequence in ("0", "54"):
+                    place = root / f"{kind}_{split}" / shard / (kind if inner else "") / sequence
+                    for number in (3, 10):
+                        put(place / f"{number}.png", label, kind, write)
+
+
+def df40(root: pathlib.Path, write: Write = a_few_bytes) -> None:
+    """A swap and a generator, a method with its own reals, and the reals of the other two."""
+    write_splits(root / "FaceForensics++")
+    frames = "FaceForensics++/original_sequences/youtube/c23/frames"
+    for pair in (pair for part in FF_PAIRS.values() for pair in part):
+        for name in pair:
+            put(root / frames / name / "000.png", 0, "real", write)
+    celeb = root / "Celeb-DF-v2"
+    put(celeb / "Celeb-real/frames/id0_0000/000.png", 0, "real", write)
+    text(celeb / "List_of_testing_videos.txt", "1 Celeb-real/id0_0000.mp4\n")
+    put(root / "DF40_train/simswap/frames/003_001/000.png", 1, "simswap", write)
+    put(root / "DF40_train/DiT/001/seed0188.png", 1, "DiT", write)
+    put(root / "DF40/simswap/ff/frames/002_005/000.png", 1, "simswap", write)
+    put(root / "DF40/DiT/ff/004/seed0001.png", 1, "DiT", write)
+    put(root / "DF40/simswap/cdf/frames/id0_id1_0000/000.png", 1, "simswap", write)
+    put(root / "DF40/DiT/cdf/Fake_from_Celeb-real/id0_0000/seed1.png", 1, "DiT", write)
+    put(root / "DF40/MidJourney/real/a.jpg", 0, "real", write)
+    put(root / "DF40/MidJourney/fake/b.jpg", 1, "MidJourney", write)
 
 
 def dfdc(
@@ -191,6 +254,13 @@ class Written:
     def __call__(self, path, label, method):
         a_few_bytes(path, label, method)
         self.files[path] = (label, method)
+
+    def media(self):
+        """The files, and for the numbered frames of a video its folder."""
+        return {
+            path.parent if re.fullmatch(r"\d+\.png", path.name) else path: facts
+            for path, facts in self.files.items()
+        }
 
 
 def refusal(name, folder, **options):

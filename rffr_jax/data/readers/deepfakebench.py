@@ -14,13 +14,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from rffr_jax.data.readers.deepfakebench_labels import LABELS, naming_of, parse_label
 from rffr_jax.data.readers.folder import (
     FileDataset,
     default_dataset_name,
     warn_of_repeated_frames,
 )
 from rffr_jax.errors import BadImageError, UserError
-from rffr_jax.examples import FAKE, REAL, Dataset, Example
+from rffr_jax.examples import Dataset, Example
 from rffr_jax.images.image_formats import encode_crop
 from rffr_jax.runs.atomic_files import write_json
 from rffr_jax.runs.text_files import read_json
@@ -28,33 +29,6 @@ from rffr_jax.runs.text_files import read_json
 log = logging.getLogger(__name__)
 
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
-
-# The toolkit's label -> our label, data set and method.
-LABELS = {
-    "FF-real": (REAL, "FaceForensics++", "real"),
-    "FF-DF": (FAKE, "FaceForensics++", "Deepfakes"),
-    "FF-F2F": (FAKE, "FaceForensics++", "Face2Face"),
-    "FF-FS": (FAKE, "FaceForensics++", "FaceSwap"),
-    "FF-NT": (FAKE, "FaceForensics++", "NeuralTextures"),
-    "FF-FH": (FAKE, "FaceForensics++", "FaceShifter"),
-    "DFD_real": (REAL, "DeepFakeDetection", "real"),
-    "DFD_fake": (FAKE, "DeepFakeDetection", "DeepFakeDetection"),
-    "CelebDFv1_real": (REAL, "Celeb-DF-v1", "real"),
-    "CelebDFv1_fake": (FAKE, "Celeb-DF-v1", "Celeb-synthesis"),
-    "CelebDFv2_real": (REAL, "Celeb-DF", "real"),
-    "CelebDFv2_fake": (FAKE, "Celeb-DF", "Celeb-synthesis"),
-    "DFDC_Real": (REAL, "DFDC", "real"),
-    "DFDC_Fake": (FAKE, "DFDC", "fake"),
-    "DFDCP_Real": (REAL, "DFDC-preview", "real"),
-    "DFDCP_FakeA": (FAKE, "DFDC-preview", "method_A"),
-    "DFDCP_FakeB": (FAKE, "DFDC-preview", "method_B"),
-    "DF_real": (REAL, "DeeperForensics-1.0", "real"),
-    "DF_fake": (FAKE, "DeeperForensics-1.0", "fake"),
-    "UADFV_Real": (REAL, "UADFV", "real"),
-    "UADFV_Fake": (FAKE, "UADFV", "fake"),
-    "roop_Real": (REAL, "roop", "real"),
-    "roop_Fake": (FAKE, "roop", "fake"),
-}
 
 _WITH_COMPRESSION = ("FaceForensics++", "DeepFakeDetection")
 _NAMES_WITH_COMPRESSION = (
@@ -82,20 +56,22 @@ def read_deepfakebench(file: Path, split: str, compression: str | None = None) -
 
     Raises:
       UserError: the file is missing or no such file, has no such split or compression, holds a
-        label that is not in `LABELS`, or none of its frames is found.
+        label that is not in `LABELS` and ends in neither real nor fake, or none of its frames is
+        found.
     """
     where = f"deepfakebench:{file}"
     if split not in SPLITS:
         raise UserError(f"{where}: split '{split}'; the splits are {', '.join(SPLITS)}")
-    all_videos = _read_videos(file, where)
+    name, all_videos = _read_videos(file, where)
     videos = _choose_videos(all_videos, split, compression, where)
+    meanings = _read_labels(videos, name, where)
     _warn_of_shared_videos(all_videos, split, where)
     root, dropped = _find_root(file, [video.entry["frames"][0] for video in videos], where)
     partners = _find_partners(all_videos)
     examples: list[Example] = []
-    for _, _, _, name, entry in videos:
-        label, dataset, method = LABELS[entry["label"]]
-        video, source, group = _parse_video_name(dataset, method, name, partners)
+    for _, _, _, video_name, entry in videos:
+        label, dataset, method = meanings[entry["label"]]
+        video, source, group = _parse_video_name(naming_of(dataset), method, video_name, partners)
         for frame, path in _number_frames(entry["frames"]):
             relative = PurePosixPath(*path.parts[dropped:])
             examples.append(
@@ -243,7 +219,8 @@ class _Video(NamedTuple):
         return f"{self.label}/{self.split}/{self.name}"
 
 
-def _read_videos(file: Path, where: str) -> list[_Video]:
+def _read_videos(file: Path, where: str) -> tuple[str, list[_Video]]:
+    """The name of the data set, and its videos."""
     content = read_json(file)
     if not isinstance(content, dict) or len(content) != 1:
         raise UserError(
@@ -260,7 +237,21 @@ def _read_videos(file: Path, where: str) -> list[_Video]:
                 for video, entry in _children(node, where, f"{label}/{split}/{level}"):
                     _require_object(entry, where, f"{label}/{split}/{level}/{video}")
                     videos.append(_Video(label, split, level, video, entry))
-    return videos
+    return name, videos
+
+
+def _read_labels(videos: list[_Video], name: str, where: str) -> dict[str, tuple[int, str, str]]:
+    meanings = {}
+    for video in videos:
+        label = video.entry.get("label")
+        meaning = parse_label(label, name)
+        if meaning is None:
+            raise UserError(
+                f"{where}: {video.place} has the unknown label {label!r}; known are "
+                f"{', '.join(LABELS)}, and names that end in _Real or _Fake"
+            )
+        meanings[label] = meaning
+    return meanings
 
 
 def _children(node: Any, where: str, place: str) -> Iterable[tuple[str, Any]]:
@@ -303,13 +294,9 @@ def _choose_videos(
 
 
 def _check_entry(video: _Video, where: str):
-    frames, label = video.entry.get("frames"), video.entry.get("label")
+    frames = video.entry.get("frames")
     if not isinstance(frames, list) or not all(isinstance(f, str) and f for f in frames):
         raise UserError(f"{where}: {video.place} has no list of frames; make the file again")
-    if label not in LABELS:
-        raise UserError(
-            f"{where}: {video.place} has the unknown label {label!r}; known are {', '.join(LABELS)}"
-        )
     for key in ("video", "source", "group"):
         if not isinstance(video.entry.get(key, ""), str):
             raise UserError(f"{where}: {video.place}: {key} is no text; make the file again")

@@ -10,21 +10,28 @@ from collections.abc import Callable
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks import (
     celeb_df,
+    df40,
     dfdc,
     faceforensics,
     folder,
     forgerynet,
     media_table,
+    wilddeepfake,
 )
 from rffr_jax.faces.media import Benchmark
 
+FOLDER, TABLE = "folder", "table"
+OWN = (FOLDER, TABLE)
+"""Of the user's own files, which may all be real."""
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "faceforensics": faceforensics.find,
     "celeb_df": celeb_df.find,
     "dfdc": dfdc.find,
     "forgerynet": forgerynet.find,
-    "folder": folder.find,
-    "table": media_table.find,
+    "wilddeepfake": wilddeepfake.find,
+    "df40": df40.find,
+    FOLDER: folder.find,
+    TABLE: media_table.find,
 }
 
 
@@ -50,7 +57,7 @@ def find_media(
     Raises:
       UserError: an unknown name, an option that the benchmark does not have, a folder that is
         missing or not laid out as the benchmark, a label file that cannot be read or contradicts
-        another, nothing to take.
+        another, nothing to take; a benchmark without reals or without fakes.
     """
     if name not in BENCHMARKS:
         raise UserError(f"--benchmark {name!r} is not known; give one of {', '.join(BENCHMARKS)}")
@@ -62,18 +69,18 @@ def find_media(
                     "it is for faceforensics, leave it out"
                 )
     for option, value in (("--all-real", all_real), ("--frame-folders", frame_folders)):
-        if value and name != "folder":
+        if value and name != FOLDER:
             raise UserError(f"{option} does not go with --benchmark {name}; leave it out")
-    if name == "table" and not root.is_file():
+    if name == TABLE and not root.is_file():
         raise UserError(f"--input {root}: no such file; name a table like media.csv")
-    if name != "table" and not root.is_dir():
+    if name != TABLE and not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
         raise UserError(f"--input {root}: {problem}; name the folder of {name}")
     # Its name tells splits, and `.` has none; `..` is followed as the system follows it.
     root = root.resolve() if ".." in root.parts else root.absolute()
     options = {
         "faceforensics": {"compression": compression, "splits": splits},
-        "folder": {"all_real": all_real, "frame_folders": frame_folders},
+        FOLDER: {"all_real": all_real, "frame_folders": frame_folders},
     }
     found = BENCHMARKS[name](root, **options.get(name, {}))
     if not found.media:
@@ -81,5 +88,11 @@ def find_media(
         raise UserError(
             f"--input {root}: no video or image of {name} can be taken, "
             f"{len(found.missing)} are missing or left out{first}; name the folder that holds them"
+        )
+    if name not in OWN and len({medium.label for medium in found.media}) == 1:
+        lacking = "reals" if found.media[0].label else "fakes"
+        raise UserError(
+            f"--input {root}: there are {len(found.media)} media of {name} and no {lacking} among "
+            f"them; complete the download, or list what you want in --benchmark {TABLE}"
         )
     return found

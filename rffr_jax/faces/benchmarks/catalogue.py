@@ -6,8 +6,8 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 
 from rffr_jax.data.readers.left_out import SkippedFiles
-from rffr_jax.errors import UserError
-from rffr_jax.faces.frame_folder import describe_gaps
+from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.faces.frame_folder import describe_gaps, list_frames
 from rffr_jax.faces.media import Benchmark, Medium
 from rffr_jax.images.image_formats import VIDEO_EXTENSIONS
 
@@ -93,6 +93,24 @@ class Catalogue:
                     found.setdefault(path.stem, []).append(path)
                 elif not os.path.isdir(path):
                     self.pass_over(path)
+        return found
+
+    def frame_folders(self, folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+        """The folders of frames that lie directly in a folder, by name.
+
+        Gaps in their numbers are noted, and folders without a picture.
+        """
+        found = {}
+        for path in self.entries(folder):
+            if not os.path.isdir(path):
+                self.pass_over(path)
+                continue
+            try:
+                self.note_gaps(self.name(path), list_frames(path))
+            except BadImageError as error:
+                self.miss(f"{self.name(path)}: {error.reason}")
+            else:
+                found[path.name] = [path]
         return found
 
     def entries(self, folder: pathlib.Path) -> list[pathlib.Path]:

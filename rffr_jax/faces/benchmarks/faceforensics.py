@@ -3,6 +3,9 @@
     original_sequences/{youtube,actors}/COMPRESSION[/videos]/
     manipulated_sequences/METHOD/{COMPRESSION,masks}[/videos]/
 
+In place of `videos` there may be `images/NAME/0000.png`, as the benchmark's own script extracts the
+frames of the video NAME.
+
 A pair (a, b) of a list means the originals a and b and, for every method, the fakes a_b and b_a. A
 fake TARGET_SOURCE shows the video of its target with the face (or the expression) of its source:
 the medium's `source`, the original it was made from, is the TARGET. All media of a pair depend on
@@ -82,13 +85,17 @@ def find(
     actors = {name: videos.pop(name, {}) for name in ("actors", ACTORS_DATASET)}
     _add_actors(catalogue, actors, masks, compression)
     if videos:
-        _add_pairs(catalogue, videos, masks, _read_splits(folder, splits), compression)
+        _add_pairs(catalogue, videos, masks, read_splits(folder, splits), compression)
     return catalogue.benchmark()
 
 
 def _videos(catalogue: Catalogue, folder: pathlib.Path) -> dict[str, list[pathlib.Path]]:
-    level = folder / "videos"
-    return catalogue.videos(level if level.is_dir() else folder)
+    """Videos, or the folders of frames that the benchmark's own script extracts."""
+    if (folder / "videos").is_dir():
+        return catalogue.videos(folder / "videos")
+    if (folder / "images").is_dir():
+        return catalogue.frame_folders(folder / "images")
+    return catalogue.videos(folder)
 
 
 def _add_pairs(
@@ -153,7 +160,12 @@ def _add_actors(catalogue: Catalogue, videos: Videos, masks: Videos, compression
                 )
 
 
-def _read_splits(folder: pathlib.Path, splits: pathlib.Path | None) -> Pairs:
+def read_splits(folder: pathlib.Path, splits: pathlib.Path | None) -> Pairs:
+    """The pairs of videos of each split; the arguments are those of `find`.
+
+    Raises:
+      UserError: the lists are absent, no such lists, or hold a video twice.
+    """
     if splits is not None:
         for name in LISTS.values():
             if not (splits / name).is_file():

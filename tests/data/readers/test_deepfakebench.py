@@ -264,3 +264,33 @@ def test_exports_that_the_toolkit_could_not_read_are_refused(tmp_path):
             tmp_path / "DFDC.json", {"test": Drawn()}, tmp_path / "taken", size=SIZE
         )
     assert not file.exists()
+
+
+def test_any_label_that_ends_in_real_or_fake(tmp_path):
+    """DF40's `simswap_ff.json` and `blendface_cdf.json`, and other names."""
+    frames = [f"x/DF40/frames/{i}.png" for i in range(4)]
+    for i, path in enumerate(frames):
+        save(tmp_path / path.removeprefix("x/"), i)
+    for name, real, fake, source, group in (
+        ("simswap_ff", "001", "001_870", "real/001", "001-870"),
+        ("blendface_cdf", "id0_0000", "id0_id1_0000", "Celeb-real/id0_0000", "id0"),
+        ("StyleGAN-X", "r", "f", "StyleGAN/f", ""),
+    ):
+        method = name.partition("_")[0].removesuffix("-X")
+        content = {
+            name: {
+                f"{method}_Real": splits(test={real: entry(f"{method}_Real", frames[0])}),
+                f"{method}_Fake": splits(test={fake: entry(f"{method}_fake", frames[1])}),
+            }
+        }
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        ours = load_dataset(f"deepfakebench:{tmp_path}/{name}.json#test").examples
+        assert [(e.label, e.dataset, e.method) for e in ours] == [
+            (0, name, "real"),
+            (1, name, method),
+        ]
+        assert (ours[1].source, ours[1].group) == (source, group)
+    content = {"x": {"a": splits(test={"v": entry("real_a", frames[0])})}}
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"unknown label 'real_a'; known are .*_Real or _Fake"):
+        load_dataset(f"deepfakebench:{tmp_path}/x.json#test")

@@ -111,3 +111,47 @@ def test_celeb_df_names_what_is_missing(tmp_path):
     assert (orphan.source, orphan.group) == (orphan.id, "id0")
     (tmp_path / "List_of_testing_videos.txt").unlink()
     assert "no List_of_testing_videos.txt" in refusal("celeb_df", tmp_path)
+
+
+def test_plus_plus_has_a_method_for_each_folder(tmp_path):
+    layouts.celeb_df_plus_plus(tmp_path)
+    found = find_media("celeb_df", tmp_path)
+    assert {m.dataset for m in found.media} == {"Celeb-DF++"}
+    media = by_id(found)
+    talking = media["Celeb-synthesis/TalkingFace/FLOAT/id4_0000_test_7"]
+    assert (talking.method, talking.source, talking.person) == (
+        "FLOAT",
+        "Celeb-real/id4_0000",
+        "id4",
+    )
+    swap = media["Celeb-synthesis/FaceSwap/Celeb-DF/id4_id5_0000"]
+    assert (swap.method, swap.source, swap.group) == ("Celeb-DF", "Celeb-real/id4_0000", "id4")
+    where = collections.defaultdict(set)
+    for m in found.media:
+        if m.person:
+            where[m.person].add(m.split)
+    assert where["id0"] == where["id1"] == {"test"}
+    assert where["id6"] == where["id7"] == {"validation"}
+    assert all(len(splits) == 1 for splits in where.values())
+    (tmp_path / "Celeb-synthesis/FaceReenact/LIA/id0_id1_0000.mp4").unlink()
+    (tmp_path / "Celeb-synthesis/FaceSwap/Celeb-DF/x.mp4").touch()
+    assert find_media("celeb_df", tmp_path).missing == (
+        "Celeb-synthesis/FaceSwap/Celeb-DF/x.mp4: not named as id0_id1_0000, left out",
+        "Celeb-synthesis/FaceReenact/LIA/id0_id1_0000: listed in List_of_testing_videos.txt "
+        "and not there",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fakes", "tests", "dataset"),
+    [(795, 100, "Celeb-DF-v1"), (796, 100, "Celeb-DF"), (795, 518, "Celeb-DF")],
+)
+def test_v1_is_told_from_v2(tmp_path, fakes, tests, dataset):
+    real = [f"Celeb-real/id{i % 13}_{i:04}.mp4" for i in range(158)]
+    real += [f"YouTube-real/{i:05}.mp4" for i in range(250)]
+    fake = [f"Celeb-synthesis/id{i % 13}_id{(i + 1) % 13}_{i:04}.mp4" for i in range(fakes)]
+    for name in real + fake:
+        layouts.put(tmp_path / name, 0, "real", layouts.a_few_bytes)
+    lines = [f"1 {name}" for name in real] + [f"0 {name}" for name in fake]
+    layouts.text(tmp_path / "List_of_testing_videos.txt", "\n".join(lines[-tests:]))
+    assert {m.dataset for m in find_media("celeb_df", tmp_path).media} == {dataset}

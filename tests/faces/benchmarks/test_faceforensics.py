@@ -3,6 +3,7 @@
 import collections
 import json
 import pathlib
+import shutil
 
 import pytest
 
@@ -128,3 +129,24 @@ def test_the_official_lists(tmp_path):
     assert splits_of(found)["test"] & first
     media = by_id(found)
     assert any((m.source in first) != (f"real/{m.id[-3:]}" in first) for m in media.values())
+
+
+def test_extracted_frames_are_videos(tmp_path):
+    """`images/NAME/0000.png`, as the benchmark's own script writes them; masks are, too."""
+    layouts.faceforensics(tmp_path, videos_level="images")
+    methods = tmp_path / "manipulated_sequences"
+    layouts.put(methods / "Deepfakes/masks/images/000_004/0000.png", 1, "", layouts.a_few_bytes)
+    extracted = methods / "Deepfakes/c23/images"
+    layouts.put(extracted / "000_004/0007.png", 1, "", layouts.a_few_bytes)
+    shutil.rmtree(extracted / "004_000")
+    (extracted / "004_000").mkdir()
+    found = find_media("faceforensics", tmp_path)
+    medium = by_id(found)["Deepfakes/000_004"]
+    assert medium.path == extracted / "000_004"
+    assert medium.mask == methods / "Deepfakes/masks/images/000_004"
+    assert (medium.split, medium.source, medium.group) == ("validation", "real/000", "000-004")
+    empty = "manipulated_sequences/Deepfakes/c23/images/004_000"
+    assert found.missing == (
+        f"{empty}: there is no picture in the folder",
+        "Deepfakes/004_000: listed in val.json and not there",
+    )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rffr_jax.faces.benchmarks import find_media
+from rffr_jax.faces.benchmarks import dfdc, find_media
 from rffr_jax.faces.media import Benchmark
 from tests.faces import layouts
 from tests.faces.layouts import by_id, refusal
@@ -42,7 +42,7 @@ def test_copies_of_dfdc_beside_one_another_are_left_out_but_for_what_one_of_them
     layouts.dfdc(tmp_path / "a")
     layouts.dfdc(tmp_path / "b")
     (tmp_path / "b/dfdc_train_part_0/bbbbbbbbbb.mp4").unlink()
-    found = find_media("dfdc", tmp_path)
+    found = dfdc.find(tmp_path)
     assert [m.path for m in found.media] == [tmp_path / "a/dfdc_train_part_0/bbbbbbbbbb.mp4"]
     assert len(found.missing) == 1 + 7
     assert (
@@ -93,17 +93,17 @@ def test_paths_that_lead_out_of_the_folder_are_named_and_the_rest_is_taken(tmp_p
     file.write_text(file.read_text() + f"1 {path}\n")
     assert find_media("celeb_df", celeb) == Benchmark(expected, (f"{file}:6: {left_out}",))
 
-    dfdc = tmp_path / "dfdc"
-    layouts.dfdc(dfdc)
-    expected = find_media("dfdc", dfdc).media
-    file = dfdc / "dfdc_train_part_0/metadata.json"
+    challenge = tmp_path / "dfdc"
+    layouts.dfdc(challenge)
+    expected = find_media("dfdc", challenge).media
+    file = challenge / "dfdc_train_part_0/metadata.json"
     metadata = json.loads(file.read_text())
     metadata[path] = {"label": "FAKE", "original": "aaaaaaaaaa.mp4"}
     metadata["bbbbbbbbbb.mp4"]["original"] = path
     layouts.text(file, json.dumps(metadata))
-    labels = dfdc / "test/labels.csv"
+    labels = challenge / "test/labels.csv"
     labels.write_text(labels.read_text() + f"{path},1\n")
-    assert find_media("dfdc", dfdc) == Benchmark(
+    assert find_media("dfdc", challenge) == Benchmark(
         tuple(m for m in expected if m.path.name != "bbbbbbbbbb.mp4"),
         (
             f"test/labels.csv: {left_out}",

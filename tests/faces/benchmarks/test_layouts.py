@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 
 import pytest
 
@@ -22,6 +23,12 @@ LAYOUTS = [
     ("dfdc", layouts.dfdc, {"validation": True}),
     ("dfdc", layouts.dfdc_preview, {}),
     ("forgerynet", layouts.forgerynet, {}),
+    ("faceforensics", layouts.faceforensics, {"videos_level": "images"}),
+    ("celeb_df", layouts.celeb_df_plus_plus, {}),
+    ("celeb_df", layouts.celeb_df_plus_plus, {"videos_level": "videos"}),
+    ("wilddeepfake", layouts.wilddeepfake, {}),
+    ("wilddeepfake", layouts.wilddeepfake, {"inner": True}),
+    ("df40", layouts.df40, {}),
     ("folder", layouts.folder, {}),
     ("folder", layouts.folder, {"splits": ()}),
 ]
@@ -33,7 +40,7 @@ def test_every_file_is_found_once_with_its_label_and_method(tmp_path, name, layo
     layout(tmp_path / "data", written, **options)
     found = find_media(name, tmp_path / "data")
     assert found.missing == ()
-    assert {m.path: (m.label, m.method) for m in found.media} == written.files
+    assert {m.path: (m.label, m.method) for m in found.media} == written.media()
     ids = [m.id for m in found.media]
     assert ids == sorted(set(ids))
     assert not any(".." in id_.split("/") or id_.startswith("/") for id_ in ids)
@@ -51,8 +58,10 @@ def test_a_fake_is_in_the_split_and_the_group_of_its_original(tmp_path, name, la
         assert (original.group or original.source) == (medium.group or medium.source)
     fakes = [m for m in media.values() if m.label == 1]
     assert fakes
-    if name not in ("forgerynet", "folder"):  # nor does labels.csv tell an original
-        told = [m for m in fakes if not m.id.startswith(("test/", "validation/"))]
+    # Nor does labels.csv tell an original, nor a method of DF40 with its own reals.
+    if name not in ("forgerynet", "wilddeepfake", "folder"):
+        untold = ("test/", "validation/", "DF40/MidJourney")
+        told = [m for m in fakes if not m.id.startswith(untold)]
         assert told
         assert all(media[m.source].label == 0 for m in told)
 
@@ -102,6 +111,8 @@ def test_what_is_no_benchmark_is_refused_with_what_was_looked_for(tmp_path):
         "celeb_df": "Celeb-real",
         "dfdc": "labels.csv",
         "forgerynet": "image_list.txt",
+        "wilddeepfake": "fake_train",
+        "df40": "DF40_train",
         "folder": ".mp4",
         "table": "media.csv",
     }
@@ -111,6 +122,17 @@ def test_what_is_no_benchmark_is_refused_with_what_was_looked_for(tmp_path):
     for name in list(BENCHMARKS)[1:]:
         assert "--compression c23 does not go with" in refusal(name, tmp_path, compression="c23")
         assert "does not go with" in refusal(name, tmp_path, splits=tmp_path)
+
+
+def test_a_benchmark_without_fakes_or_without_reals_ends_the_run(tmp_path):
+    layouts.celeb_df(tmp_path)
+    for path in (tmp_path / "Celeb-synthesis").iterdir():
+        path.unlink()
+    assert "there are 12 media of celeb_df and no fakes among them" in refusal("celeb_df", tmp_path)
+    layouts.wilddeepfake(tmp_path / "wild")
+    for split in ("train", "test"):
+        shutil.rmtree(tmp_path / "wild" / f"real_{split}")
+    assert "and no reals among them; complete" in refusal("wilddeepfake", tmp_path / "wild")
 
 
 def test_lists_without_any_of_their_videos_are_refused(tmp_path):
