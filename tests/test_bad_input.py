@@ -269,7 +269,7 @@ def changed_times(workdir):
 
 def test_a_detector_does_not_go_on_with_another_mae(tmp_path, data, mae, detector, capsys):
     other = tmp_path / "other"
-    assert jobs.start("pretrain", other, *data, "seed=1") == 0
+    assert jobs.start("pretrain", other, *data, "seed=1", "steps=2") == 0
     capsys.readouterr()
     before = (detector / "config.json").read_bytes()
     flags = (*data, "data.methods=rows", f"mae={other}")

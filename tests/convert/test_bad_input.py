@@ -284,8 +284,10 @@ def test_a_converted_vit_does_not_inpaint(tmp_path, data, capsys):
 # ---- numbers of other types
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])
-@pytest.mark.parametrize("kind", ["vit", "mae"])
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [("vit", np.float16), ("vit", np.float64), ("mae", ml_dtypes.bfloat16)],
+)
 def test_other_types_of_numbers_become_float32(tmp_path, kind, dtype):
     arrays = vit_arrays() if kind == "vit" else mae_arrays()
     other = {name: array.astype(dtype) for name, array in arrays.items()}

@@ -78,8 +78,10 @@ def test_every_kind_of_vit(tmp_path, capsys, names, told):
     np.testing.assert_array_equal(saved["['class_token']"], class_token.reshape(-1))
 
 
-@pytest.mark.parametrize("told", [True, False])
-@pytest.mark.parametrize("names", ["mae", "hf", "hf4", "hf5_saved"])
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [("mae", True), ("mae", False), ("hf", True), ("hf4", False), ("hf5_saved", False)],
+)
 def test_every_kind_of_mae(tmp_path, capsys, names, told):
     kind = names[:2] if names.startswith("hf") else names
     file = write(tmp_path / "mae.safetensors", mae_arrays(MAE_TABLES[names]))

@@ -33,7 +33,7 @@ def assert_same(imported: ImportedWeights, expected: ImportedWeights):
 # ---- prefixes
 
 
-@pytest.mark.parametrize("names", ["timm", "google", "hf4", "mae", "hf_mae"])
+@pytest.mark.parametrize("names", ["timm", "google", "hf_mae"])
 def test_a_prefix_of_all_names_is_taken_off_and_told(tmp_path, names):
     arrays = arrays_of(names)
     plain = import_weights(write(tmp_path / "plain.npz", arrays))

@@ -26,7 +26,7 @@ def model(image_size, patch, seed=0):
     return random_model(lambda: MAE(settings, dtype=jnp.float32, rngs=nnx.Rngs(0)), seed)
 
 
-@pytest.mark.parametrize(("grid", "k"), [(6, 2), (6, 4), (7, 3), (5, 5)])
+@pytest.mark.parametrize(("grid", "k"), [(6, 2), (6, 4), (7, 3)])
 def test_fused_call_equals_a_loop_over_blocks_in_float64(grid, k):
     mae, parameters = model(4 * grid, 4, seed=k)
     blocks = BlockGrid(grid, k)
@@ -44,8 +44,7 @@ def test_fused_call_equals_a_loop_over_blocks_in_float64(grid, k):
         np.testing.assert_allclose(residual[row], difference, atol=4e-5)
 
 
-@pytest.mark.parametrize("per_pass", [1, 2, 4])
-@pytest.mark.parametrize("at_once", [1, 3, 4, 100])
+@pytest.mark.parametrize(("per_pass", "at_once"), [(1, 1), (1, 3), (2, 4), (4, 100)])
 def test_passes_one_after_another_equal_all_beside_each_other(per_pass, at_once):
     mae, _ = model(24, 4)
     images = jax.random.uniform(jax.random.key(0), (3, 24, 24, 3))
@@ -105,8 +104,7 @@ def test_residual_is_clipped_and_scaled():
     np.testing.assert_allclose(weak, expected, atol=1e-8)
 
 
-@pytest.mark.parametrize("per_pass", [1, 3])
-@pytest.mark.parametrize("counts", [(2,), (1, 3), (1, 1, 2, 3)])
+@pytest.mark.parametrize(("counts", "per_pass"), [((2,), 3), ((1, 1, 2, 3), 1)])
 def test_chosen_blocks_are_those_of_the_whole_image(counts, per_pass):
     mae, _ = model(24, 4)
     blocks = BlockGrid(6, 3, per_pass)

@@ -194,6 +194,7 @@ def _write(folder, seeds):
         filled(folder, arrays(20, seed))
 
 
+@pytest.mark.slow
 def test_many_writers_at_once(tmp_path):
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write, args=(tmp_path, seeds)) for seeds in ((0, 1), (0, 2))]

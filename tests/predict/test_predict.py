@@ -196,6 +196,7 @@ def test_no_calibration_changes_a_verdict(tmp_path, calibrated, faces, evaluated
     assert 18 * 50 < shown < 18 * 150
 
 
+@pytest.mark.slow
 def test_a_video_is_judged_by_the_threshold_of_videos(tmp_path, detector, faces, capsys):
     """Videos of two frames choose it as `predict` forms their scores; what does not fit is said."""
     detector = shutil.copytree(detector, tmp_path / "detect")

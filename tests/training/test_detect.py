@@ -55,6 +55,7 @@ def test_a_coarser_distribution_is_said_once(tmp_path, mae, data, caplog, monkey
     assert len(said) == 2
 
 
+@pytest.mark.slow
 def test_best_weights_have_safe_names(tmp_path, mae, data):
     jobs.draw_faces(tmp_path / "v", "set/1", seed=0, reals=2)
     flags = (data[0], f"data.validation=csv:{tmp_path}/v.csv", f"mae={mae}", "steps=2")

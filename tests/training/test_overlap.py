@@ -92,7 +92,6 @@ def run(workdir, monkeypatch, *flags):
     ("log_every", "order"),
     [
         (4, [*("put", "step") * 4, "read"]),
-        (2, [*("put", "step") * 2, "read"] * 2),
         (1, ["put", "step", "read"] * 4),
     ],
 )

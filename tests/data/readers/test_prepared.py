@@ -66,6 +66,7 @@ def test_filters_and_the_jobs_own_split(tmp_path):
     assert load_dataset(f"{spec}#test?method=Deepfakes&limit=4").examples[3].label == 1
 
 
+@pytest.mark.slow
 def test_worker_processes_read_the_same_batches(tmp_path):
     write(tmp_path, {"test": draw_records(3, "raw")}, "raw")
     dataset = load_dataset(f"tfds:{tmp_path}/faces#test")

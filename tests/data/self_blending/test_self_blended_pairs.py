@@ -120,6 +120,7 @@ def test_every_step_pair_and_seed_gives_another_fake(pairs, spec):
     np.testing.assert_array_equal(one, pairs.load_for_row(REALS, SIZE, step=0, row=1))
 
 
+@pytest.mark.slow
 def test_resume_processes_and_workers_change_nothing(spec):
     pairs = SelfBlendedPairs(load_dataset(spec), 7)
     whole = train(pairs)
