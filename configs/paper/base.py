@@ -147,6 +147,15 @@ def row(label: str, autoencoder: str = "", **detect: dict) -> dict:
     return {"label": label, "autoencoder": autoencoder, "detect": detect}
 
 
+def reference_row(label: str, autoencoder: str = "", **detect: dict) -> dict:
+    """A logistic regression on energies of what a detector reads, in place of that detector.
+
+    Args:
+      label, autoencoder, detect: of the detector's `row`, with which it shares the training.
+    """
+    return {**row(label, autoencoder, **detect), "evaluation": "energy_reference"}
+
+
 def numbered(entries: dict[str, dict]) -> Config:
     """Rows or claims with numbers in their names: a ConfigDict sorts by name."""
     return ConfigDict(

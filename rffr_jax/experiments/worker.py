@@ -40,6 +40,7 @@ JOBS = {
     "detect": "rffr_jax.training.detect",
     "evaluate": "rffr_jax.evaluation.evaluate",
     "mean_residual": "rffr_jax.experiments.mean_residual",
+    "energy_reference": "rffr_jax.experiments.energy_reference",
     "residual": "rffr_jax.evaluation.residuals",
 }
 POLL_SECONDS = 0.5

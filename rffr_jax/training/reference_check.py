@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from rffr_jax.data.captures import Captures
-from rffr_jax.data.selection import evenly_spaced
+from rffr_jax.data.selection import evenly_spaced, select_examples
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.errors import BadImageError
 from rffr_jax.evaluation import metrics
@@ -88,9 +88,8 @@ def _reference_auc(
     training: Dataset, validation: Dataset, methods: Sequence[str], size: int
 ) -> float | None:
     """The mean over the methods; None where too few images can be read."""
-    if isinstance(training, SelfBlendedPairs):
-        training = Captures(training, 1)  # each pair with a recipe of its own
-    known = [_features(training, _of_label(training, label), size) for label in (REAL, FAKE)]
+    images = reference_training_set(training)
+    known = [_features(images, _of_label(images, label), size) for label in (REAL, FAKE)]
     reals = _features(validation, _of_label(validation, REAL), size)
     fakes = [
         _features(validation, [i for i, e in enumerate(validation.examples) if e.method == m], size)
@@ -109,6 +108,19 @@ def _reference_auc(
     return float(np.mean(aucs))
 
 
+def reference_training_set(training: Dataset) -> Dataset:
+    """The images that the reference learns from: at most `MOST_IMAGES` reals and as many fakes.
+
+    Args:
+      training: images before anything is done to them, or self-blended pairs.
+    """
+    if isinstance(training, SelfBlendedPairs):
+        training = Captures(training, 1)  # each pair with a recipe of its own
+    chosen = [_of_label(training, label) for label in (REAL, FAKE)]
+    kept = [index for indices in chosen for index in evenly_spaced(indices, MOST_IMAGES)]
+    return select_examples(training, kept)
+
+
 def _of_label(dataset: Dataset, label: int) -> list[int]:
     return [index for index, example in enumerate(dataset.examples) if example.label == label]
 
@@ -118,7 +130,7 @@ def _features(
 ) -> Float32[np.ndarray, "n features"]:
     """Of at most `MOST_IMAGES` evenly spaced examples, without those that cannot be read."""
     found = []
-    for index in evenly_spaced(indices, MOST_IMAGES) if indices else ():
+    for index in evenly_spaced(indices, MOST_IMAGES):
         try:
             found.append(energy_features(dataset.load(index, size)))
         except BadImageError:  # training and validation name it
