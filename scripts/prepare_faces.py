@@ -24,6 +24,8 @@ from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks import BENCHMARKS, OWN, find_media
 
 INTERRUPTED = 75
+NOTES_SHOWN = 10
+SHARES = "0.8,0.1,0.1"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,6 +65,9 @@ def _prepare(args: argparse.Namespace) -> int:
     )
     if args.split_by:
         benchmark = _split(args, benchmark)
+    elif args.split or args.person_pattern:
+        option = f"--split {args.split}" if args.split else "--person-pattern"
+        raise UserError(f"{option} says nothing without --split-by person; add it")
     if args.video_list:
         benchmark = keep_listed_videos(benchmark, args.video_list)
     _print_found(benchmark)
@@ -79,7 +84,7 @@ def _split(args: argparse.Namespace, benchmark):
             f"--split-by person does not go with --benchmark {args.benchmark}, which has splits; "
             "it is for folder and table, leave it out"
         )
-    fractions = parse_fractions(args.split)
+    fractions = parse_fractions(args.split or SHARES)
     return split_by_person(benchmark, args.benchmark, fractions, args.person_pattern)
 
 
@@ -148,8 +153,11 @@ def _print_found(benchmark):
         print(f"{split:10}  {dataset:20}  {kind}  {method:20} {count:6}")
     for line in benchmark.missing:
         print(f"missing: {line}")
-    for line in benchmark.notes:
+    for line in benchmark.notes[:NOTES_SHOWN]:
         print(f"note: {line}")
+    more = len(benchmark.notes) - NOTES_SHOWN
+    if more > 0:
+        print(f"note: and {more} more, which report.json will have")
     if benchmark.missing:
         print(f"{len(benchmark.missing)} missing in all")
     if benchmark.left_out.counts:
@@ -177,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--frame-folders", action="store_true", help="a folder of images in a folder is one video")
     add("--split-by", choices=("person",), help="parts of a folder or table that share no person")
-    add("--split", default="0.8,0.1,0.1", help="shares of the people: train,validation,test")
+    add("--split", help=f"shares of the people, train,validation,test (by default {SHARES})")
     add(
         "--person-pattern",
         metavar="REGEX",

@@ -34,7 +34,7 @@ class Movies:
     def __call__(self, path, label, method):
         self.seed += 1
         frames = face_frames(self.seed, 6 - label, 96)
-        if path.suffix == ".jpg":
+        if path.suffix in (".jpg", ".png"):
             cv2.imwrite(str(path), frames[0][..., ::-1])
         else:
             write_movie(path, frames)
@@ -174,6 +174,19 @@ def test_layout_becomes_records(tmp_path, capsys, benchmark, expected):
             assert record["landmarks"].shape == (5, 2)
             assert 0 < record["landmarks"].min() < record["landmarks"].max() < 47
             assert record["score"] > 0.8
+
+
+def test_sequences_of_crops_become_records(tmp_path):
+    layouts.wilddeepfake(tmp_path / "in", Movies())
+    assert prepare("wilddeepfake", tmp_path / "in", tmp_path / "out") == 0
+    found = load_dataset(f"tfds:{tmp_path}/out/wilddeepfake#test").examples
+    assert collections.Counter((e.video, e.frame) for e in found) == {
+        (f"{kind}_test/{shard}/{sequence}", frame): 1
+        for kind in ("real", "fake")
+        for shard in "12"
+        for sequence in ("0", "54")
+        for frame in (3, 10)
+    }
 
 
 def test_a_table_becomes_records(tmp_path, capsys):
@@ -320,6 +333,8 @@ def test_bad_media_are_named_and_the_run_goes_on(tmp_path, capsys, mixed):
         (("--size", "4"), "crop size 4"),
         (("--name", "a/b"), "--name 'a/b'"),
         (("--compression", "c23"), "--compression c23 does not go with --benchmark folder"),
+        (("--split", "0.8,0.1,0.1"), "--split 0.8,0.1,0.1 says nothing without --split-by person"),
+        (("--split-by", "person"), "the data have splits of their own"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, flags, problem):
@@ -333,8 +348,9 @@ def test_mistakes_are_one_line(tmp_path, capsys, flags, problem):
 
 
 @pytest.mark.slow
-def test_a_detector_trains_and_evaluates_from_the_records(tmp_path):
-    layouts.faceforensics(tmp_path / "in", Movies())
+@pytest.mark.parametrize("videos_level", ["videos", "images"])
+def test_a_detector_trains_and_evaluates_from_the_records(tmp_path, videos_level):
+    layouts.faceforensics(tmp_path / "in", Movies(), videos_level=videos_level)
     assert prepare("faceforensics", tmp_path / "in", tmp_path / "out") == 0
     records = f"tfds:{tmp_path}/out/faceforensics"
     data = (f"data.train={records}#train", f"data.validation={records}#validation")

@@ -72,7 +72,8 @@ def find_media(
         if value and name != FOLDER:
             raise UserError(f"{option} does not go with --benchmark {name}; leave it out")
     if name == TABLE and not root.is_file():
-        raise UserError(f"--input {root}: no such file; name a table like media.csv")
+        problem = "is a folder" if root.is_dir() else "does not exist"
+        raise UserError(f"--input {root}: {problem}; name a table like media.csv")
     if name != TABLE and not root.is_dir():
         problem = "is not a folder" if root.exists() else "does not exist"
         raise UserError(f"--input {root}: {problem}; name the folder of {name}")

@@ -141,8 +141,8 @@ def test_a_wrong_line_is_named(tmp_path, header, line, message):
 
 
 def test_a_table_that_is_none(tmp_path):
-    assert "no such file" in refusal("table", tmp_path)
-    assert "no such file" in refusal("table", tmp_path / "absent.csv")
+    assert "is a folder; name a table like media.csv" in refusal("table", tmp_path)
+    assert "does not exist" in refusal("table", tmp_path / "absent.csv")
     assert "no media are listed" in refusal("table", write(tmp_path))
     assert "1 are missing or left out" in refusal("table", write(tmp_path, "absent.mp4,0"))
     (tmp_path / "media.csv").write_bytes(b"path,label\n\xff,0\n")
