@@ -54,14 +54,16 @@ def faceforensics(
 ) -> None:
     """Six originals, twelve fakes of two methods, and the lists in `splits/`."""
     inner = pathlib.Path(compression, videos_level)
-    end = "/0000.png" if videos_level == "images" else ".mp4"
+    ends = ("/0000.png", "/0001.png") if videos_level == "images" else (".mp4",)
     for first, second in (pair for part in pairs.values() for pair in part):
-        for name in (first, second):
-            put(root / "original_sequences/youtube" / inner / f"{name}{end}", 0, "real", write)
-        for method in FF_METHODS:
-            for name in (f"{first}_{second}", f"{second}_{first}"):
-                path = root / "manipulated_sequences" / method / inner / f"{name}{end}"
-                put(path, 1, method, write)
+        for end in ends:
+            for name in (first, second):
+                path = root / "original_sequences/youtube" / inner / f"{name}{end}"
+                put(path, 0, "real", write)
+            for method in FF_METHODS:
+                for name in (f"{first}_{second}", f"{second}_{first}"):
+                    path = root / "manipulated_sequences" / method / inner / f"{name}{end}"
+                    put(path, 1, method, write)
     if splits:
         write_splits(root / "splits", pairs)
 
