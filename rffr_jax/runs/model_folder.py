@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Mapping
 from typing import Any
@@ -81,6 +82,7 @@ def write_model(
             save_file(arrays, unfinished / WEIGHTS, metadata={"format": FORMAT})
             _write_config(unfinished, content, _digest(unfinished / WEIGHTS))
             (unfinished / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
+            shutil.copymode(unfinished / CARD, unfinished / WEIGHTS)  # safetensors' is private
             unfinished.replace(folder)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error

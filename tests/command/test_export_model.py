@@ -115,6 +115,7 @@ def test_a_card_and_a_preparation_of_ones_own(runs, tmp_path):
     record.write_text(json.dumps({**crop, **finder, "image_format": "png"}))
     model = exported(runs, tmp_path, "detector", f"--card={card}", f"--preparation={record}")
     assert (model / "README.md").read_text() == card.read_text()
+    assert len({file.stat().st_mode for file in model.iterdir()}) == 1  # others can read all
     detector = rffr_jax.load_detector(model)
     assert detector.note.startswith("For trying only; this detector was trained on procedural")
     assert detector.about["preparations"] == [json.loads(record.read_text())]

@@ -1,0 +1,1 @@
+"""Model folders for rffr-jax: `mae` and `detector`. Their README.md say what they are for."""
