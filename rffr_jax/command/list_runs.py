@@ -20,7 +20,7 @@ from rffr_jax.experiments.run_list import (
 )
 from rffr_jax.runs.atomic_files import atomic_write
 
-CONFIG_OF_JOB = {"mean_residual": "evaluate"}
+CONFIG_OF_JOB = {"mean_residual": "evaluate", "energy_reference": "evaluate"}
 CUT = "Settings that did not fit are in the table that --csv FILE writes."
 
 
