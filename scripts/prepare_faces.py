@@ -26,6 +26,7 @@ from rffr_jax.faces.benchmarks import BENCHMARKS, OWN, find_media
 INTERRUPTED = 75
 NOTES_SHOWN = 10
 SHARES = "0.8,0.1,0.1"
+PARQUET = "parquet"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -93,6 +94,7 @@ def _build(args: argparse.Namespace, benchmark):
     from rffr_jax.faces.beam import beam_runner
     from rffr_jax.faces.build import build_dataset
     from rffr_jax.faces.crop import CropSettings
+    from rffr_jax.faces.parquet import check_pyarrow, write_parquet
     from rffr_jax.faces.prepare import PreparationSettings, parse_frames
     from rffr_jax.faces.runners import process_runner, run_sequentially
 
@@ -105,6 +107,8 @@ def _build(args: argparse.Namespace, benchmark):
         frames=parse_frames(args.frames),
         faces=args.faces,
     )
+    if args.format == PARQUET:
+        check_pyarrow()
     if args.export_deepfakebench:
         if args.faces == "all":
             raise UserError(
@@ -125,6 +129,9 @@ def _build(args: argparse.Namespace, benchmark):
         max_bad_fraction=args.max_bad_fraction,
     )
     print(f"the records are in {dataset}; read them as tfds:{dataset.parent}#SPLIT")
+    if args.format == PARQUET:
+        folder = write_parquet(dataset)
+        print(f"the same in Parquet files is in {folder}; read it as parquet:{folder}#SPLIT")
     if args.export_deepfakebench:
         _export(dataset, args.export_deepfakebench, settings.crop.size, benchmark)
 
@@ -216,6 +223,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--smallest-face", type=int, default=30, help="shorter side in pixels")
     add("--image-format", default="jpeg", help="png, jpeg (quality 95, 4:4:4) or raw")
+    add(
+        "--format",
+        default="array_record",
+        choices=("array_record", PARQUET),
+        help="parquet: also Parquet files that Hugging Face `datasets` reads",
+    )
     add(
         "--max-bad-fraction",
         type=float,

@@ -8,13 +8,14 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rffr_jax.config import local_path
 from rffr_jax.data.origins import PROCEDURAL
 from rffr_jax.data.readers.deepfakebench import read_deepfakebench
 from rffr_jax.data.readers.folder import default_dataset_name, read_folder
+from rffr_jax.data.readers.parquet import read_parquet
 from rffr_jax.data.readers.table import read_csv, read_list
+from rffr_jax.data.readers.tar import read_tar
 from rffr_jax.data.selection import (
     Selection,
     keep_dataset,
@@ -29,8 +30,9 @@ from rffr_jax.examples import Dataset, Example
 
 TABLES = {"list": read_list, "csv": read_csv}
 FOLDER = "folder"
-DEEPFAKEBENCH, PREPARED = "deepfakebench", "tfds"
-KINDS = (PROCEDURAL, FOLDER, *TABLES, DEEPFAKEBENCH, PREPARED)
+DEEPFAKEBENCH, PREPARED, PARQUET = "deepfakebench", "tfds", "parquet"
+PACKED = {PARQUET: read_parquet, "tar": read_tar}
+KINDS = (PROCEDURAL, FOLDER, *TABLES, DEEPFAKEBENCH, PREPARED, *PACKED)
 # Keys of one value: the kinds that take them, and what they say.
 FLAGS = {
     "labels": ("real", (FOLDER,), "every image is real"),
@@ -226,7 +228,7 @@ def _check_parts_alike(parts: list[Dataset], specs: list[DatasetSpec]):
     strict = [
         (part, spec.text)
         for part, spec in zip(parts, specs, strict=True)
-        if spec.kind == PREPARED and not spec.mixed
+        if spec.kind in (PREPARED, PARQUET) and not spec.mixed
     ]
     if len(strict) < 2:
         return
@@ -239,33 +241,6 @@ def _check_parts_alike(parts: list[Dataset], specs: list[DatasetSpec]):
             f"({'; '.join(differing)}), which moves results; prepare them alike, or add mixed=ok "
             "to the specs that may differ"
         )
-
-
-def check_same_preparation(
-    trained: Sequence[dict[str, Any]], spec: str, dataset: Dataset, option: str
-):
-    """Faces that a detector is tried on must be prepared as those that it was trained on.
-
-    Args:
-      trained: `collect_preparations` the training data; data that say nothing go with any.
-      spec: what `dataset` was loaded from.
-      option: the config entry that named it, for the message.
-
-    Raises:
-      UserError: its faces were prepared like none of those, and the spec does not say `mixed=ok`.
-    """
-    from rffr_jax.data.readers.prepared import collect_preparations, compare_preparations
-
-    if not trained or parse_spec(spec).mixed:
-        return
-    for preparation in collect_preparations(dataset):
-        differing = min((compare_preparations([other, preparation]) for other in trained), key=len)
-        if differing:
-            raise UserError(
-                f"{option}: the faces of '{spec}' were prepared otherwise than those that the "
-                f"detector is trained on ({'; '.join(differing)}), which moves results; prepare "
-                "them alike, or add mixed=ok to the spec"
-            )
 
 
 def load_separately(texts: Sequence[str], *, default_split: str) -> list[Dataset]:
@@ -330,6 +305,8 @@ def _open(spec: DatasetSpec, default_split: str) -> Dataset:
         from rffr_jax.data.readers.prepared import read_prepared
 
         return read_prepared(path, split)
+    if spec.kind in PACKED:
+        return PACKED[spec.kind](path, split, asked=spec.split is not None)
     if spec.split:
         raise UserError(
             f"dataset '{spec.text}': {spec.kind} has no splits; leave out '#{spec.split}'"

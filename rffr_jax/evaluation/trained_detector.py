@@ -14,7 +14,8 @@ from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.data.image_hashes import ImageHashes
 from rffr_jax.data.origins import Origins
-from rffr_jax.data.specs import as_tuple, check_same_preparation
+from rffr_jax.data.preparations import check_same_preparation
+from rffr_jax.data.specs import as_tuple
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import operating_point_record, residual_reference
 from rffr_jax.evaluation.operating_point import DEFAULT_OPERATING_POINT, OperatingPoint
@@ -111,7 +112,7 @@ class TrainedDetector:
           The datasets by their specs.
 
         Raises:
-          UserError: as for `specs.check_same_preparation`.
+          UserError: as for `preparations.check_same_preparation`.
         """
         by_spec = dict(zip(as_tuple(specs), datasets, strict=True))
         for spec, dataset in by_spec.items():

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from rffr_jax.cluster import processes
-from rffr_jax.data.specs import check_same_preparation, load_dataset
+from rffr_jax.data.preparations import check_same_preparation
+from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.predictions import Predictions

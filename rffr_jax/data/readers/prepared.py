@@ -134,8 +134,8 @@ def newest_version(path: Path) -> Path:
 
 def collect_preparations(dataset: Dataset) -> list[dict[str, Any]]:
     """What the faces of prepared records were made with, each way once; other data say nothing."""
-    if isinstance(dataset, PreparedDataset):
-        return [dataset.preparation]
+    if preparation := getattr(dataset, "preparation", None):
+        return [dict(preparation)]
     found: list[dict[str, Any]] = []
     if isinstance(dataset, Selection):
         for preparation in itertools.chain.from_iterable(map(collect_preparations, dataset.parts)):

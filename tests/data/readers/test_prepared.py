@@ -11,6 +11,7 @@ import pytest
 
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.pipeline import evaluation_batches
+from rffr_jax.data.preparations import check_same_preparation
 from rffr_jax.data.readers.prepared import (
     PreparedDataset,
     collect_preparations,
@@ -18,7 +19,6 @@ from rffr_jax.data.readers.prepared import (
 )
 from rffr_jax.data.specs import (
     DatasetSpec,
-    check_same_preparation,
     load_dataset,
     load_separately,
     parse_spec,
