@@ -6,10 +6,11 @@
 
 It writes OUTPUT/NAME/VERSION: shards that `tfds:OUTPUT/NAME#train` reads, `preparation.json` (how
 it was done), `report.json` (what was found and what was dropped, with reasons) and a sheet of faces
-for each split. On the way it needs room for the records twice. A run that was
-killed resumes when it is started again; records that are finished are never replaced. Exit codes: 0
-done; 2 a mistake, or more media without a face than --max-bad-fraction allows; 75 stopped by Ctrl-C
-or SIGTERM, start again.
+for each split; with --format parquet also OUTPUT/NAME/parquet. On the way it needs room for the
+records twice. A run that was killed resumes when it is started again; records that are finished are
+never replaced. Exit codes: 0 done; 2 a mistake, more media without a face than --max-bad-fraction
+allows, or fewer media that are there and readable than --min-coverage asks for; 75 stopped by
+Ctrl-C or SIGTERM, start again.
 """
 
 import argparse
@@ -56,6 +57,8 @@ def _prepare(args: argparse.Namespace) -> int:
         raise UserError(f"--workers {args.workers}: must be 0 or more")
     if not 0 <= args.max_bad_fraction <= 1:
         raise UserError(f"--max-bad-fraction {args.max_bad_fraction:g}: must lie in [0, 1]")
+    if not 0 <= args.min_coverage <= 1:
+        raise UserError(f"--min-coverage {args.min_coverage:g}: must lie in [0, 1]")
     benchmark = find_media(
         args.benchmark,
         args.input,
@@ -127,6 +130,7 @@ def _build(args: argparse.Namespace, benchmark):
         args.name or args.benchmark,
         run=run,
         max_bad_fraction=args.max_bad_fraction,
+        min_coverage=args.min_coverage,
     )
     print(f"the records are in {dataset}; read them as tfds:{dataset.parent}#SPLIT")
     if args.format == PARQUET:
@@ -234,6 +238,13 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=0.05,
         help="of media without a face, of all and of each split's, data set's and method's",
+    )
+    add(
+        "--min-coverage",
+        type=float,
+        default=0.99,
+        help="share of all media that must be there and readable; below it the exit code is 2, and "
+        "the records are kept",
     )
     add(
         "--export-deepfakebench",

@@ -44,6 +44,7 @@ def build_dataset(
     *,
     run: Runner,
     max_bad_fraction: float,
+    min_coverage: float = 0.0,
 ) -> pathlib.Path:
     """Prepares all media, packs their records and checks them.
 
@@ -55,13 +56,15 @@ def build_dataset(
       run: `run_sequentially`, `process_runner(n)` or `beam_runner(...)`.
       max_bad_fraction: of all media may have given no face; where it is more than one, also of
         those of each split, data set and method.
+      min_coverage: share of all media that must be there and readable.
 
     Returns:
       The data set's version folder, with `report.json` in it.
 
     Raises:
       UserError: another run is at work there; other records are there, or were begun; the disk is
-        full; media are lost; or too many gave no face (the data set is written all the same).
+        full; media are lost; or too many gave no face, are missing or unreadable (the data set is
+        written all the same).
     """
     check_name(name, "--name")
     compressions = {medium.compression for medium in benchmark.media}
@@ -82,6 +85,7 @@ def build_dataset(
         shutil.rmtree(parts, ignore_errors=True)
     _tell(report)
     _refuse_too_many_bad(report, dataset, max_bad_fraction)
+    _refuse_low_coverage(report, dataset, min_coverage)
     return dataset
 
 
@@ -285,6 +289,16 @@ def _refuse_too_many_bad(report: Mapping[str, Any], dataset: pathlib.Path, max_b
             f"{worst['without_face']} of {worst['media']} media{where} gave no face, more than "
             f"--max-bad-fraction {max_bad_fraction:g}; the others are in {dataset}, the reasons in "
             f"{REPORT} there (without_face: {report['without_face'][0]} the first)"
+        )
+
+
+def _refuse_low_coverage(report: Mapping[str, Any], dataset: pathlib.Path, min_coverage: float):
+    counts = collections.Counter(medium["status"] for medium in report["media"])
+    if counts["ok"] < min_coverage * counts.total():
+        raise UserError(
+            f"{counts['ok']} of {counts.total()} media could be read ({counts['missing']} missing, "
+            f"{counts['error']} with an error), less than --min-coverage {min_coverage:g}; their "
+            f"records are in {dataset}, the status of each in {REPORT} there (media)"
         )
 
 

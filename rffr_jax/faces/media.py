@@ -56,9 +56,11 @@ class Benchmark:
       missing: a line for each medium that its folders lack or that was left out.
       left_out: files whose ending is none of a video or image that is read.
       notes: a line for each thing worth knowing of media that are taken.
+      absent: ids of the media that its lists name and its folders lack.
     """
 
     media: tuple[Medium, ...]
     missing: tuple[str, ...] = ()
     left_out: SkippedFiles = dataclasses.field(default_factory=SkippedFiles)
     notes: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()

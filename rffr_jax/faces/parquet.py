@@ -1,5 +1,6 @@
 """Prepared records as Parquet files that Hugging Face `datasets` reads, beside array_record."""
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -99,9 +100,9 @@ def _write_file(file: Path, shard: str, preparation: dict[str, Any]):
             PREPARATION_KEY: json.dumps(preparation),
         },
     )
-    with parquet.ParquetWriter(file, schema, compression={"image.bytes": "none"}) as writer:
+    with parquet.ParquetWriter(file, schema, compression="none") as writer:
         rows = _rows(shard, preparation)
-        while group := [row for row, _ in zip(rows, range(ROWS_OF_A_GROUP), strict=False)]:
+        while group := list(itertools.islice(rows, ROWS_OF_A_GROUP)):
             writer.write_table(pyarrow.Table.from_pylist(group, schema))
 
 

@@ -31,11 +31,13 @@ def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
       of media. `several_faces`: how many media show several, by what told which one is taken.
       `conversions`: of how many media pixels were changed, by what was done. `missing` and
       `notes`, as in `Benchmark`. `left_out`: files that are not read, by ending. `drops`: every
-      one, `frame` null for a whole medium.
+      one, `frame` null for a whole medium. `media`: a row for each, with its `status`: `ok`,
+      `error` (it cannot be read) or `missing` (`Benchmark.absent`).
     """
     numbers: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
     reasons: collections.Counter[str] = collections.Counter()
     drops: list[dict[str, Any]] = []
+    media = [{"id": id_, "status": "missing"} for id_ in benchmark.absent]
     without: list[str] = []
     several: collections.Counter[str] = collections.Counter()
     conversions: collections.Counter[str] = collections.Counter()
@@ -45,6 +47,8 @@ def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
         cell = methods.setdefault(
             medium.method, {"media": 0, "frames": 0, "faces": 0, "without_face": 0}
         )
+        unreadable = any(drop.frame is None for drop in part.drops)
+        media.append({"id": medium.id, "status": "error" if unreadable else "ok"})
         cell["media"] += 1
         cell["frames"] += part.frames
         cell["faces"] += len(part.records)
@@ -68,6 +72,7 @@ def make_report(work: Work, benchmark: Benchmark) -> dict[str, Any]:
         "notes": list(benchmark.notes),
         "left_out": dict(benchmark.left_out.counts.most_common()),
         "drops": drops,
+        "media": media,
     }
 
 

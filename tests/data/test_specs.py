@@ -58,7 +58,7 @@ def test_every_part_of_a_spec():
     ("spec", "words"),
     [
         ("faces", ["unknown kind", "synthetic, folder, list, csv"]),
-        ("parquet:x/y#train", ["unknown kind 'parquet'", "synthetic, folder, list, csv"]),
+        ("orc:x/y#train", ["unknown kind 'orc'", "synthetic, folder, list, csv"]),
         ("folder:", ["nothing after 'folder:'"]),
         ("synthetic:0#", ["nothing after '#'"]),
         ("synthetic:one", ["'one'", "synthetic:0"]),

@@ -193,8 +193,11 @@ def test_a_table_becomes_records(tmp_path, capsys):
     layouts.table(tmp_path / "in", Movies())
     (tmp_path / "in/fake/b/10.jpg").write_bytes(b"damaged")
     table = tmp_path / "in/media.csv"
-    assert prepare("table", table, tmp_path / "out", "--frames", "train=2,test=all") == 0
-    assert "note: fake/b: no frames between 2 and 9" in capsys.readouterr().out
+    flags = ("--frames", "train=2,test=all", "--format", "parquet")
+    assert prepare("table", table, tmp_path / "out", *flags) == 0
+    said = capsys.readouterr().out
+    assert "note: fake/b: no frames between 2 and 9" in said
+    assert f"read it as parquet:{tmp_path}/out/table/parquet#SPLIT" in said
     found = {
         (e.video, e.frame, e.label, e.method, e.source)
         for split in ("train", "test")
@@ -210,6 +213,12 @@ def test_a_table_becomes_records(tmp_path, capsys):
         ("walk", 1, 0, "real", "real/d/1.jpg"),
         ("fake/d.jpg", 0, 1, "Swap", "real/d/1.jpg"),
     }
+    prepared, parquet = (
+        load_dataset(f"{spec}#train")
+        for spec in (f"tfds:{tmp_path}/out/table", f"parquet:{tmp_path}/out/table/parquet")
+    )
+    assert [e.id for e in parquet.examples] == [e.id for e in prepared.examples]
+    np.testing.assert_array_equal(parquet.load(0, 48), prepared.load(0, 48))
     one = load_dataset(f"tfds:{tmp_path}/out/table#train?frames=1").examples
     assert collections.Counter(e.video for e in one) == {e.video: 1 for e in one}
     report = json.loads((tmp_path / "out/table/1.0.0/report.json").read_text(encoding="utf-8"))
@@ -294,7 +303,7 @@ def mixed(tmp_path_factory):
 def test_bad_media_are_named_and_the_run_goes_on(tmp_path, capsys, mixed):
     folder, reasons = mixed
     flags = ("--smallest-face", "45", "--max-bad-fraction")
-    assert prepare("folder", folder, tmp_path, *flags, "0.7") == 0
+    assert prepare("folder", folder, tmp_path, *flags, "0.7", "--min-coverage", "0.4") == 0
     report = json.loads((tmp_path / "folder/1.0.0/report.json").read_text(encoding="utf-8"))
     assert set(report["without_face"]) == set(reasons)
     for medium, reason in reasons.items():
@@ -317,6 +326,17 @@ def test_bad_media_are_named_and_the_run_goes_on(tmp_path, capsys, mixed):
     line = capsys.readouterr().err.splitlines()[-1]
     assert f"{len(reasons)} of {len(reasons) + 7} media gave no face" in line
     assert content(tmp_path / "folder/1.0.0") == before
+    assert prepare("folder", folder, tmp_path, *flags, "0.7") == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    readable = 7 + sum(why.startswith(("no face", "every face")) for why in reasons.values())
+    bad = len(reasons) + 7 - readable
+    assert f"{readable} of {readable + bad} media could be read (0 missing, {bad} with" in line
+    assert "less than --min-coverage 0.99" in line
+    assert content(tmp_path / "folder/1.0.0") == before
+    status = {row["id"]: row["status"] for row in report["media"]}
+    assert collections.Counter(status.values()) == {"ok": readable, "error": bad}
+    assert status["real/nobody.mp4"] == "ok"
+    assert status["real/nowhere.mp4"] == "error"
 
 
 @pytest.mark.parametrize(
@@ -324,6 +344,7 @@ def test_bad_media_are_named_and_the_run_goes_on(tmp_path, capsys, mixed):
     [
         (("--workers", "-1"), "--workers -1: must be 0 or more"),
         (("--max-bad-fraction", "5"), "--max-bad-fraction 5: must lie in [0, 1]"),
+        (("--min-coverage", "99"), "--min-coverage 99: must lie in [0, 1]"),
         (("--max-bad-fraction", "nan"), "--max-bad-fraction nan: must lie in [0, 1]"),
         (("--frames", "tran=3"), "--frames 'tran=3': the split 'tran' is unknown"),
         (("--frames", "train=0"), "--frames 'train=0': '0' is no number; give one from 1 up"),

@@ -25,6 +25,7 @@ class Catalogue:
         self.lists = lists
         self._media: dict[str, list[Medium]] = {}
         self._missing: list[str] = []
+        self._absent: list[str] = []
         self._notes: list[str] = []
         self._passed_over: set[pathlib.Path] = set()
 
@@ -49,6 +50,11 @@ class Catalogue:
     def miss(self, line: str) -> None:
         """Notes a medium that is missing or left out, with the reason."""
         self._missing.append(line)
+
+    def absent(self, id_: str, why: str) -> None:
+        """Notes a medium that should be there, such as "listed in test.txt", and is not."""
+        self._absent.append(id_)
+        self.miss(f"{id_}: {why} and not there")
 
     def note(self, line: str) -> None:
         """Notes what is worth knowing of a medium that is taken."""
@@ -160,4 +166,10 @@ class Catalogue:
         left_out = SkippedFiles()
         for path in self._passed_over:
             left_out.add(pathlib.PurePath(self.name(path)))
-        return Benchmark(tuple(media), (*self._missing, *shared), left_out, tuple(self._notes))
+        return Benchmark(
+            tuple(media),
+            (*self._missing, *shared),
+            left_out,
+            tuple(self._notes),
+            tuple(self._absent),
+        )

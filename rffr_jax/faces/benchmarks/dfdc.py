@@ -191,7 +191,7 @@ def _add(catalogue: Catalogue, file: _LabelFile, stand_ins: set[str]) -> None:
                     "they belong in one split, correct it"
                 )
         if stem not in videos:
-            catalogue.miss(f"{id_}: listed in {list_name} and not there")
+            catalogue.absent(id_, f"listed in {list_name}")
         elif source not in videos and source not in homes:
             absent.add(source_id)
         for path in videos.get(stem, ()):
@@ -208,7 +208,7 @@ def _add(catalogue: Catalogue, file: _LabelFile, stand_ins: set[str]) -> None:
                 )
             )
     for source_id in sorted(absent):
-        catalogue.miss(f"{source_id}: the original of fakes in {list_name} and not there")
+        catalogue.absent(source_id, f"the original of fakes in {list_name}")
     for stem in sorted(videos.keys() - homes.keys()):
         catalogue.unlisted(videos[stem], list_name)
 
@@ -228,7 +228,7 @@ def _add_preview(catalogue: Catalogue, file: pathlib.Path) -> None:
         there = file.parent / path
         if not os.path.isfile(there):
             name = path.with_suffix("")
-            catalogue.miss(f"preview/{name}: listed in {catalogue.name(file)} and not there")
+            catalogue.absent(f"preview/{name}", f"listed in {catalogue.name(file)}")
             continue
         original = originals.get(path.stem.partition("_")[2], path) if label else path
         person = "" if target is None else str(target)

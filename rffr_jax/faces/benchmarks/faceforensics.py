@@ -108,7 +108,7 @@ def _add_pairs(
                 name = target if method == "real" else f"{target}_{other}"
                 taken.add((method, name))
                 if name not in found:
-                    catalogue.miss(f"{method}/{name}: listed in {LISTS[split]} and not there")
+                    catalogue.absent(f"{method}/{name}", f"listed in {LISTS[split]}")
                 for path in found.get(name, ()):
                     catalogue.add(
                         Medium(

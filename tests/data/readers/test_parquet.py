@@ -12,6 +12,7 @@ from pyarrow import parquet
 from rffr_jax.data.readers.prepared import collect_preparations
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.faces import parquet as written
 from rffr_jax.faces import shards
 from rffr_jax.faces.parquet import write_parquet
 from rffr_jax.images.image_formats import IMAGE_FORMATS, encode_crop
@@ -31,6 +32,7 @@ def write_columns(file, columns, metadata=None):
 @pytest.mark.parametrize("image_format", IMAGE_FORMATS)
 def test_records_are_the_same_in_parquet(tmp_path, monkeypatch, image_format):
     monkeypatch.setattr(shards, "_SHARD_BYTES", 5000)
+    monkeypatch.setattr(written, "ROWS_OF_A_GROUP", 2)
     records = draw_records(1, image_format)
     folder = write_parquet(write(tmp_path, {"train": records, "test": records[:0]}, image_format))
     prepared = load_dataset(f"tfds:{tmp_path}/faces#train")
