@@ -4,8 +4,8 @@ A byte-order mark (BOM), blank lines and Windows line endings do no harm.
 """
 
 import collections
+import contextlib
 import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,8 +20,15 @@ def read_text(file: Path) -> str:
     Raises:
       UserError: the file cannot be read, or is not UTF-8.
     """
-    try:
+    with _told(file):
         return file.read_text(encoding="utf-8-sig")
+
+
+@contextlib.contextmanager
+def _told(file: Path) -> Iterator[None]:
+    """Errors of reading text become a UserError."""
+    try:
+        yield
     except UnicodeDecodeError:
         raise UserError(f"{file}: not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
@@ -56,22 +63,23 @@ def read_table(
       UserError: as `read_text`; another header, or a line of another length.
     """
     where = where or str(file)
-    reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True)
-    try:
-        header = [name.strip() for name in next(reader, [])]
-        check_columns(f"{where}: header", header, required, optional)
-        for cells in reader:
-            place = f"{where}: line {reader.line_num}"
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                raise UserError(
-                    f"{place}: {len(cells)} cells under a header of {len(header)}; "
-                    "put cells that hold commas in double quotes"
-                )
-            yield place, dict(zip(header, (cell.strip() for cell in cells), strict=True))
-    except csv.Error as error:
-        raise UserError(f"{where}: line {reader.line_num}: {error}; correct it") from None
+    with _told(file), file.open(encoding="utf-8-sig", newline="") as text:
+        reader = csv.reader(text, strict=True)
+        try:
+            header = [name.strip() for name in next(reader, [])]
+            check_columns(f"{where}: header", header, required, optional)
+            for cells in reader:
+                place = f"{where}: line {reader.line_num}"
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    raise UserError(
+                        f"{place}: {len(cells)} cells under a header of {len(header)}; "
+                        "put cells that hold commas in double quotes"
+                    )
+                yield place, dict(zip(header, map(str.strip, cells), strict=True))
+        except csv.Error as error:
+            raise UserError(f"{where}: line {reader.line_num}: {error}; correct it") from None
 
 
 def check_columns(

@@ -204,9 +204,15 @@ def photograph_example(
 
 def warn_of_repeated_frames(where: str, examples: Sequence[Example]):
     """Names a number that several frames of one video have, in one line."""
-    frames = collections.defaultdict(list)
+    seen: set[int] = set()
+    again: set[int] = set()
     for example in examples:
-        frames[example.dataset, example.method, example.video, example.frame].append(example)
+        digest = hash(_frame(example))  # of a long list, less than the frames themselves
+        (again if digest in seen else seen).add(digest)
+    frames = collections.defaultdict(list)
+    for example in examples if again else ():
+        if hash(_frame(example)) in again:
+            frames[_frame(example)].append(example)
     repeated = [members for members in frames.values() if len(members) > 1]
     if repeated:
         first = repeated[0]
@@ -221,6 +227,10 @@ def warn_of_repeated_frames(where: str, examples: Sequence[Example]):
             first[0].frame,
             first[0].video,
         )
+
+
+def _frame(example: Example) -> tuple[str, str, str, int]:
+    return example.dataset, example.method, example.video, example.frame
 
 
 def list_images(folder: Path, left_out: SkippedFiles | None = None) -> list[PurePosixPath]:

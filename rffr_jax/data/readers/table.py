@@ -1,10 +1,14 @@
 """Lists of images: `list:FILE` (JSON, the format of RFFR's authors) and `csv:FILE`."""
 
+import array
 import collections
 import dataclasses
 import logging
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -12,7 +16,6 @@ from jaxtyping import Float32
 from rffr_jax.data.readers.folder import (
     FileDataset,
     default_dataset_name,
-    photograph_example,
     warn_of_repeated_frames,
 )
 from rffr_jax.data.readers.landmark_order import ORDER, find_landmark_problem
@@ -27,6 +30,8 @@ log = logging.getLogger(__name__)
 REQUIRED = ("path", "label")
 OPTIONAL = ("video", "method", "dataset", "source", "group", "landmarks", "mask", "frame")
 SIZES_CHECKED = 8  # pictures whose size is compared with their landmarks before anything is read
+LABELS = {"0": REAL, "1": FAKE}
+NUMBER = re.compile(r"\d+$")
 LISTED = 8  # lines with bad landmarks that are named
 
 
@@ -43,21 +48,28 @@ def read_list(file: Path) -> FileDataset:
     entries = read_json(file)
     if not isinstance(entries, list):
         raise UserError(f'{where}: not a JSON list; it needs [{{"path": ..., "label": 0 or 1}}]')
-    rows = []
-    for number, entry in enumerate(entries, start=1):
-        place = f"{where}: entry {number}"
+    return _make_dataset(file, where, _read_entries(where, entries))
+
+
+def _read_entries(where: str, entries: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The entries after their places; each is let go, so that a long list is not there twice."""
+    columns = ()
+    for index, entry in enumerate(entries):
+        entries[index] = None
+        place = f"{where}: entry {index + 1}"
         if not isinstance(entry, dict):
             raise UserError(f'{place} is no object; it needs {{"path": ..., "label": 0 or 1}}')
-        check_columns(place, entry, REQUIRED, OPTIONAL)
+        if tuple(entry) != columns:
+            check_columns(place, entry, REQUIRED, OPTIONAL)
+            columns = tuple(entry)
         if type(entry["label"]) is not int or entry["label"] not in (REAL, FAKE):
             raise UserError(f"{place}: label {entry['label']!r}; it must be 0 (real) or 1 (fake)")
         if type(entry.get("frame")) is int:
             entry = entry | {"frame": str(entry["frame"])}
-        for name in ("path", *OPTIONAL):
-            if not isinstance(entry.get(name, ""), str):
-                raise UserError(f"{place}: {name} {entry[name]!r} is no text; put it in quotes")
-        rows.append((place, entry))
-    return _make_dataset(file, where, rows)
+        for name, cell in entry.items():
+            if name != "label" and not isinstance(cell, str):
+                raise UserError(f"{place}: {name} {cell!r} is no text; put it in quotes")
+        yield place, entry
 
 
 def read_csv(file: Path) -> FileDataset:
@@ -81,34 +93,56 @@ def read_csv(file: Path) -> FileDataset:
         face's; the line is named.
     """
     where = f"csv:{file}"
-    rows = []
+    return _make_dataset(file, where, _read_rows(file, where))
+
+
+def _read_rows(file: Path, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for place, row in read_table(file, REQUIRED, OPTIONAL, where):
-        if row["label"] not in ("0", "1"):
+        label = LABELS.get(row["label"])
+        if label is None:
             raise UserError(f"{place}: label {row['label']!r}; it must be 0 (real) or 1 (fake)")
-        rows.append((place, row | {"label": int(row["label"])}))
-    return _make_dataset(file, where, rows)
+        yield place, row | {"label": label}
 
 
-def _make_dataset(file: Path, where: str, rows: list[tuple[str, dict]]) -> FileDataset:
-    if not rows:
-        raise UserError(f"{where}: no images are listed; add some")
-    places: dict[str, str] = {}
-    examples, landmarks = [], []
+def _make_dataset(
+    file: Path, where: str, rows: Iterator[tuple[str, dict[str, Any]]]
+) -> FileDataset:
+    name = default_dataset_name(file)
+    lines = array.array("Q")  # the number in each row's place
+    examples, landmarks, masks = [], [], []
+    seen: set[str] = set()
     frames = collections.Counter()
+    cells: dict[str, str] = {}  # so that equal cells are one object
+    word = ""
     for place, row in rows:
-        example = _make_example(file, place, row, frames)
-        if example.id in places:
-            raise UserError(f"{place}: {example.id} is listed before, at {places[example.id]}")
-        places[example.id] = place.removeprefix(f"{where}: ")
+        word, _, number = place.removeprefix(f"{where}: ").rpartition(" ")
+        example = _make_example(str(file.parent), name, place, row, frames, cells)
+        if example.id in seen:
+            earlier = next(i for i, other in enumerate(examples) if other.id == example.id)
+            raise UserError(f"{place}: {example.id} is listed before, at {word} {lines[earlier]}")
+        seen.add(example.id)
+        lines.append(int(number))
         examples.append(example)
         landmarks.append(_parse_landmarks(row))
+        masks.append(_normalise(row["mask"]) if row.get("mask") else "")
+    if not examples:
+        raise UserError(f"{where}: no images are listed; add some")
+    del seen, cells
     examples = _make_video_names_unique(_resolve_sources(examples))
     warn_of_repeated_frames(where, examples)
-    _check_landmarks(where, rows, examples, landmarks)
-    known = tuple(landmarks) if any(points is not None for points in landmarks) else ()
-    masks = tuple(str(_to_posix(row["mask"])) if row.get("mask") else "" for _, row in rows)
-    name = default_dataset_name(file)
-    return FileDataset(name, file.parent, tuple(examples), known, masks if any(masks) else ())
+    places = (
+        [f"{word} {number}" for number in lines]
+        if any(points is not None for points in landmarks)
+        else []
+    )
+    _check_landmarks(where, places, examples, landmarks)
+    return FileDataset(
+        name,
+        file.parent,
+        tuple(examples),
+        tuple(landmarks) if places else (),
+        tuple(masks) if any(masks) else (),
+    )
 
 
 def _parse_landmarks(row: dict) -> Float32[np.ndarray, "points 2"] | None:
@@ -126,7 +160,7 @@ def _parse_landmarks(row: dict) -> Float32[np.ndarray, "points 2"] | None:
 
 def _check_landmarks(
     where: str,
-    rows: list[tuple[str, dict]],
+    places: list[str],
     examples: list[Example],
     landmarks: list[np.ndarray | None],
 ):
@@ -137,14 +171,14 @@ def _check_landmarks(
     """
     known = [
         (place, example, points)
-        for (place, _), example, points in zip(rows, examples, landmarks, strict=True)
+        for place, example, points in zip(places, examples, landmarks, strict=False)
         if points is not None
     ]
     bad = []
     for number, (place, example, points) in enumerate(known):
         header = read_image_header(example.path) if number < SIZES_CHECKED else None
         if problem := find_landmark_problem(points, header and header.size):
-            bad.append(f"{place.removeprefix(f'{where}: ')}: {problem}")
+            bad.append(f"{place}: {problem}")
     if not bad:
         return
     what = f"{where}: landmarks that can be no face's in {len(bad)} of {len(known)} lines"
@@ -158,38 +192,44 @@ def _check_landmarks(
     log.warning("%s, which self-blending takes as bad files (%s); %s", what, listed, order)
 
 
-def _make_example(file: Path, place: str, row: dict, frames: collections.Counter) -> Example:
-    path = _to_posix(row["path"])
-    if not path.name:
+def _make_example(
+    root: str,
+    dataset: str,
+    place: str,
+    row: dict[str, Any],
+    frames: collections.Counter,
+    cells: dict[str, str],
+) -> Example:
+    id_ = _normalise(row["path"])
+    if not id_.strip("./"):
         raise UserError(f"{place}: path {row['path']!r} is no file; name an image")
-    method = row.get("method") or ("real" if row["label"] == REAL else "fake")
-    if (method == "real") != (row["label"] == REAL):
+    label = row["label"]
+    method = row.get("method") or ("real" if label == REAL else "fake")
+    if (method == "real") != (label == REAL):
         raise UserError(
-            f"{place}: label {row['label']} with method '{method}'; "
+            f"{place}: label {label} with method '{method}'; "
             "0 goes with 'real' or no method, 1 with a manipulation"
         )
-    example = photograph_example(
-        file.parent,
-        path,
-        row["label"],
-        method,
-        dataset=row.get("dataset") or default_dataset_name(file),
-    )
-    video, frame = example.video, 0
+    stem, frame = os.path.splitext(id_)[0], 0
+    video = row.get("video") or stem
+    dataset = row.get("dataset") or dataset
     if row.get("video"):
-        video = row["video"]
-        number = re.search(r"(\d+)$", path.stem)
-        key = (example.dataset, method, video)
-        frame = int(number[1]) if number else frames[key]
+        number = NUMBER.search(stem)
+        key = (dataset, method, video)
+        frame = int(number[0]) if number else frames[key]
         frames[key] += 1
     if row.get("frame"):
         frame = _parse_frame(place, row["frame"])
-    return dataclasses.replace(
-        example,
-        video=video,
+    return Example(
+        id=id_,
+        path=id_ if root == "." else os.path.join(root, id_),
+        label=label,
+        dataset=cells.setdefault(dataset, dataset),
+        method=cells.setdefault(method, method),
+        video=cells.setdefault(video, video) if row.get("video") else video,
         frame=frame,
-        source=row.get("source") or video,
-        group=row.get("group") or "",
+        source=cells.setdefault(row["source"], row["source"]) if row.get("source") else video,
+        group=cells.setdefault(row["group"], row["group"]) if row.get("group") else "",
     )
 
 
@@ -199,27 +239,41 @@ def _parse_frame(place: str, text: str) -> int:
     return int(text)
 
 
-def _to_posix(path: str) -> PurePosixPath:
-    return PurePosixPath(path.replace("\\", "/"))
+def _normalise(path: str) -> str:
+    path = path.replace("\\", "/")
+    if "//" in path or "./" in path or path.endswith(("/", "/.")):
+        return str(PurePosixPath(path))
+    return path
 
 
 def _resolve_sources(examples: list[Example]) -> list[Example]:
-    source_of = {example.id: example.source for example in examples}
+    """A source that is the id of an example becomes the source of that example."""
+    ids = {source: _normalise(source) for source in {example.source for example in examples}}
+    wanted = set(ids.values())
+    source_of = {example.id: example.source for example in examples if example.id in wanted}
+    if not source_of:
+        return examples
+    resolved = {source: source_of.get(id_, source) for source, id_ in ids.items()}
     return [
-        dataclasses.replace(
-            example, source=source_of.get(str(_to_posix(example.source)), example.source)
-        )
+        example
+        if resolved[example.source] == example.source
+        else dataclasses.replace(example, source=resolved[example.source])
         for example in examples
     ]
 
 
 def _make_video_names_unique(examples: list[Example]) -> list[Example]:
-    owners = collections.defaultdict(set)
+    owners: dict[str, tuple[str, str]] = {}
+    kinds: dict[tuple[str, str], tuple[str, str]] = {}
+    shared: set[str] = set()
     for example in examples:
-        owners[example.video].add((example.dataset, example.method))
+        kind = (example.dataset, example.method)
+        kind = kinds.setdefault(kind, kind)
+        if owners.setdefault(example.video, kind) != kind:
+            shared.add(example.video)
     return [
         dataclasses.replace(example, video=f"{example.dataset}/{example.method}/{example.video}")
-        if len(owners[example.video]) > 1
+        if example.video in shared
         else example
         for example in examples
     ]

@@ -360,3 +360,30 @@ def test_a_listed_file_that_is_missing_is_one_bad_image(tmp_path):
         dataset.load(1, 20)
     assert caught.value.name == str(tmp_path / "b.png")
     assert caught.value.reason == "no such file or directory"
+
+
+def test_one_spelling_of_a_path_is_one_image(tmp_path):
+    file = tmp_path / "list.csv"
+    for path in ("./a.png", "x\\\\..//a.png", "a.png/", "b/./../a.png"):
+        file.write_text(f"path,label\na.png,0\n{path},0\n")
+        if path in ("./a.png", "a.png/"):
+            with pytest.raises(UserError, match=r"line 3: a.png is listed before, at line 2"):
+                read_csv(file)
+        else:
+            (_, example) = read_csv(file).examples  # links may make it another file
+            assert "//" not in example.id
+            assert "\\" not in example.id
+            assert "/./" not in example.id
+
+
+def test_entries_of_a_list_may_have_other_keys_each(tmp_path):
+    file = tmp_path / "list.json"
+    file.write_text(
+        json.dumps([{"path": "a", "label": 0}, {"label": 1, "path": "b", "video": "v"}])
+    )
+    assert [e.video for e in read_list(file).examples] == ["a", "v"]
+    file.write_text(
+        json.dumps([{"path": "a", "label": 0}, {"path": "b", "label": 1, "colour": ""}])
+    )
+    with pytest.raises(UserError, match="entry 2: unknown 'colour'"):
+        read_list(file)
