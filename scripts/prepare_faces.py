@@ -3,6 +3,7 @@
     python scripts/prepare_faces.py --benchmark faceforensics --input DIR --output DIR
         [--compression c23] [--splits DIR] [--frames 16 | train=32,test=all] [--workers N]
         [--dry-run] ...
+    python scripts/prepare_faces.py --benchmark table --input media.csv --output DIR
 
 It writes OUTPUT/NAME/VERSION: shards that `tfds:OUTPUT/NAME#train` reads, `preparation.json` (how
 it was done), `report.json` (what was found and what was dropped, with reasons) and a sheet of faces

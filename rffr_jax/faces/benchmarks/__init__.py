@@ -4,6 +4,7 @@ To add one, write a file with `find(folder) -> Benchmark` and name it in `BENCHM
 (docs/adding_a_benchmark.md shows one).
 """
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 
@@ -90,10 +91,24 @@ def find_media(
             f"--input {root}: no video or image of {name} can be taken, "
             f"{len(found.missing)} are missing or left out{first}; name the folder that holds them"
         )
-    if name not in OWN and len({medium.label for medium in found.media}) == 1:
-        lacking = "reals" if found.media[0].label else "fakes"
+    return found if name in OWN else _check_labels(found, f"--input {root}", name)
+
+
+def _check_labels(found: Benchmark, where: str, name: str) -> Benchmark:
+    """Notes the data sets that have reals or fakes only; raises UserError where all are so."""
+    labels: dict[str, set[int]] = {}
+    for medium in found.media:
+        labels.setdefault(medium.dataset, set()).add(medium.label)
+    lacking = {
+        dataset: "reals" if there == {1} else "fakes"
+        for dataset, there in sorted(labels.items())
+        if len(there) == 1
+    }
+    if len(set().union(*labels.values())) == 1:
         raise UserError(
-            f"--input {root}: there are {len(found.media)} media of {name} and no {lacking} among "
-            f"them; complete the download, or list what you want in --benchmark {TABLE}"
+            f"{where}: there are {len(found.media)} media of {name} and no "
+            f"{next(iter(lacking.values()))} among them; complete the download, or list what you "
+            f"want in --benchmark {TABLE}"
         )
-    return found
+    notes = [f"{dataset}: there are no {what} of it" for dataset, what in lacking.items()]
+    return dataclasses.replace(found, notes=(*notes, *found.notes))

@@ -46,6 +46,9 @@ def test_lists_are_needed_where_originals_tell_the_split(tmp_path):
     layouts.df40(tmp_path)
     shutil.rmtree(tmp_path / "FaceForensics++")
     assert "no train.json, val.json, test.json, which say" in refusal("df40", tmp_path)
+    layouts.write_splits(tmp_path / "FaceForensics++")
+    assert find_media("df40", tmp_path).notes == ("DF40-ff: there are no reals of it",)
+    shutil.rmtree(tmp_path / "FaceForensics++")
     shutil.rmtree(tmp_path / "DF40_train")
     for method in ("simswap", "DiT"):
         shutil.rmtree(tmp_path / "DF40" / method / "ff")
