@@ -6,13 +6,17 @@ data set, so the results do not depend on the step at which a run starts or resu
 """
 
 import logging
+import sys
 from contextlib import closing
 
 import jax
 import numpy as np
+import tqdm
 from jax.experimental import multihost_utils
 from jaxtyping import Float, Float16, Int
 
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
 from rffr_jax.config import Config
 from rffr_jax.data.pipeline import evaluation_batches
 from rffr_jax.errors import UserError
@@ -134,12 +138,25 @@ class TrainingResiduals:
             process_count=jax.process_count(),
             workers=self._workers,
         )
-        with closing(batches):
-            for batch in batches:
+        bar = tqdm.tqdm(
+            total=len(examples),
+            disable=not (processes.is_main_process() and sys.stderr.isatty()),
+            unit="image",
+            desc="residuals",
+        )
+        with closing(batches), bar, StopRequest() as stop:
+            for number, batch in enumerate(batches):
+                if stop.should_stop(number):
+                    self._kept.flush()
+                    raise InterruptedRunError(
+                        "stopped while the residuals of the training images were computed; run "
+                        "the same command again to resume"
+                    )
                 of_batch = image_digests(batch["image"])
                 self._kept.of(batch["image"], of_batch)
                 good = batch["weight"] > 0
                 digests[batch["index"][good]] = of_batch[good]
+                bar.update(int(good.sum()) * jax.process_count())
         self._kept.flush()
         if jax.process_count() > 1:
             digests = multihost_utils.process_allgather(digests).max(axis=0)

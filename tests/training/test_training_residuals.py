@@ -22,6 +22,7 @@ from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.residual_cache import ResidualCache, image_digests
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
+from rffr_jax.training import training_residuals
 from rffr_jax.training.training_residuals import TrainingResiduals, should_cache_residuals
 from tests import jobs
 from tests.training.test_loop import die, when_logged
@@ -107,6 +108,17 @@ def test_a_run_that_died_and_lost_them_resumes_bit_for_bit(tmp_path, monkeypatch
         jobs.start("detect", tmp_path, *in_memory)
     assert jobs.start("detect", tmp_path, *in_memory) == 0
     jobs.assert_same_run(tmp_path, kept_run)
+
+
+@pytest.mark.slow
+def test_a_signal_stops_the_run_while_they_are_computed(tmp_path, monkeypatch, flags):
+    monkeypatch.setattr(training_residuals.StopRequest, "should_stop", lambda _, step: step == 1)
+    assert jobs.start("detect", tmp_path / "run", *flags) == 75
+    kept = list((tmp_path / "residuals").glob("*/*.npy"))
+    assert kept
+    monkeypatch.undo()
+    assert jobs.start("detect", tmp_path / "run", *flags) == 0
+    assert set(kept) < set((tmp_path / "residuals").glob("*/*.npy"))
 
 
 @pytest.mark.slow
