@@ -1,6 +1,7 @@
 """A trained detector in Python: verdicts on photographs and videos, scores of face crops, and
 pictures of the detector's inputs."""
 
+import logging
 import os
 import pathlib
 from collections.abc import Sequence
@@ -20,13 +21,16 @@ from rffr_jax.images.pixels import rgb_pixels
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual_cache import parameters_digest
 from rffr_jax.predict.decision_rule import decision_rules
-from rffr_jax.predict.default_detector import find_detector_folder
 from rffr_jax.predict.evidence import Explanation
 from rffr_jax.predict.face_finding import find_faces, find_faces_in_pixels
 from rffr_jax.predict.face_settings import FIND, face_settings, read_preparation
 from rffr_jax.predict.inputs import named_file
 from rffr_jax.predict.prediction import Prediction, predict_faces
+from rffr_jax.runs.atomic_files import read_json_object
 
+log = logging.getLogger(__name__)
+
+DEMO, DEMO_DETECTOR = pathlib.Path("runs", "quickstart"), "RFFR"
 Crops = UInt8[np.ndarray, "n size size 3"]
 Differences = Float16[np.ndarray, "n covered pixels"]
 
@@ -245,7 +249,7 @@ def load_detector(
     batch_size: int = 32,
 ) -> LoadedDetector:
     """A trained detector; see `rffr_jax.load_detector`."""
-    path = find_detector_folder(folder)
+    path = _find_folder(folder)
     config = ConfigDict(
         {
             "dtype": dtype,
@@ -255,3 +259,26 @@ def load_detector(
         }
     )
     return LoadedDetector(TrainedDetector(path, make_mesh(), config), path, checkpoint)
+
+
+def _find_folder(named: str | os.PathLike[str]) -> pathlib.Path:
+    """The folder of the named detector, else of the one that `make demo` trained first.
+
+    Args:
+      named: a folder, or "".
+
+    Raises:
+      UserError: none is named, and no demo has trained one below the current folder.
+    """
+    if named:
+        return pathlib.Path(named)
+    runs = [file.parent for file in DEMO.glob(f"seed_*/{DEMO_DETECTOR}/run.json")]
+    finished = [run for run in runs if read_json_object(run / "run.json")["done"]]
+    if not finished:
+        raise UserError(
+            f"no detector is named and {DEMO} holds none: name one with --config.detector=DIR, or "
+            "run `make demo`, which trains a small one on procedural faces for trying the program"
+        )
+    folder = min(finished, key=lambda run: int(run.parent.name.removeprefix("seed_")))
+    log.info("no detector is named: %s, which `make demo` trained, is used", folder)
+    return folder
