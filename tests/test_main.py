@@ -220,7 +220,8 @@ def test_weights_may_come_from_elsewhere(tmp_path, mae, data, monkeypatch):
 
     for job in ("pretrain", "detect"):
         monkeypatch.setattr(f"rffr_jax.training.{job}.train", keep)
-    monkeypatch.setattr("rffr_jax.training.detect.write_model_card", lambda *_: None)
+    for after in ("check_against_reference", "write_model_card"):
+        monkeypatch.setattr(f"rffr_jax.training.detect.{after}", lambda *_: None)
     there = jobs.saved_arrays(mae / "checkpoints" / "latest" / "4")
     assert jobs.start("pretrain", tmp_path / "p", *data, f"init_from={mae}") == 0
     flags = (*data, f"mae={mae}", f"detector.init={mae}")

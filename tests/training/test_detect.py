@@ -38,7 +38,7 @@ def test_a_group_too_small_names_a_batch_size_that_works(group, batch_size, part
 
 
 def test_a_coarser_distribution_is_said_once(tmp_path, mae, data, caplog, monkeypatch):
-    for step in ("train", "write_model_card"):
+    for step in ("train", "check_against_reference", "write_model_card"):
         monkeypatch.setattr(f"rffr_jax.training.detect.{step}", lambda *_: None)
     flags = (*data, f"mae={mae}", "selection=last")
     with caplog.at_level(logging.INFO):
