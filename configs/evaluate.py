@@ -26,7 +26,7 @@ def get_config() -> Config:
     config.aggregate = "mean"
     # The number of highest scores that top_k averages.
     config.top_k = 5
-    # Or isotonic. It is fitted on data.validation.
+    # Or isotonic, none. It is fitted on data.validation.
     config.calibration = "platt"
     # The share of fakes for which the positive predictive value is stated.
     config.prevalence = 0.01

@@ -26,7 +26,7 @@ def get_config() -> Config:
     config.most_waiting = 20
 
     config.dtype = "auto"
-    # A workdir of detect. '' takes the detector that `make demo` trained.
+    # A workdir of detect. '' takes the installed one, else that of `make demo`.
     config.detector = ""
     # Or best:NAME.
     config.checkpoint = "last"

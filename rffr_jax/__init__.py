@@ -41,8 +41,8 @@ def load_detector(
         shown = detector.explain(crops[0])        # reconstruction, residual, heat by block
 
     Args:
-      folder: the workdir of a finished `detect` job, or a model folder; "" takes the detector that
-        `make demo` trained.
+      folder: the workdir of a finished `detect` job, or a model folder; "" takes the installed
+        detector (`pretrained/`), else that of `make demo`.
       checkpoint: `last` or `best:NAME`.
       dtype: what matrices are multiplied in, as in the configs.
       batch_size: images that are scored together, at most.

@@ -19,6 +19,7 @@ from rffr_jax.evaluation.metrics import Labels, Scores
 from rffr_jax.examples import FAKE, REAL
 
 METHODS = ("platt", "isotonic")
+NONE = "none"
 BINS = 15
 _EPSILON = 1e-12  # of a score to 0 or 1, so that its logit is finite
 
@@ -63,8 +64,9 @@ Calibration = Platt | Isotonic
 
 def check_method(method: str):
     """Raises: UserError if the method is not known."""
-    if method not in METHODS:
-        raise UserError(f"calibration={method!r} is not known; choose {' or '.join(METHODS)}")
+    if method not in (*METHODS, NONE):
+        known = ", ".join(METHODS)
+        raise UserError(f"calibration={method!r} is not known; choose {known} or {NONE}")
 
 
 def fit(method: str, labels: Labels, scores: Scores) -> Calibration:

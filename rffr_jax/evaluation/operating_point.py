@@ -13,7 +13,7 @@ from rffr_jax.data.selection import keep_frames, select_examples
 from rffr_jax.evaluation import calibration, metrics
 from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.threshold import Threshold, choose_threshold
+from rffr_jax.evaluation.threshold import DEFAULT_THRESHOLD, Threshold, choose_threshold
 from rffr_jax.examples import REAL, Dataset, Example
 
 
@@ -141,6 +141,8 @@ def explain_missing_calibration(threshold: Threshold) -> str:
     what = "videos" if threshold.video_score else "single images"
     if threshold.auc is None:
         return f"no calibration for {what}: there are no fakes among them in the validation data"
+    if threshold.auc > DEFAULT_THRESHOLD:
+        return f"no calibration for {what}: none was asked for, or it would not rise with scores"
     return (
         f"no calibration for {what}: probabilities would not rise with scores, because fakes do "
         f"not score higher than reals (validation AUC {threshold.auc:.3f})"

@@ -99,15 +99,16 @@ def choose_threshold(
     Args:
       labels: with a real at least; without fakes there is no calibration.
       max_fpr: share of reals that the threshold may flag, in [0, 1).
-      method: of `calibration.fit`.
+      method: of `calibration.fit`, or `none`.
       video_score: how scores of videos were formed.
     """
     fitted = auc = None
     counts = metrics.class_counts(labels)
     if counts["n_fake"]:
         auc = metrics.auc(labels, scores)
-        fitted = calibration.fit(method, labels, scores)
-        fitted = fitted if fitted.is_increasing and auc > DEFAULT_THRESHOLD else None
+        if method != calibration.NONE:
+            fitted = calibration.fit(method, labels, scores)
+            fitted = fitted if fitted.is_increasing and auc > DEFAULT_THRESHOLD else None
     return Threshold(
         value=threshold_at_fpr(labels, scores, max_fpr),
         max_fpr=max_fpr,

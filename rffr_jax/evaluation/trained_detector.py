@@ -41,6 +41,7 @@ from rffr_jax.runs.weight_records import (
     read_record,
     read_valid_record,
     record_file,
+    without_names,
     write_record,
 )
 
@@ -232,7 +233,7 @@ class TrainedDetector:
                     folder,
                 )
                 record = None
-            config[name] = record and _without_paths(record)
+            config[name] = record and without_names(record)
         config["statement"] = first_paragraph(card) if card else self.statement
         card = card or model_folder_card("detector", folder.name, dtype, self._folder)
         write_model(folder, parts, config, card, dtype)
@@ -285,16 +286,6 @@ class TrainedDetector:
     def _read_best(self) -> dict[str, Any]:
         record = self._folder / "best.json"
         return read_json_object(record) if record.exists() else {}
-
-
-def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
-    """A record that can be shared: it names no folders and no originals."""
-    specs = {
-        name: [spec.rpartition("/")[2] for spec in record[name]]
-        for name in ("chosen_on", "data")
-        if name in record
-    }
-    return {**record, **specs, **({"origins": {}} if "origins" in record else {})}
 
 
 def _as_list(names: object) -> list[object]:

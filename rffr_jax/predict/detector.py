@@ -1,6 +1,7 @@
 """A trained detector in Python: verdicts on photographs and videos, scores of face crops, and
 pictures of the detector's inputs."""
 
+import importlib.util
 import logging
 import os
 import pathlib
@@ -29,6 +30,9 @@ from rffr_jax.predict.prediction import Prediction, predict_faces
 from rffr_jax.runs.atomic_files import read_json_object
 
 log = logging.getLogger(__name__)
+
+PACKAGE = "rffr_jax_pretrained"
+"""The distribution in `pretrained/`: an importable folder with model folders in it."""
 
 DEMO, DEMO_DETECTOR = pathlib.Path("runs", "quickstart"), "RFFR"
 Crops = UInt8[np.ndarray, "n size size 3"]
@@ -262,22 +266,25 @@ def load_detector(
 
 
 def _find_folder(named: str | os.PathLike[str]) -> pathlib.Path:
-    """The folder of the named detector, else of the one that `make demo` trained first.
-
-    Args:
-      named: a folder, or "".
+    """The folder of the named detector, else of the installed one, else of the demo's first.
 
     Raises:
-      UserError: none is named, and no demo has trained one below the current folder.
+      UserError: none is named, installed, or trained by `make demo` below the current folder.
     """
     if named:
         return pathlib.Path(named)
+    package = importlib.util.find_spec(PACKAGE)
+    if package and package.submodule_search_locations:
+        folder = pathlib.Path(package.submodule_search_locations[0], "detector")
+        log.info("no detector is named: the installed one is used (%s)", folder)
+        return folder
     runs = [file.parent for file in DEMO.glob(f"seed_*/{DEMO_DETECTOR}/run.json")]
     finished = [run for run in runs if read_json_object(run / "run.json")["done"]]
     if not finished:
         raise UserError(
-            f"no detector is named and {DEMO} holds none: name one with --config.detector=DIR, or "
-            "run `make demo`, which trains a small one on procedural faces for trying the program"
+            "no detector is named or installed: `pip install ./pretrained` in the source tree "
+            "installs a research demonstration for photographs, `make demo` trains one on drawn "
+            "faces, and --config.detector=DIR names yours"
         )
     folder = min(finished, key=lambda run: int(run.parent.name.removeprefix("seed_")))
     log.info("no detector is named: %s, which `make demo` trained, is used", folder)

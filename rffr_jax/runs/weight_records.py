@@ -78,11 +78,21 @@ def write_record(folder: Path, name: str, checkpoint: str, weights: str, record:
     file = record_file(folder, name, checkpoint)
     try:
         if is_model_folder(folder):
-            update_config(folder, **{name: record})
+            update_config(folder, **{name: without_names(record)})
         else:
             write_json(file, record)
     except OSError as error:
         log.warning("%s cannot be written (%s): predict will not use it", file, error)
+
+
+def without_names(record: dict[str, Any]) -> dict[str, Any]:
+    """A record that can be shared, as in a model folder: it names no folders and no originals."""
+    specs = {
+        name: [spec.rpartition("/")[2] for spec in record[name]]
+        for name in ("chosen_on", "data")
+        if name in record
+    }
+    return {**record, **specs, **({"origins": {}} if "origins" in record else {})}
 
 
 def record_file(folder: Path, name: str, checkpoint: str) -> Path:

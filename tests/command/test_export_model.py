@@ -72,6 +72,8 @@ def test_half_the_size_has_a_threshold_only_when_it_is_chosen_again(runs, tmp_pa
     results = evaluate(tmp_path, model, "data.validation=synthetic:0#validation?limit=8")
     chosen = rffr_jax.load_detector(model).operating_point
     assert chosen.chosen_on == ("synthetic:0#validation?limit=8",)
+    saved = json.loads((model / "config.json").read_text())["operating_point"]
+    assert saved["origins"] == {}  # names of originals may be names of people
     assert chosen.image.value == results["about"]["operating_point"]["thresholds"]["image"]["value"]
     assert any("which originals were seen" in text for text in results["about"]["warnings"])
 

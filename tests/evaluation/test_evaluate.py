@@ -201,7 +201,9 @@ def test_what_is_tested_must_not_choose(tmp_path, detector, faces, capsys):
     assert jobs.start("evaluate", tmp_path / "x", *flags, spec, "checkpoint=matched") == 2
     assert "checkpoint=matched has weights of its own" in capsys.readouterr().err
     assert jobs.start("evaluate", tmp_path / "y", *flags, spec, "calibration=beta") == 2
-    assert "calibration='beta' is not known; choose platt or isotonic" in capsys.readouterr().err
+    assert (
+        "calibration='beta' is not known; choose platt, isotonic or none" in capsys.readouterr().err
+    )
 
 
 def test_a_threshold_that_rests_on_little_says_so(tmp_path, detector, faces):

@@ -19,6 +19,7 @@ from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.abstract import PARAMETERS
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.models.unet import UNet
+from rffr_jax.predict import detector as detector_module
 from rffr_jax.predict import evidence
 from rffr_jax.predict.detector import DEMO_DETECTOR
 from rffr_jax.predict.evidence import NO_CAUSE, NO_REFERENCE
@@ -129,8 +130,9 @@ def test_the_detector_of_the_demo_is_used_where_none_is_named(
     tmp_path, detector, faces, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(detector_module, "PACKAGE", "rffr_jax_not_installed")
     assert jobs.start("predict", "out", f"inputs={faces}/test/rows0.png", *GIVEN) == 2
-    assert "run `make demo`" in capsys.readouterr().err.splitlines()[-1]
+    assert "`make demo` trains one" in capsys.readouterr().err.splitlines()[-1]
     for seed in (2, 10, 0):
         folder = tmp_path / f"runs/quickstart/seed_{seed}"
         shutil.copytree(detector, folder / "RFFR")
@@ -142,3 +144,14 @@ def test_the_detector_of_the_demo_is_used_where_none_is_named(
     assert "runs/quickstart/seed_2/RFFR, which `make demo` trained" in capsys.readouterr().err
     assert DEMO_DETECTOR == quickstart.OURS
     assert str(rffr_jax.load_detector().folder) == said["detector"]["path"]
+    # An installed one comes first.
+    package = tmp_path / "site" / "rffr_jax_for_a_test"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    card = "---\nlicense: mit\n---\n# Name\n\nA demonstration;\nno score is evidence.\n"
+    rffr_jax.load_detector(detector).save_pretrained(package / "detector", card=card)
+    monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.setattr(detector_module, "PACKAGE", package.name)
+    installed = rffr_jax.load_detector()
+    assert installed.folder == package / "detector"
+    assert installed.note == "A demonstration; no score is evidence"
