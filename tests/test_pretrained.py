@@ -1,6 +1,5 @@
 """The model folders in pretrained/: whole, small, honest, and without names of people."""
 
-import json
 import pathlib
 
 import numpy as np
