@@ -24,10 +24,13 @@ ELSEWHERE = {
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, detector):
-    """The current folder, with a detector and a photograph as the examples name them."""
+    """The current folder, with a detector, also the demo's, and a photograph, as in examples."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/detect").symlink_to(detector)
+    (tmp_path / "runs/quickstart/seed_0").mkdir(parents=True)
+    (tmp_path / "runs/quickstart/seed_0/RFFR").symlink_to(detector)
+    monkeypatch.setattr("rffr_jax.predict.detector.PACKAGE", "rffr_jax_not_installed")
     Image.fromarray(skimage.data.astronaut()).save(tmp_path / "photo.jpg")
     return tmp_path
 

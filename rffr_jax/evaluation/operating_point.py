@@ -141,12 +141,12 @@ def explain_missing_calibration(threshold: Threshold) -> str:
     what = "videos" if threshold.video_score else "single images"
     if threshold.auc is None:
         return f"no calibration for {what}: there are no fakes among them in the validation data"
+    reason = "probabilities would not rise with scores"
     if threshold.auc > DEFAULT_THRESHOLD:
-        return f"no calibration for {what}: none was asked for, or it would not rise with scores"
-    return (
-        f"no calibration for {what}: probabilities would not rise with scores, because fakes do "
-        f"not score higher than reals (validation AUC {threshold.auc:.3f})"
-    )
+        reason = f"none was asked for, or {reason}"
+    else:
+        reason += ", because fakes do not score higher than reals"
+    return f"no calibration for {what}: {reason} (validation AUC {threshold.auc:.3f})"
 
 
 def threshold_warnings(point: OperatingPoint, trained: Mapping[str, Origins]) -> list[str]:

@@ -26,7 +26,12 @@ from rffr_jax.evaluation.operating_point_record import (
     write_operating_point,
 )
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.threshold import expected_fpr, rates_at_threshold, threshold_at_fpr
+from rffr_jax.evaluation.threshold import (
+    choose_threshold,
+    expected_fpr,
+    rates_at_threshold,
+    threshold_at_fpr,
+)
 from rffr_jax.examples import Example
 
 
@@ -234,6 +239,14 @@ def test_a_kept_calibration_that_does_not_rise_is_not_used(tmp_path, falls, capl
     image = dataclasses.replace(point.image, calibration=None)
     assert read_operating_point(tmp_path, "last", "w") == dataclasses.replace(point, image=image)
     assert f"validation AUC {point.image.auc:.3f}" in caplog.text
+
+
+def test_no_calibration_where_none_is_asked_for():
+    labels, scores = drawn(3, 40)
+    chosen, plain = (choose_threshold(labels, scores, 0.1, how) for how in ("none", "platt"))
+    assert plain.calibration is not None
+    assert chosen == dataclasses.replace(plain, calibration=None)
+    assert "none was asked for" in explain_missing_calibration(chosen)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,10 @@ def test_averaged_weights_are_validated_handed_on_and_resumed_with(tmp_path, mae
         for name, array in training.items()
         if name.startswith("['trained']")
     }
-    jobs.assert_same_arrays(trained, jobs.saved_arrays(mae / LATEST / "4"))
+    without = jobs.saved_arrays(mae / LATEST / "4")
+    assert trained.keys() == without.keys()
+    for name, array in trained.items():  # of two compiled programs
+        np.testing.assert_allclose(array, without[name], rtol=0, atol=1e-5, err_msg=name)
     assert any(np.abs(there[name] - trained[name]).max() > 1e-5 for name in there)
     assert training["['updates']"] == 4
 
