@@ -16,7 +16,10 @@ class InterruptedRunError(Exception):
 
 
 class StopRequest:
-    """A context that catches the signals of `SIGNALS`; `should_stop` says when to stop."""
+    """A context that catches the signals of `SIGNALS`; `should_stop` says when to stop.
+
+    What it was asked inside another one, that one is asked, too, when it ends.
+    """
 
     def __init__(self):
         self._asked = False
@@ -32,6 +35,9 @@ class StopRequest:
     def __exit__(self, *_):
         for name, handler in self._previous.items():
             signal.signal(name, handler)
+            outer = getattr(handler, "__self__", None)
+            if self._asked and isinstance(outer, StopRequest):
+                outer._ask()
 
     def should_stop(self, step: int) -> bool:
         """Whether all processes stop at this step because one of them was asked to.

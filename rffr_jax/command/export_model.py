@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rffr_jax import load_detector
 from rffr_jax.cluster.command_line import Parser
 from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.errors import UserError
 from rffr_jax.models.abstract import abstract_mae, abstract_unet, abstract_vit
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.reports.model_folder_card import model_folder_card
@@ -73,7 +74,8 @@ def export_model(
       preparation: of a detector, as for `LoadedDetector.save_pretrained`.
 
     Raises:
-      UserError: there is no model in the workdir, no such checkpoint, or the folder is not empty.
+      UserError: there is no model in the workdir, no such checkpoint, or the folder is not empty; a
+        preparation where there is no detector.
     """
     about = read_about(workdir, "WORKDIR", "detector", *MODELS)
     kind = about["kind"]
@@ -82,6 +84,11 @@ def export_model(
             folder, dtype=dtype, card=card, preparation=preparation
         )
         return
+    if preparation:
+        raise UserError(
+            f"--preparation says how a detector's faces are cut out, and {workdir} holds a {kind}; "
+            "leave it out"
+        )
     settings, abstract = MODELS[kind]
     shapes = abstract(settings(**about["model"]))[1]
     parameters = load_weights(workdir, "WORKDIR", shapes, make_mesh(1))

@@ -82,8 +82,11 @@ def fit(method: str, labels: Labels, scores: Scores) -> Calibration:
 
     Raises:
       UserError: unknown method.
+      ValueError: `none`, which fits nothing.
     """
     check_method(method)
+    if method == NONE:
+        raise ValueError("the method 'none' fits nothing")
     if method == "isotonic":
         found = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(scores, labels)
         return Isotonic(tuple(found.X_thresholds_.tolist()), tuple(found.y_thresholds_.tolist()))

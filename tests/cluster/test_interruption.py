@@ -94,3 +94,16 @@ def test_processes_stop_at_one_step_soon_after_one_is_asked(monkeypatch, pause, 
 def test_a_request_in_the_last_steps_may_come_too_late_for_all(monkeypatch):
     one, other = Two(monkeypatch).run(0.0, 19, steps=20)
     assert one == other
+
+
+def test_what_was_asked_inside_another_request_is_not_lost():
+    with StopRequest() as outer:
+        with StopRequest() as inner:
+            assert not outer.should_stop(1)
+            signal.raise_signal(signal.SIGTERM)  # after the last look inside
+        assert inner.should_stop(2)
+        assert outer.should_stop(2)
+    with StopRequest() as outer:
+        with StopRequest():
+            pass
+        assert not outer.should_stop(1)

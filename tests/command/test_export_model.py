@@ -142,6 +142,7 @@ def test_mistakes_are_named(runs, tmp_path):
         ((runs, tmp_path / "x"), "holds no checkpoint; name the workdir of a finished run"),
         ((runs / "mae", mae), "exists and is not an empty folder; name a new one"),
         ((runs / "detector", tmp_path / "x", "--checkpoint=best:no"), "'best:no' is not in"),
+        ((runs / "mae", tmp_path / "x", "--preparation=p.json"), "holds a mae; leave it out"),
     ]:
         with pytest.raises(UserError, match=message):
             entry.run(["export-model", *map(str, arguments)])

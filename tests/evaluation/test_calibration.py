@@ -110,6 +110,8 @@ def test_it_rises_where_fakes_score_higher_and_nowhere_else(method):
 def test_an_unknown_method_is_a_users_mistake():
     with pytest.raises(UserError, match="calibration='beta' is not known; choose platt, isoton"):
         fit("beta", *overconfident(0, 10))
+    with pytest.raises(ValueError, match="fits nothing"):
+        fit("none", *overconfident(0, 10))
     assert isinstance(fit("platt", *overconfident(0, 10)), Platt)
     assert isinstance(fit("isotonic", *overconfident(0, 10)), Isotonic)
 
