@@ -101,6 +101,7 @@ def _build(args: argparse.Namespace, benchmark):
     from rffr_jax.faces.parquet import check_pyarrow, write_parquet
     from rffr_jax.faces.prepare import PreparationSettings, parse_frames
     from rffr_jax.faces.runners import process_runner, run_sequentially
+    from rffr_jax.images.landmarks import ALL
 
     settings = PreparationSettings(
         detector=args.detector,
@@ -110,6 +111,8 @@ def _build(args: argparse.Namespace, benchmark):
         image_format=args.image_format,
         frames=parse_frames(args.frames),
         faces=args.faces,
+        landmarks=ALL if args.landmarks_weights else args.landmarks,
+        landmarks_weights=args.landmarks_weights and args.landmarks_weights.absolute(),
     )
     if args.format == PARQUET:
         check_pyarrow()
@@ -216,6 +219,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--beam-options", default="", help="its flags, in one text")
     add("--detector", default="retinaface", help="retinaface or yunet")
     add("--detector-weights", type=path, metavar="FILE", help="an ONNX file of your own")
+    add(
+        "--landmarks",
+        type=int,
+        default=5,
+        choices=(5, 68),
+        help="points of a record: the detector's 5, or 68 by dlib's model (extra `landmarks`)",
+    )
+    add(
+        "--landmarks-weights",
+        type=path,
+        metavar="FILE",
+        help="an ONNX file that finds 68 points, in place of dlib's model",
+    )
     add("--size", type=int, default=224, help="of the crops, in pixels")
     add("--scale", type=float, default=1.3, help="side of the crop over that of the face")
     add("--alignment", default="similarity", help="similarity (five points) or box")

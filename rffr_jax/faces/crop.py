@@ -103,20 +103,26 @@ def crop_matrix(face: Face, settings: CropSettings) -> Float64[np.ndarray, "2 3"
     if settings.alignment == "box":
         left, top, right, bottom = face.box.astype(np.float64)
         side = max(right - left, bottom - top)
-        return _square_to_crop((left + right) / 2, (top + bottom) / 2, side, settings)
+        middle = (left + right) / 2, (top + bottom) / 2
+        return square_to_crop(*middle, settings.scale * side, settings.size)
     template = template_landmarks(1)  # one pixel wide, from -0.5 to 0.5
     to_template = estimate_similarity(face.landmarks, template)
     x, y = TEMPLATE_CENTRE
-    to_crop = _square_to_crop(x - 0.5, y - 0.5, TEMPLATE_SIDE, settings)
+    side = settings.scale * TEMPLATE_SIDE
+    to_crop = square_to_crop(x - 0.5, y - 0.5, side, settings.size)
     return _compose(to_crop, to_template)
 
 
-def _square_to_crop(
-    x: float, y: float, side: float, settings: CropSettings
-) -> Float64[np.ndarray, "2 3"]:
-    """Takes the square of `scale` x `side` around (x, y) to the crop."""
-    factor = settings.size / (settings.scale * side)
-    middle = (settings.size - 1) / 2
+def square_to_crop(x: float, y: float, side: float, size: int) -> Float64[np.ndarray, "2 3"]:
+    """The scaling and shift that take the upright square around (x, y) to a crop.
+
+    Args:
+      x, y: its centre in pixels of the picture.
+      side: of the square, in pixels of the picture.
+      size: side of the crop in pixels.
+    """
+    factor = size / side
+    middle = (size - 1) / 2
     return np.array([[factor, 0, middle - factor * x], [0, factor, middle - factor * y]])
 
 

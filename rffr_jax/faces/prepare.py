@@ -16,18 +16,22 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from rffr_jax.data.readers.records import FaceRecord
+from rffr_jax.data.readers.records import LANDMARKS_KEY, FaceRecord
 from rffr_jax.errors import BadImageError, UserError
-from rffr_jax.faces.crop import CropSettings, crop_face
+from rffr_jax.faces.crop import CropSettings, crop_face, crop_matrix
 from rffr_jax.faces.detectors import DETECTORS, explain_no_face, load_detector
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frame_folder import folder_stamp
 from rffr_jax.faces.frames import Frame, evenly_spaced, frame_numbers, read_frames, read_header
+from rffr_jax.faces.landmark_models import LandmarkModel, load_landmark_model
 from rffr_jax.faces.manipulated_face import LARGEST, Track, choose_face
 from rffr_jax.faces.media import SPLITS, Medium
 from rffr_jax.faces.part_file import Drop, Part
 from rffr_jax.faces.tracking import find_tracks
+from rffr_jax.images.alignment import transform_points
 from rffr_jax.images.image_formats import IMAGE_FORMATS, encode_crop
+from rffr_jax.images.landmarks import ALL as ALL_LANDMARKS
+from rffr_jax.images.landmarks import FIVE
 
 ALL = "all"
 MANIPULATED = "manipulated"
@@ -48,6 +52,8 @@ class PreparationSettings:
       image_format: of the records, one of `image_formats.IMAGE_FORMATS`.
       frames: for each split how many evenly spaced frames of a video; None is all of them.
       faces: which face of several is taken, one of `FACES`.
+      landmarks: how many points a record has: the detector's 5, or 68.
+      landmarks_weights: an ONNX file that finds the 68; None takes dlib's model.
 
     Raises:
       UserError: a setting that is not known or out of range.
@@ -60,6 +66,8 @@ class PreparationSettings:
     image_format: str = "jpeg"
     frames: Mapping[str, int | None] = dataclasses.field(default_factory=lambda: FRAMES)
     faces: str = MANIPULATED
+    landmarks: int = FIVE
+    landmarks_weights: pathlib.Path | None = None
 
     def __post_init__(self):
         if self.detector not in DETECTORS:
@@ -68,6 +76,8 @@ class PreparationSettings:
             )
         if self.faces not in FACES:
             raise UserError(f"--faces {self.faces!r} is not known; give {', '.join(FACES)}")
+        if self.landmarks not in (FIVE, ALL_LANDMARKS):
+            raise UserError(f"--landmarks {self.landmarks}: give {FIVE} or {ALL_LANDMARKS}")
         if self.smallest_face < 1:
             raise UserError(f"--smallest-face {self.smallest_face}: give at least 1")
         if self.image_format not in IMAGE_FORMATS:
@@ -80,11 +90,13 @@ class PreparationSettings:
         """The settings that records depend on, for `preparation.json` and to tell what may resume.
 
         Raises:
-          UserError: the detector or the decoder is missing.
+          UserError: the detector, the model of landmarks or the decoder is missing.
         """
+        model = self.landmark_model()
         return {
             "detector": self.detector,
             "weights_sha256": load_detector(self.detector, self.weights).digest,
+            LANDMARKS_KEY: model and model.digest,
             "faces": self.faces,
             "smallest_face": self.smallest_face,
             **dataclasses.asdict(self.crop),
@@ -92,6 +104,16 @@ class PreparationSettings:
             "image_format": self.image_format,
             "frames": {split: self.frames[split] or ALL for split in SPLITS},
         }
+
+    def landmark_model(self) -> LandmarkModel | None:
+        """What finds the 68 landmarks of a record; None where it has the detector's five.
+
+        Raises:
+          UserError: the model is missing.
+        """
+        if self.landmarks == FIVE:
+            return None
+        return load_landmark_model(self.landmarks_weights)
 
 
 def recorded_settings(
@@ -350,6 +372,10 @@ def _make_record(
     medium: Medium, frame: Frame, face: Face, settings: PreparationSettings
 ) -> FaceRecord:
     crop = crop_face(frame.image, face, settings.crop)
+    landmarks = crop.landmarks
+    if model := settings.landmark_model():
+        points = model.find(frame.image, face)
+        landmarks = transform_points(points, crop_matrix(face, settings.crop))
     return FaceRecord(
         id=_face_id(medium.id, frame.index, 0),
         image=encode_crop(crop.image, settings.image_format),
@@ -362,7 +388,7 @@ def _make_record(
         group=medium.group,
         person=medium.person,
         box=face.box,
-        landmarks=crop.landmarks,
+        landmarks=landmarks,
         score=face.score,
         conversions="; ".join(frame.conversions),
     )

@@ -10,7 +10,6 @@ are found.
 
 import hashlib
 import importlib.util
-import logging
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -20,8 +19,7 @@ from jaxtyping import Float32, UInt8
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.face import Face
-
-log = logging.getLogger(__name__)
+from rffr_jax.faces.onnx_models import open_session, read_weights
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 STRIDES = (8, 16, 32)
@@ -32,9 +30,6 @@ MAX_SIDE, MAX_SIDE_AGAIN = 640, 3072
 """Larger pictures are shrunk to the first, in pixels, and where no face is found to the second."""
 MIN_SCORE = 0.8
 _MAX_OVERLAP = 0.4  # intersection over union of two faces
-# cuDNN would search anew for the fastest algorithm at every size of pictures.
-_GPU = ("CUDAExecutionProvider", {"cudnn_conv_algo_search": "HEURISTIC"})
-_CPU = "CPUExecutionProvider"
 
 
 class RetinaFace:
@@ -174,20 +169,12 @@ def _run(session, pixels: Float32[np.ndarray, "1 3 height width"]) -> dict[int, 
 
 
 def _load(data: bytes, where: str):
-    try:
-        import onnxruntime
-    except ImportError:
-        raise UserError("RetinaFace runs on onnxruntime; pip install 'rffr-jax[faces]'") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
     probe = np.zeros((1, 3, 64, 96), np.float32)
     try:
-        gpu = [_GPU] if _GPU[0] in onnxruntime.get_available_providers() else []
-        session = onnxruntime.InferenceSession(data, options, providers=[*gpu, _CPU])
-        if gpu and _GPU[0] not in session.get_providers():
-            log.warning("onnxruntime cannot use the GPU: faces are found on the CPU")
+        session = open_session(data)
         outputs = _run(session, probe)
+    except UserError:
+        raise
     except Exception as error:  # onnxruntime's own kinds derive from Exception directly
         reason = " ".join(str(error).split())[:200]
         raise UserError(
@@ -204,19 +191,6 @@ def _load(data: bytes, where: str):
     if not np.allclose(outputs[SCORES].sum(1), 1, atol=1e-3):
         raise UserError(f"{where}: its scores do not add up to 1; export it with the softmax")
     return session
-
-
-def read_weights(path: pathlib.Path) -> bytes:
-    """The bytes of a detector's file.
-
-    Raises:
-      UserError: the file cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"detector weights {path}: {reason}; name an ONNX file") from None
 
 
 def packaged_weights() -> bytes:

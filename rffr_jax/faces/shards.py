@@ -26,6 +26,7 @@ from rffr_jax.data.readers.records import (
     PREPARATION,
     FaceRecord,
     index_name,
+    landmarks_of_records,
     list_shards,
     parse_record,
     record_features,
@@ -91,7 +92,8 @@ def write_dataset(
         with _writing(folder):
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
-        _write_splits(unfinished, name, records, record_features(image_format, size))
+        features = record_features(image_format, size, landmarks_of_records(preparation))
+        _write_splits(unfinished, name, records, features)
         with _writing(folder):
             sidecar = {**preparation, "image_format": image_format, "size": size}
             write_json(unfinished / PREPARATION, sidecar)

@@ -13,13 +13,13 @@ from jaxtyping import Float32, UInt8
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.face import Face
+from rffr_jax.faces.onnx_models import read_weights
 from rffr_jax.faces.retinaface import (
     MAX_SIDE,
     MAX_SIDE_AGAIN,
     MIN_SCORE,
     detect_at_sizes,
     edge_to_centre_coordinates,
-    read_weights,
 )
 
 _MAX_OVERLAP = 0.3  # intersection over union of two faces

@@ -19,8 +19,10 @@ from rffr_jax.faces.face import Face
 from rffr_jax.faces.retinaface import RetinaFace
 from rffr_jax.faces.yunet import YuNet
 from rffr_jax.images.decode import read_full_image
+from rffr_jax.images.landmarks import to_68_landmarks, to_five_landmarks
 from tests.data.test_make_manipulations import load_script
 from tests.faces.movies import ASTRONAUT, empty_frames, face_frames
+from tests.faces.onnx_files import point_network
 
 SHARED = pathlib.Path(__file__).parents[3] / "shared" / "faces"
 landmark_error = load_script("landmark_error")
@@ -335,13 +337,33 @@ def test_script_prints_the_error_of_the_landmarks(tmp_path, capsys, detector):
     assert "line 2 lacks a column or a number ('x67')" in capsys.readouterr().err
 
 
+def test_script_compares_68_points_of_a_model(tmp_path, capsys):
+    """Of a network that answers the annotated points themselves."""
+    file = write_annotation(tmp_path)
+    (face,) = RetinaFace().detect(skimage.data.astronaut())
+    left, top, right, bottom = face.box.tolist()
+    side = 1.1 * max(right - left, bottom - top)
+    points = landmark_error.read_landmarks(file, tmp_path)[0][1]
+    fractions = (points - [(left + right) / 2, (top + bottom) / 2]) / side + 0.5
+    weights = tmp_path / "pfld.onnx"
+    weights.write_bytes(point_network(fractions, red=0))
+    given = ["--landmarks", str(file), "--landmarks-weights", str(weights)]
+    assert landmark_error.main(given) == 0
+    printed = capsys.readouterr().out
+    assert "68 points: error over eye distance: mean 0.0000" in printed
+    fitted = to_68_landmarks(face.landmarks)
+    expected = np.linalg.norm(fitted - points, axis=1).mean() / np.hypot(43, 2)
+    assert f"68 of the mean face: error over eye distance: mean {expected:.4f}" in printed
+
+
 def test_landmarks_of_real_photographs(detector):
     table = SHARED / "youtube_faces68" / "landmarks.csv"
     if not table.is_file():
         pytest.skip("the annotated photographs are not here")
     annotated = landmark_error.read_landmarks(table, table.parent)[::50]
     errors = []
-    for path, points in annotated:
+    for path, shape in annotated:
+        points = to_five_landmarks(shape)
         faces = detector.detect(read_full_image(path))
         distances = [np.linalg.norm(face.landmarks - points, axis=1).mean() for face in faces]
         errors.append(min(distances) / np.linalg.norm(points[0] - points[1]))

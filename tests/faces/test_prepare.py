@@ -408,5 +408,6 @@ def test_settings_say_what_decides_about_records():
     assert {**said, "detector": "", "decoder": "", "weights_sha256": "", "frames": ""} == {
         "detector": "", "decoder": "", "weights_sha256": "", "frames": "",
         "faces": "manipulated", "smallest_face": 16, "size": 32, "scale": 2.0, "alignment": "box",
+        "landmarks_sha256": None,
         "interpolation": "area", "image_format": "png",
     }  # fmt: skip

@@ -17,8 +17,10 @@ from rffr_jax.data.readers.landmark_order import find_landmark_problem
 from rffr_jax.data.readers.records import (
     INDEX_COLUMNS,
     KNOWN_INDEX_COLUMNS,
+    LANDMARKS_KEY,
     PREPARATION,
     index_name,
+    landmarks_of_records,
     list_shards,
     parse_record,
 )
@@ -26,10 +28,11 @@ from rffr_jax.data.selection import Selection
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.images.image_formats import decode_crop
-from rffr_jax.images.landmarks import FIVE, LandmarkedFace
+from rffr_jax.images.landmarks import LandmarkedFace
 
-# How many frames were taken, and by which program they were decoded, makes no other crops.
-_HARMLESS = ("frames", "decoder")
+# How many frames were taken, by which program they were decoded, and what found 68 landmarks, makes
+# no other crops.
+_HARMLESS = ("frames", "decoder", LANDMARKS_KEY)
 
 
 class PreparedDataset:
@@ -64,6 +67,7 @@ class PreparedDataset:
             )
         self._image_format: str = self.preparation["image_format"]
         self._size: int = self.preparation["size"]
+        self._landmarks = landmarks_of_records(self.preparation)
         # Opens the shards when they are first read, and again in every process.
         self._records = ArrayRecordDataSource(shards[split])
 
@@ -77,8 +81,8 @@ class PreparedDataset:
         return decode_crop(image, self._image_format, size, self.examples[index].path)
 
     def landmark_count(self, index: int) -> int:
-        """Always the five that the face detector found."""
-        return FIVE
+        """The five that the face detector found, or 68 of a model."""
+        return self._landmarks
 
     def face(self, index: int, size: int) -> LandmarkedFace:
         """The crop of record `index` at the size it was cut out at.
@@ -92,7 +96,7 @@ class PreparedDataset:
             raise BadImageError(path, f"landmarks: {problem}")
         return LandmarkedFace(decode_crop(image, self._image_format, self._size, path), landmarks)
 
-    def _read(self, index: int) -> tuple[bytes, Float32[np.ndarray, "5 2"]]:
+    def _read(self, index: int) -> tuple[bytes, Float32[np.ndarray, "points 2"]]:
         """The encoded image of a record, and its landmarks in pixels of the crop."""
         example = self.examples[index]
         try:
@@ -100,7 +104,7 @@ class PreparedDataset:
             found = features["id"].bytes_list.value[0].decode()
             image = features["image"].bytes_list.value[0]
             landmarks = np.array(features["landmarks"].float_list.value, np.float32)
-            landmarks = landmarks.reshape(FIVE, 2)
+            landmarks = landmarks.reshape(self._landmarks, 2)
         except Exception as error:  # array_record and protobuf have many
             reason = " ".join(f"{error}".split())
             raise BadImageError(example.path, f"damaged or missing record ({reason})") from None

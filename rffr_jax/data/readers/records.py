@@ -13,7 +13,11 @@ import tensorflow_datasets as tfds
 from jaxtyping import Float32
 from tensorflow_datasets.proto import tf_example_pb2
 
+from rffr_jax.images.landmarks import ALL, FIVE
+
 PREPARATION = "preparation.json"
+LANDMARKS_KEY = "landmarks_sha256"
+"""In the preparation: the model that found 68 landmarks; null or absent where there are five."""
 _FIRST_COLUMNS = ("id", "label", "dataset", "method", "video", "frame", "source", "group")
 INDEX_COLUMNS = (*_FIRST_COLUMNS, "original")
 KNOWN_INDEX_COLUMNS = (INDEX_COLUMNS, _FIRST_COLUMNS)
@@ -34,7 +38,7 @@ class FaceRecord:
       video: the medium's id.
       frame: number of the frame in its video, 0 for photographs.
       box: left, top, right, bottom of the face in pixels of the decoded frame.
-      landmarks: the five points in pixels of the CROP (not rounded).
+      landmarks: the five points, or 68, in pixels of the CROP (not rounded).
       score: of the detector, in [0, 1].
       conversions: what was done to the decoded pixels, with "; " between; empty if nothing.
       original: how the medium's file was saved (`images.file_header`); empty where it is not known.
@@ -51,7 +55,7 @@ class FaceRecord:
     group: str
     person: str
     box: Float32[np.ndarray, "4"]
-    landmarks: Float32[np.ndarray, "5 2"]
+    landmarks: Float32[np.ndarray, "points 2"]
     score: float
     conversions: str = ""
     original: str = ""
@@ -62,12 +66,18 @@ def index_name(split: str) -> str:
     return f"index-{split}.csv"
 
 
-def record_features(image_format: str, size: int) -> tfds.features.FeaturesDict:
+def landmarks_of_records(preparation: Mapping[str, Any]) -> int:
+    """How many landmarks each record has that was prepared in this way."""
+    return ALL if preparation.get(LANDMARKS_KEY) else FIVE
+
+
+def record_features(image_format: str, size: int, landmarks: int) -> tfds.features.FeaturesDict:
     """The features of a record, as TFDS writes them.
 
     Args:
       image_format: of the images, one of `image_formats.IMAGE_FORMATS`.
       size: height and width of the images, in pixels.
+      landmarks: how many points each record has.
     """
     shape = (size, size, 3)
     if image_format == "raw":
@@ -82,7 +92,7 @@ def record_features(image_format: str, size: int) -> tfds.features.FeaturesDict:
             "label": tfds.features.ClassLabel(names=["real", "fake"]),
             "frame": np.int64,
             "box": tfds.features.Tensor(shape=(4,), dtype=np.float32),
-            "landmarks": tfds.features.Tensor(shape=(5, 2), dtype=np.float32),
+            "landmarks": tfds.features.Tensor(shape=(landmarks, 2), dtype=np.float32),
             "score": np.float32,
             **{name: tfds.features.Text() for name in text},
         }
