@@ -7,6 +7,7 @@ setup(
         *find_namespace_packages(include=["rffr_jax*"], exclude=["*.__pycache__"]),
         "rffr_jax.configs",
         "rffr_jax.configs.paper",
+        "rffr_jax.configs.recipes",
     ],
     package_dir={"rffr_jax.configs": "configs"},
 )

@@ -20,6 +20,9 @@ def get_config() -> Config:
     # A MAE, or the UNet for detector.residual=unet.
     config.mae = "runs/pretrain"
     config.allow_other_k = False
+    # A detector to train further, with its MAE and settings: box, a workdir or a model folder
+    # (docs/fine_tuning.md).
+    config.init_from = ""
     # True takes less memory and a third more arithmetic.
     config.remat = False
 

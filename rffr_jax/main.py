@@ -173,6 +173,11 @@ def _parse(
         raise UserError(f"the config's job is {job!r}; it must be one of {', '.join(JOBS)}")
     check_config(config)
     refuse_addresses(config)
+    if job == "detect" and config.init_from:
+        from rffr_jax.training.fine_tuning import with_settings_of_detector
+
+        changed = config_flags.get_override_values(values["config"])
+        config = with_settings_of_detector(config, changed)
     refuse_address(workdir_flag.value or "", "--workdir=")
     if "command" in config:
         config.command = shlex.join(typed or ["python", "-m", "rffr_jax.main", *argv[1:]])

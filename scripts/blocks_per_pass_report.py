@@ -55,7 +55,8 @@ def report(detector: pathlib.Path, tests: str, limit: int):
     from rffr_jax.evaluation.scoring import Scorer
     from rffr_jax.method.detection import Detection
     from rffr_jax.method.detection_settings import DetectionSettings
-    from rffr_jax.runs.checkpoints.weights import FROZEN, load_weights, read_about
+    from rffr_jax.runs.checkpoints.names import FROZEN
+    from rffr_jax.runs.checkpoints.weights import load_weights, read_about
 
     about = read_about(detector, "--detector", "detector")
     settings = DetectionSettings.from_json(about["detection"])

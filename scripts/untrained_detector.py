@@ -10,7 +10,8 @@ from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST, save_weights
+from rffr_jax.runs.checkpoints.names import FROZEN, LATEST
+from rffr_jax.runs.checkpoints.weights import save_weights
 
 
 def save_untrained_detector(folder: pathlib.Path, model: ModelSettings, k: int) -> PyTree:

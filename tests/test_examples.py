@@ -30,7 +30,7 @@ def folder(tmp_path, monkeypatch, detector):
     (tmp_path / "runs/detect").symlink_to(detector)
     (tmp_path / "runs/quickstart/seed_0").mkdir(parents=True)
     (tmp_path / "runs/quickstart/seed_0/RFFR").symlink_to(detector)
-    monkeypatch.setattr("rffr_jax.predict.detector.PACKAGE", "rffr_jax_not_installed")
+    monkeypatch.setattr("rffr_jax.runs.installed_model.PACKAGE", "rffr_jax_not_installed")
     Image.fromarray(skimage.data.astronaut()).save(tmp_path / "photo.jpg")
     return tmp_path
 

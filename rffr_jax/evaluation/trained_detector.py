@@ -29,7 +29,8 @@ from rffr_jax.method.residual_cache import ResidualCache, parameters_digest, sha
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.reports.model_folder_card import first_paragraph, model_folder_card
 from rffr_jax.runs.atomic_files import read_json_object
-from rffr_jax.runs.checkpoints.weights import BEST, load_frozen, load_weights, read_about
+from rffr_jax.runs.checkpoints.names import BEST
+from rffr_jax.runs.checkpoints.weights import load_frozen, load_weights, read_about
 from rffr_jax.runs.model_folder import (
     changed_by_rounding,
     is_model_folder,

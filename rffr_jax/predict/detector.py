@@ -1,7 +1,6 @@
 """A trained detector in Python: verdicts on photographs and videos, scores of face crops, and
 pictures of the detector's inputs."""
 
-import importlib.util
 import logging
 import os
 import pathlib
@@ -28,11 +27,9 @@ from rffr_jax.predict.face_settings import FIND, face_settings, read_preparation
 from rffr_jax.predict.inputs import named_file
 from rffr_jax.predict.prediction import Prediction, predict_faces
 from rffr_jax.runs.atomic_files import read_json_object
+from rffr_jax.runs.installed_model import installed_model
 
 log = logging.getLogger(__name__)
-
-PACKAGE = "rffr_jax_pretrained"
-"""The distribution in `pretrained/`: an importable folder with model folders in it."""
 
 DEMO, DEMO_DETECTOR = pathlib.Path("runs", "quickstart"), "RFFR"
 Crops = UInt8[np.ndarray, "n size size 3"]
@@ -273,9 +270,8 @@ def _find_folder(named: str | os.PathLike[str]) -> pathlib.Path:
     """
     if named:
         return pathlib.Path(named)
-    package = importlib.util.find_spec(PACKAGE)
-    if package and package.submodule_search_locations:
-        folder = pathlib.Path(package.submodule_search_locations[0], "detector")
+    folder = installed_model("detector")
+    if folder is not None:
         log.info("no detector is named: the installed one is used (%s)", folder)
         return folder
     runs = [file.parent for file in DEMO.glob(f"seed_*/{DEMO_DETECTOR}/run.json")]

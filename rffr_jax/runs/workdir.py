@@ -11,7 +11,8 @@ from rffr_jax.cluster import processes
 from rffr_jax.config import Config, flat
 from rffr_jax.errors import UserError
 from rffr_jax.runs.atomic_files import read_json_object, remove_unfinished_files, write_json
-from rffr_jax.runs.checkpoints.weights import LATEST, is_checkpoint
+from rffr_jax.runs.checkpoints.names import LATEST
+from rffr_jax.runs.checkpoints.weights import is_checkpoint
 from rffr_jax.runs.lock import locked_folder
 from rffr_jax.runs.run_record import recorded_run
 

@@ -2,7 +2,8 @@
 
 import logging
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,10 @@ from rffr_jax.config import Config
 from rffr_jax.data.augmentation import AugmentedDataset
 from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.pipeline import Batch
+from rffr_jax.data.preparations import check_same_preparation
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.shortcuts import shortcut_warnings
+from rffr_jax.data.specs import as_tuple, load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.method.blocks import sample_blocks, sample_order
@@ -27,12 +30,9 @@ from rffr_jax.method.detection_settings import AUTOENCODERS
 from rffr_jax.method.patch_loss import patch_losses
 from rffr_jax.method.residual_cache import ResidualCache, shared_folder
 from rffr_jax.models.sizes import compute_dtype
+from rffr_jax.runs.checkpoints.names import FROZEN
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
-from rffr_jax.runs.checkpoints.weights import (
-    FROZEN,
-    load_weights,
-    save_weights,
-)
+from rffr_jax.runs.checkpoints.weights import load_weights, save_weights
 from rffr_jax.runs.inventory import warn_if_data_changed
 from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_config, write_config
 from rffr_jax.training.detector_settings import (
@@ -41,7 +41,13 @@ from rffr_jax.training.detector_settings import (
     detection_settings,
     smallest_fitting_batch,
 )
-from rffr_jax.training.initial_weights import check_branches, init_branches
+from rffr_jax.training.fine_tuning import detector_folder
+from rffr_jax.training.initial_weights import (
+    check_branches,
+    init_branches,
+    init_from_detector,
+    read_initial_detector,
+)
 from rffr_jax.training.loop import Objective, check_settings, train
 from rffr_jax.training.model_card import write_model_card
 from rffr_jax.training.reconstruction_check import (
@@ -85,7 +91,7 @@ def run(config: Config, workdir: pathlib.Path):
         validation = {f"data.validation {name}": d for name, d in objective.validation.items()}
         warn_if_data_changed(workdir, {"data.train": objective.originals, **validation})
         write_config(workdir, config)
-        write_training_sources(workdir, objective.originals, earlier={})
+        write_training_sources(workdir, objective.originals, objective.earlier_sources)
         write_mae_sources(workdir, objective.mae_sources)
         start_image_records(workdir, pathlib.Path(config.mae) if objective.frozen else None)
         write_validation_sources(workdir, objective.validation)
@@ -96,7 +102,8 @@ def run(config: Config, workdir: pathlib.Path):
         for shortcut in shortcuts:
             log.warning("data.train: %s", shortcut)
         mae_check = {}
-        if objective.frozen and objective.about["detection"]["residual"] == "mae":
+        from_mae = objective.frozen and objective.about["detection"]["residual"] == "mae"
+        if from_mae and not config.init_from:
             mae_check = read_reconstruction_check(pathlib.Path(config.mae))
             warn_of_weak_mae(config.mae, mae_check)
         train(objective, config, workdir, mesh)
@@ -124,6 +131,8 @@ class DetectorTraining(Objective):
 
     Attributes:
       originals: the training images before anything is done to them.
+      mae_sources: origins of the data that its MAE or UNet was trained on.
+      earlier_sources: the same of the detector in `init_from`.
     """
 
     balanced = True
@@ -141,6 +150,14 @@ class DetectorTraining(Objective):
         dtype = compute_dtype(config.dtype)
         settings, self._frozen_about = detection_settings(config)
         self._detection = Detection(settings, dtype, remat=config.remat)
+        self._started_from: dict[str, Any] = {}
+        if config.init_from:
+            self._init_from = detector_folder(config.init_from)
+            self._started_from = read_initial_detector(self._init_from, settings)
+            self.evaluates_start = True
+            model, reads = settings.model, settings.inputs
+            size = f"{model.size}, {model.image_size} px, patches of {model.patch_size} px"
+            log.info("init_from=%s: a detector, %s, reads %s", config.init_from, size, reads)
         self._counts: tuple[int, ...] = ()
         share = 1.0
         if settings.blocks == "random":
@@ -150,7 +167,13 @@ class DetectorTraining(Objective):
         training = load_training_set(config)
         self.dataset, self.workers = training.dataset, training.workers
         self.originals = training.originals
-        self.validation = load_validation_sets(config.data.validation, training.preparations)
+        preparations = training.preparations
+        if self._started_from:
+            earlier = self._started_from["preparations"]
+            for spec in as_tuple(config.data.train) if preparations else ():
+                check_same_preparation(earlier, spec, load_dataset(spec), "data.train")
+            preparations = preparations or earlier
+        self.validation = load_validation_sets(config.data.validation, preparations)
         check_selection(config.selection, self.validation)
 
         # ---- what residuals come from, frozen, and a MAE that the branches start from
@@ -158,12 +181,17 @@ class DetectorTraining(Objective):
         self.mae_sources: Sources = {}
         if settings.autoencoder:
             folder = autoencoder_folder(config, settings.autoencoder)
-            self.frozen = load_weights(folder, "mae", self._detection.abstract_frozen, mesh)
+            self.frozen = load_weights(
+                folder, "mae", self._detection.abstract_frozen, mesh, part=settings.autoencoder
+            )
             self.mae_sources = read_sources(pathlib.Path(config.mae))
         if config.detector.init and not has_saved_state(workdir):
             folder = pathlib.Path(config.detector.init)
             check_branches(folder, settings)
             self.mae_sources = merge_sources(self.mae_sources, read_sources(folder))
+        self.earlier_sources: Sources = {}
+        if self._started_from and not has_saved_state(workdir):
+            self.earlier_sources = read_sources(self._init_from)
 
         kept = ResidualCache(
             self._detection,
@@ -195,14 +223,22 @@ class DetectorTraining(Objective):
         self.about = {
             "kind": "detector",
             "detection": settings.to_json(),
-            "trained_methods": fake_methods(self.originals.examples),
-            "trained_datasets": sorted({e.dataset for e in self.originals.examples}),
-            "preparations": training.preparations,
+            "trained_methods": self._with_earlier(
+                "trained_methods", fake_methods(self.originals.examples)
+            ),
+            "trained_datasets": self._with_earlier(
+                "trained_datasets", [e.dataset for e in self.originals.examples]
+            ),
+            "preparations": preparations,
             **training.about,
         }
         self._validation = Validation(
             self.validation, scorer, workdir, selection=config.selection, about=self.about
         )
+
+    def _with_earlier(self, entry: str, names: Sequence[str]) -> list[str]:
+        """Names of what was trained on, here and by the detector in `init_from`."""
+        return sorted({*names, *self._started_from.get(entry, ())})
 
     def save_frozen(self):
         """Copies what residuals come from into the workdir, so that a detector is complete.
@@ -250,8 +286,11 @@ class DetectorTraining(Objective):
         return self._detection.init_parameters(self._config.seed)
 
     def load_initial_parameters(self) -> PyTree:
-        """Fresh weights, with every branch started from what `detector.init` names."""
+        """Fresh weights, or those of `init_from`, or with branches from `detector.init`."""
         parameters = init_sharded(self.init_parameters, self._mesh)
+        if self._started_from:
+            about = self._started_from
+            return init_from_detector(self._init_from, about, parameters, self._mesh)
         if not self._config.detector.init:
             return parameters
         folder = pathlib.Path(self._config.detector.init)

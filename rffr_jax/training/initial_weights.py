@@ -1,9 +1,9 @@
 """The initial weights of a new run.
 
 A run starts from its own checkpoint in the workdir (`loop`), else from the weights that the config
-names (`init_from` for a MAE, `detector.init` for both branches of a detector), else from random
-ones. Named weights may have another image size: fixed positions are computed for the new grid,
-learned ones are interpolated.
+names (`init_from` for a MAE or a whole detector, `detector.init` for both branches of a detector),
+else from random ones. Named weights of a MAE or a ViT may have another image size: fixed positions
+are computed for the new grid, learned ones are interpolated.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from rffr_jax.errors import UserError
+from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 from rffr_jax.models.sizes import ModelSettings
@@ -78,6 +79,41 @@ def init_branches(
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, parameters)
     return jax.jit(started, out_shardings=shardings)(parameters, weights)
+
+
+def read_initial_detector(folder: pathlib.Path, settings: DetectionSettings) -> dict[str, Any]:
+    """What the checkpoint of the detector in `init_from` says of it.
+
+    Raises:
+      UserError: it is none, or has other settings; the loss on patches may come and go.
+    """
+    about = read_about(folder, "init_from", "detector")
+    there = DetectionSettings.from_json(about["detection"])
+    differing = [
+        f"{field.name} {getattr(there, field.name)} there, {getattr(settings, field.name)} here"
+        for field in dataclasses.fields(settings)
+        if field.name != "patch_head"
+        and getattr(there, field.name) != getattr(settings, field.name)
+    ]
+    if differing:
+        raise UserError(
+            f"init_from={folder} holds a detector with other settings ({'; '.join(differing)}); "
+            "make them the same"
+        )
+    return about
+
+
+def init_from_detector(
+    folder: pathlib.Path, about: dict[str, Any], parameters: PyTree, mesh: Mesh
+) -> PyTree:
+    """The weights of the detector that `about` describes; a layer that it lacks stays as it is.
+
+    Args:
+      parameters: of a `Detector`, laid out on the mesh.
+    """
+    there = Detection(DetectionSettings.from_json(about["detection"]), jnp.float32)
+    weights = load_weights(folder, "init_from", there.abstract_parameters, mesh)
+    return {name: weights.get(name, fresh) for name, fresh in parameters.items()}
 
 
 def check_shapes(about: dict[str, Any], settings: ModelSettings, where: str):

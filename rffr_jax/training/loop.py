@@ -69,6 +69,7 @@ class Objective:
       loss_names: the parts of the loss, as they are logged.
       mask_patch: side of the patches whose manipulated share comes with a batch; 0: no share does.
       stages: the steps at which other shapes of inputs begin; the first is 0.
+      evaluates_start: whether the initial parameters are evaluated, too, as step 0.
     """
 
     about: dict[str, Any]
@@ -80,6 +81,7 @@ class Objective:
     mask_patch: int = 0
     pairs: bool = False
     stages: tuple[int, ...] = (0,)
+    evaluates_start: bool = False
 
     def init_parameters(self) -> PyTree:
         """Random parameters; traced for their shapes."""
@@ -238,7 +240,8 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
 
         for step in range(start, config.steps + 1):
             last = step == config.steps
-            if step > start and (step % config.evaluate_every == 0 or last):
+            begun = step > start or (step == 0 and objective.evaluates_start)
+            if begun and (step % config.evaluate_every == 0 or last):
                 jax.block_until_ready(state)
                 with throughput.pause():
                     evaluate(step)

@@ -24,7 +24,9 @@ from rffr_jax.method.detection_settings import AUTOENCODERS
 from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.reports.templates import render
 from rffr_jax.runs.atomic_files import atomic_write, read_json_object
+from rffr_jax.runs.model_folder import is_model_folder, read_config
 from rffr_jax.runs.validation_metrics import read_validation_metrics
+from rffr_jax.training.fine_tuning import detector_folder
 from rffr_jax.training.sources import Sources
 
 NAME = "model_card.md"
@@ -136,6 +138,8 @@ def _origins(
         known = f"{count} originals of {_listed(mae_datasets)}" if count else "not recorded"
         lines.append(f"- Its {AUTOENCODERS[kind]} (`{config.mae}`) learned from: {known}.")
         lines += _reconstruction(mae_check)
+    if config.init_from:
+        lines.append(f"- It was trained further from `{config.init_from}`. {_statement(config)}")
     if config.detector.init:
         lines.append(f"- The branches started from `{config.detector.init}`.")
     preparations = about["preparations"]
@@ -146,6 +150,13 @@ def _origins(
         else "- How the faces were found and cut out is not recorded."
     )
     return lines
+
+
+def _statement(config: Config) -> str:
+    """What the author of a model folder said of it; '' for a workdir."""
+    folder = detector_folder(config.init_from)
+    said = read_config(folder, "init_from")["statement"] if is_model_folder(folder) else ""
+    return f"Its card: {said}" if said else ""
 
 
 def _reconstruction(mae_check: Mapping[str, float | int]) -> list[str]:

@@ -25,7 +25,8 @@ from rffr_jax.method.baseline_residuals import RIDGE_RANK
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.simple_inpainting import RidgeInpainter
 from rffr_jax.runs.atomic_files import write_json
-from rffr_jax.runs.checkpoints.weights import FROZEN, save_weights
+from rffr_jax.runs.checkpoints.names import FROZEN
+from rffr_jax.runs.checkpoints.weights import save_weights
 from rffr_jax.runs.validation_metrics import read_validation_metrics
 
 log = logging.getLogger(__name__)

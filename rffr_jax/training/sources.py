@@ -9,7 +9,7 @@ from rffr_jax.data.image_hashes import ImageHashes
 from rffr_jax.data.origins import Origins
 from rffr_jax.examples import Dataset
 from rffr_jax.runs.atomic_files import read_json_object, write_json
-from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST
+from rffr_jax.runs.checkpoints.names import FROZEN, LATEST
 from rffr_jax.runs.workdir import has_saved_state
 
 Sources = dict[str, list[str]]

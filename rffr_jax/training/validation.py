@@ -17,8 +17,8 @@ from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.examples import FAKE, Dataset, Example
 from rffr_jax.runs.atomic_files import read_json_object, write_json
-from rffr_jax.runs.checkpoints.names import best_checkpoint_name
-from rffr_jax.runs.checkpoints.weights import BEST, save_weights
+from rffr_jax.runs.checkpoints.names import BEST, best_checkpoint_name
+from rffr_jax.runs.checkpoints.weights import save_weights
 
 SELECTIONS = ("last", "source", "oracle", "transfer")
 

@@ -15,7 +15,8 @@ import pytest
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.runs.checkpoints.weights import LATEST, load_weights
+from rffr_jax.runs.checkpoints.names import LATEST
+from rffr_jax.runs.checkpoints.weights import load_weights
 from tests import jobs
 from tests.cluster.test_processes import ended, free_port, started
 

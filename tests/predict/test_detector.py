@@ -19,11 +19,12 @@ from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.abstract import PARAMETERS
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.models.unet import UNet
-from rffr_jax.predict import detector as detector_module
 from rffr_jax.predict import evidence
 from rffr_jax.predict.detector import DEMO_DETECTOR
 from rffr_jax.predict.evidence import NO_CAUSE, NO_REFERENCE
-from rffr_jax.runs.checkpoints.weights import FROZEN, LATEST, save_weights
+from rffr_jax.runs import installed_model
+from rffr_jax.runs.checkpoints.names import FROZEN, LATEST
+from rffr_jax.runs.checkpoints.weights import save_weights
 from tests import jobs
 from tests.jobs import GIVEN, predict
 
@@ -130,7 +131,7 @@ def test_the_detector_of_the_demo_is_used_where_none_is_named(
     tmp_path, detector, faces, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(detector_module, "PACKAGE", "rffr_jax_not_installed")
+    monkeypatch.setattr(installed_model, "PACKAGE", "rffr_jax_not_installed")
     assert jobs.start("predict", "out", f"inputs={faces}/test/rows0.png", *GIVEN) == 2
     assert "`make demo` trains one" in capsys.readouterr().err.splitlines()[-1]
     for seed in (2, 10, 0):
@@ -151,7 +152,7 @@ def test_the_detector_of_the_demo_is_used_where_none_is_named(
     card = "---\nlicense: mit\n---\n# Name\n\nA demonstration;\nno score is evidence.\n"
     rffr_jax.load_detector(detector).save_pretrained(package / "detector", card=card)
     monkeypatch.syspath_prepend(package.parent)
-    monkeypatch.setattr(detector_module, "PACKAGE", package.name)
+    monkeypatch.setattr(installed_model, "PACKAGE", package.name)
     installed = rffr_jax.load_detector()
     assert installed.folder == package / "detector"
     assert installed.note == "A demonstration; no score is evidence"

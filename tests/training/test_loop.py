@@ -15,9 +15,7 @@ import pytest
 from configs import pretrain as pretrain_config
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.data.pipeline import evaluation_batches, train_batches
-from rffr_jax.runs.checkpoints.weights import (
-    load_weights,
-)
+from rffr_jax.runs.checkpoints.weights import load_weights
 from rffr_jax.training import loop, pretrain
 from rffr_jax.training.metric_writer import MetricWriter
 from rffr_jax.training.pretrain import Pretraining, load_reals

@@ -1,6 +1,12 @@
-"""Names of the best checkpoints of a run."""
+"""Names of the checkpoints of a run."""
 
+import pathlib
 import re
+
+LATEST = pathlib.Path("checkpoints", "latest")
+BEST = pathlib.Path("checkpoints", "best")
+FROZEN = {kind: pathlib.Path("checkpoints", kind) for kind in ("mae", "unet", "ridge")}
+"""Where a detector's workdir holds what its residuals come from; a MAE's holds its ridge, too."""
 
 
 def best_checkpoint_name(validation: str, method: str = "") -> str:

@@ -17,9 +17,9 @@ from jaxtyping import PyTree
 
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.manager import open_to_write, require_space
+from rffr_jax.runs.checkpoints.names import LATEST
 from rffr_jax.runs.checkpoints.steps import newest_intact_step, saved_steps
 from rffr_jax.runs.checkpoints.weights import (
-    LATEST,
     about_item,
     is_checkpoint,
     read_newest_about,

@@ -21,15 +21,11 @@ from rffr_jax.cluster.sharding import parameter_shardings, with_shardings
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.fit import differences
 from rffr_jax.runs.checkpoints.manager import open_to_read, open_to_write, require_space
+from rffr_jax.runs.checkpoints.names import FROZEN, LATEST
 from rffr_jax.runs.checkpoints.steps import newest_intact_step, saved_steps
 from rffr_jax.runs.model_folder import is_model_folder, read_config, read_part
 
 log = logging.getLogger(__name__)
-
-LATEST = pathlib.Path("checkpoints", "latest")
-BEST = pathlib.Path("checkpoints", "best")
-FROZEN = {kind: pathlib.Path("checkpoints", kind) for kind in ("mae", "unet", "ridge")}
-"""Where a detector's workdir holds what its residuals come from; a MAE's holds its ridge, too."""
 
 
 def save_weights(folder: pathlib.Path, step: int, parameters: PyTree, about: dict[str, Any]):
@@ -111,15 +107,20 @@ def warn_of_normalised_targets(about: Mapping[str, Any], where: str):
         )
 
 
-def load_weights(folder: pathlib.Path, option: str, abstract: PyTree, mesh: Mesh) -> PyTree:
+def load_weights(
+    folder: pathlib.Path, option: str, abstract: PyTree, mesh: Mesh, part: str = ""
+) -> PyTree:
     """The parameters of a checkpoint or of a model folder, laid out on the mesh.
+
+    Args:
+      part: of a model folder with several, such as the `mae` of a detector; '' is the model itself.
 
     Raises:
       UserError: no checkpoint there, or one with other shapes.
     """
     if is_model_folder(folder):
-        kind = read_config(folder, option)["about"]["kind"]
-        return _on_mesh(read_part(folder, kind, option, abstract), mesh)
+        part = part or read_config(folder, option)["about"]["kind"]
+        return _on_mesh(read_part(folder, part, option, abstract), mesh)
     folder = find_checkpoint(folder, option)
     step = newest_intact_step(folder, ("about", "parameters"), option)
     return restore_items(
@@ -141,9 +142,8 @@ def load_frozen(
     Raises:
       UserError: no checkpoint there, or one with other shapes.
     """
-    if is_model_folder(detector):
-        return _on_mesh(read_part(detector, kind, option, abstract), mesh)
-    return load_weights(detector / FROZEN[kind], option, abstract, mesh)
+    folder = detector if is_model_folder(detector) else detector / FROZEN[kind]
+    return load_weights(folder, option, abstract, mesh, part=kind)
 
 
 def _on_mesh(parameters: PyTree, mesh: Mesh) -> PyTree:

@@ -9,10 +9,9 @@ import pytest
 from rffr_jax import __version__
 from rffr_jax.cluster.sharding import init_sharded, make_mesh, parameter_shardings, with_shardings
 from rffr_jax.errors import UserError
-from rffr_jax.runs.checkpoints.names import best_checkpoint_name
+from rffr_jax.runs.checkpoints.names import LATEST, best_checkpoint_name
 from rffr_jax.runs.checkpoints.run_state import RunCheckpoints, refuse_other_settings
 from rffr_jax.runs.checkpoints.weights import (
-    LATEST,
     find_checkpoint,
     is_checkpoint,
     load_weights,

@@ -11,8 +11,9 @@ import pytest
 
 from rffr_jax.cluster.sharding import init_sharded, make_mesh, parameter_shardings, with_shardings
 from rffr_jax.errors import UserError
+from rffr_jax.runs.checkpoints.names import LATEST
 from rffr_jax.runs.checkpoints.run_state import DAMAGED, RunCheckpoints, refuse_other_settings
-from rffr_jax.runs.checkpoints.weights import LATEST, load_weights, read_about, save_weights
+from rffr_jax.runs.checkpoints.weights import load_weights, read_about, save_weights
 from tests import jobs
 
 TRAINING = {"optimizer": {"mean": jnp.arange(3000.0)}, "finite": jnp.array(True)}

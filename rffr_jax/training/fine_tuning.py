@@ -1,0 +1,99 @@
+"""A detector that is trained further: `init_from` of the job `detect`.
+
+Its settings and its MAE come with it, so that a config does not repeat them. They are read before
+anything is computed, so nothing here imports JAX.
+"""
+
+import pathlib
+from collections.abc import Collection
+from typing import Any
+
+from rffr_jax.config import Config, flat, local_path
+from rffr_jax.errors import UserError
+from rffr_jax.runs.atomic_files import read_json_object
+from rffr_jax.runs.checkpoints.names import FROZEN
+from rffr_jax.runs.installed_model import installed_model
+
+BOX = "box"
+"""The installed detector, as `init_from` names it."""
+
+OF_MODEL = ("size", "image_size", "patch_size")
+OF_BLOCKS = ("k", "alpha", "blocks_per_pass")
+OF_DETECTOR = ("backbone", "inputs", "blocks", "residual", "embedding", "mean", "std")
+OF_XCEPTION = ("width", "middle_blocks")
+BROUGHT = (
+    *(f"model.{name}" for name in OF_MODEL),
+    *(f"blocks.{name}" for name in OF_BLOCKS),
+    *(f"detector.{name}" for name in OF_DETECTOR),
+    *(f"xception.{name}" for name in OF_XCEPTION),
+)
+"""Entries of a config that a detector brings with it."""
+
+
+def with_settings_of_detector(config: Config, changed: Collection[str]) -> Config:
+    """The config of `detect` with the settings and the MAE of the detector in `init_from`.
+
+    Args:
+      changed: the entries that flags set.
+
+    Raises:
+      UserError: there is no detector, or a flag sets what the detector brings with it.
+    """
+    for name in ("mae", "detector.init", *BROUGHT):
+        if name in changed:
+            raise UserError(
+                f"--config.{name}: init_from={config.init_from} brings its own; leave one out"
+            )
+    folder = detector_folder(config.init_from)
+    settings = _settings_of(folder)
+    residual = settings["detector.residual"]
+    config = config.copy_and_resolve_references()
+    for name, value in settings.items():
+        section, _, key = name.partition(".")
+        config[section][key] = tuple(value) if isinstance(value, list) else value
+    if settings["detector.inputs"] != "original" and residual in FROZEN:
+        own = folder / FROZEN[residual]
+        config.mae = str(own if own.is_dir() else folder)
+    return config
+
+
+def detector_folder(name: str) -> pathlib.Path:
+    """The folder that `init_from` names; `box` is the installed detector.
+
+    Raises:
+      UserError: no detector is installed.
+    """
+    if name != BOX:
+        return local_path(name, "init_from")
+    folder = installed_model("detector")
+    if folder is None:
+        raise UserError(
+            f"init_from={BOX} is the installed detector, and none is installed; `pip install "
+            "./pretrained` in the source tree, or name a workdir of detect or a model folder"
+        )
+    return folder
+
+
+def _settings_of(folder: pathlib.Path) -> dict[str, Any]:
+    """The entries `BROUGHT`, where they are known, of a model folder or of a workdir."""
+    file = folder / "config.json"
+    found = read_json_object(file) if file.is_file() else {}
+    if found.get("job") == "detect":
+        entries = flat(found)
+        return {name: entries[name] for name in BROUGHT if name in entries}
+    detection = found.get("about", {}).get("detection")
+    if detection is None:
+        raise UserError(
+            f"init_from={folder} holds no detector; name a workdir of detect, a model folder of a "
+            f"detector, or {BOX} for the installed one"
+        )
+    xception = detection["xception"]
+    parts = {
+        "model": detection["model"],
+        "blocks": {name: detection[name] for name in OF_BLOCKS},
+        "detector": {
+            "backbone": "xception" if xception else "vit",
+            **{name: detection[name] for name in OF_DETECTOR[1:]},
+        },
+    }
+    return flat(parts | ({"xception": xception} if xception else {}))
