@@ -65,7 +65,7 @@ def get_config() -> Config:
     config.pretrain.model = ConfigDict(SMALL)
     # Many small steps: a few large ones end at the mean face.
     config.pretrain.batch_size = 16
-    config.pretrain.steps = 4000
+    config.pretrain.steps = 3600
     config.pretrain.optimizer.learning_rate = 2e-3
     # Blocks hidden together teach more in a step; one at a time, as detectors read them, last.
     config.pretrain.mask.kind = "grid"
@@ -73,12 +73,13 @@ def get_config() -> Config:
 
     config.detect.model = ConfigDict(SMALL)
     config.detect.selection = "last"
-    config.detect.steps = 300
+    # From pixels alone a detector takes a thousand steps to learn anything; every row gets these.
+    config.detect.detector.embedding = "logdct"
+    config.detect.steps = 400
     config.detect.optimizer.learning_rate = 1e-3
     config.detect.optimizer.schedule = "cosine"
-    config.detect.optimizer.warmup_steps = 30
-    # As the numbers in docs/ were made.
-    config.detect.residuals.training = "never"
+    config.detect.optimizer.warmup_steps = 40
+    config.detect.residuals.training = "always"
 
     for job in (config.pretrain, config.detect):
         # Only at the end.
