@@ -12,7 +12,7 @@ python -m rffr_jax.main --config=configs/quickstart.py --config.data.train=csv:D
 
 from ml_collections import ConfigDict
 
-from configs.paper.base import SMALL, WHOLE_IMAGES, claim, common, numbered, row
+from configs.paper.base import SMALL, SMALL_SCHEDULE, WHOLE_IMAGES, claim, common, numbered, row
 from rffr_jax.config import Config
 
 OURS = "RFFR"
@@ -67,9 +67,8 @@ def get_config() -> Config:
     config.pretrain.batch_size = 16
     config.pretrain.steps = 3600
     config.pretrain.optimizer.learning_rate = 2e-3
-    # Blocks hidden together teach more in a step; one at a time, as detectors read them, last.
     config.pretrain.mask.kind = "grid"
-    config.pretrain.mask.schedule = "gridx8:0.4,gridx4:0.3"
+    config.pretrain.mask.schedule = SMALL_SCHEDULE
 
     config.detect.model = ConfigDict(SMALL)
     config.detect.selection = "last"

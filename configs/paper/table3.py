@@ -17,6 +17,6 @@ def get_config(variant: str = "synthetic") -> Config:
     title = "real faces that the MAE learns from, and its mask"
     config = real_faces("table3", title, variant)
     for kind in ("grid", "random"):
-        config.autoencoders[f"{kind}_mask"] = ConfigDict({"mask": {"kind": kind}})
+        config.autoencoders[f"{kind}_mask"] = ConfigDict({"mask": {"kind": kind, "schedule": ""}})
         config.rows[f"{kind}_mask"] = ConfigDict(row(f"{TWO}, {kind} mask", f"{kind}_mask"))
     return config
