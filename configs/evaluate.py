@@ -20,6 +20,8 @@ def get_config() -> Config:
     config.frames_per_video = 1
     # The false positive rate of the thresholds that data.validation chooses.
     config.max_fpr = 0.01
+    # True keeps it in every data set of data.validation: the worst one decides.
+    config.worst_source = False
     # Frames of a video for the threshold of videos. 0 takes all, 1 chooses none.
     config.validation_frames = 32
     # How the scores of those frames become one. Or median, or top_k.

@@ -239,6 +239,7 @@ def _choose_or_read_operating_point(
         specs,
         config.max_fpr,
         config.calibration,
+        config.worst_source,
     )
     reference = None if heat is None else residual_reference.measure_reference(images, heat, specs)
     detector.write_validation_records(config.checkpoint, point, reference)

@@ -84,6 +84,7 @@ def choose_operating_point(
     specs: Sequence[str],
     max_fpr: float,
     method: str,
+    worst_source: bool = False,
 ) -> OperatingPoint:
     """Thresholds and calibrations from the scores of validation data.
 
@@ -93,16 +94,20 @@ def choose_operating_point(
       video_score: how the score of a video is formed of its frames.
       specs: what the data are called.
       max_fpr, method: as for `choose_threshold`.
+      worst_source: whether `max_fpr` is to hold in every data set, not over all together.
     """
     of_videos = None
     origins = Origins.from_examples(images.examples)
     if videos is not None and (videos.labels == REAL).any():
         labels, scores, most_frames = score_videos(videos, video_score)
         score_of_most = dataclasses.replace(video_score, frames=most_frames)
-        of_videos = choose_threshold(labels, scores, max_fpr, method, score_of_most)
+        found = metrics.group_scores_by_video(videos.examples, videos.scores)
+        sources = [dataset for _, dataset, *_ in found] if worst_source else ()
+        of_videos = choose_threshold(labels, scores, max_fpr, method, score_of_most, sources)
         origins = Origins.from_examples([*images.examples, *videos.examples])
+    sources = [example.dataset for example in images.examples] if worst_source else ()
     return OperatingPoint(
-        image=choose_threshold(images.labels, images.scores, max_fpr, method),
+        image=choose_threshold(images.labels, images.scores, max_fpr, method, sources=sources),
         video=of_videos,
         chosen_on=tuple(specs),
         origins=origins,
@@ -160,6 +165,7 @@ def threshold_warnings(point: OperatingPoint, trained: Mapping[str, Origins]) ->
         assert expected is not None
         if expected > wanted + 1e-9:
             reals = "real videos" if threshold.video_score else "reals"
+            reals += f" of {threshold.source}" if threshold.source else ""
             said.append(
                 f"the threshold for {100 * wanted:g}% FPR is the highest of only "
                 f"{threshold.n_real} {reals} in data.validation: an FPR of {100 * expected:.2g}% "

@@ -75,6 +75,8 @@ def _threshold_lines(table: dict[str, Any]) -> list[str]:
     if point["chosen_on"]:
         data = ", ".join(point["chosen_on"])
         chosen = f"chosen for {100 * image['max_fpr']:g}% FPR on {data}"
+        if image["source"]:
+            chosen += f" in each of its data sets, of which {image['source']} is the worst"
         if video:
             chosen += f"; of videos {video['value']:.6g}"
     lines = [*_align_columns(rows), "", f"threshold {image['value']:.6g}, {chosen}", *groups]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ class Threshold:
       value: of raw scores; one above it says "fake".
       max_fpr: share of reals that it may flag, as `threshold_at_fpr`; None where nothing was
         chosen.
-      n_real, n_fake: images or videos that chose it.
+      n_real, n_fake: images or videos that chose it; of several sources, the reals of `source`.
+      source: the data set whose reals decided, where each was to keep `max_fpr`; else ''.
       auc: of their scores; None without fakes.
       video_score: how the scores of videos were formed; None for scores of single images.
       calibration: from score to probability, only to be shown; None where nothing was fitted, or
@@ -36,6 +38,7 @@ class Threshold:
     max_fpr: float | None = None
     n_real: int = 0
     n_fake: int = 0
+    source: str = ""
     auc: float | None = None
     video_score: VideoScore | None = None
     calibration: Calibration | None = None
@@ -54,6 +57,7 @@ class Threshold:
             "expected_fpr": self.expected_fpr,
             "n_real": self.n_real,
             "n_fake": self.n_fake,
+            "source": self.source,
             "auc": self.auc,
             "aggregate": formed and formed.aggregate,
             "top_k": formed and formed.top_k,
@@ -78,6 +82,7 @@ class Threshold:
             max_fpr=float(record["max_fpr"]),
             n_real=int(record["n_real"]),
             n_fake=int(record["n_fake"]),
+            source=str(record.get("source", "")),
             auc=None if record["auc"] is None else float(record["auc"]),
             video_score=formed,
             calibration=None if fitted is None else calibration.from_json(fitted),
@@ -93,6 +98,7 @@ def choose_threshold(
     max_fpr: float,
     method: str,
     video_score: VideoScore | None = None,
+    sources: Sequence[str] = (),
 ) -> Threshold:
     """A threshold and a calibration from validation scores.
 
@@ -101,6 +107,8 @@ def choose_threshold(
       max_fpr: share of reals that the threshold may flag, in [0, 1).
       method: of `calibration.fit`, or `none`.
       video_score: how scores of videos were formed.
+      sources: the data set of each score, where the threshold is to keep `max_fpr` in every one:
+        the highest of the thresholds that each would choose. () takes all reals together.
     """
     fitted = auc = None
     counts = metrics.class_counts(labels)
@@ -109,10 +117,21 @@ def choose_threshold(
         if method != calibration.NONE:
             fitted = calibration.fit(method, labels, scores)
             fitted = fitted if fitted.is_increasing and auc > DEFAULT_THRESHOLD else None
+    value, source = threshold_at_fpr(labels, scores, max_fpr), ""
+    if len(sources):
+        names = np.array(sources)
+        of_source = {
+            name: threshold_at_fpr(labels[names == name], scores[names == name], max_fpr)
+            for name in sorted(set(names[labels == REAL].tolist()))
+        }
+        source = max(of_source, key=lambda name: of_source[name])
+        value = of_source[source]
+        counts["n_real"] = int(np.count_nonzero((labels == REAL) & (names == source)))
     return Threshold(
-        value=threshold_at_fpr(labels, scores, max_fpr),
+        value=value,
         max_fpr=max_fpr,
         **counts,
+        source=source,
         auc=auc,
         video_score=video_score,
         calibration=fitted,

@@ -181,6 +181,50 @@ def test_the_threshold_of_videos_is_that_of_their_scores(how, top_k):
     assert found.video_score == VideoScore(how, top_k, 5)  # no video has more than five
 
 
+def two_sources(part: Predictions) -> Predictions:
+    """Every other example is of the data set `e`, whose reals score higher."""
+    examples, scores = list(part.examples), part.scores.copy()
+    for i, example in enumerate(examples):
+        if int(example.source.rpartition("/")[2]) // 2 % 2:
+            examples[i] = dataclasses.replace(example, dataset="e")
+            scores[i] = 0.5 + scores[i] / 2
+    return Predictions(examples, scores)
+
+
+def test_the_worst_source_keeps_the_rate_in_every_source():
+    images, videos = two_sources(predictions(0)), two_sources(frames(3))
+    points = [
+        choose_operating_point(images, videos, MEAN, ["csv:a.csv"], 0.2, "platt", worst)
+        for worst in (False, True)
+    ]
+    of_videos = {}
+    for example, score in zip(videos.examples, videos.scores, strict=True):
+        of_videos.setdefault((example.dataset, example.label, example.video), []).append(score)
+    real_videos = {
+        name: [np.mean(v) for (d, label, _), v in of_videos.items() if (d, label) == (name, 0)]
+        for name in "de"
+    }
+    real_images = {
+        name: [s for e, s in zip(images.examples, images.scores, strict=True)
+               if (e.dataset, e.label) == (name, 0)] for name in "de"
+    }  # fmt: skip
+    for medium, reals in (("image", real_images), ("video", real_videos)):
+        together, worst = (getattr(point, medium) for point in points)
+        zeros = {name: np.zeros(len(scores), int) for name, scores in reals.items()}
+        alone = {n: threshold_at_fpr(zeros[n], np.array(reals[n]), 0.2) for n in reals}
+        assert worst.value == pytest.approx(max(alone.values()))
+        assert (worst.source, together.source) == ("e", "")
+        assert worst.n_real == len(reals["e"]) < together.n_real
+        assert worst.value > together.value
+        assert np.mean(np.array(reals["e"]) > together.value) > 0.2
+        assert all(np.mean(np.array(scores) > worst.value) <= 0.2 for scores in reals.values())
+        assert worst.auc == together.auc
+    few = choose_operating_point(images, None, MEAN, ["d"], 0.01, "none", True)
+    (said,) = [line for line in threshold_warnings(few, {}) if "highest of only" in line]
+    assert f"{few.image.n_real} reals of e in data.validation" in said
+    assert OperatingPoint.from_json({**few.to_json(), "origins": {}}).image == few.image
+
+
 def test_no_threshold_of_videos_without_a_real_one():
     fakes, reals = of_label(frames(3), 1), of_label(frames(3), 0)
     assert (
