@@ -12,7 +12,16 @@ python -m rffr_jax.main --config=configs/quickstart.py --config.data.train=csv:D
 
 from ml_collections import ConfigDict
 
-from configs.paper.base import SMALL, SMALL_SCHEDULE, WHOLE_IMAGES, claim, common, numbered, row
+from configs.paper.base import (
+    SMALL,
+    SMALL_SCHEDULE,
+    WHOLE_IMAGES,
+    claim,
+    common,
+    numbered,
+    reference_row,
+    row,
+)
 from rffr_jax.config import Config
 
 OURS = "RFFR"
@@ -47,6 +56,7 @@ def get_config() -> Config:
                 **row("mean |residual|", "mae", detector=BOTH),
                 "evaluation": "mean_residual",
             },
+            "reference": reference_row("logistic regression", "mae", detector=BOTH),
         }
     )
     config.claims = numbered(

@@ -17,7 +17,8 @@ from rffr_jax.experiments.mean_residual import describe_mean_residuals, mean_res
 from tests import jobs
 
 CONTROLS = ["plain ViT", "random-block ViT", "zero residual", "ViT from the MAE"]
-ROWS = [*CONTROLS, "RFFR", "mean |residual|"]
+NETWORKS = [*CONTROLS, "RFFR"]
+ROWS = [*NETWORKS, "mean |residual|", "logistic regression"]
 
 
 def test_every_seed_has_data_a_mae_and_detectors_of_its_own(tmp_path):
@@ -31,7 +32,7 @@ def test_every_seed_has_data_a_mae_and_detectors_of_its_own(tmp_path):
         )
         assert {(point.seed, point.mae_seed) for point in points} == {(seed, None), (seed, seed)}
         runs = Plan(tmp_path, one, one, points, {}, {}).runs
-        names = ["mae", *(name.replace(" ", "_") for name in ROWS[:-1])]
+        names = ["mae", *(name.replace(" ", "_") for name in NETWORKS)]
         trainings = [run.folder for run in runs if run.config.job in ("pretrain", "detect")]
         assert trainings == [tmp_path / f"seed_{seed}" / name for name in names]
         init = {run.folder.name: run.config.detector.init for run in runs[1:6]}
@@ -123,7 +124,7 @@ def test_a_whole_run_and_a_second_one_that_finds_it_done(tmp_path, faces, capsys
         assert said in printed
     assert (tmp_path / "residuals.png").exists()
     for name in ("roc.png", "results.json", "predictions.csv"):
-        assert len(list(tmp_path.glob(f"seed_0/RFFR/evaluations/*/{name}"))) == 2
+        assert len(list(tmp_path.glob(f"seed_0/RFFR/evaluations/*/{name}"))) == 3
     assert main.run(["rffr_jax", *flags]) == 0
     assert (tmp_path / "quickstart.json").read_bytes() == table
     assert main.run(["rffr_jax", *flags, "--config.detect.steps=3"]) == 2
