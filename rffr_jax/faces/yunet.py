@@ -5,7 +5,7 @@ The file `face_detection_yunet_2023mar.onnx` is in OpenCV's model zoo.
 
 import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -18,8 +18,8 @@ from rffr_jax.faces.retinaface import (
     MAX_SIDE,
     MAX_SIDE_AGAIN,
     MIN_SCORE,
-    detect_at_sizes,
     edge_to_centre_coordinates,
+    shrink_image,
 )
 
 _MAX_OVERLAP = 0.3  # intersection over union of two faces
@@ -84,3 +84,21 @@ class YuNet:
                 )
             )
         return sorted(faces, key=lambda face: -face.score)
+
+
+def detect_at_sizes(
+    detect: Callable[[np.ndarray, np.ndarray], list[Face]],
+    image: UInt8[np.ndarray, "height width 3"],
+    max_sides: Sequence[int],
+) -> list[Face]:
+    """The faces at the first size at which there are some.
+
+    Args:
+      detect: takes a shrunk picture, and by what its x and y were multiplied.
+      image: the picture.
+      max_sides: the longer side of each size, in pixels; a smaller picture keeps its own.
+    """
+    for side in dict.fromkeys(min(max_side, max(image.shape)) for max_side in max_sides):
+        if faces := detect(*shrink_image(image, side)):
+            return faces
+    return []

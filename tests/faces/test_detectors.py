@@ -128,7 +128,7 @@ def test_second_look_is_only_where_nothing_was_found_and_never_twice_at_one_size
             sizes.append(image.shape[1])
             return found
 
-        assert retinaface.detect_at_sizes(detect, picture, max_sides) == found
+        assert yunet.detect_at_sizes(detect, picture, max_sides) == found
         assert sizes == expected
 
 
@@ -154,6 +154,52 @@ def test_gpu_is_used_where_there_is_one(monkeypatch, caplog, usable):
     assert asked == [both]
     said = ["onnxruntime cannot use the GPU: faces are found on the CPU"]
     assert caplog.messages == ([] if usable else said)
+
+
+def on_gpu(monkeypatch) -> RetinaFace:
+    """The detector as it is on a GPU, which the CPU stands in for."""
+    monkeypatch.setattr(retinaface, "runs_on_gpu", lambda session: True)
+    return RetinaFace(max_sides=(160, 400))
+
+
+def test_pictures_that_go_through_the_network_together_have_the_same_faces(monkeypatch, detector):
+    small = face_frames(1, 19, 160)
+    tall = [np.ascontiguousarray(picture[:, :120]) for picture in face_frames(2, 3, 160)]
+    tiny = np.zeros((160, 400, 3), np.uint8)  # its face is found at the second size only
+    tiny[40:120, 160:240] = shrink(skimage.data.astronaut()[30:210, 130:310], 80)
+    pictures = [*small, *tall, tiny, *empty_frames(0, 1, 160)]
+    one_by_one = RetinaFace(max_sides=(160, 400))
+    expected = [one_by_one.detect(picture) for picture in pictures]
+    assert one_by_one.frames_at_once == 1
+    together = on_gpu(monkeypatch)
+    seen, run = [], retinaface._run
+
+    def note(session, pixels):
+        seen.append(pixels.shape)
+        return run(session, pixels)
+
+    monkeypatch.setattr(retinaface, "_run", note)
+    for found, one in zip(together.detect_many(pictures), expected, strict=True):
+        assert_same(found, one, within=1e-3)
+    assert [len(faces) for faces in expected[-2:]] == [1, 0]
+    # 20 squares in two goes of at most 16, the tall ones, and the wide one at both sizes.
+    assert seen == [
+        (16, 3, 160, 160), (4, 3, 160, 160), (3, 3, 160, 128), (1, 3, 64, 160), (1, 3, 160, 416)
+    ]  # fmt: skip
+
+
+def test_larger_pictures_go_through_the_network_by_fewer(monkeypatch):
+    seen = []
+    together = on_gpu(monkeypatch)
+    monkeypatch.setattr(together, "_max_sides", (640, 1280))
+
+    def detect(shrunk):
+        seen.append((len(shrunk), shrunk[0][0].shape))
+        return [[] for _ in shrunk]
+
+    monkeypatch.setattr(together, "_detect", detect)
+    assert together.detect_many([np.zeros((720, 1280, 3), np.uint8)] * 6) == [[]] * 6
+    assert seen == [(6, (360, 640, 3)), (4, (720, 1280, 3)), (2, (720, 1280, 3))]
 
 
 def test_sides_that_are_no_multiple_of_the_strides(detector):

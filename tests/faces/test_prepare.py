@@ -17,13 +17,10 @@ from rffr_jax.faces import detectors, frames, prepare
 from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.detectors import load_detector
 from rffr_jax.faces.face import Face
+from rffr_jax.faces.frame_counts import parse_frames
 from rffr_jax.faces.frames import read_frames
 from rffr_jax.faces.media import Medium
-from rffr_jax.faces.prepare import (
-    PreparationSettings,
-    parse_frames,
-    prepare_medium,
-)
+from rffr_jax.faces.prepare import PreparationSettings, prepare_medium
 from rffr_jax.images import decode as decode_files
 from rffr_jax.images.image_formats import decode_crop
 from tests.faces.movies import write_movie
@@ -97,6 +94,27 @@ def drops(part):
 
 
 # ---- records
+
+
+def test_frames_that_are_looked_at_together_give_the_same_part(tmp_path, stub, monkeypatch):
+    frames = [*walk(5), picture(), *walk(3)]
+    path = write_movie(tmp_path / "a.mp4", frames)
+    expected = prepare_medium(medium(path), None, settings(None))
+    assert (len(expected.records), drops(expected)[0][0]) == (8, 5)
+    seen = []
+
+    def detect_many(detector, images):
+        seen.append(len(images))
+        return [detector.detect(image) for image in images]
+
+    monkeypatch.setattr(prepare, "frames_at_once", lambda detector: 4)
+    monkeypatch.setattr(prepare, "detect_many", detect_many)
+    part = prepare_medium(medium(path), None, settings(None))
+    assert seen == [4, 4, 1]
+    assert part.drops == expected.drops
+    for one, other in zip(part.records, expected.records, strict=True):
+        assert (one.id, one.image) == (other.id, other.image)
+        np.testing.assert_array_equal(one.landmarks, other.landmarks)
 
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg", "raw"])

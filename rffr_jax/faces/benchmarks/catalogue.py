@@ -25,7 +25,7 @@ class Catalogue:
         self.lists = lists
         self._media: dict[str, list[Medium]] = {}
         self._missing: list[str] = []
-        self._absent: list[str] = []
+        self._absent: dict[str, str] = {}
         self._notes: list[str] = []
         self._passed_over: set[pathlib.Path] = set()
 
@@ -51,9 +51,9 @@ class Catalogue:
         """Notes a medium that is missing or left out, with the reason."""
         self._missing.append(line)
 
-    def absent(self, id_: str, why: str) -> None:
+    def absent(self, id_: str, split: str, why: str) -> None:
         """Notes a medium that should be there, such as "listed in test.txt", and is not."""
-        self._absent.append(id_)
+        self._absent[id_] = split
         self.miss(f"{id_}: {why} and not there")
 
     def note(self, line: str) -> None:
@@ -171,5 +171,5 @@ class Catalogue:
             (*self._missing, *shared),
             left_out,
             tuple(self._notes),
-            tuple(self._absent),
+            self._absent,
         )

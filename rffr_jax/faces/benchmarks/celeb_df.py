@@ -78,7 +78,7 @@ def find(folder: pathlib.Path) -> Benchmark:
             for path in paths:
                 catalogue.miss(f"{catalogue.name(path)}: not named as {example}, left out")
     for id_ in sorted(test - videos.keys()):
-        catalogue.absent(id_, f"listed in {TEST_LIST}")
+        catalogue.absent(id_, "test", f"listed in {TEST_LIST}")
 
     dataset = _version(videos, test)
     held_out = choose_validation_people([_people(id_) for id_ in sorted(videos)])

@@ -170,7 +170,7 @@ def _add(catalogue: Catalogue, file: _LabelFile, stand_ins: set[str]) -> None:
     namesakes = collections.Counter(stems.values())
     homes = {stem: file.home(name) for name, stem in stems.items()}
     videos = catalogue.videos(*file.places)
-    absent = set()
+    absent = {}
     for name, stem in stems.items():
         entry, (part, split) = file.entries[name], homes[stem]
         id_ = f"{part}/{stem}"
@@ -191,9 +191,9 @@ def _add(catalogue: Catalogue, file: _LabelFile, stand_ins: set[str]) -> None:
                     "they belong in one split, correct it"
                 )
         if stem not in videos:
-            catalogue.absent(id_, f"listed in {list_name}")
+            catalogue.absent(id_, split, f"listed in {list_name}")
         elif source not in videos and source not in homes:
-            absent.add(source_id)
+            absent[source_id] = split
         for path in videos.get(stem, ()):
             catalogue.add(
                 Medium(
@@ -207,8 +207,8 @@ def _add(catalogue: Catalogue, file: _LabelFile, stand_ins: set[str]) -> None:
                     group=source_id,
                 )
             )
-    for source_id in sorted(absent):
-        catalogue.absent(source_id, f"the original of fakes in {list_name}")
+    for source_id, split in sorted(absent.items()):
+        catalogue.absent(source_id, split, f"the original of fakes in {list_name}")
     for stem in sorted(videos.keys() - homes.keys()):
         catalogue.unlisted(videos[stem], list_name)
 
@@ -228,7 +228,7 @@ def _add_preview(catalogue: Catalogue, file: pathlib.Path) -> None:
         there = file.parent / path
         if not os.path.isfile(there):
             name = path.with_suffix("")
-            catalogue.absent(f"preview/{name}", f"listed in {catalogue.name(file)}")
+            catalogue.absent(f"preview/{name}", split, f"listed in {catalogue.name(file)}")
             continue
         original = originals.get(path.stem.partition("_")[2], path) if label else path
         person = "" if target is None else str(target)

@@ -108,7 +108,7 @@ def _add_pairs(
                 name = target if method == "real" else f"{target}_{other}"
                 taken.add((method, name))
                 if name not in found:
-                    catalogue.absent(f"{method}/{name}", f"listed in {LISTS[split]}")
+                    catalogue.absent(f"{method}/{name}", split, f"listed in {LISTS[split]}")
                 for path in found.get(name, ()):
                     catalogue.add(
                         Medium(

@@ -111,7 +111,7 @@ def _add(
     hit = next((n for n, p in enumerate(places) if os.path.isfile(p / image)), None)
     id_ = image.with_suffix("").as_posix()
     if hit is None:
-        catalogue.absent(id_, f"listed at {place}")
+        catalogue.absent(id_, split, f"listed at {place}")
         return
     places.insert(0, places.pop(hit))  # where the next ones are likely to be
     frames = re.fullmatch(r"frame\d+", image.stem) and len(image.parts) > 1

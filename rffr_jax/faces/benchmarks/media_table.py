@@ -147,7 +147,7 @@ def _is_there(catalogue: Catalogue, place: str, medium: Medium) -> bool:
             return False
         return True
     if not os.path.isfile(medium.path):
-        catalogue.absent(medium.id, f"listed at {place}")
+        catalogue.absent(medium.id, medium.split, f"listed at {place}")
         return False
     if medium.path.suffix.lower() not in VIDEO_EXTENSIONS + IMAGE_EXTENSIONS:
         catalogue.miss(f"{medium.id}: neither a video nor a picture by its ending")

@@ -14,6 +14,9 @@ TEST = "test"
 def keep_listed_videos(benchmark: Benchmark, file: pathlib.Path) -> Benchmark:
     """A benchmark whose test part is the videos that a file names; other parts stay whole.
 
+    Test videos that the benchmark's lists name and its folders lack are missing only if the file
+    names them.
+
     Args:
       file: one video a line: its id, its file name, or that without the ending.
 
@@ -26,9 +29,17 @@ def keep_listed_videos(benchmark: Benchmark, file: pathlib.Path) -> Benchmark:
         if medium.split == TEST:
             for name in {medium.id, medium.path.name, medium.path.stem}:
                 named[name].append(medium)
+    absent = {
+        name: id_
+        for id_, split in benchmark.absent.items()
+        if split == TEST
+        for name in (id_, pathlib.PurePath(id_).name)
+    }
     listed: dict[str, str] = {}
     for place, name in read_lines(file):
-        found = named.get(name, [])
+        found = [medium.id for medium in named.get(name, [])]
+        if not found:
+            found = [absent[n] for n in (name, pathlib.PurePath(name).stem) if n in absent][:1]
         if len(found) != 1:
             problem = (
                 f"names {len(found)} test videos; write its id"
@@ -36,10 +47,16 @@ def keep_listed_videos(benchmark: Benchmark, file: pathlib.Path) -> Benchmark:
                 else "is no test video; name one of those that --dry-run counts"
             )
             raise UserError(f"{place}: '{name}' {problem}")
-        if found[0].id in listed:
-            raise UserError(f"{place}: '{name}' is in {listed[found[0].id]} already; name it once")
-        listed[found[0].id] = place
+        if found[0] in listed:
+            raise UserError(f"{place}: '{name}' is in {listed[found[0]]} already; name it once")
+        listed[found[0]] = place
     if not listed:
         raise UserError(f"{file} names no video; write one a line")
     media = tuple(m for m in benchmark.media if m.split != TEST or m.id in listed)
-    return dataclasses.replace(benchmark, media=media)
+    unasked = {i for i, split in benchmark.absent.items() if split == TEST and i not in listed}
+    return dataclasses.replace(
+        benchmark,
+        media=media,
+        missing=tuple(m for m in benchmark.missing if m.partition(": ")[0] not in unasked),
+        absent={i: split for i, split in benchmark.absent.items() if i not in unasked},
+    )

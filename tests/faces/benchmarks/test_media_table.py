@@ -94,7 +94,7 @@ def test_what_is_not_there_is_named_and_the_rest_taken(tmp_path):
         "d: there is no picture in the folder",
     )
     assert found.notes == ("a.mp4: its mask no.mp4 is not there",)
-    assert found.absent == ("c.mp4",)
+    assert found.absent == {"c.mp4": "train"}
 
 
 def test_files_elsewhere_are_taken(tmp_path):

@@ -48,3 +48,24 @@ def test_a_name_that_several_videos_have_asks_for_the_id(tmp_path):
     (tmp_path / "list.txt").write_text(fakes[0].path.stem)
     with pytest.raises(UserError, match=f"names {len(same)} test videos; write its id"):
         keep_listed_videos(found, tmp_path / "list.txt")
+
+
+def test_test_videos_that_are_not_there_are_missing_only_if_the_list_names_them(tmp_path):
+    layouts.celeb_df(tmp_path / "celeb")
+    found = find_media("celeb_df", tmp_path / "celeb")
+    kept, lost, other = [medium for medium in found.media if medium.split == "test"][:3]
+    lost.path.unlink()
+    other.path.unlink()
+    found = find_media("celeb_df", tmp_path / "celeb")
+    before = {i for i, split in found.absent.items() if split != "test"}
+    assert {lost.id, other.id} <= set(found.absent)
+    file = tmp_path / "list.txt"
+    file.write_text(kept.path.name)
+    alone = keep_listed_videos(found, file)
+    assert set(alone.absent) == before
+    assert not [line for line in alone.missing if lost.id in line or other.id in line]
+    for name in (lost.id, lost.path.name):
+        file.write_text(f"{kept.path.name}\n{name}")
+        with_lost = keep_listed_videos(found, file)
+        assert set(with_lost.absent) == before | {lost.id}
+        assert sum(line.startswith(f"{lost.id}: ") for line in with_lost.missing) == 1
