@@ -123,6 +123,13 @@ def decode_image(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size s
     return _resize_to_square(_decode(io.BytesIO(data), name, turn=True)[0], size)
 
 
+def decode_full_image(
+    data: bytes, name: str, *, turn: bool = True
+) -> UInt8[np.ndarray, "height width 3"]:
+    """As `read_full_image`, of the bytes of an image file that errors call `name`."""
+    return np.array(_decode(io.BytesIO(data), name, turn=turn)[0])
+
+
 def resize_to_square(
     image: UInt8[np.ndarray, "height width 3"], size: int
 ) -> UInt8[np.ndarray, "size size 3"]:

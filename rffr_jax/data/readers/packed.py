@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
-from rffr_jax.errors import UserError
+from rffr_jax.data.readers.landmark_order import find_landmark_problem
+from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import FAKE, REAL, Example
-from rffr_jax.images.decode import decode_image
+from rffr_jax.images.decode import decode_full_image, decode_image
+from rffr_jax.images.landmarks import ALL, FIVE, LandmarkedFace, crop_centred_square
 
 TEXTS = ("dataset", "method", "video", "source", "group", "original")
 """What is known of an image, besides its label and the number of its frame."""
@@ -27,11 +29,14 @@ class PackedDataset:
       examples: a path is FILE/ID.
       read: gives the encoded image of an index, or raises BadImageError; picklable.
       preparation: what the faces were made with, where the files say it.
+      landmarks: of each image the 68 or five points in its pixels, None where they are not known;
+        () where no image has any.
     """
 
     examples: tuple[Example, ...]
     read: Callable[[int], bytes]
     preparation: Mapping[str, Any] | None = None
+    landmarks: tuple[Float32[np.ndarray, "_ 2"] | None, ...] = ()
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
         """The RGB pixels of image `index`, in [0, 255].
@@ -40,6 +45,29 @@ class PackedDataset:
           BadImageError: its bytes are missing, damaged or no usable image.
         """
         return decode_image(self.read(index), size, self.examples[index].path)
+
+    def landmark_count(self, index: int) -> int:
+        """68, 5, or 0 where the points are not known."""
+        points = self._points(index)
+        return 0 if points is None else len(points)
+
+    def face(self, index: int, size: int) -> LandmarkedFace:
+        """The largest centred square of image `index`, whose landmarks are known, at its own size.
+
+        Raises:
+          BadImageError: as for `load`, or the image is turned by its EXIF data, or the landmarks
+            are not those of a face in it.
+        """
+        path, points = self.examples[index].path, self._points(index)
+        assert points is not None
+        image = decode_full_image(self.read(index), path, turn=False)
+        height, width, _ = image.shape
+        if problem := find_landmark_problem(points, (width, height)):
+            raise BadImageError(path, f"landmarks: {problem}")
+        return crop_centred_square(image, points)
+
+    def _points(self, index: int) -> np.ndarray | None:
+        return self.landmarks[index] if self.landmarks else None
 
 
 def find_files(where: str, path: Path, ending: str, split: str, asked: bool) -> list[Path]:
@@ -73,6 +101,29 @@ def find_files(where: str, path: Path, ending: str, split: str, asked: bool) -> 
     if not there:
         raise UserError(f"{where}: no file there ends in {ending}; name a folder that has some")
     return there
+
+
+def parse_landmarks(place: str, value: Any) -> Float32[np.ndarray, "points 2"] | None:
+    """The points of one image.
+
+    Args:
+      place: of the image, for messages.
+      value: x and y in turn, or pairs of them; None or nothing where they are not known.
+
+    Raises:
+      UserError: it is not 68 or five points.
+    """
+    if value is None or value == "" or value == []:
+        return None
+    try:
+        numbers = np.array(value, np.float32)
+    except (TypeError, ValueError):
+        numbers = np.zeros(0, np.float32)
+    if numbers.size not in (2 * FIVE, 2 * ALL):
+        raise UserError(
+            f"{place}: landmarks are not x and y of {ALL} or {FIVE} points; correct or empty them"
+        )
+    return numbers.reshape(-1, 2)
 
 
 def make_example(

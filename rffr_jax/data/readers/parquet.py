@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rffr_jax.data.readers.folder import default_dataset_name
-from rffr_jax.data.readers.packed import TEXTS, PackedDataset, find_files, make_example
+from rffr_jax.data.readers.packed import (
+    TEXTS,
+    PackedDataset,
+    find_files,
+    make_example,
+    parse_landmarks,
+)
 from rffr_jax.errors import BadImageError, UserError
 
 PREPARATION_KEY = b"preparation"
@@ -16,7 +22,8 @@ PREPARATION_KEY = b"preparation"
 HUGGING_FACE_KEY = b"huggingface"
 """Of a file's metadata: the types of its columns, as JSON."""
 COLUMNS = ("image", "label")
-_KNOWN = ("id", "frame", *TEXTS)
+_LANDMARKS = "landmarks"
+_KNOWN = ("id", "frame", *TEXTS, _LANDMARKS)
 
 
 class ParquetImages:
@@ -75,8 +82,9 @@ def read_parquet(path: Path, split: str, *, asked: bool) -> PackedDataset:
 
     A file has the columns `image` (bytes, or the struct of bytes and path that `datasets` writes)
     and `label`, and maybe `id`, `frame`, `dataset`, `method`, `video`, `source` and `group`, which
-    mean what they mean in a table. Other columns are not read. Labels are 0 or real, 1 or fake;
-    where the file names its classes, these say what a number means.
+    mean what they mean in a table, and `landmarks`, a list of numbers. Other columns are not read.
+    Labels are 0 or real, 1 or fake; where the file names its classes, these say what a number
+    means.
 
     Args:
       path: a file, a pattern with `*`, or a folder of such files.
@@ -93,22 +101,24 @@ def read_parquet(path: Path, split: str, *, asked: bool) -> PackedDataset:
         raise UserError(f"parquet:{path} needs pyarrow; pip install 'rffr-jax[parquet]'") from None
     files = find_files(f"parquet:{path}", path, ".parquet", split, asked)
     dataset = default_dataset_name(path.parent if "*" in path.name else path)
-    examples, groups, places = [], [], {}
+    examples, groups, landmarks, places = [], [], [], {}
     preparations: list[Any] = []
     for file in files:
         where = f"parquet:{file}"
         try:
             with parquet.ParquetFile(file) as opened:
                 names, metadata = opened.schema_arrow.names, opened.schema_arrow.metadata or {}
-                _check_columns(where, names)
-                columns = opened.read([n for n in names if n in ("label", *_KNOWN)]).to_pydict()
+                _check_columns(where, opened.schema_arrow)
+                table = opened.read([n for n in names if n in ("label", *_KNOWN)])
                 about = opened.metadata
                 groups.append([about.row_group(i).num_rows for i in range(about.num_row_groups)])
         except (ArrowException, OSError) as error:
             reason = " ".join(f"{error}".split())
             raise UserError(f"{where}: no whole Parquet file ({reason}); fetch it again") from None
-        preparations.append(json.loads(metadata.get(PREPARATION_KEY, b"null")))
+        preparations.append(_read_json(where, metadata, PREPARATION_KEY))
         classes = _class_names(where, metadata)
+        points = table.column(_LANDMARKS) if _LANDMARKS in table.column_names else None
+        columns = table.select([n for n in table.column_names if n != _LANDMARKS]).to_pydict()
         for row in range(sum(groups[-1])):
             values = {name: column[row] for name, column in columns.items()}
             if classes and isinstance(values["label"], int) and 0 <= values["label"] < 2:
@@ -119,25 +129,61 @@ def read_parquet(path: Path, split: str, *, asked: bool) -> PackedDataset:
                 raise UserError(f"{place}: {identity} is there before, at {places[identity]}")
             places[identity] = place
             examples.append(make_example(place, identity, f"{file}/{identity}", values, dataset))
+            landmarks.append(
+                parse_landmarks(place, points[row].as_py() if points is not None else None)
+            )
     if not examples:
         raise UserError(f"parquet:{path}: no rows in it; name files with images")
     preparation = preparations[0] if all(p == preparations[0] for p in preparations) else None
-    return PackedDataset(tuple(examples), ParquetImages(files, groups).read, preparation)
+    known = any(points is not None for points in landmarks)
+    return PackedDataset(
+        tuple(examples),
+        ParquetImages(files, groups).read,
+        preparation,
+        tuple(landmarks) if known else (),
+    )
 
 
-def _check_columns(where: str, names: list[str]):
+def _check_columns(where: str, schema: Any):
+    from pyarrow import types
+
     for name in COLUMNS:
-        if name not in names:
+        if name not in schema.names:
             raise UserError(
-                f"{where}: no column '{name}' among {', '.join(names)}; it needs "
+                f"{where}: no column '{name}' among {', '.join(schema.names)}; it needs "
                 f"{', '.join(COLUMNS)}[,{','.join(_KNOWN)}]"
             )
+    kind = schema.field("image").type
+    if types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        kind = kind.field("bytes").type
+    if not any(is_it(kind) for is_it in (types.is_binary, types.is_large_binary, types.is_null)):
+        raise UserError(
+            f"{where}: its column 'image' holds {kind}; it must hold the bytes of image files"
+        )
+
+
+def _read_json(where: str, metadata: dict[bytes, bytes], key: bytes) -> dict[str, Any] | None:
+    """The JSON object under a key of the metadata; None where there is none."""
+    if key not in metadata:
+        return None
+    try:
+        value = json.loads(metadata[key])
+    except (ValueError, RecursionError):
+        value = key
+    if value is not None and not isinstance(value, dict):
+        raise UserError(
+            f"{where}: its metadata '{key.decode()}' is no JSON object; write the file again, or "
+            "without it"
+        )
+    return value
 
 
 def _class_names(where: str, metadata: dict[bytes, bytes]) -> list[str]:
     """What the numbers of the column `label` are called; [] where the file does not say."""
-    features = json.loads(metadata.get(HUGGING_FACE_KEY, b"{}")).get("info", {}).get("features", {})
-    names = (features.get("label") or {}).get("names") or []
+    described: Any = _read_json(where, metadata, HUGGING_FACE_KEY)
+    for name in ("info", "features", "label", "names"):
+        described = described.get(name) if isinstance(described, dict) else None
+    names = list(map(str, described)) if isinstance(described, list) else []
     if names and sorted(name.lower() for name in names) not in (["fake", "real"], ["0", "1"]):
         raise UserError(
             f"{where}: its labels are called {', '.join(names)}; they must be real and fake"

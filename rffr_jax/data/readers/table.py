@@ -33,6 +33,7 @@ SIZES_CHECKED = 8  # pictures whose size is compared with their landmarks before
 LABELS = {"0": REAL, "1": FAKE}
 NUMBER = re.compile(r"\d+$")
 LISTED = 8  # lines with bad landmarks that are named
+_OTHER_MACHINE = re.compile("[A-Za-z]:/|//")
 
 
 def read_list(file: Path) -> FileDataset:
@@ -203,6 +204,11 @@ def _make_example(
     id_ = _normalise(row["path"])
     if not id_.strip("./"):
         raise UserError(f"{place}: path {row['path']!r} is no file; name an image")
+    if _OTHER_MACHINE.match(id_):
+        raise UserError(
+            f"{place}: {row['path']!r} is a path of another machine; write paths relative to the "
+            "table"
+        )
     label = row["label"]
     method = row.get("method") or ("real" if label == REAL else "fake")
     if (method == "real") != (label == REAL):

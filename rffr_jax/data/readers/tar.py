@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from rffr_jax.data.readers.folder import default_dataset_name
-from rffr_jax.data.readers.packed import PackedDataset, find_files, make_example
+from rffr_jax.data.readers.packed import (
+    PackedDataset,
+    find_files,
+    make_example,
+    parse_landmarks,
+)
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.images.image_formats import IMAGE_EXTENSIONS
 
@@ -44,8 +49,9 @@ def read_tar(path: Path, split: str, *, asked: bool) -> PackedDataset:
 
     Members of one name up to the first dot are one sample, as in WebDataset: an image, and a label
     as text in NAME.cls or as `label` in NAME.json. That object may hold `dataset`, `method`,
-    `video`, `frame`, `source` and `group`, as a column of a table does, and other keys, which are
-    not read. Labels are 0 or real, 1 or fake. A sample without an image is an error.
+    `video`, `frame`, `source` and `group`, as a column of a table does, `landmarks` as a list of
+    numbers, and other keys, which are not read. Labels are 0 or real, 1 or fake. A sample without
+    an image is an error.
 
     Args:
       path: a file, a pattern with `*`, or a folder of such files.
@@ -58,7 +64,7 @@ def read_tar(path: Path, split: str, *, asked: bool) -> PackedDataset:
     """
     where = f"tar:{path}"
     dataset = default_dataset_name(path.parent if "*" in path.name else path)
-    examples, places, seen = [], [], set()
+    examples, places, landmarks, seen = [], [], [], set()
     for file in find_files(where, path, ".tar", split, asked):
         for key, (member, values) in _read_samples(file).items():
             place = f"tar:{file}: {key}"
@@ -70,9 +76,13 @@ def read_tar(path: Path, split: str, *, asked: bool) -> PackedDataset:
                 raise UserError(f"{place} has no {absent}; correct it, or leave the sample out")
             examples.append(make_example(place, key, f"{file}/{member.name}", values, dataset))
             places.append((file, member.offset_data, member.size))
+            landmarks.append(parse_landmarks(place, values.get("landmarks")))
     if not examples:
         raise UserError(f"{where}: no samples in it; name tar files of images")
-    return PackedDataset(tuple(examples), TarImages(places).read)
+    known = any(points is not None for points in landmarks)
+    return PackedDataset(
+        tuple(examples), TarImages(places).read, landmarks=tuple(landmarks) if known else ()
+    )
 
 
 def _read_samples(file: Path) -> dict[str, tuple[tarfile.TarInfo | None, dict[str, Any]]]:
@@ -115,7 +125,7 @@ def _read_values(tar: tarfile.TarFile, member: tarfile.TarInfo, place: str) -> d
     try:
         text = content.read().decode()
         values = {"label": text.strip()} if member.name.endswith(".cls") else json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UserError(f"{place}: no text or no JSON; correct it") from None
     if not isinstance(values, dict):
         raise UserError(f"{place}: no JSON object; it needs {{'label': 0 or 1}}")

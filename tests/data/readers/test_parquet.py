@@ -15,7 +15,9 @@ from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces import parquet as written
 from rffr_jax.faces import shards
 from rffr_jax.faces.parquet import write_parquet
+from rffr_jax.images.alignment import template_landmarks
 from rffr_jax.images.image_formats import IMAGE_FORMATS, encode_crop
+from rffr_jax.images.landmarks import TEMPLATE_68, landmark_count, load_face
 from tests.faces.test_shards import SIZE, draw_image, draw_records, write
 
 
@@ -86,11 +88,70 @@ def test_the_names_of_the_classes_decide_what_a_number_means(tmp_path):
         load_dataset(write_columns(tmp_path / "a.parquet", columns, known))
 
 
+@pytest.mark.parametrize("count", [5, 68])
+def test_landmarks_of_prepared_records_come_along(tmp_path, count):
+    records = draw_records(1, "png", size=96)
+    if count == 68:
+        shape = (TEMPLATE_68 * 96 - 0.5).astype(np.float32)
+        records = [dataclasses.replace(r, landmarks=shape) for r in records]
+    changes = {"landmarks_sha256": "ab" * 32} if count == 68 else {}
+    folder = write_parquet(write(tmp_path, {"train": records}, size=96, **changes))
+    dataset = load_dataset(f"parquet:{folder}#train?method=Deepfakes")
+    prepared = load_dataset(f"tfds:{tmp_path}/faces#train?method=Deepfakes")
+    for index in range(len(records)):
+        assert landmark_count(dataset, index) == count
+        one, other = (
+            load_face(d, index, 96) for d in (pickle.loads(pickle.dumps(dataset)), prepared)
+        )
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.landmarks, other.landmarks)
+
+
+def test_landmarks_of_some_rows(tmp_path):
+    points = template_landmarks(24)
+    columns = {
+        "image": [png()] * 3,
+        "label": [0] * 3,
+        "landmarks": [points.ravel().tolist(), None, []],
+    }
+    dataset = load_dataset(write_columns(tmp_path / "a.parquet", columns))
+    assert [landmark_count(dataset, i) for i in range(3)] == [5, 0, 0]
+    np.testing.assert_array_equal(load_face(dataset, 0, 24).landmarks, points)
+    columns["landmarks"] = [points.ravel().tolist(), None, (points - 99).ravel().tolist()]
+    dataset = load_dataset(write_columns(tmp_path / "a.parquet", columns))
+    with pytest.raises(BadImageError, match="landmarks: eyes, nose or mouth lie outside"):
+        load_face(dataset, 2, 24)
+    plain = load_dataset(write_columns(tmp_path / "b.parquet", {"image": [png()], "label": [0]}))
+    assert landmark_count(plain, 0) == 0
+
+
+@pytest.mark.parametrize("key", ["preparation", "huggingface"])
+@pytest.mark.parametrize("text", ["{", "[1]", '"x"', "[" * 10**5])
+def test_metadata_that_is_no_json_object_is_one_line(tmp_path, key, text):
+    spec = write_columns(tmp_path / "a.parquet", {"image": [png()], "label": [0]}, {key: text})
+    with pytest.raises(UserError, match=f"its metadata '{key}' is no JSON object") as caught:
+        load_dataset(spec)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "{}", '{"info": []}', '{"info": {"features": {"label": {"names": 3}}}}']
+)
+def test_metadata_that_says_nothing_of_the_classes(tmp_path, text):
+    columns = {"image": [png()], "label": [1]}
+    spec = write_columns(tmp_path / "a.parquet", columns, {"huggingface": text})
+    assert load_dataset(spec).examples[0].label == 1
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
+        ({"image": [b""], "label": [0], "landmarks": [[1.0, 2.0]]}, "row 1: landmarks are not x"),
+        ({"image": [b""], "label": [0], "landmarks": ["here"]}, "row 1: landmarks are not x and y"),
         ({"picture": [b""], "label": [0]}, "no column 'image' among picture, label"),
         ({"image": [b""], "class": [0]}, "no column 'label' among image, class"),
+        ({"image": [7], "label": [0]}, "its column 'image' holds int64; it must hold the bytes"),
+        ({"image": [{"path": "a.png"}], "label": [0]}, "its column 'image' holds struct<path"),
         ({"image": [b""], "label": [2]}, "row 1: label 2; it must be 0 or real, or 1 or fake"),
         ({"image": [b""], "label": [None]}, "row 1: label None"),
         ({"image": [b""], "label": [0], "method": ["swap"]}, "label 0 with method 'swap'"),

@@ -11,6 +11,8 @@ import pytest
 
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
+from rffr_jax.images.alignment import template_landmarks
+from rffr_jax.images.landmarks import landmark_count, load_face
 from tests.data.readers.test_parquet import png
 from tests.faces.test_shards import SIZE, draw_image
 
@@ -47,6 +49,17 @@ def test_samples_become_examples_with_their_pixels(tmp_path):
         np.testing.assert_array_equal(
             copied.load(number, SIZE), draw_image(np.random.default_rng(number))
         )
+
+
+def test_landmarks_of_a_sample(tmp_path):
+    points = template_landmarks(24)
+    members = {**sample("a", 0, label=0, landmarks=points.tolist()), **sample("b", 1, label=0)}
+    dataset = load_dataset(write_tar(tmp_path / "s.tar", members))
+    assert [landmark_count(dataset, i) for i in range(2)] == [5, 0]
+    np.testing.assert_array_equal(load_face(dataset, 0, 24).landmarks, points)
+    wrong = sample("a", 0, label=0, landmarks=[1, 2, "x"])
+    with pytest.raises(UserError, match=r"s\.tar: a: landmarks are not x and y of 68 or 5 points"):
+        load_dataset(write_tar(tmp_path / "s.tar", wrong))
 
 
 def test_many_shards_are_one_data_set(tmp_path):
@@ -89,6 +102,7 @@ def test_a_tar_without_its_end_is_cut_off_too(tmp_path):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
+        ({"a.png": png(), "a.json": b"[" * 10**5}, r"a\.json: no text or no JSON; correct it"),
         ({"k.png": b""}, "k has no label"),
         ({"k.cls": b"0"}, "k has no image"),
         ({"k.png": b"", "k.jpg": b"", "k.cls": b"0"}, "k has two images"),
