@@ -3,6 +3,7 @@
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -42,17 +43,25 @@ def run(config: Config, workdir: pathlib.Path):
             f"--dry-run is for experiments and sweeps, and this is one run of {config.job}; add "
             "--config.sweep=KEY=VALUE,VALUE or leave the flag out"
         )
-    print(describe_plan(runs, find_runs(shared), shared))
+    expected = {**config.get("expected_seconds", {})}
+    print(describe_plan(runs, find_runs(shared), shared, expected))
 
 
-def describe_plan(runs: Sequence[Run], listed: Sequence[ListedRun], shared: pathlib.Path) -> str:
+def describe_plan(
+    runs: Sequence[Run],
+    listed: Sequence[ListedRun],
+    shared: pathlib.Path,
+    expected: Mapping[str, float] = MappingProxyType({}),
+) -> str:
     """The runs in their order, and the seconds that are left.
 
     Seconds are those of finished runs of the same kind, for as many images: the same job with the
-    same models, whatever its data, seed and steps. Where there is none they are not known.
+    same models, whatever its data, seed and steps. Where there is none, those that the config
+    expects count, else they are not known.
 
     Args:
       listed: runs that were found in `shared`.
+      expected: seconds of an image of a training, or of a whole test, by the job.
     """
     planned = {str(run.folder): flat(run.config.to_dict()) for run in runs}
     configs = {str(one.folder): one.config for one in listed} | planned
@@ -70,10 +79,11 @@ def describe_plan(runs: Sequence[Run], listed: Sequence[ListedRun], shared: path
             state, seconds = DONE, f"{record['seconds']:.0f}"
         else:
             state, seconds = "resumes" if record["state"] else "to do", NOT_KNOWN
-            if equal:
-                cost = float(np.mean(equal)) * images
+            if equal or run.config.job in expected:
+                each = float(np.mean(equal)) if equal else expected[run.config.job]
+                cost = each * images
                 left += max(0.0, cost - record["seconds"])
-                seconds = f"about {cost:.0f}"
+                seconds = f"{'about' if equal else 'expected'} {cost:.0f}"
         name = run.folder.relative_to(shared).as_posix()
         trained = str(images) if "steps" in config else ""
         rows.append([str(number), name, run.config.job, trained, state, seconds])
@@ -82,7 +92,8 @@ def describe_plan(runs: Sequence[Run], listed: Sequence[ListedRun], shared: path
     known = len(runs) - done - unknown
     total = f"{len(runs)} runs: {done} done, {len(runs) - done} to do"
     if known:
-        total += f"; about {left:.0f} s, one after another, for {known} of them"
+        hours = f"about {left:.0f} s ({left / 3600:.1f} h)"
+        total += f"; {hours}, one after another, for {known} of them"
     if unknown:
         total += f"; for {unknown} not known: no run of that kind has finished in {shared}"
     return f"{markdown_table(rows)}\n\n{total}"

@@ -33,7 +33,7 @@ from rffr_jax.runs.workdir import refuse_other_config, write_config
 
 MAY_CHANGE = (
     *("seeds", "rules", "columns", "at_once", "command", "title"),
-    *("figures", "galleries", "smoothing", "time_inference"),
+    *("figures", "galleries", "smoothing", "time_inference", "units"),
 )
 """What an experiment with readable folders may resume with otherwise than it began."""
 

@@ -104,14 +104,14 @@ def make_grid(config: Config, folders: Folders) -> list[TestedDetector]:
       config: of the job `experiment`; its inner jobs name the data as they lie on disk.
     """
     points = []
-    for trained_on, fakes in config.trained_on.items():
+    for trained_on in config.trained_on:
         for row in config.rows.values():
             for mae_seed in config.mae_seeds if row.autoencoder else (None,):
                 pretrain = None
                 if mae_seed is not None:
                     pretrain = autoencoder_run(config, row.autoencoder, mae_seed, folders)
                 for seed in config.seeds:
-                    detect = _detector_run(config, fakes, row, seed, pretrain, folders)
+                    detect = _detector_run(config, trained_on, row, seed, pretrain, folders)
                     for rule in config.rules:
                         evaluations = _evaluation_runs(config, row, detect, rule, folders)
                         about = (trained_on, row.label, rule, seed, mae_seed)
@@ -135,6 +135,9 @@ def split_by_seed(config: Config) -> list[Config]:
             copy.data[name] = _fill_in_seed(specs, seed)
         for column in copy.columns.values():
             column.test = _fill_in_seed(column.test, seed)
+        for fakes in copy.trained_on.values():
+            if "train" in fakes.get("data", {}):
+                fakes.data.train = _fill_in_seed(fakes.data.train, seed)
         copies.append(copy)
     return copies
 
@@ -161,6 +164,10 @@ def check_grid(config: Config):
             raise UserError(
                 f"autoencoders has no '{name}'; there are {', '.join(config.autoencoders)}"
             )
+    inits = {row.detect.get("detector", {}).get("init", "") for row in config.rows.values()}
+    trained = {row.autoencoder for row in config.rows.values()}
+    if not_trained := sorted((inits & {*config.autoencoders}) - trained):
+        raise UserError(f"detector.init={not_trained[0]}: no row has this autoencoder")
     for job in ("pretrain", "detect"):
         if config[job].sweep:
             raise UserError(f"--config.{job}.sweep: a sweep is of one job; start rffr-jax {job}")
@@ -189,19 +196,28 @@ def autoencoder_run(config: Config, name: str, seed: int, folders: Folders) -> R
 
 
 def _detector_run(
-    config: Config, fakes: Config, row: Config, seed: int, pretrain: Run | None, folders: Folders
+    config: Config,
+    trained_on: str,
+    row: Config,
+    seed: int,
+    pretrain: Run | None,
+    folders: Folders,
 ) -> Run:
     job = config.detect.copy_and_resolve_references()
-    job.update(fakes)
+    job.update(config.trained_on[trained_on])
     job.update(row.detect)
     job.seed = seed
     of_mae = job.mae = ""
+    prerequisites: tuple[pathlib.Path, ...] = ()
     if pretrain is not None:
         job.mae = str(pretrain.folder)
         of_mae = pretrain.folder.name
         job.blocks.k = pretrain.config.blocks.k
-        if job.detector.init == row.autoencoder:
-            job.detector.init = job.mae
+        prerequisites = (pretrain.folder,)
+        if job.detector.init in config.autoencoders:
+            start = autoencoder_run(config, job.detector.init, pretrain.config.seed, folders)
+            job.detector.init = str(start.folder)
+            prerequisites = (pretrain.folder, start.folder)
     detector = job.detector
     reads = f"{detector.blocks}-{detector.inputs}"
     if detector.inputs != "original":
@@ -209,8 +225,8 @@ def _detector_run(
     learnt = "-".join(job.data.methods) or job.data.fakes
     name = f"{detector.backbone}-{reads}-{learnt}-seed{seed}"
     key = folders.keys.of(job, of_mae)
-    folder = folders.of(name, row.label, key)
-    return Run(job, folder, (pretrain.folder,) if pretrain else (), key)
+    label = row.label if len(config.trained_on) == 1 else f"{row.label} {trained_on}"
+    return Run(job, folders.of(name, label, key), prerequisites, key)
 
 
 def _evaluation_runs(

@@ -22,6 +22,7 @@ from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, vali
 from rffr_jax.experiments.galleries import draw_gallery
 from rffr_jax.experiments.grid import Plan, TestedDetector
 from rffr_jax.experiments.inference_time import measure_inference_time
+from rffr_jax.experiments.kept_units import joined_reader, read_units, write_units
 from rffr_jax.experiments.prerequisites import external_tables
 from rffr_jax.experiments.report import write_report
 from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
@@ -60,7 +61,13 @@ def write_outputs(workdir: pathlib.Path, plan: Plan):
     methods = {label: column.method for label, column in on_disk.columns.items()}
     read_scores = _score_reader(methods)
     columns = {c: read_scores(results[0], c) for c in methods} if table.external else {}
-    summary = build_table(table, results, columns, AucReplicates(results, read_scores))
+    everyone, read_all = results, read_scores
+    if "units" in asked:
+        write_units(workdir / "units", asked, results, read_scores)
+        kept = read_units(asked.units, asked, results)
+        everyone = [*results, *kept.results]
+        read_all = joined_reader(kept, read_scores, methods)
+    summary = build_table(table, everyone, columns, AucReplicates(everyone, read_all))
     if results:
         write_tables(workdir, summary)
         print(format_markdown(summary))
@@ -185,7 +192,10 @@ def _read_localisation(run: Run) -> str:
 
 def _trained_columns(config: Config, fakes: Config) -> tuple[str, ...]:
     """The columns whose fakes are of a method that is trained on, of the data that are."""
-    methods = fakes.get("data", {}).get("methods", ())
+    data = fakes.get("data", {})
+    methods = data.get("methods", ())
+    if data.get("fakes", "given") != "given":
+        methods = (data.fakes,)
     return tuple(
         label
         for label, column in config.columns.items()

@@ -71,7 +71,7 @@ def test_the_time_left_is_that_of_finished_runs_of_the_kind(tmp_path):
     said = dry_run.describe_plan(runs, dry_run.find_runs(tmp_path), tmp_path)
     seconds = [line.split("|")[6].strip() for line in said.splitlines()[2:6]]
     assert seconds == ["30", "not known", "about 60", "not known"]
-    assert "4 runs: 1 done, 3 to do; about 60 s, one after another, for 1 of them" in said
+    assert "4 runs: 1 done, 3 to do; about 60 s (0.0 h), one after another, for 1 of them" in said
 
 
 @pytest.mark.slow

@@ -1,0 +1,203 @@
+"""Results of the units of an experiment as small files, which other machines' results join.
+
+    units/unit_N.csv    scores: a line a test image, a column a detector; people are digests
+    units/unit_N.json   settings, and what a table says of each detector beside its scores
+
+A unit is a seed with data, a MAE and detectors of its own. Weights chosen for each column (the rule
+`oracle`) have several scores an image, and are left out.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rffr_jax.config import Config, flat, local_path
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.results import select_method_and_reals
+from rffr_jax.examples import Example
+from rffr_jax.experiments.auc_replicates import ReadScores
+from rffr_jax.experiments.run_key import WITHOUT_EFFECT
+from rffr_jax.experiments.run_result import RunResult
+from rffr_jax.runs.atomic_files import atomic_write, read_json_object, write_json
+
+ABOUT_IMAGE = ("dataset", "method", "label", "person")
+FACTS = ("seed", "mae_seed", "aucs", "intervals", "rules", "seconds", "mae_check", "detector_check")
+"""Of a `RunResult`, beside the names of its row."""
+
+_SETTINGS = ("pretrain", "detect", "rows", "trained_on", "autoencoders")
+_OF_DATA = ("data.train", "data.validation")
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptUnits:
+    """Detectors of other machines.
+
+    Attributes:
+      results: of each; they name no folders.
+      scores: of a result, of the images of all columns.
+    """
+
+    results: Sequence[RunResult]
+    scores: Mapping[int, Predictions]
+
+    def of(self, run: RunResult) -> Predictions | None:
+        """The scores of a detector; None for one of this machine."""
+        return self.scores.get(id(run))
+
+
+def write_units(
+    folder: pathlib.Path, config: Config, results: Sequence[RunResult], read_scores: ReadScores
+):
+    """Writes a pair of files for each unit.
+
+    Args:
+      config: of the experiment.
+      read_scores: of the images of a column.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in sorted({run.seed for run in results}):
+        runs = [run for run in results if run.seed == seed and run.rule != "oracle"]
+        scores = [_all_columns(run, read_scores) for run in runs]
+        if not runs:
+            continue
+        images = list(scores[0])
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*ABOUT_IMAGE, *map(_name, runs)])
+        for image in images:
+            about = (image.dataset, image.method, image.label, _digest(image))
+            writer.writerow([*about, *(f"{of_run[image]:.9g}" for of_run in scores)])
+        with atomic_write(folder / f"unit_{seed}.csv") as part:
+            part.write_text(text.getvalue(), encoding="utf-8")
+        facts = {_name(run): {fact: getattr(run, fact) for fact in FACTS} for run in runs}
+        found = {"settings": settings_of(config), "runs": facts}
+        write_json(folder / f"unit_{seed}.json", found)
+
+
+def read_units(folders: str, config: Config, own: Sequence[RunResult]) -> KeptUnits:
+    """The units in some folders.
+
+    Args:
+      folders: with commas between; '' for none.
+      config: of the experiment that they join.
+      own: detectors of this machine.
+
+    Raises:
+      UserError: there are none, a unit is there twice, or it was trained or tested otherwise.
+    """
+    results, scores = [], {}
+    seeds = {run.seed: "this machine" for run in own}
+    for name in filter(None, folders.split(",")):
+        files = sorted(local_path(name, "units").glob("unit_*.json"))
+        if not files:
+            raise UserError(f"units={name} holds no unit_N.json; copy WORKDIR/units of a run")
+        for file in files:
+            found = read_json_object(file)
+            _require_same(found["settings"], settings_of(config), file)
+            predictions = _read_scores(file.with_suffix(".csv"))
+            for label, facts in found["runs"].items():
+                run = _result(label, facts)
+                if seeds.setdefault(run.seed, str(file)) != str(file):
+                    raise UserError(
+                        f"units: unit {run.seed} is in {file} and in {seeds[run.seed]}; name it "
+                        "once, or choose other --config.seeds"
+                    )
+                results.append(run)
+                scores[id(run)] = predictions[label]
+    return KeptUnits(results, scores)
+
+
+def joined_reader(
+    kept: KeptUnits, read_scores: ReadScores, methods: Mapping[str, str]
+) -> Callable[[RunResult, str], Predictions]:
+    """Reads the scores of all detectors, with people under the same digests.
+
+    Args:
+      methods: of the fakes of each column; '' for all.
+    """
+
+    def read(run: RunResult, column: str) -> Predictions:
+        found = kept.of(run)
+        if found is None:
+            here = read_scores(run, column)
+            examples = [dataclasses.replace(e, group=_digest(e)) for e in here.examples]
+            return Predictions(examples, here.scores)
+        method = methods[column]
+        return select_method_and_reals(found, method) if method else found
+
+    return read
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """All that shapes the detectors of an experiment but its seeds and data, by dotted names."""
+    sections = {name: config[name].to_dict() for name in _SETTINGS}
+    entries = flat(json.loads(json.dumps(sections)))
+    left_out = (*WITHOUT_EFFECT, *_OF_DATA, "seed", "mae", "detector.init")
+    return {
+        name: value
+        for name, value in entries.items()
+        if name.partition(".")[2] not in left_out and not name.endswith(_OF_DATA)
+    }
+
+
+def _all_columns(run: RunResult, read_scores: ReadScores) -> dict[Example, float]:
+    found: dict[Example, float] = {}
+    for column in run.aucs:
+        part = read_scores(run, column)
+        found |= dict(zip(part.examples, part.scores.tolist(), strict=True))
+    return dict(sorted(found.items(), key=lambda item: (item[0].dataset, item[0].id)))
+
+
+def _name(run: RunResult) -> str:
+    return json.dumps([run.trained_on, run.method, run.rule])
+
+
+def _digest(example: Example) -> str:
+    """A name for a person that tells nobody who it is."""
+    return hashlib.sha256(f"{example.dataset}\n{example.cluster}".encode()).hexdigest()[:16]
+
+
+def _result(label: str, facts: Mapping[str, Any]) -> RunResult:
+    trained_on, method, rule = json.loads(label)
+    intervals = {c: i and (i[0], i[1]) for c, i in facts["intervals"].items()}
+    return RunResult(
+        trained_on=trained_on,
+        method=method,
+        rule=rule,
+        **{**facts, "intervals": intervals},
+        training=pathlib.Path(),
+        evaluations={},
+        autoencoder=None,
+    )
+
+
+def _read_scores(file: pathlib.Path) -> dict[str, Predictions]:
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:
+            header, *rows = csv.reader(opened)
+        width, first = len(header), len(ABOUT_IMAGE)
+        examples = [
+            Example(str(i), "", int(label), dataset, method, str(i), 0, "", person)
+            for i, (dataset, method, label, person) in enumerate(row[:first] for row in rows)
+        ]
+        scores = np.array([row[first:width] for row in rows], np.float64)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({error}); copy the folder again") from None
+    return {name: Predictions(examples, scores[:, i]) for i, name in enumerate(header[first:])}
+
+
+def _require_same(there: Mapping[str, Any], here: Mapping[str, Any], file: pathlib.Path):
+    for name in sorted({*there, *here}):
+        if there.get(name) != here.get(name):
+            raise UserError(
+                f"{file} was made with other settings ({name} is {there.get(name)!r} there and "
+                f"{here.get(name)!r} here); join units of one experiment"
+            )

@@ -1,0 +1,113 @@
+"""Units of an experiment that ran on several machines, and their one table."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from configs.paper import orderings
+from rffr_jax.errors import UserError
+from rffr_jax.evaluation.metrics import auc
+from rffr_jax.evaluation.predictions import Predictions
+from rffr_jax.evaluation.results import select_method_and_reals
+from rffr_jax.examples import Example
+from rffr_jax.experiments.auc_replicates import AucReplicates
+from rffr_jax.experiments.claims import check_claims
+from rffr_jax.experiments.kept_units import joined_reader, read_units, write_units
+from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
+
+METHODS = {"swap": "swap", "warp": "warp"}
+ROWS = ("RFFR", "zero")
+TABLE = TableSpec(
+    name="orderings",
+    variant="64",
+    title="",
+    columns=tuple(METHODS),
+    seen={"swap": ("swap",)},
+    note="",
+    claims=(Claim("RFFR beats zero", "RFFR", "zero"),),
+)
+
+
+class Machine:
+    """Random detectors of some units; people of the test are shared by units."""
+
+    def __init__(self, units, rule="last"):
+        self.scores, self.results = {}, []
+        for unit in units:
+            rng = np.random.default_rng(unit)
+            people = rng.choice(12, 6, replace=False)
+            examples = [
+                Example(f"{m}/{p}", "", int(m != "real"), "faces", m, "", 0, "", f"Person {p}")
+                for m in ("real", *METHODS)
+                for p in people
+            ]
+            labels = np.array([e.label for e in examples])
+            for number, row in enumerate(ROWS):
+                scores = rng.random(len(labels)) + (0.3 - 0.2 * number) * labels
+                self._add(unit, row, rule, Predictions(examples, scores))
+
+    def _add(self, unit, row, rule, scores):
+        parts = {c: select_method_and_reals(scores, m) for c, m in METHODS.items()}
+        aucs = {c: auc(part.labels, part.scores) for c, part in parts.items()}
+        about = ("swap", row, rule, unit, unit)
+        common = (aucs, dict.fromkeys(METHODS, (0.2, 0.9)), dict.fromkeys(METHODS, rule))
+        place = pathlib.Path("x")
+        run = RunResult(*about, *common, place, {}, place, 3.0)
+        self.results.append(run)
+        self.scores[id(run)] = parts
+
+    def read(self, run, column):
+        return self.scores[id(run)][column]
+
+
+def judge(machine, config, units=""):
+    kept = read_units(units, config, machine.results)
+    everyone = [*machine.results, *kept.results]
+    reader = joined_reader(kept, machine.read, METHODS)
+    return everyone, check_claims(TABLE, everyone, AucReplicates(everyone, reader))
+
+
+def test_units_of_other_machines_join_as_if_they_had_run_here(tmp_path):
+    config = orderings.get_config("64")
+    for name, units in (("a", (0, 1)), ("b", (2, 3))):
+        there = Machine(units)
+        write_units(tmp_path / name, config, there.results, there.read)
+    joined, claims = judge(Machine((4, 5)), config, f"{tmp_path}/a,{tmp_path}/b")
+    together, expected = judge(Machine((4, 5, 0, 1, 2, 3)), config)
+    assert [run.aucs for run in joined] == [run.aucs for run in together]
+    assert [run.seconds for run in joined] == [3.0] * 12
+    for claim, other in zip(claims, expected, strict=True):
+        np.testing.assert_allclose(claim.pop("ci95"), other.pop("ci95"), atol=1e-12)
+        assert claim == other
+    assert claims[0]["maes"] == claims[0]["seeds"] == 6
+
+
+def test_files_name_nobody_and_keep_one_score_an_image(tmp_path):
+    there = Machine((0,))
+    write_units(tmp_path, orderings.get_config("64"), there.results, there.read)
+    text = (tmp_path / "unit_0.csv").read_text()
+    assert "Person" not in text
+    assert len(text.splitlines()) == 1 + 3 * 6
+    oracle = Machine((1,), rule="oracle")
+    write_units(tmp_path, orderings.get_config("64"), oracle.results, oracle.read)
+    assert not (tmp_path / "unit_1.csv").exists()
+
+
+def test_units_that_do_not_fit_are_refused(tmp_path):
+    config, here = orderings.get_config("64"), Machine((0,))
+    write_units(tmp_path / "a", config, here.results, here.read)
+    with pytest.raises(UserError, match=r"unit 0 is in .* and in this machine"):
+        read_units(f"{tmp_path}/a", config, here.results)
+    with pytest.raises(UserError, match=r"units=gone holds no unit_N\.json"):
+        read_units("gone", config, [])
+    other = orderings.get_config("64")
+    other.detect.steps = 7
+    with pytest.raises(UserError, match=r"\(detect\.steps is 8000 there and 7 here\)"):
+        read_units(f"{tmp_path}/a", other, [])
+    facts = json.loads((tmp_path / "a/unit_0.json").read_text())
+    assert not any("unit0" in str(value) for value in facts["settings"].values())
+    (tmp_path / "a/unit_0.csv").write_text("dataset,method\nfaces")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_units(f"{tmp_path}/a", config, [])
