@@ -50,9 +50,9 @@ def photographs(config: Config, size: str):
     config.evaluate.frames_per_video = 0
 
 
-def _self_blended(train: tuple[str, ...]) -> dict:
+def _self_blended(train: tuple[str, ...], captures: int = 8) -> dict:
     # Pairs anyway; captures come back, so that their residuals are kept.
-    blended = {"fakes": "self_blended", "methods": (), "pairs": False, "captures": 8}
+    blended = {"fakes": "self_blended", "methods": (), "pairs": False, "captures": captures}
     return {"data": {**blended, "train": train}}
 
 
@@ -65,7 +65,7 @@ def drawn_faces(config: Config):
     config.data.test = ("synthetic:{seed}#test?limit=40",)
     methods = tuple(PROCEDURAL)[:2]
     config.trained_on = ConfigDict({methods[0]: trained_on(methods[0])})
-    config.trained_on.self_blended = ConfigDict(_self_blended(config.data.train))
+    config.trained_on.self_blended = ConfigDict(_self_blended(config.data.train, captures=1))
     test = config.data.get_ref("test")
     config.columns = ConfigDict({name: {"test": test, "method": name} for name in methods})
     config.rules = ("last",)
@@ -78,4 +78,3 @@ def drawn_faces(config: Config):
         job.optimizer.warmup_steps = 1
     config.detect.blocks.group = 4
     config.detect.evaluate_every = 4
-    config.trained_on.self_blended.data.captures = 1

@@ -33,7 +33,7 @@ TABLE = TableSpec(
 class Machine:
     """Random detectors of some units; people of the test are shared by units."""
 
-    def __init__(self, units, rule="last"):
+    def __init__(self, units: tuple[int, ...], rule: str = "last"):
         self.scores, self.results = {}, []
         for unit in units:
             rng = np.random.default_rng(unit)
@@ -48,13 +48,23 @@ class Machine:
                 scores = rng.random(len(labels)) + (0.3 - 0.2 * number) * labels
                 self._add(unit, row, rule, Predictions(examples, scores))
 
-    def _add(self, unit, row, rule, scores):
+    def _add(self, unit: int, row: str, rule: str, scores: Predictions):
         parts = {c: select_method_and_reals(scores, m) for c, m in METHODS.items()}
         aucs = {c: auc(part.labels, part.scores) for c, part in parts.items()}
-        about = ("swap", row, rule, unit, unit)
-        common = (aucs, dict.fromkeys(METHODS, (0.2, 0.9)), dict.fromkeys(METHODS, rule))
-        place = pathlib.Path("x")
-        run = RunResult(*about, *common, place, {}, place, 3.0)
+        run = RunResult(
+            trained_on="swap",
+            method=row,
+            rule=rule,
+            seed=unit,
+            mae_seed=unit,
+            aucs=aucs,
+            intervals=dict.fromkeys(METHODS, (0.2, 0.9)),
+            rules=dict.fromkeys(METHODS, rule),
+            training=pathlib.Path("x"),
+            evaluations={},
+            autoencoder=pathlib.Path("x"),
+            seconds=3.0,
+        )
         self.results.append(run)
         self.scores[id(run)] = parts
 
