@@ -64,6 +64,8 @@ def get_config() -> Config:
     config.data.fakes = "given"
     # Flip, cut, colours and JPEG of self-blended pairs: see docs/self_blending.md.
     config.data.post_augmentation = True
+    # Self-blended fakes are full ones, ratio 1, in this first share of the steps: ours.
+    config.data.full_blends = 0.0
     # Each given fake beside the real that it was made of: ours, not the paper's.
     config.data.pairs = False
     # Of given images, as in configs/pretrain.py. The paper has none.

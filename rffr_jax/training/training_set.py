@@ -97,6 +97,13 @@ def load_training_set(config: Config) -> TrainingSet:
             f"data.captures={data.captures} is a number of captures that data.augmentation or "
             f"data.fakes={SELF_BLENDED} makes of each image; set it to 0 for images as they are"
         )
+    if not 0 <= data.full_blends < 1:
+        raise UserError(f"data.full_blends={data.full_blends} is a share of the steps; below 1")
+    if data.full_blends and (data.fakes == GIVEN or data.captures):
+        raise UserError(
+            f"data.full_blends={data.full_blends} is for new fakes at every step; set "
+            f"--config.data.fakes={SELF_BLENDED} and --config.data.captures=0, or leave it out"
+        )
     if config.residuals.training == "always" and not data.captures:
         maker = "data.augmentation" if augmented else f"data.fakes={SELF_BLENDED}"
         if augmented or data.fakes == SELF_BLENDED:
@@ -137,6 +144,7 @@ def load_training_set(config: Config) -> TrainingSet:
         CachedDataset(reals, size, keep_pixels=loading.keep_pixels),
         config.seed,
         post_augmentation=data.post_augmentation,
+        full_steps=round(data.full_blends * config.steps),
     )
     log.info(
         "fakes are self-blended from %d reals (%d with 68 landmarks, %d with a template fitted to "
@@ -150,6 +158,7 @@ def load_training_set(config: Config) -> TrainingSet:
         "landmarks": pairs.landmark_counts,
         "post_augmentation": data.post_augmentation,
         "captures": data.captures,
+        "full_blends": data.full_blends,
     }
     dataset = _captured(pairs, config, loading) if data.captures else pairs
     preparations, about = collect_preparations(reals), {"self_blending": about}

@@ -5,6 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from configs import detect
+from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
+from rffr_jax.training.training_set import load_training_set
 from tests import jobs
 from tests.test_bad_input import refused  # noqa: F401
 
@@ -40,7 +43,8 @@ def test_a_detector_is_trained(tmp_path, aligned, capsys):
 @pytest.mark.slow
 def test_results_say_how_the_fakes_were_made(tmp_path, mae, aligned, faces):
     workdir = tmp_path / "run"
-    assert jobs.start("detect", workdir, *aligned, f"mae={mae}", SELF_BLENDED, "steps=2") == 0
+    flags = (*aligned, f"mae={mae}", SELF_BLENDED, "steps=2", "data.full_blends=0.25")
+    assert jobs.start("detect", workdir, *flags) == 0
     tests = f"data.tests=csv:{faces}/test.csv"
     results = tmp_path / "results"
     assert jobs.start("evaluate", results, f"detector={workdir}", tests) == 0
@@ -50,6 +54,7 @@ def test_results_say_how_the_fakes_were_made(tmp_path, mae, aligned, faces):
         "landmarks": {"own": 0, "approximate template": 6},
         "post_augmentation": True,
         "captures": 0,
+        "full_blends": 0.25,
     }
 
 
@@ -89,3 +94,27 @@ def test_settings_that_do_not_fit_are_refused(refused, mae, data, aligned):  # n
     )
     assert "data.captures=-1 is a number" in line(*aligned, SELF_BLENDED, "data.captures=-1")
     assert "no landmarks are known of" in line(*data, SELF_BLENDED)
+    assert "data.full_blends=1.0 is a share" in line(*aligned, SELF_BLENDED, "data.full_blends=1.0")
+    for flags in ((), (SELF_BLENDED, "data.captures=2")):
+        assert "new fakes at every step; set --config.data.fakes=self_blended" in line(
+            *aligned, *flags, "data.full_blends=0.5"
+        )
+
+
+def test_the_share_of_full_blends_is_one_of_the_steps(aligned):
+    config = detect.get_config()
+    config.data.train = (aligned[0].partition("=")[2],)
+    config.data.fakes, config.steps, config.model.image_size = "self_blended", 10, jobs.SIZE
+    config.data.workers, config.data.cache = "0", "True"
+    ratios = []
+    for share in (0.0, 0.3):
+        config.data.full_blends = share
+        pairs = load_training_set(config).dataset
+        assert isinstance(pairs, SelfBlendedPairs)
+        masks = [
+            pairs.mask_for_row(pairs.pair_count, jobs.SIZE, step=step, row=1) for step in range(10)
+        ]
+        ratios.append([mask.max() for mask in masks])
+    differing = {step for step in range(10) if ratios[0][step] != ratios[1][step]}
+    assert differing
+    assert differing <= {0, 1, 2}

@@ -14,6 +14,7 @@ from rffr_jax.data.augmentation import cut_mask, cut_square
 from rffr_jax.data.image_hashes import NO_IMAGES, ImageHashes
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.self_blending.blending import (
+    BlendingParameters,
     ColourChange,
     SelfBlended,
     blending_mask,
@@ -57,13 +58,21 @@ class SelfBlendedPairs:
         68 are fitted ("approximate template").
     """
 
-    def __init__(self, dataset: Dataset, seed: int, *, post_augmentation: bool = True):
+    def __init__(
+        self,
+        dataset: Dataset,
+        seed: int,
+        *,
+        post_augmentation: bool = True,
+        full_steps: int = 0,
+    ):
         """
         Args:
           dataset: its fakes, if it has any, are not used.
           seed: of all that is random.
           post_augmentation: whether both images of a pair get the same random flip, cut, change of
             colours and JPEG compression after the blending, as the published method does.
+          full_steps: the first steps, in which every fake is blended at ratio 1.
 
         Raises:
           UserError: there are no reals, or a real without landmarks.
@@ -87,6 +96,7 @@ class SelfBlendedPairs:
             counts[count] += 1
         self.landmark_counts = {"own": counts[ALL], "approximate template": counts[FIVE]}
         self._reals, self._seed, self._post_augmentation = reals, seed, post_augmentation
+        self._full_steps = full_steps
         self.examples: tuple[Example, ...] = (
             *reals.examples,
             *(
@@ -142,8 +152,7 @@ class SelfBlendedPairs:
             return np.zeros((size, size), np.float32)
         face = load_face(self._reals, index - self.pair_count, size)
         points = to_68_landmarks(face.landmarks)
-        recipe = sample_parameters(self._generator(_BLENDING, step, row))
-        mask = blending_mask(points, len(face.image), recipe)
+        mask = blending_mask(points, len(face.image), self._recipe(step, row))
         if not self._post_augmentation:
             side = float(len(mask))
             return cut_mask(mask, (0.0, 0.0, side, side), size, flip=False)
@@ -156,11 +165,14 @@ class SelfBlendedPairs:
         return self._blend(load_face(self._reals, index % self.pair_count, size), index, step, row)
 
     def _blend(self, face: LandmarkedFace, index: int, step: int, row: int) -> SelfBlended:
-        recipe = sample_parameters(self._generator(_BLENDING, step, row))
         try:
-            return self_blend(face, recipe)
+            return self_blend(face, self._recipe(step, row))
         except ValueError as error:
             raise BadImageError(self.examples[index].path, str(error)) from None
+
+    def _recipe(self, step: int, row: int) -> BlendingParameters:
+        recipe = sample_parameters(self._generator(_BLENDING, step, row))
+        return dataclasses.replace(recipe, ratio=1.0) if step < self._full_steps else recipe
 
     def _generator(self, purpose: int, step: int, row: int) -> np.random.Generator:
         key = (self._seed, _SEED_SALT, purpose, step, row // 2)

@@ -1,6 +1,7 @@
 """Pairs of a real and a self-blended fake: their order, their draws, and what they refuse."""
 
 import contextlib
+import dataclasses
 
 import numpy as np
 import pytest
@@ -106,6 +107,31 @@ def test_a_pair_is_blended_at_the_resolution_of_its_real_for_its_step_and_place(
             native = made.real if index < REALS else made.image
             assert native.shape == (48, 48, 3)
             np.testing.assert_array_equal(batch["image"][row], resize_to_square(native, SIZE))
+
+
+def test_the_first_steps_have_full_blends_and_the_others_change_nothing(spec):
+    reals = keep_reals(load_dataset(spec))
+    plain, strong = (
+        SelfBlendedPairs(reals, 7, post_augmentation=False, full_steps=steps) for steps in (0, 20)
+    )
+    ratios = []
+    for step in range(40):
+        other = plain.blend(REALS, SIZE, step=step, row=1).image
+        key = (7, self_blended_pairs._SEED_SALT, 0, step, 0)
+        recipe = sample_parameters(np.random.default_rng(np.random.SeedSequence(key)))
+        ratios.append(recipe.ratio)
+        own = strong.blend(REALS, SIZE, step=step, row=1)
+        mask = strong.mask_for_row(REALS, SIZE, step=step, row=1)
+        if step >= 20:
+            np.testing.assert_array_equal(own.image, other)
+            np.testing.assert_array_equal(mask, plain.mask_for_row(REALS, SIZE, step=step, row=1))
+            continue
+        full = self_blend(load_face(reals, 0, SIZE), dataclasses.replace(recipe, ratio=1.0))
+        np.testing.assert_array_equal(own.image, full.image)
+        subtle = plain.mask_for_row(REALS, SIZE, step=step, row=1)
+        np.testing.assert_allclose(mask * recipe.ratio, subtle, atol=2.5 / 255)  # 8 bits
+    assert {0.25, 1.0} < {*ratios[:20]}
+    assert {0.25, 1.0} < {*ratios[20:]}
 
 
 def test_every_step_pair_and_seed_gives_another_fake(pairs, spec):
