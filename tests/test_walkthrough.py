@@ -29,8 +29,12 @@ def page_commands() -> list[list[str]]:
 
 def small(words: list[str]) -> list[str]:
     """The flags of a job at small size behind those of the page."""
-    flags = [*FIXED[words[1]], "--config.data.workers=0"]
-    if words[1] == "predict":
+    job = words[1].partition(":")[0].removeprefix("recipes/")
+    flags = [*FIXED[job], "--config.data.workers=0"]
+    if "recipes" in words[1]:
+        # Recipes hide four blocks together, and warm up for more steps than there are here.
+        flags += ["--config.blocks.k=4", "--config.optimizer.warmup_steps=1"]
+    if job == "predict":
         flags += [f"--config.{flag}" for flag in GIVEN[1:]] + ["--config.frames_per_video=2"]
     return [*words[1:], *(flag for flag in flags if "selection" not in flag)]
 
@@ -39,7 +43,8 @@ def test_the_page_has_ten_steps_and_every_command_is_known():
     steps = re.findall(r"(?m)^## (\d+)\. ", PAGE.read_text(encoding="utf-8"))
     assert steps == [str(number) for number in range(1, 11)]
     kinds = [" ".join(words[:2]) for words in page_commands()]
-    jobs = ["pretrain", "residual", "detect", "evaluate", "predict", "export-model"]
+    jobs = ["pretrain", "recipes/pretrain:112", "residual", "detect", "recipes/detect:112"]
+    jobs += ["evaluate", "predict", "export-model"]
     assert [kind for kind in kinds if kind.startswith("rffr-jax")] == [
         f"rffr-jax {job}" for job in ["doctor", *jobs, "predict"]
     ]
