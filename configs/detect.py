@@ -3,6 +3,8 @@
 python -m rffr_jax.main --config=configs/detect.py --config.mae=runs/pretrain \
     --config.data.train=folder:DATA --config.data.methods=Face2Face
 
+python -m rffr_jax.main --config=configs/detect.py:xception --config.detector.init=weights/xception
+
 Learning rate 2e-5, k = 4, p = 0.25, alpha = 4, no augmentation and 15k steps are the paper's; 16
 real + 16 fake images a step and Adam's betas are the authors' released configuration.
 """
@@ -12,7 +14,8 @@ from ml_collections import ConfigDict
 from rffr_jax.config import Config
 
 
-def get_config() -> Config:
+def get_config(rival: str = "") -> Config:
+    """The method, or a detector of another paper by its name (docs/rivals.md)."""
     config = ConfigDict()
     config.job = "detect"
     config.seed = 0
@@ -27,8 +30,8 @@ def get_config() -> Config:
     config.remat = False
 
     config.model = ConfigDict({"size": "vit_b16", "image_size": 224, "patch_size": 16})
-    # Only for detector.backbone=xception.
-    config.xception = ConfigDict({"width": 1.0, "middle_blocks": 8})
+    # Of another paper's detector (docs/rivals.md).
+    config.rival = ConfigDict()
     config.blocks = ConfigDict()
     config.blocks.k = 4
     config.blocks.alpha = 4.0
@@ -39,9 +42,9 @@ def get_config() -> Config:
     # Images that share the quantiles of the number of blocks.
     config.blocks.group = 16
     config.detector = ConfigDict()
-    # A ViT or a MAE for both branches. The paper takes an ImageNet ViT.
+    # A ViT or a MAE for both branches, or a rival's backbone. The paper takes an ImageNet ViT.
     config.detector.init = ""
-    # Or xception, with inputs=original and blocks=full.
+    # Or a rival, with inputs=original and blocks=full; the variant :NAME sets all of it.
     config.detector.backbone = "vit"
     # Or original, residual.
     config.detector.inputs = "both"
@@ -110,4 +113,8 @@ def get_config() -> Config:
     config.mesh = ConfigDict({"fsdp": 1})
     # A run for each value, such as blocks.alpha=2,4,8: see docs/runs.md.
     config.sweep = ""
+    if rival:
+        from rffr_jax.rivals import rival_config
+
+        config.update(rival_config(rival))
     return config

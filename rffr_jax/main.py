@@ -95,12 +95,17 @@ def _keep_freed_memory(config: Config):
     if not trainings:
         return
     from rffr_jax.cluster.freed_memory import keep_freed_memory
-    from rffr_jax.cluster.memory import training_step_bytes
+    from rffr_jax.cluster.memory import rival_step_bytes, training_step_bytes
     from rffr_jax.models.sizes import ModelSettings
+    from rffr_jax.rivals import VIT
 
-    images = [training.batch_size // training.micro_batches for training in trainings]
-    settings = [ModelSettings(**training.model) for training in trainings]
-    keep_freed_memory(max(map(training_step_bytes, settings, images)))
+    def step_bytes(training: Config) -> int:
+        images = training.batch_size // training.micro_batches
+        if "detector" in training and training.detector.backbone != VIT:
+            return rival_step_bytes(training.model.image_size, images)
+        return training_step_bytes(ModelSettings(**training.model), images)
+
+    keep_freed_memory(max(map(step_bytes, trainings)))
 
 
 class _TerminalHandler(logging.StreamHandler):

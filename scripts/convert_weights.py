@@ -1,11 +1,13 @@
 """Weights of other projects in, ours out.
 
     python scripts/convert_weights.py --input FILE|DIR --output DIR [--overwrite]
-        [--kind auto|timm|hf|google|mae|rffr] [--normalisation auto|none|half|imagenet]
+        [--kind auto|timm|hf|google|mae|rffr|xception|efficientnet]
+        [--normalisation auto|none|half|imagenet]
         [--heads N] [--decoder-heads N] [--targets auto|pixels|normalised] [--prefix NAME]
     python scripts/convert_weights.py --input DIR --export FILE.safetensors --kind timm|hf|hf4|mae
 
-The first writes a checkpoint that --config.detector.init=DIR (a ViT or a MAE), --config.mae=DIR and
+The first writes a checkpoint that --config.detector.init=DIR (a ViT, a MAE or, of a rival, a
+classifier of ImageNet), --config.mae=DIR and
 --config.init_from=DIR (a MAE) take. The second writes a MAE, a ViT, or the branches of a detector
 under the names that PyTorch loads with strict=True. Nothing in a file is ever run.
 """
@@ -45,7 +47,10 @@ def main(argv: list[str] | None = None) -> int:
         print("assumed:", *provenance["assumed"], sep="\n  ")
     for note in imported.notes:
         print(f"note: {note}")
-    shape = f"{model['size']}, {model['image_size']} px, patches of {model['patch_size']} px"
+    if about["kind"] == "backbone":
+        shape = ", ".join(f"{name} {value}" for name, value in model.items())
+    else:
+        shape = f"{model['size']}, {model['image_size']} px, patches of {model['patch_size']} px"
     use = "mae, --config.init_from or --config.detector.init"
     print(f"wrote {args.output}: a {provenance['kind']} {about['kind']} ({shape})")
     print(

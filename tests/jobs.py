@@ -51,12 +51,16 @@ GIVEN = ("faces=given", "darkest=0", "least_sharpness=0")
 def start(job: str, workdir: Path | str, *flags: str) -> int:
     """Runs `configs/JOB.py` with the settings above and `--config.` before every flag given.
 
+    Args:
+      job: with `:VARIANT` behind it, if any.
+
     Returns:
       The exit code.
     """
-    config = f"--config={CONFIGS / job}.py"
+    name, colon, variant = job.partition(":")
+    config = f"--config={CONFIGS / name}.py{colon}{variant}"
     changes = [f"--config.{flag}" for flag in ("data.workers=0", *flags)]
-    return run(["rffr_jax", config, f"--workdir={workdir}", *FIXED[job], *changes])
+    return run(["rffr_jax", config, f"--workdir={workdir}", *FIXED[name], *changes])
 
 
 def predict(workdir: Path, detector: Path, inputs: Path | str, *flags: str) -> dict:

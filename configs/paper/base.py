@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from configs import detect, evaluate, pretrain, residual
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
+from rffr_jax.rivals import find_rival, rival_config
 
 VARIANTS = ("synthetic", "smoke", "photographs", "faceforensics")
 FACEFORENSICS = {
@@ -34,9 +35,11 @@ SMALL = {"size": "mini", "image_size": 64, "patch_size": 8}
 SMALL_SCHEDULE = "gridx8:0.4,gridx4:0.3"
 SMALLEST = {"size": "tiny", "image_size": 48, "patch_size": 6}
 WHOLE_IMAGES = {"inputs": "original", "blocks": "full"}
-RANDOM_XCEPTION = (
-    "this Xception starts from random weights, the field's from ImageNet, so the comparison is "
-    "no fair one"
+SMALL_RIVALS = {"xception": {"width": 0.125, "middle_blocks": 1}}
+SMALLEST_RIVALS = {"xception": {"width": 0.0625, "middle_blocks": 1}}
+RANDOM_RIVAL = (
+    "this {rival} starts from random weights, the field's from ImageNet, so the comparison is no "
+    "fair one"
 )
 # A UNet soon learns to copy.
 UNET_STEPS = {"synthetic": 400, "smoke": 4, "photographs": 400}
@@ -126,13 +129,18 @@ def unet(variant: str) -> dict:
     return {"autoencoder": "unet", **steps}
 
 
-def xception(variant: str) -> dict:
-    """The changes in `detect` for an Xception that reads whole images.
+def rival(name: str, variant: str) -> dict:
+    """The changes in `detect` for a detector of another paper.
 
-    On small images it needs a third of a ViT's steps, each of which takes many times as long on a
-    CPU.
+    It starts from ImageNet where the others do. On small images an Xception needs a third of a
+    ViT's steps, each of which takes many times as long on a CPU.
     """
-    settings: dict = {"detector": {**WHOLE_IMAGES, "backbone": "xception", "init": ""}}
+    published = rival_config(name)
+    if variant == "faceforensics":
+        init = f"weights/{find_rival(name).Detector.starts_from}"
+        return published | {"detector": published["detector"] | {"init": init}}
+    small = SMALLEST_RIVALS if variant == "smoke" else SMALL_RIVALS
+    settings: dict = {"detector": published["detector"], "rival": small[name], "mae": ""}
     if variant in ("synthetic", "photographs"):
         settings |= {"steps": 200, "evaluate_every": 20, "optimizer": {"warmup_steps": 20}}
     return settings
@@ -177,6 +185,13 @@ def claim(text: str, better: str, worse: str, **where: str) -> dict:
       where: `column`, `trained_on` and `caveat` as in `run_result.Claim`.
     """
     return {"text": text, "better": better, "worse": worse, **where}
+
+
+def beats(rival: str, variant: str, better: str = "Ours") -> dict:
+    """The claim that the method beats a rival, which gets no verdict where the rival starts from
+    random weights."""
+    caveat = {} if variant == "faceforensics" else {"caveat": RANDOM_RIVAL.format(rival=rival)}
+    return claim(f"RFFR beats a plain {rival}", better, rival, **caveat)
 
 
 def manipulations(variant: str) -> dict[str, str]:
@@ -241,7 +256,6 @@ def _small(config: Config):
     config.pretrain.unet = ConfigDict({"width": 8, "depth": 3})
     config.pretrain.evaluate_every = config.pretrain.save_every = 10_000
     config.detect.model = ConfigDict(SMALL)
-    config.detect.xception = ConfigDict({"width": 0.125, "middle_blocks": 1})
     config.detect.steps = 600
     config.detect.optimizer.learning_rate = 1e-3
     config.detect.optimizer.schedule = "cosine"
@@ -263,7 +277,6 @@ def _smallest(config: Config):
     config.pretrain.mask.schedule = ""
     config.pretrain.optimizer.warmup_steps = config.detect.optimizer.warmup_steps = 1
     config.pretrain.unet = ConfigDict({"width": 4, "depth": 2})
-    config.detect.xception = ConfigDict({"width": 0.0625, "middle_blocks": 1})
     config.detect.blocks.group = 4
     config.detect.evaluate_every = 2
 

@@ -3,7 +3,7 @@
 python -m rffr_jax.main --config=configs/paper/fig5.py:synthetic
 """
 
-from configs.paper.base import WHOLE_IMAGES, base, numbered, row, xception
+from configs.paper.base import WHOLE_IMAGES, base, numbered, rival, row
 from rffr_jax.config import Config
 
 
@@ -11,7 +11,7 @@ def get_config(variant: str = "synthetic") -> Config:
     config = base("fig5", "validation curves", variant)
     config.rows = numbered(
         {
-            "xception": row("Xception", **xception(variant)),
+            "xception": row("Xception", **rival("xception", variant)),
             "vit": row("ViT", detector=WHOLE_IMAGES),
             "ours": row("Ours", "mae"),
         }

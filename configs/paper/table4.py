@@ -3,7 +3,7 @@
 python -m rffr_jax.main --config=configs/paper/table4.py:synthetic
 """
 
-from configs.paper.base import RANDOM_XCEPTION, WHOLE_IMAGES, base, claim, numbered, row, xception
+from configs.paper.base import WHOLE_IMAGES, base, beats, claim, numbered, rival, row
 from rffr_jax.config import Config
 
 
@@ -11,16 +11,14 @@ def get_config(variant: str = "synthetic") -> Config:
     config = base("table4", "the method beside plain backbones", variant)
     config.rows = numbered(
         {
-            "xception": row("Xception", **xception(variant)),
+            "xception": row("Xception", **rival("xception", variant)),
             "vit": row("ViT", detector=WHOLE_IMAGES),
             "ours": row("Ours", "mae"),
         }
     )
     config.claims = numbered(
         {
-            "xception": claim(
-                "RFFR beats a plain Xception", "Ours", "Xception", caveat=RANDOM_XCEPTION
-            ),
+            "xception": beats("Xception", variant),
             "vit": claim("RFFR beats a plain ViT", "Ours", "ViT"),
         }
     )

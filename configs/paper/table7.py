@@ -5,7 +5,7 @@ python -m rffr_jax.main --config=configs/paper/table7.py:synthetic
 
 from ml_collections import ConfigDict
 
-from configs.paper.base import base, manipulations, trained_on
+from configs.paper.base import base, beats, manipulations, numbered, rival, row, trained_on
 from rffr_jax.config import Config
 
 
@@ -14,5 +14,9 @@ def get_config(variant: str = "synthetic") -> Config:
     config = base("table7", title, variant)
     methods = manipulations(variant)
     config.trained_on = ConfigDict({name: trained_on(fakes) for name, fakes in methods.items()})
+    config.rows = numbered(
+        {"xception": row("Xception", **rival("xception", variant)), "ours": row("Ours", "mae")}
+    )
+    config.claims = numbered({"ours": beats("Xception", variant)})
     config.rules = ("last",)
     return config

@@ -15,6 +15,9 @@ they do not fit the caches, fewer make the matrices too small."""
 SHARE_OF_FREE = 0.5
 """Share of an accelerator's free memory; the estimate leaves the rest out."""
 
+VALUES_A_PIXEL = 700
+"""Activations of an Xception's training step for each pixel of its images."""
+
 _MIB = 2**20
 
 
@@ -79,3 +82,8 @@ def training_step_bytes(settings: ModelSettings, images: int) -> int:
     )
     values = sum(depth * (24 * tokens * w + 3 * h * tokens**2) for depth, w, h in layers)
     return 4 * images * values
+
+
+def rival_step_bytes(image_size: int, images: int) -> int:
+    """The same of a convolutional rival, whatever its width: about that of a whole Xception."""
+    return 4 * images * VALUES_A_PIXEL * image_size**2

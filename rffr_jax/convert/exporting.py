@@ -110,9 +110,10 @@ def _export_branches(
     checkpoint: pathlib.Path, about: Mapping[str, Any], kind: str
 ) -> dict[str, ExportedFile]:
     settings = DetectionSettings.from_json(about["detection"])
-    if settings.xception is not None:
+    if settings.is_rival:
         raise UserError(
-            f"--input {checkpoint} holds an Xception; only MAEs and ViTs can be exported"
+            f"--input {checkpoint} holds a detector of backbone {settings.backbone}; only MAEs and "
+            "ViTs can be exported"
         )
     if settings.additions:
         raise UserError(

@@ -1,7 +1,8 @@
-"""Weights of other projects as a checkpoint of our ViT or MAE."""
+"""Weights of other projects as a checkpoint of our ViT, MAE or convolutional backbone."""
 
 import dataclasses
 import importlib.metadata
+import json
 import pathlib
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,15 @@ import numpy as np
 from jaxtyping import PyTree
 
 from rffr_jax import __version__
-from rffr_jax.convert.facts import ASSUMED, Facts
+from rffr_jax.convert.backbones import BACKBONES, COUNTERS
+from rffr_jax.convert.facts import ASSUMED, CONFIG, Facts
 from rffr_jax.convert.files import WeightFile, open_weights, sha256
-from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation, fold_normalisation
+from rffr_jax.convert.normalisation import (
+    NORMALISATIONS,
+    Normalisation,
+    fold_normalisation,
+    normalisation_by_name,
+)
 from rffr_jax.convert.recognise import (
     WITH_DECODER,
     Network,
@@ -26,10 +33,10 @@ from rffr_jax.convert.rules import to_ours
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES, fixed_positions
 from rffr_jax.convert.targets import probe_decoder
 from rffr_jax.errors import UserError
-from rffr_jax.models.abstract import abstract_mae, abstract_vit
+from rffr_jax.models.abstract import abstract, abstract_mae, abstract_vit
 from rffr_jax.runs.checkpoints.weights import save_weights
 
-KINDS = ("timm", "hf", "google", "mae", "rffr")
+KINDS = ("timm", "hf", "google", "mae", "rffr", *BACKBONES)
 TARGETS = ("auto", "pixels", "normalised")
 ROUNDED = 4e-3  # a file may hold bfloat16
 PACKAGES = ("jax", "numpy")
@@ -60,7 +67,7 @@ class ImportedWeights:
     """The result of an import.
 
     Attributes:
-      parameters: of our `ViT` or `MAE`, float32.
+      parameters: of our `ViT`, `MAE`, `Xception` or `EfficientNet`, float32.
       about: the description for the checkpoint.
       notes: lines for the person who converts.
     """
@@ -92,7 +99,11 @@ def import_weights(path: pathlib.Path, options: ImportOptions = ImportOptions())
             if {options.kind, network.kind} != {"mae", "rffr"}:
                 _refuse_kind(file.path, options.kind, network.kind)
             network = dataclasses.replace(network, kind=options.kind)
-        imported = (_import_mae if network.has_decoder else _import_vit)(file, network, options)
+        if network.kind in BACKBONES:
+            read = _import_backbone
+        else:
+            read = _import_mae if network.has_decoder else _import_vit
+        imported = read(file, network, options)
     _move_to_jax(imported.parameters)
     return imported
 
@@ -189,6 +200,54 @@ def _import_mae(file: WeightFile, network: Network, options: ImportOptions) -> I
         "provenance": _provenance(file, network, left_out, trained, facts.by_source),
     }
     return ImportedWeights(parameters, about, notes)
+
+
+def _import_backbone(file: WeightFile, network: Network, options: ImportOptions) -> ImportedWeights:
+    flags = {"heads": options.heads, "decoder-heads": options.decoder_heads}
+    for flag, given in {**flags, "targets": options.targets}.items():
+        if given not in (None, "auto"):
+            raise UserError(f"{file.path} is a {network.kind}, so leave out --{flag}")
+    backbone = BACKBONES[network.kind]
+    names = [name for name in network.arrays if not name.endswith(COUNTERS)]
+    arrays = network.arrays.select(names)
+    settings = backbone.infer(arrays, file.path)
+    _, shapes = abstract(lambda rngs: backbone.build(settings, rngs))
+    parameters, left_out = to_ours(arrays, backbone.table(settings), shapes, str(file.path))
+    trained, source = _backbone_normalisation(network.kind, file.path, options.normalisation)
+    hint = " (--normalisation says otherwise)" if source == ASSUMED else ""
+    facts = {source: [f"trained on pixels in [0, 1] normalised with {trained}{hint}"]}
+    notes = [f"left out (it has no place here): {', '.join(left_out)}"] if left_out else []
+    if network.prefix:
+        notes.append(f"took the prefix {network.prefix!r} off the names")
+    about = {
+        "kind": "backbone",
+        "network": network.kind,
+        "model": dataclasses.asdict(settings),
+        "normalisation": dataclasses.asdict(trained),
+        "provenance": _provenance(file, network, left_out, trained, facts),
+    }
+    return ImportedWeights(parameters, about, notes)
+
+
+def _backbone_normalisation(kind: str, path: pathlib.Path, asked: str) -> tuple[Normalisation, str]:
+    """The normalisation of a flag, of timm's config.json beside the file, or the usual one.
+
+    Returns:
+      It, and where it is from.
+    """
+    backbone = BACKBONES[kind]
+    if asked != "auto":
+        return normalisation_by_name(asked), "--normalisation"
+    beside = path.with_name(CONFIG)
+    if beside.is_file():
+        try:
+            config = json.loads(beside.read_text())
+            cfg = config["pretrained_cfg"]
+            if str(config["architecture"]).startswith(backbone.architectures):
+                return Normalisation(tuple(cfg["mean"]), tuple(cfg["std"])), CONFIG
+        except (KeyError, TypeError, ValueError):
+            pass  # of another program, or of another model
+    return NORMALISATIONS[backbone.usual(path.name)], ASSUMED
 
 
 def _remove_positions(

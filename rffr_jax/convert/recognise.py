@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from rffr_jax.convert.backbones import BACKBONES
 from rffr_jax.convert.files import LazyArrays, WeightFile
 from rffr_jax.convert.rules import Rule, find_rule
 from rffr_jax.convert.tables import HUGGINGFACE_NAMES
@@ -13,11 +14,15 @@ from rffr_jax.errors import UserError
 from rffr_jax.models.sizes import SIZES, ModelSettings
 
 WITH_DECODER = "mae_visualize_vit_base.pth"
-PATCH_EMBEDDINGS = {
+FIRST_LAYERS = {
     "timm": "patch_embed.proj.weight",
     "hf": "embeddings.patch_embeddings.projection.weight",
     "google": "embedding/kernel",
+    "xception": "block1.rep.0.conv1.weight",
+    "efficientnet": "conv_stem.weight",
 }
+"""An array that each kind has, and no other."""
+
 DECODER_EMBEDDINGS = ("decoder_embed.weight", "decoder.decoder_embed.weight")
 
 PARTS = {
@@ -42,6 +47,8 @@ NETWORKS = {
     r"^params/": "a ViT of big_vision; those of Google's vision_transformer are read",
     r"(layers|stages)\.\d+\.blocks\.\d+\.": "a network of stages (Swin, ConvNeXt)",
     r"^(layer[1-4]\.\d+\.conv1|conv1)\.": "a ResNet",
+    r"^_conv_stem\.": "an EfficientNet of efficientnet_pytorch; timm's tf_efficientnet is read",
+    r"^stem\.0\.conv\.weight$": "an aligned Xception of timm; its legacy_xception is read",
 }
 """Networks that are not supported, by a pattern of one name."""
 
@@ -51,7 +58,7 @@ class Network:
     """The network of a file that is converted.
 
     Attributes:
-      kind: `timm`, `hf`, `google`, `mae` or `rffr`.
+      kind: `timm`, `hf`, `google`, `mae` or `rffr`; `xception` or `efficientnet`.
       has_decoder: whether it has a MAE's decoder.
       arrays: of the network, without the prefix.
       prefix: of all its names in the file.
@@ -97,7 +104,8 @@ def recognise_network(file: WeightFile, prefix: str | None = None) -> Network:
     inner = [other for other in kinds if other.startswith(prefix) and other != prefix]
     names = [n for n in file.arrays if n.startswith(prefix) and not n.startswith(tuple(inner))]
     arrays = file.arrays.select(names).without_prefix(prefix)
-    _refuse_unsupported(file.path, arrays)
+    if kinds[prefix] not in BACKBONES:
+        _refuse_unsupported(file.path, arrays)
     kind, has_decoder = kinds[prefix], any(name in arrays for name in DECODER_EMBEDDINGS)
     if kind == "timm" and has_decoder:
         kind = "rffr" if file.wrapper == "state_dict" else "mae"
@@ -106,10 +114,10 @@ def recognise_network(file: WeightFile, prefix: str | None = None) -> Network:
 
 
 def _find_prefixes(names: LazyArrays) -> dict[str, str]:
-    """The prefix of every patch embedding, with the kind that has its name."""
+    """The prefix of every first layer, with the kind that has its name."""
     found = {}
     for name in names:
-        for kind, embedding in PATCH_EMBEDDINGS.items():
+        for kind, embedding in FIRST_LAYERS.items():
             prefix = name.removesuffix(embedding)
             if prefix != name and (not prefix or prefix.endswith(".")):
                 found[prefix.removesuffix("vit.") if kind == "hf" else prefix] = kind
@@ -139,10 +147,10 @@ def _refuse_unknown(path: pathlib.Path, names: Iterable[str]):
     for pattern, network in NETWORKS.items():
         if any(re.search(pattern, name) for name in names):
             raise UserError(
-                f"{path} is no ViT or MAE known here: by its names it is {network}; its first "
+                f"{path} is no network known here: by its names it is {network}; its first "
                 f"names are {first}"
             )
-    raise UserError(f"{path} is no ViT or MAE known here; its first names are {first}")
+    raise UserError(f"{path} is no network known here; its first names are {first}")
 
 
 def _refuse_unsupported(path: pathlib.Path, names: Iterable[str]):

@@ -56,12 +56,21 @@ def _patch_rows(kernel: np.ndarray, _: int) -> np.ndarray:
     return kernel.reshape(patch, patch, 3, -1)
 
 
+def _kernel(kernel: np.ndarray) -> np.ndarray:
+    """A convolution's [out, channel, row, column] as [row, column, channel, out]; a 1 x 1 one may
+    come without its last two axes."""
+    kernel = kernel[:, :, None, None] if kernel.ndim == 2 else kernel
+    return kernel.transpose(2, 3, 1, 0)
+
+
 SAME = Transform(lambda a: a, lambda a, _: a)
 TRANSPOSED = Transform(lambda a: a.T, lambda a, _: a.T)
 VECTOR = Transform(lambda a: a.reshape(-1), lambda a, _: a.reshape(1, 1, -1))
 ONE_BEFORE = Transform(lambda a: a[0], lambda a, _: a[None])
 CONVOLUTION = Transform(_channels_last, _channels_first)
 FLAX_CONVOLUTION = Transform(_flat, _patch_rows)
+KERNEL = Transform(_kernel, lambda a, _: a.transpose(3, 2, 0, 1))
+POINTWISE_LINEAR = Transform(lambda a: a[:, :, 0, 0].T, lambda a, _: a.T[:, :, None, None])
 TO_HEADS = Transform(lambda a: a.reshape(len(a), -1), lambda a, heads: a.reshape(len(a), heads, -1))
 HEADS = Transform(lambda a: a.reshape(-1), lambda a, heads: a.reshape(heads, -1))
 FROM_HEADS = Transform(

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import UInt32
 
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
 
 _SEED_SALT = int.from_bytes(b"sampling", "big")  # other random choices of a seed have other salts
+_IMAGE_SALT = int.from_bytes(b"image", "big")
 
 
 @runtime_checkable
@@ -230,3 +232,9 @@ class _Mixture:
         source, slot = self._slots[self._order[position]]
         window = position // len(self._slots)
         return self._epochs[source][window * self._weights[source] + slot]
+
+
+def image_seeds(seed: int, step: int, batch: int) -> UInt32[np.ndarray, " batch"]:
+    """Seeds of what a model draws about each image of a step, for every row of the global batch."""
+    generator = np.random.default_rng((_IMAGE_SALT, seed, step))
+    return generator.integers(2**32, size=batch, dtype=np.uint32)

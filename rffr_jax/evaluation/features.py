@@ -34,9 +34,10 @@ def run(config: Config, workdir: pathlib.Path):
     attention.png with the first images."""
     dataset = load_dataset(config.data.inputs, default_split="test")
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
-    if detector.about["detection"].get("xception"):
+    if detector.detection.settings.is_rival:
         raise UserError(
-            f"detector={config.detector} is an Xception and has no attention; name a ViT detector"
+            f"detector={config.detector} is no ViT ({detector.detection.settings.backbone}), so it "
+            "has no attention; name a ViT detector"
         )
     detector.require_checkpoint(config.checkpoint)
     require_same_data(inputs=dataset)

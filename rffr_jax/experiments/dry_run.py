@@ -18,7 +18,7 @@ from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.runs.run_record import DONE, read_record
 
 COSTLY = (
-    *("autoencoder", "model", "unet", "xception", "blocks", "mask", "detector"),
+    *("autoencoder", "model", "unet", "rival", "blocks", "mask", "detector"),
     *("remat", "dtype"),
 )
 """Sections that say how long an image takes."""

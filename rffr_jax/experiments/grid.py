@@ -205,6 +205,8 @@ def _detector_run(
 ) -> Run:
     job = config.detect.copy_and_resolve_references()
     job.update(config.trained_on[trained_on])
+    with job.rival.unlocked():
+        job.rival.update(row.detect.get("rival", {}))
     job.update(row.detect)
     job.seed = seed
     of_mae = job.mae = ""

@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import pathlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rffr_jax.config import Config, flat
 from rffr_jax.data.origins import PROCEDURAL
 from rffr_jax.data.specs import as_tuple, load_unfiltered
+from rffr_jax.rivals import VIT
 
 WITHOUT_EFFECT = (
     "save_every",
@@ -26,11 +28,11 @@ WITHOUT_EFFECT = (
 )
 """Entries that leave the result as it is; by them two runs are still the same one."""
 
-CONDITIONAL_SECTIONS = {
-    "unet": ("autoencoder", "unet"),
-    "xception": ("detector.backbone", "xception"),
+CONDITIONAL_SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "unet": lambda entries: entries.get("autoencoder") == "unet",
+    "rival": lambda entries: entries.get("detector.backbone") != VIT,
 }
-"""Sections that nothing reads unless another entry has a certain value."""
+"""Sections, and whether they are read, by the other entries."""
 
 DATA_SPLITS = {
     "data.train": "train",
@@ -64,9 +66,7 @@ class RunKeys:
         """
         entries: dict[str, Any] = flat(json.loads(json.dumps(config.to_dict())))
         unread = {
-            section
-            for section, (name, value) in CONDITIONAL_SECTIONS.items()
-            if entries.get(name) != value
+            section for section, is_read in CONDITIONAL_SECTIONS.items() if not is_read(entries)
         }
         entries = {
             key: value

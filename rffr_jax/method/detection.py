@@ -3,13 +3,14 @@
 The one forward path of training, validation, testing and prediction.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Float16, Int, PyTree, UInt8
+from jaxtyping import Array, Float, Float16, Int, PyTree, UInt8, UInt32
 
 from rffr_jax.cluster.memory import passes_at_once
 from rffr_jax.method import residual
@@ -25,7 +26,7 @@ from rffr_jax.method.patch_loss import PatchLogits
 from rffr_jax.models.abstract import PARAMETERS, abstract, abstract_mae, abstract_unet
 from rffr_jax.models.detector import Detector
 from rffr_jax.models.layers import patchify, take_patches
-from rffr_jax.models.xception import Xception
+from rffr_jax.rivals import Rival, find_rival
 
 
 def unit_range(images: UInt8[Array, "batch size size 3"]) -> Float[Array, "batch size size 3"]:
@@ -38,21 +39,18 @@ class TrainOutputs(NamedTuple):
 
     Attributes:
       logits: real, fake.
-      statistics: parameters that follow the batch: an Xception's running statistics of batch
-        normalisation, {} for a ViT.
       patches: None without a patch head.
     """
 
     logits: Float[Array, "batch 2"]
-    statistics: PyTree
     patches: PatchLogits | None
 
 
 class Detection:
-    """Forward functions of the two-branch detector, or of an Xception.
+    """Forward functions of the two-branch detector, or of a rival.
 
-    Parameters are arguments, so that all functions can be jitted. An Xception (Table 4) reads whole
-    original images; its residual images are None.
+    Parameters are arguments, so that all functions can be jitted. A rival reads whole original
+    images; its residual images are None.
 
     Args:
       dtype: what matrices are multiplied in.
@@ -79,8 +77,9 @@ class Detection:
 
     def _detector(self, rngs: nnx.Rngs) -> nnx.Module:
         settings, dtype = self.settings, self.dtype
-        if settings.xception is not None:
-            return Xception(settings.xception, dtype=dtype, rngs=rngs)
+        if settings.is_rival:
+            rival = find_rival(settings.backbone)
+            return rival.Detector(settings.rival, settings.model.image_size, dtype=dtype, rngs=rngs)
         return Detector(
             settings.model,
             inputs=settings.inputs,
@@ -103,7 +102,6 @@ class Detection:
         chosen: Int[Array, "batch most"] | None,
         counts: tuple[int, ...],
         differences: Float16[Array, "batch patches pixels"] | None = None,
-        weight: Float[Array, " batch"] | None = None,
     ) -> TrainOutputs:
         """Logits from only the chosen blocks (`random`) or from whole images (the others).
 
@@ -114,12 +112,7 @@ class Detection:
           counts: numbers of blocks in every group of rows; static.
           differences: results of `differences`, of the chosen blocks or of all; None computes the
             residuals here.
-          weight: of the images; those of weight 0 do not count in batch normalisation.
         """
-        if self.settings.xception is not None:
-            model: Xception = self._model(parameters)
-            logits = model(self._normalised(unit_range(images)), training=True, weight=weight)
-            return TrainOutputs(logits, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat)), None)
         if chosen is None:
             if differences is None:
                 residuals = self.residual_images(frozen, images)
@@ -132,10 +125,29 @@ class Detection:
                 frozen, images, chosen, counts, differences
             )
         if not self.settings.patch_head:
-            return TrainOutputs(self._classify(parameters, patches, indices, lengths), {}, None)
+            return TrainOutputs(self._classify(parameters, patches, indices, lengths), None)
         detector: Detector = self._model(parameters)
         logits, patch_logits = detector.with_patch_logits(patches, indices, lengths)
-        return TrainOutputs(logits, {}, PatchLogits(patch_logits, indices, lengths))
+        return TrainOutputs(logits, PatchLogits(patch_logits, indices, lengths))
+
+    def rival_losses(
+        self,
+        parameters: PyTree,
+        images: UInt8[Array, "batch size size 3"],
+        labels: Int[Array, " batch"],
+        weight: Float[Array, " batch"],
+        seeds: UInt32[Array, " batch"],
+    ) -> tuple[Mapping[str, Float[Array, " batch"]], PyTree]:
+        """The parts of the loss of a rival for each image, and the parameters that follow the batch
+        instead of a gradient, such as running statistics of batch normalisation.
+
+        Args:
+          labels, weight, seeds: as for `Rival.losses`.
+        """
+        model: Rival = self._model(parameters)
+        pixels = self._normalised(unit_range(images))
+        losses = model.losses(pixels, labels, weight, seeds)
+        return losses, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
 
     def _chosen_patches(
         self,
@@ -254,9 +266,9 @@ class Detection:
         Args:
           residuals: from `residual_images` or `residual_images_from_differences`.
         """
-        if self.settings.xception is not None:
-            model: Xception = self._model(parameters)
-            return model(self._normalised(unit_range(images)), training=False)
+        if self.settings.is_rival:
+            model: Rival = self._model(parameters)
+            return model.logits(self._normalised(unit_range(images)))
         return self._classify(parameters, *self._test_patches(images, residuals))
 
     def evidence(

@@ -6,7 +6,8 @@ from typing import Any
 from rffr_jax.errors import UserError
 from rffr_jax.models.detector import INPUTS, branch_names
 from rffr_jax.models.patch_embedding import EMBEDDINGS
-from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
+from rffr_jax.models.sizes import ModelSettings, UNetSettings
+from rffr_jax.rivals import VIT, rival_settings
 
 BLOCKS = ("random", "full", "covered")
 RESIDUALS = ("mae", "unet", "ridge", "high_pass", "zero")
@@ -19,7 +20,8 @@ class DetectionSettings:
     """The settings of a detector without its weights.
 
     Attributes:
-      model: shapes of both branches.
+      model: shapes of both branches. Of a rival only the image's size counts; it reads the image
+        as one patch.
       mae: shapes of the frozen MAE; None where no residual of one is computed.
       inputs: `both`, `original` or `residual`.
       blocks: `random` reads the blocks that are drawn (all of them in a test); `full` reads every
@@ -35,8 +37,9 @@ class DetectionSettings:
       blocks_per_pass: blocks that one pass of the MAE hides together (`BlockGrid.per_pass`).
       unet: shapes of the frozen UNet; None where no residual of one is computed.
       ridge_rank: principal components of the ridge regression; 0 where none is used.
-      xception: shapes of an Xception, which reads whole original images; None where there is a ViT
-        for every branch.
+      backbone: `vit`, one for every branch, or the name of a rival (`rffr_jax.rivals`), which reads
+        whole original images.
+      rival: the rival's `Settings`; None without one.
       embedding: of patches: `linear`, the paper's; `conv`, `logdct` or `conv+logdct` adds to it
         what `models.patch_embedding` says.
       patch_head: whether a layer says of each patch of the original branch whether it is
@@ -55,7 +58,8 @@ class DetectionSettings:
     blocks_per_pass: int = 1
     unet: UNetSettings | None = None
     ridge_rank: int = 0
-    xception: XceptionSettings | None = None
+    backbone: str = VIT
+    rival: Any = None
     embedding: str = "linear"
     patch_head: bool = False
 
@@ -83,23 +87,27 @@ class DetectionSettings:
                 "detector.patch_loss is on patches of the original branch, and detector.inputs="
                 f"{self.inputs} has none; set detector.patch_loss=0"
             )
-        if self.xception is not None and (self.inputs, self.blocks) != ("original", "full"):
+        if self.is_rival and (self.inputs, self.blocks) != ("original", "full"):
             raise UserError(
-                "detector.backbone='xception' reads whole original images; add "
+                f"detector.backbone={self.backbone!r} reads whole original images; add "
                 "--config.detector.inputs=original --config.detector.blocks=full"
             )
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "DetectionSettings":
-        """The settings that `to_json` wrote into a checkpoint."""
-        mae, unet, xception = (fields[name] for name in ("mae", "unet", "xception"))
+        """The settings that `to_json` wrote into a checkpoint.
+
+        Model folders from before there were rivals say `xception` and no `backbone`.
+        """
+        fields = {name: value for name, value in fields.items() if name != "xception"}
+        mae, unet, name = fields["mae"], fields["unet"], fields.get("backbone", VIT)
         return cls(
             **{
                 **fields,
                 "model": ModelSettings(**fields["model"]),
                 "mae": None if mae is None else ModelSettings(**mae),
                 "unet": None if unet is None else UNetSettings(**unet),
-                "xception": None if xception is None else XceptionSettings(**xception),
+                "rival": None if name == VIT else rival_settings(name, fields["rival"]),
                 "mean": tuple(fields["mean"]),
                 "std": tuple(fields["std"]),
             }
@@ -108,6 +116,10 @@ class DetectionSettings:
     def to_json(self) -> dict[str, Any]:
         """The settings as a checkpoint records them."""
         return dataclasses.asdict(self)
+
+    @property
+    def is_rival(self) -> bool:
+        return self.backbone != VIT
 
     @property
     def branches(self) -> tuple[str, ...]:

@@ -130,14 +130,36 @@ class XceptionSettings:
       UserError: a factor that is not above 0, or less than no block.
     """
 
-    width: float
-    middle_blocks: int
+    width: float = 1.0
+    middle_blocks: int = 8
 
     def __post_init__(self):
         if self.width <= 0 or self.middle_blocks < 0:
             raise UserError(
-                f"xception.width={self.width} must be above 0 and xception.middle_blocks="
+                f"rival.width={self.width} must be above 0 and rival.middle_blocks="
                 f"{self.middle_blocks} must not be negative"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class EfficientNetSettings:
+    """The settings that fix the shapes of an EfficientNet's parameters, for images of any size.
+
+    Attributes:
+      width: factor of B0's numbers of channels; 1.4 in B4.
+      depth: factor of B0's numbers of blocks; 1.8 in B4.
+
+    Raises:
+      UserError: a factor that is not above 0.
+    """
+
+    width: float = 1.4
+    depth: float = 1.8
+
+    def __post_init__(self):
+        if self.width <= 0 or self.depth <= 0:
+            raise UserError(
+                f"rival.width={self.width} and rival.depth={self.depth} must both be above 0"
             )
 
 

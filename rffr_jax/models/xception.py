@@ -1,4 +1,4 @@
-"""Xception (Chollet, CVPR 2017) for two classes: the field's backbone, to compare with (Table 4).
+"""Xception (Chollet, CVPR 2017) without its classifier: the field's backbone.
 
 Convolutions and pooling are padded as in the PyTorch version that the field trains, which differs
 from Keras's at the borders. Batch normalisation is that of the paper: in training over the
@@ -10,15 +10,26 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
+from rffr_jax.errors import UserError
 from rffr_jax.models.sizes import XceptionSettings
 
 MOMENTUM = 0.9  # of the running statistics; PyTorch calls it 0.1
 EPSILON = 1e-5
 POOLED = ((1, 1), (1, 1))  # rows and columns that are added around what is pooled
 
+SMALLEST_IMAGE = 32
+"""The side in pixels; the last feature map is then 1 x 1."""
+
 Inputs = Float[Array, "batch height width inputs"]
 Outputs = Float[Array, "batch new_height new_width outputs"]
 Rows = Bool[Array, "batch 1 1 1"] | None
+
+
+def rows_that_count(weight: Float[Array, " batch"] | None) -> Rows:
+    """The rows that batch statistics are of: those of weight above 0, or all if there are none."""
+    if weight is None:
+        return None
+    return ((weight > 0) | ~jnp.any(weight > 0))[:, None, None, None]
 
 
 class Normalised(nnx.Module):
@@ -116,9 +127,27 @@ class Block(nnx.Module):
 
 
 class Xception(nnx.Module):
-    """Entry, middle and exit flow, mean over the image, one linear layer to two logits."""
+    """Entry, middle and exit flow.
 
-    def __init__(self, settings: XceptionSettings, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    Attributes:
+      features: channels of the last stage.
+    """
+
+    def __init__(
+        self,
+        settings: XceptionSettings,
+        image_size: int,
+        *,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        """Raises: UserError for images that are too small for it."""
+        if image_size < SMALLEST_IMAGE:
+            raise UserError(
+                f"model.image_size={image_size} is too small for Xception, which halves images "
+                f"five times; it needs {SMALLEST_IMAGE} px or more"
+            )
+
         def wide(channels: int) -> int:
             return max(1, round(settings.width * channels))
 
@@ -144,16 +173,16 @@ class Xception(nnx.Module):
         self.exit1 = block(w728, w728, w1024)
         self.exit2 = normalised(w1024, w1536, padding=1, separable=True)
         self.exit3 = normalised(w1536, w2048, padding=1, separable=True)
-        self.head = nnx.Linear(w2048, 2, kernel_init=nnx.initializers.normal(0.02), rngs=rngs)
+        self.features = w2048
 
-    def __call__(
+    def stages(
         self,
         images: Float[Array, "batch size size 3"],
         *,
         training: bool,
         weight: Float[Array, " batch"] | None = None,
-    ) -> Float[Array, "batch 2"]:
-        """Logits (real, fake), float32.
+    ) -> dict[str, Float[Array, "batch height width channels"]]:
+        """What every stage gives, in their order; the last one is `exit3`.
 
         Args:
           images: normalised pixels.
@@ -161,17 +190,25 @@ class Xception(nnx.Module):
             towards it.
           weight: images of weight 0 do not count in the batch's statistics, unless none counts.
         """
-        rows = None
-        if training and weight is not None:
-            rows = ((weight > 0) | ~jnp.any(weight > 0))[:, None, None, None]
-        x = images.astype(self.dtype)
-        for stem in (self.stem1, self.stem2):
-            x = nnx.relu(stem(x, training, rows))
-        for entry in (self.entry1, self.entry2, self.entry3):
-            x = entry(x, training, rows)
+        rows = rows_that_count(weight) if training else None
+        x, found = images.astype(self.dtype), {}
+        for name in ("stem1", "stem2"):
+            found[name] = x = nnx.relu(getattr(self, name)(x, training, rows))
+        for name in ("entry1", "entry2", "entry3"):
+            found[name] = x = getattr(self, name)(x, training, rows)
         for name in self.middle_names:
-            x = self.middle[name](x, training, rows)
-        x = self.exit1(x, training, rows)
-        for last in (self.exit2, self.exit3):
-            x = nnx.relu(last(x, training, rows))
-        return self.head(jnp.mean(x.astype(jnp.float32), axis=(1, 2)))
+            found[name] = x = self.middle[name](x, training, rows)
+        found["exit1"] = x = self.exit1(x, training, rows)
+        for name in ("exit2", "exit3"):
+            found[name] = x = nnx.relu(getattr(self, name)(x, training, rows))
+        return found
+
+    def __call__(
+        self,
+        images: Float[Array, "batch size size 3"],
+        *,
+        training: bool,
+        weight: Float[Array, " batch"] | None = None,
+    ) -> Float[Array, "batch height width features"]:
+        """The last of `stages`."""
+        return self.stages(images, training=training, weight=weight)["exit3"]

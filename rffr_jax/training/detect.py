@@ -19,6 +19,7 @@ from rffr_jax.data.augmentation import AugmentedDataset
 from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.pipeline import Batch
 from rffr_jax.data.preparations import check_same_preparation
+from rffr_jax.data.sampling import image_seeds
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.shortcuts import shortcut_warnings
 from rffr_jax.data.specs import as_tuple, load_dataset
@@ -30,6 +31,7 @@ from rffr_jax.method.detection_settings import AUTOENCODERS
 from rffr_jax.method.patch_loss import patch_losses
 from rffr_jax.method.residual_cache import ResidualCache, shared_folder
 from rffr_jax.models.sizes import compute_dtype
+from rffr_jax.rivals import find_rival
 from rffr_jax.runs.checkpoints.names import FROZEN
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
 from rffr_jax.runs.checkpoints.weights import load_weights, save_weights
@@ -43,8 +45,8 @@ from rffr_jax.training.detector_settings import (
 )
 from rffr_jax.training.fine_tuning import detector_folder
 from rffr_jax.training.initial_weights import (
-    check_branches,
-    init_branches,
+    check_start,
+    init_detector,
     init_from_detector,
     read_initial_detector,
 )
@@ -127,7 +129,7 @@ def run(config: Config, workdir: pathlib.Path):
 
 
 class DetectorTraining(Objective):
-    """Cross-entropy on batches that are half real, half fake (equation 7).
+    """Cross-entropy (equation 7), or a rival's losses, on batches that are half real, half fake.
 
     Attributes:
       originals: the training images before anything is done to them.
@@ -150,6 +152,8 @@ class DetectorTraining(Objective):
         dtype = compute_dtype(config.dtype)
         settings, self._frozen_about = detection_settings(config)
         self._detection = Detection(settings, dtype, remat=config.remat)
+        if settings.is_rival:
+            self.loss_names = find_rival(settings.backbone).Detector.loss_names
         self._started_from: dict[str, Any] = {}
         if config.init_from:
             self._init_from = detector_folder(config.init_from)
@@ -157,6 +161,8 @@ class DetectorTraining(Objective):
             self.evaluates_start = True
             model, reads = settings.model, settings.inputs
             size = f"{model.size}, {model.image_size} px, patches of {model.patch_size} px"
+            if settings.is_rival:
+                size = f"{settings.backbone}, {model.image_size} px"
             log.info("init_from=%s: a detector, %s, reads %s", config.init_from, size, reads)
         self._counts: tuple[int, ...] = ()
         share = 1.0
@@ -187,7 +193,7 @@ class DetectorTraining(Objective):
             self.mae_sources = read_sources(pathlib.Path(config.mae))
         if config.detector.init and not has_saved_state(workdir):
             folder = pathlib.Path(config.detector.init)
-            check_branches(folder, settings)
+            check_start(folder, settings)
             self.mae_sources = merge_sources(self.mae_sources, read_sources(folder))
         self.earlier_sources: Sources = {}
         if self._started_from and not has_saved_state(workdir):
@@ -286,7 +292,7 @@ class DetectorTraining(Objective):
         return self._detection.init_parameters(self._config.seed)
 
     def load_initial_parameters(self) -> PyTree:
-        """Fresh weights, or those of `init_from`, or with branches from `detector.init`."""
+        """Fresh weights, or those of `init_from`, or with those of `detector.init` in their places."""
         parameters = init_sharded(self.init_parameters, self._mesh)
         if self._started_from:
             about = self._started_from
@@ -294,7 +300,7 @@ class DetectorTraining(Objective):
         if not self._config.detector.init:
             return parameters
         folder = pathlib.Path(self._config.detector.init)
-        return init_branches(folder, parameters, self._detection.settings, self._mesh)
+        return init_detector(folder, parameters, self._detection.settings, self._mesh)
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """Images and labels; with random blocks the chosen ones, and rows in the order of counts.
@@ -310,6 +316,8 @@ class DetectorTraining(Objective):
             batch = {name: array[order] for name, array in batch.items()}
         names = ("image", "label", "weight", *(("mask",) if self.mask_patch else ()))
         inputs = {name: batch[name] for name in names}
+        if self._detection.settings.is_rival:
+            inputs["seed"] = image_seeds(self._config.seed, step, self._config.batch_size)[rows]
         if blocks is not None:
             inputs["blocks"] = blocks
         if self._residuals is not None:
@@ -319,10 +327,15 @@ class DetectorTraining(Objective):
     def losses(
         self, parameters: PyTree, frozen: PyTree, batch: Mapping[str, Array]
     ) -> tuple[RowLosses, PyTree]:
-        """Cross-entropy of each image, and running statistics if the detector has any.
+        """Cross-entropy of each image.
 
-        And that of its patches, times `detector.patch_loss`, where this is not 0.
+        And that of its patches, times `detector.patch_loss`, where this is not 0. A rival has
+        losses of its own, and parameters that follow the batch.
         """
+        if self._detection.settings.is_rival:
+            return self._detection.rival_losses(
+                parameters, batch["image"], batch["label"], batch["weight"], batch["seed"]
+            )
         outputs = self._detection.train_logits(
             parameters,
             frozen,
@@ -330,14 +343,13 @@ class DetectorTraining(Objective):
             batch.get("blocks"),
             self._counts,
             batch.get("difference"),
-            batch["weight"],
         )
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs.logits, batch["label"])
         if outputs.patches is None:
-            return {"loss": losses}, outputs.statistics
+            return {"loss": losses}, {}
         of_patches = patch_losses(outputs.patches, batch["mask"])
         weighted = self._config.detector.patch_loss * of_patches
-        return {"loss": losses, "patch_loss": weighted}, outputs.statistics
+        return {"loss": losses, "patch_loss": weighted}, {}
 
     def after_save(self):
         """Records the images that were read so far."""

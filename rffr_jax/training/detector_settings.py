@@ -11,12 +11,12 @@ from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.method.blocks import BlockGrid, count_distribution, count_quantiles
 from rffr_jax.method.detection_settings import DetectionSettings
-from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
+from rffr_jax.models.sizes import ModelSettings, UNetSettings
+from rffr_jax.rivals import VIT, rival_settings
 from rffr_jax.runs.checkpoints.names import FROZEN
 from rffr_jax.runs.checkpoints.weights import is_checkpoint, read_about, warn_of_normalised_targets
 from rffr_jax.runs.model_folder import is_model_folder
 
-BACKBONES = ("vit", "xception")
 SMALLEST_GROUP = 4  # fewer quantiles are too coarse
 
 
@@ -27,30 +27,29 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
       UserError: unknown settings, or a MAE, UNet or ridge that is missing or does not fit.
     """
     detector = config.detector
-    if detector.backbone not in BACKBONES:
-        raise UserError(
-            f"detector.backbone={detector.backbone!r} is not known; choose {' or '.join(BACKBONES)}"
-        )
     if detector.patch_loss < 0:
         raise UserError(
             f"detector.patch_loss={detector.patch_loss} is the weight of a loss; 0 is without it"
         )
-    xception = None
-    if detector.backbone == "xception":
-        _refuse_for_xception(config)
-        xception = XceptionSettings(**config.xception.to_dict())
+    model, k, rival = config.model.to_dict(), config.blocks.k, None
+    if detector.backbone != VIT:
+        rival = rival_settings(detector.backbone, config.rival.to_dict())
+        _refuse_for_rival(config)
+        model |= {"patch_size": config.model.image_size}
+        k = 1
     settings = DetectionSettings(
-        model=ModelSettings(**config.model.to_dict()),
+        model=ModelSettings(**model),
         mae=None,
         inputs=detector.inputs,
         blocks=detector.blocks,
         residual=detector.residual,
-        k=config.blocks.k,
+        k=k,
         alpha=config.blocks.alpha,
         mean=tuple(detector.mean),
         std=tuple(detector.std),
         blocks_per_pass=config.blocks.blocks_per_pass,
-        xception=xception,
+        backbone=detector.backbone,
+        rival=rival,
         embedding=detector.embedding,
         patch_head=detector.patch_loss > 0,
     )
@@ -143,21 +142,14 @@ def _with_ridge(
     return dataclasses.replace(settings, ridge_rank=about["rank"]), about
 
 
-def _refuse_for_xception(config: Config):
+def _refuse_for_rival(config: Config):
     """Raises: UserError for settings that only a ViT has."""
-    if config.detector.init:
-        raise UserError(
-            f"detector.init={config.detector.init} is for the branches of a ViT; leave it empty "
-            "with detector.backbone='xception'"
-        )
+    leave = f"is for a ViT; leave it out with detector.backbone={config.detector.backbone!r}"
     for name, default in (("embedding", "linear"), ("patch_loss", 0.0)):
         if config.detector[name] != default:
-            raise UserError(
-                f"detector.{name}={config.detector[name]} is for a ViT; leave it out with "
-                "detector.backbone='xception'"
-            )
+            raise UserError(f"detector.{name}={config.detector[name]} {leave}")
     if config.remat:
-        raise UserError("remat=True is for a ViT; leave it out with detector.backbone='xception'")
+        raise UserError(f"remat=True {leave}")
 
 
 def block_counts(config: Config, blocks: BlockGrid, parts: int) -> tuple[tuple[int, ...], float]:

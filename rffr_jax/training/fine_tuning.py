@@ -20,14 +20,12 @@ BOX = "box"
 OF_MODEL = ("size", "image_size", "patch_size")
 OF_BLOCKS = ("k", "alpha", "blocks_per_pass")
 OF_DETECTOR = ("backbone", "inputs", "blocks", "residual", "embedding", "mean", "std")
-OF_XCEPTION = ("width", "middle_blocks")
 BROUGHT = (
     *(f"model.{name}" for name in OF_MODEL),
     *(f"blocks.{name}" for name in OF_BLOCKS),
     *(f"detector.{name}" for name in OF_DETECTOR),
-    *(f"xception.{name}" for name in OF_XCEPTION),
 )
-"""Entries of a config that a detector brings with it."""
+"""Entries of a config that a detector brings with it, beside all of the section `rival`."""
 
 
 def with_settings_of_detector(config: Config, changed: Collection[str]) -> Config:
@@ -39,8 +37,8 @@ def with_settings_of_detector(config: Config, changed: Collection[str]) -> Confi
     Raises:
       UserError: there is no detector, or a flag sets what the detector brings with it.
     """
-    for name in ("mae", "detector.init", *BROUGHT):
-        if name in changed:
+    for name in sorted(changed):
+        if name in ("mae", "detector.init") or _is_brought(name):
             raise UserError(
                 f"--config.{name}: init_from={config.init_from} brings its own; leave one out"
             )
@@ -48,9 +46,10 @@ def with_settings_of_detector(config: Config, changed: Collection[str]) -> Confi
     settings = _settings_of(folder)
     residual = settings["detector.residual"]
     config = config.copy_and_resolve_references()
-    for name, value in settings.items():
-        section, _, key = name.partition(".")
-        config[section][key] = tuple(value) if isinstance(value, list) else value
+    with config.rival.unlocked():
+        for name, value in settings.items():
+            section, _, key = name.partition(".")
+            config[section][key] = tuple(value) if isinstance(value, list) else value
     if settings["detector.inputs"] != "original" and residual in FROZEN:
         own = folder / FROZEN[residual]
         config.mae = str(own if own.is_dir() else folder)
@@ -75,25 +74,29 @@ def detector_folder(name: str) -> pathlib.Path:
 
 
 def _settings_of(folder: pathlib.Path) -> dict[str, Any]:
-    """The entries `BROUGHT`, where they are known, of a model folder or of a workdir."""
+    """The entries that a model folder or a workdir brings, where they are known."""
     file = folder / "config.json"
     found = read_json_object(file) if file.is_file() else {}
     if found.get("job") == "detect":
         entries = flat(found)
-        return {name: entries[name] for name in BROUGHT if name in entries}
+        return {name: value for name, value in entries.items() if _is_brought(name)}
     detection = found.get("about", {}).get("detection")
     if detection is None:
         raise UserError(
             f"init_from={folder} holds no detector; name a workdir of detect, a model folder of a "
             f"detector, or {BOX} for the installed one"
         )
-    xception = detection["xception"]
     parts = {
         "model": detection["model"],
         "blocks": {name: detection[name] for name in OF_BLOCKS},
         "detector": {
-            "backbone": "xception" if xception else "vit",
+            "backbone": detection.get("backbone", "vit"),
             **{name: detection[name] for name in OF_DETECTOR[1:]},
         },
+        "rival": detection.get("rival") or {},
     }
-    return flat(parts | ({"xception": xception} if xception else {}))
+    return flat(parts)
+
+
+def _is_brought(name: str) -> bool:
+    return name in BROUGHT or name.startswith("rival.")

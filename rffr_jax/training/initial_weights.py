@@ -1,9 +1,9 @@
 """The initial weights of a new run.
 
 A run starts from its own checkpoint in the workdir (`loop`), else from the weights that the config
-names (`init_from` for a MAE or a whole detector, `detector.init` for both branches of a detector),
-else from random ones. Named weights of a MAE or a ViT may have another image size: fixed positions
-are computed for the new grid, learned ones are interpolated.
+names (`init_from` for a MAE or a whole detector, `detector.init` for both branches of a detector or
+for a rival's backbone), else from random ones. Named weights of a MAE or a ViT may have another
+image size: fixed positions are computed for the new grid, learned ones are interpolated.
 """
 
 import dataclasses
@@ -22,6 +22,7 @@ from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.models.transfer import fold_normalisation, resize_positions, vit_from_mae
+from rffr_jax.rivals import find_rival
 from rffr_jax.runs.checkpoints.weights import (
     load_weights,
     read_about,
@@ -30,10 +31,14 @@ from rffr_jax.runs.checkpoints.weights import (
 log = logging.getLogger(__name__)
 
 
-def check_branches(folder: pathlib.Path, settings: DetectionSettings):
-    """Raises: UserError if `detector.init` names no MAE or ViT that the branches can start from."""
-    about = read_about(folder, "detector.init", "vit", "mae")
-    check_shapes(about, settings.model, f"detector.init={folder}")
+def check_start(folder: pathlib.Path, settings: DetectionSettings):
+    """Raises: UserError if `detector.init` names no weights that the detector can start from."""
+    where = f"detector.init={folder}"
+    if settings.is_rival:
+        about = _check_rival_start(folder, settings, where)
+    else:
+        about = read_about(folder, "detector.init", "vit", "mae")
+        check_shapes(about, settings.model, where)
     trained = about.get("normalisation")
     asked = {"mean": list(settings.mean), "std": list(settings.std)}
     if trained and trained != asked and "original" in settings.branches:
@@ -45,7 +50,42 @@ def check_branches(folder: pathlib.Path, settings: DetectionSettings):
         )
 
 
-def init_branches(
+def _check_rival_start(
+    folder: pathlib.Path, settings: DetectionSettings, where: str
+) -> dict[str, Any]:
+    name, network = settings.backbone, find_rival(settings.backbone).Detector.starts_from
+    if not network:
+        raise UserError(f"{where}: detector.backbone={name!r} takes no start; leave it empty")
+    about = read_about(folder, "detector.init", "backbone")
+    if about["network"] != network:
+        raise UserError(
+            f"{where} holds a network of kind {about['network']}, and detector.backbone={name!r} "
+            f"starts from one of kind {network}; convert one (docs/weights.md)"
+        )
+    asked = {entry: getattr(settings.rival, entry) for entry in about["model"]}
+    if about["model"] != asked:
+        changes = " ".join(f"--config.rival.{key}={value}" for key, value in about["model"].items())
+        raise UserError(
+            f"{where} holds a network of another size than this config's; set {changes}"
+        )
+    return about
+
+
+def init_detector(
+    folder: pathlib.Path, parameters: PyTree, settings: DetectionSettings, mesh: Mesh
+) -> PyTree:
+    """A detector's parameters with those that `detector.init` names in their places.
+
+    Args:
+      parameters: of a `Detector` or of a rival, laid out on the mesh.
+    """
+    if not settings.is_rival:
+        return _init_branches(folder, parameters, settings, mesh)
+    backbone = load_weights(folder, "detector.init", parameters["backbone"], mesh)
+    return {**parameters, "backbone": backbone}
+
+
+def _init_branches(
     folder: pathlib.Path, parameters: PyTree, settings: DetectionSettings, mesh: Mesh
 ) -> PyTree:
     """A detector's parameters with every branch initialised from a ViT or from a MAE's encoder.

@@ -84,8 +84,9 @@ def _model(detection: Mapping[str, Any]) -> list[tuple[str, str]]:
     branches = {"both": "the image and its residual", "original": "only the image"}
     rows = [("reads", branches.get(detection["inputs"], "only the residual"))]
     shape = f"{model['image_size']} px"
-    if detection.get("xception"):
-        rows.append(("classifier", f"Xception, {shape}"))
+    if detection["rival"] is not None:
+        numbers = ", ".join(f"{name} {value}" for name, value in detection["rival"].items())
+        rows.append(("classifier", f"{detection['backbone']} ({numbers}), {shape}"))
     else:
         size = f"{model['size']}, {shape}, patches of {model['patch_size']} px"
         rows.append(("classifier", f"a ViT for each of them: {size}"))
@@ -95,8 +96,9 @@ def _model(detection: Mapping[str, Any]) -> list[tuple[str, str]]:
                  "ridge": "a ridge regression on real faces fills block by block",
                  "high_pass": "a high-pass filter", "zero": "zero, a control"}  # fmt: skip
         rows.append(("residual", f"{kinds[detection['residual']]}; alpha {detection['alpha']:g}"))
-    k = detection["k"]
-    rows.append(("blocks", f"{k} x {k}, {detection['blocks']}"))
+    if detection["rival"] is None:
+        k = detection["k"]
+        rows.append(("blocks", f"{k} x {k}, {detection['blocks']}"))
     if detection["embedding"] != "linear":
         rows.append(
             ("patch embedding", f"linear, and {detection['embedding']} added: not the paper's")
@@ -141,7 +143,7 @@ def _origins(
     if config.init_from:
         lines.append(f"- It was trained further from `{config.init_from}`. {_statement(config)}")
     if config.detector.init:
-        lines.append(f"- The branches started from `{config.detector.init}`.")
+        lines.append(f"- It started from `{config.detector.init}`.")
     preparations = about["preparations"]
     said = "; ".join(json.dumps(preparation) for preparation in preparations)
     lines.append(

@@ -13,9 +13,10 @@ import pathlib
 import numpy as np
 import safetensors.torch
 import torch
-from rffr_jax.blocks import BlockGrid
 from torch import nn
 
+from rffr_jax.convert.backbones import EFFICIENTNETS
+from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.models.sizes import ModelSettings
 from tests.convert import pytorch_models as models
 
@@ -30,7 +31,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 def main():
     images = np.random.default_rng(0).random((2, 56, 56, 3)).astype(np.float32)
-    for name in ("timm", "google", "hf", "mae", "hf_mae"):
+    for name in ("timm", "google", "hf", "mae", "hf_mae", "xception", "efficientnet"):
         (FIXTURES / name).mkdir(parents=True, exist_ok=True)
     np.savez(FIXTURES / "inputs.npz", images=images, hidden_block=HIDDEN_BLOCK)
     _timm(images)
@@ -38,6 +39,8 @@ def main():
     _huggingface(images)
     _facebook_mae(images)
     _huggingface_mae(images)
+    _xception(images)
+    _efficientnet(images)
 
 
 def _timm(images: np.ndarray):
@@ -100,6 +103,24 @@ def _huggingface_mae(images: np.ndarray):
         "prediction": mae.decoder.decoder_pred,
     }
     _save("hf_mae", _mae_stages(mae.double(), modules, embeddings.position_embeddings, images))
+
+
+def _xception(images: np.ndarray):
+    xception = models.SmallXception(1 / 16, 1, CLASSES).eval()
+    models.spread_weights(xception, seed=6)
+    file = FIXTURES / "xception" / "model.safetensors"
+    safetensors.torch.save_file(xception.state_dict(), file)
+    pixels = models.normalised(images, *HALF)
+    _save("xception", models.xception_stages(xception.double(), pixels))
+
+
+def _efficientnet(images: np.ndarray):
+    efficientnet = models.timm_efficientnet(*EFFICIENTNETS["tiny"], CLASSES)
+    models.spread_weights(efficientnet, seed=7)
+    file = FIXTURES / "efficientnet" / "tf_efficientnet_tiny_ap.safetensors"
+    safetensors.torch.save_file(efficientnet.state_dict(), file)
+    pixels = models.normalised(images, *HALF)
+    _save("efficientnet", models.efficientnet_stages(efficientnet.double(), pixels))
 
 
 def _mae_stages(

@@ -21,7 +21,10 @@ except RuntimeError:
         OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 from timm.layers.patch_embed import PatchEmbed
+from timm.models.efficientnet import _gen_efficientnet
 from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.xception import Block as XceptionBlock
+from timm.models.xception import SeparableConv2d, Xception
 from transformers import (
     ViTConfig,
     ViTForImageClassification,
@@ -117,6 +120,70 @@ def huggingface_mae(settings: ModelSettings) -> ViTMAEForPreTraining:
     return model
 
 
+class SmallXception(Xception):
+    """timm's Xception with fewer channels and blocks, under its names."""
+
+    def __init__(self, width: float, middle_blocks: int, classes: int):
+        nn.Module.__init__(self)
+        channels = (32, 64, 128, 256, 728, 1024, 1536, 2048)
+        w32, w64, w128, w256, w728, w1024, w1536, w2048 = (round(width * n) for n in channels)
+        self.drop_rate, self.num_classes, self.num_features = 0.0, classes, w2048
+        self.conv1, self.bn1 = nn.Conv2d(3, w32, 3, 2, 0, bias=False), nn.BatchNorm2d(w32)
+        self.conv2, self.bn2 = nn.Conv2d(w32, w64, 3, bias=False), nn.BatchNorm2d(w64)
+        self.act1, self.act2, self.act3, self.act4 = (nn.ReLU(inplace=True) for _ in range(4))
+        self.block1 = XceptionBlock(w64, w128, 2, 2, start_with_relu=False)
+        self.block2 = XceptionBlock(w128, w256, 2, 2)
+        self.block3 = XceptionBlock(w256, w728, 2, 2)
+        for number in range(middle_blocks):
+            setattr(self, f"block{number + 4}", XceptionBlock(w728, w728, 3, 1))
+        last = XceptionBlock(w728, w1024, 2, 2, grow_first=False)
+        setattr(self, f"block{middle_blocks + 4}", last)
+        self.conv3, self.bn3 = SeparableConv2d(w1024, w1536, 3, 1, 1), nn.BatchNorm2d(w1536)
+        self.conv4, self.bn4 = SeparableConv2d(w1536, w2048, 3, 1, 1), nn.BatchNorm2d(w2048)
+        self.fc = nn.Linear(w2048, classes)
+        self.middle_blocks = middle_blocks
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.act2(self.bn2(self.conv2(self.act1(self.bn1(self.conv1(x))))))
+        for number in range(1, self.middle_blocks + 5):
+            x = getattr(self, f"block{number}")(x)
+        return self.act4(self.bn4(self.conv4(self.act3(self.bn3(self.conv3(x))))))
+
+
+def xception_stages(model: Xception, images: torch.Tensor) -> dict[str, np.ndarray]:
+    """What our `Xception.stages` gives, by its names; channels last."""
+    blocks = [name for name, _ in model.named_children() if name.startswith("block")]
+    ours = ["entry1", "entry2", "entry3"]
+    ours += [*(f"middle{number}" for number in range(len(blocks) - 4)), "exit1"]
+    modules = {"stem1": model.act1, "stem2": model.act2, "exit2": model.act3, "exit3": model.act4}
+    modules |= {name: getattr(model, block) for name, block in zip(ours, blocks, strict=True)}
+    return _channels_last(outputs(modules, lambda: model.forward_features(images)))
+
+
+def timm_efficientnet(width: float, depth: float, classes: int) -> nn.Module:
+    """timm's `tf_efficientnet` with these factors of B0's channels and blocks."""
+    return _gen_efficientnet(
+        "tf_efficientnet_b0",
+        channel_multiplier=width,
+        depth_multiplier=depth,
+        bn_eps=1e-3,
+        pad_type="same",
+        num_classes=classes,
+    ).eval()
+
+
+def efficientnet_stages(model: nn.Module, images: torch.Tensor) -> dict[str, np.ndarray]:
+    """What our `EfficientNet.stages` gives, by its names; channels last."""
+    modules = {"stem": model.bn1, "head": model.bn2}
+    for stage, blocks in enumerate(model.blocks):
+        modules |= {f"stage{stage}_block{n}": block for n, block in enumerate(blocks)}
+    return _channels_last(outputs(modules, lambda: model.forward_features(images)))
+
+
+def _channels_last(stages: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array.transpose(0, 2, 3, 1) for name, array in stages.items()}
+
+
 def _huggingface_shape(settings: ModelSettings) -> dict[str, float]:
     size = settings.shape
     return {
@@ -150,6 +217,11 @@ def spread_weights(model: nn.Module, seed: int):
             parameter.data = 1 + 0.1 * noise
         else:
             parameter.data = 0.2 * noise
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.copy_(0.2 * torch.randn(buffer.shape, generator=generator))
+        elif name.endswith("running_var"):
+            buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
 
 
 def google_arrays(model: VisionTransformer) -> dict[str, np.ndarray]:
@@ -244,7 +316,7 @@ def outputs(modules: Mapping[str, nn.Module], call: Callable[[], object]) -> dic
 
     def record(name: str) -> Callable:
         def hook(module, inputs, output):
-            found[name] = output.numpy()
+            found[name] = output.numpy().copy()
 
         return hook
 

@@ -5,6 +5,7 @@
 
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +15,12 @@ import safetensors.numpy
 from flax import nnx
 from jaxtyping import PyTree
 
+from rffr_jax.convert.backbones import BACKBONES
 from rffr_jax.convert.importing import ImportedWeights, import_weights
 from rffr_jax.convert.normalisation import NORMALISATIONS
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual import residual_image
-from rffr_jax.models.abstract import abstract_mae, abstract_vit
+from rffr_jax.models.abstract import abstract, abstract_mae, abstract_vit
 from rffr_jax.models.layers import Block, Transformer, patchify
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
@@ -65,6 +67,37 @@ def test_mae(file, kind):
     assert imported.about["normalised_targets"] is False
     expected = dict(np.load((FIXTURES / file).with_name("stages.npz")))
     compare(run(abstract_mae, mae_stages, imported, images()), expected)
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "model", "classifier"),
+    [
+        ("xception/model.safetensors", "xception", {"width": 1 / 16, "middle_blocks": 1}, "fc"),
+        (
+            "efficientnet/tf_efficientnet_tiny_ap.safetensors",
+            "efficientnet",
+            {"width": 0.05, "depth": 0.3},
+            "classifier",
+        ),
+    ],
+)
+def test_backbone(file, kind, model, classifier):
+    imported = import_weights(FIXTURES / file)
+    about = imported.about
+    assert (about["kind"], about["network"], about["model"]) == ("backbone", kind, model)
+    assert about["normalisation"] == {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    left_out = {f"{classifier}.weight", f"{classifier}.bias"}
+    assert set(about["provenance"]["left_out"]) == left_out
+    settings = BACKBONES[kind].infer(safetensors.numpy.load_file(FIXTURES / file), FIXTURES)
+    definition, _ = abstract(lambda rngs: BACKBONES[kind].build(settings, rngs))
+
+    @jax.jit
+    def run(parameters: PyTree, pixels: jax.Array) -> dict[str, jax.Array]:
+        model: Any = nnx.merge(definition, nnx.State(parameters))
+        return model.stages(pixels, training=False)
+
+    computed = run(imported.parameters, jnp.asarray(2 * images() - 1, jnp.float32))
+    compare(computed, dict(np.load((FIXTURES / file).with_name("stages.npz"))))
 
 
 def test_positions_that_are_all_zero_are_named_and_replaced(tmp_path):

@@ -58,7 +58,7 @@ def test_what_shapes_the_weights_makes_another_training(drawn_data):
         ].detect.folder
 
     assert folder() == folder(detect__data__workers="3") == folder(detect__save_every=7)
-    assert folder() == folder(detect__xception__width=0.5) == folder(pretrain__unet__depth=1)
+    assert folder() == folder(detect__rival__width=0.5) == folder(pretrain__unet__depth=1)
     others = [
         folder(),
         folder(detect__steps=5),

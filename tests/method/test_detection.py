@@ -18,9 +18,9 @@ from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.simple_inpainting import RidgeInpainter
 from rffr_jax.models.abstract import abstract, abstract_mae
 from rffr_jax.models.mae import MAE
-from rffr_jax.models.sizes import ModelSettings, UNetSettings, XceptionSettings
+from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.models.unet import UNet
-from rffr_jax.models.xception import Xception
+from rffr_jax.rivals.xception import Detector, Settings
 
 TINY = ModelSettings("tiny", 48, 12)
 SETTINGS = DetectionSettings(
@@ -68,7 +68,7 @@ def test_settings_survive_a_checkpoint():
         dataclasses.replace(SETTINGS, residual="ridge", mae=None, ridge_rank=3),
         dataclasses.replace(SETTINGS, mae=None, inputs="original"),
         dataclasses.replace(SETTINGS, residual="unet", mae=None, unet=UNET, blocks_per_pass=3),
-        XCEPTION,
+        RIVAL,
     ):
         written = json.loads(json.dumps(settings.to_json()))
         assert DetectionSettings.from_json(written) == settings
@@ -278,57 +278,51 @@ def test_who_needs_trained_weights(inputs, source, kind):
     assert bool(Detection(settings, jnp.float32).abstract_frozen) == bool(kind)
 
 
-# ---- Xception
+# ---- a rival
 
-XCEPTION = dataclasses.replace(
-    SETTINGS, inputs="original", blocks="full", mae=None, xception=XceptionSettings(1 / 16, 1)
+RIVAL = dataclasses.replace(
+    SETTINGS,
+    model=ModelSettings("tiny", 48, 48),
+    inputs="original",
+    blocks="full",
+    mae=None,
+    k=1,
+    backbone="xception",
+    rival=Settings(1 / 16, 1),
 )
 
 
 @pytest.mark.slow
-def test_an_xception_reads_normalised_whole_images_and_follows_the_batch(images):
-    detection = Detection(XCEPTION, jnp.float32)
+def test_a_rival_reads_normalised_whole_images_and_follows_the_batch(images):
+    detection = Detection(RIVAL, jnp.float32)
     assert detection.residual_images({}, images) is None
     parameters = jax.jit(detection.init_parameters, static_argnums=0)(0)
-    weight = jnp.array([1.0, 1.0, 0.0, 1.0])
+    labels, weight = jnp.array([0, 1, 0, 1]), jnp.array([1.0, 1.0, 0.0, 1.0])
+    seeds = jnp.arange(4, dtype=jnp.uint32)
     train = jax.jit(
-        lambda parameters, pixels: detection.train_logits(
-            parameters, {}, pixels, None, (), None, weight
-        )
+        lambda pixels: detection.rival_losses(parameters, pixels, labels, weight, seeds)
     )
-    logits, statistics, _ = train(parameters, images)
-    definition, _ = abstract(
-        lambda rngs: Xception(XceptionSettings(1 / 16, 1), dtype=jnp.float32, rngs=rngs)
-    )
+    losses, statistics = train(images)
+    build = functools.partial(Detector, RIVAL.rival, 48, dtype=jnp.float32)
+    definition, _ = abstract(lambda rngs: build(rngs=rngs))
 
     @jax.jit
-    def plain(parameters, pixels):
+    def plain(pixels):
         model = nnx.merge(definition, nnx.State(parameters))
-        return model(pixels, training=True, weight=weight)
+        return model.losses(pixels, labels, weight, seeds)
 
-    expected = plain(parameters, jnp.asarray((images / 255 - MEAN) / STD, jnp.float32))
-    np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=1e-4)
-    shapes = jax.tree.map(jnp.shape, parameters)
-    assert statistics["stem1"]["norm"].keys() == {"mean", "var"}
-    assert jax.tree.map(jnp.shape, statistics["middle"]) == {
-        "middle0": {
-            "convolutions": {
-                name: {
-                    "norm": {n: shape for n, shape in layer["norm"].items() if n in ("mean", "var")}
-                }
-                for name, layer in shapes["middle"]["middle0"]["convolutions"].items()
-            }
-        }
-    }
+    expected = plain(jnp.asarray((images / 255 - MEAN) / STD, jnp.float32))
+    np.testing.assert_allclose(losses["loss"], expected["loss"], atol=1e-4, rtol=1e-4)
+    assert statistics.keys() == {"backbone"}
+    assert statistics["backbone"]["stem1"]["norm"].keys() == {"mean", "var"}
     other = images.at[2].set(255 - images[2])  # the image of weight 0
-    jax.tree.map(np.testing.assert_array_equal, train(parameters, other)[1], statistics)
+    jax.tree.map(np.testing.assert_array_equal, train(other)[1], statistics)
     test = jax.jit(lambda pixels: detection.logits(parameters, pixels, None))
-    assert np.abs(test(images) - logits).max() > 0.01
     changed = np.abs(np.asarray(test(other) - test(images))).max(axis=1)
     assert changed[2] > 1e-4
     assert changed[[0, 1, 3]].max() < 1e-5
 
 
-def test_an_xception_is_for_whole_originals():
+def test_a_rival_is_for_whole_originals():
     with pytest.raises(UserError, match=r"add --config.detector.inputs=original --config.det"):
-        dataclasses.replace(XCEPTION, blocks="random")
+        dataclasses.replace(RIVAL, blocks="random")

@@ -1,4 +1,4 @@
-"""Xception against plain NumPy; its batch statistics; and its parameters at full size."""
+"""Xception against plain NumPy, stage by stage; its batch statistics; its parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -69,23 +69,23 @@ class Reference:
         return x + shortcut
 
     def __call__(self, x):
-        p = self.parameters
-        x = np.maximum(self.plain(x, "stem1", p["stem1"], 2), 0)
-        x = np.maximum(self.plain(x, "stem2", p["stem2"], 1), 0)
-        x = self.block(x, "entry1", p["entry1"], first_relu=False)
+        p, found = self.parameters, {}
+        found["stem1"] = x = np.maximum(self.plain(x, "stem1", p["stem1"], 2), 0)
+        found["stem2"] = x = np.maximum(self.plain(x, "stem2", p["stem2"], 1), 0)
+        found["entry1"] = x = self.block(x, "entry1", p["entry1"], first_relu=False)
         for name in ("entry2", "entry3"):
-            x = self.block(x, name, p[name])
-        x = self.block(x, "middle0", p["middle"]["middle0"], stride=1)
-        x = self.block(x, "exit1", p["exit1"])
+            found[name] = x = self.block(x, name, p[name])
+        found["middle0"] = x = self.block(x, "middle0", p["middle"]["middle0"], stride=1)
+        found["exit1"] = x = self.block(x, "exit1", p["exit1"])
         for name in ("exit2", "exit3"):
-            x = np.maximum(self.separable(x, name, p[name]), 0)
-        return x.mean(axis=(1, 2)) @ p["head"]["kernel"] + p["head"]["bias"]
+            found[name] = x = np.maximum(self.separable(x, name, p[name]), 0)
+        return found
 
 
 @pytest.fixture(scope="module")
 def model():
     """Random parameters, statistics and biases too."""
-    definition, shapes = abstract(lambda rngs: Xception(SMALL, dtype=jnp.float32, rngs=rngs))
+    definition, shapes = abstract(lambda rngs: Xception(SMALL, SIDE, dtype=jnp.float32, rngs=rngs))
     rng = np.random.default_rng(0)
 
     def random(path, leaf):
@@ -108,14 +108,22 @@ def images():
 def run(model, images, **options):
     definition, parameters = model
     merged = nnx.merge(definition, nnx.State(parameters))
-    logits = merged(jnp.asarray(images), **options)
-    return logits, nnx.to_pure_dict(nnx.state(merged, nnx.BatchStat))
+    stages = merged.stages(jnp.asarray(images), **options)
+    return stages, nnx.to_pure_dict(nnx.state(merged, nnx.BatchStat))
+
+
+def assert_close(found, expected, tolerance):
+    """Every stage, to a share of its largest value."""
+    assert found.keys() == expected.keys()
+    for stage, wanted in expected.items():
+        atol = tolerance * np.abs(wanted).max()
+        np.testing.assert_allclose(found[stage], wanted, atol=atol, err_msg=stage)
 
 
 def test_a_test_uses_the_running_statistics(model, images):
     found, statistics = jax.jit(lambda images: run(model, images, training=False))(images)
     expected = Reference(model[1], training=False)(images)
-    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    assert_close(found, expected, 2e-5)
     np.testing.assert_array_equal(
         statistics["stem1"]["norm"]["mean"], model[1]["stem1"]["norm"]["mean"]
     )
@@ -133,7 +141,7 @@ def test_training_normalises_by_the_rows_that_count(model, images, weight, count
     )(images, jnp.array(weight))
     reference = Reference(model[1], training=True, counted=counted)
     expected = reference(images)
-    np.testing.assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
+    assert_close(found, expected, 2e-3)
     assert len(reference.new) == len(jax.tree.leaves(statistics)) // 2
     for name, norm in (
         ("stem1", statistics["stem1"]["norm"]),
@@ -147,26 +155,31 @@ def test_training_normalises_by_the_rows_that_count(model, images, weight, count
 def test_the_original_has_its_parameters():
     """22,910,480 in Keras with its 1000 classes, running statistics included."""
     settings = XceptionSettings(width=1.0, middle_blocks=8)
-    _, parameters = abstract(lambda rngs: Xception(settings, dtype=jnp.float32, rngs=rngs))
+    _, parameters = abstract(lambda rngs: Xception(settings, 299, dtype=jnp.float32, rngs=rngs))
     total = sum(leaf.size for leaf in jax.tree.leaves(parameters))
-    assert total == 22_910_480 - (1000 - 2) * (2048 + 1)
+    assert total == 22_910_480 - 1000 * (2048 + 1)
 
 
 def test_settings_that_make_no_network_are_refused():
-    with pytest.raises(UserError, match=r"xception.width=0.0 must be above 0"):
+    with pytest.raises(UserError, match=r"rival.width=0.0 must be above 0"):
         XceptionSettings(0.0, 8)
-    with pytest.raises(UserError, match=r"xception.middle_blocks=-1 must not be negative"):
+    with pytest.raises(UserError, match=r"rival.middle_blocks=-1 must not be negative"):
         XceptionSettings(1.0, -1)
 
 
+def test_an_image_that_is_too_small_is_refused():
+    with pytest.raises(UserError, match=r"model.image_size=31 is too small for Xception"):
+        abstract(lambda rngs: Xception(SMALL, 31, dtype=jnp.float32, rngs=rngs))
+
+
 def test_statistics_are_in_the_tree_of_parameters():
-    definition, tree = abstract(lambda rngs: Xception(SMALL, dtype=jnp.bfloat16, rngs=rngs))
+    definition, tree = abstract(lambda rngs: Xception(SMALL, SIDE, dtype=jnp.bfloat16, rngs=rngs))
     assert tree["exit3"]["norm"].keys() == {"bias", "mean", "scale", "var"}
     assert {leaf.dtype for leaf in jax.tree.leaves(tree)} == {jnp.dtype("float32")}
     images = jax.ShapeDtypeStruct((1, SIDE, SIDE, 3), jnp.float32)
-    logits = jax.eval_shape(
+    features = jax.eval_shape(
         lambda tree, images: nnx.merge(definition, nnx.State(tree))(images, training=False),
         tree,
         images,
     )
-    assert (logits.shape, logits.dtype) == ((1, 2), jnp.float32)
+    assert (features.shape, features.dtype) == ((1, 2, 2, 128), jnp.bfloat16)

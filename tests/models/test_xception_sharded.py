@@ -16,7 +16,8 @@ PROGRAM = """
 import jax, jax.numpy as jnp, numpy as np, optax
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import DetectionSettings
-from rffr_jax.models.sizes import ModelSettings, XceptionSettings
+from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.rivals.xception import Settings
 from rffr_jax.cluster.sharding import make_mesh, parameter_shardings, put_batch
 from rffr_jax.training.step import init_training_state, make_step
 
@@ -24,8 +25,8 @@ jax.config.update("jax_disable_most_optimizations", True)
 assert jax.device_count() == 4
 ones = (1.0, 1.0, 1.0)
 settings = DetectionSettings(
-    ModelSettings("tiny", 36, 12), None, "original", "full", "mae", 3, 4.0, ones, ones,
-    xception=XceptionSettings(1 / 16, 1),
+    ModelSettings("tiny", 36, 36), None, "original", "full", "mae", 1, 4.0, ones, ones,
+    backbone="xception", rival=Settings(1 / 16, 1),
 )
 detection = Detection(settings, jnp.float32)
 start = jax.device_get(jax.jit(detection.init_parameters, static_argnums=0)(0))
@@ -38,11 +39,10 @@ batch = {
 
 
 def losses(parameters, frozen, batch):
-    logits, statistics, _ = detection.train_logits(
-        parameters, {}, batch["image"], None, (), None, batch["weight"]
+    seeds = jnp.zeros(len(batch["label"]), jnp.uint32)
+    return detection.rival_losses(
+        parameters, batch["image"], batch["label"], batch["weight"], seeds
     )
-    each = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-    return {"loss": each}, statistics
 
 
 def stepped(mesh, parameters, batch):
@@ -60,7 +60,7 @@ for fsdp in (1, 4):
     together = stepped(mesh, parameters, put_batch(batch, mesh))
     for name in ("stem1", "exit3"):
         for part in ("mean", "var"):
-            values = [tree[name]["norm"][part] for tree in (start, alone, together)]
+            values = [tree["backbone"][name]["norm"][part] for tree in (start, alone, together)]
             assert np.abs(values[1] - values[0]).max() > 1e-3
             np.testing.assert_allclose(values[2], values[1], rtol=1e-3, atol=1e-5)
     close = dict(rtol=1e-2, atol=1e-3)

@@ -7,19 +7,10 @@ import pytest
 from PIL import Image
 
 from rffr_jax.command.export_model import export_model
-from rffr_jax.convert.exporting import export_weights
-from rffr_jax.errors import UserError
 from tests import jobs
 
 LATEST = "checkpoints/latest"
 UNET = ("autoencoder=unet", "unet.width=2", "unet.depth=2")
-XCEPTION = (
-    "detector.backbone=xception",
-    "detector.inputs=original",
-    "detector.blocks=full",
-    "xception.width=0.0625",
-    "xception.middle_blocks=1",
-)
 
 
 @pytest.fixture(scope="module")
@@ -100,21 +91,6 @@ def test_a_checkpoint_of_the_other_kind_is_one_clear_error(tmp_path, unet, mae, 
 
 
 @pytest.mark.slow
-def test_an_xception_trains_resumes_bit_for_bit_and_is_evaluated(tmp_path, data, faces):
-    flags = (*data, *XCEPTION, "data.methods=rows")
-    workdir = tmp_path / "detect"
-    assert jobs.start("detect", workdir, *flags) == 0
-    arrays = stopped_and_resumed("detect", workdir, flags)
-    means = [array for name, array in arrays.items() if name.endswith("['mean']")]
-    assert len(means) > 10
-    assert all(np.abs(mean).max() > 0 for mean in means)
-    tests = (f"detector={workdir}", f"data.tests=csv:{faces}/test.csv")
-    assert jobs.start("evaluate", tmp_path / "evaluate", *tests, "checkpoint=best:faces") == 0
-    with pytest.raises(UserError, match=f"--input {workdir} holds an Xception"):
-        export_weights(workdir, "timm", tmp_path / "x.safetensors")
-
-
-@pytest.mark.slow
 def test_a_detector_carries_its_ridge_and_keeps_its_residuals(tmp_path, mae, data, faces):
     folder = tmp_path / "moved"
     shutil.copytree(mae, folder)
@@ -169,10 +145,8 @@ def test_a_filter_needs_no_trained_weights(tmp_path, data, faces):
         ("pretrain", ("autoencoder=vae",), "autoencoder='vae' is not known; choose mae or unet"),
         ("pretrain", (*UNET, "remat=True"), "remat=True is for a MAE"),
         ("pretrain", ("autoencoder=unet", "unet.depth=5"), "is not a multiple of 32"),
-        ("detect", ("detector.backbone=resnet",), "is not known; choose vit or xception"),
+        ("detect", ("detector.backbone=resnet",), "is not known; choose one of vit, "),
         ("detect", ("detector.backbone=xception",), "xception' reads whole original images; add"),
-        ("detect", (*XCEPTION, "remat=True"), "remat=True is for a ViT"),
-        ("detect", (*XCEPTION, "detector.init=weights"), "detector.init=weights is for the branch"),
     ],
 )
 def test_what_does_not_fit_is_one_clear_error(tmp_path, data, capsys, job, flags, says):

@@ -16,7 +16,7 @@ from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.weights import load_weights
-from rffr_jax.training.initial_weights import check_branches, init_branches
+from rffr_jax.training.initial_weights import check_start, init_detector
 from tests import jobs
 from tests.convert.source_files import SETTINGS, converted, mae_arrays, vit_arrays
 from tests.models import reference
@@ -83,7 +83,7 @@ def started(folder, **changed):
     """Both branches of a detector as they start from the weights in a folder."""
     settings = dataclasses.replace(DETECTION, **changed)
     fresh = Detection(settings, jnp.float32).init_parameters(0)
-    arrays = by_place(init_branches(folder, fresh, settings, make_mesh(1)))
+    arrays = by_place(init_detector(folder, fresh, settings, make_mesh(1)))
     return branch(arrays, "original"), branch(arrays, "residual")
 
 
@@ -131,8 +131,8 @@ def test_both_branches_start_from_the_encoder_of_a_mae(folder, name):
 )
 def test_another_normalisation_than_a_vit_was_trained_with_is_told(folder, caplog, told, changed):
     with caplog.at_level("INFO", "rffr_jax"):
-        check_branches(folder / "vit", dataclasses.replace(DETECTION, **changed))
-        check_branches(folder / "mae", dataclasses.replace(DETECTION, **changed))
+        check_start(folder / "vit", dataclasses.replace(DETECTION, **changed))
+        check_start(folder / "mae", dataclasses.replace(DETECTION, **changed))
     notes = [TRAINED_OTHERWISE in record.getMessage() for record in caplog.records]
     assert notes == ([True] if told else [])
 

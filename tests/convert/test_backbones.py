@@ -1,0 +1,84 @@
+"""Files of Xception and EfficientNet: what is read, what is told, what is refused in one line."""
+
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from rffr_jax.convert.importing import import_weights
+
+FIXTURES = pathlib.Path(__file__).parent / "fixtures"
+XCEPTION = FIXTURES / "xception" / "model.safetensors"
+
+
+def test_files_that_lack_pieces_or_hold_others_are_refused(refused, tmp_path):
+    arrays = safetensors.numpy.load_file(XCEPTION)
+
+    def written(name, **changes):
+        safetensors.numpy.save_file({**arrays, **changes}, tmp_path / f"{name}.safetensors")
+        return tmp_path / f"{name}.safetensors"
+
+    whole, folder = dict(arrays), tmp_path
+    del arrays["block2.skip.weight"], arrays["bn3.running_var"]
+    line = refused(written("missing"))
+    assert "does not fit; missing: block2.skip.weight, bn3.running_var" in line
+    arrays.clear()
+    arrays.update(whole)
+    assert "no such array here: block9.more" in refused(
+        written("more", **{"block9.more": np.ones(1, np.float32)})
+    )
+    line = refused(written("misshaped", **{"conv3.pointwise.weight": np.ones((3, 3), np.float32)}))
+    assert "misshaped: conv3.pointwise.weight (3, 3)" in line
+    arrays.clear()
+    arrays["_conv_stem.weight"] = np.ones((32, 3, 3, 3), np.float32)
+    assert "efficientnet_pytorch; timm's tf_efficientnet is read" in refused(written("other"))
+    shutil.copy(XCEPTION, folder / "x.safetensors")
+    line = refused(folder / "x.safetensors", "--heads", "4")
+    assert "is a xception, so leave out --heads" in line
+
+
+def test_pointwise_kernels_of_two_axes_are_read(tmp_path):
+    """As in the files of `pretrainedmodels`, whose classifier is called `last_linear`."""
+    arrays = safetensors.numpy.load_file(XCEPTION)
+    cadene = {
+        name.replace("fc.", "last_linear."): array[:, :, 0, 0] if ".pointwise." in name else array
+        for name, array in arrays.items()
+    }
+    contiguous = {name: np.ascontiguousarray(array) for name, array in cadene.items()}
+    safetensors.numpy.save_file(contiguous, tmp_path / "xception.safetensors")
+    found, expected = import_weights(tmp_path / "xception.safetensors"), import_weights(XCEPTION)
+    jax.tree.map(np.testing.assert_array_equal, found.parameters, expected.parameters)
+    assert {*found.about["provenance"]["left_out"]} == {"last_linear.weight", "last_linear.bias"}
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "mean"),
+    [
+        ("tf_efficientnet_ap.safetensors", "", 0.5),
+        ("model.safetensors", "", 0.485),
+        (
+            "model.safetensors",
+            '{"architecture": "tf_efficientnet_b4", "pretrained_cfg":'
+            ' {"mean": [0.25, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}',
+            0.25,
+        ),
+        (
+            "model.safetensors",
+            '{"architecture": "resnet50", "pretrained_cfg":'
+            ' {"mean": [0.25, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}',
+            0.485,
+        ),
+    ],
+)
+def test_the_normalisation_is_told_by_timm_or_assumed(tmp_path, name, config, mean):
+    source = FIXTURES / "efficientnet" / "tf_efficientnet_tiny_ap.safetensors"
+    shutil.copy(source, tmp_path / name)
+    if config:
+        (tmp_path / "config.json").write_text(config)
+    about = import_weights(tmp_path / name).about
+    assert about["normalisation"]["mean"][0] == mean
+    told = about["provenance"]["told"]
+    assert bool(told) == (mean == 0.25)

@@ -1,0 +1,72 @@
+"""Rivals start from converted weights of ImageNet; weights that do not fit are one clear line."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.convert.importing import import_weights, write_converted
+from rffr_jax.method.detection import Detection
+from rffr_jax.method.detection_settings import DetectionSettings
+from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.rivals import rival_settings
+from rffr_jax.training.initial_weights import check_start, init_detector
+from tests import jobs
+
+FIXTURES = pathlib.Path(__file__).parents[1] / "convert" / "fixtures"
+XCEPTION = FIXTURES / "xception" / "model.safetensors"
+SMALL = ("rival.width=0.0625", "rival.middle_blocks=1")
+HALF = (0.5, 0.5, 0.5)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights") / "xception"
+    write_converted(folder, import_weights(XCEPTION))
+    return folder
+
+
+def test_the_backbone_starts_from_them_and_the_head_does_not(start):
+    settings = DetectionSettings(
+        model=ModelSettings("tiny", 48, 48),
+        mae=None,
+        inputs="original",
+        blocks="full",
+        residual="mae",
+        k=1,
+        alpha=4.0,
+        mean=HALF,
+        std=HALF,
+        backbone="xception",
+        rival=rival_settings("xception", {"width": 1 / 16, "middle_blocks": 1}),
+    )
+    check_start(start, settings)
+    shapes = Detection(settings, jnp.float32).abstract_parameters
+    ones = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
+    mesh = make_mesh(1)
+    begun = init_detector(start, jax.device_put(ones), settings, mesh)
+    converted = import_weights(XCEPTION).parameters
+    jax.tree.map(np.testing.assert_array_equal, begun["backbone"], converted)
+    jax.tree.map(np.testing.assert_array_equal, begun["head"], ones["head"])
+
+
+def test_weights_that_do_not_fit_are_one_clear_line(start, tmp_path, data, mae, capsys):
+    other = tmp_path / "efficientnet"
+    file = FIXTURES / "efficientnet" / "tf_efficientnet_tiny_ap.safetensors"
+    write_converted(other, import_weights(file))
+    for folder, flags, says in (
+        (other, SMALL, "holds a network of kind efficientnet, and detector.backbone='xception' st"),
+        (start, ("rival.width=0.125", SMALL[1]), "another size; set --config.rival.width=0.0625"),
+        (mae, SMALL, "holds a mae checkpoint, not a backbone"),
+    ):
+        given = (*data, *flags, f"detector.init={folder}")
+        assert jobs.start("detect:xception", tmp_path / "run", *given) == 2
+        assert says in capsys.readouterr().err.splitlines()[-1]
+    assert (
+        jobs.start("detect", tmp_path / "run", *data, f"mae={mae}", f"detector.init={start}") == 2
+    )
+    assert "holds a backbone checkpoint, not a vit or mae" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
