@@ -33,6 +33,7 @@ AT_LEAST_ZERO = (
     "data.max_bad_fraction",
     "optimizer.warmup_steps",
     "optimizer.weight_decay",
+    "optimizer.sam_rho",
     "residuals.memory_gb",
 )
 ABOVE_ZERO = (

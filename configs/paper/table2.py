@@ -8,7 +8,16 @@ python -m rffr_jax.main --config=configs/paper/table2.py:synthetic
 
 from ml_collections import ConfigDict
 
-from configs.paper.base import base, claim, numbered, row, trained_on
+from configs.paper.base import (
+    WHOLE_IMAGES,
+    base,
+    beats,
+    claim,
+    numbered,
+    rival,
+    row,
+    trained_on,
+)
 from rffr_jax.config import Config
 
 PROCEDURAL = (
@@ -45,15 +54,18 @@ def get_config(variant: str = "synthetic") -> Config:
     label, methods, chosen_on, tests = DATA[variant]
     config.trained_on = ConfigDict({label: trained_on(*methods)})
     self_blended = {"fakes": "self_blended", "methods": (), "train": config.data.train}
+    never = {"training": "never"}
     config.rows = numbered(
         {
+            "sbi": row("SBI", **rival("sbi", variant) | {"data": self_blended, "residuals": never}),
+            "vit": row("ViT + SBI", detector=WHOLE_IMAGES, data=self_blended, residuals=never),
             "ours": row("Ours", "mae"),
-            "sbi": row("Ours + SBI", "mae", data=self_blended, residuals={"training": "never"}),
+            "ours_sbi": row("Ours + SBI", "mae", data=self_blended, residuals=never),
             "plain": row(
                 "Ours + SBI, no augmentation",
                 "mae",
                 data={**self_blended, "post_augmentation": False},
-                residuals={"training": "never"},
+                residuals=never,
             ),
         }
     )
@@ -63,14 +75,14 @@ def get_config(variant: str = "synthetic") -> Config:
     config.columns = ConfigDict(
         {name: {"test": (test,), "method": ""} for name, test in tests.items()}
     )
+    first, both = next(iter(tests)), "Ours + SBI"
     config.claims = numbered(
         {
-            "sbi": claim(
-                "self-blended images help on the first foreign set",
-                better="Ours + SBI",
-                worse="Ours",
-                column=next(iter(tests)),
-            )
+            "blending": claim(
+                "self-blended images help on the first foreign set", both, "Ours", column=first
+            ),
+            "sbi": beats("SBI", variant, "RFFR adds to SBI", both, column=first),
+            "vit": claim("RFFR adds to a ViT with SBI", both, "ViT + SBI", column=first),
         }
     )
     return config

@@ -7,6 +7,7 @@ PyTorch's counters of batches have no place here.
 
 import dataclasses
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,7 +55,7 @@ class Backbone:
 
 
 def _xception_settings(arrays: Arrays, path: pathlib.Path) -> XceptionSettings:
-    blocks = {name.split(".")[0] for name in arrays if name.startswith("block")}
+    blocks = {name.split(".")[0] for name in arrays if re.match(r"block\d+\.rep\.", name)}
     return XceptionSettings(_length(arrays, "conv1.weight", path) / 32, len(blocks) - 4)
 
 

@@ -292,7 +292,7 @@ class DetectorTraining(Objective):
         return self._detection.init_parameters(self._config.seed)
 
     def load_initial_parameters(self) -> PyTree:
-        """Fresh weights, or those of `init_from`, or with those of `detector.init` in their places."""
+        """Fresh weights, or those of `init_from`, or with some from `detector.init`."""
         parameters = init_sharded(self.init_parameters, self._mesh)
         if self._started_from:
             about = self._started_from

@@ -367,6 +367,7 @@ def compiled_step(
         mesh,
         micro_batches=config.micro_batches,
         ema_decay=config.optimizer.ema_decay,
+        sam_rho=config.optimizer.get("sam_rho", 0.0),
     )
     jitted = jax.jit(
         step,

@@ -1,4 +1,4 @@
-"""AdamW with its schedule; weight decay for matrices only."""
+"""AdamW or SGD with a schedule; weight decay for matrices only."""
 
 import jax
 import optax
@@ -9,14 +9,16 @@ from rffr_jax.errors import UserError
 
 
 def learning_rate_schedule(config: Config, steps: int) -> optax.Schedule:
-    """Linear warm-up over `warmup_steps`, then `constant`, or half a `cosine` down to 0.
+    """Linear warm-up over `warmup_steps`, then `constant`, half a `cosine` down to 0, or constant
+    and a line down to 0 in the `last_quarter` of the run.
 
     Raises:
       UserError: unknown schedule, or a warm-up that is not shorter than the run.
     """
-    if config.schedule not in ("cosine", "constant"):
+    if config.schedule not in ("cosine", "constant", "last_quarter"):
         raise UserError(
-            f"optimizer.schedule={config.schedule!r} is not known; choose cosine or constant"
+            f"optimizer.schedule={config.schedule!r} is not known; choose cosine, constant or "
+            "last_quarter"
         )
     if not 0 <= config.warmup_steps < steps:
         raise UserError(
@@ -27,6 +29,20 @@ def learning_rate_schedule(config: Config, steps: int) -> optax.Schedule:
         if not config.warmup_steps:
             return optax.constant_schedule(config.learning_rate)
         return optax.warmup_constant_schedule(0.0, config.learning_rate, config.warmup_steps)
+    if config.schedule == "last_quarter":
+        falls = steps * 3 // 4
+        if config.warmup_steps > falls:
+            raise UserError(
+                f"optimizer.warmup_steps={config.warmup_steps} must end before "
+                f"optimizer.schedule=last_quarter begins to fall, at step {falls}"
+            )
+        rate = config.learning_rate
+        up = optax.linear_schedule(0.0, rate, config.warmup_steps)
+        down = optax.linear_schedule(rate, 0.0, steps - falls)
+        if not config.warmup_steps:
+            return optax.join_schedules([optax.constant_schedule(rate), down], [falls])
+        constant = optax.constant_schedule(rate)
+        return optax.join_schedules([up, constant, down], [config.warmup_steps, falls])
     return optax.warmup_cosine_decay_schedule(
         init_value=0.0 if config.warmup_steps else config.learning_rate,
         peak_value=config.learning_rate,
@@ -43,9 +59,23 @@ def decay_mask(parameters: PyTree) -> PyTree:
 
 
 def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter, ICLR 2019) from `config.optimizer`."""
+    """AdamW (Loshchilov & Hutter, ICLR 2019), or SGD with momentum `b1`, from `config.optimizer`.
+
+    SGD's weight decay is added to the gradient, as in PyTorch.
+
+    Raises:
+      UserError: another name, or as for `learning_rate_schedule`.
+    """
+    name, schedule = config.get("name", "adamw"), learning_rate_schedule(config, steps)
+    if name not in ("adamw", "sgd"):
+        raise UserError(f"optimizer.name={name!r} is not known; choose adamw or sgd")
+    if name == "sgd":
+        return optax.chain(
+            optax.add_decayed_weights(config.weight_decay, decay_mask),
+            optax.sgd(schedule, momentum=config.b1),
+        )
     return optax.adamw(
-        learning_rate_schedule(config, steps),
+        schedule,
         b1=config.b1,
         b2=config.b2,
         weight_decay=config.weight_decay,

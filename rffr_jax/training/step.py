@@ -75,6 +75,7 @@ def make_step(
     *,
     micro_batches: int,
     ema_decay: float,
+    sam_rho: float = 0.0,
 ) -> Callable[[State, PyTree, Mapping[str, Array]], State]:
     """The function (state, frozen, batch) -> state.
 
@@ -86,6 +87,9 @@ def make_step(
         for one part, and the update is that of the whole batch except for rounding. Batch
         normalisation sees one part at a time, and its new statistics are the mean over the parts.
       ema_decay: of the moving average of the weights; 0 means none.
+      sam_rho: of sharpness-aware minimisation (Foret et al., ICLR 2021): the update's gradient is
+        that at w + sam_rho * g / |g|, where g is the gradient at the weights w. Losses and what
+        follows the batch are those at w. 0 means the gradient at w, in half of the time.
     """
 
     @functools.partial(jax.value_and_grad, has_aux=True)
@@ -115,6 +119,10 @@ def make_step(
     def step(state: State, frozen: PyTree, batch: Mapping[str, Array]) -> State:
         trained = state["trained"] if ema_decay else state["parameters"]
         (parts, statistics), gradients = loss_and_gradients(trained, frozen, batch)
+        if sam_rho:
+            reach = sam_rho / (optax.tree.norm(gradients) + 1e-12)
+            steepest = jax.tree.map(lambda w, g: w + reach * g, trained, gradients)
+            _, gradients = loss_and_gradients(steepest, frozen, batch)
         updates, optimizer_state = optimizer.update(gradients, state["optimizer"], trained)
         trained = _replaced(optax.apply_updates(trained, updates), statistics)
         measured = {

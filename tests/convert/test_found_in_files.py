@@ -184,7 +184,7 @@ def test_a_vit_with_other_parts_is_named(tmp_path, refused, change, said):
 )
 def test_another_network_is_named(tmp_path, refused, name, said):
     line = refused(write(tmp_path / "file.npz", {name: ONE}))
-    assert f"is no ViT or MAE known here: by its names it is {said}" in line
+    assert f"is no network known here: by its names it is {said}" in line
     assert f"its first names are {name}" in line
 
 

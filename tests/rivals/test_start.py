@@ -59,7 +59,11 @@ def test_weights_that_do_not_fit_are_one_clear_line(start, tmp_path, data, mae, 
     write_converted(other, import_weights(file))
     for folder, flags, says in (
         (other, SMALL, "holds a network of kind efficientnet, and detector.backbone='xception' st"),
-        (start, ("rival.width=0.125", SMALL[1]), "another size; set --config.rival.width=0.0625"),
+        (
+            start,
+            ("rival.width=0.125", SMALL[1]),
+            "of another size than this config's; set --config.rival.width=0.0625",
+        ),
         (mae, SMALL, "holds a mae checkpoint, not a backbone"),
     ):
         given = (*data, *flags, f"detector.init={folder}")

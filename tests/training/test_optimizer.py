@@ -51,9 +51,35 @@ def test_constant_schedule():
     assert {rate(schedule, step) for step in (0, 10, 20)} == {0.1}
 
 
+def test_the_rate_falls_on_a_line_in_the_last_quarter():
+    for warmup in (0, 4):
+        config = settings(schedule="last_quarter", warmup_steps=warmup)
+        schedule = learning_rate_schedule(config, 20)
+        expected = [0.1] * 16 + [0.08, 0.06, 0.04, 0.02, 0.0]
+        expected[:warmup] = [0.1 * step / 4 for step in range(warmup)]
+        np.testing.assert_allclose([rate(schedule, n) for n in range(21)], expected, atol=1e-7)
+
+
+def test_sgd_is_that_of_pytorch():
+    """v <- b1 v + g + decay w for kernels, w <- w - rate v; biases do not decay."""
+    config = settings(name="sgd", schedule="constant", warmup_steps=0)
+    optimizer = make_optimizer(config, 10)
+    weights = {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array([3.0])}
+    state, expected, speed = optimizer.init(weights), np.array([1.0, -2.0, 3.0]), np.zeros(3)
+    for gradient in (np.array([0.5, 1.0, -1.0]), np.array([-1.0, 0.25, 2.0])):
+        given = {"kernel": jnp.asarray(gradient[:2]), "bias": jnp.asarray(gradient[2:])}
+        updates, state = optimizer.update(given, state, weights)
+        weights = jax.tree.map(jnp.add, weights, updates)
+        speed = 0.9 * speed + gradient + 0.5 * expected * [1, 1, 0]
+        expected = expected - 0.1 * speed
+        found = np.concatenate([weights["kernel"], weights["bias"]])
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"schedule": "last_quarter", "warmup_steps": 16}, "=16 must end before .*, at step 15"),
         ({"schedule": "cosin"}, "optimizer.schedule='cosin' is not known; choose cosine"),
         ({"warmup_steps": 20}, "optimizer.warmup_steps=20 must lie between 0 and steps - 1 = 19"),
         ({"warmup_steps": -1}, "optimizer.warmup_steps=-1"),

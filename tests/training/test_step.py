@@ -122,6 +122,43 @@ def test_running_statistics_follow_the_batch_and_no_gradient(micro_batches):
     assert np.abs(state["trained"]["kernel"] - parameters["kernel"]).min() > 0.01
 
 
+@pytest.mark.parametrize("micro_batches", [1, 3])
+def test_sharpness_aware_steps_take_the_gradient_where_the_loss_rises_most(micro_batches):
+    """Against SAM written down in float64."""
+    parameters, batch = problem(seed=5)
+    options = {"micro_batches": micro_batches, "sam_rho": 0.05, "steps": 3}
+    states = stepped(parameters, batch, optax.sgd(0.1), **options)
+    x, y, weight = (batch[name].astype(np.float64) for name in ("x", "y", "weight"))
+
+    def gradient(kernel):
+        return 2 * (weight * (np.tanh(x) @ kernel - 1.5 * y)) @ np.tanh(x) / weight.sum()
+
+    kernel, loss = parameters["kernel"].astype(np.float64), 0.0
+    for state in states:
+        loss += (weight * (np.tanh(x) @ kernel - 1.5 * y) ** 2).sum() / weight.sum()
+        steepest = kernel + 0.05 * gradient(kernel) / np.linalg.norm(gradient(kernel))
+        kernel = kernel - 0.1 * gradient(steepest)
+        np.testing.assert_allclose(state["parameters"]["kernel"], kernel, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(states[-1]["totals"]["loss"], 0.75 * loss, rtol=1e-5)
+
+
+def test_running_statistics_are_those_of_the_first_of_two_passes():
+    """Momentum and weights moved by SAM leave a running mean where the data put it."""
+    parameters, batch = problem(seed=8)
+    parameters |= {"norm": {"mean": np.zeros(5, np.float32)}}
+
+    def shifted(parameters, frozen, batch):
+        error = batch["x"] @ parameters["kernel"] - batch["y"]
+        return {"loss": error**2}, {"norm": {"mean": parameters["kernel"]}}
+
+    step = make_step(
+        shifted, optax.sgd(0.1), make_mesh(), micro_batches=1, ema_decay=0.0, sam_rho=0.5
+    )
+    state = {"parameters": parameters, **init_training_state(optax.sgd(0.1), 0.0, parameters)}
+    state = jax.jit(step)(state, {}, batch)
+    np.testing.assert_array_equal(state["parameters"]["norm"]["mean"], parameters["kernel"])
+
+
 def test_the_average_follows_the_trained_weights():
     """Against the recursion in float64; the trained weights are those of a run without it."""
     parameters, batch = problem(seed=4)
