@@ -88,7 +88,6 @@ def get_config() -> Config:
     config.detect.optimizer.learning_rate = 1e-3
     config.detect.optimizer.schedule = "cosine"
     config.detect.optimizer.warmup_steps = 40
-    config.detect.residuals.training = "always"
 
     for job in (config.pretrain, config.detect):
         # Only at the end.

@@ -32,7 +32,7 @@ PROCEDURAL_MASKS = {
 }
 SMALL = {"size": "mini", "image_size": 64, "patch_size": 8}
 # Blocks hidden together teach more in a step; one at a time, as detectors read them, last.
-SMALL_SCHEDULE = "gridx8:0.4,gridx4:0.3"
+SMALL_SCHEDULE = "gridx8:0.7"
 SMALLEST = {"size": "tiny", "image_size": 48, "patch_size": 6}
 WHOLE_IMAGES = {"inputs": "original", "blocks": "full"}
 # Small rivals need a third of a ViT's steps, each of which takes many times as long on a CPU.

@@ -52,9 +52,6 @@ INPUT_IMAGES = 64
 TRAINING_IMAGES = 10**6  # as long as no run of the benchmark is
 
 
-# ---- what both sides start from
-
-
 def shared_files(setup: Setup) -> Loaded:
     """Writes the weights of MAE and detector, for PyTorch under its own names.
 
@@ -82,9 +79,6 @@ def shared_files(setup: Setup) -> Loaded:
         return Work(run=lambda times: None, images=0)
 
     return start
-
-
-# ---- rows
 
 
 def matrix_product(setup: Setup) -> Loaded:
@@ -174,9 +168,6 @@ def record_batches(setup: Setup) -> Loaded:
         return Work(run, INPUT_IMAGES)
 
     return start
-
-
-# ---- parts
 
 
 def _residual(setup: Setup, at_once: int | None) -> Loaded:
