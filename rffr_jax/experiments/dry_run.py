@@ -44,7 +44,8 @@ def run(config: Config, workdir: pathlib.Path):
             "--config.sweep=KEY=VALUE,VALUE or leave the flag out"
         )
     expected = {**config.get("expected_seconds", {})}
-    print(describe_plan(runs, find_runs(shared), shared, expected))
+    at_once = 1 if config.get("sweep") else config.at_once
+    print(describe_plan(runs, find_runs(shared), shared, expected, at_once))
 
 
 def describe_plan(
@@ -52,6 +53,7 @@ def describe_plan(
     listed: Sequence[ListedRun],
     shared: pathlib.Path,
     expected: Mapping[str, float] = MappingProxyType({}),
+    at_once: int = 1,
 ) -> str:
     """The runs in their order, and the seconds that are left.
 
@@ -62,6 +64,7 @@ def describe_plan(
     Args:
       listed: runs that were found in `shared`.
       expected: seconds of an image of a training, or of a whole test, by the job.
+      at_once: runs at a time, over which the time that is left is shared.
     """
     planned = {str(run.folder): flat(run.config.to_dict()) for run in runs}
     configs = {str(one.folder): one.config for one in listed} | planned
@@ -92,8 +95,9 @@ def describe_plan(
     known = len(runs) - done - unknown
     total = f"{len(runs)} runs: {done} done, {len(runs) - done} to do"
     if known:
-        hours = f"about {left:.0f} s ({left / 3600:.1f} h)"
-        total += f"; {hours}, one after another, for {known} of them"
+        left /= at_once
+        order = "one after another" if at_once == 1 else f"{at_once} at a time"
+        total += f"; about {left:.0f} s ({left / 3600:.1f} h), {order}, for {known} of them"
     if unknown:
         total += f"; for {unknown} not known: no run of that kind has finished in {shared}"
     return f"{markdown_table(rows)}\n\n{total}"

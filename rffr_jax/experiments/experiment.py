@@ -23,6 +23,7 @@ from rffr_jax.experiments.grid import (
     make_grid,
     split_by_seed,
 )
+from rffr_jax.experiments.kept_units import read_units
 from rffr_jax.experiments.outputs import write_outputs
 from rffr_jax.experiments.prerequisites import require_prerequisites
 from rffr_jax.experiments.worker import Run, require_one_process, run_all
@@ -54,7 +55,7 @@ def run(config: Config, workdir: pathlib.Path):
         run_all(plan.runs, config.at_once, workdir)
         with locked_folder(workdir, wait=True):
             write_config(workdir, config)
-            write_outputs(workdir, plan)
+            write_outputs(workdir, config, plan)
 
 
 def list_experiment(config: Config, workdir: pathlib.Path) -> Plan:
@@ -74,6 +75,8 @@ def _checked_configs(config: Config, workdir: pathlib.Path) -> list[Config]:
     _refuse_other_table(workdir, config)
     for one in asked:
         require_prerequisites(one)
+    if "units" in config:
+        read_units(config.units, config, config.seeds)
     return asked
 
 

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ ABOUT_IMAGE = ("dataset", "method", "label", "person")
 FACTS = ("seed", "mae_seed", "aucs", "intervals", "rules", "seconds", "mae_check", "detector_check")
 """Of a `RunResult`, beside the names of its row."""
 
-_SETTINGS = ("pretrain", "detect", "rows", "trained_on", "autoencoders")
+_SETTINGS = ("pretrain", "detect", "evaluate", "rows", "columns", "trained_on", "autoencoders")
 _OF_DATA = ("data.train", "data.validation")
 
 
@@ -59,7 +59,7 @@ def write_units(
     """Writes a pair of files for each unit.
 
     Args:
-      config: of the experiment.
+      config: of the experiment, with {seed} in its specs.
       read_scores: of the images of a column.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,36 +82,35 @@ def write_units(
         write_json(folder / f"unit_{seed}.json", found)
 
 
-def read_units(folders: str, config: Config, own: Sequence[RunResult]) -> KeptUnits:
+def read_units(folders: str, config: Config, own_seeds: Collection[int]) -> KeptUnits:
     """The units in some folders.
 
     Args:
       folders: with commas between; '' for none.
-      config: of the experiment that they join.
-      own: detectors of this machine.
+      config: of the experiment that they join, with {seed} in its specs.
+      own_seeds: units of this machine.
 
     Raises:
-      UserError: there are none, a unit is there twice, or it was trained or tested otherwise.
+      UserError: there are none, a unit is there twice, its files are damaged, or it was trained or
+        tested otherwise.
     """
     results, scores = [], {}
-    seeds = {run.seed: "this machine" for run in own}
+    seeds = dict.fromkeys(own_seeds, "this machine")
     for name in filter(None, folders.split(",")):
         files = sorted(local_path(name, "units").glob("unit_*.json"))
         if not files:
             raise UserError(f"units={name} holds no unit_N.json; copy WORKDIR/units of a run")
         for file in files:
-            found = read_json_object(file)
-            _require_same(found["settings"], settings_of(config), file)
-            predictions = _read_scores(file.with_suffix(".csv"))
-            for label, facts in found["runs"].items():
-                run = _result(label, facts)
-                if seeds.setdefault(run.seed, str(file)) != str(file):
+            unit = _read_unit(file, config)
+            for seed in {run.seed for run, _ in unit}:
+                if seed in seeds:
                     raise UserError(
-                        f"units: unit {run.seed} is in {file} and in {seeds[run.seed]}; name it "
-                        "once, or choose other --config.seeds"
+                        f"units: unit {seed} is in {file} and in {seeds[seed]}; name it once, or "
+                        "choose other --config.seeds"
                     )
-                results.append(run)
-                scores[id(run)] = predictions[label]
+                seeds[seed] = str(file)
+            results += [run for run, _ in unit]
+            scores |= {id(run): predictions for run, predictions in unit}
     return KeptUnits(results, scores)
 
 
@@ -137,7 +136,11 @@ def joined_reader(
 
 
 def settings_of(config: Config) -> dict[str, Any]:
-    """All that shapes the detectors of an experiment but its seeds and data, by dotted names."""
+    """What shapes the results of an experiment but its seeds and training data, by dotted names.
+
+    Args:
+      config: with {seed} in its specs.
+    """
     sections = {name: config[name].to_dict() for name in _SETTINGS}
     entries = flat(json.loads(json.dumps(sections)))
     left_out = (*WITHOUT_EFFECT, *_OF_DATA, "seed", "mae", "detector.init")
@@ -161,8 +164,21 @@ def _name(run: RunResult) -> str:
 
 
 def _digest(example: Example) -> str:
-    """A name for a person that tells nobody who it is."""
+    """A name for a person that is no plain name; who knows the names can find it."""
     return hashlib.sha256(f"{example.dataset}\n{example.cluster}".encode()).hexdigest()[:16]
+
+
+def _read_unit(file: pathlib.Path, config: Config) -> list[tuple[RunResult, Predictions]]:
+    found = read_json_object(file)
+    try:
+        _require_same(found["settings"], settings_of(config), file)
+        scores = _read_scores(file.with_suffix(".csv"))
+        return [(_result(label, facts), scores[label]) for label, facts in found["runs"].items()]
+    except (AttributeError, LookupError, OSError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(
+            f"{file} and its .csv cannot be read ({type(error).__name__}: {error}); copy the "
+            "folder again"
+        ) from None
 
 
 def _result(label: str, facts: Mapping[str, Any]) -> RunResult:
@@ -180,17 +196,14 @@ def _result(label: str, facts: Mapping[str, Any]) -> RunResult:
 
 
 def _read_scores(file: pathlib.Path) -> dict[str, Predictions]:
-    try:
-        with file.open(encoding="utf-8", newline="") as opened:
-            header, *rows = csv.reader(opened)
-        width, first = len(header), len(ABOUT_IMAGE)
-        examples = [
-            Example(str(i), "", int(label), dataset, method, str(i), 0, "", person)
-            for i, (dataset, method, label, person) in enumerate(row[:first] for row in rows)
-        ]
-        scores = np.array([row[first:width] for row in rows], np.float64)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}); copy the folder again") from None
+    with file.open(encoding="utf-8", newline="") as opened:
+        header, *rows = csv.reader(opened)
+    width, first = len(header), len(ABOUT_IMAGE)
+    examples = [
+        Example(str(i), "", int(label), dataset, method, str(i), 0, "", person)
+        for i, (dataset, method, label, person) in enumerate(row[:first] for row in rows)
+    ]
+    scores = np.array([row[first:width] for row in rows], np.float64)
     return {name: Predictions(examples, scores[:, i]) for i, name in enumerate(header[first:])}
 
 

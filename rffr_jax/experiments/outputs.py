@@ -37,11 +37,12 @@ from rffr_jax.training.reference_check import read_reference_check
 log = logging.getLogger(__name__)
 
 
-def write_outputs(workdir: pathlib.Path, plan: Plan):
+def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
     """Writes NAME.json, .csv, .md and .tex, the figures and report.html; prints the table.
 
     Args:
-      plan: of an experiment whose runs are done.
+      config: of the experiment, for all of its seeds.
+      plan: of its runs, which are done.
     """
     asked, on_disk = plan.asked, plan.on_disk
     results = [_read_result(asked, point) for point in plan.points]
@@ -63,8 +64,8 @@ def write_outputs(workdir: pathlib.Path, plan: Plan):
     columns = {c: read_scores(results[0], c) for c in methods} if table.external else {}
     everyone, read_all = results, read_scores
     if "units" in asked:
-        write_units(workdir / "units", asked, results, read_scores)
-        kept = read_units(asked.units, asked, results)
+        write_units(workdir / "units", config, results, read_scores)
+        kept = read_units(config.units, config, config.seeds)
         everyone = [*results, *kept.results]
         read_all = joined_reader(kept, read_scores, methods)
     summary = build_table(table, everyone, columns, AucReplicates(everyone, read_all))

@@ -14,6 +14,7 @@ from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.examples import Example
 from rffr_jax.experiments.auc_replicates import AucReplicates
 from rffr_jax.experiments.claims import check_claims
+from rffr_jax.experiments.experiment import list_experiment
 from rffr_jax.experiments.kept_units import joined_reader, read_units, write_units
 from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
 
@@ -73,7 +74,7 @@ class Machine:
 
 
 def judge(machine, config, units=""):
-    kept = read_units(units, config, machine.results)
+    kept = read_units(units, config, {run.seed for run in machine.results})
     everyone = [*machine.results, *kept.results]
     reader = joined_reader(kept, machine.read, METHODS)
     return everyone, check_claims(TABLE, everyone, AucReplicates(everyone, reader))
@@ -109,15 +110,55 @@ def test_units_that_do_not_fit_are_refused(tmp_path):
     config, here = orderings.get_config("64"), Machine((0,))
     write_units(tmp_path / "a", config, here.results, here.read)
     with pytest.raises(UserError, match=r"unit 0 is in .* and in this machine"):
-        read_units(f"{tmp_path}/a", config, here.results)
+        read_units(f"{tmp_path}/a", config, (0,))
+    with pytest.raises(UserError, match=r"unit 0 is in .*a/unit_0\.json and in .*a/unit_0\.json"):
+        read_units(f"{tmp_path}/a,{tmp_path}/a", config, ())
     with pytest.raises(UserError, match=r"units=gone holds no unit_N\.json"):
-        read_units("gone", config, [])
+        read_units("gone", config, ())
     other = orderings.get_config("64")
     other.detect.steps = 7
     with pytest.raises(UserError, match=r"\(detect\.steps is 8000 there and 7 here\)"):
-        read_units(f"{tmp_path}/a", other, [])
+        read_units(f"{tmp_path}/a", other, ())
+    other = orderings.get_config("64")
+    other.data.test = ("csv:others/{seed}.csv",)
+    with pytest.raises(UserError, match=r"other settings \(columns\.\w+\.test is .*others/\{seed\}"):
+        read_units(f"{tmp_path}/a", other, ())
+    other = orderings.get_config("64")
+    other.evaluate.frames_per_video = 1
+    with pytest.raises(UserError, match=r"\(evaluate\.frames_per_video is 0 there and 1 here\)"):
+        read_units(f"{tmp_path}/a", other, ())
     facts = json.loads((tmp_path / "a/unit_0.json").read_text())
     assert not any("unit0" in str(value) for value in facts["settings"].values())
-    (tmp_path / "a/unit_0.csv").write_text("dataset,method\nfaces")
-    with pytest.raises(UserError, match="cannot be read"):
-        read_units(f"{tmp_path}/a", config, [])
+
+
+@pytest.mark.parametrize("damage", ["", "dataset,method\nfaces", "dataset,method,label,person\n"])
+def test_damaged_scores_of_a_unit_are_refused(tmp_path, damage):
+    config, here = orderings.get_config("64"), Machine((0,))
+    write_units(tmp_path, config, here.results, here.read)
+    (tmp_path / "unit_0.csv").write_text(damage)
+    with pytest.raises(UserError, match=r"unit_0\.json and its \.csv cannot be read"):
+        read_units(str(tmp_path), config, ())
+
+
+@pytest.mark.parametrize("damage", ["settings", "runs", "seed", "column"])
+def test_damaged_facts_of_a_unit_are_refused(tmp_path, damage):
+    config, here = orderings.get_config("64"), Machine((0,))
+    write_units(tmp_path, config, here.results, here.read)
+    file = tmp_path / "unit_0.json"
+    facts = json.loads(file.read_text())
+    if damage in facts:
+        del facts[damage]
+    elif damage == "seed":
+        del next(iter(facts["runs"].values()))["seed"]
+    else:
+        facts["runs"]['["swap", "not there", "last"]'] = next(iter(facts["runs"].values()))
+    file.write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=r"unit_0\.json and its \.csv cannot be read"):
+        read_units(str(tmp_path), config, ())
+
+
+def test_units_are_looked_for_before_anything_is_trained(tmp_path):
+    config = orderings.get_config("smoke")
+    config.units = "gone"
+    with pytest.raises(UserError, match=r"units=gone holds no unit_N\.json"):
+        list_experiment(config, tmp_path / "run")

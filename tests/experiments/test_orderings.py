@@ -1,11 +1,13 @@
 """The experiments over units of photographs: what they plan, and a whole one on drawn faces."""
 
 import json
+import re
 
 import pytest
 
 from configs.paper import orderings, scaling
 from rffr_jax.errors import UserError
+from rffr_jax.experiments.dry_run import describe_plan
 from rffr_jax.experiments.experiment import list_experiment
 from rffr_jax.experiments.grid import check_grid, split_by_seed
 from rffr_jax.main import run
@@ -67,6 +69,18 @@ def test_a_dry_run_says_the_hours_before_anything_has_run(tmp_path, capsys):
     assert " h), one after another, for " in said
     assert "not known" not in said
     assert not (tmp_path / "run").exists()
+
+
+def test_hours_are_those_of_runs_beside_each_other(tmp_path):
+    plan = list_experiment(scaling.get_config("smoke"), tmp_path / "run")
+    seconds = []
+    for at_once, order in ((1, "one after another"), (2, "2 at a time")):
+        expected = {run.config.job: 3600.0 for run in plan.runs}
+        said = describe_plan(plan.runs, (), plan.shared, expected, at_once)
+        found = re.search(rf"; about (\d+) s \(.* h\), {order}, for", said)
+        assert found
+        seconds.append(int(found[1]))
+    assert seconds[0] == 2 * seconds[1] > 0
 
 
 def test_four_points_of_images_and_four_of_people():
