@@ -4,7 +4,7 @@ python -m rffr_jax.main --config=configs/recipes/detect.py:112
 
 variant  model               images     time                      AUC on unseen people
 64       mini, patch 8       192,000    0.1 h of 2 cores (a)      not measured
-112      small, patch 14     192,000    0.4 h of one core (m)     83 over landmark fakes (m)
+112      small, patch 14     192,000    20 min of one core (m)    83 over landmark fakes (m)
 224      vit_s16, patch 16   768,000    0.1 h of an H100 (a)      not measured
 
 (m) measured: docs/training_well.md; 112 is the detector in pretrained/. (a) arithmetic: 64 px at

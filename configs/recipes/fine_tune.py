@@ -3,8 +3,8 @@
 python -m rffr_jax.main --config=configs/recipes/fine_tune.py --config.data.train=folder:MINE \
     --config.data.validation=folder:OTHERS
 
-16,000 images: about two minutes of one core (arithmetic: 213 images a second, as the box's training
-had), and the time that their residuals take. The example in docs/fine_tuning.md went from 73.7 to
+16,000 images: 75 seconds of one core (arithmetic: 213 images a second, as the box's training had),
+and the time that their residuals take. The example in docs/fine_tuning.md went from 73.7 to
 85.5 AUC.
 """
 

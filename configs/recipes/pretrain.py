@@ -5,7 +5,7 @@ python -m rffr_jax.main --config=configs/recipes/pretrain.py:112
 
 variant  model               images     time                      error inside the face
 64       mini, patch 8       384,000    0.2 h of 2 cores (a)      not measured
-112      small, patch 14     384,000    1 h of one core (m)       0.0058 on unseen people (m)
+112      small, patch 14     384,000    53 min of one core (m)    0.0058 on unseen people (m)
 224      vit_s16, patch 16   3,000,000  0.2 h of an H100 (a)      not measured
 
 (m) measured: docs/training_well.md; 112 is the MAE in pretrained/. (a) arithmetic: 64 px at the 780

@@ -50,6 +50,7 @@ def with_settings_of_detector(config: Config, changed: Collection[str]) -> Confi
         for name, value in settings.items():
             section, _, key = name.partition(".")
             config[section][key] = tuple(value) if isinstance(value, list) else value
+    config.detector.init = ""
     if settings["detector.inputs"] != "original" and residual in FROZEN:
         own = folder / FROZEN[residual]
         config.mae = str(own if own.is_dir() else folder)
@@ -77,15 +78,24 @@ def _settings_of(folder: pathlib.Path) -> dict[str, Any]:
     """The entries that a model folder or a workdir brings, where they are known."""
     file = folder / "config.json"
     found = read_json_object(file) if file.is_file() else {}
-    if found.get("job") == "detect":
-        entries = flat(found)
-        return {name: value for name, value in entries.items() if _is_brought(name)}
-    detection = found.get("about", {}).get("detection")
-    if detection is None:
+    try:
+        settings = _of_workdir(found) if found.get("job") == "detect" else _of_model_folder(found)
+    except (AttributeError, KeyError, TypeError):
+        settings = {}  # damaged, or of something else
+    if not {"detector.inputs", "detector.residual"} <= settings.keys():
         raise UserError(
             f"init_from={folder} holds no detector; name a workdir of detect, a model folder of a "
             f"detector, or {BOX} for the installed one"
         )
+    return settings
+
+
+def _of_workdir(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flat(config).items() if _is_brought(name)}
+
+
+def _of_model_folder(config: dict[str, Any]) -> dict[str, Any]:
+    detection = config["about"]["detection"]
     parts = {
         "model": detection["model"],
         "blocks": {name: detection[name] for name in OF_BLOCKS},

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 import rffr_jax
+from configs import detect
+from configs.recipes import detect as detect_recipe
 from rffr_jax.command.export_model import export_model
 from rffr_jax.errors import UserError
 from rffr_jax.main import run
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.runs import installed_model
+from rffr_jax.training.fine_tuning import with_settings_of_detector
 from rffr_jax.training.initial_weights import read_initial_detector
 from tests import jobs
 
@@ -111,6 +114,32 @@ def test_mistakes_are_one_line(tmp_path, detector, mae, model, data, capsys, mon
     with pytest.raises(UserError, match=r"other settings \(alpha 4.0 there, 2.0 here; embedding l"):
         read_initial_detector(model, other)
     read_initial_detector(detector, dataclasses.replace(settings, patch_head=True))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"job": "detect"},
+        {"job": "detect", "detector": []},
+        {"about": []},
+        {"about": {"detection": []}},
+        {"about": {"detection": {"model": {}}}},
+    ],
+)
+def test_a_config_that_says_no_detector_is_refused(tmp_path, content):
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    config = detect.get_config()
+    config.init_from = str(tmp_path)
+    with pytest.raises(UserError, match=f"init_from={tmp_path} holds no detector"):
+        with_settings_of_detector(config, ())
+
+
+def test_the_mae_that_a_recipe_starts_from_is_not_asked_for(model):
+    config = detect_recipe.get_config()
+    assert config.detector.init == "runs/pretrain"
+    config.init_from = str(model)
+    assert with_settings_of_detector(config, ()).detector.init == ""
 
 
 def test_faces_are_cut_out_as_the_detector_knows_them(
