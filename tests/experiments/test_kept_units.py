@@ -121,7 +121,7 @@ def test_units_that_do_not_fit_are_refused(tmp_path):
         read_units(f"{tmp_path}/a", other, ())
     other = orderings.get_config("64")
     other.data.test = ("csv:others/{seed}.csv",)
-    with pytest.raises(UserError, match=r"other settings \(columns\.\w+\.test is .*others/\{seed\}"):
+    with pytest.raises(UserError, match=r"\(columns\.\w+\.test is .*others/\{seed\}"):
         read_units(f"{tmp_path}/a", other, ())
     other = orderings.get_config("64")
     other.evaluate.frames_per_video = 1
