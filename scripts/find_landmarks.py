@@ -21,10 +21,10 @@ import shutil
 import sys
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 
 from rffr_jax.cluster.command_line import run_program
+from rffr_jax.data.origins import PROCEDURAL
 from rffr_jax.data.readers.folder import list_images
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.specs import KINDS, load_dataset
@@ -32,6 +32,7 @@ from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.detectors import DETECTORS, load_detector
 from rffr_jax.faces.landmark_models import load_landmark_model
 from rffr_jax.images.decode import read_full_image
+from rffr_jax.images.image_formats import encode_crop
 from rffr_jax.images.landmarks import ALL, landmark_count, load_face
 from rffr_jax.runs.atomic_files import atomic_write
 
@@ -53,7 +54,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.output.exists():
             raise UserError(f"--output {args.output}: exists already; name one that does not")
-        if args.input.partition(":")[0] in KINDS:
+        kind, colon, _ = args.input.partition(":")
+        if colon and kind == PROCEDURAL:
+            raise UserError(
+                f"--input {args.input}: drawn faces are no files; make_manipulations.py draws "
+                "faces itself, so name photographs or prepared records"
+            )
+        if colon and kind in KINDS:
             count = _export(args.input, args.output)
         else:
             count = _write(args.output, find_landmarks(args))
@@ -112,7 +119,7 @@ def _export_reals(spec: str, folder: pathlib.Path) -> Iterator[Row]:
             print(f"skipped {error.name}: {error.reason}", file=sys.stderr)
             continue
         name = f"{index:06d}.png"
-        cv2.imwrite(str(folder / name), face.image[..., ::-1])
+        (folder / name).write_bytes(encode_crop(face.image, "png"))
         yield name, example.cluster, face.landmarks
 
 

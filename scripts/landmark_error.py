@@ -8,8 +8,9 @@ are not read); its images lie in --input, by default beside it. Of the 68 points
 means of their outlines 36-41 and 42-47, the nose tip is 30, the mouth corners 48 and 54. With
 --points 68 the model's 68 points are compared (dlib's, or those of an ONNX file), and beside them
 the mean face fitted to the detector's five. Printed are the share of images in which a face is
-found, the mean distance over the points and the images, divided by the distance of the eyes, and
-the milliseconds that it takes. Where several faces are found, the one nearest to the annotated
+found, the mean distance over the points and the images, divided by the distance of the eyes, how
+far the hulls of the 68 points overlap (intersection over union), and the milliseconds that it
+takes. Where several faces are found, the one nearest to the annotated
 points counts.
 """
 
@@ -29,6 +30,7 @@ from rffr_jax.faces.frames import evenly_spaced
 from rffr_jax.faces.landmark_models import LandmarkModel, load_landmark_model
 from rffr_jax.images.decode import read_full_image
 from rffr_jax.images.landmarks import ALL, FIVE, to_68_landmarks, to_five_landmarks
+from rffr_jax.images.polygons import hull_overlap
 
 DETECTOR, MODEL, TEMPLATE = "five points", "68 points", "68 of the mean face"
 
@@ -94,6 +96,7 @@ def measure(
     """Prints the share found, the errors and the times."""
     ways = (DETECTOR,) if model is None else (DETECTOR, MODEL, TEMPLATE)
     errors: dict[str, list[float]] = {way: [] for way in ways}
+    overlaps: dict[str, list[float]] = {way: [] for way in ways[1:]}
     seconds = dict.fromkeys(ways, 0.0)
     read = found = 0
     for path, points in annotated:
@@ -117,8 +120,9 @@ def measure(
             start = time.perf_counter()
             shape = model.find(image, face)
             seconds[MODEL] += time.perf_counter() - start
-            errors[MODEL].append(_distance(shape, points) / eyes)
-            errors[TEMPLATE].append(_distance(to_68_landmarks(face.landmarks), points) / eyes)
+            for way, found_points in ((MODEL, shape), (TEMPLATE, to_68_landmarks(face.landmarks))):
+                errors[way].append(_distance(found_points, points) / eyes)
+                overlaps[way].append(hull_overlap(found_points, points, max(image.shape)))
     if not found:
         raise UserError(f"no face found in {read} images that could be read")
     name = type(detector).__name__
@@ -129,6 +133,11 @@ def measure(
         print(
             f"{way}: error over eye distance: mean {np.mean(values):.4f}, median "
             f"{np.median(values):.4f}, 95 % below {np.quantile(values, 0.95):.4f}"
+        )
+    for way, values in overlaps.items():
+        print(
+            f"{way}: overlap of the hull: mean {np.mean(values):.3f}, 5 % below "
+            f"{np.quantile(values, 0.05):.3f}"
         )
     for way in ways[:2]:
         print(f"{way}: {1000 * seconds[way] / read:.1f} ms an image, one thread")

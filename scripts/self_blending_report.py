@@ -30,7 +30,7 @@ from rffr_jax.images.landmarks import (
     to_68_landmarks,
     to_five_landmarks,
 )
-from rffr_jax.images.polygons import hull_mask
+from rffr_jax.images.polygons import hull_overlap
 from rffr_jax.reports.contact_sheet import contact_sheet
 
 TITLES = ("real", "self-blended", "mask", "difference x 4")
@@ -100,8 +100,7 @@ def _print_fit(reals, size: int):
         if landmark_count(reals, index) == ALL:
             face = load_face(reals, index, size)
             fitted = to_68_landmarks(to_five_landmarks(face.landmarks))
-            own, other = (hull_mask(s, len(face.image)) > 0 for s in (face.landmarks, fitted))
-            overlaps.append((own & other).sum() / (own | other).sum())
+            overlaps.append(hull_overlap(face.landmarks, fitted, len(face.image)))
     if overlaps:
         low, middle = np.quantile(overlaps, (0.05, 0.5))
         print(

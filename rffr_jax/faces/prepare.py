@@ -125,7 +125,9 @@ class PreparationSettings:
 def recorded_settings(
     recorded: Mapping[str, Any], weights: pathlib.Path | None
 ) -> PreparationSettings:
-    """The settings that `PreparationSettings.to_json` recorded, except the numbers of frames.
+    """The settings that decide about crops, as `PreparationSettings.to_json` recorded them.
+
+    The numbers of frames and the model of landmarks are left out.
 
     Args:
       weights: the face detector's own file, whose place is not recorded.

@@ -35,10 +35,18 @@ def fill_polygons(
 
 
 def hull_mask(
-    points: Float32[np.ndarray, "points 2"], side: int
+    points: Float[np.ndarray, "points 2"], side: int
 ) -> Float32[np.ndarray, "{side} {side}"]:
     """1 inside the convex hull of points, 0 outside, not antialiased."""
     hull = cv2.convexHull(points.astype(np.float32))[:, 0]
     mask = np.zeros((side, side), np.float32)
     cv2.fillConvexPoly(mask, fixed_point(hull), (1.0,), cv2.LINE_8, FIXED_POINT_BITS)
     return mask
+
+
+def hull_overlap(
+    one: Float[np.ndarray, "points 2"], other: Float[np.ndarray, "points 2"], side: int
+) -> float:
+    """Intersection over union of two convex hulls in a square of `side` pixels, 0 to 1."""
+    first, second = (hull_mask(points, side) > 0 for points in (one, other))
+    return float((first & second).sum() / max((first | second).sum(), 1))

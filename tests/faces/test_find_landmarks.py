@@ -1,6 +1,9 @@
 """scripts/find_landmarks.py: photographs and records become the table that fakes are made by."""
 
 import csv
+import errno
+import os
+import pathlib
 
 import cv2
 import numpy as np
@@ -74,3 +77,35 @@ def test_records_become_pictures_with_a_table(tmp_path, capsys):
     assert "has no 68 landmarks; prepare it with --landmarks 68" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
     assert not list(tmp_path.glob(".no*"))
+
+
+def test_drawn_faces_are_refused(tmp_path, capsys):
+    given = ["--input", "synthetic:0#train?limit=4", "--output", str(tmp_path / "out")]
+    assert script.main(given) == 2
+    assert "drawn faces are no files" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_named_like_a_kind_of_data_is_a_folder(tmp_path, capsys, monkeypatch, weights):
+    monkeypatch.chdir(tmp_path)
+    for name in ("folder", "synthetic"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(f"{name}/none.png", empty_frames(0, 1, 160)[0])
+        given = ["--input", name, "--output", "a.csv", "--landmarks-weights", str(weights)]
+        assert script.main(given) == 2
+        assert f"{name}/none.png: no face found" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    records = draw_records(1, "png", size=96)
+    for record in records:
+        shape = (TEMPLATE_68 * 96 - 0.5).astype(np.float32)
+        object.__setattr__(record, "landmarks", shape)
+    write(tmp_path, {"train": records}, size=96, landmarks_sha256="ab" * 32)
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        script.main(["--input", f"tfds:{tmp_path}/faces#train", "--output", f"{tmp_path}/out"])
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]

@@ -4,7 +4,6 @@ import errno
 import os
 import pathlib
 import re
-import threading
 
 import av
 import cv2
@@ -13,7 +12,7 @@ import pytest
 from PIL import Image
 
 from rffr_jax.errors import UserError
-from rffr_jax.faces import detectors, frames, prepare
+from rffr_jax.faces import frames, prepare
 from rffr_jax.faces.crop import CropSettings, crop_face
 from rffr_jax.faces.detectors import load_detector
 from rffr_jax.faces.face import Face
@@ -235,34 +234,6 @@ def test_each_split_has_its_own_number_of_frames(tmp_path):
         assert prepare_medium(one, None, settings(frames=counts)).frames == expected
 
 
-def test_frames_left_out_keep_their_number_and_one_number_is_for_all():
-    assert parse_frames("16") == {"train": 16, "validation": 16, "test": 16}
-    assert parse_frames("all") == {"train": None, "validation": None, "test": None}
-    assert parse_frames("train=16") == {"train": 16, "validation": 1, "test": 1}
-    assert parse_frames("test=all,train=2") == {"train": 2, "validation": 1, "test": None}
-
-
-def test_wrong_frames_are_told():
-    for text, problem in (
-        ("tran=16", "'tran' is unknown; write SPLIT=NUMBER for some of train, validation, test"),
-        ("train=2,val=1", "the split 'val' is unknown"),
-        ("train=2,train=3", "the split 'train' is twice"),
-        ("16,test=2", "the split '16' is unknown"),
-        ("train=2,", "the split '' is unknown"),
-        ("train=0", "'0' is no number; give one from 1 up, or all"),
-        ("train=\u00b2,validation=1,test=1", "'\u00b2' is no number"),
-        ("train=-1", "'-1' is no number"),
-        ("train=", "'' is no number"),
-        ("0", "'0' is no number"),
-        ("train", "'train' is no number"),
-        ("16,2", "'16,2' is no number"),
-        ("", "'' is no number"),
-    ):
-        with pytest.raises(UserError) as caught:
-            parse_frames(text)
-        assert problem in str(caught.value)
-
-
 # ---- whose face, and why not
 
 
@@ -379,28 +350,7 @@ def test_fault_of_the_machine_is_no_fault_of_the_file(tmp_path, monkeypatch, num
             prepare_medium(medium(paths[1], "Deepfakes/a_b"), paths[0], settings())
 
 
-# ---- the detector
-
-
-def test_detector_is_loaded_once_in_each_thread(monkeypatch):
-    loaded = []
-
-    class Counted(BrightSquares):
-        def __init__(self, weights):
-            loaded.append((weights, threading.get_ident()))
-
-    monkeypatch.setattr(detectors, "RetinaFace", Counted)
-    weights = pathlib.Path("counted.onnx")
-    cv2.setNumThreads(3)
-    one = load_detector("retinaface", weights)
-    assert load_detector("retinaface", weights) is one
-    assert cv2.getNumThreads() == 1
-    others = []
-    thread = threading.Thread(target=lambda: others.append(load_detector("retinaface", weights)))
-    thread.start()
-    thread.join()
-    assert others[0] is not one
-    assert loaded == [(weights, threading.get_ident()), (weights, thread.ident)]
+# ---- the settings
 
 
 def test_wrong_settings_are_told():

@@ -117,7 +117,7 @@ def parse_landmarks(place: str, value: Any) -> Float32[np.ndarray, "points 2"] |
         return None
     try:
         numbers = np.array(value, np.float32)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         numbers = np.zeros(0, np.float32)
     if numbers.size not in (2 * FIVE, 2 * ALL):
         raise UserError(

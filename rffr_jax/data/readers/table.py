@@ -33,7 +33,7 @@ SIZES_CHECKED = 8  # pictures whose size is compared with their landmarks before
 LABELS = {"0": REAL, "1": FAKE}
 NUMBER = re.compile(r"\d+$")
 LISTED = 8  # lines with bad landmarks that are named
-_OTHER_MACHINE = re.compile("[A-Za-z]:/|//")
+_OTHER_MACHINE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 def read_list(file: Path) -> FileDataset:
@@ -204,7 +204,7 @@ def _make_example(
     id_ = _normalise(row["path"])
     if not id_.strip("./"):
         raise UserError(f"{place}: path {row['path']!r} is no file; name an image")
-    if _OTHER_MACHINE.match(id_):
+    if _OTHER_MACHINE.match(row["path"]):
         raise UserError(
             f"{place}: {row['path']!r} is a path of another machine; write paths relative to the "
             "table"
@@ -248,7 +248,7 @@ def _parse_frame(place: str, text: str) -> int:
 def _normalise(path: str) -> str:
     path = path.replace("\\", "/")
     if "//" in path or "./" in path or path.endswith(("/", "/.")):
-        return str(PurePosixPath(path))
+        return str(PurePosixPath(re.sub("/+", "/", path)))  # it keeps two slashes in front
     return path
 
 

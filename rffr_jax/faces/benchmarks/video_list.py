@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 
 from rffr_jax.errors import UserError
-from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.faces.media import Benchmark
 from rffr_jax.runs.text_files import read_lines
 
 TEST = "test"
@@ -18,28 +18,27 @@ def keep_listed_videos(benchmark: Benchmark, file: pathlib.Path) -> Benchmark:
     names them.
 
     Args:
-      file: one video a line: its id, its file name, or that without the ending.
+      file: one video a line: its id, its file name, or that without the ending. A name that
+        several videos have, there or not, is refused.
 
     Raises:
       UserError: a line that names no test video, or several, or one that is there already; an empty
         or unreadable file.
     """
-    named: dict[str, list[Medium]] = collections.defaultdict(list)
+    named: dict[str, set[str]] = collections.defaultdict(set)
     for medium in benchmark.media:
         if medium.split == TEST:
-            for name in {medium.id, medium.path.name, medium.path.stem}:
-                named[name].append(medium)
-    absent = {
-        name: id_
-        for id_, split in benchmark.absent.items()
-        if split == TEST
-        for name in (id_, pathlib.PurePath(id_).name)
-    }
+            for name in (medium.id, medium.path.name, medium.path.stem):
+                named[name].add(medium.id)
+    absent: dict[str, set[str]] = collections.defaultdict(set)  # the endings are not known
+    for id_, split in benchmark.absent.items():
+        if split == TEST:
+            for name in (id_, pathlib.PurePath(id_).name):
+                absent[name].add(id_)
     listed: dict[str, str] = {}
     for place, name in read_lines(file):
-        found = [medium.id for medium in named.get(name, [])]
-        if not found:
-            found = [absent[n] for n in (name, pathlib.PurePath(name).stem) if n in absent][:1]
+        stem = name if "/" in name else pathlib.PurePath(name).stem
+        found = [*named.get(name, ()), *(absent.get(name) or absent.get(stem, ()))]
         if len(found) != 1:
             problem = (
                 f"names {len(found)} test videos; write its id"

@@ -362,33 +362,6 @@ def test_a_listed_file_that_is_missing_is_one_bad_image(tmp_path):
     assert caught.value.reason == "no such file or directory"
 
 
-def test_one_spelling_of_a_path_is_one_image(tmp_path):
-    file = tmp_path / "list.csv"
-    for path in ("./a.png", "x\\\\..//a.png", "a.png/", "b/./../a.png"):
-        file.write_text(f"path,label\na.png,0\n{path},0\n")
-        if path in ("./a.png", "a.png/"):
-            with pytest.raises(UserError, match=r"line 3: a.png is listed before, at line 2"):
-                read_csv(file)
-        else:
-            (_, example) = read_csv(file).examples  # links may make it another file
-            assert "//" not in example.id
-            assert "\\" not in example.id
-            assert "/./" not in example.id
-
-
-@pytest.mark.parametrize(
-    "path", ["C:\\data\\a.png", "d:/a.png", "\\\\server\\a.png", "//server/a.png"]
-)
-def test_paths_of_another_machine_are_named(tmp_path, path):
-    table, entries = tmp_path / "a.csv", tmp_path / "a.json"
-    table.write_text(f"path,label\n{path},0\n")
-    entries.write_text(json.dumps([{"path": path, "label": 0}]))
-    for read, file, place in ((read_csv, table, "line 2"), (read_list, entries, "entry 1")):
-        with pytest.raises(UserError, match=f"{place}: .* is a path of another machine") as caught:
-            read(file)
-        assert "\n" not in str(caught.value)
-
-
 def test_entries_of_a_list_may_have_other_keys_each(tmp_path):
     file = tmp_path / "list.json"
     file.write_text(

@@ -57,9 +57,10 @@ def test_landmarks_of_a_sample(tmp_path):
     dataset = load_dataset(write_tar(tmp_path / "s.tar", members))
     assert [landmark_count(dataset, i) for i in range(2)] == [5, 0]
     np.testing.assert_array_equal(load_face(dataset, 0, 24).landmarks, points)
-    wrong = sample("a", 0, label=0, landmarks=[1, 2, "x"])
-    with pytest.raises(UserError, match=r"s\.tar: a: landmarks are not x and y of 68 or 5 points"):
-        load_dataset(write_tar(tmp_path / "s.tar", wrong))
+    for wrong in ([1, 2, "x"], [10**400] * 10):
+        bad = sample("a", 0, label=0, landmarks=wrong)
+        with pytest.raises(UserError, match=r"s\.tar: a: landmarks are not x and y of 68 or 5"):
+            load_dataset(write_tar(tmp_path / "s.tar", bad))
 
 
 def test_many_shards_are_one_data_set(tmp_path):

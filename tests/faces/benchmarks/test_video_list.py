@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from rffr_jax.errors import UserError
@@ -69,3 +71,21 @@ def test_test_videos_that_are_not_there_are_missing_only_if_the_list_names_them(
         with_lost = keep_listed_videos(found, file)
         assert set(with_lost.absent) == before | {lost.id}
         assert sum(line.startswith(f"{lost.id}: ") for line in with_lost.missing) == 1
+
+
+def test_a_name_of_several_videos_is_refused_whether_they_are_there_or_not(benchmark, tmp_path):
+    there = next(medium for medium in benchmark.media if medium.split == "test")
+    absent = {"a/x": "test", "b/x": "test", f"c/{there.path.stem}": "test", "d/y": "test"}
+    found = dataclasses.replace(benchmark, absent={**absent, "e/y": "train"})
+    file = tmp_path / "list.txt"
+    for name in ("x", "x.mp4", there.path.name, there.path.stem):
+        file.write_text(name)
+        with pytest.raises(UserError, match=f"'{name}' names 2 test videos; write its id"):
+            keep_listed_videos(found, file)
+    for name in ("f/d/y.mp4", "d/y.mp4", "c/x", "z.mp4"):
+        file.write_text(name)
+        with pytest.raises(UserError, match=f"'{name}' is no test video"):
+            keep_listed_videos(found, file)
+    for name, kept in (("b/x", "b/x"), ("y", "d/y"), ("y.avi", "d/y")):
+        file.write_text(name)
+        assert set(keep_listed_videos(found, file).absent) == {kept, "e/y"}
