@@ -144,7 +144,6 @@ def load_training_set(config: Config) -> TrainingSet:
         CachedDataset(reals, size, keep_pixels=loading.keep_pixels),
         config.seed,
         post_augmentation=data.post_augmentation,
-        full_steps=round(data.full_blends * config.steps),
     )
     log.info(
         "fakes are self-blended from %d reals (%d with 68 landmarks, %d with a template fitted to "
@@ -160,7 +159,10 @@ def load_training_set(config: Config) -> TrainingSet:
         "captures": data.captures,
         "full_blends": data.full_blends,
     }
-    dataset = _captured(pairs, config, loading) if data.captures else pairs
+    if data.captures:
+        dataset = _captured(pairs, config, loading)
+    else:
+        dataset = pairs.with_full_blends(round(data.full_blends * config.steps))
     preparations, about = collect_preparations(reals), {"self_blending": about}
     return TrainingSet(dataset, pairs, loading.workers, preparations, about)
 

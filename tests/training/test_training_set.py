@@ -7,6 +7,7 @@ import pytest
 
 from configs import detect
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
+from rffr_jax.training.reference_check import reference_training_set
 from rffr_jax.training.training_set import load_training_set
 from tests import jobs
 from tests.test_bad_input import refused  # noqa: F401
@@ -106,10 +107,13 @@ def test_the_share_of_full_blends_is_one_of_the_steps(aligned):
     config.data.train = (aligned[0].partition("=")[2],)
     config.data.fakes, config.steps, config.model.image_size = "self_blended", 10, jobs.SIZE
     config.data.workers, config.data.cache = "0", "True"
-    ratios = []
+    ratios, references = [], []
     for share in (0.0, 0.3):
         config.data.full_blends = share
-        pairs = load_training_set(config).dataset
+        training = load_training_set(config)
+        known = reference_training_set(training.originals)
+        references.append([known.load(i, jobs.SIZE) for i in range(len(known.examples))])
+        pairs = training.dataset
         assert isinstance(pairs, SelfBlendedPairs)
         masks = [
             pairs.mask_for_row(pairs.pair_count, jobs.SIZE, step=step, row=1) for step in range(10)
@@ -118,3 +122,4 @@ def test_the_share_of_full_blends_is_one_of_the_steps(aligned):
     differing = {step for step in range(10) if ratios[0][step] != ratios[1][step]}
     assert differing
     assert differing <= {0, 1, 2}
+    np.testing.assert_array_equal(*references)

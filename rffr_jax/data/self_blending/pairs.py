@@ -5,6 +5,7 @@ batch, so that a run resumed, or shared out among other processes or workers, se
 """
 
 import collections
+import copy
 import dataclasses
 
 import numpy as np
@@ -64,7 +65,6 @@ class SelfBlendedPairs:
         seed: int,
         *,
         post_augmentation: bool = True,
-        full_steps: int = 0,
     ):
         """
         Args:
@@ -72,7 +72,6 @@ class SelfBlendedPairs:
           seed: of all that is random.
           post_augmentation: whether both images of a pair get the same random flip, cut, change of
             colours and JPEG compression after the blending, as the published method does.
-          full_steps: the first steps, in which every fake is blended at ratio 1.
 
         Raises:
           UserError: there are no reals, or a real without landmarks.
@@ -96,7 +95,7 @@ class SelfBlendedPairs:
             counts[count] += 1
         self.landmark_counts = {"own": counts[ALL], "approximate template": counts[FIVE]}
         self._reals, self._seed, self._post_augmentation = reals, seed, post_augmentation
-        self._full_steps = full_steps
+        self._full_steps = 0
         self.examples: tuple[Example, ...] = (
             *reals.examples,
             *(
@@ -114,6 +113,12 @@ class SelfBlendedPairs:
     def pair_count(self) -> int:
         """Number of pairs n; the fake of real i is example n + i."""
         return len(self.examples) // 2
+
+    def with_full_blends(self, steps: int) -> "SelfBlendedPairs":
+        """The same pairs, but every fake of the first `steps` steps is blended at ratio 1."""
+        pairs = copy.copy(self)
+        pairs._full_steps = steps
+        return pairs
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:
         """Example `index` as it is in row 0 or 1 of step 0; `load_for_row` has the errors."""

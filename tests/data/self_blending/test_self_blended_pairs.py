@@ -111,9 +111,8 @@ def test_a_pair_is_blended_at_the_resolution_of_its_real_for_its_step_and_place(
 
 def test_the_first_steps_have_full_blends_and_the_others_change_nothing(spec):
     reals = keep_reals(load_dataset(spec))
-    plain, strong = (
-        SelfBlendedPairs(reals, 7, post_augmentation=False, full_steps=steps) for steps in (0, 20)
-    )
+    plain = SelfBlendedPairs(reals, 7, post_augmentation=False)
+    strong = plain.with_full_blends(20)
     ratios = []
     for step in range(40):
         other = plain.blend(REALS, SIZE, step=step, row=1).image
