@@ -13,7 +13,12 @@ from rffr_jax.data.selection import keep_frames, select_examples
 from rffr_jax.evaluation import calibration, metrics
 from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.threshold import DEFAULT_THRESHOLD, Threshold, choose_threshold
+from rffr_jax.evaluation.threshold import (
+    DEFAULT_THRESHOLD,
+    Threshold,
+    choose_threshold,
+    expected_fpr,
+)
 from rffr_jax.examples import REAL, Dataset, Example
 
 
@@ -160,17 +165,19 @@ def threshold_warnings(point: OperatingPoint, trained: Mapping[str, Origins]) ->
         return []
     said = []
     for threshold in filter(None, (point.image, point.video)):
-        wanted, expected = threshold.max_fpr, threshold.expected_fpr
+        wanted = threshold.max_fpr
         assert wanted is not None
-        assert expected is not None
-        if expected > wanted + 1e-9:
-            reals = "real videos" if threshold.video_score else "reals"
-            reals += f" of {threshold.source}" if threshold.source else ""
-            said.append(
-                f"the threshold for {100 * wanted:g}% FPR is the highest of only "
-                f"{threshold.n_real} {reals} in data.validation: an FPR of {100 * expected:.2g}% "
-                "is to be expected"
-            )
+        for source, count in threshold.reals.items():
+            expected = expected_fpr(count, wanted)
+            if expected > wanted + 1e-9:
+                reals = "real videos" if threshold.video_score else "reals"
+                # Of a source that did not decide, the threshold is that high at least.
+                said.append(
+                    f"the threshold for {100 * wanted:g}% FPR"
+                    + (f" in {source}" if source else "")
+                    + f" is the highest of only {count} {reals} in data.validation: an FPR of "
+                    f"{100 * expected:.2g}% is to be expected"
+                )
         if threshold.calibration is None:
             said.append(explain_missing_calibration(threshold))
     seen = {model: point.origins.sources & origins.sources for model, origins in trained.items()}

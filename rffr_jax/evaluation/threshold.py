@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,26 +27,38 @@ class Threshold:
       max_fpr: share of reals that it may flag, as `threshold_at_fpr`; None where nothing was
         chosen.
       n_real, n_fake: images or videos that chose it; of several sources, the reals of `source`.
-      source: the data set whose reals decided, where each was to keep `max_fpr`; else ''.
       auc: of their scores; None without fakes.
       video_score: how the scores of videos were formed; None for scores of single images.
       calibration: from score to probability, only to be shown; None where nothing was fitted, or
         fakes do not score higher than reals.
+      source: the data set whose reals decided, where each was to keep `max_fpr`; else ''.
+      source_reals: how many reals of each data set there were, where each was to keep it.
     """
 
     value: float = DEFAULT_THRESHOLD
     max_fpr: float | None = None
     n_real: int = 0
     n_fake: int = 0
-    source: str = ""
     auc: float | None = None
     video_score: VideoScore | None = None
     calibration: Calibration | None = None
+    source: str = ""
+    source_reals: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def expected_fpr(self) -> float | None:
-        """The chance that a new real of the same kind is flagged; None where nothing was chosen."""
-        return None if self.max_fpr is None else expected_fpr(self.n_real, self.max_fpr)
+        """The chance that a new real of the same kind is flagged; None where nothing was chosen.
+
+        Of several sources it is the largest, each of which its own reals bound from above.
+        """
+        if self.max_fpr is None:
+            return None
+        return max(expected_fpr(n, self.max_fpr) for n in self.reals.values())
+
+    @property
+    def reals(self) -> Mapping[str, int]:
+        """How many reals had to keep `max_fpr`, by source; under '' all of them together."""
+        return self.source_reals or {self.source: self.n_real}
 
     def to_json(self) -> dict[str, Any]:
         """Its entry of `thresholds` in JSON files; the calibration has a place of its own."""
@@ -58,6 +70,7 @@ class Threshold:
             "n_real": self.n_real,
             "n_fake": self.n_fake,
             "source": self.source,
+            "source_reals": dict(self.source_reals),
             "auc": self.auc,
             "aggregate": formed and formed.aggregate,
             "top_k": formed and formed.top_k,
@@ -82,12 +95,14 @@ class Threshold:
             max_fpr=float(record["max_fpr"]),
             n_real=int(record["n_real"]),
             n_fake=int(record["n_fake"]),
-            source=str(record.get("source", "")),
             auc=None if record["auc"] is None else float(record["auc"]),
             video_score=formed,
             calibration=None if fitted is None else calibration.from_json(fitted),
+            source=str(record.get("source", "")),
+            source_reals={k: int(n) for k, n in record.get("source_reals", {}).items()},
         )
-        if not 0 <= found.value <= 1 or not 0 <= float(record["max_fpr"]) < 1 or found.n_real < 1:
+        possible = 0 <= found.value <= 1 and 0 <= float(record["max_fpr"]) < 1
+        if not possible or min(found.n_real, *found.reals.values()) < 1:
             raise ValueError("a threshold that is not possible")
         return found
 
@@ -118,6 +133,7 @@ def choose_threshold(
             fitted = calibration.fit(method, labels, scores)
             fitted = fitted if fitted.is_increasing and auc > DEFAULT_THRESHOLD else None
     value, source = threshold_at_fpr(labels, scores, max_fpr), ""
+    source_reals: dict[str, int] = {}
     if len(sources):
         names = np.array(sources)
         of_source = {
@@ -126,15 +142,18 @@ def choose_threshold(
         }
         source = max(of_source, key=lambda name: of_source[name])
         value = of_source[source]
-        counts["n_real"] = int(np.count_nonzero((labels == REAL) & (names == source)))
+        reals = names[labels == REAL]
+        source_reals = {name: int(np.count_nonzero(reals == name)) for name in of_source}
+        counts["n_real"] = source_reals[source]
     return Threshold(
         value=value,
         max_fpr=max_fpr,
         **counts,
-        source=source,
         auc=auc,
         video_score=video_score,
         calibration=fitted,
+        source=source,
+        source_reals=source_reals,
     )
 
 

@@ -220,9 +220,26 @@ def test_the_worst_source_keeps_the_rate_in_every_source():
         assert all(np.mean(np.array(scores) > worst.value) <= 0.2 for scores in reals.values())
         assert worst.auc == together.auc
     few = choose_operating_point(images, None, MEAN, ["d"], 0.01, "none", True)
-    (said,) = [line for line in threshold_warnings(few, {}) if "highest of only" in line]
-    assert f"{few.image.n_real} reals of e in data.validation" in said
+    said = [line for line in threshold_warnings(few, {}) if "highest of only" in line]
+    assert len(said) == 2
+    for name, line in zip("de", said, strict=True):
+        assert f"FPR in {name} is the highest of only {len(real_images[name])} reals" in line
     assert OperatingPoint.from_json({**few.to_json(), "origins": {}}).image == few.image
+
+
+def test_a_small_source_that_does_not_decide_is_named():
+    """Three reals say of the fourth no more than that it is the highest in one case of four."""
+    scores = np.concatenate([np.random.default_rng(0).random(1000), [0.1, 0.2, 0.3]])
+    sources = ["A"] * 1000 + ["B"] * 3
+    found = choose_threshold(np.zeros(1003, int), scores, 0.01, "none", sources=sources)
+    assert (found.source, found.n_real) == ("A", 1000)
+    assert found.expected_fpr == 1 / 4
+    said = threshold_warnings(OperatingPoint(found, None, ("d",)), {})
+    few = [line for line in said if "highest of only" in line]
+    assert few == [
+        "the threshold for 1% FPR in B is the highest of only 3 reals in data.validation: an FPR "
+        "of 25% is to be expected"
+    ]
 
 
 def test_no_threshold_of_videos_without_a_real_one():
@@ -302,6 +319,8 @@ def test_no_calibration_where_none_is_asked_for():
         (("thresholds", "video", "max_fpr"), None),
         (("thresholds", "video", "n_real"), 0),
         (("thresholds", "video", "aggregate"), 7),
+        (("thresholds", "image", "source_reals"), []),
+        (("thresholds", "image", "source_reals"), {"d": 0}),
         (("thresholds", "image"), None),
         (("thresholds",), []),
         (("calibrations", "image"), {"method": "platt", "slope": "x", "intercept": 0}),

@@ -29,7 +29,7 @@ from tests.jobs import GIVEN, predict
 false_alarms = load_script("false_alarms")
 THRESHOLD = {
     *("value", "from", "chosen_for", "max_fpr", "expected_fpr", "n_real", "n_fake", "auc"),
-    *("aggregate", "top_k", "frames_per_video"),
+    *("aggregate", "top_k", "frames_per_video", "source", "source_reals"),
 }
 
 
