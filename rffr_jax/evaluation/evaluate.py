@@ -110,8 +110,9 @@ def write_results(
         warnings += describe_equal_images(predictions.examples, predictions.hashes.digests)
     if not detector.knows_its_origins:
         warnings.append(
-            "a model folder does not say which originals were seen: an overlap of test images with "
-            "its training or its validation was not checked; name its workdir to check it"
+            "a model folder does not say which originals were seen, and the detector is one or was "
+            "trained further from one: an overlap of test images with that training or its "
+            "validation was not checked; start from the workdir to check it"
         )
     if processes.is_main_process():
         warnings += shortcut_warnings(predictions.examples)

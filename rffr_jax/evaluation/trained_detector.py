@@ -159,8 +159,11 @@ class TrainedDetector:
 
     @property
     def knows_its_origins(self) -> bool:
-        """Whether it is known which originals it was trained on; a model folder does not say it."""
-        return not is_model_folder(self._folder)
+        """Whether it is known which originals it was trained on.
+
+        A model folder does not say it, and so no detector that was trained further from one.
+        """
+        return not is_model_folder(self._folder) and "unknown_origins" not in self.about
 
     def trained_on(self) -> dict[str, Origins]:
         """What the detector and its MAE or UNet were trained on; nothing where it is not known."""

@@ -36,6 +36,7 @@ from rffr_jax.runs.checkpoints.names import FROZEN
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
 from rffr_jax.runs.checkpoints.weights import load_weights, save_weights
 from rffr_jax.runs.inventory import warn_if_data_changed
+from rffr_jax.runs.model_folder import is_model_folder
 from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_config, write_config
 from rffr_jax.training.detector_settings import (
     autoencoder_folder,
@@ -95,7 +96,11 @@ def run(config: Config, workdir: pathlib.Path):
         write_config(workdir, config)
         write_training_sources(workdir, objective.originals, objective.earlier_sources)
         write_mae_sources(workdir, objective.mae_sources)
-        start_image_records(workdir, pathlib.Path(config.mae) if objective.frozen else None)
+        start_image_records(
+            workdir,
+            pathlib.Path(config.mae) if objective.frozen else None,
+            detector_folder(config.init_from) if config.init_from else None,
+        )
         write_validation_sources(workdir, objective.validation)
         objective.log_counts()
         shortcuts = []
@@ -238,6 +243,10 @@ class DetectorTraining(Objective):
             "preparations": preparations,
             **training.about,
         }
+        if self._started_from and (
+            is_model_folder(self._init_from) or "unknown_origins" in self._started_from
+        ):
+            self.about["unknown_origins"] = True
         self._validation = Validation(
             self.validation, scorer, workdir, selection=config.selection, about=self.about
         )

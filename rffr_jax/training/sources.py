@@ -60,21 +60,28 @@ def write_training_images(workdir: pathlib.Path, hashes: ImageHashes):
         ImageHashes.load(file).distinct(*map(ImageHashes.from_json, everywhere)).save(file)
 
 
-def start_image_records(workdir: pathlib.Path, autoencoder: pathlib.Path | None = None):
-    """Leaves no images of a run that never began; copies those that a MAE or UNet was trained on.
+def start_image_records(
+    workdir: pathlib.Path,
+    autoencoder: pathlib.Path | None = None,
+    earlier: pathlib.Path | None = None,
+):
+    """Leaves no images of a run that never began; copies those that its first weights have seen.
 
     Args:
-      autoencoder: what the config names; None without one.
+      autoencoder: the MAE or UNet that the config names; None without one.
+      earlier: the detector that is trained further; None without one.
     """
     if has_saved_state(workdir) or not processes.is_main_process():
         return
     for name in IMAGES.values():
         (workdir / name).unlink(missing_ok=True)
-    if autoencoder is not None:
-        record = _record_of(autoencoder)
+    for folder, name in ((autoencoder, MAE), (earlier, TRAINING)):
+        if folder is None:
+            continue
+        record = _record_of(folder)
         known = record.with_name(IMAGES[record.name])
         if known.is_file():
-            shutil.copyfile(known, workdir / IMAGES[MAE])
+            shutil.copyfile(known, workdir / IMAGES[name])
 
 
 def merge_sources(*records: Mapping[str, list[str]]) -> Sources:

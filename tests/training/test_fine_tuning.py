@@ -11,6 +11,7 @@ import rffr_jax
 from configs import detect
 from configs.recipes import detect as detect_recipe
 from rffr_jax.command.export_model import export_model
+from rffr_jax.data.image_hashes import ImageHashes
 from rffr_jax.errors import UserError
 from rffr_jax.main import run
 from rffr_jax.method.detection_settings import DetectionSettings
@@ -62,6 +63,11 @@ def test_it_starts_from_the_scores_of_the_detector(
         assert tuned.about["trained_methods"] == ["columns", "rows"]
         card = (workdir / "model_card.md").read_text()
         assert f"It was trained further from `{name}`" in card
+        assert tuned._trained.knows_its_origins == (name != "box")
+    seen = ImageHashes.load(detector / "training_images.npz").digests
+    assert len(seen) > 4
+    tuned_from_workdir = tmp_path / detector.name / "training_images.npz"
+    assert {*seen} <= {*ImageHashes.load(tuned_from_workdir).digests}
 
 
 @pytest.mark.slow
