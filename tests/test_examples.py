@@ -18,6 +18,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 ELSEWHERE = {
     "docs/adding_a_benchmark.md",  # its test uses what the example defines
+    "docs/adding_a_detector.md",  # tests/rivals/test_adding_a_detector.py
     "docs/data.md",  # tests/faces/benchmarks/test_recipes.py
 }
 

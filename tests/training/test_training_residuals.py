@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import quickstart
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.data.captures import Captures
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
@@ -40,10 +39,6 @@ from tests.training.test_loop import die, when_logged
 )
 def test_residuals_are_kept_where_that_saves_work(choice, draws, share, images, expected):
     assert should_cache_residuals(choice, draws=draws, share=share, images=images) is expected
-
-
-def test_the_quickstart_computes_them_as_its_documented_numbers_were_made():
-    assert quickstart.get_config().detect.residuals.training == "never"
 
 
 def test_an_unknown_choice_is_one_clear_line(tmp_path, capsys, data, mae):
