@@ -43,9 +43,12 @@ def test_losses_depend_on_each_images_seed_only():
     labels, weight = jnp.array([0, 1, 0, 1, 0, 1]), jnp.ones(6)
 
     @jax.jit
-    def run(seeds):
+    def losses(state, seeds):
         model = nnx.merge(definition, state)
         return model.losses(images, labels, weight, seeds)["loss"]
+
+    def run(seeds):
+        return losses(state, seeds)
 
     seeds = jnp.arange(6, dtype=jnp.uint32)
     np.testing.assert_array_equal(run(seeds), run(seeds))
