@@ -179,3 +179,8 @@ def test_nothing_of_the_package_patches_what_it_imports():
             for target in node.targets if isinstance(node, ast.Assign) else []:
                 if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
                     assert target.value.id not in modules, f"{path}:{node.lineno}"
+
+
+def test_the_config_of_the_demo_loads_without_jax():
+    program = "import sys; from configs import quickstart; sys.exit('jax' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=60)

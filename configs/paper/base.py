@@ -14,7 +14,6 @@ from ml_collections import ConfigDict
 from configs import detect, evaluate, pretrain, residual
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
-from rffr_jax.rivals import find_rival, rival_config
 
 VARIANTS = ("synthetic", "smoke", "photographs", "faceforensics")
 FACEFORENSICS = {
@@ -151,6 +150,9 @@ def rival(name: str, variant: str) -> dict:
 
     It starts from ImageNet where the others do.
     """
+    # JAX is loaded only for tables with rivals.
+    from rffr_jax.rivals import find_rival, rival_config
+
     published = rival_config(name)
     if variant == "faceforensics":
         init = f"weights/{find_rival(name).Detector.starts_from}"
