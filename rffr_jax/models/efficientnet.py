@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Key
+from jaxtyping import Array, Float, Key
 
+from rffr_jax.models.feature_maps import Inputs, Outputs, Rows, rows_that_count
 from rffr_jax.models.sizes import EfficientNetSettings
-from rffr_jax.models.xception import rows_that_count
 
 MOMENTUM = 0.99  # of the running statistics; PyTorch calls it 0.01
 EPSILON = 1e-3
@@ -29,10 +29,6 @@ STAGES = (  # expansion, channels, blocks, stride, side of the kernel; of B0
     (6, 320, 1, 1, 3),
 )
 SQUEEZE = 4  # a block's input has so many times the channels of its squeezed description
-
-Inputs = Float[Array, "batch height width inputs"]
-Outputs = Float[Array, "batch new_height new_width outputs"]
-Rows = Bool[Array, "batch 1 1 1"] | None
 
 
 def round_channels(channels: float) -> int:

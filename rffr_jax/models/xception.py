@@ -5,12 +5,12 @@ from Keras's at the borders. Batch normalisation is that of the paper: in traini
 batch, in a test by running statistics, which are in the tree of parameters beside scale and bias.
 """
 
-import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from rffr_jax.errors import UserError
+from rffr_jax.models.feature_maps import Inputs, Outputs, Rows, rows_that_count
 from rffr_jax.models.sizes import XceptionSettings
 
 MOMENTUM = 0.9  # of the running statistics; PyTorch calls it 0.1
@@ -19,17 +19,6 @@ POOLED = ((1, 1), (1, 1))  # rows and columns that are added around what is pool
 
 SMALLEST_IMAGE = 32
 """The side in pixels; the last feature map is then 1 x 1."""
-
-Inputs = Float[Array, "batch height width inputs"]
-Outputs = Float[Array, "batch new_height new_width outputs"]
-Rows = Bool[Array, "batch 1 1 1"] | None
-
-
-def rows_that_count(weight: Float[Array, " batch"] | None) -> Rows:
-    """The rows that batch statistics are of: those of weight above 0, or all if there are none."""
-    if weight is None:
-        return None
-    return ((weight > 0) | ~jnp.any(weight > 0))[:, None, None, None]
 
 
 class Normalised(nnx.Module):
