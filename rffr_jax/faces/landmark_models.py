@@ -27,7 +27,7 @@ from jaxtyping import Float32, Float64, UInt8
 from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import square_to_crop
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.onnx_models import open_session, read_weights
+from rffr_jax.faces.onnx_models import open_session, probing, read_weights
 from rffr_jax.images.alignment import (
     estimate_similarity,
     similarity_scale,
@@ -61,20 +61,12 @@ class OnnxLandmarks:
         """
         data = read_weights(weights, "--landmarks-weights")
         self.digest = hashlib.sha256(data).hexdigest()
-        try:
+        with probing(f"--landmarks-weights {weights}", "a fixed size"):
             self._session = open_session(data)
             (self._input,) = self._session.get_inputs()
             _, _, height, width = self._input.shape
             probe = np.zeros((1, 3, height, width), np.float32)
             shapes = [output.shape for output in self._run(probe)]
-        except UserError:
-            raise
-        except Exception as error:  # onnxruntime's own kinds derive from Exception directly
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"--landmarks-weights {weights}: not an ONNX network for pictures of a fixed size "
-                f"({reason})"
-            ) from None
         heatmaps = [i for i, shape in enumerate(shapes) if shape == (1, ALL, *2 * [HEATMAP_SIDE])]
         points = [i for i, s in enumerate(shapes) if s in ((1, 2 * ALL), (1, ALL, 2))]
         self._heatmaps = height == width == HEATMAP_INPUT and bool(heatmaps)

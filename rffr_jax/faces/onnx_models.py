@@ -1,7 +1,9 @@
 """Files of networks, and onnxruntime sessions of them."""
 
+import contextlib
 import logging
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 from rffr_jax.errors import UserError
@@ -52,6 +54,28 @@ def open_session(data: bytes) -> Any:
     if gpu and not runs_on_gpu(session):
         log.warning("onnxruntime cannot use the GPU: faces are found on the CPU")
     return session
+
+
+@contextlib.contextmanager
+def probing(where: str, pictures: str) -> Iterator[None]:
+    """Opens and tries a network; onnxruntime's errors become one line.
+
+    Args:
+      where: the file, as the error names it.
+      pictures: that the network must take, such as `any size`.
+
+    Raises:
+      UserError: it is no ONNX network for such pictures.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # onnxruntime's own kinds derive from Exception directly
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{where}: not an ONNX network for pictures of {pictures} ({reason})"
+        ) from None
 
 
 def runs_on_gpu(session: Any) -> bool:

@@ -19,7 +19,7 @@ from jaxtyping import Float32, UInt8
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.face import Face
-from rffr_jax.faces.onnx_models import open_session, read_weights, runs_on_gpu
+from rffr_jax.faces.onnx_models import open_session, probing, read_weights, runs_on_gpu
 
 MEAN_BGR = (104.0, 117.0, 123.0)
 STRIDES = (8, 16, 32)
@@ -184,16 +184,9 @@ def _run(session, pixels: Float32[np.ndarray, "pictures 3 height width"]) -> dic
 
 def _load(data: bytes, where: str):
     probe = np.zeros((1, 3, 64, 96), np.float32)
-    try:
+    with probing(where, "any size"):
         session = open_session(data)
         outputs = _run(session, probe)
-    except UserError:
-        raise
-    except Exception as error:  # onnxruntime's own kinds derive from Exception directly
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{where}: not an ONNX network for pictures of any size ({reason})"
-        ) from None
     shapes = {last: output.shape for last, output in outputs.items()}
     anchors = len(anchor_boxes(64, 96))
     if shapes != {last: (1, anchors, last) for last in (BOXES, SCORES, LANDMARKS)}:
