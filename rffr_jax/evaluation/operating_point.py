@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -104,11 +104,12 @@ def choose_operating_point(
     of_videos = None
     origins = Origins.from_examples(images.examples)
     if videos is not None and (videos.labels == REAL).any():
-        labels, scores, most_frames = score_videos(videos, video_score)
-        score_of_most = dataclasses.replace(video_score, frames=most_frames)
-        found = metrics.group_scores_by_video(videos.examples, videos.scores)
-        sources = [dataset for _, dataset, *_ in found] if worst_source else ()
-        of_videos = choose_threshold(labels, scores, max_fpr, method, score_of_most, sources)
+        scored = score_videos(videos, video_score)
+        score_of_most = dataclasses.replace(video_score, frames=scored.most_frames)
+        sources = scored.datasets if worst_source else ()
+        of_videos = choose_threshold(
+            scored.labels, scored.scores, max_fpr, method, score_of_most, sources
+        )
         origins = Origins.from_examples([*images.examples, *videos.examples])
     sources = [example.dataset for example in images.examples] if worst_source else ()
     return OperatingPoint(
@@ -119,15 +120,26 @@ def choose_operating_point(
     )
 
 
+class ScoredVideos(NamedTuple):
+    """Labels, scores and data sets of videos, and the most frames of one."""
+
+    labels: Int64[np.ndarray, " videos"]
+    scores: Float64[np.ndarray, " videos"]
+    datasets: Sequence[str]
+    most_frames: int
+
+
 def score_videos(
     predictions: Predictions, video_score: VideoScore, min_frames: int = 1
-) -> tuple[Int64[np.ndarray, " videos"], Float64[np.ndarray, " videos"], int]:
-    """Labels and scores of the videos with `min_frames` or more, and the most frames of one."""
+) -> ScoredVideos:
+    """The videos with `min_frames` or more."""
     videos = metrics.group_scores_by_video(predictions.examples, predictions.scores)
     videos = {video: scores for video, scores in videos.items() if len(scores) >= min_frames}
     labels = np.array([label for label, *_ in videos], np.int64)
     scores = [video_score.score(np.array(frames)) for frames in videos.values()]
-    return labels, np.array(scores), max(map(len, videos.values()), default=0)
+    datasets = [dataset for _, dataset, *_ in videos]
+    most_frames = max(map(len, videos.values()), default=0)
+    return ScoredVideos(labels, np.array(scores), datasets, most_frames)
 
 
 def select_multi_frame_videos(dataset: Dataset, count: int) -> Dataset | None:

@@ -207,7 +207,7 @@ def _video_rates(
     """Rates of the videos with several frames; None without them, or without a threshold."""
     if threshold is None or threshold.video_score is None:
         return None
-    labels, scores, _ = score_videos(part, threshold.video_score, min_frames=2)
+    labels, scores, *_ = score_videos(part, threshold.video_score, min_frames=2)
     if not len(labels):
         return None
     return {
