@@ -33,6 +33,7 @@ JOBS = {
     "evaluate": "rffr_jax.evaluation.evaluate",
     "compare": "rffr_jax.evaluation.compare",
     "robustness": "rffr_jax.evaluation.robustness",
+    "controls": "rffr_jax.evaluation.controls",
     "features": "rffr_jax.evaluation.features",
     "residual": "rffr_jax.evaluation.residuals",
     "predict": "rffr_jax.predict.predict",
@@ -205,7 +206,7 @@ def _default_workdir(config: Config) -> pathlib.Path:
 
 def _data(config: Config) -> str:
     """The data specs of a config, for the first line of a run."""
-    names = ("train", "validation", "test", "tests", "inputs")
+    names = ("train", "validation", "test", "tests", "reals", "inputs")
     data = config.get("data", {})
     specs = {name: data[name] for name in names if data.get(name)}
     specs |= {name: config[name] for name in ("runs", "inputs") if config.get(name)}

@@ -39,6 +39,7 @@ FIXED = {
     ),
     "evaluate": ("--config.batch_size=4",),
     "robustness": ("--config.batch_size=4",),
+    "controls": ("--config.batch_size=4",),
     "features": ("--config.batch_size=4",),
     "predict": ("--config.batch_size=4",),
     "web": (),

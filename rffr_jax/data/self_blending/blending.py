@@ -139,8 +139,16 @@ def self_blend(face: LandmarkedFace, recipe: BlendingParameters) -> SelfBlended:
     source, target = (changed, base) if recipe.changes_source else (base, changed)
     source = _stretch_and_shift(source, recipe)
     mask = blending_mask(to_68_landmarks(face.landmarks), len(base), recipe)
-    blended = target + cv2.merge([mask, mask, mask]) * (source - target)
-    return SelfBlended(_to_uint8(blended), _to_uint8(target), mask)
+    return SelfBlended(blend(source, target, mask), _to_uint8(target), mask)
+
+
+def blend(
+    source: Float32[np.ndarray, "side side 3"],
+    target: Float32[np.ndarray, "side side 3"],
+    mask: Float32[np.ndarray, "side side"],
+) -> UInt8[np.ndarray, "side side 3"]:
+    """M * S + (1 - M) * T of RGB in [0, 1], with a mask in [0, 1]."""
+    return _to_uint8(target + cv2.merge([mask, mask, mask]) * (source - target))
 
 
 def change_colours(

@@ -77,23 +77,7 @@ class SelfBlendedPairs:
           UserError: there are no reals, or a real without landmarks.
         """
         reals = keep_reals(dataset)
-        if not reals.examples:
-            raise UserError(
-                "data.train holds no real images (label 0), of which self-blended fakes are made; "
-                "add some"
-            )
-        counts = collections.Counter()
-        for index, example in enumerate(reals.examples):
-            count = landmark_count(reals, index)
-            if not count:
-                raise UserError(
-                    f"data.train: no landmarks are known of {example.path}, and self-blending "
-                    f"needs {ALL} or {FIVE} of every real: prepare the data with "
-                    "scripts/prepare_faces.py, give the table a column `landmarks`, or, if the "
-                    "faces are aligned as FFHQ's, add ?landmarks=aligned to the spec"
-                )
-            counts[count] += 1
-        self.landmark_counts = {"own": counts[ALL], "approximate template": counts[FIVE]}
+        self.landmark_counts = count_landmarks(reals, "data.train")
         self._reals, self._seed, self._post_augmentation = reals, seed, post_augmentation
         self._full_steps = 0
         self.examples: tuple[Example, ...] = (
@@ -182,6 +166,35 @@ class SelfBlendedPairs:
     def _generator(self, purpose: int, step: int, row: int) -> np.random.Generator:
         key = (self._seed, _SEED_SALT, purpose, step, row // 2)
         return np.random.default_rng(np.random.SeedSequence(key))
+
+
+def count_landmarks(reals: Dataset, option: str) -> dict[str, int]:
+    """How many reals have their own 68 landmarks, and how many five, to which 68 are fitted.
+
+    Args:
+      reals: a dataset without fakes.
+      option: the config entry that names the data, for the message.
+
+    Raises:
+      UserError: there are no reals, or a real without landmarks.
+    """
+    if not reals.examples:
+        raise UserError(
+            f"{option} holds no real images (label 0), of which self-blended fakes are made; "
+            "add some"
+        )
+    counts = collections.Counter()
+    for index, example in enumerate(reals.examples):
+        count = landmark_count(reals, index)
+        if not count:
+            raise UserError(
+                f"{option}: no landmarks are known of {example.path}, and self-blending "
+                f"needs {ALL} or {FIVE} of every real: prepare the data with "
+                "scripts/prepare_faces.py, give the table a column `landmarks`, or, if the "
+                "faces are aligned as FFHQ's, add ?landmarks=aligned to the spec"
+            )
+        counts[count] += 1
+    return {"own": counts[ALL], "approximate template": counts[FIVE]}
 
 
 @dataclasses.dataclass(frozen=True)
