@@ -5,6 +5,7 @@ tasks: a shell inside an allocation, or a batch script without `srun`, is one pr
 """
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from rffr_jax.errors import UserError
@@ -20,7 +21,7 @@ class Launch:
       coordinator: HOST:PORT of process 0; empty where JAX asks the launcher.
       launcher: `slurm` or `ompi`; empty if only flags were given.
       local: index of this process on its machine; it uses the accelerator of that index. None
-        uses all of the machine.
+        uses all of the machine, as the only process on it.
     """
 
     process: int
@@ -35,6 +36,12 @@ _VARIABLES = {
     "slurm": ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
     "ompi": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
 }
+# launcher: tasks on a machine; Slurm writes 8, 1(x4) or 2(x3),1.
+_TASKS_ON_MACHINE = {
+    "slurm": "SLURM_STEP_TASKS_PER_NODE",
+    "ompi": "OMPI_COMM_WORLD_LOCAL_SIZE",
+}
+_ONE_ON_EACH = re.compile(r"1(\(x\d+\))?")
 _OLD_OPEN_MPI = "OMPI_MCA_orte_hnp_uri"  # names the coordinator; Open MPI 5 has no such variable
 _KUBERNETES_INDEX = "JOB_COMPLETION_INDEX"
 
@@ -90,10 +97,14 @@ def _parse_count(name: str, text: str) -> int:
 def _read_launcher(
     environment: Mapping[str, str],
 ) -> tuple[str, int | None, int | None, int | None]:
-    """Launcher, number of tasks, index of this one, and on its machine; empty for one task."""
+    """Launcher, number of tasks, index of this one, and on its machine; empty for one task.
+
+    The index on the machine is None where every machine has one task.
+    """
     for launcher, names in _VARIABLES.items():
         if all(name in environment for name in names):
             tasks, number, local = (_parse_count(name, environment[name]) for name in names)
             if tasks > 1:
-                return launcher, tasks, number, local
+                here = environment.get(_TASKS_ON_MACHINE[launcher], "")
+                return launcher, tasks, number, None if _ONE_ON_EACH.fullmatch(here) else local
     return "", None, None, None

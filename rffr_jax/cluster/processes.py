@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import pathlib
 import sys
 import time
 import traceback
@@ -27,6 +28,8 @@ DEFECT = 1
 HEARTBEAT_TIMEOUT = 60  # seconds without a heartbeat until a process counts as lost
 START_TIMEOUT = 300  # seconds for all processes to start
 COORDINATOR_DELAY = 3.0  # seconds, so that other processes report the same mistake
+
+NVIDIA_GPUS = pathlib.Path("/proc/driver/nvidia/gpus")
 
 _launch: Launch | None = None
 
@@ -103,6 +106,17 @@ def join_processes(launch: Launch | None) -> Iterator[None]:
     jax.distributed.shutdown()
 
 
+def _all_gpus() -> list[int] | None:
+    """The numbers of all GPUs that this process sees; None where there is none.
+
+    JAX takes the first GPU of a machine for the first task of a launcher unless it is told more.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return list(range(sum(1 for _ in NVIDIA_GPUS.glob("*")))) or None
+    return list(range(len([name for name in visible.split(",") if name.strip()]))) or None
+
+
 def _initialize(launch: Launch):
     import jax
 
@@ -111,7 +125,7 @@ def _initialize(launch: Launch):
             launch.coordinator or None,
             launch.processes,
             launch.process,
-            local_device_ids=None if launch.local is None else [launch.local],
+            local_device_ids=_all_gpus() if launch.local is None else [launch.local],
             # `deactivate`: flags and launcher are not mixed.
             cluster_detection_method="deactivate" if launch.coordinator else launch.launcher,
             initialization_timeout=START_TIMEOUT,

@@ -12,10 +12,17 @@
 # A task that ends with 1 (a defect) or 2 (a mistake of the user) leaves a note. Its code is the code
 # of the job, and nothing is requeued.
 
+# On GPUs XLA's scheduler hides communication behind computation (JAX_OPTIMIZATION_LEVEL=O1).
+# --ntasks-per-node says whether a process has one GPU or, with 1, all GPUs of its machine.
+
 MAX_REQUEUES=${MAX_REQUEUES:-20}
 PYTHON=${PYTHON:-python}
 step=
 cancelled=
+
+# srun of Slurm 22.05 to 23.02 does not take over what sbatch was asked for: one core a task else.
+[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
+[ -z "${SLURM_GPUS_ON_NODE:-}" ] || export JAX_OPTIMIZATION_LEVEL=${JAX_OPTIMIZATION_LEVEL:-O1}
 
 ask_to_save() {
   [ -z "$step" ] || kill -USR1 "$step" # srun passes it to all tasks

@@ -38,6 +38,12 @@ HERE = "node1:1234"
             Launch(1, 3, HERE, "", None),
         ),
         ({"JOB_COMPLETION_INDEX": "1"}, {}, None),  # jobs of an array that know nothing of others
+        # One task on every machine takes all of it.
+        ({**STEP, "SLURM_STEP_TASKS_PER_NODE": "4(x2)"}, {}, Launch(5, 8, "", "slurm", 1)),
+        ({**STEP, "SLURM_STEP_TASKS_PER_NODE": "1(x8)"}, {}, Launch(5, 8, "", "slurm", None)),
+        ({**STEP, "SLURM_STEP_TASKS_PER_NODE": "1(x7),2"}, {}, Launch(5, 8, "", "slurm", 1)),
+        ({**OLD_OMPI, "OMPI_COMM_WORLD_LOCAL_SIZE": "2"}, {}, Launch(3, 4, "", "ompi", 1)),
+        ({**OLD_OMPI, "OMPI_COMM_WORLD_LOCAL_SIZE": "1"}, {}, Launch(3, 4, "", "ompi", None)),
         (STEP, {"processes": 2, "process": 1}, Launch(1, 2, "", "slurm", 1)),
     ],
 )

@@ -8,7 +8,11 @@ import socket
 import subprocess
 import sys
 
+import jax
 import pytest
+
+from rffr_jax.cluster import processes
+from rffr_jax.cluster.launch import Launch
 
 ROOT = pathlib.Path(__file__).parents[2]
 GENEROUS = 900  # seconds, on a machine that has other things to do
@@ -124,3 +128,29 @@ def test_the_loss_of_a_process_aborts_the_others(number, name):
         children[number].send_signal(signal.Signals[name])
         (code,), outputs, _ = ended([children[1 - number]])
     assert code == ABORTED, outputs
+
+
+@pytest.mark.parametrize(
+    ("local", "visible", "there", "expected"),
+    [
+        (2, None, 8, [2]),
+        (None, None, 4, [0, 1, 2, 3]),
+        (None, "GPU-a,GPU-b", 4, [0, 1]),
+        (None, "", 4, None),
+        (None, None, 0, None),
+    ],
+)
+def test_one_process_of_a_machine_takes_all_gpus_that_it_sees(
+    local, visible, there, expected, monkeypatch, tmp_path
+):
+    for number in range(there):
+        (tmp_path / f"0000:{number:02}:00.0").mkdir()
+    monkeypatch.setattr(processes, "NVIDIA_GPUS", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    asked = {}
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **how: asked.update(how))
+    processes._initialize(Launch(1, 4, "", "slurm", local))
+    assert asked["local_device_ids"] == expected
+    assert asked["cluster_detection_method"] == "slurm"

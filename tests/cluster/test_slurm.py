@@ -14,6 +14,7 @@ BATCH_FILES = sorted(SCRIPTS.glob("*.sbatch"))
 
 SRUN = """#!/usr/bin/env bash
 echo "$@" > "$RECORDS/srun"
+echo "cores $SRUN_CPUS_PER_TASK level $JAX_OPTIMIZATION_LEVEL" > "$RECORDS/environment"
 trap 'echo USR1 > "$RECORDS/asked"; exit 75' USR1
 [ "$RC" = wait ] || exit "$RC"
 touch "$RECORDS/waits"
@@ -102,6 +103,23 @@ def test_any_job_on_several_machines(records):
     done = submitted(records, 0, "detect", "--workdir=here", file="multi_node.sbatch")
     assert done.returncode == 0
     assert "--config=configs/detect.py --workdir=here" in (records / "srun").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "cores level"),
+        ({"SLURM_CPUS_PER_TASK": "8", "SLURM_GPUS_ON_NODE": "4"}, "cores 8 level O1"),
+        ({"SLURM_GPUS_ON_NODE": "4", "JAX_OPTIMIZATION_LEVEL": "O0"}, "cores level O0"),
+    ],
+)
+def test_tasks_get_the_cores_that_were_asked_for_and_gpus_the_scheduler(
+    records, given, expected, monkeypatch
+):
+    for name in ("SLURM_CPUS_PER_TASK", "SRUN_CPUS_PER_TASK", "JAX_OPTIMIZATION_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    assert submitted(records, 0, **given).returncode == 0
+    assert (records / "environment").read_text().split() == expected.split()
 
 
 @pytest.mark.parametrize(("count", "again"), [("2", "requeue 17\n"), ("3", "")])
