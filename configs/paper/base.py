@@ -34,7 +34,7 @@ SMALL = {"size": "mini", "image_size": 64, "patch_size": 8}
 SMALL_SCHEDULE = "gridx8:0.7"
 SMALLEST = {"size": "tiny", "image_size": 48, "patch_size": 6}
 WHOLE_IMAGES = {"inputs": "original", "blocks": "full"}
-# Small rivals need a third of a ViT's steps, each of which takes many times as long on a CPU.
+# Small convolutional rivals need a third of a ViT's steps. On a CPU each takes many times as long.
 SMALL_RIVALS = {
     "xception": {
         "rival": {"width": 0.125, "middle_blocks": 1},
@@ -48,10 +48,15 @@ SMALL_RIVALS = {
         "steps": 400,
         "evaluate_every": 40,
     },
+    "uia_vit": {
+        "rival": {"size": "mini", "patch_size": 8},
+        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 60},
+    },
 }
 SMALLEST_RIVALS = {
     "xception": {"rival": {"width": 0.0625, "middle_blocks": 1}},
     "sbi": {"rival": {"width": 0.05, "depth": 0.3}},
+    "uia_vit": {"rival": {"size": "tiny", "patch_size": 6}},
 }
 RANDOM_RIVAL = (
     "this {rival} starts from random weights, the field's from ImageNet, so the comparison is no "

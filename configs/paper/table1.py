@@ -5,7 +5,7 @@ python -m rffr_jax.main --config=configs/paper/table1.py:synthetic
 
 from ml_collections import ConfigDict
 
-from configs.paper.base import base, manipulations, trained_on
+from configs.paper.base import base, beats, manipulations, numbered, rival, row, trained_on
 from rffr_jax.config import Config
 
 
@@ -13,5 +13,9 @@ def get_config(variant: str = "synthetic") -> Config:
     config = base("table1", "trained on one manipulation, tested on all", variant)
     methods = manipulations(variant)
     config.trained_on = ConfigDict({name: trained_on(fakes) for name, fakes in methods.items()})
+    config.rows = numbered(
+        {"uia_vit": row("UIA-ViT", **rival("uia_vit", variant)), "ours": row("Ours", "mae")}
+    )
+    config.claims = numbered({"uia_vit": beats("UIA-ViT", variant, "RFFR beats UIA-ViT")})
     config.rules = ("oracle",)
     return config

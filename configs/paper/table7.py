@@ -15,8 +15,17 @@ def get_config(variant: str = "synthetic") -> Config:
     methods = manipulations(variant)
     config.trained_on = ConfigDict({name: trained_on(fakes) for name, fakes in methods.items()})
     config.rows = numbered(
-        {"xception": row("Xception", **rival("xception", variant)), "ours": row("Ours", "mae")}
+        {
+            "xception": row("Xception", **rival("xception", variant)),
+            "uia_vit": row("UIA-ViT", **rival("uia_vit", variant)),
+            "ours": row("Ours", "mae"),
+        }
     )
-    config.claims = numbered({"ours": beats("Xception", variant)})
+    config.claims = numbered(
+        {
+            "xception": beats("Xception", variant),
+            "uia_vit": beats("UIA-ViT", variant, "RFFR beats UIA-ViT"),
+        }
+    )
     config.rules = ("last",)
     return config

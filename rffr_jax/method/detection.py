@@ -137,14 +137,17 @@ class Detection:
         labels: Int[Array, " batch"],
         weight: Float[Array, " batch"],
         seeds: UInt32[Array, " batch"],
+        progress: Float[Array, ""] | float = 0.0,
     ) -> tuple[Mapping[str, Float[Array, " batch"]], PyTree]:
         """The parts of the loss of a rival for each image, and the parameters that follow the batch
         instead of a gradient, such as running statistics of batch normalisation.
 
         Args:
           labels, weight, seeds: as for `Rival.losses`.
+          progress: as for `Rival.at_progress`.
         """
         model: Rival = self._model(parameters)
+        model.at_progress(jnp.asarray(progress))
         pixels = self._normalised(unit_range(images))
         losses = model.losses(pixels, labels, weight, seeds)
         return losses, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))

@@ -5,6 +5,8 @@ in float32 whatever the compute type.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -126,6 +128,14 @@ class Block(nnx.Module):
         logits = jnp.einsum("...qhw,...thw->...hqt", query, key, preferred_element_type=jnp.float32)
         return jax.nn.softmax(logits * query.shape[-1] ** -0.5, axis=-1)[..., 0, :]
 
+    def mean_attention_logits(
+        self, x: Float[Array, "batch tokens width"]
+    ) -> Float[Array, "batch tokens tokens"]:
+        """Scaled products of queries (rows) and keys before the softmax, the mean over heads."""
+        query, key, _ = jnp.split(self.qkv(self.attention_norm(x)), 3, axis=-1)
+        products = jnp.einsum("bqw,bkw->bqk", query, key, preferred_element_type=jnp.float32)
+        return products * ((x.shape[-1] // self.heads) ** -0.5 / self.heads)
+
     def _pruned_qkv(self, normed: Array, queries: int) -> tuple[Array, Array, Array]:
         width = normed.shape[-1]
         kernel, bias = self.qkv.kernel[...], self.qkv.bias[...]  # pyright: ignore[reportOptionalSubscript]
@@ -207,3 +217,28 @@ class Transformer(nnx.Module):
         x = x.astype(self.dtype)
         x = jax.lax.scan(layer, x, jax.tree.map(lambda a: a[:-1], layers))[0]
         return nnx.merge(definition, jax.tree.map(lambda a: a[-1], layers)).class_attention(x)
+
+    def through(
+        self, x: Float[Array, "batch tokens width"], first: int, last: int
+    ) -> Float[Array, "batch tokens width"]:
+        """The blocks from `first`, counted from 0, up to but not including `last`."""
+        return self._observed(x, first, last, lambda block, x: ())[0]
+
+    def through_with_logits(
+        self, x: Float[Array, "batch tokens width"], first: int, last: int
+    ) -> tuple[Float[Array, "batch tokens width"], Float[Array, "batch tokens tokens"]]:
+        """As `through`, with the mean of the blocks' `mean_attention_logits`, float32."""
+        x, logits = self._observed(x, first, last, lambda block, x: block.mean_attention_logits(x))
+        return x, jnp.mean(logits, axis=0)
+
+    def _observed(
+        self, x: Array, first: int, last: int, observe: Callable[[Block, Array], Any]
+    ) -> tuple[Array, Any]:
+        definition, layers = nnx.split(self.blocks)
+
+        def layer(x: Array, parameters: PyTree) -> tuple[Array, Any]:
+            block = nnx.merge(definition, parameters)
+            return block(x), observe(block, x)
+
+        chosen = jax.tree.map(lambda a: a[first:last], layers)
+        return jax.lax.scan(layer, x.astype(self.dtype), chosen)

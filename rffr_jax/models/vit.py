@@ -76,13 +76,17 @@ class ViT(nnx.Module):
 
         In [0, 1]; the rest to a sum of 1 is the attention to the class token itself.
         """
-        return self.transformer.class_attention(self._embedded(patches, indices))[..., 1:]
+        return self.transformer.class_attention(self.embed(patches, indices))[..., 1:]
 
     def _transformed(self, patches: Array, indices: Array, lengths: Array | None) -> Array:
         tokens = None if lengths is None else 1 + lengths
-        return self.transformer(self._embedded(patches, indices), lengths=tokens)
+        return self.transformer(self.embed(patches, indices), lengths=tokens)
 
-    def _embedded(self, patches: Array, indices: Array) -> Array:
+    def embed(
+        self,
+        patches: Float[Array, "batch chosen pixels"],
+        indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
+    ) -> Float[Array, "batch tokens width"]:
         """The class token and the patches, with their positions."""
         positions = self.positions[...]
         first = (self.class_token[...] + positions[0])[None, None]

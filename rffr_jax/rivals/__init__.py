@@ -35,7 +35,7 @@ class Rival(nnx.Module):
     Attributes:
       loss_names: the parts of `losses`, as they are logged.
       starts_from: the converted network (docs/weights.md) whose weights `detector.init` puts in
-        place of `self.backbone`; '' for none.
+        place of `self.backbone`, or `vit`; '' for none.
     """
 
     loss_names: ClassVar[tuple[str, ...]] = ("loss",)
@@ -44,6 +44,13 @@ class Rival(nnx.Module):
     def logits(self, images: Float[Array, "batch size size 3"]) -> Float[Array, "batch 2"]:
         """Real and fake, float32, as they are tested."""
         raise NotImplementedError
+
+    def at_progress(self, progress: Float[Array, ""]):
+        """Called in training before `losses`, for schedules; a rival without any needs none.
+
+        Args:
+          progress: the share of the run that lies behind, in [0, 1).
+        """
 
     def losses(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
@@ -327,6 +328,8 @@ class DetectorTraining(Objective):
         inputs = {name: batch[name] for name in names}
         if self._detection.settings.is_rival:
             inputs["seed"] = image_seeds(self._config.seed, step, self._config.batch_size)[rows]
+            share = step / self._config.steps
+            inputs["progress"] = np.full(len(inputs["seed"]), share, np.float32)
         if blocks is not None:
             inputs["blocks"] = blocks
         if self._residuals is not None:
@@ -343,7 +346,9 @@ class DetectorTraining(Objective):
         """
         if self._detection.settings.is_rival:
             return self._detection.rival_losses(
-                parameters, batch["image"], batch["label"], batch["weight"], batch["seed"]
+                parameters,
+                *(batch[name] for name in ("image", "label", "weight", "seed")),
+                jnp.max(batch["progress"]),
             )
         outputs = self._detection.train_logits(
             parameters,

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from rffr_jax.cluster.sharding import parameter_shardings
 from rffr_jax.errors import UserError
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import DetectionSettings
@@ -56,6 +57,10 @@ def _check_rival_start(
     name, network = settings.backbone, find_rival(settings.backbone).Detector.starts_from
     if not network:
         raise UserError(f"{where}: detector.backbone={name!r} takes no start; leave it empty")
+    if network == "vit":
+        about = read_about(folder, "detector.init", "vit")
+        check_shapes(about, _vit_of_rival(settings), where, "rival")
+        return about
     about = read_about(folder, "detector.init", "backbone")
     if about["network"] != network:
         raise UserError(
@@ -81,8 +86,19 @@ def init_detector(
     """
     if not settings.is_rival:
         return _init_branches(folder, parameters, settings, mesh)
-    backbone = load_weights(folder, "detector.init", parameters["backbone"], mesh)
-    return {**parameters, "backbone": backbone}
+    fresh = parameters["backbone"]
+    if find_rival(settings.backbone).Detector.starts_from != "vit":
+        return {**parameters, "backbone": load_weights(folder, "detector.init", fresh, mesh)}
+    there = ModelSettings(**read_about(folder, "detector.init", "vit")["model"])
+    weights = load_weights(folder, "detector.init", abstract_vit(there)[1], mesh)
+    positions = resize_positions(weights["positions"], _vit_of_rival(settings).grid)
+    backbone = {**weights, "positions": positions}
+    return {**parameters, "backbone": jax.device_put(backbone, parameter_shardings(fresh, mesh))}
+
+
+def _vit_of_rival(settings: DetectionSettings) -> ModelSettings:
+    rival = settings.rival
+    return ModelSettings(rival.size, settings.model.image_size, rival.patch_size)
 
 
 def _init_branches(
@@ -156,13 +172,16 @@ def init_from_detector(
     return {name: weights.get(name, fresh) for name, fresh in parameters.items()}
 
 
-def check_shapes(about: dict[str, Any], settings: ModelSettings, where: str):
-    """Raises: UserError if the model that `about` describes cannot become one of `settings`."""
+def check_shapes(
+    about: dict[str, Any], settings: ModelSettings, where: str, section: str = "model"
+):
+    """Raises: UserError if the model that `about` describes cannot become one of `settings`, whose
+    size and patch size are in `section` of the config."""
     there = ModelSettings(**about["model"])
     if (there.size, there.patch_size) != (settings.size, settings.patch_size):
         raise UserError(
             f"{where} holds {about['model']}, this config asks for "
-            f"{dataclasses.asdict(settings)}; make model.size and model.patch_size the same"
+            f"{dataclasses.asdict(settings)}; make {section}.size and {section}.patch_size the same"
         )
     if there != settings:
         log.info(

@@ -31,7 +31,8 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 def main():
     images = np.random.default_rng(0).random((2, 56, 56, 3)).astype(np.float32)
-    for name in ("timm", "google", "hf", "mae", "hf_mae", "xception", "efficientnet"):
+    networks = ("timm", "google", "hf", "mae", "hf_mae", "xception", "efficientnet", "uia_vit")
+    for name in networks:
         (FIXTURES / name).mkdir(parents=True, exist_ok=True)
     np.savez(FIXTURES / "inputs.npz", images=images, hidden_block=HIDDEN_BLOCK)
     _timm(images)
@@ -41,6 +42,7 @@ def main():
     _huggingface_mae(images)
     _xception(images)
     _efficientnet(images)
+    _uia_vit(images)
 
 
 def _timm(images: np.ndarray):
@@ -121,6 +123,24 @@ def _efficientnet(images: np.ndarray):
     safetensors.torch.save_file(efficientnet.state_dict(), file)
     pixels = models.normalised(images, *HALF)
     _save("efficientnet", models.efficientnet_stages(efficientnet.double(), pixels))
+
+
+def _uia_vit(images: np.ndarray):
+    """One image on the ViT of the fixture `timm`; the head's weights are with the numbers."""
+    vit = models.timm_vit(SETTINGS)
+    weights = safetensors.torch.load_file(FIXTURES / "timm" / "model.safetensors")
+    vit.load_state_dict(weights, strict=False)
+    model = models.UIAViT(vit, middle=1, late=(2,)).eval()
+    models.spread_weights(model.head, seed=8)
+    kernel, bias = (parameter.detach().numpy() for parameter in model.head.parameters())
+    stages = {"head_kernel": kernel.T, "head_bias": bias}
+    model.double()
+    for progress in (0.0, 0.5, 1.0):
+        with torch.no_grad():
+            found = model(models.normalised(images[:1], *HALF), progress)
+        stages |= {name: array.numpy() for name, array in found.items()}
+        stages[f"logits_{progress}"] = stages.pop("logits")
+    _save("uia_vit", stages)
 
 
 def _mae_stages(
