@@ -2,6 +2,7 @@
 
 The first foreign set chooses the weights for both sets, so its own number is an oracle's. The
 procedural foreign sets show other people, and each has a manipulation that was not trained on.
+Those of photographs stand in for the paper's, too: a second source of photographs, and drawn faces.
 
 python -m rffr_jax.main --config=configs/paper/table2.py:synthetic
 """
@@ -20,9 +21,10 @@ from configs.paper.base import (
 )
 from rffr_jax.config import Config
 
+TRAINED = ("lowres_swap", "mouth_warp")
 PROCEDURAL = (
     "one data set",
-    ("lowres_swap", "mouth_warp"),
+    TRAINED,
     "synthetic:21#validation?method=polygon_paste{limit}",
     {
         "polygon_paste, other people": "synthetic:21#test?method=polygon_paste{limit}",
@@ -40,6 +42,17 @@ def _limited(limit: str) -> tuple:
 DATA = {
     "synthetic": _limited(""),
     "smoke": _limited("&limit=24"),
+    "photographs": (
+        "photographs",
+        TRAINED,
+        "csv:data/other_photographs/validation.csv?method=polygon_paste",
+        {
+            "polygon_paste, other photographs": (
+                "csv:data/other_photographs/test.csv?method=polygon_paste"
+            ),
+            "texture_upsample, drawn faces": "synthetic:22#test?method=texture_upsample",
+        },
+    ),
     "faceforensics": (
         "FF",
         ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"),
@@ -53,7 +66,11 @@ def get_config(variant: str = "synthetic") -> Config:
     config = base("table2", "trained on one data set, tested on others", variant, DATA)
     label, methods, chosen_on, tests = DATA[variant]
     config.trained_on = ConfigDict({label: trained_on(*methods)})
-    self_blended = {"fakes": "self_blended", "methods": (), "train": config.data.train}
+    train = config.data.train
+    if variant == "photographs":
+        # Blending needs landmarks; a table without them holds faces that are aligned as FFHQ's.
+        train = tuple(f"{spec}?landmarks=aligned" for spec in train)
+    self_blended = {"fakes": "self_blended", "methods": (), "train": train}
     never = {"training": "never"}
     config.rows = numbered(
         {
