@@ -347,7 +347,10 @@ class DetectorTraining(Objective):
         if self._detection.settings.is_rival:
             return self._detection.rival_losses(
                 parameters,
-                *(batch[name] for name in ("image", "label", "weight", "seed")),
+                batch["image"],
+                batch["label"],
+                batch["weight"],
+                batch["seed"],
                 jnp.max(batch["progress"]),
             )
         outputs = self._detection.train_logits(

@@ -28,8 +28,8 @@ def added(gaussian, features, counts=None):
 def assert_fitted_to(gaussian, features):
     expected = LedoitWolf().fit(np.asarray(features, np.float64))
     np.testing.assert_allclose(gaussian.mean[...], expected.location_, rtol=1e-5)
-    asked = drawn(9, 20)
-    distances = [mahalanobis(one, expected.location_, expected.precision_) for one in asked]
+    asked, precision = drawn(9, 20), np.linalg.inv(expected.covariance_)
+    distances = [mahalanobis(one, expected.location_, precision) for one in asked]
     np.testing.assert_allclose(gaussian.distance(jnp.asarray(asked)), distances, rtol=2e-4)
 
 
