@@ -95,12 +95,14 @@ def get_config(rival: str = "") -> Config:
     config.micro_batches = 1
     config.steps = 15_000
     config.optimizer = ConfigDict()
-    # Or sgd, with momentum b1.
+    # Or adam, whose decay is added to the gradient; or sgd, with momentum b1.
     config.optimizer.name = "adamw"
     config.optimizer.learning_rate = 2e-5
     # Or cosine, last_quarter: constant, and a line down to 0 in the last quarter.
     config.optimizer.schedule = "constant"
     config.optimizer.warmup_steps = 0
+    # The rate is halved whenever so many steps are done; 0 never does it.
+    config.optimizer.halve_every = 0
     config.optimizer.weight_decay = 0.0
     config.optimizer.b1 = 0.9
     config.optimizer.b2 = 0.999

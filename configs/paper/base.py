@@ -42,6 +42,12 @@ SMALL_RIVALS = {
         "steps": 200,
         "evaluate_every": 20,
     },
+    "recce": {
+        "rival": {"width": 0.125, "middle_blocks": 1},
+        "optimizer": {"learning_rate": 1e-3, "warmup_steps": 20},
+        "steps": 200,
+        "evaluate_every": 20,
+    },
     "sbi": {
         "rival": {"width": 0.25, "depth": 0.3},
         "optimizer": {"learning_rate": 0.05, "warmup_steps": 20},
@@ -55,6 +61,7 @@ SMALL_RIVALS = {
 }
 SMALLEST_RIVALS = {
     "xception": {"rival": {"width": 0.0625, "middle_blocks": 1}},
+    "recce": {"rival": {"width": 0.0625, "middle_blocks": 1}},
     "sbi": {"rival": {"width": 0.05, "depth": 0.3}},
     "uia_vit": {"rival": {"size": "tiny", "patch_size": 6}},
 }

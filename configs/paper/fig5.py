@@ -12,6 +12,7 @@ def get_config(variant: str = "synthetic") -> Config:
     config.rows = numbered(
         {
             "xception": row("Xception", **rival("xception", variant)),
+            "recce": row("RECCE", **rival("recce", variant)),
             "vit": row("ViT", detector=WHOLE_IMAGES),
             "ours": row("Ours", "mae"),
         }

@@ -14,8 +14,17 @@ def get_config(variant: str = "synthetic") -> Config:
     methods = manipulations(variant)
     config.trained_on = ConfigDict({name: trained_on(fakes) for name, fakes in methods.items()})
     config.rows = numbered(
-        {"uia_vit": row("UIA-ViT", **rival("uia_vit", variant)), "ours": row("Ours", "mae")}
+        {
+            "recce": row("RECCE", **rival("recce", variant)),
+            "uia_vit": row("UIA-ViT", **rival("uia_vit", variant)),
+            "ours": row("Ours", "mae"),
+        }
     )
-    config.claims = numbered({"uia_vit": beats("UIA-ViT", variant, "RFFR beats UIA-ViT")})
+    config.claims = numbered(
+        {
+            "recce": beats("RECCE", variant, "RFFR beats RECCE"),
+            "uia_vit": beats("UIA-ViT", variant, "RFFR beats UIA-ViT"),
+        }
+    )
     config.rules = ("oracle",)
     return config

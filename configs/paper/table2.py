@@ -74,6 +74,7 @@ def get_config(variant: str = "synthetic") -> Config:
     never = {"training": "never"}
     config.rows = numbered(
         {
+            "recce": row("RECCE", **rival("recce", variant)),
             "uia_vit": row("UIA-ViT", **rival("uia_vit", variant)),
             "sbi": row("SBI", **rival("sbi", variant) | {"data": self_blended, "residuals": never}),
             "vit": row("ViT + SBI", detector=WHOLE_IMAGES, data=self_blended, residuals=never),
@@ -100,6 +101,7 @@ def get_config(variant: str = "synthetic") -> Config:
                 "self-blended images help on the first foreign set", both, "Ours", column=first
             ),
             "sbi": beats("SBI", variant, "RFFR adds to SBI", both, column=first),
+            "recce": beats("RECCE", variant, "RFFR beats RECCE", column=first),
             "uia_vit": beats("UIA-ViT", variant, "RFFR beats UIA-ViT", column=first),
             "vit": claim("RFFR adds to a ViT with SBI", both, "ViT + SBI", column=first),
         }

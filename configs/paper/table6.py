@@ -12,8 +12,17 @@ from rffr_jax.config import Config
 def get_config(variant: str = "synthetic") -> Config:
     config = base("table6", "with validation on the target and without", variant)
     config.rows = numbered(
-        {"xception": row("Xception", **rival("xception", variant)), "ours": row("Ours", "mae")}
+        {
+            "xception": row("Xception", **rival("xception", variant)),
+            "recce": row("RECCE", **rival("recce", variant)),
+            "ours": row("Ours", "mae"),
+        }
     )
     config.rules = ("oracle", "source", "last")
-    config.claims = numbered({"ours": beats("Xception", variant)})
+    config.claims = numbered(
+        {
+            "ours": beats("Xception", variant),
+            "recce": beats("RECCE", variant, "RFFR beats RECCE"),
+        }
+    )
     return config

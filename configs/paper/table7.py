@@ -17,6 +17,7 @@ def get_config(variant: str = "synthetic") -> Config:
     config.rows = numbered(
         {
             "xception": row("Xception", **rival("xception", variant)),
+            "recce": row("RECCE", **rival("recce", variant)),
             "uia_vit": row("UIA-ViT", **rival("uia_vit", variant)),
             "ours": row("Ours", "mae"),
         }
@@ -24,6 +25,7 @@ def get_config(variant: str = "synthetic") -> Config:
     config.claims = numbered(
         {
             "xception": beats("Xception", variant),
+            "recce": beats("RECCE", variant, "RFFR beats RECCE"),
             "uia_vit": beats("UIA-ViT", variant, "RFFR beats UIA-ViT"),
         }
     )

@@ -140,6 +140,10 @@ class XceptionSettings:
                 f"{self.middle_blocks} must not be negative"
             )
 
+    def channels(self, published: int) -> int:
+        """How many channels there are in place of the paper's number."""
+        return max(1, round(self.width * published))
+
 
 @dataclasses.dataclass(frozen=True)
 class EfficientNetSettings:

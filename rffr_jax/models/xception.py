@@ -137,12 +137,10 @@ class Xception(nnx.Module):
                 f"five times; it needs {SMALLEST_IMAGE} px or more"
             )
 
-        def wide(channels: int) -> int:
-            return max(1, round(settings.width * channels))
-
         self.dtype = dtype
-        w32, w64, w128, w256 = wide(32), wide(64), wide(128), wide(256)
-        w728, w1024, w1536, w2048 = wide(728), wide(1024), wide(1536), wide(2048)
+        w32, w64, w128, w256, w728, w1024, w1536, w2048 = map(
+            settings.channels, (32, 64, 128, 256, 728, 1024, 1536, 2048)
+        )
 
         def block(*widths: int, stride: int = 2, first_relu: bool = True) -> Block:
             return Block(widths, stride=stride, first_relu=first_relu, dtype=dtype, rngs=rngs)
@@ -180,14 +178,27 @@ class Xception(nnx.Module):
           weight: images of weight 0 do not count in the batch's statistics, unless none counts.
         """
         rows = rows_that_count(weight) if training else None
+        found = self.entry_flow(images, training, rows)
+        x = found["entry3"]
+        for name in self.middle_names:
+            found[name] = x = self.middle[name](x, training, rows)
+        return found | self.exit_flow(x, training, rows)
+
+    def entry_flow(
+        self, images: Float[Array, "batch size size 3"], training: bool, rows: Rows
+    ) -> dict[str, Outputs]:
+        """The first of `stages`, up to `entry3`."""
         x, found = images.astype(self.dtype), {}
         for name in ("stem1", "stem2"):
             found[name] = x = nnx.relu(getattr(self, name)(x, training, rows))
         for name in ("entry1", "entry2", "entry3"):
             found[name] = x = getattr(self, name)(x, training, rows)
-        for name in self.middle_names:
-            found[name] = x = self.middle[name](x, training, rows)
-        found["exit1"] = x = self.exit1(x, training, rows)
+        return found
+
+    def exit_flow(self, x: Inputs, training: bool, rows: Rows) -> dict[str, Outputs]:
+        """The last of `stages`, of what the middle flow gives."""
+        found = {"exit1": self.exit1(x, training, rows)}
+        x = found["exit1"]
         for name in ("exit2", "exit3"):
             found[name] = x = nnx.relu(getattr(self, name)(x, training, rows))
         return found

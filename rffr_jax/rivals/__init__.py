@@ -16,9 +16,11 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, ClassVar
 
+import jax
+import jax.numpy as jnp
 import optax
 from flax import nnx
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float, Int, Key, UInt32
 
 from rffr_jax.errors import UserError
 
@@ -74,6 +76,23 @@ def cross_entropy(
 ) -> Float[Array, " batch"]:
     """Minus the log of the softmax of each image's label."""
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def dropout(
+    x: Float[Array, "batch ..."], keys: Key[Array, " batch"] | None, place: int, rate: float
+) -> Float[Array, "batch ..."]:
+    """`x` with a share `rate` of its values 0, and the others 1 / (1 - rate) times as large.
+
+    Args:
+      keys: of each image; None drops nothing.
+      place: a number of its own for each use of the keys.
+    """
+    if keys is None:
+        return x
+    kept = jax.vmap(
+        lambda key: jax.random.bernoulli(jax.random.fold_in(key, place), 1 - rate, x.shape[1:])
+    )(keys)
+    return jnp.where(kept, x / (1 - rate), 0)
 
 
 def rival_names() -> list[str]:

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from rffr_jax.models.efficientnet import EfficientNet
 from rffr_jax.models.sizes import EfficientNetSettings as Settings
-from rffr_jax.rivals import Rival, cross_entropy
+from rffr_jax.rivals import Rival, cross_entropy, dropout
 
 __all__ = ["CONFIG", "Detector", "Settings"]
 
@@ -49,12 +49,8 @@ class Detector(Rival):
         """Cross-entropy, by the batch's statistics; blocks and features are dropped at random."""
         keys = jax.vmap(jax.random.key)(seeds)
         features = _mean(self.backbone(images, training=True, weight=weight, keys=keys))
-        kept = jax.vmap(
-            lambda key: jax.random.bernoulli(
-                jax.random.fold_in(key, HEAD), 1 - DROPOUT, features.shape[1:]
-            )
-        )(keys)
-        return {"loss": cross_entropy(self.head(features * kept / (1 - DROPOUT)), labels)}
+        dropped = dropout(features, keys, HEAD, DROPOUT)
+        return {"loss": cross_entropy(self.head(dropped), labels)}
 
 
 def _mean(features: Array) -> Array:

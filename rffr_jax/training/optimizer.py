@@ -1,4 +1,4 @@
-"""AdamW or SGD with a schedule; weight decay for matrices only."""
+"""AdamW, Adam or SGD with a schedule; weight decay for matrices only."""
 
 import jax
 import optax
@@ -12,9 +12,20 @@ def learning_rate_schedule(config: Config, steps: int) -> optax.Schedule:
     """Linear warm-up over `warmup_steps`, then `constant`, half a `cosine` down to 0, or constant
     and a line down to 0 in the `last_quarter` of the run.
 
+    With `halve_every` above 0 it is halved, too, whenever so many steps are done.
+
     Raises:
-      UserError: unknown schedule, or a warm-up that is not shorter than the run.
+      UserError: unknown schedule, a negative number, or a warm-up that is not shorter than the run.
     """
+    every = config.get("halve_every", 0)
+    if every < 0:
+        raise UserError(f"optimizer.halve_every={every} is a number of steps; 0 never halves")
+    rate = _rate(config, steps)
+    return (lambda step: rate(step) * 0.5 ** (step // every)) if every else rate
+
+
+def _rate(config: Config, steps: int) -> optax.Schedule:
+    """The schedule before it is halved."""
     if config.schedule not in ("cosine", "constant", "last_quarter"):
         raise UserError(
             f"optimizer.schedule={config.schedule!r} is not known; choose cosine, constant or "
@@ -59,25 +70,27 @@ def decay_mask(parameters: PyTree) -> PyTree:
 
 
 def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter, ICLR 2019), or SGD with momentum `b1`, from `config.optimizer`.
+    """AdamW (Loshchilov & Hutter, ICLR 2019), Adam, or SGD with momentum `b1`, from
+    `config.optimizer`.
 
-    SGD's weight decay is added to the gradient, as in PyTorch.
+    The weight decay of Adam and SGD is added to the gradient, as in PyTorch.
 
     Raises:
       UserError: another name, or as for `learning_rate_schedule`.
     """
     name, schedule = config.get("name", "adamw"), learning_rate_schedule(config, steps)
-    if name not in ("adamw", "sgd"):
-        raise UserError(f"optimizer.name={name!r} is not known; choose adamw or sgd")
-    if name == "sgd":
-        return optax.chain(
-            optax.add_decayed_weights(config.weight_decay, decay_mask),
-            optax.sgd(schedule, momentum=config.b1),
+    if name not in ("adamw", "adam", "sgd"):
+        raise UserError(f"optimizer.name={name!r} is not known; choose adamw, adam or sgd")
+    if name == "adamw":
+        return optax.adamw(
+            schedule,
+            b1=config.b1,
+            b2=config.b2,
+            weight_decay=config.weight_decay,
+            mask=decay_mask,
         )
-    return optax.adamw(
-        schedule,
-        b1=config.b1,
-        b2=config.b2,
-        weight_decay=config.weight_decay,
-        mask=decay_mask,
-    )
+    if name == "adam":
+        descent = optax.adam(schedule, b1=config.b1, b2=config.b2)
+    else:
+        descent = optax.sgd(schedule, momentum=config.b1)
+    return optax.chain(optax.add_decayed_weights(config.weight_decay, decay_mask), descent)

@@ -70,7 +70,7 @@ def test_it_trains_on_self_blended_pairs_and_resumes_bit_for_bit(tmp_path, data,
     [
         (("data.methods=rows",), "data.methods chooses given fakes, and data.fakes=self_blended"),
         (("rival.depth=0.0",), "rival.width=0.05 and rival.depth=0.0 must both be above 0"),
-        (("optimizer.name=lion",), "optimizer.name='lion' is not known; choose adamw or sgd"),
+        (("optimizer.name=lion",), "optimizer.name='lion' is not known; choose adamw, adam or sgd"),
         (("optimizer.sam_rho=-1.0",), "optimizer.sam_rho=-1.0; it must not be negative"),
     ],
 )

@@ -47,8 +47,9 @@ def rival_settings_of(name, given, image_size):
     )
 
 
-def test_the_backbone_starts_from_them_and_the_head_does_not(start):
-    settings = rival_settings_of("xception", {"width": 1 / 16, "middle_blocks": 1}, image_size=48)
+@pytest.mark.parametrize("name", ["xception", "recce"])
+def test_the_backbone_starts_from_them_and_the_rest_does_not(start, name):
+    settings = rival_settings_of(name, {"width": 1 / 16, "middle_blocks": 1}, image_size=48)
     check_start(start, settings)
     shapes = Detection(settings, jnp.float32).abstract_parameters
     ones = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
@@ -56,7 +57,8 @@ def test_the_backbone_starts_from_them_and_the_head_does_not(start):
     begun = init_detector(start, jax.device_put(ones), settings, mesh)
     converted = import_weights(XCEPTION).parameters
     jax.tree.map(np.testing.assert_array_equal, begun["backbone"], converted)
-    jax.tree.map(np.testing.assert_array_equal, begun["head"], ones["head"])
+    for part in ones.keys() - {"backbone"}:
+        jax.tree.map(np.testing.assert_array_equal, begun[part], ones[part])
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +110,9 @@ def test_weights_that_do_not_fit_are_one_clear_line(start, tmp_path, data, mae, 
         given = (*data, *flags, f"detector.init={folder}")
         assert jobs.start("detect:xception", tmp_path / "run", *given) == 2
         assert says in capsys.readouterr().err.splitlines()[-1]
+    given = (*data, *SMALL, f"detector.init={other}")
+    assert jobs.start("detect:recce", tmp_path / "run", *given) == 2
+    assert "and detector.backbone='recce' starts from one of kind xcep" in capsys.readouterr().err
     assert (
         jobs.start("detect", tmp_path / "run", *data, f"mae={mae}", f"detector.init={start}") == 2
     )

@@ -60,6 +60,33 @@ def test_the_rate_falls_on_a_line_in_the_last_quarter():
         np.testing.assert_allclose([rate(schedule, n) for n in range(21)], expected, atol=1e-7)
 
 
+def test_the_rate_is_halved_whenever_so_many_steps_are_done():
+    config = settings(schedule="constant", warmup_steps=0, halve_every=4)
+    schedule = learning_rate_schedule(config, 20)
+    expected = [0.1] * 4 + [0.05] * 4 + [0.025] * 4 + [0.0125]
+    np.testing.assert_allclose([rate(schedule, n) for n in range(13)], expected)
+    np.testing.assert_allclose(jax.jit(schedule)(jnp.int32(8)), 0.025)
+
+
+def test_adam_is_that_of_pytorch():
+    """The decay of kernels is a part of the gradient; by its definition, in float64."""
+    config = settings(name="adam", schedule="constant", warmup_steps=0)
+    optimizer = make_optimizer(config, 10)
+    weights = {"kernel": jnp.array([1.0, -2.0]), "bias": jnp.array([3.0])}
+    state, expected = optimizer.init(weights), np.array([1.0, -2.0, 3.0])
+    first, second = np.zeros(3), np.zeros(3)
+    for step, gradient in enumerate((np.array([0.5, 1.0, -1.0]), np.array([-1.0, 0.25, 2.0])), 1):
+        given = {"kernel": jnp.asarray(gradient[:2]), "bias": jnp.asarray(gradient[2:])}
+        updates, state = optimizer.update(given, state, weights)
+        weights = jax.tree.map(jnp.add, weights, updates)
+        whole = gradient + 0.5 * expected * [1, 1, 0]
+        first, second = 0.9 * first + 0.1 * whole, 0.95 * second + 0.05 * whole**2
+        mean, square = first / (1 - 0.9**step), second / (1 - 0.95**step)
+        expected = expected - 0.1 * mean / (np.sqrt(square) + 1e-8)
+        found = np.concatenate([weights["kernel"], weights["bias"]])
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_sgd_is_that_of_pytorch():
     """v <- b1 v + g + decay w for kernels, w <- w - rate v; biases do not decay."""
     config = settings(name="sgd", schedule="constant", warmup_steps=0)
