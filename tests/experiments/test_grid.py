@@ -2,7 +2,9 @@ import os
 
 import pytest
 
-from configs.paper import table1, table2, table5, table6, table8, table9
+from configs.paper import table1, table2, table3, table5, table6, table8, table9
+from rffr_jax.data.selection import keep_methods
+from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.draw_to_disk import with_data_on_disk
 from rffr_jax.experiments.grid import Folders, Plan, make_grid, split_by_seed
@@ -47,6 +49,21 @@ def test_tables_share_trainings(drawn_data):
     assert five["Random original and residual"] == eight["MIM"] == one["lowres_swap"] == nine["4x4"]
     assert five["Random original"] == eight["None"]
     assert len({*five.values()}) == 6
+
+
+@pytest.mark.parametrize("variant", ["smoke", "synthetic"])
+def test_a_second_source_gives_recce_only_reals(variant):
+    config = table3.get_config(variant)
+    one, two = (row.detect for name, row in config.rows.items() if "recce" in name)
+    assert "train" not in one.get("data", {})
+    assert two.data.train[: len(config.data.train)] == config.data.train
+    methods = config.trained_on.lowres_swap.data.methods
+    kept = keep_methods(load_dataset(two.data.train), methods, where="data.methods").examples
+    assert {example.method for example in kept} == {"real", "lowres_swap"}
+    sources = {label: {e.id.split("#")[0] for e in kept if e.label == label} for label in (0, 1)}
+    first = config.data.train[0].split("#")[0]
+    assert sources[1] == {first}
+    assert len(sources[0] - {first}) == 1
 
 
 def test_what_shapes_the_weights_makes_another_training(drawn_data):
