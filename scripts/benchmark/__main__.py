@@ -4,6 +4,8 @@
 
 Rows: `residual` (whole residual images, every block of them), `pretrain` and `detect` (a training
 step), `evaluate` (a set scored, its residuals recomputed or kept), `input` (prepared records).
+Where --rows names them: `xception`, `sbi`, `uia_vit` (a training step of that rival, whose size is
+the published one, small with --quick).
 Each side has a process of its own; their repeats take turns, and medians are reported. PyTorch
 with transformers is optional. DIR gets benchmark.json and benchmark.md, rewritten after every row,
 so that an interrupted run keeps what it measured. docs/benchmarks.md explains the numbers.
@@ -26,6 +28,8 @@ from rffr_jax.errors import UserError
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 WORKS = ("residual", "pretrain", "detect", "evaluate", "input")
+RIVALS = ("xception", "sbi", "uia_vit")
+ROWS = (*WORKS, *RIVALS)
 DTYPES = ("float32", "tf32", "bfloat16")
 K = 4
 INTERRUPTED = 130
@@ -98,7 +102,8 @@ def _run(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     dtypes = args.dtype or defaults.dtypes
     if "tf32" in dtypes and accelerator is None:
         raise UserError("--dtype tf32 is for a GPU; JAX sees none here")
-    batches = {**defaults.batches, **args.batch}
+    of_rivals = dict.fromkeys(RIVALS, defaults.batches["detect"])
+    batches = {**of_rivals, **defaults.batches, **args.batch}
     about = {
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
         "command": shlex.join(["python", "-m", "scripts.benchmark", *arguments]),
@@ -192,7 +197,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     parser.add_argument("--output", required=True, type=pathlib.Path, metavar="DIR")
-    parser.add_argument("--rows", type=_rows, default=WORKS, metavar=",".join(WORKS))
+    parser.add_argument("--rows", type=_rows, default=WORKS, metavar=",".join(ROWS))
     parser.add_argument(
         "--dtype", type=_dtypes, metavar=",".join(DTYPES), help="float32 on a CPU; all on a GPU"
     )
@@ -211,7 +216,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _rows(text: str) -> tuple[str, ...]:
-    return _names(text, WORKS)
+    return _names(text, ROWS)
 
 
 def _dtypes(text: str) -> tuple[str, ...]:
@@ -228,11 +233,11 @@ def _names(text: str, known: Sequence[str]) -> tuple[str, ...]:
 
 def _batches(text: str) -> dict[str, int]:
     if "=" not in text:
-        return dict.fromkeys(WORKS, _count(text))
+        return dict.fromkeys(ROWS, _count(text))
     batches = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
-        (name,) = _names(name, WORKS)
+        (name,) = _names(name, ROWS)
         batches[name] = _count(number)
     return batches
 

@@ -62,7 +62,7 @@ def shared_files(setup: Setup) -> Loaded:
 
     def start() -> Work:
         parameters = jax.device_get(_mae_parameters(setup))
-        about = mae_about(settings, _config(setup, "pretrain"))
+        about = mae_about(settings, job_config(setup, "pretrain"))
         save_weights(setup.folder / MAE_FOLDER, 0, parameters, about)
         heads = settings.shape.heads
         whole = {**parameters, **fixed_positions(settings)}
@@ -83,7 +83,7 @@ def shared_files(setup: Setup) -> Loaded:
 
 def matrix_product(setup: Setup) -> Loaded:
     """The product of two square matrices: the rate that the machine is measured by."""
-    _set_precision(setup)
+    set_precision(setup)
     shape = (setup.matrix, setup.matrix)
     dtype = jnp.bfloat16 if setup.dtype == "bfloat16" else jnp.float32
     factors = [jax.random.normal(jax.random.key(seed), shape, dtype) for seed in (0, 1)]
@@ -108,10 +108,10 @@ def pretraining_step(setup: Setup) -> Loaded:
 
 def pretraining_step_returning_memory(setup: Setup) -> Loaded:
     """The same without the setting that keeps freed memory."""
-    _set_precision(setup)
-    config = _config(setup, "pretrain")
+    set_precision(setup)
+    config = job_config(setup, "pretrain")
     objective = Pretraining(config, setup.folder / "pretrain", make_mesh())
-    return _training_step(setup, config, objective)
+    return training_step(setup, config, objective)
 
 
 def detector_step(setup: Setup) -> Loaded:
@@ -122,10 +122,10 @@ def detector_step(setup: Setup) -> Loaded:
 
 def detector_step_returning_memory(setup: Setup) -> Loaded:
     """The same without the setting that keeps freed memory."""
-    _set_precision(setup)
-    config = _config(setup, "detect")
+    set_precision(setup)
+    config = job_config(setup, "detect")
     objective = DetectorTraining(config, setup.folder / "detect", make_mesh())
-    return _training_step(setup, config, objective)
+    return training_step(setup, config, objective)
 
 
 def evaluation(setup: Setup) -> Loaded:
@@ -171,7 +171,7 @@ def record_batches(setup: Setup) -> Loaded:
 
 
 def _residual(setup: Setup, at_once: int | None) -> Loaded:
-    _set_precision(setup)
+    set_precision(setup)
     definition, _ = abstract_mae(_model(setup), _dtype(setup))
     blocks = BlockGrid(_model(setup).grid, setup.k)
     arguments = _mae_parameters(setup), jnp.asarray(setup.images())
@@ -183,11 +183,16 @@ def _residual(setup: Setup, at_once: int | None) -> Loaded:
     return lambda: _compiled(residual, arguments, images=setup.batch, compared=True)
 
 
-def _training_step(setup: Setup, config: Config, objective: Objective) -> Loaded:
+def training_step(
+    setup: Setup, config: Config, objective: Objective, compared: bool = True
+) -> Loaded:
+    """Steps of an objective; with `compared` the first losses are for the other side."""
     mesh = make_mesh()
     optimizer = make_optimizer(config.optimizer, config.steps)
     parameters = init_sharded(objective.init_parameters, mesh)
-    training = init_training_state(optimizer, config.optimizer.ema_decay, parameters)
+    training = init_training_state(
+        optimizer, config.optimizer.ema_decay, parameters, objective.loss_names
+    )
     state = {"parameters": parameters, **training}
     rows = slice(0, setup.batch)
     batch = {
@@ -217,7 +222,7 @@ def _training_step(setup: Setup, config: Config, objective: Objective) -> Loaded
         return Work(
             run,
             images=setup.batch,
-            output=np.array(losses),
+            output=np.array(losses) if compared else None,
             flops=flops,
             compile_seconds=compile_seconds,
             temporary_bytes=_temporary_bytes(program),
@@ -228,7 +233,7 @@ def _training_step(setup: Setup, config: Config, objective: Objective) -> Loaded
 
 
 def _evaluation(setup: Setup, kept: bool) -> Loaded:
-    _set_precision(setup)
+    set_precision(setup)
     mesh = make_mesh()
     detection = _detection(setup)
     mae = load_weights(setup.folder / MAE_FOLDER, "mae", detection.abstract_frozen, mesh)
@@ -322,12 +327,14 @@ def _mae_parameters(setup: Setup) -> PyTree:
 
 
 def _detection(setup: Setup) -> Detection:
-    return Detection(detection_settings(_config(setup, "detect"))[0], _dtype(setup))
+    return Detection(detection_settings(job_config(setup, "detect"))[0], _dtype(setup))
 
 
-def _config(setup: Setup, job: str) -> Config:
+def job_config(setup: Setup, job: str, variant: str = "") -> Config:
     """The job's own config with the row's shapes, and a learning rate that is never 0."""
-    config = runpy.run_path(str(setup.configs / f"{job}.py"))["get_config"]()
+    config = runpy.run_path(str(setup.configs / f"{job}.py"))["get_config"](
+        *filter(None, [variant])
+    )
     config.seed = 0
     config.dtype = "bfloat16" if setup.dtype == "bfloat16" else "float32"
     config.model.update(dataclasses.asdict(_model(setup)))
@@ -346,7 +353,8 @@ def _dtype(setup: Setup):
     return compute_dtype("bfloat16" if setup.dtype == "bfloat16" else "float32")
 
 
-def _set_precision(setup: Setup):
+def set_precision(setup: Setup):
+    """Of matrix products on a GPU, as the row's type says."""
     if jax.default_backend() != "cpu":
         jax.config.update("jax_default_matmul_precision", PRECISION[setup.dtype])
 

@@ -53,7 +53,7 @@ def vit_mae(setup: Setup, device: torch.device, frozen: bool = True) -> nn.Modul
 
 
 def _transformers() -> tuple[type, type]:
-    _stand_in_for_torchvision()
+    stand_in_for_torchvision()
     try:
         from transformers import ViTMAEConfig, ViTMAEForPreTraining
     except ImportError as error:
@@ -61,8 +61,8 @@ def _transformers() -> tuple[type, type]:
     return ViTMAEConfig, ViTMAEForPreTraining
 
 
-def _stand_in_for_torchvision():
-    """Lets transformers import a torchvision that was built for another PyTorch."""
+def stand_in_for_torchvision():
+    """Lets transformers and timm import a torchvision that was built for another PyTorch."""
     try:
         import torchvision  # noqa: F401
     except ImportError:

@@ -44,7 +44,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def matrix_product(setup: Setup) -> Loaded:
     """The product of two square matrices."""
-    device = _device(setup)
+    device = device_of(setup)
     dtype = torch.bfloat16 if setup.dtype == "bfloat16" else torch.float32
     shape = (setup.matrix, setup.matrix)
     one, two = (torch.randn(shape, device=device, dtype=dtype) for _ in range(2))
@@ -68,21 +68,21 @@ def compiled_residual(setup: Setup) -> Loaded:
 
 def pretraining_step(setup: Setup, compiled: bool = False) -> Loaded:
     """Masks drawn, batch sent, gradients, AdamW: transformers' ViTMAE and its own loss."""
-    device = _device(setup)
+    device = device_of(setup)
     model = vit_mae(setup, device, frozen=False)
     blocks = block_grid(setup)
     losses = _compiled_if(lambda pixels, noise: model(pixels, noise=noise).loss, compiled)
-    optimizer = _adamw(model.parameters(), betas=(0.9, 0.95), learning_rate=7.5e-5, decay=0.05)
+    optimizer = adamw(model.parameters(), betas=(0.9, 0.95), learning_rate=7.5e-5, decay=0.05)
     images = torch.from_numpy(setup.images())
 
     def step(number: int) -> Tensor:
         hidden = sample_masks("block", blocks, ratio=0, seed=0, step=number, batch=setup.batch)
         noise = keeping_noise(complement(hidden, blocks.patches), blocks.patches)
-        with _autocast(setup, device):
-            loss = losses(_pixels(images.to(device)), noise.to(device))
-        return _update(loss, optimizer)
+        with autocast(setup, device):
+            loss = losses(pixels_of(images.to(device)), noise.to(device))
+        return update(loss, optimizer)
 
-    return _training(step, setup)
+    return training(step, setup)
 
 
 def compiled_pretraining_step(setup: Setup) -> Loaded:
@@ -92,7 +92,7 @@ def compiled_pretraining_step(setup: Setup) -> Loaded:
 
 def detector_step(setup: Setup, compiled: bool = False) -> Loaded:
     """Blocks drawn, residuals of only these, two ViTs on their patches, gradients, AdamW."""
-    device = _device(setup)
+    device = device_of(setup)
     mae, detector = vit_mae(setup, device), Detector(setup, device)
     blocks = block_grid(setup)
     counts = count_quantiles(
@@ -111,7 +111,7 @@ def detector_step(setup: Setup, compiled: bool = False) -> Loaded:
         order = sample_order(len(counts), 0, number, setup.batch)
         chosen = sample_blocks(blocks.count, max(counts), 0, number, setup.batch)
         block = chosen[rows, slots]
-        pixels = _pixels(images[order].to(device))
+        pixels = pixels_of(images[order].to(device))
         hidden = torch.from_numpy(blocks.hidden[block]).long().to(device)
         with torch.no_grad():
             predicted = predict(pixels[rows], noises[block].to(device))
@@ -123,14 +123,14 @@ def detector_step(setup: Setup, compiled: bool = False) -> Loaded:
         )
         inpainted[rows, slots] = _taken(predicted, hidden)
         residuals = _amplified(inpainted.flatten(1, 2), _taken(original, indices))
-        with _autocast(setup, device):
+        with autocast(setup, device):
             normalised = _taken(mae.patchify(_normalised(pixels)), indices)
             logits = classify(normalised, residuals, indices, lengths)
         loss = F.cross_entropy(logits.float(), labels[order].long().to(device))
-        return _update(loss, optimizer)
+        return update(loss, optimizer)
 
-    optimizer = _adamw(detector.parameters(), betas=(0.9, 0.999), learning_rate=2e-5, decay=0)
-    return _training(step, setup)
+    optimizer = adamw(detector.parameters(), betas=(0.9, 0.999), learning_rate=2e-5, decay=0)
+    return training(step, setup)
 
 
 def compiled_detector_step(setup: Setup) -> Loaded:
@@ -140,7 +140,7 @@ def compiled_detector_step(setup: Setup) -> Loaded:
 
 def evaluation(setup: Setup) -> Loaded:
     """Scores of a set in memory, its residuals computed (block after block) every time."""
-    device = _device(setup)
+    device = device_of(setup)
     mae, detector = vit_mae(setup, device), Detector(setup, device)
     blocks = block_grid(setup)
     indices = torch.from_numpy(blocks.hidden.reshape(-1)).long().to(device)
@@ -149,9 +149,9 @@ def evaluation(setup: Setup) -> Loaded:
 
     @torch.no_grad()
     def run() -> Tensor:
-        pixels = _pixels(images.to(device))
+        pixels = pixels_of(images.to(device))
         residuals = _taken(mae.patchify(_looped(mae, blocks, pixels)), indices)
-        with _autocast(setup, device):
+        with autocast(setup, device):
             normalised = _taken(mae.patchify(_normalised(pixels)), indices)
             logits = detector(normalised, residuals, indices, None).float()
         return torch.softmax(logits, dim=-1)[:, 1]
@@ -183,14 +183,14 @@ def file_reading(setup: Setup) -> Loaded:
 
 
 def _residual(setup: Setup, inpaint: Callable, compiled: bool = False) -> Loaded:
-    device = _device(setup)
+    device = device_of(setup)
     mae, blocks = vit_mae(setup, device), block_grid(setup)
     images = torch.from_numpy(setup.images()).to(device)
     mae.forward = _compiled_if(mae.forward, compiled)
 
     @torch.no_grad()
     def run() -> Tensor:
-        return inpaint(mae, blocks, _pixels(images)).permute(0, 2, 3, 1)
+        return inpaint(mae, blocks, pixels_of(images)).permute(0, 2, 3, 1)
 
     return lambda: _work(run, setup.batch, compared=True)
 
@@ -231,7 +231,7 @@ def _taken(patches: Tensor, indices: Tensor) -> Tensor:
 # ---- parts
 
 
-def _device(setup: Setup) -> torch.device:
+def device_of(setup: Setup) -> torch.device:
     """The accelerator if there is one; threads and precision are set as for the other side."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)
@@ -240,7 +240,7 @@ def _device(setup: Setup) -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _pixels(images: Tensor) -> Tensor:
+def pixels_of(images: Tensor) -> Tensor:
     """uint8 [batch, size, size, 3] as [batch, 3, size, size] in [0, 1]."""
     return images.permute(0, 3, 1, 2).float() / 255
 
@@ -250,12 +250,13 @@ def _normalised(pixels: Tensor) -> Tensor:
     return (pixels - mean) / std
 
 
-def _autocast(setup: Setup, device: torch.device) -> contextlib.AbstractContextManager:
+def autocast(setup: Setup, device: torch.device) -> contextlib.AbstractContextManager:
+    """bfloat16 where the row asks for it."""
     on = setup.dtype == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=on)
 
 
-def _adamw(parameters, *, betas: tuple[float, float], learning_rate: float, decay: float):
+def adamw(parameters, *, betas: tuple[float, float], learning_rate: float, decay: float):
     """Decay only for the matrices of linear layers; fused where PyTorch can."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     groups = [
@@ -265,7 +266,8 @@ def _adamw(parameters, *, betas: tuple[float, float], learning_rate: float, deca
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, fused=True)
 
 
-def _update(loss: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+def update(loss: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+    """A step of the optimizer; the loss."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
@@ -276,7 +278,9 @@ def _compiled_if(function: Callable, compiled: bool) -> Callable:
     return torch.compile(function) if compiled else function
 
 
-def _training(step: Callable[[int], Tensor], setup: Setup) -> Loaded:
+def training(step: Callable[[int], Tensor], setup: Setup, compared: bool = True) -> Loaded:
+    """Calls of a step that takes its number and returns its loss."""
+
     def start() -> Work:
         done = 0
 
@@ -289,7 +293,8 @@ def _training(step: Callable[[int], Tensor], setup: Setup) -> Loaded:
             return loss
 
         losses = [float(run(1)) for _ in range(WARM_UP_STEPS)]
-        return Work(run, setup.batch, output=np.array(losses), memory=_device_memory())
+        output = np.array(losses) if compared else None
+        return Work(run, setup.batch, output=output, memory=_device_memory())
 
     return start
 

@@ -12,6 +12,7 @@ from scripts.benchmark.report import Result
 from scripts.benchmark.setup import Setup
 
 OURS, PEERS = "scripts.benchmark.ours", "scripts.benchmark.peers"
+OUR_RIVALS, PEER_RIVALS = "scripts.benchmark.our_rivals", "scripts.benchmark.peer_rivals"
 MATRIX = f"{OURS}:matrix_product", f"{PEERS}:matrix_product"
 
 
@@ -73,6 +74,18 @@ ROWS: dict[str, tuple[Side, ...]] = {
         Side("rffr_jax, records, one thread", f"{OURS}:record_reading"),
         Side("rffr_jax, records in batches", f"{OURS}:record_batches"),
         Side("PyTorch, JPEG files and Pillow", f"{PEERS}:file_reading"),
+    ),
+    "xception": (
+        Side("rffr_jax", f"{OUR_RIVALS}:xception_step"),
+        Side("PyTorch, timm", f"{PEER_RIVALS}:xception_step"),
+    ),
+    "sbi": (
+        Side("rffr_jax", f"{OUR_RIVALS}:sbi_step"),
+        Side("PyTorch, timm", f"{PEER_RIVALS}:sbi_step"),
+    ),
+    "uia_vit": (
+        Side("rffr_jax", f"{OUR_RIVALS}:uia_vit_step"),
+        Side("PyTorch", f"{PEER_RIVALS}:uia_vit_step"),
     ),
 }
 

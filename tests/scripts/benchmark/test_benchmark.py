@@ -114,6 +114,21 @@ def test_all_rows_without_pytorch(tmp_path, quick_to_compile):
 
 
 @pytest.mark.parity
+def test_a_step_of_a_rival_beside_pytorch(tmp_path, quick_to_compile):
+    pytest.importorskip("torch")
+    held = run(tmp_path, "--rows=xception,uia_vit")
+    rows = {(row["work"], row["who"]): row for row in held["rows"]}
+    assert rows["xception", "PyTorch, timm"]["reason"] == "timm's legacy_xception has one size only"
+    for row in (
+        rows["xception", "rffr_jax"],
+        rows["uia_vit", "rffr_jax"],
+        rows["uia_vit", "PyTorch"],
+    ):
+        assert row["median_seconds"] > 0
+        assert row["flops"] > 0
+
+
+@pytest.mark.parity
 def test_pytorch_does_the_same_work(tmp_path, quick_to_compile):
     pytest.importorskip("transformers")
     held = run(tmp_path, "--rows=residual,pretrain,detect,evaluate")
