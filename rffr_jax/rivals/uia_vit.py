@@ -95,9 +95,10 @@ class Detector(Rival):
         )
 
     def at_progress(self, progress: Float[Array, ""]):
-        """Fits the Gaussians where a window ends between the last step and this one."""
+        """Fits the Gaussians where a window has ended since the last step, that of an earlier run
+        too."""
         window = jnp.floor(WINDOWS * progress)
-        ended = window > jnp.floor(WINDOWS * self.progress[...])
+        ended = window != jnp.floor(WINDOWS * self.progress[...])
         self.real.fit(ended)
         self.fake.fit(ended)
         self.progress[...] = progress

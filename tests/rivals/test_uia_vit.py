@@ -153,6 +153,8 @@ def test_gaussians_are_of_real_patches_and_of_central_fake_ones_of_images_that_w
     assert (same_window["real"]["whitening"] == 0).all()
     _, next_window = losses(parameters, 0.0625)
     assert next_window["real"]["count"] == 32
+    _, trained_further = losses(next_window, 0.0)
+    assert trained_further["real"]["count"] == 32
     assert next_window["real"]["whitening"][0, 0] > 0
 
 
