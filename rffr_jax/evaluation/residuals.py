@@ -6,6 +6,7 @@ import logging
 import pathlib
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import jax
 import numpy as np
@@ -35,14 +36,16 @@ from rffr_jax.evaluation.localisation import (
     localise_residuals,
 )
 from rffr_jax.examples import Dataset, manipulation_mask
-from rffr_jax.method.baseline_residuals import reconstruction_residual
+from rffr_jax.method.baseline_residuals import amplify_difference, reconstruction_residual
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import unit_range
+from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.residual import ALPHA, residual_image
-from rffr_jax.models.abstract import abstract_mae, abstract_unet
+from rffr_jax.models.abstract import abstract, abstract_mae, abstract_unet
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, UNetSettings, compute_dtype
 from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels, residual_pixels
+from rffr_jax.rivals import Rival, find_rival
 from rffr_jax.runs.atomic_files import atomic_write, write_json
 from rffr_jax.runs.checkpoints.weights import (
     load_weights,
@@ -60,8 +63,8 @@ K = 4  # the paper's, for a MAE that was pretrained without blocks
 def run(config: Config, workdir: pathlib.Path):
     """Writes residuals.npz (`path`; `image`, `inpainted`, `residual`: float32 [n, H, W, 3]),
     residuals.png with the first images and, where fakes carry masks, localisation.json: whether
-    the residuals lie where the fakes were manipulated. A UNet's reconstruction is under
-    `inpainted`."""
+    the residuals lie where the fakes were manipulated. The reconstruction of a UNet or of a rival
+    is under `inpainted`."""
     dataset = load_dataset(config.data.inputs)
     mae, mesh = pathlib.Path(config.mae), make_mesh(config.mesh.fsdp)
     k, blocks_per_pass = config.blocks.k, config.blocks.blocks_per_pass
@@ -118,7 +121,8 @@ def residual_arrays(
     """`image`, `inpainted` and `residual` of every image that can be used, and its index.
 
     Args:
-      folder: a pretrain workdir or converted weights, of a MAE or a UNet.
+      folder: a pretrain workdir or converted weights, of a MAE or a UNet, or the workdir of a rival
+        that reconstructs.
       config: `batch_size`, `dtype` and `data` of the job.
       k: k x k blocks of a MAE; 0 is what the MAE was pretrained with, or `K`.
       alpha: amplification of the residual.
@@ -177,7 +181,9 @@ class _ResidualModel:
 def _residual_model(
     folder: pathlib.Path, dtype: DTypeLike, k: int, alpha: float, blocks_per_pass: int
 ) -> _ResidualModel:
-    about = read_about(folder, "mae", "mae", "unet")
+    about = read_about(folder, "mae", "mae", "unet", "detector")
+    if about["kind"] == "detector":
+        return _reconstructing_rival(folder, about, dtype, alpha)
     if about["kind"] == "unet":
         unet = UNetSettings(**about["model"])
         reconstruct = functools.partial(reconstruction_residual, alpha=alpha)
@@ -191,6 +197,28 @@ def _residual_model(
         return residual_image(mae, blocks, images, alpha, at_once)
 
     return _ResidualModel(settings.image_size, *abstract_mae(settings, dtype), inpaint, "inpainted")
+
+
+def _reconstructing_rival(
+    folder: pathlib.Path, about: dict[str, Any], dtype: DTypeLike, alpha: float
+) -> _ResidualModel:
+    settings = DetectionSettings.from_json(about["detection"])
+    if not (settings.is_rival and find_rival(settings.backbone).Detector.reconstructs):
+        raise UserError(
+            f"mae={folder} holds a detector checkpoint, not a mae or unet, and its detector "
+            "reconstructs no images"
+        )
+    size, mean, std = settings.model.image_size, np.array(settings.mean), np.array(settings.std)
+
+    def build(rngs: nnx.Rngs) -> nnx.Module:
+        rival = find_rival(settings.backbone)
+        return rival.Detector(settings.rival, size, dtype=dtype, rngs=rngs)
+
+    def reconstruct(rival: Rival, images: Array):
+        found = rival.reconstructed((images - mean) / std) * std + mean
+        return found, amplify_difference(found, images, alpha)
+
+    return _ResidualModel(size, *abstract(build), reconstruct, "reconstructed")
 
 
 def to_pixels(

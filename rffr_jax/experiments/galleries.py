@@ -80,8 +80,8 @@ def draw_gallery(
     Args:
       stem: where to, without a suffix.
       dataset: that `same_sources` finds its images in.
-      autoencoders: a pretrain workdir or converted weights for every name, such as "MAE"; all of
-        one image size.
+      autoencoders: for every name, such as "MAE", what `residual_arrays` takes. Pictures of another
+        image size than that of the last one are resized to it.
       config: `batch_size`, `dtype` and `data` of an evaluation.
       sources: that are shown at most.
 
@@ -89,7 +89,7 @@ def draw_gallery(
       The path of the PNG.
 
     Raises:
-      UserError: as `same_sources`; autoencoders of several image sizes; an image cannot be used.
+      UserError: as `same_sources`; an image cannot be used.
     """
     titles, indices = same_sources(dataset, sources)
     chosen = [index for row in indices for index in row]
@@ -100,15 +100,9 @@ def draw_gallery(
         if len(index) < len(chosen):
             bad = min(set(range(len(chosen))) - set(index.tolist()))
             raise UserError(f"{shown.examples[bad].path} cannot be used in a gallery; mend it")
-        original, reconstructed, residual = to_pixels(arrays)
-        before = made.setdefault("original", original)
-        if before[0].shape != original[0].shape:
-            raise UserError(
-                f"{folder} reads images of {original[0].shape[0]} px, the one before it of "
-                f"{before[0].shape[0]} px; draw a gallery for each"
-            )
-        made[name] = reconstructed
-        made[f"{name}: residual"] = residual
+        made["original"], made[name], made[f"{name}: residual"] = to_pixels(arrays)
+    side = len(made["original"][0])
+    made = {name: [_resized(picture, side) for picture in made[name]] for name in made}
     rows, row_titles = [], []
     for first in range(0, len(chosen), len(titles)):
         rows += [pixels[first : first + len(titles)] for pixels in made.values()]
@@ -117,6 +111,14 @@ def draw_gallery(
     contact_sheet(png, rows, titles, synthetic_data_note(shown.examples), row_titles)
     picture_as_pdf(png)
     return png
+
+
+def _resized(
+    picture: UInt8[np.ndarray, "old old 3"], side: int
+) -> UInt8[np.ndarray, "side side 3"]:
+    if len(picture) == side:
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC))
 
 
 def picture_as_pdf(png: pathlib.Path):

@@ -186,9 +186,15 @@ def check_grid(config: Config):
 
 
 def autoencoder_run(config: Config, name: str, seed: int, folders: Folders) -> Run:
-    """The pretraining of the autoencoder that the config calls `name`."""
+    """The training of the autoencoder that the config calls `name`.
+
+    Its entry changes the job `pretrain`, or is the row of a rival that reconstructs.
+    """
+    entry = config.autoencoders[name]
+    if "detect" in entry:
+        return _detector_run(config, next(iter(config.trained_on)), entry, seed, None, folders)
     job = config.pretrain.copy_and_resolve_references()
-    job.update(config.autoencoders[name])
+    job.update(entry)
     job.seed = seed
     full_name = f"{job.autoencoder}-k{job.blocks.k}-seed{seed}"
     key = folders.keys.of(job)

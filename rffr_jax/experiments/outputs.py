@@ -96,7 +96,8 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
         window=asked.smoothing,
     )
     pictures = [workdir / "report.html", *galleries.values()]
-    pictures += [run.folder / "samples" for run in plan.autoencoders.values()]
+    pretrained = [run for run in plan.autoencoders.values() if run.config.job == "pretrain"]
+    pictures += [run.folder / "samples" for run in pretrained]
     print(f"pictures: {', '.join(map(str, pictures))}")
 
 

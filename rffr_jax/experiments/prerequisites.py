@@ -94,7 +94,8 @@ def _all_specs(config: Config) -> Iterator[str]:
 
 
 def _starting_weights(config: Config) -> Iterator[str]:
-    for job in (config.detect, *(row.detect for row in config.rows.values())):
+    rows = (*config.rows.values(), *(e for e in config.autoencoders.values() if "detect" in e))
+    for job in (config.detect, *(row.detect for row in rows)):
         name = job.get("detector", {}).get("init", "")
         if name and name not in config.autoencoders:
             yield name

@@ -38,13 +38,21 @@ class Rival(nnx.Module):
       loss_names: the parts of `losses`, as they are logged.
       starts_from: the converted network (docs/weights.md) whose weights `detector.init` puts in
         place of `self.backbone`, or `vit`; '' for none.
+      reconstructs: whether it has `reconstructed`.
     """
 
     loss_names: ClassVar[tuple[str, ...]] = ("loss",)
     starts_from: ClassVar[str] = ""
+    reconstructs: ClassVar[bool] = False
 
     def logits(self, images: Float[Array, "batch size size 3"]) -> Float[Array, "batch 2"]:
         """Real and fake, float32, as they are tested."""
+        raise NotImplementedError
+
+    def reconstructed(
+        self, images: Float[Array, "batch size size 3"]
+    ) -> Float[Array, "batch size size 3"]:
+        """Images as it reconstructs them in a test, normalised like those that it reads."""
         raise NotImplementedError
 
     def at_progress(self, progress: Float[Array, ""]):

@@ -73,6 +73,7 @@ class Detector(Rival):
 
     loss_names = ("loss", "reconstruction_loss", "similarity_loss")
     starts_from = "xception"
+    reconstructs = True
 
     def __init__(self, settings: Settings, image_size: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.backbone = Xception(settings, image_size, dtype=dtype, rngs=rngs)

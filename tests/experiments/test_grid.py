@@ -2,12 +2,12 @@ import os
 
 import pytest
 
-from configs.paper import table1, table2, table3, table5, table6, table8, table9
+from configs.paper import fig4, table1, table2, table3, table5, table6, table8, table9
 from rffr_jax.data.selection import keep_methods
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.draw_to_disk import with_data_on_disk
-from rffr_jax.experiments.grid import Folders, Plan, make_grid, split_by_seed
+from rffr_jax.experiments.grid import Folders, Plan, autoencoder_run, make_grid, split_by_seed
 from tests.jobs import draw_faces
 
 
@@ -64,6 +64,15 @@ def test_a_second_source_gives_recce_only_reals(variant):
     first = config.data.train[0].split("#")[0]
     assert sources[1] == {first}
     assert len(sources[0] - {first}) == 1
+
+
+def test_a_rival_whose_reconstructions_are_drawn_is_trained_once(drawn_data):
+    folders = Folders(drawn_data)
+    drawn = with_data_on_disk(fig4.get_config("smoke"), drawn_data)
+    found = autoencoder_run(drawn, "recce", 1, folders)
+    assert (found.config.job, found.config.detector.backbone) == ("detect", "recce")
+    tested = make_grid(with_data_on_disk(table6.get_config("smoke"), drawn_data), folders)
+    assert found.folder in {p.detect.folder for p in tested if p.method == "RECCE"}
 
 
 def test_what_shapes_the_weights_makes_another_training(drawn_data):

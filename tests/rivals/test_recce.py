@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 from flax import nnx
 from jax.flatten_util import ravel_pytree
+from ml_collections import ConfigDict
 
+from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.data.specs import load_dataset
+from rffr_jax.experiments.galleries import draw_gallery
 from rffr_jax.models.abstract import abstract
 from rffr_jax.models.recce import resized
 from rffr_jax.rivals import dropout, recce
@@ -202,8 +206,8 @@ def test_resizing_puts_corners_on_corners(old, new):
 
 
 @pytest.mark.slow
-def test_it_trains_resumes_bit_for_bit_and_is_evaluated(tmp_path, data, faces):
-    flags = (*data, *SMALL, "data.methods=rows")
+def test_it_trains_resumes_bit_for_bit_and_is_evaluated(tmp_path, data, faces, mae):
+    flags = (*data, *SMALL, "data.methods=rows", "model.image_size=40")
     workdir = tmp_path / "detect"
     assert jobs.start("detect:recce", workdir, *flags) == 0
     lines = [line for line in jobs.metric_lines(workdir) if line["split"] == "train"]
@@ -212,6 +216,28 @@ def test_it_trains_resumes_bit_for_bit_and_is_evaluated(tmp_path, data, faces):
     stopped_and_resumed("detect:recce", workdir, flags)
     tests = (f"detector={workdir}", f"data.tests=csv:{faces}/test.csv")
     assert jobs.start("evaluate", tmp_path / "evaluate", *tests, "checkpoint=best:faces") == 0
+    look_at_its_reconstructions(workdir, tmp_path, faces, mae)
+
+
+def look_at_its_reconstructions(workdir, folder, faces, mae):
+    """The residual is 4 times the difference; the picture has the size of the last autoencoder."""
+    inputs = (f"mae={workdir}", f"data.inputs=csv:{faces}/test.csv")
+    assert jobs.start("residual", folder / "residual", *inputs) == 0
+    found = np.load(folder / "residual" / "residuals.npz")
+    assert found["inpainted"].shape == (18, 40, 40, 3)
+    assert np.abs(found["inpainted"] - 0.5).max() <= 0.5
+    expected = np.clip(4 * (found["inpainted"] - found["image"]), -1, 1)
+    np.testing.assert_allclose(found["residual"], expected, atol=1e-5)
+    settings = {
+        "batch_size": 4,
+        "dtype": "float32",
+        "data": {"workers": 0, "max_bad_fraction": 0.0},
+    }
+    shown = load_dataset([f"csv:{faces}/test.csv"])
+    png = draw_gallery(
+        folder / "fig4", shown, {"RECCE": workdir, "MAE": mae}, make_mesh(), ConfigDict(settings)
+    )
+    assert png.stat().st_size > 10_000
 
 
 @pytest.mark.parametrize(
