@@ -56,8 +56,13 @@ def get_config(rival: str = "") -> Config:
     config.detector.embedding = "linear"
     # Weight of a loss on patches, from masks of the manipulations: ours. 0 is without it.
     config.detector.patch_loss = 0.0
+    # Or norms, head: the rest of a backbone stays as it is.
+    config.detector.train = "all"
     config.detector.mean = (0.485, 0.456, 0.406)
     config.detector.std = (0.229, 0.224, 0.225)
+    # Converted weights of DINOv2, CLIP, a ViT or a MAE, which read whole images as branch original
+    # (docs/backbones.md).
+    config.backbone = ConfigDict({"weights": "", "image_size": 224})
 
     config.data = ConfigDict()
     config.data.train = ("synthetic:0#train",)

@@ -16,6 +16,8 @@ def get_config() -> Config:
     config.detector = "runs/detect"
     # Or best:NAME.
     config.checkpoint = "last"
+    # Converted weights of the detector's backbone, where they lie elsewhere than in its training.
+    config.backbone = ConfigDict({"weights": ""})
     config.batch_size = 32
 
     config.data = ConfigDict()

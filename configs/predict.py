@@ -17,6 +17,8 @@ def get_config() -> Config:
     config.detector = ""
     # Or best:NAME.
     config.checkpoint = "last"
+    # Converted weights of the detector's backbone, where they lie elsewhere than in its training.
+    config.backbone = ConfigDict({"weights": ""})
     # Files and folders, with commas between them.
     config.inputs = ""
     # Or given: every picture is an aligned crop already.

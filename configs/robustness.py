@@ -16,6 +16,8 @@ def get_config() -> Config:
     config.detector = "runs/detect"
     # Or best:NAME.
     config.checkpoint = "last"
+    # Converted weights of the detector's backbone, where they lie elsewhere than in its training.
+    config.backbone = ConfigDict({"weights": ""})
     # 1 is the middle frame. 0 takes all.
     config.frames_per_video = 1
     config.batch_size = 32

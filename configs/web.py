@@ -30,6 +30,8 @@ def get_config() -> Config:
     config.detector = ""
     # Or best:NAME.
     config.checkpoint = "last"
+    # Converted weights of the detector's backbone, where they lie elsewhere than in its training.
+    config.backbone = ConfigDict({"weights": ""})
     # Or given: every picture is an aligned crop already.
     config.faces = "find"
     # A prepared data set. Faces are cropped as its faces, where the detector records no crop.

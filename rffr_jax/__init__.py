@@ -29,6 +29,7 @@ def keep_freed_memory(step_bytes: int) -> str:
 def load_detector(
     folder: str | os.PathLike[str] = "",
     *,
+    backbone: str | os.PathLike[str] = "",
     checkpoint: str = "last",
     dtype: str = "auto",
     batch_size: int = 32,
@@ -43,6 +44,8 @@ def load_detector(
     Args:
       folder: the workdir of a finished `detect` job, or a model folder; "" takes the installed
         detector (`pretrained/`), else that of `make demo`.
+      backbone: converted weights of its backbone, where it holds only what was trained of it; ""
+        takes those that its training found (docs/backbones.md).
       checkpoint: `last` or `best:NAME`.
       dtype: what matrices are multiplied in, as in the configs.
       batch_size: images that are scored together, at most.
@@ -52,7 +55,9 @@ def load_detector(
     """
     from rffr_jax.predict import detector
 
-    return detector.load_detector(folder, checkpoint=checkpoint, dtype=dtype, batch_size=batch_size)
+    return detector.load_detector(
+        folder, backbone=backbone, checkpoint=checkpoint, dtype=dtype, batch_size=batch_size
+    )
 
 
 def find_faces(image: object) -> "list[Face]":

@@ -1,15 +1,16 @@
 """Weights of other projects in, ours out.
 
     python scripts/convert_weights.py --input FILE|DIR --output DIR [--overwrite]
-        [--kind auto|timm|hf|google|mae|rffr|xception|efficientnet]
-        [--normalisation auto|none|half|imagenet]
+        [--kind auto|timm|hf|google|mae|rffr|xception|efficientnet|dinov2|clip]
+        [--normalisation auto|none|half|imagenet|clip]
         [--heads N] [--decoder-heads N] [--targets auto|pixels|normalised] [--prefix NAME]
     python scripts/convert_weights.py --input DIR --export FILE.safetensors --kind timm|hf|hf4|mae
 
 The first writes a checkpoint that --config.detector.init=DIR (a ViT, a MAE or, of a rival, a
-classifier of ImageNet), --config.mae=DIR and
---config.init_from=DIR (a MAE) take. The second writes a MAE, a ViT, or the branches of a detector
-under the names that PyTorch loads with strict=True. Nothing in a file is ever run.
+classifier of ImageNet), --config.backbone.weights=DIR (DINOv2, CLIP, a ViT or a MAE),
+--config.mae=DIR and --config.init_from=DIR (a MAE) take. The second writes a MAE, a ViT, or the
+branches of a detector under the names that PyTorch loads with strict=True. Nothing in a file is
+ever run.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from rffr_jax.cluster.command_line import run_program
 from rffr_jax.convert.exporting import export_weights
 from rffr_jax.convert.importing import ImportOptions, import_weights, refuse_output, write_converted
 from rffr_jax.errors import UserError
+from rffr_jax.method.pretrained_backbone import FAMILIES
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,11 +53,13 @@ def main(argv: list[str] | None = None) -> int:
         shape = ", ".join(f"{name} {value}" for name, value in model.items())
     else:
         shape = f"{model['size']}, {model['image_size']} px, patches of {model['patch_size']} px"
-    use = "mae, --config.init_from or --config.detector.init"
+    uses = {
+        "mae": "mae, --config.init_from, --config.detector.init or --config.backbone.weights",
+        "vit": "detector.init or --config.backbone.weights",
+        "backbone": "backbone.weights" if about.get("network") in FAMILIES else "detector.init",
+    }
     print(f"wrote {args.output}: a {provenance['kind']} {about['kind']} ({shape})")
-    print(
-        f"use it with --config.{use if about['kind'] == 'mae' else 'detector.init'}={args.output}"
-    )
+    print(f"use it with --config.{uses[about['kind']]}={args.output}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Convolutional classifiers of ImageNet in timm: names, sizes and usual normalisation.
+"""Backbones of detectors: names, sizes and usual normalisation.
 
 Xception is timm's `legacy_xception` (formerly `xception`), whose names are those of Cadene's
 `pretrainedmodels`; EfficientNet is timm's `tf_efficientnet_b0` to `b7`. Their classifiers and
@@ -17,9 +17,11 @@ from flax import nnx
 
 from rffr_jax.convert.rules import KERNEL, POINTWISE_LINEAR, Rule
 from rffr_jax.convert.tables import Table
+from rffr_jax.convert.vision_transformers import vision_settings, vision_table
 from rffr_jax.errors import UserError
+from rffr_jax.models.backbone import Backbone as VisionTransformer
 from rffr_jax.models.efficientnet import STAGES, EfficientNet, round_channels, stage_depths
-from rffr_jax.models.sizes import EfficientNetSettings, XceptionSettings
+from rffr_jax.models.sizes import BackboneSettings, EfficientNetSettings, XceptionSettings
 from rffr_jax.models.xception import Xception
 
 COUNTERS = ".num_batches_tracked"
@@ -39,14 +41,14 @@ class Backbone:
     Attributes:
       infer: its settings, by the shapes in a file.
       build: our module.
-      table: its names; depends on the settings.
+      table: its names; depends on the settings and on the names in the file.
       usual: normalisation of its training, a name of `NORMALISATIONS`, by the file's name.
       architectures: the beginnings of timm's names of it.
     """
 
     infer: Callable[[Arrays, pathlib.Path], Any]
     build: Callable[[Any, nnx.Rngs], nnx.Module]
-    table: Callable[[Any], Table]
+    table: Callable[[Any, Arrays], Table]
     usual: Callable[[str], str]
     architectures: tuple[str, ...]
 
@@ -59,7 +61,7 @@ def _xception_settings(arrays: Arrays, path: pathlib.Path) -> XceptionSettings:
     return XceptionSettings(_length(arrays, "conv1.weight", path) / 32, len(blocks) - 4)
 
 
-def _xception_table(settings: XceptionSettings) -> Table:
+def _xception_table(settings: XceptionSettings, arrays: Arrays) -> Table:
     middle = [f"middle/middle{n}" for n in range(settings.middle_blocks)]
     paths = ["entry1", "entry2", "entry3", *middle, "exit1"]
     rules = [*_normalised("conv1", "bn1", "stem1"), *_normalised("conv2", "bn2", "stem2")]
@@ -108,7 +110,7 @@ def _efficientnet_settings(arrays: Arrays, path: pathlib.Path) -> EfficientNetSe
     )
 
 
-def _efficientnet_table(settings: EfficientNetSettings) -> Table:
+def _efficientnet_table(settings: EfficientNetSettings, arrays: Arrays) -> Table:
     rules = _normalised("conv_stem", "bn1", "stem")
     for stage, ((expansion, *_), repeats) in enumerate(
         zip(STAGES, stage_depths(settings), strict=True)
@@ -150,6 +152,10 @@ def _length(arrays: Arrays, name: str, path: pathlib.Path) -> int:
     return len(arrays[name])
 
 
+def _vision_transformer(settings: BackboneSettings, rngs: nnx.Rngs) -> nnx.Module:
+    return VisionTransformer(settings, dtype=jnp.float32, rngs=rngs)
+
+
 BACKBONES = {
     "xception": Backbone(
         _xception_settings,
@@ -164,6 +170,12 @@ BACKBONES = {
         _efficientnet_table,
         lambda name: "half" if "_ap" in name or ".ap" in name else "imagenet",
         ("tf_efficientnet_b",),
+    ),
+    "dinov2": Backbone(
+        vision_settings, _vision_transformer, vision_table, lambda name: "imagenet", ("vit_",)
+    ),
+    "clip": Backbone(
+        vision_settings, _vision_transformer, vision_table, lambda name: "clip", ("vit_",)
     ),
 }
 """By their kind; Google's AdvProp weights (`ap`) were trained on pixels in [-1, 1]."""

@@ -115,6 +115,11 @@ def _export_branches(
             f"--input {checkpoint} holds a detector of backbone {settings.backbone}; only MAEs and "
             "ViTs can be exported"
         )
+    if settings.pretrained is not None:
+        raise UserError(
+            f"--input {checkpoint} holds a detector with a pretrained backbone, which is not "
+            "exported; only MAEs and ViTs are"
+        )
     if settings.additions:
         raise UserError(
             f"--input {checkpoint} has detector.embedding={settings.embedding}, and ViTs in other "

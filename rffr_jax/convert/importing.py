@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from rffr_jax import __version__
 from rffr_jax.convert.backbones import BACKBONES, COUNTERS
-from rffr_jax.convert.facts import ASSUMED, CONFIG, Facts
+from rffr_jax.convert.facts import ASSUMED, CONFIG, PREPROCESSOR, Facts
 from rffr_jax.convert.files import WeightFile, open_weights, sha256
 from rffr_jax.convert.normalisation import (
     NORMALISATIONS,
@@ -23,6 +23,7 @@ from rffr_jax.convert.normalisation import (
     normalisation_by_name,
 )
 from rffr_jax.convert.recognise import (
+    SUPPORTED,
     WITH_DECODER,
     Network,
     choose_table,
@@ -32,6 +33,7 @@ from rffr_jax.convert.recognise import (
 from rffr_jax.convert.rules import to_ours
 from rffr_jax.convert.tables import MAE_TABLES, VIT_TABLES, fixed_positions
 from rffr_jax.convert.targets import probe_decoder
+from rffr_jax.convert.vision_transformers import find_facts, read_beside
 from rffr_jax.errors import UserError
 from rffr_jax.models.abstract import abstract, abstract_mae, abstract_vit
 from rffr_jax.runs.checkpoints.weights import save_weights
@@ -203,22 +205,30 @@ def _import_mae(file: WeightFile, network: Network, options: ImportOptions) -> I
 
 
 def _import_backbone(file: WeightFile, network: Network, options: ImportOptions) -> ImportedWeights:
-    flags = {"heads": options.heads, "decoder-heads": options.decoder_heads}
-    for flag, given in {**flags, "targets": options.targets}.items():
+    flags = {"decoder-heads": options.decoder_heads, "targets": options.targets}
+    if network.kind not in SUPPORTED:
+        flags["heads"] = options.heads
+    for flag, given in flags.items():
         if given not in (None, "auto"):
             raise UserError(f"{file.path} is a {network.kind}, so leave out --{flag}")
     backbone = BACKBONES[network.kind]
     names = [name for name in network.arrays if not name.endswith(COUNTERS)]
     arrays = network.arrays.select(names)
-    settings = backbone.infer(arrays, file.path)
+    settings, facts = backbone.infer(arrays, file.path), {}
+    if network.kind in SUPPORTED:
+        settings, facts = find_facts(settings, file.path, options.heads)
     _, shapes = abstract(lambda rngs: backbone.build(settings, rngs))
-    parameters, left_out = to_ours(arrays, backbone.table(settings), shapes, str(file.path))
+    table = backbone.table(settings, arrays)
+    parameters, left_out = to_ours(arrays, table, shapes, str(file.path))
     trained, source = _backbone_normalisation(network.kind, file.path, options.normalisation)
     hint = " (--normalisation says otherwise)" if source == ASSUMED else ""
-    facts = {source: [f"trained on pixels in [0, 1] normalised with {trained}{hint}"]}
+    fact = f"trained on pixels in [0, 1] normalised with {trained}{hint}"
+    facts = {**facts, source: [*facts.get(source, ()), fact]}
     notes = [f"left out (it has no place here): {', '.join(left_out)}"] if left_out else []
     if network.prefix:
         notes.append(f"took the prefix {network.prefix!r} off the names")
+    if network.others:
+        notes.append(f"left out (not under that prefix): {network.summarise_others()}")
     about = {
         "kind": "backbone",
         "network": network.kind,
@@ -230,7 +240,8 @@ def _import_backbone(file: WeightFile, network: Network, options: ImportOptions)
 
 
 def _backbone_normalisation(kind: str, path: pathlib.Path, asked: str) -> tuple[Normalisation, str]:
-    """The normalisation of a flag, of timm's config.json beside the file, or the usual one.
+    """The normalisation of a flag, of timm's config.json or transformers' preprocessor_config.json
+    beside the file, or the usual one.
 
     Returns:
       It, and where it is from.
@@ -247,6 +258,12 @@ def _backbone_normalisation(kind: str, path: pathlib.Path, asked: str) -> tuple[
                 return Normalisation(tuple(cfg["mean"]), tuple(cfg["std"])), CONFIG
         except (KeyError, TypeError, ValueError):
             pass  # of another program, or of another model
+    if kind in SUPPORTED:
+        told = read_beside(path, PREPROCESSOR)
+        try:
+            return Normalisation(tuple(told["image_mean"]), tuple(told["image_std"])), PREPROCESSOR
+        except (KeyError, TypeError, ValueError):
+            pass
     return NORMALISATIONS[backbone.usual(path.name)], ASSUMED
 
 

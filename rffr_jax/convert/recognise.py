@@ -20,6 +20,7 @@ FIRST_LAYERS = {
     "google": "embedding/kernel",
     "xception": "block1.rep.0.conv1.weight",
     "efficientnet": "conv_stem.weight",
+    "clip": "embeddings.patch_embedding.weight",
 }
 """An array that each kind has, and no other."""
 
@@ -37,12 +38,23 @@ PARTS = {
     r"attn_pool\.": "attention pooling (SigLIP)",
     r"^fc_norm\.": "a norm of averaged patches in place of the class token's (a MAE fine-tuned)",
 }
-"""Parts that are not supported, by a pattern of their arrays' names."""
+"""Parts that a plain ViT has not, by a pattern of their arrays' names."""
+
+FAMILIES = {
+    "dinov2": r"(\.ls[12]\.gamma|\.layer_scale[12]\.lambda1|^reg_token|register_tokens)$",
+    "clip": r"^norm_pre\.",
+}
+"""Vision transformers of more parts under the names of `timm` or `hf`, by a pattern of them."""
+SUPPORTED = {
+    "dinov2": ("register tokens (DINOv2, DINOv3)", "layer scale (DINOv2, CaiT, BEiT)"),
+    "clip": ("a norm before the blocks (CLIP)",),
+}
+"""The parts of these that are read."""
 
 NETWORKS = {
     r"^conv_proj\.weight$": "a ViT of torchvision; timm has it under names that are read",
     r"vision_model\.embeddings\.": "CLIP or SigLIP of transformers",
-    r"^visual\.": "CLIP of OpenAI",
+    r"^visual\.": "CLIP of OpenAI, which transformers and timm have under names that are read",
     r"embeddings\.patch_embeddings\.weight$": "DINOv3 of transformers",
     r"^params/": "a ViT of big_vision; those of Google's vision_transformer are read",
     r"(layers|stages)\.\d+\.blocks\.\d+\.": "a network of stages (Swin, ConvNeXt)",
@@ -58,7 +70,7 @@ class Network:
     """The network of a file that is converted.
 
     Attributes:
-      kind: `timm`, `hf`, `google`, `mae` or `rffr`; `xception` or `efficientnet`.
+      kind: `timm`, `hf`, `google`, `mae` or `rffr`; or one of `BACKBONES`.
       has_decoder: whether it has a MAE's decoder.
       arrays: of the network, without the prefix.
       prefix: of all its names in the file.
@@ -104,9 +116,12 @@ def recognise_network(file: WeightFile, prefix: str | None = None) -> Network:
     inner = [other for other in kinds if other.startswith(prefix) and other != prefix]
     names = [n for n in file.arrays if n.startswith(prefix) and not n.startswith(tuple(inner))]
     arrays = file.arrays.select(names).without_prefix(prefix)
-    if kinds[prefix] not in BACKBONES:
-        _refuse_unsupported(file.path, arrays)
     kind, has_decoder = kinds[prefix], any(name in arrays for name in DECODER_EMBEDDINGS)
+    if kind in ("timm", "hf"):
+        families = (f for f in FAMILIES if any(re.search(FAMILIES[f], name) for name in arrays))
+        kind = next(families, kind)
+    if kind not in BACKBONES or kind in SUPPORTED:
+        _refuse_unsupported(file.path, arrays, SUPPORTED.get(kind, ()))
     if kind == "timm" and has_decoder:
         kind = "rffr" if file.wrapper == "state_dict" else "mae"
     taken = set(names)
@@ -153,15 +168,15 @@ def _refuse_unknown(path: pathlib.Path, names: Iterable[str]):
     raise UserError(f"{path} is no network known here; its first names are {first}")
 
 
-def _refuse_unsupported(path: pathlib.Path, names: Iterable[str]):
+def _refuse_unsupported(path: pathlib.Path, names: Iterable[str], supported: Sequence[str]):
     """Raises: UserError for a ViT with parts that are not supported; it names all of them."""
     names = list(names)
     found = []
     for pattern, part in PARTS.items():
         example = next((name for name in names if re.search(pattern, name)), None)
-        if example is not None:
+        if example is not None and part not in supported:
             found.append(f"{part}: {example}")
-    if not any(re.search(r"(cls_token|(^|/)cls)$", name) for name in names):
+    if not any(re.search(r"(cls_token|class_embedding|(^|/)cls)$", name) for name in names):
         found.append("no class token (averaged patches)")
     for layer, part in (
         (r"(norm1|layernorm_before)", "norms without a bias (RMSNorm, or LayerNorm without one)"),

@@ -67,6 +67,8 @@ SAME = Transform(lambda a: a, lambda a, _: a)
 TRANSPOSED = Transform(lambda a: a.T, lambda a, _: a.T)
 VECTOR = Transform(lambda a: a.reshape(-1), lambda a, _: a.reshape(1, 1, -1))
 ONE_BEFORE = Transform(lambda a: a[0], lambda a, _: a[None])
+PATCHES_ONLY = Transform(lambda a: np.pad(a[0], ((1, 0), (0, 0))), lambda a, _: a[None, 1:])
+"""Positions of patches alone: the class token's is 0."""
 CONVOLUTION = Transform(_channels_last, _channels_first)
 FLAX_CONVOLUTION = Transform(_flat, _patch_rows)
 KERNEL = Transform(_kernel, lambda a, _: a.transpose(3, 2, 0, 1))

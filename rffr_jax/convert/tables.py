@@ -28,31 +28,32 @@ from rffr_jax.models.sizes import ModelSettings
 Table = list[Rule]
 
 
-def _timm_blocks(name: str, path: str) -> Table:
+def timm_blocks(name: str, path: str) -> Table:
+    """The transformer blocks of timm's `VisionTransformer`."""
     block, ours = f"{name}.{{n}}", f"{path}/blocks"
     return [
-        *_pytorch_norm(f"{block}.norm1", f"{ours}/attention_norm"),
-        *_pytorch_linear(f"{block}.attn.qkv", f"{ours}/qkv"),
-        *_pytorch_linear(f"{block}.attn.proj", f"{ours}/projection"),
-        *_pytorch_norm(f"{block}.norm2", f"{ours}/mlp_norm"),
-        *_pytorch_linear(f"{block}.mlp.fc1", f"{ours}/expand"),
-        *_pytorch_linear(f"{block}.mlp.fc2", f"{ours}/contract"),
+        *pytorch_norm(f"{block}.norm1", f"{ours}/attention_norm"),
+        *pytorch_linear(f"{block}.attn.qkv", f"{ours}/qkv"),
+        *pytorch_linear(f"{block}.attn.proj", f"{ours}/projection"),
+        *pytorch_norm(f"{block}.norm2", f"{ours}/mlp_norm"),
+        *pytorch_linear(f"{block}.mlp.fc1", f"{ours}/expand"),
+        *pytorch_linear(f"{block}.mlp.fc2", f"{ours}/contract"),
     ]
 
 
 def _huggingface_blocks(block: str, path: str, names: "HuggingFaceNames") -> Table:
     block, ours = f"{block}.{{n}}", f"{path}/blocks"
     return [
-        *_pytorch_norm(f"{block}.layernorm_before", f"{ours}/attention_norm"),
+        *pytorch_norm(f"{block}.layernorm_before", f"{ours}/attention_norm"),
         *(
             rule
             for part, one in enumerate((names.query, names.key, names.value))
-            for rule in _pytorch_linear(f"{block}.{one}", f"{ours}/qkv", part=part)
+            for rule in pytorch_linear(f"{block}.{one}", f"{ours}/qkv", part=part)
         ),
-        *_pytorch_linear(f"{block}.{names.projection}", f"{ours}/projection"),
-        *_pytorch_norm(f"{block}.layernorm_after", f"{ours}/mlp_norm"),
-        *_pytorch_linear(f"{block}.{names.expand}", f"{ours}/expand"),
-        *_pytorch_linear(f"{block}.{names.contract}", f"{ours}/contract"),
+        *pytorch_linear(f"{block}.{names.projection}", f"{ours}/projection"),
+        *pytorch_norm(f"{block}.layernorm_after", f"{ours}/mlp_norm"),
+        *pytorch_linear(f"{block}.{names.expand}", f"{ours}/expand"),
+        *pytorch_linear(f"{block}.{names.contract}", f"{ours}/contract"),
     ]
 
 
@@ -73,16 +74,18 @@ def _google_blocks(block: str, ours: str) -> Table:
     ]
 
 
-def _pytorch_linear(
+def pytorch_linear(
     name: str, path: str, kernel: Transform = TRANSPOSED, part: int | None = None
 ) -> Table:
+    """A linear layer of PyTorch, or one part of three of ours."""
     return [
         Rule(f"{name}.weight", f"{path}/kernel", kernel, part),
         Rule(f"{name}.bias", f"{path}/bias", SAME, part),
     ]
 
 
-def _pytorch_norm(name: str, path: str) -> Table:
+def pytorch_norm(name: str, path: str) -> Table:
+    """A layer norm of PyTorch."""
     return [Rule(f"{name}.weight", f"{path}/scale"), Rule(f"{name}.bias", f"{path}/bias")]
 
 
@@ -93,9 +96,9 @@ def _flax_pair(name: str, path: str, first: str) -> Table:
 TIMM_VIT = [
     Rule("cls_token", "class_token", VECTOR),
     Rule("pos_embed", "positions", ONE_BEFORE),
-    *_pytorch_linear("patch_embed.proj", "embedding", CONVOLUTION),
-    *_timm_blocks("blocks", "transformer"),
-    *_pytorch_norm("norm", "norm"),
+    *pytorch_linear("patch_embed.proj", "embedding", CONVOLUTION),
+    *timm_blocks("blocks", "transformer"),
+    *pytorch_norm("norm", "norm"),
     Rule("head.*"),
     Rule("pre_logits.*"),
 ]
@@ -149,9 +152,9 @@ def huggingface_vit(names: HuggingFaceNames) -> Table:
     return [
         Rule("embeddings.cls_token", "class_token", VECTOR),
         Rule("embeddings.position_embeddings", "positions", ONE_BEFORE),
-        *_pytorch_linear("embeddings.patch_embeddings.projection", "embedding", CONVOLUTION),
+        *pytorch_linear("embeddings.patch_embeddings.projection", "embedding", CONVOLUTION),
         *_huggingface_blocks(names.encoder, "transformer", names),
-        *_pytorch_norm("layernorm", "norm"),
+        *pytorch_norm("layernorm", "norm"),
         Rule("pooler.*"),
         Rule("classifier.*"),
     ]
@@ -162,15 +165,15 @@ def huggingface_mae(names: HuggingFaceNames) -> Table:
     return [
         Rule("vit.embeddings.cls_token", "class_token", VECTOR),
         Rule("vit.embeddings.position_embeddings", "positions", ONE_BEFORE),
-        *_pytorch_linear("vit.embeddings.patch_embeddings.projection", "embedding", CONVOLUTION),
+        *pytorch_linear("vit.embeddings.patch_embeddings.projection", "embedding", CONVOLUTION),
         *_huggingface_blocks(f"vit.{names.encoder}", "encoder", names),
-        *_pytorch_norm("vit.layernorm", "encoder_norm"),
-        *_pytorch_linear("decoder.decoder_embed", "decoder_embedding"),
+        *pytorch_norm("vit.layernorm", "encoder_norm"),
+        *pytorch_linear("decoder.decoder_embed", "decoder_embedding"),
         Rule("decoder.mask_token", "mask_token", VECTOR),
         Rule("decoder.decoder_pos_embed", "decoder_positions", ONE_BEFORE),
         *_huggingface_blocks(f"decoder.{names.decoder}", "decoder", names),
-        *_pytorch_norm("decoder.decoder_norm", "decoder_norm"),
-        *_pytorch_linear("decoder.decoder_pred", "prediction"),
+        *pytorch_norm("decoder.decoder_norm", "decoder_norm"),
+        *pytorch_linear("decoder.decoder_pred", "prediction"),
     ]
 
 
@@ -189,15 +192,15 @@ GOOGLE_VIT = [
 FACEBOOK_MAE = [
     Rule("cls_token", "class_token", VECTOR),
     Rule("pos_embed", "positions", ONE_BEFORE),
-    *_pytorch_linear("patch_embed.proj", "embedding", CONVOLUTION),
-    *_timm_blocks("blocks", "encoder"),
-    *_pytorch_norm("norm", "encoder_norm"),
-    *_pytorch_linear("decoder_embed", "decoder_embedding"),
+    *pytorch_linear("patch_embed.proj", "embedding", CONVOLUTION),
+    *timm_blocks("blocks", "encoder"),
+    *pytorch_norm("norm", "encoder_norm"),
+    *pytorch_linear("decoder_embed", "decoder_embedding"),
     Rule("mask_token", "mask_token", VECTOR),
     Rule("decoder_pos_embed", "decoder_positions", ONE_BEFORE),
-    *_timm_blocks("decoder_blocks", "decoder"),
-    *_pytorch_norm("decoder_norm", "decoder_norm"),
-    *_pytorch_linear("decoder_pred", "prediction"),
+    *timm_blocks("decoder_blocks", "decoder"),
+    *pytorch_norm("decoder_norm", "decoder_norm"),
+    *pytorch_linear("decoder_pred", "prediction"),
 ]
 """facebookresearch/mae's `MaskedAutoencoderViT`; the RFFR authors' MAE has the same names."""
 

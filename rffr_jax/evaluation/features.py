@@ -34,6 +34,11 @@ def run(config: Config, workdir: pathlib.Path):
     attention.png with the first images."""
     dataset = load_dataset(config.data.inputs, default_split="test")
     detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
+    if detector.detection.settings.pretrained is not None:
+        raise UserError(
+            f"detector={config.detector} has a pretrained backbone, whose grid is another than "
+            "that of residuals; name a detector without one"
+        )
     if detector.detection.settings.is_rival:
         raise UserError(
             f"detector={config.detector} is no ViT ({detector.detection.settings.backbone}), so it "

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from rffr_jax.cluster import processes
-from rffr_jax.config import Config
+from rffr_jax.config import Config, local_path
 from rffr_jax.data.image_hashes import ImageHashes
 from rffr_jax.data.origins import Origins
 from rffr_jax.data.preparations import check_same_preparation
@@ -25,6 +25,7 @@ from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import AUTOENCODERS, DetectionSettings
+from rffr_jax.method.pretrained_backbone import load_named_backbone
 from rffr_jax.method.residual_cache import ResidualCache, parameters_digest, shared_folder
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.reports.model_folder_card import first_paragraph, model_folder_card
@@ -56,6 +57,7 @@ class TrainedDetector:
       about: what its checkpoint says of it.
       detection: its forward functions.
       frozen: weights of the MAE or UNet in it; {} without one.
+      backbone: weights of its backbone that were not trained, which are not in it; {} without.
       scorer: of images and data sets.
     """
 
@@ -70,6 +72,9 @@ class TrainedDetector:
             self.frozen = load_frozen(
                 folder, settings.autoencoder, "detector", self.detection.abstract_frozen, mesh
             )
+        self.backbone: PyTree = {}
+        if settings.is_frozen_in_part:
+            self.backbone = self._load_backbone(settings, config)
         self.scorer = Scorer(
             self.detection,
             self.frozen,
@@ -85,6 +90,21 @@ class TrainedDetector:
                 memory_gb=config.residuals.memory_gb,
             ),
         )
+
+    def _load_backbone(self, settings: DetectionSettings, config: Config) -> PyTree:
+        named = config.get("backbone", {}).get("weights", "")
+        if not named and not is_model_folder(self._folder):
+            named = read_json_object(self._folder / "config.json")["backbone"]["weights"]
+        assert settings.pretrained is not None
+        digest = self.about["backbone"]
+        if not named:
+            raise UserError(
+                f"detector={self._folder} holds only what was trained of a backbone "
+                f"({settings.pretrained}; digest {digest}); name the converted weights of the "
+                "rest with --config.backbone.weights, or load_detector(..., backbone=FOLDER)"
+            )
+        folder = local_path(named, "backbone.weights")
+        return load_named_backbone(folder, settings.pretrained, digest, self._mesh)
 
     def predictions(
         self, checkpoint: str, tests: Sequence[Dataset] | Sequence[PreparedSet]
@@ -220,7 +240,8 @@ class TrainedDetector:
     ):
         """Writes a model folder; see `LoadedDetector.save_pretrained`."""
         autoencoder = self.detection.settings.autoencoder
-        parts = {"detector": parameters} | ({autoencoder: self.frozen} if autoencoder else {})
+        parts = {"detector": self.detection.trained_part(parameters)}
+        parts |= {autoencoder: self.frozen} if autoencoder else {}
         same = not changed_by_rounding(parts, dtype)
         digest = parameters_digest(parameters)
         config: dict[str, Any] = {"about": about, "selected": self._selected(checkpoint)}
@@ -285,7 +306,8 @@ class TrainedDetector:
         folder = self._folder
         if checkpoint != "last":
             folder = folder / BEST / checkpoint.removeprefix("best:")
-        return load_weights(folder, "detector", self.detection.abstract_parameters, self._mesh)
+        trained = load_weights(folder, "detector", self.detection.abstract_trained, self._mesh)
+        return self.detection.whole(trained, self.backbone)
 
     def _read_best(self) -> dict[str, Any]:
         record = self._folder / "best.json"

@@ -28,11 +28,13 @@ WITHOUT_EFFECT = (
 )
 """Entries that leave the result as it is; by them two runs are still the same one."""
 
-CONDITIONAL_SECTIONS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+CONDITIONAL: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "unet": lambda entries: entries.get("autoencoder") == "unet",
     "rival": lambda entries: entries.get("detector.backbone") != VIT,
+    "backbone": lambda entries: bool(entries.get("backbone.weights")),
+    "detector.train": lambda entries: bool(entries.get("backbone.weights")),
 }
-"""Sections, and whether they are read, by the other entries."""
+"""Sections and entries, and whether they are read, by the other entries."""
 
 DATA_SPLITS = {
     "data.train": "train",
@@ -65,13 +67,11 @@ class RunKeys:
           of_mae: name of the folder of the MAE or UNet that the config names.
         """
         entries: dict[str, Any] = flat(json.loads(json.dumps(config.to_dict())))
-        unread = {
-            section for section, is_read in CONDITIONAL_SECTIONS.items() if not is_read(entries)
-        }
+        unread = {name for name, is_read in CONDITIONAL.items() if not is_read(entries)}
         entries = {
             key: value
             for key, value in entries.items()
-            if key not in WITHOUT_EFFECT and key.partition(".")[0] not in unread
+            if key not in WITHOUT_EFFECT and not unread & {key, key.partition(".")[0]}
         }
         if of_mae:
             entries["mae"] = of_mae

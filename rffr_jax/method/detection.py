@@ -24,8 +24,10 @@ from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.patch_loss import PatchLogits
 from rffr_jax.models.abstract import PARAMETERS, abstract, abstract_mae, abstract_unet
+from rffr_jax.models.backbone import trained_part
 from rffr_jax.models.detector import Detector
 from rffr_jax.models.layers import patchify, take_patches
+from rffr_jax.models.transfer import replace_leaves
 from rffr_jax.rivals import Rival, find_rival
 
 
@@ -49,8 +51,9 @@ class TrainOutputs(NamedTuple):
 class Detection:
     """Forward functions of the two-branch detector, or of a rival.
 
-    Parameters are arguments, so that all functions can be jitted. A rival reads whole original
-    images; its residual images are None.
+    Parameters are arguments, so that all functions can be jitted; they are all of the detector,
+    also those of a backbone that are not trained. A rival reads whole original images; its residual
+    images are None.
 
     Args:
       dtype: what matrices are multiplied in.
@@ -75,6 +78,11 @@ class Detection:
         else:
             self._frozen_definition, self.abstract_frozen = None, {}
 
+    @property
+    def abstract_trained(self) -> PyTree:
+        """The shapes of the parameters that checkpoints hold (`trained_part`)."""
+        return self.trained_part(self.abstract_parameters)
+
     def _detector(self, rngs: nnx.Rngs) -> nnx.Module:
         settings, dtype = self.settings, self.dtype
         if settings.is_rival:
@@ -83,6 +91,7 @@ class Detection:
         return Detector(
             settings.model,
             inputs=settings.inputs,
+            backbone=settings.pretrained,
             additions=settings.additions,
             patch_head=settings.patch_head,
             dtype=dtype,
@@ -93,6 +102,29 @@ class Detection:
     def init_parameters(self, seed: int) -> PyTree:
         """Fresh parameters of the detector."""
         return nnx.to_pure_dict(nnx.state(self._detector(nnx.Rngs(seed)), PARAMETERS))
+
+    def trained_part(self, parameters: PyTree) -> PyTree:
+        """The parameters that are trained, which checkpoints hold; `whole` puts them back."""
+        if not self.settings.is_frozen_in_part:
+            return parameters
+        branches = {**parameters["branches"]}
+        branches["original"] = trained_part(branches["original"], self.settings.train)
+        branches = {name: branch for name, branch in branches.items() if branch}
+        rest = {name: part for name, part in parameters.items() if name != "branches"}
+        return {**rest, **({"branches": branches} if branches else {})}
+
+    def whole(self, trained: PyTree, backbone: PyTree) -> PyTree:
+        """All parameters of the detector, from the result of `trained_part`.
+
+        Args:
+          backbone: parameters of the `Backbone` as it was before the training; not read where all
+            of it is trained.
+        """
+        if not self.settings.is_frozen_in_part:
+            return trained
+        branches = trained.get("branches", {})
+        original = replace_leaves(backbone, branches.get("original", {}))
+        return {**trained, "branches": {**branches, "original": original}}
 
     def train_logits(
         self,
@@ -163,7 +195,7 @@ class Detection:
         """The patches of the chosen blocks for every branch, their places and their numbers."""
         pixels = unit_range(images)
         indices = jnp.asarray(self.blocks.hidden)[chosen].reshape(len(images), -1)
-        patches = {"original": take_patches(self._normalised_patches(pixels), indices)}
+        patches = {"original": self._original(pixels, indices)}
         if differences is not None:
             patches["residual"] = residual.amplify(differences, self.settings.alpha)
         elif self.settings.needs_mae:
@@ -303,8 +335,7 @@ class Detection:
             indices = jnp.arange(self.blocks.patches)
         else:
             indices = jnp.asarray(self.blocks.hidden).reshape(-1)
-        pixels = self._normalised_patches(unit_range(images))
-        patches = {"original": take_patches(pixels, indices)}
+        patches = {"original": self._original(unit_range(images), indices)}
         if residuals is not None:
             patches["residual"] = self._patches(residuals, indices)
         return patches, indices
@@ -312,8 +343,17 @@ class Detection:
     def _normalised(self, pixels: Array) -> Array:
         return (pixels - jnp.asarray(self.settings.mean)) / jnp.asarray(self.settings.std)
 
-    def _normalised_patches(self, pixels: Array) -> Array:
-        return patchify(self._normalised(pixels), self.settings.model.patch_size)
+    def _original(self, pixels: Array, indices: Array) -> Array:
+        """What the original branch reads: the patches at these places, or whole images in the size
+        of a pretrained backbone."""
+        backbone = self.settings.pretrained
+        if backbone is None:
+            patches = patchify(self._normalised(pixels), self.settings.model.patch_size)
+            return take_patches(patches, indices)
+        if backbone.image_size != pixels.shape[1]:
+            shape = (len(pixels), backbone.image_size, backbone.image_size, 3)
+            pixels = jax.image.resize(pixels, shape, "bicubic", antialias=True).clip(0, 1)
+        return self._normalised(pixels)
 
     def _patches(self, residuals: Array, indices: Array) -> Array:
         return take_patches(patchify(residuals, self.settings.model.patch_size), indices)

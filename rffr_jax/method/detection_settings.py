@@ -4,9 +4,10 @@ import dataclasses
 from typing import Any
 
 from rffr_jax.errors import UserError
+from rffr_jax.models.backbone import TRAIN
 from rffr_jax.models.detector import INPUTS, branch_names
 from rffr_jax.models.patch_embedding import EMBEDDINGS
-from rffr_jax.models.sizes import ModelSettings, UNetSettings
+from rffr_jax.models.sizes import BackboneSettings, ModelSettings, UNetSettings
 from rffr_jax.rivals import VIT, rival_settings
 
 BLOCKS = ("random", "full", "covered")
@@ -44,6 +45,9 @@ class DetectionSettings:
         what `models.patch_embedding` says.
       patch_head: whether a layer says of each patch of the original branch whether it is
         manipulated, for the loss on patches in training.
+      pretrained: shapes of a pretrained backbone that reads whole images as branch `original`; then
+        `mean` and `std` are those of its weights. None: a ViT.
+      train: what of such a detector is trained, one of `TRAIN`; the rest is not in its checkpoints.
     """
 
     model: ModelSettings
@@ -62,6 +66,8 @@ class DetectionSettings:
     rival: Any = None
     embedding: str = "linear"
     patch_head: bool = False
+    pretrained: BackboneSettings | None = None
+    train: str = "all"
 
     def __post_init__(self):
         if self.inputs not in INPUTS:
@@ -92,15 +98,53 @@ class DetectionSettings:
                 f"detector.backbone={self.backbone!r} reads whole original images; add "
                 "--config.detector.inputs=original --config.detector.blocks=full"
             )
+        self._check_backbone()
+
+    def _check_backbone(self):
+        """Raises: UserError for settings that do not go with a pretrained backbone, or need one."""
+        if self.train not in TRAIN:
+            raise UserError(
+                f"detector.train={self.train!r} is not known; choose {', '.join(TRAIN)}"
+            )
+        if self.pretrained is None:
+            if self.train != "all":
+                raise UserError(
+                    f"detector.train={self.train} leaves a pretrained backbone as it is, and none "
+                    "is named; name its converted weights with --config.backbone.weights, or take "
+                    "all"
+                )
+            return
+        if self.is_rival:
+            raise UserError(
+                f"backbone.weights are of a vision transformer, and detector.backbone="
+                f"{self.backbone!r} has a network of its own; leave one of them out"
+            )
+        if "original" not in self.branches:
+            raise UserError(
+                "backbone.weights: the backbone reads originals, and detector.inputs=residual "
+                "reads none; set --config.detector.inputs=both or original"
+            )
+        if self.inputs == "original" and self.blocks != "full":
+            raise UserError(
+                "backbone.weights: the backbone reads whole images; with detector.inputs=original "
+                "add --config.detector.blocks=full"
+            )
+        if self.patch_head or self.embedding != "linear":
+            raise UserError(
+                "backbone.weights: the backbone has an embedding and a grid of its own; leave out "
+                "detector.embedding and detector.patch_loss"
+            )
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "DetectionSettings":
         """The settings that `to_json` wrote into a checkpoint.
 
-        Model folders from before there were rivals say `xception` and no `backbone`.
+        Model folders from before there were rivals say `xception` and no `backbone`; those from
+        before there were backbones say no `pretrained`.
         """
         fields = {name: value for name, value in fields.items() if name != "xception"}
         mae, unet, name = fields["mae"], fields["unet"], fields.get("backbone", VIT)
+        pretrained = fields.get("pretrained")
         return cls(
             **{
                 **fields,
@@ -108,6 +152,7 @@ class DetectionSettings:
                 "mae": None if mae is None else ModelSettings(**mae),
                 "unet": None if unet is None else UNetSettings(**unet),
                 "rival": None if name == VIT else rival_settings(name, fields["rival"]),
+                "pretrained": None if pretrained is None else BackboneSettings(**pretrained),
                 "mean": tuple(fields["mean"]),
                 "std": tuple(fields["std"]),
             }
@@ -120,6 +165,11 @@ class DetectionSettings:
     @property
     def is_rival(self) -> bool:
         return self.backbone != VIT
+
+    @property
+    def is_frozen_in_part(self) -> bool:
+        """Whether weights of the backbone are not trained, and so not in checkpoints."""
+        return self.train != "all"
 
     @property
     def branches(self) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""The two-branch detector: one ViT reads original patches, one their residuals (section 3.3)."""
+"""The two-branch detector: one ViT reads original patches, one their residuals (section 3.3).
+
+A pretrained backbone may read whole images in place of the first.
+"""
 
 from collections.abc import Sequence
 
@@ -7,7 +10,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.models.backbone import Backbone
+from rffr_jax.models.sizes import BackboneSettings, ModelSettings
 from rffr_jax.models.vit import ViT
 
 INPUTS = ("both", "original", "residual")
@@ -23,6 +27,7 @@ class Detector(nnx.Module):
 
     Args:
       inputs: the branches: `both`, `original` or `residual`. Only `original` is the plain ViT.
+      backbone: settings of a `Backbone` as branch `original`; None: a ViT.
       additions: to the patch embedding of every branch (`ViT`).
       patch_head: whether a second linear layer says of each patch of the original branch whether
         it is manipulated.
@@ -34,34 +39,40 @@ class Detector(nnx.Module):
         settings: ModelSettings,
         *,
         inputs: str,
+        backbone: BackboneSettings | None = None,
         additions: Sequence[str] = (),
         patch_head: bool = False,
         dtype: DTypeLike,
         remat: bool = False,
         rngs: nnx.Rngs,
     ):
-        names = branch_names(inputs)
-        self.branches = nnx.Dict(
-            {
-                name: ViT(settings, additions=additions, dtype=dtype, remat=remat, rngs=rngs)
-                for name in names
-            }
-        )
+        branches, features = {}, 0
+        for name in branch_names(inputs):
+            if name == "original" and backbone is not None:
+                branches[name] = Backbone(backbone, dtype=dtype, remat=remat, rngs=rngs)
+                features += backbone.width
+            else:
+                branches[name] = ViT(
+                    settings, additions=additions, dtype=dtype, remat=remat, rngs=rngs
+                )
+                features += settings.shape.width
+        self.branches = nnx.Dict(branches)
         width, normal = settings.shape.width, nnx.initializers.normal(0.02)
-        self.head = nnx.Linear(len(names) * width, 2, kernel_init=normal, rngs=rngs)
+        self.head = nnx.Linear(features, 2, kernel_init=normal, rngs=rngs)
         if patch_head:
             self.patch_head = nnx.Linear(width, 1, kernel_init=normal, rngs=rngs)
 
     def __call__(
         self,
-        patches: dict[str, Float[Array, "batch chosen pixels"]],
+        patches: dict[str, Float[Array, "batch ..."]],
         indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
         lengths: Int[Array, " batch"] | None = None,
     ) -> Float[Array, "batch 2"]:
         """Logits (real, fake), float32.
 
         Args:
-          patches: for each branch (`original`, `residual`) the pixels of the chosen patches.
+          patches: for each branch (`original`, `residual`) the pixels of the chosen patches,
+            [batch, chosen, pixels]; for a backbone whole images, [batch, size, size, 3].
           indices: places of the chosen patches, the same for both branches.
           lengths: number of patches of each image; the rest is padding. None: all of them.
         """
@@ -87,14 +98,18 @@ class Detector(nnx.Module):
 
     def features(
         self,
-        patches: dict[str, Float[Array, "batch chosen pixels"]],
+        patches: dict[str, Float[Array, "batch ..."]],
         indices: Int[Array, "batch chosen"] | Int[Array, " chosen"],
         lengths: Int[Array, " batch"] | None = None,
     ) -> Float[Array, "batch features"]:
         """The class tokens that the linear layer reads, those of the original branch first."""
-        tokens = [
-            self.branches[name](patches[name], indices, lengths) for name in sorted(self.branches)
-        ]
+        tokens = []
+        for name in sorted(self.branches):
+            branch = self.branches[name]
+            if isinstance(branch, Backbone):
+                tokens.append(branch(patches[name]))
+            else:
+                tokens.append(branch(patches[name], indices, lengths))
         return jnp.concatenate(tokens, axis=-1)
 
     def class_attention(

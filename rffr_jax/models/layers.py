@@ -79,22 +79,51 @@ def linear(inputs: int, outputs: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.L
     )
 
 
-def layer_norm(width: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.LayerNorm:
-    """A LayerNorm with epsilon 1e-6."""
-    return nnx.LayerNorm(width, epsilon=NORM_EPSILON, dtype=dtype, rngs=rngs)
+def layer_norm(
+    width: int, dtype: DTypeLike, rngs: nnx.Rngs, epsilon: float = NORM_EPSILON
+) -> nnx.LayerNorm:
+    """A LayerNorm with epsilon 1e-6, or another."""
+    return nnx.LayerNorm(width, epsilon=epsilon, dtype=dtype, rngs=rngs)
+
+
+def quick_gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """x sigmoid(1.702 x), the approximate GELU of CLIP (Radford et al., ICML 2021)."""
+    return x * jax.nn.sigmoid(1.702 * x)
+
+
+ACTIVATIONS = {"gelu": functools.partial(nnx.gelu, approximate=False), "quick_gelu": quick_gelu}
 
 
 class Block(nnx.Module):
-    """Pre-norm transformer block: self-attention, then an MLP four times as wide (exact GELU)."""
+    """Pre-norm transformer block: self-attention, then an MLP four times as wide.
 
-    def __init__(self, width: int, heads: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.heads = heads
-        self.attention_norm = layer_norm(width, dtype, rngs)
+    Args:
+      layer_scale: whether each channel of what is added is scaled (CaiT; Touvron et al., ICCV
+        2021).
+      activation: of the MLP, a name of `ACTIVATIONS`.
+      epsilon: of the norms.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        layer_scale: bool = False,
+        activation: str = "gelu",
+        epsilon: float = NORM_EPSILON,
+        dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.heads, self.activation, self.dtype = heads, activation, dtype
+        self.attention_norm = layer_norm(width, dtype, rngs, epsilon)
         self.qkv = linear(width, 3 * width, dtype, rngs)
         self.projection = linear(width, width, dtype, rngs)
-        self.mlp_norm = layer_norm(width, dtype, rngs)
+        self.mlp_norm = layer_norm(width, dtype, rngs, epsilon)
         self.expand = linear(width, 4 * width, dtype, rngs)
         self.contract = linear(4 * width, width, dtype, rngs)
+        self.attention_scale = nnx.Param(jnp.ones(width)) if layer_scale else None
+        self.mlp_scale = nnx.Param(jnp.ones(width)) if layer_scale else None
 
     def __call__(
         self,
@@ -116,8 +145,9 @@ class Block(nnx.Module):
             query, key, value = self._pruned_qkv(normed, queries)
         query, key, value = (self._split_heads(part) for part in (query, key, value))
         attended = attention(query, key, value, lengths)
-        x = x + self.projection(attended.reshape(x.shape))
-        return x + self.contract(nnx.gelu(self.expand(self.mlp_norm(x)), approximate=False))
+        x = x + self._scaled(self.projection(attended.reshape(x.shape)), self.attention_scale)
+        hidden = ACTIVATIONS[self.activation](self.expand(self.mlp_norm(x)))
+        return x + self._scaled(self.contract(hidden), self.mlp_scale)
 
     def class_attention(
         self, x: Float[Array, "*batch tokens width"]
@@ -145,6 +175,9 @@ class Block(nnx.Module):
         key, value = jnp.split(normed @ kernel[:, width:] + bias[width:], 2, axis=-1)
         return query, key, value
 
+    def _scaled(self, x: Array, scale: nnx.Param | None) -> Array:
+        return x if scale is None else x * scale[...].astype(self.dtype)
+
     def _split_heads(self, x: Array) -> Array:
         return x.reshape(*x.shape[:-1], self.heads, -1)
 
@@ -155,6 +188,7 @@ class Transformer(nnx.Module):
     Args:
       remat: keep only the input of every block for the gradients, and compute the rest again: a
         third more arithmetic, and far less memory.
+      layer_scale, activation, epsilon: of every `Block`.
     """
 
     def __init__(
@@ -163,6 +197,9 @@ class Transformer(nnx.Module):
         width: int,
         heads: int,
         *,
+        layer_scale: bool = False,
+        activation: str = "gelu",
+        epsilon: float = NORM_EPSILON,
         dtype: DTypeLike,
         remat: bool = False,
         rngs: nnx.Rngs,
@@ -172,7 +209,15 @@ class Transformer(nnx.Module):
         @nnx.split_rngs(splits=depth)
         @nnx.vmap
         def stacked(rngs: nnx.Rngs) -> Block:
-            return Block(width, heads, dtype=dtype, rngs=rngs)
+            return Block(
+                width,
+                heads,
+                layer_scale=layer_scale,
+                activation=activation,
+                epsilon=epsilon,
+                dtype=dtype,
+                rngs=rngs,
+            )
 
         self.blocks = stacked(rngs)
 

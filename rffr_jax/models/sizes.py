@@ -25,6 +25,7 @@ class ModelSize:
 
 SIZES = {
     "vit_b16": ModelSize(768, 12, 12, decoder_width=512, decoder_depth=8, decoder_heads=16),
+    "vit_l16": ModelSize(1024, 24, 16, decoder_width=512, decoder_depth=8, decoder_heads=16),
     "vit_s16": ModelSize(384, 12, 6, decoder_width=256, decoder_depth=8, decoder_heads=8),
     "vit_ti16": ModelSize(192, 12, 3, decoder_width=128, decoder_depth=4, decoder_heads=4),
     "small": ModelSize(128, 6, 4, decoder_width=128, decoder_depth=2, decoder_heads=4),
@@ -87,6 +88,53 @@ class ModelSettings:
     def grid(self) -> int:
         """Patches along a side."""
         return self.image_size // self.patch_size
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneSettings:
+    """The settings that fix a pretrained vision transformer that reads whole images.
+
+    Attributes:
+      width, depth, heads: of the transformer.
+      image_size: side of the square image in pixels.
+      patch_size: side of a patch in pixels.
+      registers: tokens behind the class token that stand for no patch (DINOv2).
+      layer_scale: whether a block scales each channel of what it adds (DINOv2).
+      norm_before: whether a norm stands before the blocks, and the patch embedding has no bias
+        (CLIP).
+      activation: `gelu`, the exact one, or `quick_gelu` (CLIP).
+      epsilon: of the layer norms.
+
+    Raises:
+      UserError: patches that do not fill the image.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    image_size: int
+    patch_size: int
+    registers: int = 0
+    layer_scale: bool = False
+    norm_before: bool = False
+    activation: str = "gelu"
+    epsilon: float = 1e-6
+
+    def __post_init__(self):
+        if self.image_size < 1 or self.image_size % self.patch_size:
+            raise UserError(
+                f"backbone.image_size={self.image_size} is not a multiple of the backbone's "
+                f"patches of {self.patch_size} px"
+            )
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side."""
+        return self.image_size // self.patch_size
+
+    def __str__(self) -> str:
+        patches = f"{self.image_size} px, patches of {self.patch_size} px"
+        return f"width {self.width}, depth {self.depth}, {patches}"
 
 
 @dataclasses.dataclass(frozen=True)

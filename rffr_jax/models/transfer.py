@@ -10,6 +10,16 @@ from rffr_jax.models.layers import sincos_positions
 from rffr_jax.models.sizes import ModelSettings
 
 
+def replace_leaves(tree: PyTree, part: PyTree) -> PyTree:
+    """A tree of dictionaries, with the leaves of a smaller tree `part` in their places."""
+    if not isinstance(tree, dict):
+        return part
+    return {
+        name: replace_leaves(entry, part[name]) if name in part else entry
+        for name, entry in tree.items()
+    }
+
+
 def vit_from_mae(encoder: PyTree, settings: ModelSettings) -> PyTree:
     """The parameters of a `ViT` that computes the same as the MAE's encoder with nothing hidden.
 

@@ -245,6 +245,7 @@ class LoadedDetector:
 def load_detector(
     folder: str | os.PathLike[str] = "",
     *,
+    backbone: str | os.PathLike[str] = "",
     checkpoint: str = "last",
     dtype: str = "auto",
     batch_size: int = 32,
@@ -253,6 +254,7 @@ def load_detector(
     path = _find_folder(folder)
     config = ConfigDict(
         {
+            "backbone": {"weights": os.fspath(backbone)},
             "dtype": dtype,
             "batch_size": batch_size,
             "data": {"workers": 0, "max_bad_fraction": 1.0},

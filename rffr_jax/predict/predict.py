@@ -118,6 +118,7 @@ def detector_and_settings(config: Config) -> tuple[LoadedDetector, FaceSettings]
     check_threshold(config.threshold)
     detector = load_detector(
         config.detector,
+        backbone=config.backbone.weights,
         checkpoint=config.checkpoint,
         dtype=config.dtype,
         batch_size=config.batch_size,

@@ -30,7 +30,8 @@ MAY_CHANGE = (
     "sweep",
     "residuals.folder",
     "residuals.memory_gb",
-    "mae",  # a MAE is known by its weights, wherever they lie
+    "mae",  # a MAE is known by its weights, wherever they lie, and so is a backbone
+    "backbone.weights",
 )
 """Settings that may change when a run resumes: none of them changes the weights."""
 

@@ -42,6 +42,7 @@ from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_
 from rffr_jax.training.detector_settings import (
     autoencoder_folder,
     block_counts,
+    configured_backbone,
     detection_settings,
     smallest_fitting_batch,
 )
@@ -49,6 +50,7 @@ from rffr_jax.training.fine_tuning import detector_folder
 from rffr_jax.training.initial_weights import (
     check_start,
     init_detector,
+    init_from_backbone,
     init_from_detector,
     read_initial_detector,
 )
@@ -99,7 +101,7 @@ def run(config: Config, workdir: pathlib.Path):
         write_mae_sources(workdir, objective.mae_sources)
         start_image_records(
             workdir,
-            pathlib.Path(config.mae) if objective.frozen else None,
+            pathlib.Path(config.mae) if objective.autoencoder else None,
             detector_folder(config.init_from) if config.init_from else None,
         )
         write_validation_sources(workdir, objective.validation)
@@ -110,7 +112,7 @@ def run(config: Config, workdir: pathlib.Path):
         for shortcut in shortcuts:
             log.warning("data.train: %s", shortcut)
         mae_check = {}
-        from_mae = objective.frozen and objective.about["detection"]["residual"] == "mae"
+        from_mae = objective.autoencoder and objective.about["detection"]["residual"] == "mae"
         if from_mae and not config.init_from:
             mae_check = read_reconstruction_check(pathlib.Path(config.mae))
             warn_of_weak_mae(config.mae, mae_check)
@@ -139,6 +141,7 @@ class DetectorTraining(Objective):
 
     Attributes:
       originals: the training images before anything is done to them.
+      autoencoder: weights that residuals come from; {} without any.
       mae_sources: origins of the data that its MAE or UNet was trained on.
       earlier_sources: the same of the detector in `init_from`.
     """
@@ -189,11 +192,11 @@ class DetectorTraining(Objective):
         check_selection(config.selection, self.validation)
 
         # ---- what residuals come from, frozen, and a MAE that the branches start from
-        self.frozen: PyTree = {}
+        self.autoencoder: PyTree = {}
         self.mae_sources: Sources = {}
         if settings.autoencoder:
             folder = autoencoder_folder(config, settings.autoencoder)
-            self.frozen = load_weights(
+            self.autoencoder = load_weights(
                 folder, "mae", self._detection.abstract_frozen, mesh, part=settings.autoencoder
             )
             self.mae_sources = read_sources(pathlib.Path(config.mae))
@@ -201,20 +204,29 @@ class DetectorTraining(Objective):
             folder = pathlib.Path(config.detector.init)
             check_start(folder, settings)
             self.mae_sources = merge_sources(self.mae_sources, read_sources(folder))
+        self._backbone, digest = {}, ""
+        if settings.is_frozen_in_part or (settings.pretrained and not has_saved_state(workdir)):
+            backbone = configured_backbone(config)
+            self._backbone, digest = backbone.load(mesh)
+            if not has_saved_state(workdir):
+                of_backbone = read_sources(backbone.folder)
+                self.mae_sources = merge_sources(self.mae_sources, of_backbone)
+        kept_apart = self._backbone if settings.is_frozen_in_part else {}
+        self.frozen = {"autoencoder": self.autoencoder, "backbone": kept_apart}
         self.earlier_sources: Sources = {}
         if self._started_from and not has_saved_state(workdir):
             self.earlier_sources = read_sources(self._init_from)
 
         kept = ResidualCache(
             self._detection,
-            self.frozen,
+            self.autoencoder,
             mesh,
             folder=shared_folder(config.residuals.folder, workdir),
             memory_gb=config.residuals.memory_gb,
         )
         scorer = Scorer(
             self._detection,
-            self.frozen,
+            self.autoencoder,
             mesh,
             batch_size=config.evaluation_batch_size,
             workers=self.workers,
@@ -244,6 +256,8 @@ class DetectorTraining(Objective):
             "preparations": preparations,
             **training.about,
         }
+        if settings.is_frozen_in_part:
+            self.about["backbone"] = digest
         if self._started_from and (
             is_model_folder(self._init_from) or "unknown_origins" in self._started_from
         ):
@@ -269,10 +283,10 @@ class DetectorTraining(Objective):
             return
         folder = self._workdir / FROZEN[kind]
         if not has_saved_state(self._workdir):
-            save_weights(folder, 0, self.frozen, self._frozen_about)
+            save_weights(folder, 0, self.autoencoder, self._frozen_about)
             return
         kept = load_weights(folder, "mae", self._detection.abstract_frozen, self._mesh)
-        same = jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), kept, self.frozen)
+        same = jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), kept, self.autoencoder)
         if not all(jax.tree.leaves(same)):
             raise UserError(
                 f"mae={self._config.mae} is not the {AUTOENCODERS[kind]} that {self._workdir} was "
@@ -298,19 +312,24 @@ class DetectorTraining(Objective):
             )
 
     def init_parameters(self) -> PyTree:
-        """Random weights; traced for their shapes, too."""
-        return self._detection.init_parameters(self._config.seed)
+        """Random weights of all that is trained; traced for their shapes, too."""
+        return self._detection.trained_part(self._detection.init_parameters(self._config.seed))
 
     def load_initial_parameters(self) -> PyTree:
-        """Fresh weights, or those of `init_from`, or with some from `detector.init`."""
+        """Fresh weights, or those of `init_from`, or with some from `detector.init` and
+        `backbone.weights`."""
         parameters = init_sharded(self.init_parameters, self._mesh)
         if self._started_from:
             about = self._started_from
             return init_from_detector(self._init_from, about, parameters, self._mesh)
-        if not self._config.detector.init:
-            return parameters
-        folder = pathlib.Path(self._config.detector.init)
-        return init_detector(folder, parameters, self._detection.settings, self._mesh)
+        settings = self._detection.settings
+        if self._config.detector.init:
+            folder = pathlib.Path(self._config.detector.init)
+            parameters = init_detector(folder, parameters, settings, self._mesh)
+        if settings.pretrained is not None:
+            parameters = init_from_backbone(parameters, self._backbone, settings.train)
+            self._backbone = {}
+        return parameters
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """Images and labels; with random blocks the chosen ones, and rows in the order of counts.
@@ -354,8 +373,8 @@ class DetectorTraining(Objective):
                 jnp.max(batch["progress"]),
             )
         outputs = self._detection.train_logits(
-            parameters,
-            frozen,
+            self._detection.whole(parameters, frozen["backbone"]),
+            frozen["autoencoder"],
             batch["image"],
             batch.get("blocks"),
             self._counts,
@@ -374,4 +393,5 @@ class DetectorTraining(Objective):
 
     def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
         """AUC of every validation set and method; keeps the weights wherever one improves."""
-        return self._validation.evaluate(parameters, step)
+        whole = self._detection.whole(parameters, self.frozen["backbone"])
+        return self._validation.evaluate(whole, parameters, step)

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.config import Config
+from rffr_jax.config import Config, local_path
 from rffr_jax.errors import UserError
 from rffr_jax.method.blocks import BlockGrid, count_distribution, count_quantiles
 from rffr_jax.method.detection_settings import DetectionSettings
+from rffr_jax.method.pretrained_backbone import PretrainedBackbone, read_backbone
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.rivals import VIT, rival_settings
 from rffr_jax.runs.checkpoints.names import FROZEN
@@ -31,7 +32,11 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
         raise UserError(
             f"detector.patch_loss={detector.patch_loss} is the weight of a loss; 0 is without it"
         )
-    model, k, rival = config.model.to_dict(), config.blocks.k, None
+    model, k, rival, backbone = config.model.to_dict(), config.blocks.k, None, None
+    mean, std = tuple(detector.mean), tuple(detector.std)
+    if config.backbone.weights:
+        backbone = configured_backbone(config)
+        mean, std = backbone.mean, backbone.std
     if detector.backbone != VIT:
         rival = rival_settings(detector.backbone, config.rival.to_dict())
         _refuse_for_rival(config)
@@ -45,13 +50,15 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
         residual=detector.residual,
         k=k,
         alpha=config.blocks.alpha,
-        mean=tuple(detector.mean),
-        std=tuple(detector.std),
+        mean=mean,
+        std=std,
         blocks_per_pass=config.blocks.blocks_per_pass,
         backbone=detector.backbone,
         rival=rival,
         embedding=detector.embedding,
         patch_head=detector.patch_loss > 0,
+        pretrained=backbone and backbone.settings,
+        train=detector.train,
     )
     if not settings.autoencoder:
         return settings, {}
@@ -90,6 +97,16 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
             f"--config.blocks.k={about['k']}, or --config.allow_other_k to use it all the same"
         )
     return dataclasses.replace(settings, mae=mae), about
+
+
+def configured_backbone(config: Config) -> PretrainedBackbone:
+    """The pretrained backbone that a config names.
+
+    Raises:
+      UserError: there is none in its folder, or its patches do not fill the image.
+    """
+    folder = local_path(config.backbone.weights, "backbone.weights")
+    return read_backbone(folder, config.backbone.image_size)
 
 
 def autoencoder_folder(config: Config, kind: str) -> pathlib.Path:

@@ -82,6 +82,11 @@ def _settings_of(folder: pathlib.Path) -> dict[str, Any]:
         settings = _of_workdir(found) if found.get("job") == "detect" else _of_model_folder(found)
     except (AttributeError, KeyError, TypeError):
         settings = {}  # damaged, or of something else
+    if settings.pop("backbone", False):
+        raise UserError(
+            f"init_from={folder} holds a detector with a pretrained backbone, which is not trained "
+            "further; start a new one from --config.backbone.weights"
+        )
     if not {"detector.inputs", "detector.residual"} <= settings.keys():
         raise UserError(
             f"init_from={folder} holds no detector; name a workdir of detect, a model folder of a "
@@ -91,7 +96,8 @@ def _settings_of(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _of_workdir(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in flat(config).items() if _is_brought(name)}
+    brought = {name: value for name, value in flat(config).items() if _is_brought(name)}
+    return brought | {"backbone": bool(config.get("backbone", {}).get("weights"))}
 
 
 def _of_model_folder(config: dict[str, Any]) -> dict[str, Any]:
@@ -105,7 +111,7 @@ def _of_model_folder(config: dict[str, Any]) -> dict[str, Any]:
         },
         "rival": detection.get("rival") or {},
     }
-    return flat(parts)
+    return flat(parts) | {"backbone": detection.get("pretrained") is not None}
 
 
 def _is_brought(name: str) -> bool:

@@ -2,8 +2,9 @@
 
 A run starts from its own checkpoint in the workdir (`loop`), else from the weights that the config
 names (`init_from` for a MAE or a whole detector, `detector.init` for both branches of a detector or
-for a rival's backbone), else from random ones. Named weights of a MAE or a ViT may have another
-image size: fixed positions are computed for the new grid, learned ones are interpolated.
+for a rival's backbone, `backbone.weights` for a pretrained one), else from random ones. Named
+weights of a MAE or a ViT may have another image size: fixed positions are computed for the new
+grid, learned ones are interpolated.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
+from rffr_jax.models.backbone import trained_part
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.models.transfer import fold_normalisation, resize_positions, vit_from_mae
 from rffr_jax.rivals import find_rival
@@ -35,6 +37,11 @@ log = logging.getLogger(__name__)
 def check_start(folder: pathlib.Path, settings: DetectionSettings):
     """Raises: UserError if `detector.init` names no weights that the detector can start from."""
     where = f"detector.init={folder}"
+    if settings.pretrained is not None and not settings.reads_residual:
+        raise UserError(
+            f"{where} is a start for the residual branch, and detector.inputs=original has none "
+            "beside the backbone; leave it out"
+        )
     if settings.is_rival:
         about = _check_rival_start(folder, settings, where)
     else:
@@ -42,7 +49,8 @@ def check_start(folder: pathlib.Path, settings: DetectionSettings):
         check_shapes(about, settings.model, where)
     trained = about.get("normalisation")
     asked = {"mean": list(settings.mean), "std": list(settings.std)}
-    if trained and trained != asked and "original" in settings.branches:
+    reads = "original" in settings.branches and settings.pretrained is None
+    if trained and trained != asked and reads:
         log.info(
             "the weights of %s were trained with mean %s and std %s, and will read mean %s and std "
             "%s; --config.detector.mean and --config.detector.std change that",
@@ -121,6 +129,8 @@ def _init_branches(
 
     def started(parameters: PyTree, weights: PyTree) -> PyTree:
         for name, branch in parameters["branches"].items():
+            if name == "original" and settings.pretrained is not None:
+                continue
             for addition in branch.get("additions", {}).values():
                 addition["output"] = jax.tree.map(jnp.zeros_like, addition["output"])
             if about["kind"] == "vit":
@@ -135,6 +145,18 @@ def _init_branches(
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, parameters)
     return jax.jit(started, out_shardings=shardings)(parameters, weights)
+
+
+def init_from_backbone(parameters: PyTree, backbone: PyTree, train: str) -> PyTree:
+    """A detector's trained parameters, with those of a pretrained backbone in their places.
+
+    Args:
+      train: what of the detector is trained, as in its settings.
+    """
+    part = jax.tree.map(jnp.copy, trained_part(backbone, train))  # a step reuses their memory
+    if not part:
+        return parameters
+    return {**parameters, "branches": {**parameters["branches"], "original": part}}
 
 
 def read_initial_detector(folder: pathlib.Path, settings: DetectionSettings) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from rffr_jax.evaluation.reconstruction_error import doubts
 from rffr_jax.evaluation.results import RULES
 from rffr_jax.examples import FAKE, REAL, Dataset
 from rffr_jax.method.detection_settings import AUTOENCODERS
+from rffr_jax.models.sizes import BackboneSettings
 from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.reports.templates import render
 from rffr_jax.runs.atomic_files import atomic_write, read_json_object
@@ -88,8 +89,17 @@ def _model(detection: Mapping[str, Any]) -> list[tuple[str, str]]:
         numbers = ", ".join(f"{name} {value}" for name, value in detection["rival"].items())
         rows.append(("classifier", f"{detection['backbone']} ({numbers}), {shape}"))
     else:
-        size = f"{model['size']}, {shape}, patches of {model['patch_size']} px"
-        rows.append(("classifier", f"a ViT for each of them: {size}"))
+        size = f"a ViT: {model['size']}, {shape}, patches of {model['patch_size']} px"
+        backbone = detection["pretrained"]
+        if backbone is None:
+            rows.append(("classifier", size.replace("a ViT", "a ViT for each of them")))
+        else:
+            settings = BackboneSettings(**backbone)
+            rows.append(("image", f"a pretrained vision transformer: {settings}"))
+            part = {"all": "all of it", "norms": "only its norms", "head": "nothing of it"}
+            rows.append(("trained of that", part[detection["train"]]))
+            if detection["inputs"] == "both":
+                rows.append(("residual's classifier", size))
     if detection["inputs"] != "original":
         kinds = {"mae": "a frozen MAE, trained only on real faces, inpaints block by block",
                  "unet": "a frozen UNet, trained only on real faces, copies the image",
@@ -144,6 +154,9 @@ def _origins(
         lines.append(f"- It was trained further from `{config.init_from}`. {_statement(config)}")
     if config.detector.init:
         lines.append(f"- It started from `{config.detector.init}`.")
+    if config.backbone.weights:
+        known = f", digest {about['backbone']}, which it needs" if "backbone" in about else ""
+        lines.append(f"- Its pretrained backbone is of `{config.backbone.weights}`{known}.")
     preparations = about["preparations"]
     said = "; ".join(json.dumps(preparation) for preparation in preparations)
     lines.append(

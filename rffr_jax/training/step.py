@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 from rffr_jax.cluster.sharding import BATCH, all_gather_parameters
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
+from rffr_jax.models.transfer import replace_leaves
 
 State = dict[str, Any]
 RowLosses = Mapping[str, Float[Array, " batch"]]
@@ -124,7 +125,7 @@ def make_step(
             steepest = jax.tree.map(lambda w, g: w + reach * g, trained, gradients)
             _, gradients = loss_and_gradients(steepest, frozen, batch)
         updates, optimizer_state = optimizer.update(gradients, state["optimizer"], trained)
-        trained = _replaced(optax.apply_updates(trained, updates), statistics)
+        trained = replace_leaves(optax.apply_updates(trained, updates), statistics)
         measured = {
             "count": 1.0,
             **parts,
@@ -150,16 +151,6 @@ def ema_decay_at(decay: float, updates: Array) -> Float[Array, ""]:
     """The share of the old average that an update keeps: min(decay, (1 + n) / (10 + n)) after n
     updates, so that the random start is soon forgotten."""
     return jnp.minimum(decay, (1.0 + updates) / (10.0 + updates))
-
-
-def _replaced(tree: PyTree, part: PyTree) -> PyTree:
-    """A tree of dictionaries, with the leaves of a smaller tree `part` in their places."""
-    if not isinstance(tree, dict):
-        return part
-    return {
-        name: _replaced(entry, part[name]) if name in part else entry
-        for name, entry in tree.items()
-    }
 
 
 def _parts(batch: Mapping[str, Array], count: int, mesh: Mesh) -> dict[str, Array]:

@@ -45,8 +45,14 @@ class Validation:
         self._prepared: dict[str, PreparedSet] = {}
         self._bests: dict[str, Any] | None = None
 
-    def evaluate(self, parameters: PyTree, step: int) -> dict[str, dict[str, float]]:
-        """AUC of every validation set and method; keeps the weights wherever one improves."""
+    def evaluate(
+        self, parameters: PyTree, trained: PyTree, step: int
+    ) -> dict[str, dict[str, float]]:
+        """AUC of every validation set and method; keeps the weights wherever one improves.
+
+        Args:
+          trained: the part of the parameters that is kept.
+        """
         values: dict[str, dict[str, float]] = {}
         for name, dataset in self._sets.items():
             if name not in self._prepared:
@@ -61,10 +67,10 @@ class Validation:
             for metric, (best, part) in parts.items():
                 values[name][metric] = metrics.auc(part.labels, part.scores)
                 if self._keeps_best:
-                    self._keep_best(best, part, values[name][metric], parameters, step)
+                    self._keep_best(best, part, values[name][metric], trained, step)
         return values
 
-    def _keep_best(self, name: str, part: Predictions, auc: float, parameters: PyTree, step: int):
+    def _keep_best(self, name: str, part: Predictions, auc: float, trained: PyTree, step: int):
         record = self._workdir / "best.json"
         bests = self._bests
         if bests is None:
@@ -72,7 +78,7 @@ class Validation:
             bests = self._bests = processes.all_gather_objects(there)[0]
         if name in bests and bests[name]["step"] < step and bests[name]["auc"] >= auc:
             return
-        save_weights(self._workdir / BEST / name, step, parameters, self._about)
+        save_weights(self._workdir / BEST / name, step, trained, self._about)
         bests[name] = {
             "auc": auc,
             "step": step,

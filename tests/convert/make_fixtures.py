@@ -26,6 +26,7 @@ BLOCKS = BlockGrid(grid=14, k=4)
 HIDDEN_BLOCK = 6
 CLASSES = 5
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -43,6 +44,7 @@ def main():
     _xception(images)
     _efficientnet(images)
     _uia_vit(images)
+    _vision_transformers()
 
 
 def _timm(images: np.ndarray):
@@ -141,6 +143,36 @@ def _uia_vit(images: np.ndarray):
         stages |= {name: array.numpy() for name, array in found.items()}
         stages[f"logits_{progress}"] = stages.pop("logits")
     _save("uia_vit", stages)
+
+
+def _vision_transformers():
+    """DINOv2 in the names of transformers, with registers in those of timm, and whole CLIP."""
+    images = np.random.default_rng(1).random((2, 28, 28, 3)).astype(np.float32)
+    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape |= {"image_size": 28, "patch_size": 7}
+    folder = FIXTURES / "vision"
+    folder.mkdir(exist_ok=True)
+    dinov2, clip = models.dinov2(0, **shape), models.clip(**shape)
+    timm = models.VisionTransformer(
+        28, 7, num_classes=0, embed_dim=32, depth=2, num_heads=2, init_values=1.0, reg_tokens=2,
+        no_embed_class=True,
+    ).eval()  # fmt: skip
+    features = {"images": images}
+    for seed, (name, model) in enumerate({"dinov2": dinov2, "clip": clip, "timm": timm}.items(), 8):
+        models.spread_weights(model, seed)
+        if name == "timm":
+            (folder / name).mkdir(exist_ok=True)
+            file = folder / name / "model.safetensors"
+            safetensors.torch.save_file(model.state_dict(), file)
+        else:
+            model.save_pretrained(folder / name, max_shard_size="30KB" if name == "clip" else "1GB")
+        pixels = models.normalised(images, *(CLIP if name == "clip" else IMAGENET))
+        tower = clip.vision_model if name == "clip" else model
+        with torch.no_grad():
+            found = tower.double()(pixels)
+        features[name] = (found if name == "timm" else found.pooler_output).numpy()
+    single = {name: array.astype(np.float32) for name, array in features.items()}
+    np.savez(folder / "features.npz", **single)
 
 
 def _mae_stages(

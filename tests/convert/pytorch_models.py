@@ -26,6 +26,14 @@ from timm.models.vision_transformer import Block, VisionTransformer
 from timm.models.xception import Block as XceptionBlock
 from timm.models.xception import SeparableConv2d, Xception
 from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    Dinov2Config,
+    Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
     ViTConfig,
     ViTForImageClassification,
     ViTMAEConfig,
@@ -245,6 +253,30 @@ class UIAViT(nn.Module):
 
 def _channels_last(stages: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: array.transpose(0, 2, 3, 1) for name, array in stages.items()}
+
+
+def dinov2(registers: int, **shape: int) -> nn.Module:
+    """transformers' DINOv2, with registers or without."""
+    if registers:
+        config = Dinov2WithRegistersConfig(**shape, num_register_tokens=registers)
+        return Dinov2WithRegistersModel(config).eval()
+    return Dinov2Model(Dinov2Config(**shape)).eval()
+
+
+def clip_vision(**shape: int) -> nn.Module:
+    """transformers' vision tower of CLIP."""
+    width = shape["hidden_size"]
+    return CLIPVisionModel(CLIPVisionConfig(**shape, intermediate_size=4 * width)).eval()
+
+
+def clip(**shape: int) -> nn.Module:
+    """transformers' CLIP with a vision tower of this shape and a tiny text tower."""
+    width = shape["hidden_size"]
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text |= {"intermediate_size": 16, "vocab_size": 8, "bos_token_id": 0, "eos_token_id": 1}
+    vision = {**shape, "intermediate_size": 4 * width}
+    config = CLIPConfig(vision_config=vision, text_config=text, projection_dim=8)
+    return CLIPModel(config).eval()
 
 
 def _huggingface_shape(settings: ModelSettings) -> dict[str, float]:

@@ -9,6 +9,7 @@ import pytest
 import safetensors.numpy
 
 from rffr_jax.convert.importing import import_weights
+from tests.convert.source_files import vit_arrays, write
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 XCEPTION = FIXTURES / "xception" / "model.safetensors"
@@ -82,3 +83,37 @@ def test_the_normalisation_is_told_by_timm_or_assumed(tmp_path, name, config, me
     assert about["normalisation"]["mean"][0] == mean
     told = about["provenance"]["told"]
     assert bool(told) == (mean == 0.25)
+
+
+ONE = np.ones(1, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda a: a | {"reg_token": ONE}, "no such array here: reg_token"),
+        (lambda a: a | {"blocks.0.ls1.gamma": ONE}, "blocks.1.ls1.gamma"),
+        (lambda a: a | {"norm_pre.weight": ONE}, "no such array here: patch_embed.proj.bias"),
+        (lambda a: a | {"blocks.0.ls1.gamma": ONE, "blocks.0.mlp.w12.weight": ONE}, "SwiGLU"),
+        (lambda a: {"embeddings.patch_embedding.weight": np.ones((4, 3, 2, 2))}, "no class token"),
+    ],
+)
+def test_vision_transformers_that_do_not_fit_are_refused(refused, tmp_path, change, says):
+    assert says in refused(write(tmp_path / "vit.npz", change(vit_arrays())))
+
+
+def test_a_missing_shard_is_named(refused, tmp_path):
+    folder = tmp_path / "clip"
+    shutil.copytree(FIXTURES / "vision" / "clip", folder)
+    lost = sorted(folder.glob("*.safetensors"))[1]
+    lost.unlink()
+    assert f"missing beside it: {lost.name}" in refused(folder)
+
+
+def test_heads_and_activations_that_are_not_possible_are_refused(refused, tmp_path):
+    folder = tmp_path / "dinov2"
+    shutil.copytree(FIXTURES / "vision" / "dinov2", folder)
+    assert "3 heads do not divide the width 32" in refused(folder, "--heads", "3")
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('"gelu"', '"relu"'))
+    assert "hidden_act 'relu'; only gelu and quick_gelu" in refused(folder)

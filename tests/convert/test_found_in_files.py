@@ -148,14 +148,11 @@ def without(arrays, ending):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda a: {**a, "register_tokens": ONE}, "register tokens"),
-        (lambda a: {**a, "reg_token": ONE}, "register tokens"),
-        (lambda a: {**a, "blocks.0.ls1.gamma": ONE}, "layer scale"),
+        (lambda a: {**a, "blocks.0.gamma_1": ONE}, "layer scale"),
         (lambda a: {**a, "blocks.0.mlp.w12.weight": ONE}, "SwiGLU MLPs"),
         (lambda a: {**a, "rope.freqs_cis": ONE}, "rotary positions"),
         (lambda a: {**a, "blocks.0.attn.relative_position_index": ONE}, "relative positions"),
         (lambda a: {**a, "blocks.0.attn.q_norm.weight": ONE}, "norms of queries and keys"),
-        (lambda a: {**a, "norm_pre.weight": ONE}, "a norm before the blocks"),
         (lambda a: {**a, "dist_token": ONE}, "a distillation token"),
         (lambda a: {**a, "fc_norm.weight": ONE}, "a norm of averaged patches"),
         (lambda a: without(a, "cls_token"), "no class token"),

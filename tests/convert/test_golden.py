@@ -16,14 +16,14 @@ from flax import nnx
 from jaxtyping import PyTree
 
 from rffr_jax.convert.backbones import BACKBONES
-from rffr_jax.convert.importing import ImportedWeights, import_weights
+from rffr_jax.convert.importing import ImportedWeights, ImportOptions, import_weights
 from rffr_jax.convert.normalisation import NORMALISATIONS
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual import residual_image
 from rffr_jax.models.abstract import abstract, abstract_mae, abstract_vit
 from rffr_jax.models.layers import Block, Transformer, patchify
 from rffr_jax.models.mae import MAE
-from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.models.sizes import BackboneSettings, ModelSettings
 from rffr_jax.models.vit import ViT
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
@@ -98,6 +98,30 @@ def test_backbone(file, kind, model, classifier):
 
     computed = run(imported.parameters, jnp.asarray(2 * images() - 1, jnp.float32))
     compare(computed, dict(np.load((FIXTURES / file).with_name("stages.npz"))))
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "model"),
+    [
+        ("dinov2", {}, {"layer_scale": True, "registers": 0}),
+        ("timm", {"heads": 2}, {"layer_scale": True, "registers": 2}),
+        ("clip", {}, {"norm_before": True, "activation": "quick_gelu", "epsilon": 1e-5}),
+    ],
+)
+def test_vision_transformers(name, flags, model):
+    """Of transformers (`clip` in shards, with its text tower) and of timm (with registers)."""
+    expected = np.load(FIXTURES / "vision" / "features.npz")
+    imported = import_weights(FIXTURES / "vision" / name, ImportOptions(**flags))
+    about = imported.about
+    assert (about["kind"], about["network"]) == ("backbone", "clip" if name == "clip" else "dinov2")
+    assert model.items() <= about["model"].items()
+    settings = BackboneSettings(**about["model"])
+    definition, _ = abstract(lambda rngs: BACKBONES[about["network"]].build(settings, rngs))
+    mean, std = about["normalisation"]["mean"], about["normalisation"]["std"]
+    assert mean[0] == (0.48145466 if name == "clip" else 0.485)
+    pixels = jnp.asarray((expected["images"] - mean) / std, jnp.float32)
+    found = nnx.merge(definition, nnx.State(imported.parameters))(pixels)  # pyright: ignore[reportCallIssue]
+    np.testing.assert_allclose(found, expected[name], rtol=0, atol=TOLERANCE)
 
 
 def test_positions_that_are_all_zero_are_named_and_replaced(tmp_path):

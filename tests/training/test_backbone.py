@@ -1,0 +1,137 @@
+"""Detectors with a pretrained backbone: what is trained and kept, and what is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from rffr_jax import load_detector
+from rffr_jax.errors import UserError
+from tests import jobs
+
+SMALL = ("backbone.image_size=36", "selection=source")
+ALONE = ("mae=", "detector.inputs=original", "detector.blocks=full")
+NORMS = ("'attention_norm'", "'mlp_norm'", "'norm'")
+
+
+@pytest.fixture(scope="module")
+def backbone(mae, tmp_path_factory):
+    """A MAE whose encoder is the backbone, where nothing else lies."""
+    folder = tmp_path_factory.mktemp("weights") / "mae"
+    shutil.copytree(mae / "checkpoints" / "latest", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def norms(tmp_path_factory, data, mae, backbone):
+    """A detector beside the residual branch, of whose backbone only the norms were trained."""
+    workdir = tmp_path_factory.mktemp("runs") / "norms"
+    flags = (f"mae={mae}", f"backbone.weights={backbone}", "detector.train=norms")
+    assert jobs.start("detect", workdir, *data, *SMALL, *flags) == 0
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory, data, backbone):
+    """A detector of whose backbone nothing was trained."""
+    workdir = tmp_path_factory.mktemp("runs") / "head"
+    flags = (*ALONE, f"backbone.weights={backbone}", "detector.train=head")
+    assert jobs.start("detect", workdir, *data, *SMALL, *flags) == 0
+    return workdir
+
+
+def test_checkpoints_hold_what_was_trained(norms, head):
+    arrays = jobs.saved_arrays(norms / "checkpoints" / "latest" / "4")
+    original = [name for name in arrays if name.startswith("['branches']['original']")]
+    assert len(original) == 2 * len(NORMS)
+    assert all(any(norm in name for norm in NORMS) for name in original)
+    assert "['branches']['residual']['transformer']['blocks']['qkv']['kernel']" in arrays
+    best = next((norms / "checkpoints" / "best").iterdir())
+    assert jobs.saved_arrays(next(best.iterdir())).keys() == arrays.keys()
+    of_head = jobs.saved_arrays(head / "checkpoints" / "latest" / "4")
+    assert of_head.keys() == {"['head']['kernel']", "['head']['bias']"}
+    moments = jobs.saved_arrays(head / "checkpoints" / "latest" / "4", "training")
+    assert not any("original" in name for name in moments)
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(norms, data, mae, backbone, tmp_path):
+    resumed = tmp_path / "resumed"
+    shutil.copytree(norms, resumed)
+    shutil.rmtree(resumed / "checkpoints" / "latest" / "4")
+    flags = (f"mae={mae}", f"backbone.weights={backbone}", "detector.train=norms")
+    assert jobs.start("detect", resumed, *data, *SMALL, *flags) == 0
+    jobs.assert_same_run(norms, resumed)
+
+
+def test_a_model_folder_needs_the_backbone_and_knows_it(
+    head, mae, backbone, data, tmp_path, capsys
+):
+    folder = tmp_path / "model"
+    trained = load_detector(head)
+    trained.save_pretrained(folder)
+    assert (folder / "model.safetensors").stat().st_size < 2000
+    config = json.loads((folder / "config.json").read_text())
+    assert str(backbone) not in json.dumps(config)
+    with pytest.raises(UserError, match=r"name the converted weights of the rest"):
+        load_detector(folder)
+    crops = np.random.default_rng(0).integers(0, 255, (3, 48, 48, 3), np.uint8)
+    loaded = load_detector(folder, backbone=backbone)
+    np.testing.assert_array_equal(loaded.score(crops), trained.score(crops))
+    other = tmp_path / "other"
+    assert jobs.start("pretrain", other, *data, "seed=7", "steps=2") == 0
+    with pytest.raises(UserError, match=r"holds other weights \(digest \w+\) than those that"):
+        load_detector(folder, backbone=other)
+    given = (f"data.tests={data[1].partition('=')[2]}", f"detector={folder}")
+    assert jobs.start("evaluate", tmp_path / "e", *given, f"backbone.weights={backbone}") == 0
+    assert jobs.start("evaluate", tmp_path / "e2", *given) == 2
+    assert "--config.backbone.weights" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_another_backbone_does_not_resume(head, data, tmp_path, capsys):
+    other, resumed = tmp_path / "other", tmp_path / "resumed"
+    assert jobs.start("pretrain", other, *data, "seed=7", "steps=2") == 0
+    shutil.copytree(head, resumed)
+    shutil.rmtree(resumed / "checkpoints" / "latest" / "4")
+    flags = (*ALONE, f"backbone.weights={other}", "detector.train=head")
+    assert jobs.start("detect", resumed, *data, *SMALL, *flags) == 2
+    assert "holds a run with other settings (backbone: " in capsys.readouterr().err
+
+
+def test_all_of_a_backbone_is_trained_and_kept(data, backbone, tmp_path):
+    workdir = tmp_path / "all"
+    flags = (*ALONE, f"backbone.weights={backbone}", "steps=2")
+    assert jobs.start("detect", workdir, *data, *SMALL, *flags) == 0
+    config = json.loads((workdir / "config.json").read_text())
+    config["backbone"]["weights"] = str(tmp_path / "gone")
+    (workdir / "config.json").write_text(json.dumps(config))
+    assert np.isfinite(load_detector(workdir).score(np.zeros((1, 48, 48, 3), np.uint8))).all()
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("detector.train=norms",), "leaves a pretrained backbone as it is, and none is named"),
+        (("detector.train=most", "backbone.weights={backbone}"), "choose all, norms, head"),
+        (("backbone.weights=none",), "backbone.weights=none holds no checkpoint"),
+        (
+            ("backbone.weights={backbone}", "backbone.image_size=50"),
+            "backbone.image_size=50 is not a multiple of the backbone's patches of 12 px",
+        ),
+        (
+            ("backbone.weights={backbone}", "detector.inputs=residual"),
+            "the backbone reads originals, and detector.inputs=residual",
+        ),
+        (
+            ("backbone.weights={backbone}", "detector.inputs=original"),
+            "reads whole images; with detector.inputs=original add --config.detector.blocks=full",
+        ),
+        (("backbone.weights={backbone}", "detector.embedding=conv"), "an embedding and a grid of"),
+        (("backbone.weights={backbone}", *ALONE, "detector.init={backbone}"), "leave it out"),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_line(flags, says, data, mae, backbone, tmp_path, capsys):
+    flags = [flag.format(backbone=backbone) for flag in flags]
+    assert jobs.start("detect", tmp_path / "run", *data, f"mae={mae}", *SMALL[1:], *flags) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
