@@ -18,6 +18,8 @@ def get_config() -> Config:
     config.detectors = "runs/detect"
     # Or best:NAME, of every detector.
     config.checkpoint = "last"
+    # Converted weights of the detector's backbone, where they lie elsewhere than in its training.
+    config.backbone = ConfigDict({"weights": ""})
     # 1 is the middle frame. 0 takes all.
     config.frames_per_video = 1
     # Of what is random in the controls.

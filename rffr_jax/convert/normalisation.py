@@ -30,10 +30,10 @@ class Normalisation:
 NORMALISATIONS = {
     "none": Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "half": Normalisation((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "clip": Normalisation(
         (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
     ),
-    "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
 

@@ -132,6 +132,6 @@ def test_all_of_a_backbone_is_trained_and_kept(data, backbone, tmp_path):
 )
 def test_settings_that_do_not_fit_are_one_line(flags, says, data, mae, backbone, tmp_path, capsys):
     flags = [flag.format(backbone=backbone) for flag in flags]
-    assert jobs.start("detect", tmp_path / "run", *data, f"mae={mae}", *SMALL[1:], *flags) == 2
+    assert jobs.start("detect", tmp_path / "run", *data, f"mae={mae}", *SMALL, *flags) == 2
     assert says in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
