@@ -2,6 +2,7 @@
 # pyright: reportMissingImports=false, reportAttributeAccessIssue=false, reportArgumentType=false
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ CASES = {
 }
 
 
-def features(model: torch.nn.Module, images: np.ndarray) -> np.ndarray:
+def features(model: Any, images: np.ndarray) -> np.ndarray:
     """The class token behind the last norm, computed in float32."""
     with torch.no_grad():
         found = model(torch.from_numpy(images.transpose(0, 3, 1, 2).copy()))
@@ -77,7 +78,7 @@ def ours(imported, images: np.ndarray) -> np.ndarray:
     return np.asarray(run({**parameters, "positions": positions}, jnp.asarray(images)))
 
 
-def converted(model: torch.nn.Module, folder):
+def converted(model: Any, folder):
     file = folder / "model.safetensors"
     safetensors_torch.save_file(model.state_dict(), file)
     imported = import_weights(file)
