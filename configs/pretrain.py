@@ -76,7 +76,9 @@ def get_config() -> Config:
     config.optimizer.ema_decay = 0.0
 
     config.evaluate_every = 5000
-    config.save_every = 1000
+    config.save_minutes = 10.0
+    # Steps; 0 saves by minutes only.
+    config.save_every = 0
     config.log_every = 50
     # "10,20" traces steps 10 to 20 into WORKDIR/profile.
     config.profile = ""

@@ -91,7 +91,7 @@ def get_config() -> Config:
 
     for job in (config.pretrain, config.detect):
         # Only at the end.
-        job.evaluate_every = job.save_every = 10_000
+        job.evaluate_every = 10_000
         job.log_every = 50
     config.evaluate.data.workers = 0
     config.evaluate.frames_per_video = 0

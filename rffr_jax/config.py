@@ -17,7 +17,6 @@ AT_LEAST_ONE = (
     "steps",
     "evaluation_batch_size",
     "evaluate_every",
-    "save_every",
     "log_every",
     "mesh.fsdp",
     "blocks.group",
@@ -26,6 +25,8 @@ AT_LEAST_ONE = (
     "most_waiting",
 )
 AT_LEAST_ZERO = (
+    "save_every",
+    "save_minutes",
     "seed",
     "port",
     "frames_per_video",

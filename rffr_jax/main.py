@@ -67,11 +67,12 @@ def run(argv: Sequence[str], typed: Sequence[str] = ()) -> int:
         if config.get("at_once", 1) > 1 or config.job == "web":
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
         with processes.join_processes(launch), device_errors_in_one_line():
-            from rffr_jax.cluster.agreement import require_same_config
+            from rffr_jax.cluster.agreement import agree_on_devices, require_same_config
             from rffr_jax.cluster.compile_cache import enable_compile_cache
             from rffr_jax.cluster.interruption import InterruptedRunError
 
             require_same_config(config, workdir)
+            agree_on_devices()
             enable_compile_cache()
             try:
                 importlib.import_module(module).run(config, workdir)

@@ -283,14 +283,13 @@ def _small(config: Config):
     config.pretrain.mask.kind = "grid"
     config.pretrain.mask.schedule = SMALL_SCHEDULE
     config.pretrain.unet = ConfigDict({"width": 8, "depth": 3})
-    config.pretrain.evaluate_every = config.pretrain.save_every = 10_000
+    config.pretrain.evaluate_every = 10_000
     config.detect.model = ConfigDict(SMALL)
     config.detect.steps = 600
     config.detect.optimizer.learning_rate = 1e-3
     config.detect.optimizer.schedule = "cosine"
     config.detect.optimizer.warmup_steps = 60
     config.detect.evaluate_every = 60
-    config.detect.save_every = 10_000
     # All seeds and rows share the kept residuals.
     config.detect.residuals.training = "always"
     _in_memory(config)

@@ -42,7 +42,6 @@ def photographs(config: Config, size: str):
     config.detect.steps = STEPS[size]
     config.detect.residuals.training = "always"
     for job in (config.pretrain, config.detect):
-        job.save_every = 10_000
         job.data.workers = "0"
         job.data.cache = "True"
     config.evaluate.data.workers = 0

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import logging
 import pathlib
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from rffr_jax.cluster import processes
 from rffr_jax.config import Config, flat
 from rffr_jax.errors import UserError
 from rffr_jax.examples import Dataset
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 FILES_COMPARED = 1000  # files whose sizes are compared: all of them would take minutes
@@ -26,6 +29,28 @@ def require_same_config(config: Config, workdir: pathlib.Path):
     facts["python"] = ".".join(map(str, sys.version_info[:2]))
     facts |= {name: importlib.metadata.version(name) for name in PACKAGES}
     _require_same(facts)
+
+
+def agree_on_devices():
+    """What programs are compiled for is the same in all processes; called before the first one.
+
+    The smallest memory counts, and cuDNN's attention is used only if it works in every process:
+    with different programs the processes would wait for each other for ever.
+    """
+    if processes.process_count() == 1:
+        return
+    import jax.numpy as jnp
+
+    from rffr_jax.cluster.memory import agree_on_device_memory
+    from rffr_jax.models.attention import forbid_fused_attention, fused_attention_works
+
+    agree_on_device_memory()
+    works = processes.all_gather_objects(fused_attention_works(jnp.bfloat16))
+    if not all(works):
+        forbid_fused_attention()
+        if any(works):
+            lacking = ", ".join(str(process) for process, its in enumerate(works) if not its)
+            log.warning("cuDNN's attention does not work in process %s: none uses it", lacking)
 
 
 def require_same_data(**datasets: Dataset):

@@ -1,31 +1,34 @@
 """The number of MAE passes that are computed at once, so that their activations fit."""
 
+import os
+
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.experimental import multihost_utils
 from jax.typing import DTypeLike
+from jaxtyping import PyTree
 
+from rffr_jax.cluster import processes
 from rffr_jax.models.sizes import ModelSettings
 
 CPU_BYTES = 32 * 2**20
 """Activations at once on a CPU. Measured on 2 cores (docs/benchmarks.md): more are slower because
 they do not fit the caches, fewer make the matrices too small."""
 
-SHARE_OF_FREE = 0.5
-"""Share of an accelerator's free memory; the estimate leaves the rest out."""
+SHARE_OF_DEVICE = 0.25
+"""Share of an accelerator's memory, whatever is free of it now: so a program that was compiled once
+is found again. Weights, optimizer and batches have the rest."""
 
 VALUES_A_PIXEL = 700
 """Activations of an Xception's training step for each pixel of its images."""
 
-_MIB = 2**20
+_agreed_bytes = 0
 
 
 def passes_at_once(settings: ModelSettings, dtype: DTypeLike, images: int) -> int:
     """The number of passes of each image to compute at once, at least 1.
 
-    It follows from the memory that is free now (GPU, TPU) or from `CPU_BYTES`. All processes of a
-    run must call this; they get the same number.
+    It follows from the size of a device's memory (GPU, TPU) or from `CPU_BYTES`. Processes of a run
+    get the same number once they have called `agree_on_device_memory`.
 
     Args:
       settings: of the MAE.
@@ -57,16 +60,34 @@ def bytes_per_pass(settings: ModelSettings, dtype: DTypeLike) -> int:
     return max(sizes)
 
 
+def agree_on_device_memory():
+    """The smallest device of all processes counts; every process calls this before it compiles."""
+    global _agreed_bytes
+    _agreed_bytes = min(processes.all_gather_objects(device_bytes()))
+
+
+def device_bytes() -> int:
+    """Memory of the smallest device; of a CPU its share of the machine's."""
+    if _agreed_bytes:
+        return _agreed_bytes
+    statistics = [device.memory_stats() for device in jax.local_devices()]
+    if jax.default_backend() == "cpu" or not all(statistics):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // len(statistics)
+    return min(found["bytes_limit"] for found in statistics)
+
+
 def _available_bytes() -> int:
-    statistics = jax.local_devices()[0].memory_stats()
-    if jax.default_backend() == "cpu" or not statistics:
-        return CPU_BYTES
-    free = statistics["bytes_limit"] - statistics["bytes_in_use"]
-    if jax.process_count() > 1:
-        with jax.ensure_compile_time_eval():
-            all_free = multihost_utils.process_allgather(np.array([free // _MIB], np.int32))
-        free = int(np.min(all_free)) * _MIB
-    return int(SHARE_OF_FREE * free)
+    return CPU_BYTES if jax.default_backend() == "cpu" else int(SHARE_OF_DEVICE * device_bytes())
+
+
+def gathers_each_layer(parameters: PyTree) -> bool:
+    """Whether split parameters are gathered one layer at a time, and not all at once.
+
+    All at once is faster: it sends them once a step, and not once forward and once backward. It
+    needs room for whole weights and whole gradients beside activations: `SHARE_OF_DEVICE`.
+    """
+    whole = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(parameters))
+    return 2 * whole > SHARE_OF_DEVICE * device_bytes()
 
 
 def training_step_bytes(settings: ModelSettings, images: int) -> int:

@@ -116,6 +116,41 @@ def all_gather_parameters(parameters: PyTree, mesh: Mesh) -> PyTree:
     return jax.lax.with_sharding_constraint(parameters, NamedSharding(mesh, PartitionSpec()))
 
 
+def all_gather_outside_layers(parameters: PyTree, mesh: Mesh) -> PyTree:
+    """Gathers parameters that are in no stack of layers; `gather_layer` gathers each of the others.
+
+    As for a layer, gradients are summed into split arrays at once.
+    """
+    flat, tree = jax.tree_util.tree_flatten_with_path(parameters)
+    outside = {
+        str(number): leaf
+        for number, (path, leaf) in enumerate(flat)
+        if "blocks" not in jax.tree_util.keystr(path)
+    }
+    gathered = gather_layer(outside, mesh)
+    leaves = [gathered.get(str(number), leaf) for number, (_, leaf) in enumerate(flat)]
+    return jax.tree_util.tree_unflatten(tree, leaves)
+
+
+def gather_layer(parameters: PyTree, mesh: Mesh) -> PyTree:
+    """Gathers the parameters of one layer; their gradient is summed into split arrays at once.
+
+    Args:
+      parameters: a layer's share of stacked layers, without the leading axis.
+    """
+    split = parameter_shardings(parameters, mesh)
+
+    @jax.custom_vjp
+    def gather(layer: PyTree) -> PyTree:
+        return all_gather_parameters(layer, mesh)
+
+    def backward(_, gradient: PyTree) -> tuple[PyTree]:
+        return (jax.lax.with_sharding_constraint(gradient, split),)
+
+    gather.defvjp(lambda layer: (gather(layer), None), backward)
+    return gather(parameters)
+
+
 def local_rows(array: jax.Array) -> np.ndarray:
     """The rows of a batch-sharded array on this process's devices, in order."""
     shards = {shard.index[0].start or 0: shard.data for shard in array.addressable_shards}

@@ -14,6 +14,7 @@ from rffr_jax.rivals import VIT
 
 WITHOUT_EFFECT = (
     "save_every",
+    "save_minutes",
     "log_every",
     "profile",
     "evaluation_batch_size",

@@ -14,6 +14,8 @@ from jaxtyping import Array, Float, Int
 
 log = logging.getLogger(__name__)
 
+_is_forbidden = False
+
 
 def attention(
     query: Float[Array, "*batch queries heads width"],
@@ -23,7 +25,8 @@ def attention(
 ) -> Float[Array, "*batch queries heads width"]:
     """Every query attends to all tokens, or to the first `lengths` of its sequence."""
     fused = (
-        jax.default_backend() == "gpu"
+        not _is_forbidden
+        and jax.default_backend() == "gpu"
         and query.dtype in (jnp.bfloat16, jnp.float16)
         and _cudnn_works(query.dtype, query.shape[-3:], key.shape[-3:], lengths is not None)
     )
@@ -36,10 +39,19 @@ def attention(
 
 def attention_kernel(dtype: DTypeLike) -> str:
     """Name of the kernel that computes attention of a ViT-B/16 on this machine."""
+    return "cuDNN's fused kernel" if fused_attention_works(dtype) else "two matrix products"
+
+
+def fused_attention_works(dtype: DTypeLike) -> bool:
+    """Whether cuDNN computes attention of a ViT-B/16 on this machine."""
     shape = (197, 12, 64)
-    if jax.default_backend() == "gpu" and _cudnn_works(np.dtype(dtype), shape, shape, False):
-        return "cuDNN's fused kernel"
-    return "two matrix products"
+    return jax.default_backend() == "gpu" and _cudnn_works(np.dtype(dtype), shape, shape, False)
+
+
+def forbid_fused_attention():
+    """Attention is two products of matrices from now on, also where cuDNN works."""
+    global _is_forbidden
+    _is_forbidden = True
 
 
 def _matmul_attention(query: Array, key: Array, value: Array, lengths: Array | None) -> Array:

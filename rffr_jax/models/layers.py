@@ -4,11 +4,14 @@ Parameters are float32; `dtype` is what matrices are multiplied in. Norms and so
 in float32 whatever the compute type.
 """
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -68,12 +71,23 @@ def sincos_positions(grid: int, width: int) -> Float[np.ndarray, "patches width"
     return np.concatenate([columns, rows], axis=1).astype(np.float32)
 
 
-def linear(inputs: int, outputs: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Linear:
-    """A linear layer with Xavier-uniform weights, as in the MAE's published code."""
+def linear(
+    inputs: int,
+    outputs: int,
+    dtype: DTypeLike,
+    rngs: nnx.Rngs,
+    precision: jax.lax.Precision | None = None,
+) -> nnx.Linear:
+    """A linear layer with Xavier-uniform weights, as in the MAE's published code.
+
+    Args:
+      precision: of its product; None is TF32 for float32 on a GPU.
+    """
     return nnx.Linear(
         inputs,
         outputs,
         dtype=dtype,
+        precision=precision,
         kernel_init=nnx.initializers.xavier_uniform(),
         rngs=rngs,
     )
@@ -182,6 +196,29 @@ class Block(nnx.Module):
         return x.reshape(*x.shape[:-1], self.heads, -1)
 
 
+_gather_layer: contextvars.ContextVar[Callable[[PyTree], PyTree] | None] = contextvars.ContextVar(
+    "gather_layer", default=None
+)
+
+
+@contextlib.contextmanager
+def gathering_layers(gather: Callable[[PyTree], PyTree] | None) -> Iterator[None]:
+    """Programs that are traced inside call `gather` on a layer's parameters before they use them.
+
+    Gradients keep nothing of what it returns, and call it again. None changes nothing.
+    """
+    token = _gather_layer.set(gather)
+    try:
+        yield
+    finally:
+        _gather_layer.reset(token)
+
+
+def _is_kept_for_gradients(primitive: jax.extend.core.Primitive, *_, **__) -> bool:
+    """Activations, but neither gathered parameters nor their copies in the compute type."""
+    return primitive.name not in ("custom_vjp_call", "convert_element_type")
+
+
 class Transformer(nnx.Module):
     """Equal blocks one after another, their parameters stacked on a leading layer axis.
 
@@ -236,11 +273,15 @@ class Transformer(nnx.Module):
         definition, layers = nnx.split(self.blocks)
         x = x.astype(self.dtype)
 
+        gather = _gather_layer.get()
+
         def block(x: Array, parameters: PyTree, queries: int | None) -> Array:
+            parameters = gather(parameters) if gather else parameters
             return nnx.merge(definition, parameters)(x, queries, lengths)
 
-        if self.remat:
-            block = jax.checkpoint(block, prevent_cse=False, static_argnums=2)
+        if self.remat or gather:
+            policy = None if self.remat else _is_kept_for_gradients
+            block = jax.checkpoint(block, prevent_cse=False, static_argnums=2, policy=policy)
 
         def layer(x: Array, parameters: PyTree) -> tuple[Array, None]:
             return block(x, parameters, None), None

@@ -1,5 +1,6 @@
 """Masked autoencoder (He et al., CVPR 2022): the model that learns the look of real faces."""
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
@@ -64,7 +65,11 @@ class MAE(nnx.Module):
             rngs=rngs,
         )
         self.decoder_norm = layer_norm(size.decoder_width, jnp.float32, rngs)
-        self.prediction = linear(size.decoder_width, pixels, jnp.float32, rngs)
+        self.prediction = linear(
+            *(size.decoder_width, pixels, jnp.float32, rngs),
+            # Eight bits of a pixel times alpha need more than TF32's ten bits.
+            precision=jax.lax.Precision.HIGHEST,
+        )
 
     def embed(self, images: Float[Array, "batch size size 3"]) -> Float[Array, "batch patches w"]:
         """Patch embedding with positions of whole images in [0, 1]."""

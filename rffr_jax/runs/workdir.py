@@ -19,6 +19,7 @@ from rffr_jax.runs.run_record import recorded_run
 MAY_CHANGE = (
     "evaluate_every",
     "save_every",
+    "save_minutes",
     "log_every",
     "profile",
     "evaluation_batch_size",

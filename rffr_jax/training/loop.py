@@ -40,6 +40,7 @@ from rffr_jax.training.flops import matrix_flops
 from rffr_jax.training.metric_writer import MetricWriter
 from rffr_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from rffr_jax.training.profile import StepProfile, profiled_steps
+from rffr_jax.training.save_times import SaveTimes
 from rffr_jax.training.step import (
     RowLosses,
     State,
@@ -217,6 +218,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             )
         )
         said_slow = False
+        save_times = SaveTimes(config.save_every, config.save_minutes)
         throughput = Throughput(config.batch_size, compute_dtype(config.dtype))
         profile = stack.enter_context(closing(StepProfile(config.profile, workdir)))
         state_is_finite, norm = jax.jit(all_finite), jax.jit(optax.tree.norm)
@@ -237,6 +239,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             about = {**objective.about, "progress": progress}
             checkpoints.save(step, state["parameters"], training, about)
             objective.after_save()
+            save_times.saved()
 
         for step in range(start, config.steps + 1):
             last = step == config.steps
@@ -246,7 +249,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 with throughput.pause():
                     evaluate(step)
             stopping = stop.should_stop(step)
-            if step > start and (step % config.save_every == 0 or last or stopping):
+            if step > start and (save_times.is_due(step) or last or stopping):
                 jax.block_until_ready(state)
                 with throughput.pause():
                     save(step)
@@ -277,6 +280,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 _check_finite(state["finite"], done, workdir)
                 bad_files.share()
                 checkpoints.raise_errors()
+                save_times.ask()
                 if not said_slow and throughput.share_waited > MOST_WAITING and done > start + 10:
                     said_slow = True
                     log.warning(

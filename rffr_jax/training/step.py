@@ -22,9 +22,16 @@ import optax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, PyTree
 
-from rffr_jax.cluster.sharding import BATCH, all_gather_parameters
+from rffr_jax.cluster.memory import gathers_each_layer
+from rffr_jax.cluster.sharding import (
+    BATCH,
+    all_gather_outside_layers,
+    all_gather_parameters,
+    gather_layer,
+)
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
+from rffr_jax.models.layers import gathering_layers
 from rffr_jax.models.transfer import replace_leaves
 
 State = dict[str, Any]
@@ -95,9 +102,12 @@ def make_step(
 
     @functools.partial(jax.value_and_grad, has_aux=True)
     def gradients_of(parameters, frozen, batch, total):
-        each, statistics = losses(
-            all_gather_parameters(parameters, mesh), all_gather_parameters(frozen, mesh), batch
-        )
+        by_layer = mesh.shape["fsdp"] > 1 and gathers_each_layer((parameters, frozen))
+        gather_all = all_gather_outside_layers if by_layer else all_gather_parameters
+        gathered = gather_all(parameters, mesh), gather_all(frozen, mesh)
+        gather_each = functools.partial(gather_layer, mesh=mesh) if by_layer else None
+        with gathering_layers(gather_each):
+            each, statistics = losses(*gathered, batch)
         parts = {name: jnp.sum(part * batch["weight"]) / total for name, part in each.items()}
         return sum(parts.values()), (parts, statistics)
 

@@ -5,10 +5,11 @@ import re
 import pytest
 from ml_collections import ConfigDict
 
-from rffr_jax.cluster import processes
-from rffr_jax.cluster.agreement import require_same_config, require_same_data
+from rffr_jax.cluster import memory, processes
+from rffr_jax.cluster.agreement import agree_on_devices, require_same_config, require_same_data
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
+from rffr_jax.models import attention
 from tests import jobs
 
 
@@ -70,3 +71,15 @@ def test_other_data_is_other_examples_or_files_of_another_size(monkeypatch, tmp_
     assert summaries[0] == summaries[1]  # the same files on another disk
     assert len(set(summaries)) == 3
     assert re.fullmatch(r"18 examples, digest [0-9a-f]{12}", summaries[0])
+
+
+@pytest.mark.parametrize(("others", "forbidden"), [([True], False), ([True, False], True)])
+def test_fused_attention_needs_all_processes(monkeypatch, caplog, others, forbidden):
+    monkeypatch.setattr(processes, "process_count", lambda: 1 + len(others))
+    monkeypatch.setattr(memory, "agree_on_device_memory", lambda: None)
+    monkeypatch.setattr(processes, "all_gather_objects", lambda mine: [mine, *others])
+    monkeypatch.setattr(attention, "fused_attention_works", lambda _: True)
+    monkeypatch.setattr(attention, "_is_forbidden", False)
+    agree_on_devices()
+    assert attention._is_forbidden == forbidden
+    assert ("does not work in process 2: none uses it" in caplog.text) == forbidden

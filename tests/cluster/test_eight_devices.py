@@ -19,7 +19,15 @@ from rffr_jax.runs.checkpoints.weights import load_weights
 from tests import jobs
 
 ROOT = pathlib.Path(__file__).parents[2]
-FSDP = (1, 8, 2)
+# Of a device's memory for whole weights and gradients: without any each layer is gathered alone.
+ALL_AT_ONCE, BY_LAYER = 1e9, 0.0
+MESHES = {
+    "1": (1, ALL_AT_ONCE),
+    "8": (8, ALL_AT_ONCE),
+    "2": (2, ALL_AT_ONCE),
+    "8-by-layer": (8, BY_LAYER),
+    "2-by-layer": (2, BY_LAYER),
+}
 BATCH = ("batch_size=32",)
 
 # All trainings in one process, because the number of devices is fixed when JAX starts.
@@ -35,6 +43,7 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 from rffr_jax.runs.checkpoints.weights import load_weights, save_weights
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.cluster import memory
 from rffr_jax.cluster.sharding import make_mesh, parameter_shardings
 from rffr_jax.training import loop
 from tests import jobs
@@ -70,10 +79,11 @@ def looked_at(objective, optimizer, state, config, mesh, rows, first_step):
     return step, flops
 
 loop.compiled_step = looked_at
-for job, workdir, flags, fsdp in plan:
+for job, workdir, flags, (fsdp, share) in plan:
+    memory.SHARE_OF_DEVICE = share
     assert jobs.start(job, workdir, *flags, f"mesh.fsdp={fsdp}") == 0, (job, workdir)
-    share = looked_at.split[0] / looked_at.split[1]
-    assert (share > 0.9) == (fsdp > 1), share  # matrices are most of what there is
+    found = looked_at.split[0] / looked_at.split[1]
+    assert (found > 0.9) == (fsdp > 1), found  # matrices are most of what there is
 
 # ---- a checkpoint of one device on eight, and from there back
 mesh = make_mesh(8)
@@ -99,7 +109,11 @@ def test_eight_devices_compute_what_one_does(tmp_path, mae, compiled_programs):
     }
     for job in flags:
         assert jobs.start(job, tmp_path / job, *flags[job]) == 0
-    plan = [(job, f"{tmp_path}/{job}-{n}", flags[job], n) for job in flags for n in FSDP]
+    plan = [
+        (job, f"{tmp_path}/{job}-{name}", flags[job], how)
+        for job in flags
+        for name, how in MESHES.items()
+    ]
     moved = tmp_path / "moved"
     shutil.copytree(mae, moved)
     command = [sys.executable, "-c", PROGRAM, str(compiled_programs)]
@@ -115,11 +129,11 @@ def test_eight_devices_compute_what_one_does(tmp_path, mae, compiled_programs):
     assert done.stdout.endswith("all done\n")
     for job in flags:
         one = jobs.metric_lines(tmp_path / job)
-        for fsdp in FSDP:
-            eight = jobs.metric_lines(tmp_path / f"{job}-{fsdp}")
+        for name in MESHES:
+            eight = jobs.metric_lines(tmp_path / f"{job}-{name}")
             assert [line["step"] for line in one] == [line["step"] for line in eight]
-            for name in ("loss", "auc", "images_seen"):
-                values = [[line[name] for line in lines if name in line] for lines in (one, eight)]
+            for key in ("loss", "auc", "images_seen"):
+                values = [[line[key] for line in lines if key in line] for lines in (one, eight)]
                 np.testing.assert_allclose(values[0], values[1], rtol=0, atol=1e-6)
 
     # ---- what eight devices saved, on one: bit for bit, and the training goes on from it

@@ -39,16 +39,27 @@ def test_on_a_cpu_the_measured_amount_is_taken():
     assert passes_at_once(VIT_B16, jnp.float32, 1000) == 1
 
 
-def test_on_an_accelerator_half_of_the_free_memory_is_taken(monkeypatch):
+def test_on_an_accelerator_a_share_of_its_memory_is_taken_whatever_is_free(monkeypatch):
     per_pass = bytes_per_pass(VIT_B16, jnp.bfloat16)
-    statistics = {"bytes_limit": 100 * per_pass, "bytes_in_use": 36 * per_pass}
+    statistics = {"bytes_limit": 128 * per_pass, "bytes_in_use": 36 * per_pass}
     device = types.SimpleNamespace(memory_stats=lambda: statistics)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(jax, "local_devices", lambda: [device])
     monkeypatch.setattr(jax, "device_count", lambda: 2)
     assert passes_at_once(VIT_B16, jnp.bfloat16, 8) == 8  # 32 passes of 4 images on each device
-    statistics["bytes_in_use"] = 90 * per_pass
-    assert passes_at_once(VIT_B16, jnp.bfloat16, 8) == 1
+    statistics["bytes_in_use"] = 127 * per_pass
+    assert passes_at_once(VIT_B16, jnp.bfloat16, 8) == 8
+
+
+def test_the_smallest_device_of_all_processes_counts(monkeypatch):
+    per_pass = bytes_per_pass(VIT_B16, jnp.float32)
+    monkeypatch.setattr(memory, "_agreed_bytes", 0)
+    others = [9 * per_pass, 3 * per_pass]
+    monkeypatch.setattr(memory.processes, "all_gather_objects", lambda mine: [*others, mine])
+    monkeypatch.setattr(memory, "CPU_BYTES", 7 * per_pass)
+    assert passes_at_once(VIT_B16, jnp.float32, 1) == 7
+    memory.agree_on_device_memory()
+    assert passes_at_once(VIT_B16, jnp.float32, 1) == 3
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import errno
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 from rffr_jax.convert import importing
 from rffr_jax.errors import UserError
+from rffr_jax.runs.checkpoints import manager
 from rffr_jax.runs.checkpoints.weights import find_checkpoint
 from tests import jobs
 from tests.convert.source_files import convert, converted, mae_arrays, vit_arrays, write
@@ -120,18 +122,19 @@ def convert_with_small_files(file, output, *, limit: int, change: str = ""):
     )
 
 
-@pytest.mark.slow
-def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path):
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch, capsys):
     old = converted(tmp_path / "old", vit_arrays())
     before = jobs.saved_arrays(old / "0")
     file = write(tmp_path / "mae.safetensors", mae_arrays())
+    full = shutil.disk_usage(tmp_path)._replace(free=1)
+    monkeypatch.setattr(manager.shutil, "disk_usage", lambda _: full)
     for output in (tmp_path / "new", old):
         files = sorted(tmp_path.rglob("*"))
-        ended = convert_with_small_files(file, output, limit=20_000)
-        assert ended.returncode == 2
-        assert ended.stdout == ""
-        reason = "[Errno 27] File too large"
-        assert ended.stderr == f"error: --output {output} cannot be written: {reason}; {HINT}\n"
+        capsys.readouterr()
+        assert convert(file, output, "--overwrite") == 2
+        reason = "[Errno 28] No space left on device"
+        expected = f"error: --output {output} cannot be written: {reason}; {HINT}\n"
+        assert capsys.readouterr() == ("", expected)
         assert sorted(tmp_path.rglob("*")) == files
     jobs.assert_same_arrays(jobs.saved_arrays(old / "0"), before)
 

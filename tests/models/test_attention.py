@@ -145,3 +145,13 @@ def test_the_softmax_is_float32_under_bfloat16():
     assert taken
     assert set(taken) == {jnp.dtype(jnp.float32)}
     assert attention(*heads).dtype == jnp.bfloat16
+
+
+def test_cudnn_is_not_used_where_it_is_forbidden(on_a_gpu, calls, monkeypatch):
+    monkeypatch.setattr(module, "_is_forbidden", False)
+    module.forbid_fused_attention()
+    heads = random_heads(0, jnp.bfloat16)
+    np.testing.assert_allclose(
+        attention(*heads).astype(np.float32), expected(*heads, (7, 7, 7)), atol=2e-2
+    )
+    assert not calls

@@ -66,7 +66,7 @@ def test_a_run_whose_newest_checkpoint_is_damaged_ends_as_it_would_have(
 @pytest.mark.parametrize(
     ("module", "name", "number"),
     [
-        (manager.os, "posix_fallocate", 2),  # found before the second save
+        (manager.shutil, "disk_usage", 2),  # found before the second save
         (manager, "write_checksums", 2),  # in the background of the second save
         (metric_writer.os, "fsync", 7),  # metrics.jsonl at step 3: two a line, the other its events
         (pretrain, "contact_sheet", 2),

@@ -1,10 +1,11 @@
 """Orbax's manager of a folder of checkpoints, as this program opens it."""
 
 import contextlib
+import errno
 import logging
 import os
 import pathlib
-import tempfile
+import shutil
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,12 +21,12 @@ def require_space(folder: pathlib.Path, arrays: PyTree):
     """Checks that the disk has room for a save; Orbax would notice in the middle of it.
 
     Raises:
-      OSError: no room, a quota or a limit.
+      OSError: no room. A quota of the user is only noticed while the files are written.
     """
-    if jax.process_index() == 0 and hasattr(os, "posix_fallocate"):
+    if jax.process_index() == 0:
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(arrays))
-        with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, size)
+        if shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @contextlib.contextmanager
