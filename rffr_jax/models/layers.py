@@ -219,6 +219,21 @@ def _is_kept_for_gradients(primitive: jax.extend.core.Primitive, *_, **__) -> bo
     return primitive.name not in ("custom_vjp_call", "convert_element_type")
 
 
+def _with_gathered_parameters(block: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of (x, parameters, number of queries) that gathers the parameters first."""
+    gather = _gather_layer.get()
+    if gather is None:
+        return block
+
+    @functools.partial(
+        jax.checkpoint, prevent_cse=False, static_argnums=2, policy=_is_kept_for_gradients
+    )
+    def gathered(x: Array, parameters: PyTree, queries: int | None) -> Any:
+        return block(x, gather(parameters), queries)
+
+    return gathered
+
+
 class Transformer(nnx.Module):
     """Equal blocks one after another, their parameters stacked on a leading layer axis.
 
@@ -273,15 +288,12 @@ class Transformer(nnx.Module):
         definition, layers = nnx.split(self.blocks)
         x = x.astype(self.dtype)
 
-        gather = _gather_layer.get()
-
         def block(x: Array, parameters: PyTree, queries: int | None) -> Array:
-            parameters = gather(parameters) if gather else parameters
             return nnx.merge(definition, parameters)(x, queries, lengths)
 
-        if self.remat or gather:
-            policy = None if self.remat else _is_kept_for_gradients
-            block = jax.checkpoint(block, prevent_cse=False, static_argnums=2, policy=policy)
+        block = _with_gathered_parameters(block)
+        if self.remat:
+            block = jax.checkpoint(block, prevent_cse=False, static_argnums=2)
 
         def layer(x: Array, parameters: PyTree) -> tuple[Array, None]:
             return block(x, parameters, None), None
@@ -322,9 +334,10 @@ class Transformer(nnx.Module):
     ) -> tuple[Array, Any]:
         definition, layers = nnx.split(self.blocks)
 
-        def layer(x: Array, parameters: PyTree) -> tuple[Array, Any]:
+        def layer(x: Array, parameters: PyTree, queries: None) -> tuple[Array, Any]:
             block = nnx.merge(definition, parameters)
-            return block(x), observe(block, x)
+            return block(x, queries), observe(block, x)
 
+        gathered = _with_gathered_parameters(layer)
         chosen = jax.tree.map(lambda a: a[first:last], layers)
-        return jax.lax.scan(layer, x.astype(self.dtype), chosen)
+        return jax.lax.scan(lambda x, p: gathered(x, p, None), x.astype(self.dtype), chosen)

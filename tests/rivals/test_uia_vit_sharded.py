@@ -18,6 +18,7 @@ from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.rivals.uia_vit import Detector, Settings
+from rffr_jax.cluster import memory
 from rffr_jax.cluster.sharding import make_mesh, parameter_shardings, put_batch
 from rffr_jax.training.step import init_training_state, make_step
 
@@ -63,7 +64,8 @@ alone = stepped(make_mesh(), start, lambda batch: batch)
 assert alone["real"]["count"] == 8 * 16
 assert alone["fake"]["count"] == 7 * 4
 assert np.abs(alone["real"]["whitening"]).max() > 0
-for fsdp in (1, 4):
+for fsdp, share in ((1, 1.0), (4, 1.0), (4, 0.0)):
+    memory.SHARE_OF_DEVICE = share  # none: each layer is gathered alone
     mesh = make_mesh(fsdp)
     shardings = parameter_shardings(detection.abstract_parameters, mesh)
     parameters = jax.device_put(start, shardings)
