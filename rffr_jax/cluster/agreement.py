@@ -34,8 +34,8 @@ def require_same_config(config: Config, workdir: pathlib.Path):
 def agree_on_devices():
     """What programs are compiled for is the same in all processes; called before the first one.
 
-    The smallest memory counts, and cuDNN's attention is used only if it works in every process:
-    with different programs the processes would wait for each other for ever.
+    The smallest memory counts, and cuDNN's attention is used only if every process can compute that
+    of a ViT-B/16 with it: with different programs they would wait for each other for ever.
     """
     if processes.process_count() == 1:
         return

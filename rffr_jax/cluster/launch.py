@@ -43,7 +43,7 @@ _TASKS_ON_MACHINE = {
 }
 _ONE_ON_EACH = re.compile(r"1(\(x\d+\))?")
 _OLD_OPEN_MPI = "OMPI_MCA_orte_hnp_uri"  # names the coordinator; Open MPI 5 has no such variable
-_KUBERNETES_INDEX = "JOB_COMPLETION_INDEX"
+KUBERNETES_INDEX = "JOB_COMPLETION_INDEX"
 
 
 def find_launch(
@@ -65,8 +65,8 @@ def find_launch(
     by_flags = (coordinator, processes, process) != (None, None, None)
     processes = tasks if processes is None else processes
     if process is None:
-        index = environment.get(_KUBERNETES_INDEX) if by_flags and not launcher else None
-        process = number if index is None else _parse_count(_KUBERNETES_INDEX, index)
+        index = environment.get(KUBERNETES_INDEX) if by_flags and not launcher else None
+        process = number if index is None else _parse_count(KUBERNETES_INDEX, index)
     if processes == 1 or (not by_flags and processes is None):
         return None
     if processes is None or process is None or not (coordinator or launcher):

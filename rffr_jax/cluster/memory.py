@@ -80,14 +80,17 @@ def _available_bytes() -> int:
     return CPU_BYTES if jax.default_backend() == "cpu" else int(SHARE_OF_DEVICE * device_bytes())
 
 
-def gathers_each_layer(parameters: PyTree) -> bool:
+def gathers_each_layer(parameters: PyTree, frozen: PyTree) -> bool:
     """Whether split parameters are gathered one layer at a time, and not all at once.
 
     All at once is faster: it sends them once a step, and not once forward and once backward. It
     needs room for whole weights and whole gradients beside activations: `SHARE_OF_DEVICE`.
     """
-    whole = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(parameters))
-    return 2 * whole > SHARE_OF_DEVICE * device_bytes()
+    trained, fixed = (
+        sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+        for tree in (parameters, frozen)
+    )
+    return 2 * trained + fixed > SHARE_OF_DEVICE * device_bytes()
 
 
 def training_step_bytes(settings: ModelSettings, images: int) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from rffr_jax.cluster.command_line import USER_MISTAKE
-from rffr_jax.cluster.launch import Launch
+from rffr_jax.cluster.launch import KUBERNETES_INDEX, Launch
 from rffr_jax.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 DEFECT = 1
 HEARTBEAT_TIMEOUT = 60  # seconds without a heartbeat until a process counts as lost
 START_TIMEOUT = 300  # seconds for all processes to start
+KUBERNETES_START_TIMEOUT = 1800  # a pod may first have to get its image, or wait for a machine
 COORDINATOR_DELAY = 3.0  # seconds, so that other processes report the same mistake
 
 NVIDIA_GPUS = pathlib.Path("/proc/driver/nvidia/gpus")
@@ -109,26 +110,34 @@ def join_processes(launch: Launch | None) -> Iterator[None]:
 def _all_gpus() -> list[int] | None:
     """The numbers of all GPUs that this process sees; None where there is none.
 
-    JAX takes the first GPU of a machine for the first task of a launcher unless it is told more.
+    JAX takes the first GPU of a machine for the first task of a launcher unless it is told more, as
+    by its own variable.
     """
+    if os.environ.get("JAX_LOCAL_DEVICE_IDS"):
+        return None
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return list(range(sum(1 for _ in NVIDIA_GPUS.glob("*")))) or None
-    return list(range(len([name for name in visible.split(",") if name.strip()]))) or None
+    names = [name for name in visible.split(",") if name.strip() not in ("", "-1")]
+    return list(range(len(names))) or None
 
 
 def _initialize(launch: Launch):
     import jax
 
+    devices = None if launch.local is None else [launch.local]
+    if devices is None and not launch.coordinator:
+        devices = _all_gpus()
+    in_kubernetes = KUBERNETES_INDEX in os.environ
     try:
         jax.distributed.initialize(
             launch.coordinator or None,
             launch.processes,
             launch.process,
-            local_device_ids=_all_gpus() if launch.local is None else [launch.local],
+            local_device_ids=devices,
             # `deactivate`: flags and launcher are not mixed.
             cluster_detection_method="deactivate" if launch.coordinator else launch.launcher,
-            initialization_timeout=START_TIMEOUT,
+            initialization_timeout=KUBERNETES_START_TIMEOUT if in_kubernetes else START_TIMEOUT,
             heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT,
         )
     except (RuntimeError, ValueError) as error:

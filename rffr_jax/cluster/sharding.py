@@ -138,17 +138,9 @@ def gather_layer(parameters: PyTree, mesh: Mesh) -> PyTree:
     Args:
       parameters: a layer's share of stacked layers, without the leading axis.
     """
-    split = parameter_shardings(parameters, mesh)
-
-    @jax.custom_vjp
-    def gather(layer: PyTree) -> PyTree:
-        return all_gather_parameters(layer, mesh)
-
-    def backward(_, gradient: PyTree) -> tuple[PyTree]:
-        return (jax.lax.with_sharding_constraint(gradient, split),)
-
-    gather.defvjp(lambda layer: (gather(layer), None), backward)
-    return gather(parameters)
+    # A constraint is its own transpose, so that the gradient is split at once.
+    split = jax.lax.with_sharding_constraint(parameters, parameter_shardings(parameters, mesh))
+    return all_gather_parameters(split, mesh)
 
 
 def local_rows(array: jax.Array) -> np.ndarray:

@@ -198,10 +198,11 @@ def format_reactions(rows: Sequence[dict[str, Any]], about: Mapping[str, Any]) -
             "mean raw score of the reals, and its change under the control",
             *("", markdown_table(means), ""),
         ]
-    if any(row["fixed"] for row in rows):
-        lines.append("intervals: 95 % over people or videos, given these trainings")
-    else:
-        lines.append("intervals: 95 %, crossed over people or videos and trainings")
+    for name, row in {row["detector"]: row for row in rows if row["auc_ci95"]}.items():
+        over = "over people or videos, given these trainings"
+        if not row["fixed"]:
+            over = "crossed over people or videos and trainings"
+        lines.append(f"{name}: trainings {row['trainings']}, intervals of 95 % {over}")
     for folder, rule in about["rules"].items():
         lines.append(f"{folder}: checkpoint {about['checkpoint']}, chosen by rule: {rule}")
     for spec, counts in about["landmarks"].items():

@@ -216,7 +216,7 @@ def gathering_layers(gather: Callable[[PyTree], PyTree] | None) -> Iterator[None
 
 def _is_kept_for_gradients(primitive: jax.extend.core.Primitive, *_, **__) -> bool:
     """Activations, but neither gathered parameters nor their copies in the compute type."""
-    return primitive.name not in ("custom_vjp_call", "convert_element_type")
+    return primitive.name not in ("sharding_constraint", "convert_element_type")
 
 
 def _with_gathered_parameters(block: Callable[..., Any]) -> Callable[..., Any]:

@@ -102,7 +102,7 @@ def make_step(
 
     @functools.partial(jax.value_and_grad, has_aux=True)
     def gradients_of(parameters, frozen, batch, total):
-        by_layer = mesh.shape["fsdp"] > 1 and gathers_each_layer((parameters, frozen))
+        by_layer = mesh.shape["fsdp"] > 1 and gathers_each_layer(parameters, frozen)
         gather_all = all_gather_outside_layers if by_layer else all_gather_parameters
         gathered = gather_all(parameters, mesh), gather_all(frozen, mesh)
         gather_each = functools.partial(gather_layer, mesh=mesh) if by_layer else None

@@ -100,7 +100,10 @@ def test_eight_devices_hold_an_eighth_of_state_and_gradients_each():
 
 
 def test_layers_are_gathered_one_at_a_time_where_all_do_not_fit(monkeypatch):
-    parameters = {"kernel": jax.ShapeDtypeStruct((100, 10), jnp.float32)}
-    for available, expected in ((8000 / memory.SHARE_OF_DEVICE, False), (31_900, True)):
-        monkeypatch.setattr(memory, "_agreed_bytes", int(available))
-        assert gathers_each_layer(parameters) == expected
+    kernel = {"kernel": jax.ShapeDtypeStruct((100, 10), jnp.float32)}
+    # Trained weights have gradients of their size, frozen ones have none.
+    for frozen, needed in (({}, 8000), (kernel, 12_000)):
+        enough = round(needed / memory.SHARE_OF_DEVICE)
+        for available, expected in ((enough, False), (enough - 4, True)):
+            monkeypatch.setattr(memory, "_agreed_bytes", available)
+            assert gathers_each_layer(kernel, frozen) == expected

@@ -137,6 +137,7 @@ def test_the_loss_of_a_process_aborts_the_others(number, name):
         (None, None, 4, [0, 1, 2, 3]),
         (None, "GPU-a,GPU-b", 4, [0, 1]),
         (None, "", 4, None),
+        (None, "-1", 4, None),
         (None, None, 0, None),
     ],
 )
@@ -154,3 +155,22 @@ def test_one_process_of_a_machine_takes_all_gpus_that_it_sees(
     processes._initialize(Launch(1, 4, "", "slurm", local))
     assert asked["local_device_ids"] == expected
     assert asked["cluster_detection_method"] == "slurm"
+    # What was said by hand is not changed.
+    if local is None:
+        monkeypatch.setenv("JAX_LOCAL_DEVICE_IDS", "1")
+        processes._initialize(Launch(1, 4, "", "slurm", local))
+        assert asked["local_device_ids"] is None
+        monkeypatch.delenv("JAX_LOCAL_DEVICE_IDS")
+        processes._initialize(Launch(1, 4, "localhost:1", "", local))
+        assert asked["local_device_ids"] is None
+
+
+def test_pods_wait_longer_for_each_other(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **how: asked.update(how))
+    for seconds, environment in ((300, {}), (1800, {"JOB_COMPLETION_INDEX": "1"})):
+        monkeypatch.delenv("JOB_COMPLETION_INDEX", raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        processes._initialize(Launch(1, 4, "localhost:1", "", None))
+        assert asked["initialization_timeout"] == seconds

@@ -9,7 +9,7 @@ import pytest
 from rffr_jax.data.self_blending.controls import BRIGHTNESS, CONTROLS
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
-from rffr_jax.evaluation.controls import named_detectors, reactions
+from rffr_jax.evaluation.controls import format_reactions, named_detectors, reactions
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE, REAL, Example
 from tests import jobs
@@ -48,6 +48,16 @@ def test_a_reaction_is_found_and_its_absence_too():
         elif row["detector"] == "five":
             assert low < 0.5 < high
         assert (row["n_real"], row["n_control"], row["n_clusters"]) == (40, 40, 40)
+
+
+def test_each_row_says_what_its_intervals_are_over():
+    rng = np.random.default_rng(6)
+    trainings = [predictions(rng) for _ in range(5)]
+    rows = reactions({"five": trainings, "one": trainings[:1]})
+    about = {"checkpoint": "last", "rules": {}, "landmarks": {}, "bad": {}, "note": ""}
+    text = format_reactions(rows, about)
+    assert "five: trainings 5, intervals of 95 % crossed over people" in text
+    assert "one: trainings 1, intervals of 95 % over people or videos, given these" in text
 
 
 def test_numbers_are_means_over_trainings():

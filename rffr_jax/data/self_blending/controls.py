@@ -6,7 +6,9 @@ self-blended image at full strength (`blending.blending_mask`, ratio 1).
 
 import dataclasses
 import hashlib
+import math
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -116,13 +118,17 @@ def blended_control(
 
 def _resampled(base: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Turned and scaled about the middle, and brought back: bicubic both times."""
-    side, middle = len(base), (len(base) - 1) / 2
+    # No pixel of the picture leaves a canvas with such a border.
+    border = math.ceil(0.3 * len(base))
+    around = (border,) * 4
+    canvas = cv2.copyMakeBorder(base, *around, borderType=cv2.BORDER_REFLECT_101)
+    side, middle = len(canvas), (len(canvas) - 1) / 2
     angle, scale = np.deg2rad(rng.uniform(-TURN, TURN)), rng.uniform(*SCALE)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     for matrix in (turn, np.linalg.inv(turn)):
         shift = middle - matrix @ np.full(2, middle)
-        base = warp(base, np.column_stack([matrix, shift]), side)
-    return base
+        canvas = warp(canvas, np.column_stack([matrix, shift]), side)
+    return canvas[border:-border, border:-border]
 
 
 def _brighter(base: np.ndarray, rng: np.random.Generator) -> np.ndarray:

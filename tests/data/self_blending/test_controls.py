@@ -10,6 +10,7 @@ from rffr_jax.data.self_blending.controls import (
     FORMAT,
     IDENTITY,
     ControlledReals,
+    _resampled,
     blended_control,
 )
 from rffr_jax.data.specs import load_dataset
@@ -84,3 +85,12 @@ def test_reals_without_landmarks_are_refused(faces):
     dataset = load_dataset(f"csv:{faces}/test.csv")
     with pytest.raises(UserError, match=r"^data\.reals: no landmarks are known of .*landmarks"):
         ControlledReals(dataset, 0, option="data.reals")
+
+
+def test_resampling_loses_nothing_at_the_border():
+    """A smooth ramp comes back as it was, where the mask is at its largest too."""
+    ramp = np.linspace(0, 1, SIZE, dtype=np.float32)
+    image = np.stack([ramp[None] + 0 * ramp[:, None]] * 3, axis=-1)
+    for seed in range(5):
+        again = _resampled(image, np.random.default_rng(seed))
+        assert np.abs(again - image)[2:-2, 2:-2].max() < 0.02
