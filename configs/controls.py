@@ -18,7 +18,8 @@ def get_config() -> Config:
     config.detectors = "runs/detect"
     # Or best:NAME, of every detector.
     config.checkpoint = "last"
-    # Converted weights of the detector's backbone, where they lie elsewhere than in its training.
+    # Converted weights of the detectors' backbone, where they lie elsewhere than in the training.
+    # One folder for all: detectors with different backbones need a run each.
     config.backbone = ConfigDict({"weights": ""})
     # 1 is the middle frame. 0 takes all.
     config.frames_per_video = 1

@@ -35,6 +35,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("workdir", type=pathlib.Path, help="of a finished detect or pretrain job")
     parser.add_argument("folder", type=pathlib.Path, help="a new folder")
     parser.add_argument("--checkpoint", default="last", help="of a detector: last or best:NAME")
+    parser.add_argument(
+        "--backbone",
+        default="",
+        help="of a detector: converted weights of its backbone, where they lie elsewhere than in "
+        "its training",
+    )
     parser.add_argument("--dtype", default="float32", choices=list(TYPES), help="of the arrays")
     parser.add_argument("--card", type=pathlib.Path, help="a README.md of your own")
     parser.add_argument(
@@ -50,6 +56,7 @@ def main(arguments: Sequence[str]) -> int:
         options.dtype,
         read_text(options.card) if options.card else "",
         options.preparation,
+        options.backbone,
     )
     print(f"{options.folder} holds the model")
     return 0
@@ -62,6 +69,7 @@ def export_model(
     dtype: str = "float32",
     card: str = "",
     preparation: str = "",
+    backbone: str = "",
 ):
     """Writes a model folder.
 
@@ -72,18 +80,24 @@ def export_model(
       dtype: of the arrays, `float32` or `float16`.
       card: text of README.md; '' takes the card of the training.
       preparation: of a detector, as for `LoadedDetector.save_pretrained`.
+      backbone: of a detector, as for `load_detector`.
 
     Raises:
       UserError: there is no model in the workdir, no such checkpoint, or the folder is not empty; a
-        preparation where there is no detector.
+        preparation or a backbone where there is no detector.
     """
     about = read_about(workdir, "WORKDIR", "detector", *MODELS)
     kind = about["kind"]
     if kind == "detector":
-        load_detector(workdir, checkpoint=checkpoint).save_pretrained(
+        load_detector(workdir, backbone=backbone, checkpoint=checkpoint).save_pretrained(
             folder, dtype=dtype, card=card, preparation=preparation
         )
         return
+    if backbone:
+        raise UserError(
+            f"--backbone names weights that a detector was trained on, and {workdir} holds a "
+            f"{kind}; leave it out"
+        )
     if preparation:
         raise UserError(
             f"--preparation says how a detector's faces are cut out, and {workdir} holds a {kind}; "

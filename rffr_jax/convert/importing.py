@@ -214,9 +214,14 @@ def _import_backbone(file: WeightFile, network: Network, options: ImportOptions)
     backbone = BACKBONES[network.kind]
     names = [name for name in network.arrays if not name.endswith(COUNTERS)]
     arrays = network.arrays.select(names)
-    settings, facts = backbone.infer(arrays, file.path), {}
+    settings, facts, notes = backbone.infer(arrays, file.path), {}, []
     if network.kind in SUPPORTED:
         settings, facts = find_facts(settings, file.path, options.heads)
+        if CONFIG not in facts and file.path.with_name(CONFIG).is_file():
+            notes.append(
+                f"{CONFIG} beside it tells no heads, activation or epsilon: it names no width and "
+                "depth, or others than the arrays have"
+            )
     _, shapes = abstract(lambda rngs: backbone.build(settings, rngs))
     table = backbone.table(settings, arrays)
     parameters, left_out = to_ours(arrays, table, shapes, str(file.path))
@@ -224,7 +229,8 @@ def _import_backbone(file: WeightFile, network: Network, options: ImportOptions)
     hint = " (--normalisation says otherwise)" if source == ASSUMED else ""
     fact = f"trained on pixels in [0, 1] normalised with {trained}{hint}"
     facts = {**facts, source: [*facts.get(source, ()), fact]}
-    notes = [f"left out (it has no place here): {', '.join(left_out)}"] if left_out else []
+    if left_out:
+        notes.append(f"left out (it has no place here): {', '.join(left_out)}")
     if network.prefix:
         notes.append(f"took the prefix {network.prefix!r} off the names")
     if network.others:

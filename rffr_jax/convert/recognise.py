@@ -53,7 +53,6 @@ SUPPORTED = {
 
 NETWORKS = {
     r"^conv_proj\.weight$": "a ViT of torchvision; timm has it under names that are read",
-    r"vision_model\.embeddings\.": "CLIP or SigLIP of transformers",
     r"^visual\.": "CLIP of OpenAI, which transformers and timm have under names that are read",
     r"embeddings\.patch_embeddings\.weight$": "DINOv3 of transformers",
     r"^params/": "a ViT of big_vision; those of Google's vision_transformer are read",

@@ -22,6 +22,14 @@ from rffr_jax.models.sizes import BackboneSettings
 
 HEAD_WIDTH = 64
 """Channels of a head in all published sizes."""
+CLIP_DEFAULTS = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+}
+"""Of transformers' `CLIPVisionConfig`, which writes only what differs into a `CLIPConfig`."""
 REGISTERS = ("reg_token", "register_tokens", "embeddings.register_tokens")
 BLOCKS = r"(?:blocks|encoder\.layers?)\.(\d+)\."
 """The number of a block, in all of these names."""
@@ -120,6 +128,8 @@ def _told(config: dict[str, Any], settings: BackboneSettings) -> dict[str, Any]:
     inner = config.get("vision_config", config)
     if not isinstance(inner, dict):
         return {}
+    if inner.get("model_type", config.get("model_type")) in ("clip", "clip_vision_model"):
+        inner = CLIP_DEFAULTS | inner
     told = {"num_attention_heads", "hidden_act", "layer_norm_eps"} & inner.keys()
     if (inner.get("hidden_size"), inner.get("num_hidden_layers")) == (
         settings.width,

@@ -93,17 +93,20 @@ class TrainedDetector:
 
     def _load_backbone(self, settings: DetectionSettings, config: Config) -> PyTree:
         named = config.get("backbone", {}).get("weights", "")
-        if not named and not is_model_folder(self._folder):
-            named = read_json_object(self._folder / "config.json")["backbone"]["weights"]
+        recorded = ""
+        if not is_model_folder(self._folder):
+            recorded = read_json_object(self._folder / "config.json")["backbone"]["weights"]
+        folder = local_path(named or recorded, "backbone.weights")
         assert settings.pretrained is not None
         digest = self.about["backbone"]
-        if not named:
+        if not named and not (recorded and folder.exists()):
+            moved = f", which are not in {folder}" if recorded else ""
             raise UserError(
                 f"detector={self._folder} holds only what was trained of a backbone "
                 f"({settings.pretrained}; digest {digest}); name the converted weights of the "
-                "rest with --config.backbone.weights, or load_detector(..., backbone=FOLDER)"
+                f"rest{moved}, with --config.backbone.weights=FOLDER, `rffr-jax export-model "
+                "--backbone=FOLDER` or load_detector(..., backbone=FOLDER)"
             )
-        folder = local_path(named, "backbone.weights")
         return load_named_backbone(folder, settings.pretrained, digest, self._mesh)
 
     def predictions(

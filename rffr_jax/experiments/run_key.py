@@ -34,6 +34,7 @@ CONDITIONAL: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "rival": lambda entries: entries.get("detector.backbone") != VIT,
     "backbone": lambda entries: bool(entries.get("backbone.weights")),
     "detector.train": lambda entries: bool(entries.get("backbone.weights")),
+    "optimizer.halve_every": lambda entries: entries.get("optimizer.halve_every") != 0,
 }
 """Sections and entries, and whether they are read, by the other entries."""
 

@@ -13,6 +13,7 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from rffr_jax.cluster.sharding import parameter_shardings
 from rffr_jax.errors import UserError
 from rffr_jax.method.residual_cache import parameters_digest
 from rffr_jax.models.abstract import abstract, abstract_mae, abstract_vit
@@ -45,7 +46,7 @@ class PretrainedBackbone:
     about: Mapping[str, Any]
 
     def load(self, mesh: Mesh) -> tuple[PyTree, str]:
-        """The parameters of a `Backbone`, and the digest of the weights in the folder.
+        """The parameters of a `Backbone` on the mesh, and the digest of the weights in the folder.
 
         Positions are interpolated where the image size is another.
 
@@ -63,8 +64,11 @@ class PretrainedBackbone:
         digest = parameters_digest(weights)
         if kind == "mae":
             model = dataclasses.replace(model, image_size=self.settings.image_size)
-            return vit_from_mae(weights, model), digest
-        return {**weights, "positions": resize_positions(weights["positions"], grid)}, digest
+            parameters = vit_from_mae(weights, model)
+        else:
+            positions = resize_positions(weights["positions"], grid)
+            parameters = {**weights, "positions": positions}
+        return jax.device_put(parameters, parameter_shardings(parameters, mesh)), digest
 
 
 def read_backbone(folder: pathlib.Path, image_size: int) -> PretrainedBackbone:

@@ -101,7 +101,7 @@ def run(config: Config, workdir: pathlib.Path):
         write_mae_sources(workdir, objective.mae_sources)
         start_image_records(
             workdir,
-            pathlib.Path(config.mae) if objective.autoencoder else None,
+            objective.pretrained,
             detector_folder(config.init_from) if config.init_from else None,
         )
         write_validation_sources(workdir, objective.validation)
@@ -142,7 +142,8 @@ class DetectorTraining(Objective):
     Attributes:
       originals: the training images before anything is done to them.
       autoencoder: weights that residuals come from; {} without any.
-      mae_sources: origins of the data that its MAE or UNet was trained on.
+      pretrained: folders of its MAE or UNet, and of weights that this run begins with.
+      mae_sources: origins of the data that these were trained on.
       earlier_sources: the same of the detector in `init_from`.
     """
 
@@ -193,24 +194,24 @@ class DetectorTraining(Objective):
 
         # ---- what residuals come from, frozen, and a MAE that the branches start from
         self.autoencoder: PyTree = {}
-        self.mae_sources: Sources = {}
+        self.pretrained: list[pathlib.Path] = []
         if settings.autoencoder:
             folder = autoencoder_folder(config, settings.autoencoder)
             self.autoencoder = load_weights(
                 folder, "mae", self._detection.abstract_frozen, mesh, part=settings.autoencoder
             )
-            self.mae_sources = read_sources(pathlib.Path(config.mae))
+            self.pretrained.append(pathlib.Path(config.mae))
         if config.detector.init and not has_saved_state(workdir):
             folder = pathlib.Path(config.detector.init)
             check_start(folder, settings)
-            self.mae_sources = merge_sources(self.mae_sources, read_sources(folder))
+            self.pretrained.append(folder)
         self._backbone, digest = {}, ""
         if settings.is_frozen_in_part or (settings.pretrained and not has_saved_state(workdir)):
             backbone = configured_backbone(config)
             self._backbone, digest = backbone.load(mesh)
             if not has_saved_state(workdir):
-                of_backbone = read_sources(backbone.folder)
-                self.mae_sources = merge_sources(self.mae_sources, of_backbone)
+                self.pretrained.append(backbone.folder)
+        self.mae_sources = merge_sources(*map(read_sources, self.pretrained))
         kept_apart = self._backbone if settings.is_frozen_in_part else {}
         self.frozen = {"autoencoder": self.autoencoder, "backbone": kept_apart}
         self.earlier_sources: Sources = {}

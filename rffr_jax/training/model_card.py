@@ -89,17 +89,17 @@ def _model(detection: Mapping[str, Any]) -> list[tuple[str, str]]:
         numbers = ", ".join(f"{name} {value}" for name, value in detection["rival"].items())
         rows.append(("classifier", f"{detection['backbone']} ({numbers}), {shape}"))
     else:
-        size = f"a ViT: {model['size']}, {shape}, patches of {model['patch_size']} px"
+        size = f"{model['size']}, {shape}, patches of {model['patch_size']} px"
         backbone = detection["pretrained"]
         if backbone is None:
-            rows.append(("classifier", size.replace("a ViT", "a ViT for each of them")))
+            rows.append(("classifier", f"a ViT for each of them: {size}"))
         else:
             settings = BackboneSettings(**backbone)
             rows.append(("image", f"a pretrained vision transformer: {settings}"))
             part = {"all": "all of it", "norms": "only its norms", "head": "nothing of it"}
             rows.append(("trained of that", part[detection["train"]]))
             if detection["inputs"] == "both":
-                rows.append(("residual's classifier", size))
+                rows.append(("residual's classifier", f"a ViT: {size}"))
     if detection["inputs"] != "original":
         kinds = {"mae": "a frozen MAE, trained only on real faces, inpaints block by block",
                  "unet": "a frozen UNet, trained only on real faces, copies the image",

@@ -1,8 +1,7 @@
 """Records of the originals that a run was trained on, so that a test can find overlaps."""
 
 import pathlib
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rffr_jax.cluster import processes
 from rffr_jax.data.image_hashes import ImageHashes
@@ -62,26 +61,25 @@ def write_training_images(workdir: pathlib.Path, hashes: ImageHashes):
 
 def start_image_records(
     workdir: pathlib.Path,
-    autoencoder: pathlib.Path | None = None,
+    pretrained: Sequence[pathlib.Path] = (),
     earlier: pathlib.Path | None = None,
 ):
-    """Leaves no images of a run that never began; copies those that its first weights have seen.
+    """Leaves no images of a run that never began; records those that its first weights have seen.
 
     Args:
-      autoencoder: the MAE or UNet that the config names; None without one.
+      pretrained: the MAE or UNet and the initial weights that the config names.
       earlier: the detector that is trained further; None without one.
     """
     if has_saved_state(workdir) or not processes.is_main_process():
         return
     for name in IMAGES.values():
         (workdir / name).unlink(missing_ok=True)
-    for folder, name in ((autoencoder, MAE), (earlier, TRAINING)):
-        if folder is None:
-            continue
-        record = _record_of(folder)
-        known = record.with_name(IMAGES[record.name])
-        if known.is_file():
-            shutil.copyfile(known, workdir / IMAGES[name])
+    for folders, name in ((pretrained, MAE), ([earlier] if earlier else [], TRAINING)):
+        records = [_record_of(folder) for folder in folders]
+        files = [record.with_name(IMAGES[record.name]) for record in records]
+        known = [ImageHashes.load(file) for file in files if file.is_file()]
+        if known:
+            known[0].distinct(*known[1:]).save(workdir / IMAGES[name])
 
 
 def merge_sources(*records: Mapping[str, list[str]]) -> Sources:

@@ -1,5 +1,6 @@
 """Files of Xception and EfficientNet: what is read, what is told, what is refused in one line."""
 
+import json
 import pathlib
 import shutil
 
@@ -9,6 +10,8 @@ import pytest
 import safetensors.numpy
 
 from rffr_jax.convert.importing import import_weights
+from rffr_jax.convert.vision_transformers import find_facts
+from rffr_jax.models.sizes import BackboneSettings
 from tests.convert.source_files import vit_arrays, write
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
@@ -117,3 +120,33 @@ def test_heads_and_activations_that_are_not_possible_are_refused(refused, tmp_pa
     config = (folder / "config.json").read_text()
     (folder / "config.json").write_text(config.replace('"gelu"', '"relu"'))
     assert "hidden_act 'relu'; only gelu and quick_gelu" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "clip", "vision_config": {"model_type": "clip_vision_model"}},
+        {"model_type": "clip", "vision_config": {}},
+        {"model_type": "clip_vision_model"},
+    ],
+)
+def test_what_a_config_of_clip_leaves_out_is_the_default(tmp_path, config):
+    """As in those of transformers, which write only what differs from a ViT-B/32."""
+    settings = BackboneSettings(768, 12, 12, 224, 32, norm_before=True, activation="quick_gelu")
+    config.get("vision_config", config)["hidden_act"] = "gelu"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found, facts = find_facts(settings, tmp_path / "model.safetensors", None)
+    assert (found.activation, found.heads, found.epsilon) == ("gelu", 12, 1e-5)
+    assert facts.keys() == {"config.json"}
+
+
+def test_a_config_that_is_not_used_is_told(tmp_path):
+    folder = tmp_path / "clip"
+    shutil.copytree(FIXTURES / "vision" / "clip", folder)
+    index = next(folder.glob("*.index.json"))
+    told = "config.json beside it tells no heads, activation or epsilon"
+    assert not any(note.startswith(told) for note in import_weights(index).notes)
+    config = json.loads((folder / "config.json").read_text())
+    del config["vision_config"]["hidden_size"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert sum(note.startswith(told) for note in import_weights(index).notes) == 1

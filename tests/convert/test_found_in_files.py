@@ -173,7 +173,6 @@ def test_a_vit_with_other_parts_is_named(tmp_path, refused, change, said):
     ("name", "said"),
     [
         ("conv_proj.weight", "a ViT of torchvision"),
-        ("vision_model.embeddings.class_embedding", "CLIP or SigLIP of transformers"),
         ("visual.conv1.weight", "CLIP of OpenAI"),
         ("params/embedding/kernel", "a ViT of big_vision"),
         ("layers.0.blocks.1.norm1.weight", "a network of stages"),

@@ -2,12 +2,14 @@ import os
 
 import pytest
 
+from configs import detect
 from configs.paper import fig4, table1, table2, table3, table5, table6, table8, table9
 from rffr_jax.data.selection import keep_methods
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.draw_to_disk import with_data_on_disk
 from rffr_jax.experiments.grid import Folders, Plan, autoencoder_run, make_grid, split_by_seed
+from rffr_jax.experiments.run_key import RunKeys
 from tests.jobs import draw_faces
 
 
@@ -118,6 +120,15 @@ def test_changed_data_behind_the_same_path_make_another_training(tmp_path, drawn
     os.utime(picture, (0, 0))
     found = zip(before, of_another_size, one_less, keys(), strict=True)
     assert [len({*of_run}) for of_run in found] == [4, 4]
+
+
+def test_a_rate_that_is_never_halved_is_the_training_without_that_entry(tmp_path):
+    keys, config = RunKeys(tmp_path, tmp_path), detect.get_config()
+    here = keys.of(config)
+    config.optimizer.halve_every = 5
+    assert keys.of(config) != here
+    del config.optimizer["halve_every"]
+    assert keys.of(config) == here
 
 
 def test_rules_name_checkpoints(drawn_data):

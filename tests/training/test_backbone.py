@@ -1,15 +1,22 @@
 """Detectors with a pretrained backbone: what is trained and kept, and what is refused."""
 
 import json
+import os
+import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from rffr_jax import load_detector
+from rffr_jax.command import entry
+from rffr_jax.data.image_hashes import ImageHashes
 from rffr_jax.errors import UserError
 from tests import jobs
 
+ROOT = pathlib.Path(__file__).parents[2]
 SMALL = ("backbone.image_size=36", "selection=source")
 ALONE = ("mae=", "detector.inputs=original", "detector.blocks=full")
 NORMS = ("'attention_norm'", "'mlp_norm'", "'norm'")
@@ -86,6 +93,75 @@ def test_a_model_folder_needs_the_backbone_and_knows_it(
     assert jobs.start("evaluate", tmp_path / "e", *given, f"backbone.weights={backbone}") == 0
     assert jobs.start("evaluate", tmp_path / "e2", *given) == 2
     assert "--config.backbone.weights" in capsys.readouterr().err.splitlines()[-1]
+
+
+TWO_DEVICES = """
+import json, sys
+import jax
+jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+from tests import jobs
+print([jobs.start("detect", *run) for run in json.loads(sys.argv[2])])
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_train_beside_the_encoder_of_a_mae(
+    head, data, backbone, tmp_path, compiled_programs
+):
+    flags = (*data, *SMALL, *ALONE, f"backbone.weights={backbone}")
+    runs = [
+        (f"{tmp_path}/{train}", *flags, f"detector.train={train}", f"mesh.fsdp={fsdp}")
+        for train, fsdp in (("head", 1), ("norms", 2), ("all", 1))
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES, str(compiled_programs), json.dumps(runs)],
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.stdout.endswith("[0, 0, 0]\n"), done.stderr[-3000:]
+    one, two = (
+        [line for line in jobs.metric_lines(w) if "loss" in line] for w in (head, tmp_path / "head")
+    )
+    losses = [[line["loss"] for line in lines] for lines in (one, two)]
+    np.testing.assert_allclose(*losses, rtol=0, atol=1e-6)
+
+
+def test_images_that_the_backbone_has_seen_are_recorded(faces, mae, tmp_path):
+    workdir, specs = tmp_path / "run", [f"csv:{faces}/{s}.csv" for s in ("validation", "test")]
+    data = [
+        f"data.{split}={spec}" for split, spec in zip(("train", "validation"), specs, strict=True)
+    ]
+    other = tmp_path / "other"
+    assert jobs.start("pretrain", other, *data, "steps=2") == 0
+    flags = (f"mae={mae}", f"backbone.weights={other}", "detector.train=head", "steps=2")
+    assert jobs.start("detect", workdir, *data, *SMALL, *flags) == 0
+    seen = ImageHashes.load(workdir / "mae_training_images.npz").digests
+    for folder in (mae, other):
+        known = ImageHashes.load(folder / "training_images.npz").digests
+        assert known.size
+        assert np.isin(known, seen).all()
+
+
+def test_an_export_is_told_where_the_backbone_lies(head, mae, backbone, tmp_path, capsys):
+    workdir, moved = tmp_path / "head", tmp_path / "moved"
+    shutil.copytree(head, workdir)
+    shutil.copytree(backbone, moved)
+    config = json.loads((workdir / "config.json").read_text())
+    config["backbone"]["weights"] = str(tmp_path / "gone")
+    (workdir / "config.json").write_text(json.dumps(config))
+    command = ["export-model", str(workdir), str(tmp_path / "model")]
+    with pytest.raises(UserError, match=r"not in .*/gone, with .*export-model --backbone=FOLDER"):
+        entry.run(command)
+    assert entry.run([*command, f"--backbone={moved}"]) == 0
+    loaded = load_detector(tmp_path / "model", backbone=moved)
+    assert np.isfinite(loaded.score(np.zeros((1, 48, 48, 3), np.uint8))).all()
+    with pytest.raises(UserError, match=r"holds a mae; leave it out"):
+        entry.run(["export-model", str(mae), str(tmp_path / "mae"), f"--backbone={moved}"])
 
 
 def test_another_backbone_does_not_resume(head, data, tmp_path, capsys):

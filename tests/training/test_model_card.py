@@ -26,6 +26,7 @@ def test_card_tells_data_settings_and_use(card, detector, faces, mae):
     assert "| validation: faces | 6 | 12 | columns 6, rows 6 | 6 |" in card
     assert f"`csv:{faces}/train.csv`" in card
     assert f"`{mae}`" in card
+    assert "| classifier | a ViT for each of them: tiny, 48 px, patches of 12 px |" in card
     assert "6 originals of faces" in card
     assert "4 steps of 4 images" in card
     assert "Fakes of rows were trained on" in card
