@@ -104,7 +104,8 @@ def _keep_freed_memory(config: Config):
     def step_bytes(training: Config) -> int:
         images = training.batch_size // training.micro_batches
         if "detector" in training and training.detector.backbone != VIT:
-            return rival_step_bytes(training.model.image_size, images)
+            name, given = training.detector.backbone, training.rival.to_dict()
+            return rival_step_bytes(name, given, training.model.image_size, images)
         return training_step_bytes(ModelSettings(**training.model), images)
 
     keep_freed_memory(max(map(step_bytes, trainings)))

@@ -1,6 +1,8 @@
 """The number of MAE passes that are computed at once, so that their activations fit."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from jaxtyping import PyTree
 
 from rffr_jax.cluster import processes
 from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.rivals import find_rival, rival_settings
 
 CPU_BYTES = 32 * 2**20
 """Activations at once on a CPU. Measured on 2 cores (docs/benchmarks.md): more are slower because
@@ -108,6 +111,15 @@ def training_step_bytes(settings: ModelSettings, images: int) -> int:
     return 4 * images * values
 
 
-def rival_step_bytes(image_size: int, images: int) -> int:
-    """The same of a convolutional rival, whatever its width: about that of a whole Xception."""
+def rival_step_bytes(name: str, given: Mapping[str, Any], image_size: int, images: int) -> int:
+    """The same of a rival: of its ViT, or about that of a whole Xception, whatever the width.
+
+    Args:
+      given: the config section `rival`.
+
+    Raises:
+      UserError: no such rival, or settings that make no network.
+    """
+    if find_rival(name).Detector.starts_from == "vit":
+        return training_step_bytes(rival_settings(name, given).vit(image_size), images)
     return 4 * images * VALUES_A_PIXEL * image_size**2

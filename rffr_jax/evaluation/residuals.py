@@ -206,7 +206,7 @@ def _reconstructing_rival(
     if not (settings.is_rival and find_rival(settings.backbone).Detector.reconstructs):
         raise UserError(
             f"mae={folder} holds a detector checkpoint, not a mae or unet, and its detector "
-            "reconstructs no images"
+            "reconstructs no images; name a MAE, a UNet or the workdir of recce"
         )
     size, mean, std = settings.model.image_size, np.array(settings.mean), np.array(settings.std)
 

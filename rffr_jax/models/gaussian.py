@@ -5,15 +5,18 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-SMALLEST_VARIANCE = 1e-6
+JITTER = 1e-5
+"""Of the mean variance of a value; added to every variance, for the Cholesky factor in float32."""
 
 
 class RunningGaussian(nnx.Module):
     """Mean and covariance of features, in variables that follow the batch instead of a gradient.
 
     `add` counts features; `fit` replaces the Gaussian by that of those counted since the last one.
-    The covariance is shrunk as Ledoit and Wolf (Journal of Multivariate Analysis, 2004) say. Sums
-    are of differences y from the mean that is in use, which loses fewer digits. All is float32.
+    The covariance is shrunk as Ledoit and Wolf (Journal of Multivariate Analysis, 2004) say; the
+    sum with `JITTER` times its mean variance is what is inverted. So a singular one, such as of
+    features behind a layer normalisation, whose sum is 0, has a finite inverse, too. Sums are of
+    differences y from the mean that is in use, which loses fewer digits. All is float32.
 
     Args:
       width: values of a feature.
@@ -45,7 +48,8 @@ class RunningGaussian(nnx.Module):
 
     def fit(self, now: Bool[Array, ""]):
         """If `now` holds: fits to what was counted, and counts from 0. Fewer than two features
-        change nothing."""
+        change nothing. Features without a finite inverse, such as equal ones, leave the Gaussian
+        as it was."""
         old = tuple(jax.lax.stop_gradient(variable[...]) for variable in self._variables())
         new = jax.lax.cond(now & (self.count[...] > 1), _fitted, lambda *old: old, *old)
         for variable, value in zip(self._variables(), new, strict=True):
@@ -70,7 +74,8 @@ def _fitted(
     mean: Array,
     whitening: Array,
 ) -> tuple[Array, ...]:
-    """Sums of 0, and the mean and the whitening of the shrunk covariance."""
+    """Sums of 0, and the mean and the whitening of the shrunk covariance; the old ones where the
+    new whitening is not finite."""
     width, shift = len(total), total / count
     covariance = outer / count - jnp.outer(shift, shift)
     length = jnp.sum(shift**2)
@@ -85,10 +90,15 @@ def _fitted(
     scatter = jnp.sum(covariance**2)
     spread = scatter - width * variance**2
     error = (fourth / count - scatter) / count
-    shrinkage = jnp.clip(error / jnp.maximum(spread, SMALLEST_VARIANCE**2), 0.0, 1.0)
+    shrinkage = jnp.clip(error / jnp.maximum(spread, (JITTER * variance) ** 2), 0.0, 1.0)
     identity = jnp.eye(width)
     shrunk = (1 - shrinkage) * covariance + shrinkage * variance * identity
-    factor = jnp.linalg.cholesky(shrunk + SMALLEST_VARIANCE * identity)
-    whitening = jax.scipy.linalg.solve_triangular(factor, identity, lower=True)
+    factor = jnp.linalg.cholesky(shrunk + JITTER * variance * identity)
+    new = jax.scipy.linalg.solve_triangular(factor, identity, lower=True)
+    finite = jnp.isfinite(new).all()
     sums = (count, total, outer, cubic, quartic)
-    return (*(jnp.zeros_like(each) for each in sums), mean + shift, whitening)
+    return (
+        *(jnp.zeros_like(each) for each in sums),
+        jnp.where(finite, mean + shift, mean),
+        jnp.where(finite, new, whitening),
+    )

@@ -39,11 +39,14 @@ class Rival(nnx.Module):
       starts_from: the converted network (docs/weights.md) whose weights `detector.init` puts in
         place of `self.backbone`, or `vit`; '' for none.
       reconstructs: whether it has `reconstructed`.
+      losses_of_batch: whether `losses` are of the whole batch, such as of pairs of its images, and
+        not a sum over images; then `micro_batches` above 1 is refused.
     """
 
     loss_names: ClassVar[tuple[str, ...]] = ("loss",)
     starts_from: ClassVar[str] = ""
     reconstructs: ClassVar[bool] = False
+    losses_of_batch: ClassVar[bool] = False
 
     def logits(self, images: Float[Array, "batch size size 3"]) -> Float[Array, "batch 2"]:
         """Real and fake, float32, as they are tested."""

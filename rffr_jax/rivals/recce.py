@@ -28,7 +28,7 @@ CONFIG = {
     },
 }
 DROPOUT = 0.2
-NOISE = 1e-6  # standard deviation; of every second image, of pixels in [-1, 1]
+NOISE = 1e-6  # standard deviation; of each image with probability 1/2, of pixels in [-1, 1]
 FLOOD = 0.04
 RECONSTRUCTION, SIMILARITY = 0.1, 0.1  # weights of losses
 
@@ -74,6 +74,7 @@ class Detector(Rival):
     loss_names = ("loss", "reconstruction_loss", "similarity_loss")
     starts_from = "xception"
     reconstructs = True
+    losses_of_batch = True
 
     def __init__(self, settings: Settings, image_size: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.backbone = Xception(settings, image_size, dtype=dtype, rngs=rngs)
@@ -193,7 +194,7 @@ def _two_logits(fake: Float[Array, " batch"]) -> Float[Array, "batch 2"]:
 
 
 def _with_noise(images: Array, keys: Array | None) -> Array:
-    """White noise on every second image; pixels stay in [-1, 1]."""
+    """White noise on each image with probability 1/2; pixels stay in [-1, 1]."""
     if keys is None:
         return images
 

@@ -54,6 +54,19 @@ class Settings:
         except UserError as error:
             raise UserError(str(error).replace("model.size", "rival.size")) from None
 
+    def vit(self, image_size: int) -> ModelSettings:
+        """The ViT for images of this size.
+
+        Raises:
+          UserError: patches do not fill the image, or there is only one.
+        """
+        if self.patch_size < 1 or image_size % self.patch_size or image_size == self.patch_size:
+            raise UserError(
+                f"model.image_size={image_size} is not a multiple of rival.patch_size="
+                f"{self.patch_size}, by two or more"
+            )
+        return ModelSettings(self.size, image_size, self.patch_size)
+
 
 CONFIG = {
     "model": {"image_size": 224},
@@ -73,13 +86,7 @@ class Detector(Rival):
     starts_from = "vit"
 
     def __init__(self, settings: Settings, image_size: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.patch_size = settings.patch_size
-        if self.patch_size < 1 or image_size % self.patch_size or image_size == self.patch_size:
-            raise UserError(
-                f"model.image_size={image_size} is not a multiple of rival.patch_size="
-                f"{self.patch_size}, by two or more"
-            )
-        model = ModelSettings(settings.size, image_size, settings.patch_size)
+        self.patch_size, model = settings.patch_size, settings.vit(image_size)
         self.grid, width, depth = model.grid, model.shape.width, model.shape.depth
         # The sixth and the last five of twelve.
         self.depths = (depth // 2, 7 * depth // 12, depth)

@@ -52,6 +52,7 @@ from rffr_jax.training.initial_weights import (
     init_detector,
     init_from_backbone,
     init_from_detector,
+    log_random_start,
     read_initial_detector,
 )
 from rffr_jax.training.loop import Objective, check_settings, train
@@ -327,6 +328,8 @@ class DetectorTraining(Objective):
         if self._config.detector.init:
             folder = pathlib.Path(self._config.detector.init)
             parameters = init_detector(folder, parameters, settings, self._mesh)
+        elif settings.is_rival:
+            log_random_start(settings.backbone)
         if settings.pretrained is not None:
             parameters = init_from_backbone(parameters, self._backbone, settings.train)
             self._backbone = {}

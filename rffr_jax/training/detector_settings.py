@@ -13,7 +13,7 @@ from rffr_jax.method.blocks import BlockGrid, count_distribution, count_quantile
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.pretrained_backbone import PretrainedBackbone, read_backbone
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
-from rffr_jax.rivals import VIT, rival_settings
+from rffr_jax.rivals import VIT, find_rival, rival_settings
 from rffr_jax.runs.checkpoints.names import FROZEN
 from rffr_jax.runs.checkpoints.weights import is_checkpoint, read_about, warn_of_normalised_targets
 from rffr_jax.runs.model_folder import is_model_folder
@@ -160,13 +160,20 @@ def _with_ridge(
 
 
 def _refuse_for_rival(config: Config):
-    """Raises: UserError for settings that only a ViT has."""
-    leave = f"is for a ViT; leave it out with detector.backbone={config.detector.backbone!r}"
+    """Raises: UserError for settings that the rival or its losses do not have."""
+    backbone = config.detector.backbone
+    leave = f"is for the two-branch detector; leave it out with detector.backbone={backbone!r}"
     for name, default in (("embedding", "linear"), ("patch_loss", 0.0)):
         if config.detector[name] != default:
             raise UserError(f"detector.{name}={config.detector[name]} {leave}")
     if config.remat:
         raise UserError(f"remat=True {leave}")
+    if config.micro_batches > 1 and find_rival(backbone).Detector.losses_of_batch:
+        raise UserError(
+            f"micro_batches={config.micro_batches} would change the losses of detector.backbone="
+            f"{backbone!r}, which are of the whole batch; set "
+            "--config.micro_batches=1, with a smaller batch_size if memory is short"
+        )
 
 
 def block_counts(config: Config, blocks: BlockGrid, parts: int) -> tuple[tuple[int, ...], float]:

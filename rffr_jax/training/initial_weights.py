@@ -67,7 +67,8 @@ def _check_rival_start(
         raise UserError(f"{where}: detector.backbone={name!r} takes no start; leave it empty")
     if network == "vit":
         about = read_about(folder, "detector.init", "vit")
-        check_shapes(about, _vit_of_rival(settings), where, "rival")
+        vit = settings.rival.vit(settings.model.image_size)
+        check_shapes(about, vit, where, "rival")
         return about
     about = read_about(folder, "detector.init", "backbone")
     if about["network"] != network:
@@ -99,14 +100,22 @@ def init_detector(
         return {**parameters, "backbone": load_weights(folder, "detector.init", fresh, mesh)}
     there = ModelSettings(**read_about(folder, "detector.init", "vit")["model"])
     weights = load_weights(folder, "detector.init", abstract_vit(there)[1], mesh)
-    positions = resize_positions(weights["positions"], _vit_of_rival(settings).grid)
+    grid = settings.rival.vit(settings.model.image_size).grid
+    positions = resize_positions(weights["positions"], grid)
     backbone = {**weights, "positions": positions}
     return {**parameters, "backbone": jax.device_put(backbone, parameter_shardings(fresh, mesh))}
 
 
-def _vit_of_rival(settings: DetectionSettings) -> ModelSettings:
-    rival = settings.rival
-    return ModelSettings(rival.size, settings.model.image_size, rival.patch_size)
+def log_random_start(backbone: str):
+    """Says that a rival starts from random weights, if its paper's starts from others."""
+    network = find_rival(backbone).Detector.starts_from
+    if network:
+        log.info(
+            "%s starts from random weights; its paper's from converted ones: "
+            "--config.detector.init=weights/%s (docs/weights.md)",
+            backbone,
+            network,
+        )
 
 
 def _init_branches(

@@ -92,7 +92,8 @@ def make_step(
         batch; their sum is minimised. And new values of the parameters that follow the batch
         instead of a gradient ({} if none do).
       micro_batches: parts of a batch that are computed one after another. Activations need memory
-        for one part, and the update is that of the whole batch except for rounding. Batch
+        for one part, and the update is that of the whole batch except for rounding, as long as
+        the losses of a row do not depend on others; a rival whose do is refused. Batch
         normalisation sees one part at a time, and its new statistics are the mean over the parts.
       ema_decay: of the moving average of the weights; 0 means none.
       sam_rho: of sharpness-aware minimisation (Foret et al., ICLR 2021): the update's gradient is

@@ -15,11 +15,12 @@ from scripts.benchmark.setup import Setup
 def _step(setup: Setup, name: str) -> Loaded:
     """Batch sent, losses, gradients, update; fakes are given, those of SBI too."""
     setup = rival_setup(setup, name)
-    keep_freed_memory(rival_step_bytes(setup.image_size, setup.batch))
+    shapes = rival_shapes(setup, name)
+    keep_freed_memory(rival_step_bytes(name, shapes, setup.image_size, setup.batch))
     set_precision(setup)
     config = job_config(setup, "detect", name)
     config.mae, config.data.fakes = "", "given"
-    config.rival.update(rival_shapes(setup, name))
+    config.rival.update(shapes)
     objective = DetectorTraining(config, setup.folder / name, make_mesh())
     return training_step(setup, config, objective, compared=False)
 

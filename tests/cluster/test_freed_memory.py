@@ -92,7 +92,10 @@ def test_the_largest_training_of_a_job_decides(monkeypatch, tmp_path):
     main._keep_freed_memory(detect.get_config())
     small = training_step_bytes(ModelSettings(**config.detect.model), config.detect.batch_size)
     large = training_step_bytes(ModelSettings("vit_b16", 224, 16), 32)
-    assert asked == [small, large]
+    rival = detect.get_config("uia_vit")
+    main._keep_freed_memory(rival)
+    assert asked == [small, large, 3 * large]  # its batch of 96
+    asked.pop()
     jobs = (config.pretrain, detect.get_config(), config.evaluate)
     runs = tmp_path / "runs.pickle"
     runs.write_bytes(pickle.dumps([Run(job, tmp_path) for job in jobs]))

@@ -87,6 +87,15 @@ def test_bad_files_are_left_out_and_too_many_end_the_job(tmp_path, mae, capsys):
     assert not (tmp_path / "other" / "residuals.npz").exists()
 
 
+def test_a_detector_that_reconstructs_nothing_is_refused(tmp_path, detector, capsys):
+    flags = (f"mae={detector}", "data.inputs=synthetic:0#test?limit=2")
+    assert jobs.start("residual", tmp_path / "run", *flags) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"rffr_jax: mae={detector} holds a detector checkpoint, not a mae or unet, and its "
+        "detector reconstructs no images; name a MAE, a UNet or the workdir of recce"
+    )
+
+
 def test_a_sheet_of_procedural_faces_says_so(tmp_path, mae, finished):
     spec = "data.inputs=synthetic:0#test?limit=12"
     assert jobs.start("residual", tmp_path, f"mae={mae}", spec) == 0

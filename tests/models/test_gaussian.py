@@ -1,14 +1,12 @@
 """The running Gaussian against scikit-learn's Ledoit-Wolf and SciPy's distance, in float64."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
-from rffr_jax.models.gaussian import RunningGaussian
+from rffr_jax.models.gaussian import JITTER, RunningGaussian
 
 WIDTH = 6
 
@@ -28,7 +26,9 @@ def added(gaussian, features, counts=None):
 def assert_fitted_to(gaussian, features):
     expected = LedoitWolf().fit(np.asarray(features, np.float64))
     np.testing.assert_allclose(gaussian.mean[...], expected.location_, rtol=1e-5)
-    asked, precision = drawn(9, 20), np.linalg.inv(expected.covariance_)
+    jitter = JITTER * np.trace(expected.covariance_) / WIDTH
+    asked = drawn(9, 20)
+    precision = np.linalg.inv(expected.covariance_ + jitter * np.eye(WIDTH))
     distances = [mahalanobis(one, expected.location_, precision) for one in asked]
     np.testing.assert_allclose(gaussian.distance(jnp.asarray(asked)), distances, rtol=2e-4)
 
@@ -75,9 +75,24 @@ def test_it_waits_for_the_window_to_end_and_for_two_features():
     assert_fitted_to(gaussian, np.concatenate([drawn(0, 1), drawn(1, 30)]))
 
 
-def test_features_that_are_all_equal_leave_it_finite():
+def test_a_singular_covariance_of_many_features_has_a_finite_whitening():
+    """Each feature's sum is 0, as behind a layer normalisation. Nothing is shrunk."""
+    features = 100 * drawn(0, 20_000)
+    features -= features.mean(axis=1, keepdims=True)
     gaussian = RunningGaussian(WIDTH)
-    added(gaussian, np.ones((4, WIDTH), np.float32))
+    added(gaussian, features)
     gaussian.fit(jnp.array(True))
-    state = nnx.to_pure_dict(nnx.state(gaussian))
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
+    assert bool(gaussian.is_fitted)
+    y = np.asarray(features, np.float64) - features.mean(axis=0, dtype=np.float64)
+    precision = np.linalg.pinv(y.T @ y / len(y), rcond=1e-6)
+    expected = np.sqrt(np.einsum("ni,ij,nj->n", y[:20], precision, y[:20]))
+    np.testing.assert_allclose(gaussian.distance(jnp.asarray(features[:20])), expected, rtol=1e-2)
+
+
+def test_features_that_are_all_equal_leave_it_as_it_was():
+    features, gaussian = drawn(0, 50), RunningGaussian(WIDTH)
+    for given in (features, np.ones((4, WIDTH), np.float32)):
+        added(gaussian, given)
+        gaussian.fit(jnp.array(True))
+        assert_fitted_to(gaussian, features)
+        assert gaussian.count[...] == 0

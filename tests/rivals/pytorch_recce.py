@@ -220,7 +220,7 @@ def to_ours(arrays: Mapping[str, torch.Tensor], settings: Settings) -> PyTree:
         for name, array in arrays.items()
         if name.startswith("backbone.") and not name.endswith(COUNTERS)
     }
-    table = BACKBONES["xception"].table(settings)
+    table = BACKBONES["xception"].table(settings, backbone)
     found, _ = rules.to_ours(backbone, table, tree.pop("backbone"), "backbone")
 
     def own(path, leaf):
@@ -253,16 +253,20 @@ def main():
     with torch.no_grad():
         stages = channels_last(model(pixels))
     found = losses(model.train()(pixels), pixels, labels)
-    sum(found.values()).backward()
-    gradients = {name: torch.zeros_like(tensor) for name, tensor in model.named_buffers()}
-    gradients |= {name: parameter.grad for name, parameter in model.named_parameters()}
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in model.named_buffers()}
+    weights = dict(model.named_parameters())
     arrays = {"images": images, "labels": labels.numpy()}
     arrays |= {f"loss/{name}": loss.detach().numpy() for name, loss in found.items()}
     arrays |= {f"stage/{name}": array.astype(np.float32) for name, array in stages.items()}
     arrays["parameters"] = ravel_pytree(parameters)[0]
-    arrays["gradients"] = ravel_pytree(to_ours(gradients, settings))[0]
+    for name, loss in found.items():
+        each = torch.autograd.grad(
+            loss, list(weights.values()), retain_graph=True, materialize_grads=True
+        )
+        gradients = zeros | dict(zip(weights, each, strict=True))
+        arrays[f"gradient/{name}"] = ravel_pytree(to_ours(gradients, settings))[0]
     FIXTURE.parent.mkdir(exist_ok=True)
-    np.savez(FIXTURE, **arrays)
+    np.savez_compressed(FIXTURE, **arrays)
 
 
 if __name__ == "__main__":

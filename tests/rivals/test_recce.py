@@ -12,12 +12,14 @@ import pytest
 from flax import nnx
 from jax.flatten_util import ravel_pytree
 from ml_collections import ConfigDict
+from PIL import Image
 
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.experiments.galleries import draw_gallery
 from rffr_jax.models.abstract import abstract
 from rffr_jax.models.recce import resized
+from rffr_jax.reports.contact_sheet import FONT_SIZE, GAP
 from rffr_jax.rivals import dropout, recce
 from rffr_jax.rivals.recce import Detector, Settings
 from tests import jobs
@@ -25,6 +27,7 @@ from tests.training.test_ablations import stopped_and_resumed
 
 FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "recce.npz"
 TOLERANCE = 2e-5  # of a stage's largest value
+GRADIENT_TOLERANCE = 5e-5  # of an array's norm
 SMALL = ("rival.width=0.0625", "rival.middle_blocks=1")
 
 
@@ -67,25 +70,49 @@ def test_every_stage_is_that_of_pytorch(golden):
 
 
 def test_losses_and_their_gradients_are_those_of_pytorch(golden, monkeypatch):
-    """Without noise and dropout, by the batch's statistics."""
+    """Without noise and dropout, by the batch's statistics; each array of each loss."""
     monkeypatch.setattr(recce, "DROPOUT", 0.0)
     monkeypatch.setattr(recce, "NOISE", 0.0)
     arrays, definition, unravel = golden
     images, labels = jnp.asarray(arrays["images"], jnp.float32), jnp.asarray(arrays["labels"])
 
-    @jax.jit
-    @jax.value_and_grad
-    def total(parameters):
+    def means(parameters):
         model = nnx.merge(definition, nnx.State(unravel(parameters)))
         found = model.losses(images, labels, jnp.ones(4), jnp.arange(4, dtype=jnp.uint32))
-        means = jax.tree.map(jnp.mean, found)
-        return sum(means.values())
+        found = jax.tree.map(jnp.mean, found)
+        return found, found
 
-    value, gradients = total(arrays["parameters"])
-    np.testing.assert_allclose(value, sum(part(arrays, "loss/").values()), rtol=1e-5)
-    expected = arrays["gradients"]
-    difference = np.linalg.norm(gradients - expected)
-    assert difference < TOLERANCE * np.linalg.norm(expected)
+    gradients, values = jax.jit(jax.jacrev(means, has_aux=True))(arrays["parameters"])
+    for name, expected in part(arrays, "loss/").items():
+        np.testing.assert_allclose(values[name], expected, rtol=1e-5, err_msg=name)
+        ours, theirs = (
+            dict(jax.tree.leaves_with_path(unravel(gradient)))
+            for gradient in (gradients[name], arrays[f"gradient/{name}"])
+        )
+        smallest = 1e-6 * np.linalg.norm(arrays[f"gradient/{name}"])  # of what should be 0
+        for path, leaf in theirs.items():
+            difference = np.linalg.norm(ours[path] - leaf)
+            where = f"{name} {jax.tree_util.keystr(path)}"
+            assert difference < GRADIENT_TOLERANCE * np.linalg.norm(leaf) + smallest, where
+
+
+def test_an_image_that_could_not_be_read_changes_nothing(golden):
+    """Neither losses nor running statistics."""
+    arrays, definition, unravel = golden
+    images = jnp.asarray(np.concatenate([arrays["images"], -arrays["images"][:2]]), jnp.float32)
+
+    @jax.jit
+    def run(images):
+        model = nnx.merge(definition, nnx.State(unravel(arrays["parameters"])))
+        weight, seeds = jnp.asarray(WEIGHT), jnp.arange(6, dtype=jnp.uint32)
+        found = model.losses(images, jnp.asarray(LABELS), weight, seeds)
+        return found, nnx.to_pure_dict(nnx.state(model, nnx.BatchStat))
+
+    found = run(images)
+    jax.tree.map(np.testing.assert_array_equal, found, run(images.at[2].set(0.0)))
+    losses, statistics = found
+    assert all(np.isfinite(part).all() for part in losses.values())
+    assert len(jax.tree.leaves(statistics)) > 10
 
 
 # ---- losses
@@ -237,7 +264,11 @@ def look_at_its_reconstructions(workdir, folder, faces, mae):
     png = draw_gallery(
         folder / "fig4", shown, {"RECCE": workdir, "MAE": mae}, make_mesh(), ConfigDict(settings)
     )
-    assert png.stat().st_size > 10_000
+    side = 4 * jobs.SIZE  # each pixel is a square
+    top = FONT_SIZE + 2 * GAP + side + GAP  # below the originals
+    with Image.open(png) as sheet:
+        last_of_recce = np.asarray(sheet)[top : top + side, -GAP - side : -GAP]
+    assert len(np.unique(last_of_recce.reshape(-1, 3), axis=0)) > 10
 
 
 @pytest.mark.parametrize(
@@ -247,6 +278,7 @@ def look_at_its_reconstructions(workdir, folder, faces, mae):
         (("rival.width=-1.0",), "rival.width=-1.0 must be above 0"),
         (("model.image_size=31",), "model.image_size=31 is too small for Xception"),
         (("detector.inputs=both",), "detector.backbone='recce' reads whole original images"),
+        (("micro_batches=2",), "micro_batches=2 would change the losses of detector.backbone='re"),
         (("optimizer.halve_every=-1",), "optimizer.halve_every=-1 is a number of steps"),
     ],
 )

@@ -159,10 +159,11 @@ def test_gaussians_are_of_real_patches_and_of_central_fake_ones_of_images_that_w
 
 
 @pytest.mark.slow
-def test_it_trains_resumes_bit_for_bit_and_is_evaluated(tmp_path, data, faces):
+def test_it_trains_resumes_bit_for_bit_and_is_evaluated(tmp_path, data, faces, caplog):
     flags = (*data, *SMALL, "data.methods=rows")
     workdir = tmp_path / "detect"
     assert jobs.start("detect:uia_vit", workdir, *flags) == 0
+    assert "uia_vit starts from random weights" in caplog.text
     lines = [line for line in jobs.metric_lines(workdir) if line["split"] == "train"]
     assert [line["consistency"] > 0 for line in lines] == [False, True, True, True]
     arrays = stopped_and_resumed("detect:uia_vit", workdir, flags)

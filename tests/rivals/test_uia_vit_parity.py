@@ -11,6 +11,7 @@ from sklearn.covariance import LedoitWolf
 
 from rffr_jax.convert.importing import import_weights
 from rffr_jax.models.abstract import PARAMETERS
+from rffr_jax.models.gaussian import JITTER
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.rivals.uia_vit import Detector, Settings, central_patches
 
@@ -98,7 +99,8 @@ def test_gradients_of_the_whole_loss_are_those_of_pytorch(tmp_path):
     distances = []
     for samples in (features[labels == 0], features[labels == 1][:, central]):
         gaussian = LedoitWolf().fit(samples.reshape(-1, 64))
-        precision = gaussian.precision_
+        jitter = JITTER * np.trace(gaussian.covariance_) / 64
+        precision = np.linalg.inv(gaussian.covariance_ + jitter * np.eye(64))
         one = [
             cdist(own, gaussian.location_[None], "mahalanobis", VI=precision) for own in features
         ]

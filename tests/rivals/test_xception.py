@@ -50,8 +50,11 @@ def test_it_trains_resumes_bit_for_bit_and_is_evaluated(tmp_path, data, faces):
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("remat=True",), "remat=True is for a ViT; leave it out with detector.backbone='xcep"),
-        (("detector.patch_loss=0.1",), "detector.patch_loss=0.1 is for a ViT"),
+        (
+            ("remat=True",),
+            "remat=True is for the two-branch detector; leave it out with detector.backbone='xcep",
+        ),
+        (("detector.patch_loss=0.1",), "detector.patch_loss=0.1 is for the two-branch detector"),
         (("detector.inputs=both",), "detector.backbone='xception' reads whole original images"),
         (("model.image_size=24",), "model.image_size=24 is too small for Xception"),
         (("rival.width=0.0",), "rival.width=0.0 must be above 0"),
