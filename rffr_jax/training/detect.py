@@ -324,10 +324,9 @@ class DetectorTraining(Objective):
         if self._started_from:
             about = self._started_from
             return init_from_detector(self._init_from, about, parameters, self._mesh)
-        settings = self._detection.settings
-        if self._config.detector.init:
-            folder = pathlib.Path(self._config.detector.init)
-            parameters = init_detector(folder, parameters, settings, self._mesh)
+        folder, settings = self._config.detector.init, self._detection.settings
+        if folder:
+            parameters = init_detector(pathlib.Path(folder), parameters, settings, self._mesh)
         elif settings.is_rival:
             log_random_start(settings.backbone)
         if settings.pretrained is not None:
