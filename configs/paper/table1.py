@@ -5,7 +5,7 @@ python -m rffr_jax.main --config=configs/paper/table1.py:synthetic
 
 from ml_collections import ConfigDict
 
-from configs.paper.base import base, beats, manipulations, numbered, rival, row, trained_on
+from configs.paper.base import base, claim, manipulations, numbered, rival, row, trained_on
 from rffr_jax.config import Config
 
 
@@ -22,8 +22,8 @@ def get_config(variant: str = "synthetic") -> Config:
     )
     config.claims = numbered(
         {
-            "recce": beats("RECCE", variant, "RFFR beats RECCE"),
-            "uia_vit": beats("UIA-ViT", variant, "RFFR beats UIA-ViT"),
+            "recce": claim("RFFR beats RECCE", "Ours", "RECCE"),
+            "uia_vit": claim("RFFR beats UIA-ViT", "Ours", "UIA-ViT"),
         }
     )
     config.rules = ("oracle",)

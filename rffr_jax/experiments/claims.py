@@ -6,15 +6,46 @@ from typing import Any
 
 import numpy as np
 
+from rffr_jax.config import Config
 from rffr_jax.evaluation.crossed_bootstrap import crossed_interval
 from rffr_jax.experiments.auc_replicates import AucReplicates, Aucs, Training, arrange_trainings
+from rffr_jax.experiments.grid import TestedDetector
 from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
 from rffr_jax.experiments.summary import unique, unseen_columns
+from rffr_jax.rivals import find_rival, rival_names
 
 HOLDS, CONTRADICTED, UNRESOLVED = "holds", "contradicted", "unresolved"
 BETTER, WORSE = "better", "worse"
 NOT_MEASURED, NOT_CONFIRMED = "not measured", "no confirmed ordering"
 MEAN = "(mean)"
+RANDOM_RIVAL = (
+    "this {rival} starts from random weights, the field's from ImageNet, so the comparison is no "
+    "fair one"
+)
+
+
+def read_claims(config: Config, points: Sequence[TestedDetector]) -> tuple[Claim, ...]:
+    """The claims of an experiment, with a caveat where a row is a rival from random weights.
+
+    Args:
+      points: the detectors of its plan.
+    """
+    random = {point.method for point in points if _is_random_rival(point.detect.config)}
+    claims = [Claim(**claim.to_dict()) for claim in config.claims.values()]
+    return tuple(
+        dataclasses.replace(claim, caveat=RANDOM_RIVAL.format(rival=label))
+        if (label := next((row for row in (claim.worse, claim.better) if row in random), ""))
+        else claim
+        for claim in claims
+    )
+
+
+def _is_random_rival(detect: Config) -> bool:
+    """Whether a training starts a rival from random weights that its paper starts from others."""
+    backbone = detect.detector.backbone
+    if backbone not in rival_names() or detect.detector.init or detect.init_from:
+        return False
+    return bool(find_rival(backbone).Detector.starts_from)
 
 
 def check_claims(

@@ -12,11 +12,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from rffr_jax.config import Config
-from rffr_jax.data.specs import as_tuple, load_dataset
+from rffr_jax.data.specs import as_tuple
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.run_key import RunKeys
 from rffr_jax.experiments.worker import Run
 from rffr_jax.runs.checkpoints.names import best_checkpoint_name
+from rffr_jax.training.validation import name_validation_sets
 
 RULES = ("last", "source", "oracle", "transfer")
 
@@ -181,8 +182,10 @@ def check_grid(config: Config):
         raise UserError(
             f"external={config.external}: every seed has a test set of its own; leave it out"
         )
-    if "transfer" in config.rules and not config.data.chosen_on:
-        raise UserError("rules: transfer needs data.chosen_on; name the foreign set that chooses")
+    if "transfer" in config.rules and len(as_tuple(config.data.chosen_on)) != 1:
+        raise UserError(
+            "rules: transfer needs data.chosen_on; name the one foreign set that chooses"
+        )
 
 
 def autoencoder_run(config: Config, name: str, seed: int, folders: Folders) -> Run:
@@ -241,11 +244,12 @@ def _evaluation_runs(
     config: Config, row: Config, detect: Run, rule: str, folders: Folders
 ) -> dict[str, Run]:
     runs = {}
+    checkpoint = checkpoint_of_rule(config, detect.config, rule)
     for label, column in config.columns.items():
         job = config.evaluate.copy_and_resolve_references()
         job.job = row.get("evaluation", job.job)
         job.detector = str(detect.folder)
-        job.checkpoint = checkpoint_of_rule(config, detect.config, rule)
+        job.checkpoint = checkpoint
         job.data.tests = as_tuple(column.test)
         key = folders.keys.of(job)
         folder = detect.folder / "evaluations" / f"{rule}-{key}"
@@ -254,20 +258,27 @@ def _evaluation_runs(
 
 
 def checkpoint_of_rule(config: Config, detect: Config, rule: str) -> str:
-    """The checkpoint that a rule means: `last`, `matched` or `best:NAME`."""
+    """The checkpoint that a rule means: `last`, `matched` or `best:NAME`.
+
+    Raises:
+      UserError: the detector is not validated on the foreign set that the rule `transfer` needs.
+    """
     if rule == "last":
         return "last"
     if rule == "oracle":
         return "matched"
+    validation = name_validation_sets(detect.data.validation)
     if rule == "transfer":
-        return f"best:{best_checkpoint_name(_dataset_name(config.data.chosen_on))}"
+        (chosen_on,) = as_tuple(config.data.chosen_on)
+        for name, (spec, _) in validation.items():
+            if spec == chosen_on:
+                return f"best:{best_checkpoint_name(name)}"
+        raise UserError(
+            f"rules: transfer chooses on data.chosen_on={chosen_on}, which data.validation lacks; "
+            "add it there"
+        )
     own = detect.data.methods[0] if len(detect.data.methods) == 1 else ""
-    return f"best:{best_checkpoint_name(_dataset_name(detect.data.validation[0]), own)}"
-
-
-def _dataset_name(spec: str | Sequence[str]) -> str:
-    examples = load_dataset(spec, default_split="validation").examples
-    return "+".join(sorted({example.dataset for example in examples}))
+    return f"best:{best_checkpoint_name(next(iter(validation)), own)}"
 
 
 def _as_file_name(name: str) -> str:

@@ -18,6 +18,7 @@ from rffr_jax.evaluation.results import ABOUT, select_method_and_reals
 from rffr_jax.examples import Dataset
 from rffr_jax.experiments import mean_residual
 from rffr_jax.experiments.auc_replicates import AucReplicates, ReadScores
+from rffr_jax.experiments.claims import read_claims
 from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
 from rffr_jax.experiments.galleries import draw_gallery
 from rffr_jax.experiments.grid import Plan, TestedDetector
@@ -25,7 +26,7 @@ from rffr_jax.experiments.inference_time import measure_inference_time
 from rffr_jax.experiments.kept_units import joined_reader, read_units, write_units
 from rffr_jax.experiments.prerequisites import external_tables
 from rffr_jax.experiments.report import write_report
-from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
+from rffr_jax.experiments.run_result import RunResult, TableSpec
 from rffr_jax.experiments.table_formats import format_markdown
 from rffr_jax.experiments.tables import build_table, write_tables
 from rffr_jax.experiments.worker import Run
@@ -55,7 +56,7 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
         seen={label: _trained_columns(asked, fakes) for label, fakes in asked.trained_on.items()},
         note=synthetic_data_note(tests.examples),
         remarks=_describe_mean_residuals(plan.points),
-        claims=tuple(Claim(**claim.to_dict()) for claim in asked.claims.values()),
+        claims=read_claims(asked, plan.points),
         external=external_tables(asked),
         command=asked.command,
     )

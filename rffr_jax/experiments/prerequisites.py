@@ -23,11 +23,11 @@ def require_prerequisites(config: Config):
                 missing.append(str(error))
     if not missing:
         missing += _unfit_data(config)
-    for name in dict.fromkeys(_starting_weights(config)):
+    for name, flags in _starting_weights(config).items():
         if not is_checkpoint(pathlib.Path(name)):
             missing.append(
                 f"{name} holds no converted weights; make them with scripts/convert_weights.py, or "
-                "start from random weights with --config.detect.detector.init="
+                f"start from random weights with {' '.join(flags)}"
             )
     for label, table in external_tables(config).items():
         try:
@@ -93,9 +93,22 @@ def _all_specs(config: Config) -> Iterator[str]:
         yield from as_tuple(column.test)
 
 
-def _starting_weights(config: Config) -> Iterator[str]:
-    rows = (*config.rows.values(), *(e for e in config.autoencoders.values() if "detect" in e))
-    for job in (config.detect, *(row.detect for row in rows)):
-        name = job.get("detector", {}).get("init", "")
+def _starting_weights(config: Config) -> dict[str, list[str]]:
+    """The weights that detectors of the grid start from -> the flags that do without them."""
+    rows = {f"rows['{name}'].": row for name, row in config.rows.items()}
+    trained = {*config.galleries, *(row.autoencoder for row in rows.values())}
+    rows |= {
+        f"autoencoders['{name}'].": entry
+        for name, entry in config.autoencoders.items()
+        if name in trained and "detect" in entry
+    }
+    found: dict[str, list[str]] = {}
+    for place, row in rows.items():
+        own = "init" in row.detect.get("detector", {})
+        name = (row.detect if own else config.detect).detector.init
         if name and name not in config.autoencoders:
-            yield name
+            # Quoted for a shell; a name that begins with a digit is no attribute.
+            flag = f'"--config.{place if own else ""}detect.detector.init="'
+            flags = found.setdefault(name, [])
+            flags += [flag] if flag not in flags else []
+    return found

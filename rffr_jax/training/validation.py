@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from rffr_jax.cluster import processes
 from rffr_jax.data.preparations import check_same_preparation
-from rffr_jax.data.specs import load_dataset
+from rffr_jax.data.specs import as_tuple, load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.evaluation.predictions import Predictions
@@ -110,24 +110,31 @@ def fake_methods(examples: Sequence[Example]) -> list[str]:
 def load_validation_sets(
     specs: tuple[str, ...] | str, trained: list[dict[str, Any]]
 ) -> dict[str, Dataset]:
-    """Validation sets by the name of their data; a second set of one name gets a number.
+    """Validation sets by their names, as `name_validation_sets` gives them.
 
     Args:
       trained: how the faces of the training data were prepared.
     """
-    named: dict[str, Dataset] = {}
-    for spec in (specs,) if isinstance(specs, str) else specs:
-        dataset = load_dataset(spec, default_split="validation")
+    named = name_validation_sets(specs)
+    for spec, dataset in named.values():
         check_same_preparation(trained, spec, dataset, "data.validation")
         metrics.require_both_classes(
             np.array([example.label for example in dataset.examples]), spec
         )
+    return {name: dataset for name, (_, dataset) in named.items()}
+
+
+def name_validation_sets(specs: Sequence[str] | str) -> dict[str, tuple[str, Dataset]]:
+    """Each spec and its data set by the name of its data; a second of one name gets a number."""
+    named: dict[str, tuple[str, Dataset]] = {}
+    for spec in as_tuple(specs):
+        dataset = load_dataset(spec, default_split="validation")
         base = "+".join(sorted({example.dataset for example in dataset.examples}))
         name, number = base, 1
         while name in named:
             number += 1
             name = f"{base}-{number}"
-        named[name] = dataset
+        named[name] = spec, dataset
     return named
 
 

@@ -5,17 +5,20 @@ import html.parser
 import importlib
 import json
 import pathlib
+import re
+import shlex
 import threading
 import time
 
 import pytest
 
-from configs.paper import table4
+from configs.paper import table1, table4
 from configs.paper.base import VARIANTS
 from rffr_jax.config import check_config
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.experiments import dry_run, experiment, grid, run_key
+from rffr_jax.experiments.claims import read_claims
 from rffr_jax.main import run
 from rffr_jax.runs import lock
 from rffr_jax.training import detector_settings
@@ -139,6 +142,62 @@ def test_all_that_is_missing_is_said_before_anything_is_trained(tmp_path, capsys
     assert not (tmp_path / "trainings").exists()
 
 
+def missing_weights(said: str) -> dict[str, str]:
+    """Weights that a message asks for -> the flags that do without them."""
+    found = re.findall(r"(weights/\w+) holds no .*? random weights with ([^;]*)", said)
+    return dict(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        (
+            "table1",
+            {
+                "weights/xception": "\"--config.rows['01_recce'].detect.detector.init=\"",
+                "weights/vit": "\"--config.rows['02_uia_vit'].detect.detector.init=\" "
+                '"--config.detect.detector.init="',
+            },
+        ),
+        ("fig4", {"weights/xception": "\"--config.autoencoders['recce'].detect.detector.init=\""}),
+    ],
+)
+def test_missing_weights_are_named_with_the_flags_of_who_reads_them(
+    name, flags, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    command = ["rffr_jax", f"--config={CONFIGS / name}.py:faceforensics", "--workdir=run"]
+    assert run(command) == 2
+    assert missing_weights(capsys.readouterr().err.strip()) == flags
+    assert run([*command, *shlex.split(" ".join(flags.values()))]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "faceforensics" in said
+    assert not missing_weights(said)
+
+
+@pytest.mark.parametrize(
+    ("variant", "init_of_recce", "random"),
+    [
+        ("smoke", None, {"RECCE", "UIA-ViT"}),
+        ("smoke", "weights/xception", {"UIA-ViT"}),
+        ("faceforensics", None, set()),
+        ("faceforensics", "", {"RECCE"}),
+    ],
+)
+def test_claims_about_rivals_from_random_weights_have_a_caveat(
+    variant, init_of_recce, random, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(run_key.RunKeys, "_digest_of_data", lambda *_: "")
+    config = table1.get_config(variant)
+    config.rules = ("last",)
+    if init_of_recce is not None:
+        config.rows["01_recce"].detect.detector.init = init_of_recce
+    claims = read_claims(config, grid.make_grid(config, grid.Folders(tmp_path)))
+    assert {claim.worse for claim in claims} == {"RECCE", "UIA-ViT"}
+    assert {claim.worse for claim in claims if claim.caveat} == random
+    assert all(f"this {claim.worse} starts" in claim.caveat for claim in claims if claim.caveat)
+
+
 def test_an_unknown_variant_is_named(capsys):
     assert run(["rffr_jax", f"--config={CONFIGS / 'table1.py'}:mine"]) == 2
     assert "variant 'mine' is not known" in capsys.readouterr().err
@@ -167,7 +226,8 @@ def test_a_column_of_two_data_sets_is_refused(finished, tmp_path):
 def test_every_detector_of_every_variant_can_be_built(name, variant, tmp_path, monkeypatch):
     """What needs no data: the settings that `detect` would refuse after a MAE was trained."""
     config = importlib.import_module(f"configs.paper.{name}").get_config(variant)
-    monkeypatch.setattr(grid, "_dataset_name", lambda spec: "validation")
+    named = lambda specs: {f"set {n}": (spec, None) for n, spec in enumerate(specs)}  # noqa: E731
+    monkeypatch.setattr(grid, "name_validation_sets", named)
     monkeypatch.setattr(run_key.RunKeys, "_digest_of_data", lambda *_: "")
     check_config(config)
     for point in grid.make_grid(config, grid.Folders(tmp_path)):

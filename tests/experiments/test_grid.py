@@ -10,6 +10,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.experiments.draw_to_disk import with_data_on_disk
 from rffr_jax.experiments.grid import Folders, Plan, autoencoder_run, make_grid, split_by_seed
 from rffr_jax.experiments.run_key import RunKeys
+from rffr_jax.training.validation import load_validation_sets
 from tests.jobs import draw_faces
 
 
@@ -148,6 +149,44 @@ def test_rules_name_checkpoints(drawn_data):
             }
 
 
+def test_a_foreign_set_that_has_the_name_of_the_own_chooses(tmp_path, drawn_data):
+    for folder, seed in (("own", 0), ("foreign", 1)):
+        draw_faces(tmp_path / folder / "validation", "photographs", seed=seed)
+    own, foreign = (f"csv:{tmp_path}/{name}/validation.csv" for name in ("own", "foreign"))
+    config = table2.get_config("smoke")
+    config.rules = ("transfer", "source")
+    config.data.validation, config.data.chosen_on = (own, foreign), (foreign,)
+    on_disk = with_data_on_disk(config, drawn_data)
+    curves = load_validation_sets(on_disk.detect.data.validation, [])
+    points = make_grid(on_disk, Folders(drawn_data / "trainings"))
+    chosen = {
+        point.rule: run.config.checkpoint
+        for point in points
+        for run in point.evaluations.values()
+        if point.method == "RECCE"
+    }
+    assert chosen["transfer"] == "best:photographs-2"
+    assert curves["photographs-2"].examples == load_dataset(foreign).examples
+    assert chosen["source"] == "best:photographs"
+
+
+def test_a_foreign_set_without_a_validation_curve_is_refused(drawn_data):
+    config = table2.get_config("smoke")
+    config.data.validation = config.data.validation[:1]
+    with pytest.raises(UserError, match=r"chooses on data\.chosen_on=.* data\.validation lacks"):
+        make_grid(with_data_on_disk(config, drawn_data), Folders(drawn_data / "trainings"))
+
+
+@pytest.mark.parametrize("variant", ["smoke", "synthetic", "photographs", "faceforensics"])
+def test_recce_is_flipped_in_every_variant(variant):
+    for module in (table1, table3):
+        rows = module.get_config(variant).rows.values()
+        recce = [row.detect for row in rows if row.label.startswith("RECCE")]
+        assert recce
+        assert all(detect.data.augmentation.flip for detect in recce)
+        assert all(detect.get("residuals", {}).get("training") != "always" for detect in recce)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -156,6 +195,7 @@ def test_rules_name_checkpoints(drawn_data):
         ({"mae_seeds": (-1,)}, "different whole numbers"),
         ({"rules": ("best",)}, "'best' is not known"),
         ({"rules": ("transfer",)}, "needs data.chosen_on"),
+        ({"rules": ("transfer",), "data": {"chosen_on": ("csv:a", "csv:b")}}, "one foreign set"),
         ({"rows": {}}, None),
     ],
 )
