@@ -228,6 +228,7 @@ def test_every_detector_of_every_variant_can_be_built(name, variant, tmp_path, m
     config = importlib.import_module(f"configs.paper.{name}").get_config(variant)
     named = lambda specs: {f"set {n}": (spec, None) for n, spec in enumerate(specs)}  # noqa: E731
     monkeypatch.setattr(grid, "name_validation_sets", named)
+    config.detect.data.validation = config.data.validation
     monkeypatch.setattr(run_key.RunKeys, "_digest_of_data", lambda *_: "")
     check_config(config)
     for point in grid.make_grid(config, grid.Folders(tmp_path)):
