@@ -33,9 +33,7 @@ def get_config(size: str = "112") -> Config:
     if size != "224":
         # A quarter of the passes, for a CPU.
         config.blocks.blocks_per_pass = 4
-    config.batch_size, config.steps = {"64": (32, 6000), "112": (32, 9000)}.get(
-        size, (64, 12_000)
-    )
+    config.batch_size, config.steps = {"64": (32, 6000), "112": (32, 9000)}.get(size, (64, 12_000))
     config.optimizer.learning_rate = 1e-4 if size == "224" else 5e-4
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 200
