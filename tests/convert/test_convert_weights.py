@@ -66,7 +66,7 @@ def test_every_kind_of_vit(tmp_path, capsys, names, told):
         "  exact GELU",
         "  layer norms with epsilon 1e-06",
         f"wrote {tmp_path}/out: a {kind} vit (tiny, 48 px, patches of 12 px)",
-        f"use it with --config.detector.init={tmp_path}/out",
+        f"use it with --config.detector.init or --config.backbone.weights={tmp_path}/out",
     ]
     said = about(tmp_path / "out")
     assert said["kind"] == "vit"
@@ -102,7 +102,8 @@ def test_every_kind_of_mae(tmp_path, capsys, names, told):
         "--targets says otherwise)",
         "note: folded that into the weights: this MAE reads and predicts pixels in [0, 1]",
         f"wrote {tmp_path}/out: a {kind} mae (tiny, 48 px, patches of 12 px)",
-        f"use it with --config.mae, --config.init_from or --config.detector.init={tmp_path}/out",
+        "use it with --config.mae, --config.init_from, --config.detector.init or "
+        f"--config.backbone.weights={tmp_path}/out",
     ]
     said = about(tmp_path / "out")
     assert (said["kind"], said["k"], said["input_range"]) == ("mae", None, [0.0, 1.0])
