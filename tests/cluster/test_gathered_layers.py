@@ -95,8 +95,8 @@ def test_eight_devices_hold_an_eighth_of_state_and_gradients_each():
     # The gathered layer is a larger share of this small model than of a ViT-B.
     assert by_layer["bytes"] <= 1.55 / 8 * one["bytes"]
     assert whole["bytes"] > 2 * by_layer["bytes"]
-    # Once forward and once backward, and no weights of all layers at once.
-    assert whole["gathers"] < by_layer["gathers"] <= 2 * whole["gathers"] + 1
+    # Forward and backward, in the layers of the scan and in the last one, which is alone.
+    assert whole["gathers"] < by_layer["gathers"] <= 3 * whole["gathers"]
 
 
 def test_layers_are_gathered_one_at_a_time_where_all_do_not_fit(monkeypatch):
