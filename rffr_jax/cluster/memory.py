@@ -80,7 +80,8 @@ def device_bytes() -> int:
 
 
 def _available_bytes() -> int:
-    return CPU_BYTES if jax.default_backend() == "cpu" else int(SHARE_OF_DEVICE * device_bytes())
+    is_known = jax.default_backend() != "cpu" and jax.local_devices()[0].memory_stats()
+    return int(SHARE_OF_DEVICE * device_bytes()) if is_known else CPU_BYTES
 
 
 def gathers_each_layer(parameters: PyTree, frozen: PyTree) -> bool:

@@ -51,6 +51,14 @@ def test_on_an_accelerator_a_share_of_its_memory_is_taken_whatever_is_free(monke
     assert passes_at_once(VIT_B16, jnp.bfloat16, 8) == 8
 
 
+def test_an_accelerator_that_does_not_know_its_memory_is_taken_for_a_cpu(monkeypatch):
+    on_a_cpu = passes_at_once(VIT_B16, jnp.float32, 1)
+    device = types.SimpleNamespace(memory_stats=lambda: None)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda: [device])
+    assert passes_at_once(VIT_B16, jnp.float32, 1) == on_a_cpu
+
+
 def test_the_smallest_device_of_all_processes_counts(monkeypatch):
     monkeypatch.setattr(memory, "_agreed_bytes", 0)
     monkeypatch.setattr(memory.processes, "all_gather_objects", lambda mine: [9_000, 3_000, mine])
