@@ -19,6 +19,7 @@ from rffr_jax.convert.backbones import EFFICIENTNETS
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.models.sizes import ModelSettings
 from tests.convert import pytorch_models as models
+from tests.rivals.pytorch_uia_vit import UIAViT
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 SETTINGS = ModelSettings("tiny", image_size=56, patch_size=4)
@@ -132,7 +133,7 @@ def _uia_vit(images: np.ndarray):
     vit = models.timm_vit(SETTINGS)
     weights = safetensors.torch.load_file(FIXTURES / "timm" / "model.safetensors")
     vit.load_state_dict(weights, strict=False)
-    model = models.UIAViT(vit, middle=1, late=(2,)).eval()
+    model = UIAViT(vit, middle=1, late=(2,)).eval()
     models.spread_weights(model.head, seed=8)
     kernel, bias = (parameter.detach().numpy() for parameter in model.head.parameters())
     stages = {"head_kernel": kernel.T, "head_bias": bias}

@@ -18,6 +18,7 @@ from rffr_jax.rivals.uia_vit import Detector, Settings, central_patches
 torch = pytest.importorskip("torch")
 safetensors_torch = pytest.importorskip("safetensors.torch")
 models = pytest.importorskip("tests.convert.pytorch_models")
+uia_vit = pytest.importorskip("tests.rivals.pytorch_uia_vit")
 
 pytestmark = pytest.mark.parity
 
@@ -27,7 +28,7 @@ TOLERANCE = 2e-5  # of each stage's largest value
 def both(settings, image_size, middle, late, file):
     """PyTorch's model in float64, our definition, and our parameters with the same weights."""
     vit = models.timm_vit(ModelSettings(settings.size, image_size, settings.patch_size))
-    theirs = models.UIAViT(vit, middle, late).eval()
+    theirs = uia_vit.UIAViT(vit, middle, late).eval()
     models.spread_weights(vit, seed=1)
     models.spread_weights(theirs.head, seed=2)
     safetensors_torch.save_file(vit.state_dict(), file)
