@@ -56,6 +56,19 @@ class Decoder(nnx.Module):
         return Decoded(coarse, fine, jnp.tanh(self.image(x).astype(jnp.float32)))
 
 
+class TwoLayers(nnx.Sequential):
+    """Two pointwise layers with a ReLU between them."""
+
+    def __init__(
+        self, inputs: int, between: int, outputs: int, *, dtype: DTypeLike, rngs: nnx.Rngs
+    ):
+        super().__init__(
+            _pointwise(inputs, between, dtype, rngs),
+            nnx.relu,
+            _pointwise(between, outputs, dtype, rngs),
+        )
+
+
 class GraphReasoning(nnx.Module):
     """Every place of the encoder's map gathers what both maps of the decoder hold there.
 
@@ -65,10 +78,10 @@ class GraphReasoning(nnx.Module):
 
     def __init__(self, settings: XceptionSettings, *, dtype: DTypeLike, rngs: nnx.Rngs):
         code, coarse, fine = map(settings.channels, (CODE, COARSE, FINE))
-        self.own = _two_layers(code, coarse, coarse, dtype, rngs)
+        self.own = TwoLayers(code, coarse, coarse, dtype=dtype, rngs=rngs)
         self.from_coarse = Gathering(code, coarse, coarse, 2, dtype=dtype, rngs=rngs)
         self.from_fine = Gathering(code, fine, coarse, 4, dtype=dtype, rngs=rngs)
-        self.back = _two_layers(3 * coarse, code, code, dtype, rngs)
+        self.back = TwoLayers(3 * coarse, code, code, dtype=dtype, rngs=rngs)
 
     def __call__(
         self,
@@ -97,7 +110,7 @@ class Gathering(nnx.Module):
         self, code: int, given: int, wanted: int, side: int, *, dtype: DTypeLike, rngs: nnx.Rngs
     ):
         self.side = side
-        self.embedding = _two_layers(given, wanted, wanted, dtype, rngs)
+        self.embedding = TwoLayers(given, wanted, wanted, dtype=dtype, rngs=rngs)
         self.of_place = _pointwise(wanted, 1, dtype, rngs)
         self.of_neighbour = _pointwise(wanted, 1, dtype, rngs)
         self.gate = _pointwise(code, wanted, dtype, rngs)
@@ -184,13 +197,3 @@ def _doubled(x: Inputs) -> Outputs:
 
 def _pointwise(inputs: int, outputs: int, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Linear:
     return nnx.Linear(inputs, outputs, use_bias=False, dtype=dtype, rngs=rngs)
-
-
-def _two_layers(
-    inputs: int, between: int, outputs: int, dtype: DTypeLike, rngs: nnx.Rngs
-) -> nnx.Sequential:
-    return nnx.Sequential(
-        _pointwise(inputs, between, dtype, rngs),
-        nnx.relu,
-        _pointwise(between, outputs, dtype, rngs),
-    )
