@@ -117,7 +117,7 @@ def test_units_that_do_not_fit_are_refused(tmp_path):
         read_units("gone", config, ())
     other = orderings.get_config("64")
     other.detect.steps = 7
-    with pytest.raises(UserError, match=r"\(detect\.steps is 8000 there and 7 here\)"):
+    with pytest.raises(UserError, match=r"\(detect\.steps is 3000 there and 7 here\)"):
         read_units(f"{tmp_path}/a", other, ())
     other = orderings.get_config("64")
     other.data.test = ("csv:others/{seed}.csv",)

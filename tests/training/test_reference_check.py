@@ -129,7 +129,8 @@ def test_doubts():
     assert not detector_doubts({})
     assert len(detector_doubts(good | {"loss": 0.6835})) == 1
     assert len(detector_doubts(good | {"auc": 0.7})) == 1
-    assert not detector_doubts(good | {"auc": 1.0, "reference_auc": 1.0})
+    assert not detector_doubts(good | {"auc": 0.99, "reference_auc": 1.0})
+    assert len(detector_doubts(good | {"auc": 0.989, "reference_auc": 1.0})) == 1
     assert len(detector_doubts(good | {"auc": float("nan"), "loss": float("nan")})) == 2
 
 
