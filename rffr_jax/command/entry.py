@@ -6,6 +6,7 @@
     rffr-jax demo                                  trains RFFR beside its controls, in minutes
     rffr-jax doctor                                checks this installation
     rffr-jax export-model WORKDIR DIR              a trained model as a folder to carry and share
+    rffr-jax export DETECTOR --to TO               a detector for programs without this package
     rffr-jax runs [FOLDER] [--csv FILE]            all runs below a folder: state, loss, AUC, time
     rffr-jax metrics TABLE.csv ...                 metrics from tables of scores
     rffr-jax compare TABLE.csv TABLE.csv ...       differences between tables of scores
@@ -26,7 +27,7 @@ from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 
 ALIASES = {"demo": "quickstart"}
-OTHERS = ("doctor", "export-model", "metrics", "runs")
+OTHERS = ("doctor", "export", "export-model", "metrics", "runs")
 
 
 def console_script() -> int:
@@ -63,6 +64,10 @@ def run(arguments: Sequence[str]) -> int:
         from rffr_jax.command import export_model
 
         return export_model.main(arguments[1:])
+    if arguments[0] == "export":
+        from rffr_jax.command import export
+
+        return export.main(arguments[1:])
     if _is_about_score_tables(arguments):
         from rffr_jax.command import score_tables
 

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float16, Float64, UInt8
+from jaxtyping import Float16, Float64, PyTree, UInt8
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -19,6 +19,7 @@ from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.images.decode import resize_to_square
 from rffr_jax.images.pixels import rgb_pixels
 from rffr_jax.method.blocks import BlockGrid
+from rffr_jax.method.detection import Detection
 from rffr_jax.method.residual_cache import parameters_digest
 from rffr_jax.predict.decision_rule import decision_rules
 from rffr_jax.predict.evidence import Explanation
@@ -74,6 +75,11 @@ class LoadedDetector:
         datasets = {*names, *self.about["trained_datasets"], *trained.autoencoder_datasets()}
         note = note_on_training(datasets, self.about["trained_methods"])
         self.note = "; ".join(filter(None, (trained.statement.rstrip("."), note)))
+
+    @property
+    def parts(self) -> tuple[Detection, PyTree, PyTree]:
+        """Its forward functions, its parameters, and those of what its residuals come from."""
+        return self._trained.detection, self._parameters, self._trained.frozen
 
     def predict(
         self,

@@ -13,7 +13,6 @@ import hashlib
 import json
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from rffr_jax import __version__
 from rffr_jax.errors import UserError
-from rffr_jax.runs.atomic_files import read_json_object, write_json
+from rffr_jax.runs.atomic_files import new_folder, read_json_object, write_json
 from rffr_jax.runs.checkpoints.fit import array_names, differences_between
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -63,30 +62,22 @@ def write_model(
       UserError: the folder holds something, it cannot be written, or values are too large for
         float16.
     """
-    folder = folder.absolute()
     if dtype not in TYPES:
         raise UserError(f"dtype={dtype!r} is not known; choose one of {', '.join(TYPES)}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not an empty folder; name a new one")
-    arrays = {
-        f"{part}.{name}": _converted(np.asarray(array), dtype, f"{part}.{name}")
-        for part, tree in parts.items()
-        for name, array in array_names(tree).items()
-    }
     content = {"format": FORMAT, "version": __version__, "dtype": dtype, **config}
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            unfinished = pathlib.Path(temporary, "model")
-            unfinished.mkdir()
+    with new_folder(folder) as unfinished:
+        arrays = {
+            f"{part}.{name}": _converted(np.asarray(array), dtype, f"{part}.{name}")
+            for part, tree in parts.items()
+            for name, array in array_names(tree).items()
+        }
+        try:
             save_file(arrays, unfinished / WEIGHTS, metadata={"format": FORMAT})
-            _write_config(unfinished, content, _digest(unfinished / WEIGHTS))
-            (unfinished / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
-            shutil.copymode(unfinished / CARD, unfinished / WEIGHTS)  # safetensors' is private
-            unfinished.replace(folder)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{folder} cannot be written ({reason}); name another folder") from error
+        except SafetensorError as error:
+            raise OSError(error) from error
+        _write_config(unfinished, content, _digest(unfinished / WEIGHTS))
+        (unfinished / CARD).write_text(card, encoding="utf-8", errors="backslashreplace")
+        shutil.copymode(unfinished / CARD, unfinished / WEIGHTS)  # safetensors' is private
 
 
 def read_config(folder: pathlib.Path, option: str) -> dict[str, Any]:

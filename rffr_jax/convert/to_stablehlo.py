@@ -1,0 +1,68 @@
+"""A whole detector as one program of StableHLO that JAX runs without this package."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree, UInt8
+
+from rffr_jax.errors import UserError
+from rffr_jax.method.detection import Detection
+
+PLATFORMS = ("cpu", "cuda")
+MOST_BYTES = 2**31 - 2**24
+"""Of weights: `jax.export` writes a FlatBuffer, which ends below 2 GiB."""
+
+
+def export_stablehlo(detection: Detection, parameters: PyTree, frozen: PyTree) -> bytes:
+    """The program from uint8 [batch, size, size, 3] to scores, float32 [batch], for any batch.
+
+    The weights are constants in it. It scores one image after another, so that any number of them
+    fits into memory, and multiplies in full float32, on GPUs too.
+
+    Args:
+      parameters: all of the detector's.
+      frozen: of what its residuals come from; {} without it.
+
+    Returns:
+      What `jax.export.deserialize` reads.
+
+    Raises:
+      UserError: the weights are too large for one file.
+    """
+    parameters, frozen = jax.tree.map(jnp.asarray, jax.device_get((parameters, frozen)))
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves((parameters, frozen)))
+    if size > MOST_BYTES:
+        raise UserError(
+            f"the weights take {size / 2**30:.1f} GiB, and a program of jax.export holds less than "
+            "2; export them with --to torch, or carry a model folder (`rffr-jax export-model`)"
+        )
+
+    def score_one(image: UInt8[Array, "size size 3"]) -> Float[Array, ""]:
+        return scores(detection, parameters, frozen, image[None])[0]
+
+    def score_all(images: UInt8[Array, "batch size size 3"]) -> Float[Array, " batch"]:
+        return jax.lax.map(score_one, images)
+
+    side = detection.settings.model.image_size
+    (batch,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((batch, side, side, 3), np.uint8)
+    with jax.default_matmul_precision("highest"):
+        exported = jax.export.export(jax.jit(score_all), platforms=PLATFORMS)(images)
+    return bytes(exported.serialize())
+
+
+def scores(
+    detection: Detection,
+    parameters: PyTree,
+    frozen: PyTree,
+    images: UInt8[Array, "batch size size 3"],
+) -> Float[Array, " batch"]:
+    """The softmax of `fake`, in [0, 1], as `evaluation.scoring` computes it."""
+    if detection.settings.fills_blocks:
+        # Kept residuals are float16, and so they are everywhere.
+        differences = detection.differences(frozen, images)
+        residuals = detection.residual_images_from_differences(differences)
+    else:
+        residuals = detection.residual_images(frozen, images)
+    logits = detection.logits(parameters, images, residuals)
+    return jax.nn.sigmoid(jnp.subtract(logits[:, 1], logits[:, 0]))
