@@ -6,19 +6,18 @@
 
 FROM python:3.12-slim
 
-RUN useradd --create-home --uid 1000 rffr && mkdir -p /work/runs && chown -R rffr /work
-
 WORKDIR /work
+RUN mkdir -m 1777 runs
 # Packages first: a change of the program does not download them again.
-COPY requirements.txt .
+COPY requirements.txt ./
 RUN pip install --no-cache-dir -r requirements.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY rffr_jax ./rffr_jax
-RUN pip install --no-cache-dir --no-deps .
 COPY configs ./configs
+RUN pip install --no-cache-dir --no-deps .
 
-USER rffr
-# A user without a home (--user) needs one for JAX and matplotlib.
+USER 1000
+# A user without a home needs one for JAX and matplotlib.
 ENV HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib PYTHONUNBUFFERED=1
 ENTRYPOINT ["python", "-m", "rffr_jax.main"]
 CMD ["--help"]

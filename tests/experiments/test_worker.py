@@ -90,7 +90,7 @@ def test_two_workers_share_the_runs_and_do_none_twice(tmp_path, stand_in):
     for one in workers:
         one.start()
     for one in workers:
-        one.join(30)
+        one.join(120)
         assert not one.is_alive()
     assert sorted(called) == list(range(8))
 
@@ -108,7 +108,7 @@ def test_a_run_that_another_worker_is_at_is_waited_for(tmp_path, stand_in):
         time.sleep(0.3)
         assert not called
         write_json(first.folder / RECORD, {"done": True, "seconds": 1.0})
-    waits.join(30)
+    waits.join(120)
     assert not waits.is_alive()
     assert called == [1]
 

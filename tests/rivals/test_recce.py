@@ -89,7 +89,7 @@ def test_losses_and_their_gradients_are_those_of_pytorch(golden, monkeypatch):
             dict(jax.tree.leaves_with_path(unravel(gradient)))
             for gradient in (gradients[name], arrays[f"gradient/{name}"])
         )
-        smallest = 1e-6 * np.linalg.norm(arrays[f"gradient/{name}"])  # of what should be 0
+        smallest = 1e-5 * np.linalg.norm(arrays[f"gradient/{name}"])  # of what should be 0
         for path, leaf in theirs.items():
             difference = np.linalg.norm(ours[path] - leaf)
             where = f"{name} {jax.tree_util.keystr(path)}"
