@@ -43,7 +43,9 @@ FLAGS = {
         (FOLDER, *TABLES, DEEPFAKEBENCH),
         "faces without landmarks are aligned as FFHQ's",
     ),
+    "fakes": ("controls", KINDS, "its reals under every control stand in place of its fakes"),
 }
+CONTROLS_SEED = 0
 KEYS = ("dataset", "method", "frames", "group_limit", "limit", "compression", "weight", *FLAGS)
 
 
@@ -65,6 +67,7 @@ class DatasetSpec:
       frame_folders: whether the images of a folder are the frames of one video.
       mixed: whether the data may stand beside others that were prepared differently.
       aligned: whether files without landmarks hold faces that are aligned as FFHQ's.
+      controls: whether reals under every control stand in place of the fakes.
       weight: how many of its images are drawn for those of the other specs; None if not given.
       dataset: the one data set to keep of several; all of them if empty.
     """
@@ -82,6 +85,7 @@ class DatasetSpec:
     frame_folders: bool = False
     mixed: bool = False
     aligned: bool = False
+    controls: bool = False
     weight: int | None = None
     dataset: str = ""
 
@@ -128,6 +132,7 @@ def parse_spec(text: str) -> DatasetSpec:
         frame_folders="videos" in values,
         mixed="mixed" in values,
         aligned="landmarks" in values,
+        controls="fakes" in values,
         weight=_parse_count(text, values, "weight"),
         dataset=values.get("dataset", ""),
     )
@@ -149,7 +154,7 @@ def _parse_query(text: str, query: str) -> dict[str, str]:
 _KEYS_HELP = (
     "dataset=NAME, method=A,B (or A+B), frames=N, group_limit=N and limit=N; compression=NAME for "
     "deepfakebench, labels=real and videos=folders for folder, mixed=ok for tfds, "
-    "landmarks=aligned for files and weight=N for pretraining"
+    "landmarks=aligned for files, weight=N for pretraining and fakes=controls for tests"
 )
 
 
@@ -168,6 +173,7 @@ def load_dataset(
     """The dataset that a spec names, or several of them one after another.
 
     The filters of a spec are applied in the order dataset, method, frames, group_limit, limit.
+    `fakes=controls` comes between the first two, so that a control's name counts as a method.
     `limit` keeps the first examples of every method and of the reals in proportion to their
     numbers, in their order.
     Where two parts hold the same id, every id in them gets the spec as a prefix; if the parts are
@@ -333,6 +339,10 @@ def _apply_filters(dataset: Dataset, spec: DatasetSpec) -> Dataset:
     where = f"dataset '{spec.text}'"
     if spec.dataset:
         dataset = keep_dataset(dataset, spec.dataset, where=where)
+    if spec.controls:
+        from rffr_jax.data.self_blending.controls import ControlledReals
+
+        dataset = ControlledReals(dataset, CONTROLS_SEED, option=where)
     dataset = keep_methods(dataset, spec.methods, where=where)
     dataset = keep_frames(dataset, spec.frames)
     dataset = keep_of_groups(dataset, spec.group_limit, where=where)

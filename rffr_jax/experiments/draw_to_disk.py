@@ -21,8 +21,8 @@ def with_data_on_disk(
     """The config with its data handed to the inner jobs, procedural data drawn to files.
 
     A data set of seed 3 is called `synthetic:3`, so that two seeds are two data sets. Self-blended
-    fakes need landmarks, which files of procedural faces lack: rows that make them draw their
-    training data as they go.
+    fakes and controls need landmarks, which files of procedural faces lack: rows that make them
+    draw their training data as they go, and columns of controls their test data.
 
     Args:
       folder: where tables and images lie; what is there is not drawn again.
@@ -36,7 +36,9 @@ def with_data_on_disk(
 
     def on_disk(specs: str | Sequence[str], split: str) -> tuple[str, ...]:
         return tuple(
-            one(spec, split) if spec.startswith(f"{PROCEDURAL}:") else spec
+            one(spec, split)
+            if spec.startswith(f"{PROCEDURAL}:") and not parse_spec(spec).controls
+            else spec
             for spec in as_tuple(specs)
         )
 

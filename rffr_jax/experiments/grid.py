@@ -169,6 +169,10 @@ def check_grid(config: Config):
     trained = {row.autoencoder for row in config.rows.values()}
     if not_trained := sorted((inits & {*config.autoencoders}) - trained):
         raise UserError(f"detector.init={not_trained[0]}: no row has this autoencoder")
+    backbone = config.detect.backbone.weights
+    for row in config.rows.values() if backbone in config.autoencoders else ():
+        if not row.autoencoder:
+            raise UserError(f"backbone.weights={backbone}: row {row.label!r} has no autoencoder")
     for job in ("pretrain", "detect"):
         if config[job].sweep:
             raise UserError(f"--config.{job}.sweep: a sweep is of one job; start rffr-jax {job}")
@@ -225,10 +229,11 @@ def _detector_run(
         of_mae = pretrain.folder.name
         job.blocks.k = pretrain.config.blocks.k
         prerequisites = (pretrain.folder,)
-        if job.detector.init in config.autoencoders:
-            start = autoencoder_run(config, job.detector.init, pretrain.config.seed, folders)
-            job.detector.init = str(start.folder)
-            prerequisites = (pretrain.folder, start.folder)
+        for section, entry in ((job.detector, "init"), (job.backbone, "weights")):
+            if section[entry] in config.autoencoders:
+                start = autoencoder_run(config, section[entry], pretrain.config.seed, folders)
+                section[entry] = str(start.folder)
+                prerequisites = (*prerequisites, start.folder)
     detector = job.detector
     reads = f"{detector.blocks}-{detector.inputs}"
     if detector.inputs != "original":

@@ -1,15 +1,16 @@
 """The files of an experiment whose runs are done: table, figures, galleries, report."""
 
+import dataclasses
 import functools
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
 from rffr_jax.data.origins import synthetic_data_note
-from rffr_jax.data.specs import as_tuple, load_dataset
+from rffr_jax.data.specs import as_tuple, load_dataset, parse_spec
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.localisation import format_localisation
 from rffr_jax.evaluation.paired_comparison import read_scores as read_evaluation
@@ -47,7 +48,8 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
     """
     asked, on_disk = plan.asked, plan.on_disk
     results = [_read_result(asked, point) for point in plan.points]
-    tests = load_dataset(_test_specs(on_disk), default_split="test")
+    controls = _control_columns(asked)
+    tests = load_dataset(_test_specs(on_disk, controls), default_split="test")
     table = TableSpec(
         name=asked.name,
         variant=asked.variant,
@@ -59,6 +61,7 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
         claims=read_claims(asked, plan.points),
         external=external_tables(asked),
         command=asked.command,
+        controls=controls,
     )
     methods = {label: column.method for label, column in on_disk.columns.items()}
     read_scores = _score_reader(methods)
@@ -88,7 +91,7 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
     write_report(
         workdir,
         table,
-        results,
+        [_without_columns(result, controls) for result in results],
         summary,
         galleries,
         localisation=localisation,
@@ -165,9 +168,24 @@ def _score_reader(methods: Mapping[str, str]) -> ReadScores:
     return lambda run, column: of_column(run.evaluations[column], column)
 
 
-def _test_specs(config: Config) -> list[str]:
-    specs = [spec for column in config.columns.values() for spec in as_tuple(column.test)]
-    return list(dict.fromkeys(specs))
+def _control_columns(config: Config) -> tuple[str, ...]:
+    """The columns that test on reals under controls."""
+    return tuple(
+        label
+        for label, column in config.columns.items()
+        if any(parse_spec(spec).controls for spec in as_tuple(column.test))
+    )
+
+
+def _without_columns(result: RunResult, columns: Collection[str]) -> RunResult:
+    """The result as the pictures of a report show it, without the tests of some columns."""
+    kept = {label: run for label, run in result.evaluations.items() if label not in columns}
+    return dataclasses.replace(result, evaluations=kept)
+
+
+def _test_specs(config: Config, left_out: Collection[str]) -> list[str]:
+    columns = [column for label, column in config.columns.items() if label not in left_out]
+    return list(dict.fromkeys(spec for column in columns for spec in as_tuple(column.test)))
 
 
 def _draw_galleries(
@@ -202,5 +220,7 @@ def _trained_columns(config: Config, fakes: Config) -> tuple[str, ...]:
     return tuple(
         label
         for label, column in config.columns.items()
-        if column.method and (column.method in methods or not methods)
+        if column.method
+        and (column.method in methods or not methods)
+        and label not in _control_columns(config)
     )

@@ -29,6 +29,13 @@ def require_prerequisites(config: Config):
                 f"{name} holds no converted weights; make them with scripts/convert_weights.py, or "
                 f"start from random weights with {' '.join(flags)}"
             )
+    backbone = config.detect.backbone.weights
+    if backbone not in ("", *config.autoencoders) and not is_checkpoint(pathlib.Path(backbone)):
+        missing.append(
+            f"{backbone} holds no converted weights of a backbone; make them with "
+            "scripts/convert_weights.py (docs/backbones.md), or name their folder with "
+            "--config.detect.backbone.weights=DIR"
+        )
     for label, table in external_tables(config).items():
         try:
             read_external(label, table)

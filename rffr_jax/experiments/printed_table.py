@@ -23,6 +23,10 @@ INTERVALS_NOTE = (
     "seeds; AUC is taken within a training (a detector seed with a MAE), then averaged. Fewer than "
     "five MAEs or seeds are held fixed, and the interval speaks of no others."
 )
+CONTROLS_NOTE = (
+    "{}: AUC of real faces under one trace of manipulation against the same faces untouched. "
+    "50 is no reaction, and no column of them is part of a mean."
+)
 MAE_NOTE = (
     "MAE error: its squared error on unseen real faces over that of the best inpainting without a "
     "network (ridge regression, Telea or the mean face); of several MAEs the highest. Below 1 the "
@@ -88,12 +92,12 @@ def printed_tables(table: Mapping[str, Any]) -> list[PrintedTable]:
     title = one_line(table["title"])
     found = []
     if table["rows"]:
-        found.append(_results_table(table["rows"], table["columns"], title, _table_notes(table)))
+        found.append(_results_table(table, table["rows"], title, _table_notes(table)))
     if table["claims"]:
         found.append(_claims_table(table["claims"]))
     if has_separate_published_table(table):
         caption = f"{title}: the paper's own rows, {ON_OTHER_DATA}: compare orderings, not values"
-        found.append(_results_table(table["published"], table["columns"], caption, []))
+        found.append(_results_table(table, table["published"], caption, []))
     return found
 
 
@@ -107,10 +111,10 @@ def has_separate_published_table(table: Mapping[str, Any]) -> bool:
 
 
 def _results_table(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], caption: str, notes: Sequence[str]
+    table: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], caption: str, notes: Sequence[str]
 ) -> PrintedTable:
     there = unique(name for row in rows for name in row["cells"])
-    shown = [c for c in columns if c in there] or [c for c in there if c not in HEADINGS]
+    shown = [c for c in table["columns"] if c in there] or [c for c in there if c not in HEADINGS]
     if len(shown) > 1:
         shown += [mean for mean in HEADINGS if mean in there]
     lead = {
@@ -129,7 +133,7 @@ def _results_table(
     body = [
         [
             *(Cell(texts[number]) for texts in lead.values()),
-            *(_cell(row, column, _is_best(rows, row, column)) for column in shown),
+            *(_cell(row, c, c not in table["controls"] and _is_best(rows, row, c)) for c in shown),
             *(Cell(texts[number] or "-") for texts in more.values()),
         ]
         for number, row in enumerate(rows)
@@ -242,6 +246,7 @@ def _table_notes(table: Mapping[str, Any]) -> list[str]:
     remarks = [
         LEGEND,
         *_interval_notes(table["rows"]),
+        *([CONTROLS_NOTE.format(", ".join(table["controls"]))] if table["controls"] else []),
         f"How the weights were chosen (rule): {'; '.join(rules)}.",
         f"{data}Seeds of detectors: {seeds}; of MAEs: {maes}.",
     ]

@@ -89,6 +89,8 @@ class TableSpec:
       external: label of a row -> `external:FILE`, the predictions of another program.
       command: that makes it again.
       remarks: what else must be known of this table, a sentence each.
+      controls: the columns that test on reals with one trace of manipulation, where nobody was
+        replaced. No mean over columns holds them.
     """
 
     name: str
@@ -101,3 +103,4 @@ class TableSpec:
     external: Mapping[str, str] = dataclasses.field(default_factory=dict)
     command: str = ""
     remarks: tuple[str, ...] = ()
+    controls: tuple[str, ...] = ()

@@ -95,8 +95,9 @@ def mean_run(runs: Sequence[RunAuc]) -> RunAuc:
 
 
 def unseen_columns(table: TableSpec, trained_on: str) -> tuple[str, ...]:
-    """The columns whose fakes a row was not trained on."""
-    return tuple(c for c in table.columns if c not in table.seen.get(trained_on, ()))
+    """The columns whose fakes a row was not trained on, without controls."""
+    left_out = {*table.seen.get(trained_on, ()), *table.controls}
+    return tuple(column for column in table.columns if column not in left_out)
 
 
 def row_cells(
@@ -115,12 +116,13 @@ def row_cells(
 
     Returns:
       `summarise` of each column of `runs`, of `mean_all` where it has all columns of the table, and
-      of `mean_unseen` where there is an unseen one, each with its `rule` and with `seen`.
+      of `mean_unseen` where there is an unseen one, each with its `rule` and with `seen`. Neither
+      mean holds a control.
     """
     shown = [column for column in table.columns if column in runs]
     groups: dict[str, tuple[str, ...]] = {column: (column,) for column in shown}
     if len(shown) == len(table.columns):
-        groups[MEAN_ALL] = table.columns
+        groups[MEAN_ALL] = unseen_columns(dataclasses.replace(table, seen={}), trained_on)
         unseen = unseen_columns(table, trained_on)
         if trained_on and unseen:
             groups[MEAN_UNSEEN] = unseen

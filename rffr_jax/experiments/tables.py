@@ -43,14 +43,14 @@ def build_table(
       replicates: of `measured`.
 
     Returns:
-      `name, variant, title, note, command, columns, seeds, mae_seeds`; `rows`, of which the
-      measured ones stand behind the published ones that they are to reach where the data are the
-      paper's; `claims` (see `claims.check_claims`); `published`: all rows that the paper printed.
-      A row is `trained_on, method, rule, source` ("measured", "published" or "external"), `cells`,
-      `seconds`, `inference_seconds`, `mae_error_ratio`, `mae_doubts`, `own_auc`, `reference_auc`
-      and `detector_doubts`. A cell, of a column, "mean_all" or "mean_unseen", holds what
-      `summary.row_cells` says, `published` and `difference` (measured - published), which are None
-      on other data.
+      `name, variant, title, note, command, columns, controls, seeds, mae_seeds`; `rows`, of which
+      the measured ones stand behind the published ones that they are to reach where the data are
+      the paper's; `claims` (see `claims.check_claims`); `published`: all rows that the paper
+      printed. A row is `trained_on, method, rule, source` ("measured", "published" or "external"),
+      `cells`, `seconds`, `inference_seconds`, `mae_error_ratio`, `mae_doubts`, `own_auc`,
+      `reference_auc` and `detector_doubts`. A cell, of a column, "mean_all" or "mean_unseen", holds
+      what `summary.row_cells` says, `published` and `difference` (measured - published), which are
+      None on other data.
     """
     published = PUBLISHED.get(table.name, [])
     beside = published if table.variant == PAPER_VARIANT else []
@@ -68,6 +68,7 @@ def build_table(
         "remarks": list(table.remarks),
         "command": table.command,
         "columns": list(table.columns),
+        "controls": list(table.controls),
         "seeds": sorted({run.seed for run in measured}),
         "mae_seeds": sorted(maes),
         "rows": [*_order_beside_published(rows, beside), *others],

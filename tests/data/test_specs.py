@@ -12,6 +12,7 @@ from PIL import Image
 from rffr_jax.data.cache import CachedDataset
 from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.selection import keep_methods, keep_reals, sampling_weights
+from rffr_jax.data.self_blending.controls import CONTROLS
 from rffr_jax.data.specs import (
     DatasetSpec,
     load_dataset,
@@ -20,6 +21,7 @@ from rffr_jax.data.specs import (
     parse_spec,
 )
 from rffr_jax.errors import UserError
+from rffr_jax.examples import REAL
 from rffr_jax.synthetic.dataset import SyntheticDataset
 
 
@@ -339,3 +341,28 @@ def test_addresses_are_not_taken_for_paths(spec, tmp_path, monkeypatch):
 def test_a_home_folder_that_is_not_known_is_told():
     with pytest.raises(UserError, match="~no-such-user/x: that home folder is not known"):
         load_dataset("folder:~no-such-user/x")
+
+
+def test_reals_under_controls_stand_in_place_of_fakes():
+    plain = load_dataset("synthetic:3#test?limit=16&method=mouth_warp")
+    found = load_dataset("synthetic:3#test?limit=40&fakes=controls")
+    counts = collections.Counter(example.method for example in found.examples)
+    assert counts == dict.fromkeys(("real", *CONTROLS), 8)
+    reals = [example for example in plain.examples if example.label == REAL]
+    assert [example for example in found.examples if example.label == REAL] == reals
+    first = {example.method: i for i, example in reversed([*enumerate(found.examples)])}
+    real = found.load(first["real"], 48)
+    assert np.array_equal(real, plain.load(0, 48))
+    for control in CONTROLS:
+        image = found.load(first[control], 48)
+        assert 0 < np.abs(image.astype(float) - real).mean() < 30
+    chosen = load_dataset("synthetic:3#test?limit=16&fakes=controls&method=format")
+    assert {example.method for example in chosen.examples} == {"real", "format"}
+    assert pickle.loads(pickle.dumps(chosen)).examples == chosen.examples
+
+
+def test_controls_need_landmarks(folder):
+    with pytest.raises(UserError, match=r"fakes=controls': no landmarks are known of .*real/0"):
+        load_dataset(f"folder:{folder}?fakes=controls")
+    with pytest.raises(UserError, match="fakes=given; fakes=controls goes with"):
+        load_dataset(f"folder:{folder}?fakes=given")

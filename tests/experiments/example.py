@@ -83,6 +83,12 @@ def experiment(folder: Path, methods: list[str], seeds: int = 2) -> tuple[TableS
     title, seen = f"What to read {EVIL}", {"rows": ("rows",)}
     table = TableSpec("table5", "synthetic", title, COLUMNS, seen, note, command=command)
     summary = {"name": table.name, "variant": table.variant, "title": table.title, "note": note}
-    summary |= {"command": command, "columns": list(COLUMNS), "rows": rows, "claims": [claim]}
+    summary |= {
+        "command": command,
+        "columns": list(COLUMNS),
+        "controls": [],
+        "rows": rows,
+        "claims": [claim],
+    }
     summary |= {"seeds": list(range(seeds)), "mae_seeds": [], "remarks": []}
     return table, measured, summary | {"published": [paper]}

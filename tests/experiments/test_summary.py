@@ -150,3 +150,16 @@ def test_each_column_says_its_rule():
     cells = rows_of(made)[0]["cells"]
     assert {column: cells[column]["rule"] for column in COLUMNS} == rules
     assert cells["mean_all"]["rule"] == "oracle, transfer"
+
+
+def test_a_column_of_controls_is_part_of_no_mean():
+    rng = np.random.default_rng(9)
+    runs = measured(rng, COLUMNS)
+    table = dataclasses.replace(TABLE, controls=("FSW",))
+    (row,) = measured_rows(table, runs, replicates(runs))
+    (plain,) = rows_of(runs)
+    cells = row["cells"]
+    assert cells["FSW"] == plain["cells"]["FSW"]
+    for mean, columns in (("mean_all", ("DF", "F2F", "NT")), ("mean_unseen", ("DF", "NT"))):
+        expected = np.mean([run.aucs[column] for run in runs for column in columns])
+        assert cells[mean]["auc"] == pytest.approx(expected)

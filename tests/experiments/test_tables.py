@@ -323,3 +323,15 @@ def test_latex_escapes_every_special_character():
     unescaped = unescaped.replace(r"\textasciitilde{}", "~").replace(r"\textasciicircum{}", "^")
     unescaped = re.sub(r"\{([\[\]*-])\}", r"\1", unescaped)
     assert re.sub(r"\\([&%$#_{}])", r"\1", unescaped).replace("\0", "\\") == NASTY
+
+
+def test_no_row_is_the_best_in_a_column_of_controls():
+    rng = np.random.default_rng(11)
+    runs = [run for method in ("a", "b") for run in measured(rng, FF, method=method)]
+    table = dataclasses.replace(TABLE_1, variant="synthetic", controls=FF[:1], claims=())
+    text = format_markdown(build_table(table, runs))
+    rows = markdown_rows(text)[0]
+    column = rows[0].index(FF[0])
+    assert not any(row[column].startswith("**") for row in rows[1:])
+    assert any(row[column + 1].startswith("**") for row in rows[1:])
+    assert f"{FF[0]}: AUC of real faces under one trace of manipulation" in text
