@@ -19,7 +19,7 @@ def get_config() -> Config:
     # Or best:NAME, of every detector.
     config.checkpoint = "last"
     # Converted weights of the detectors' backbone, where they lie elsewhere than in the training.
-    # One folder for all: detectors with different backbones need a run each.
+    # DIR for all, or NAME=DIR for the rows of `detectors`, with commas between.
     config.backbone = ConfigDict({"weights": ""})
     # 1 is the middle frame. 0 takes all.
     config.frames_per_video = 1

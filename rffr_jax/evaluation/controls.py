@@ -2,7 +2,7 @@
 
 import logging
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from rffr_jax.evaluation.crossed_bootstrap import (
     crossed_interval,
 )
 from rffr_jax.evaluation.predictions import Predictions, require_unique
+from rffr_jax.evaluation.results import overlap_with_training
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import REAL
 from rffr_jax.reports.markdown_table import markdown_table
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 def run(config: Config, workdir: pathlib.Path):
     """Writes controls.json and controls.md; prints the table."""
     rows = named_detectors(config.detectors)
+    backbones = named_backbones(config.backbone.weights, rows)
     specs = as_tuple(config.data.reals)
     reals = [
         keep_frames(dataset, config.frames_per_video)
@@ -52,19 +54,25 @@ def run(config: Config, workdir: pathlib.Path):
     with locked_workdir(workdir):
         write_config(workdir, config)
         scores: dict[str, list[Predictions]] = {}
-        rules = {}
+        rules, overlaps = {}, {}
         for name, folders in rows.items():
+            of_row = config.copy_and_resolve_references()
+            of_row.backbone.weights = backbones[name]
             for folder in folders:
                 log.info("scoring with %s", folder)
-                detector = TrainedDetector(folder, mesh, config)
+                detector = TrainedDetector(folder, mesh, of_row)
                 detector.require_same_preparation(specs, reals, "data.reals")
                 found = detector.predictions(config.checkpoint, tests).ordered()
                 scores.setdefault(name, []).append(found)
                 rules[str(folder)] = detector.selection_rule(config.checkpoint, examples)
+                overlaps[str(folder)] = overlap_with_training(examples, detector.trained_on())
+                for warning in overlaps[str(folder)]:
+                    log.warning("%s: %s", folder, warning)
         about = {
             "checkpoint": config.checkpoint,
             "detectors": {name: list(map(str, folders)) for name, folders in rows.items()},
             "rules": rules,
+            "overlaps": overlaps,
             "landmarks": {
                 spec: test.landmark_counts for spec, test in zip(specs, tests, strict=True)
             },
@@ -101,6 +109,30 @@ def named_detectors(text: str) -> dict[str, list[pathlib.Path]]:
             raise UserError(f"detectors names {folder} twice; name different trainings")
         rows.setdefault(name, []).append(pathlib.Path(folder))
     return rows
+
+
+def named_backbones(text: str, rows: Collection[str]) -> dict[str, str]:
+    """The folder of converted weights for the backbone of each row; '' where it is not named.
+
+    Args:
+      text: DIR for all rows, or entries NAME=DIR with commas between.
+      rows: their names.
+
+    Raises:
+      UserError: an entry is of no row, or without a folder.
+    """
+    if "=" not in text:
+        return dict.fromkeys(rows, text)
+    found = dict.fromkeys(rows, "")
+    for entry in text.split(","):
+        name, _, folder = entry.partition("=")
+        if name not in found or not folder:
+            raise UserError(
+                f"backbone.weights: {entry!r} is not NAME=DIR of a row; the rows of detectors are "
+                f"{', '.join(rows)}"
+            )
+        found[name] = folder
+    return found
 
 
 def reactions(scores: Mapping[str, Sequence[Predictions]]) -> list[dict[str, Any]]:
@@ -205,6 +237,8 @@ def format_reactions(rows: Sequence[dict[str, Any]], about: Mapping[str, Any]) -
         lines.append(f"{name}: trainings {row['trainings']}, intervals of 95 % {over}")
     for folder, rule in about["rules"].items():
         lines.append(f"{folder}: checkpoint {about['checkpoint']}, chosen by rule: {rule}")
+    for folder, warnings in about["overlaps"].items():
+        lines += [f"{folder}: {warning}" for warning in warnings]
     for spec, counts in about["landmarks"].items():
         shapes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         lines.append(f"landmarks of {spec}: {shapes}")

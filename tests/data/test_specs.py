@@ -349,7 +349,7 @@ def test_reals_under_controls_stand_in_place_of_fakes():
     counts = collections.Counter(example.method for example in found.examples)
     assert counts == dict.fromkeys(("real", *CONTROLS), 8)
     reals = [example for example in plain.examples if example.label == REAL]
-    assert [example for example in found.examples if example.label == REAL] == reals
+    assert [example for example in found.examples if example.label == REAL] == reals[:8]
     first = {example.method: i for i, example in reversed([*enumerate(found.examples)])}
     real = found.load(first["real"], 48)
     assert np.array_equal(real, plain.load(0, 48))

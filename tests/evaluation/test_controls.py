@@ -9,7 +9,12 @@ import pytest
 from rffr_jax.data.self_blending.controls import BRIGHTNESS, CONTROLS
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
-from rffr_jax.evaluation.controls import format_reactions, named_detectors, reactions
+from rffr_jax.evaluation.controls import (
+    format_reactions,
+    named_backbones,
+    named_detectors,
+    reactions,
+)
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE, REAL, Example
 from tests import jobs
@@ -55,9 +60,11 @@ def test_each_row_says_what_its_intervals_are_over():
     trainings = [predictions(rng) for _ in range(5)]
     rows = reactions({"five": trainings, "one": trainings[:1]})
     about = {"checkpoint": "last", "rules": {}, "landmarks": {}, "bad": {}, "note": ""}
+    about |= {"overlaps": {"runs/a": ["dataset 'faces': 3 of 40 originals were seen"]}}
     text = format_reactions(rows, about)
     assert "five: trainings 5, intervals of 95 % crossed over people" in text
     assert "one: trainings 1, intervals of 95 % over people or videos, given these" in text
+    assert "runs/a: dataset 'faces': 3 of 40 originals were seen" in text
 
 
 def test_numbers_are_means_over_trainings():
@@ -92,6 +99,34 @@ def test_names_of_rows():
     ):
         with pytest.raises(UserError, match=match):
             named_detectors(text)
+
+
+def test_backbones_of_rows():
+    rows = ("RFFR", "plain")
+    assert named_backbones("", rows) == {"RFFR": "", "plain": ""}
+    assert named_backbones("weights/a", rows) == {"RFFR": "weights/a", "plain": "weights/a"}
+    assert named_backbones("plain=weights/b", rows) == {"RFFR": "", "plain": "weights/b"}
+    for text in ("other=weights/a", "RFFR="):
+        with pytest.raises(UserError, match=r"is not NAME=DIR of a row; .* are RFFR, plain"):
+            named_backbones(text, rows)
+
+
+def test_reals_of_the_training_are_named_in_one_line(tmp_path, detector, caplog):
+    record = {"synthetic": ["synthetic:0#test/real/00001"]}
+    for name, model in (
+        ("training_sources.json", "detector"),
+        ("mae_training_sources.json", "MAE"),
+    ):
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        shutil.copytree(detector, tmp_path / "copy")
+        (tmp_path / "copy" / name).write_text(json.dumps(record))
+        caplog.clear()
+        flags = (f"detectors={tmp_path}/copy", REALS)
+        assert jobs.start("controls", tmp_path / f"run_{model}", *flags) == 0
+        (said,) = (r.getMessage() for r in caplog.records if "seen in training" in r.getMessage())
+        assert f"1 of 4 originals in the test were seen in training ({model}: 1)" in said
+        text = (tmp_path / f"run_{model}" / "controls.md").read_text()
+        assert said in text
 
 
 def test_the_job_writes_a_table(tmp_path, detector, capsys):
