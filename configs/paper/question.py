@@ -9,7 +9,8 @@ trace of manipulation each (docs/metrics.md), where nobody was replaced: who rea
 manipulations looks for the trace.
 
 variant    backbone                          seeds   hours
-64         the encoder of the unit's MAE     8       4 of 2 cores (arithmetic); MAEs of orderings.py
+64         the encoder of the unit's MAE     8       2 of 2 cores (arithmetic), and 1 for the MAEs,
+                                                     which are those of orderings.py
 published  weights/dinov2, by others         1       not known: nobody has run it
 smoke      the encoder of the seed's MAE     2       minutes, on drawn faces; it shows that it runs
 

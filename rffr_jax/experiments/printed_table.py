@@ -246,7 +246,7 @@ def _table_notes(table: Mapping[str, Any]) -> list[str]:
     remarks = [
         LEGEND,
         *_interval_notes(table["rows"]),
-        *([CONTROLS_NOTE.format(", ".join(table["controls"]))] if table["controls"] else []),
+        *([CONTROLS_NOTE.format("; ".join(table["controls"]))] if table["controls"] else []),
         f"How the weights were chosen (rule): {'; '.join(rules)}.",
         f"{data}Seeds of detectors: {seeds}; of MAEs: {maes}.",
     ]
