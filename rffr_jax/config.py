@@ -3,7 +3,7 @@
 import math
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rffr_jax.errors import UserError
@@ -58,6 +58,9 @@ _RANGES = (
     (ABOVE_ZERO, lambda value: 0 < value < math.inf, "be above 0"),
     (ZERO_TO_ONE, lambda value: 0 <= value < 1, "be 0 or more and below 1"),
 )
+HUB = "hf"
+MODELS = ("detector", "detectors", "mae", "init_from", "init", "weights")
+"""The last names of entries that name models, in every section."""
 _ADDRESS = re.compile(r"(?:^|[:,=])([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -89,17 +92,22 @@ def check_config(config: Config, prefix: str = "--config."):
             check_config(config[name], f"{prefix}{name}.")
 
 
-def refuse_address(text: str, option: str = ""):
+def refuse_address(text: str, option: str = "", models: bool = False):
     """Refuses the address of a bucket or a page, which is no local folder.
 
     Args:
       text: a path, several with commas between, a dataset spec, or a whole flag.
       option: text before it in the message.
+      models: whether models on the Hugging Face hub (`hf://`) are allowed.
 
     Raises:
       UserError: `text` names something as `scheme://...`.
     """
-    if found := _ADDRESS.search(text):
+    for found in _ADDRESS.finditer(text):
+        if found[1] == HUB and models:
+            continue
+        if found[1] == HUB:
+            raise UserError(f"{option}{text}: hf:// names a model, and this is no place for one")
         raise UserError(
             f"{option}{text}: addresses ({found[1]}://) are not read or written, only files of "
             "this machine; mount it or copy it, and name the local path"
@@ -114,6 +122,24 @@ def refuse_addresses(config: Config):
     for name, value in flat(config.to_dict()).items():
         for text in _texts(value) if name != "trusted_hosts" else ():
             refuse_address(text, f"--config.{name}=")
+
+
+def with_local_models(config: Config, find: Callable[[str, str], str]) -> Config:
+    """The config with folders in place of models on the hub.
+
+    Args:
+      find: the folder of a name that starts with `hf://`, and the entry that names it.
+    """
+    for name, value in flat(config.to_dict()).items():
+        if name.rpartition(".")[2] not in MODELS or not isinstance(value, str):
+            continue
+        if f"{HUB}://" in value:
+            folders = [
+                find(part, name) if part.startswith(f"{HUB}://") else part
+                for part in value.split(",")
+            ]
+            config.update_from_flattened_dict({name: ",".join(folders)})
+    return config
 
 
 def local_path(text: str, option: str) -> pathlib.Path:

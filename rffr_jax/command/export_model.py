@@ -11,6 +11,7 @@ from rffr_jax.models.abstract import abstract_mae, abstract_unet, abstract_vit
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.reports.model_folder_card import model_folder_card
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
+from rffr_jax.runs.hub import local_model
 from rffr_jax.runs.model_folder import TYPES, write_model
 from rffr_jax.runs.text_files import read_text
 from rffr_jax.runs.validation_metrics import read_validation_metrics
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="rffr-jax export-model",
         description="Writes a trained model as model.safetensors, config.json and README.md.",
     )
-    parser.add_argument("workdir", type=pathlib.Path, help="of a finished detect or pretrain job")
+    parser.add_argument("workdir", help="of a finished detect or pretrain job")
     parser.add_argument("folder", type=pathlib.Path, help="a new folder")
     parser.add_argument("--checkpoint", default="last", help="of a detector: last or best:NAME")
     parser.add_argument(
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
     export_model(
-        options.workdir,
+        pathlib.Path(local_model(options.workdir, "WORKDIR")),
         options.folder,
         options.checkpoint,
         options.dtype,

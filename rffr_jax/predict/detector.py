@@ -28,6 +28,7 @@ from rffr_jax.predict.face_settings import FIND, face_settings, read_preparation
 from rffr_jax.predict.inputs import named_file
 from rffr_jax.predict.prediction import Prediction, predict_faces
 from rffr_jax.runs.atomic_files import read_json_object
+from rffr_jax.runs.hub import local_model
 from rffr_jax.runs.installed_model import installed_model
 
 log = logging.getLogger(__name__)
@@ -260,7 +261,7 @@ def load_detector(
     path = _find_folder(folder)
     config = ConfigDict(
         {
-            "backbone": {"weights": os.fspath(backbone)},
+            "backbone": {"weights": local_model(os.fspath(backbone), "backbone")},
             "dtype": dtype,
             "batch_size": batch_size,
             "data": {"workers": 0, "max_bad_fraction": 1.0},
@@ -277,7 +278,7 @@ def _find_folder(named: str | os.PathLike[str]) -> pathlib.Path:
       UserError: none is named, installed, or trained by `make demo` below the current folder.
     """
     if named:
-        return pathlib.Path(named)
+        return pathlib.Path(local_model(os.fspath(named), "detector"))
     folder = installed_model("detector")
     if folder is not None:
         log.info("no detector is named: the installed one is used (%s)", folder)

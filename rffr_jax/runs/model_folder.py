@@ -113,20 +113,35 @@ def read_config(folder: pathlib.Path, option: str) -> dict[str, Any]:
     return config
 
 
+def check_model(folder: pathlib.Path, option: str) -> str:
+    """The SHA-256 of the arrays, which are those that config.json was written with.
+
+    Args:
+      option: as for `read_config`.
+
+    Raises:
+      UserError: config.json or the arrays are missing or damaged.
+    """
+    file, config = folder / WEIGHTS, read_config(folder, option)
+    if not file.is_file():
+        raise UserError(f"{option}={folder} has no {WEIGHTS}; copy the whole model folder")
+    digest = _digest(file)
+    if digest != config["digests"].get(WEIGHTS):
+        raise UserError(
+            f"{file} is not the file that {CONFIG} was written with (its SHA-256 differs): it is "
+            "damaged or of another model; copy the whole model folder again"
+        )
+    return digest
+
+
 def read_part(folder: pathlib.Path, part: str, option: str, abstract: PyTree) -> PyTree:
     """The parameters of one part, in the types and the tree that are asked for.
 
     Raises:
       UserError: the arrays are missing, damaged, or of other shapes.
     """
-    file, config = folder / WEIGHTS, read_config(folder, option)
-    if not file.is_file():
-        raise UserError(f"{option}={folder} has no {WEIGHTS}; copy the whole model folder")
-    if _digest(file) != config["digests"].get(WEIGHTS):
-        raise UserError(
-            f"{file} is not the file that {CONFIG} was written with (its SHA-256 differs): it is "
-            "damaged or of another model; copy the whole model folder again"
-        )
+    check_model(folder, option)
+    file = folder / WEIGHTS
     try:
         arrays = load_file(file)
     except (SafetensorError, OSError, ValueError) as error:
