@@ -4,6 +4,7 @@ import contextlib
 import csv
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ CSV_COLUMNS = (
     *("source", "group"),
 )
 NEEDED_COLUMNS = ("label", "score")
+GEND_COLUMNS = ("files", "labels", "prob_class_0", "prob_class_1")
+"""The header of GenD's test_predictions.csv, with more classes behind it where fakes have kinds."""
 UNNAMED = "scores"
 
 
@@ -115,9 +118,9 @@ class Predictions:
     def read_csv(cls, path: str | Path, *, named: bool = True) -> "Predictions":
         """Reads what `write_csv` wrote, or a table of another program with such a header.
 
-        Needed are `label` and `score`. Without `id` the path is the id. Without the others the
-        dataset is `UNNAMED`, the method `real` or `fake`, path and video are the id, and source and
-        group are empty: unknown.
+        GenD's test_predictions.csv is read, too. Of other tables `label` and `score` are needed.
+        Without `id` the path is the id. Without the others the dataset is `UNNAMED`, the method
+        `real` or `fake`, path and video are the id, and source and group are empty: unknown.
 
         Args:
           named: whether `id` or `path` is needed, too; else rows without are known by their line.
@@ -129,8 +132,18 @@ class Predictions:
         try:
             with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
                 reader = csv.DictReader(file)
-                _check_header(path, reader.fieldnames or [], named)
-                rows = [_example_and_score(row, path, reader.line_num) for row in reader]
+                header = reader.fieldnames or []
+                is_of_gend = set(GEND_COLUMNS) <= set(header)
+                if not is_of_gend:
+                    _check_header(path, header, named)
+                rows = [
+                    _example_and_score(
+                        _from_gend(row, f"{path}: line {reader.line_num}") if is_of_gend else row,
+                        path,
+                        reader.line_num,
+                    )
+                    for row in reader
+                ]
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise UserError(f"{path}: {reason}; name a table of predictions") from None
@@ -150,6 +163,22 @@ def _check_header(path: Path, header: Sequence[str], named: bool):
             f"{path}: no column {', '.join(missing)}; a table of predictions has the header "
             f"{','.join(CSV_COLUMNS)}"
         )
+
+
+def _from_gend(row: dict[str, str | None], place: str) -> dict[str, str | None]:
+    """A row of GenD in our columns: class 0 is real, all others are kinds of fakes, of which the
+    largest probability counts; a video is a folder of frames, as that program groups them."""
+    if None in row or None in row.values():
+        return row
+    cells = {name: cell or "" for name, cell in row.items()}
+    classes = [name for name in cells if re.fullmatch(r"prob_class_[1-9]\d*", name)]
+    score = max(_number(cells[name], name, place) for name in classes)
+    label = int(_number(cells["labels"], "labels", place) != 0)
+    file = cells["files"]
+    return {
+        **{"id": file, "path": file, "video": file.rpartition("/")[0]},
+        **{"label": str(label), "score": repr(score)},
+    }
 
 
 def _example_and_score(row: dict[str, str | None], path: Path, line: int) -> tuple[Example, float]:

@@ -103,3 +103,28 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_the_predictions_of_gend_are_read(tmp_path):
+    """Its test_predictions.csv has a file, a class and a probability of each class in a line."""
+    table = tmp_path / "test_predictions.csv"
+    table.write_text(
+        "files,labels,prob_class_0,prob_class_1,prob_class_2\n"
+        "d/FF/real/000/001.png,0,0.9000,0.0700,0.0300\n"
+        "d/FF/DF/000_003/001.png,1,0.4000,0.5000,0.1000\n"
+        "d/FF/DF/000_003/002.png,2,0.3000,0.2000,0.5000\n"
+    )
+    found = Predictions.read_csv(table)
+    assert found.scores.tolist() == [0.07, 0.5, 0.5]
+    assert found.labels.tolist() == [0, 1, 1]
+    assert found.examples[0].id == "d/FF/real/000/001.png"
+    videos = [example.video for example in found.examples]
+    assert videos == ["d/FF/real/000", "d/FF/DF/000_003", "d/FF/DF/000_003"]
+    for line, message in [
+        ("d/FF/real/000/001.png,0,0.9,x,0", "line 2: prob_class_1 'x' is no finite number"),
+        ("d/FF/real/000/001.png,real,0.9,0.1,0", "line 2: labels 'real' is no finite number"),
+        ("d/FF/real/000/001.png,0,0.9", "line 2 has not as many cells as the header"),
+    ]:
+        table.write_text(f"files,labels,prob_class_0,prob_class_1,prob_class_2\n{line}\n")
+        with pytest.raises(UserError, match=message):
+            Predictions.read_csv(table)
