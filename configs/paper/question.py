@@ -48,7 +48,7 @@ def get_config(variant: str = "64") -> Config:
         )
     config = _published() if variant == "published" else _units(variant)
     config.rules = ("last",)
-    config.figures = ("bars", "curves")
+    config.figures = ("bars",)
     config.detect.detector.train = "norms"
     # A backbone has an embedding of its own, and no loss on patches.
     config.detect.detector.embedding = "linear"

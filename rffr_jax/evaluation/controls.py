@@ -23,6 +23,7 @@ from rffr_jax.evaluation.crossed_bootstrap import (
     crossed_auc_interval,
     crossed_interval,
 )
+from rffr_jax.evaluation.evaluate import UNKNOWN_ORIGINS
 from rffr_jax.evaluation.predictions import Predictions, require_unique
 from rffr_jax.evaluation.results import overlap_with_training
 from rffr_jax.evaluation.trained_detector import TrainedDetector
@@ -66,6 +67,8 @@ def run(config: Config, workdir: pathlib.Path):
                 scores.setdefault(name, []).append(found)
                 rules[str(folder)] = detector.selection_rule(config.checkpoint, examples)
                 overlaps[str(folder)] = overlap_with_training(examples, detector.trained_on())
+                if not detector.knows_its_origins:
+                    overlaps[str(folder)].append(UNKNOWN_ORIGINS)
                 for warning in overlaps[str(folder)]:
                     log.warning("%s: %s", folder, warning)
         about = {

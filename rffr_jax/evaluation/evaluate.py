@@ -40,6 +40,11 @@ from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
 
+UNKNOWN_ORIGINS = (
+    "a model folder does not say which originals were seen, and the detector is one or was trained "
+    "further from one: an overlap of test images with that training or its validation was not "
+    "checked; start from the workdir to check it"
+)
 PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "grain", "numpy", "pillow", "scikit-learn")
 
 
@@ -109,11 +114,7 @@ def write_results(
         warnings += describe_trained_images(predictions.examples, predictions.hashes, seen)
         warnings += describe_equal_images(predictions.examples, predictions.hashes.digests)
     if not detector.knows_its_origins:
-        warnings.append(
-            "a model folder does not say which originals were seen, and the detector is one or was "
-            "trained further from one: an overlap of test images with that training or its "
-            "validation was not checked; start from the workdir to check it"
-        )
+        warnings.append(UNKNOWN_ORIGINS)
     if processes.is_main_process():
         warnings += shortcut_warnings(predictions.examples)
     note = synthetic_data_note(predictions.examples)

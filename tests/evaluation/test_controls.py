@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from rffr_jax.command import entry
 from rffr_jax.data.self_blending.controls import BRIGHTNESS, CONTROLS
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation import metrics
@@ -127,6 +128,13 @@ def test_reals_of_the_training_are_named_in_one_line(tmp_path, detector, caplog)
         assert f"1 of 4 originals in the test were seen in training ({model}: 1)" in said
         text = (tmp_path / f"run_{model}" / "controls.md").read_text()
         assert said in text
+
+
+def test_a_model_folder_says_that_its_originals_are_unknown(tmp_path, detector, capsys):
+    entry.run(["export-model", str(detector), str(tmp_path / "model")])
+    assert jobs.start("controls", tmp_path / "run", f"detectors={tmp_path}/model", REALS) == 0
+    text = (tmp_path / "run" / "controls.md").read_text()
+    assert f"{tmp_path}/model: a model folder does not say which originals were seen" in text
 
 
 def test_the_job_writes_a_table(tmp_path, detector, capsys):
