@@ -2,6 +2,7 @@
 #   make demo   the quickstart: RFFR beside its controls on procedural faces, a few minutes
 #   make test   the fast tests
 #   make lint   ruff, pyright and import-linter
+#   make docs   the documentation as a site, in build/docs/index.html
 #   make test-slow, make test-parity   the other tests; the second installs PyTorch
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 
-.PHONY: demo test test-slow test-parity lint clean
+.PHONY: demo test test-slow test-parity lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m rffr_jax.main --config=configs/quickstart.py
@@ -30,6 +31,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet --doctree-dir build/doctrees --conf-dir docs . build/docs
 
 clean:
 	rm -rf $(VENV)
