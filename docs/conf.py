@@ -26,6 +26,7 @@ exclude_patterns = [name for name in exclude_patterns if name not in navigation.
 myst_heading_anchors = 4
 highlight_language = "text"
 default_role = "code"
+add_module_names = False
 python_display_short_literal_types = True
 python_maximum_signature_line_length = 88
 autodoc_member_order = "bysource"

@@ -90,5 +90,5 @@ def write(folder: pathlib.Path):
 
 
 def _section(module: str) -> str:
-    directive = f".. automodule:: {module}\n   :members:\n   :show-inheritance:\n"
+    directive = f".. automodule:: {module}\n   :members:\n"
     return f"\n## {module}\n\n```{{eval-rst}}\n{directive}```\n"

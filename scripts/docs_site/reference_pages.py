@@ -81,11 +81,11 @@ def config_page(name: str) -> str:
     title, _, rest = (inspect.getdoc(module) or "").partition("\n")
     found = _comments(module, config.job)
     rows = [
-        f"| `{key}` | {_code(value)} | {_cell(_nearest(found, key))} |"
+        f"| `{key}` | {_code(value)} {_cell(_nearest(found, key))} |"
         for key, value in flat(config.to_dict()).items()
     ]
     header = f"```text\n{rest.strip()}\n```\n\n" if rest.strip() else ""
-    table = "\n".join(["| key | default | comment |", "| --- | --- | --- |", *rows])
+    table = "\n".join(["| key | default, comment |", "| --- | --- |", *rows])
     return f"# {name}\n\n{title}\n\n{header}{table}\n"
 
 
