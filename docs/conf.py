@@ -6,6 +6,7 @@ What is not written by hand (`scripts/docs_site/`) is generated into `docs/gener
 
 import pathlib
 import re
+import shutil
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -43,6 +44,7 @@ html_show_sphinx = False
 
 def write_generated_pages(app):
     folder = ROOT / navigation.GENERATED
+    shutil.rmtree(folder, ignore_errors=True)
     reference_pages.write(folder)
     api_pages.write(folder)
     notebook_pages.write(folder)
