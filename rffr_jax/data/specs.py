@@ -188,7 +188,8 @@ def load_dataset(
 
     Raises:
       UserError: the spec is wrong, what it names is missing, empty or not as it should be, the
-        specs were prepared differently, or their weights are not wanted or not for all.
+        specs were prepared differently, their weights are not wanted or not for all, or they have
+        controls and are no tests.
     """
     texts = as_tuple(spec)
     if not texts:
@@ -198,6 +199,12 @@ def load_dataset(
         raise UserError(f"dataset '{repeated[0]}' is listed twice; list it once")
     specs = [parse_spec(text) for text in texts]
     _check_weights(specs, weighted)
+    for part in specs:
+        if part.controls and default_split != "test":
+            raise UserError(
+                f"dataset '{part.text}': fakes=controls is for tests; nothing is trained or chosen "
+                "on it, so leave it out"
+            )
     parts = [_apply_filters(_open(part, default_split), part) for part in specs]
     _check_parts_alike(parts, specs)
     return parts[0] if len(parts) == 1 else _concatenate(parts, specs)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from rffr_jax.config import Config
-from rffr_jax.data.specs import as_tuple
+from rffr_jax.data.specs import as_tuple, parse_spec
 from rffr_jax.errors import UserError
 from rffr_jax.experiments.run_key import RunKeys
 from rffr_jax.experiments.worker import Run
@@ -176,6 +176,8 @@ def check_grid(config: Config):
     for job in ("pretrain", "detect"):
         if config[job].sweep:
             raise UserError(f"--config.{job}.sweep: a sweep is of one job; start rffr-jax {job}")
+    if config.columns and len(control_columns(config)) == len(config.columns):
+        raise UserError("every column is a control; add one that tests on fakes")
     if config.external and not config.rows:
         raise UserError(
             f"external={config.external}: {config.name} has no rows to stand beside; leave it out"
@@ -288,3 +290,12 @@ def checkpoint_of_rule(config: Config, detect: Config, rule: str) -> str:
 
 def _as_file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "_", name).strip("_")
+
+
+def control_columns(config: Config) -> tuple[str, ...]:
+    """The columns that test on reals under controls."""
+    return tuple(
+        label
+        for label, column in config.columns.items()
+        if any(parse_spec(spec).controls for spec in as_tuple(column.test))
+    )

@@ -10,7 +10,7 @@ from typing import Any
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.config import Config
 from rffr_jax.data.origins import synthetic_data_note
-from rffr_jax.data.specs import as_tuple, load_dataset, parse_spec
+from rffr_jax.data.specs import as_tuple, load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.localisation import format_localisation
 from rffr_jax.evaluation.paired_comparison import read_scores as read_evaluation
@@ -22,7 +22,7 @@ from rffr_jax.experiments.auc_replicates import AucReplicates, ReadScores
 from rffr_jax.experiments.claims import read_claims
 from rffr_jax.experiments.figures import plot_bars, plot_validation_curves, validation_curves
 from rffr_jax.experiments.galleries import draw_gallery
-from rffr_jax.experiments.grid import Plan, TestedDetector
+from rffr_jax.experiments.grid import Plan, TestedDetector, control_columns
 from rffr_jax.experiments.inference_time import measure_inference_time
 from rffr_jax.experiments.kept_units import joined_reader, read_units, write_units
 from rffr_jax.experiments.prerequisites import external_tables
@@ -48,7 +48,7 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
     """
     asked, on_disk = plan.asked, plan.on_disk
     results = [_read_result(asked, point) for point in plan.points]
-    controls = _control_columns(asked)
+    controls = control_columns(asked)
     tests = load_dataset(_test_specs(on_disk, controls), default_split="test")
     table = TableSpec(
         name=asked.name,
@@ -168,15 +168,6 @@ def _score_reader(methods: Mapping[str, str]) -> ReadScores:
     return lambda run, column: of_column(run.evaluations[column], column)
 
 
-def _control_columns(config: Config) -> tuple[str, ...]:
-    """The columns that test on reals under controls."""
-    return tuple(
-        label
-        for label, column in config.columns.items()
-        if any(parse_spec(spec).controls for spec in as_tuple(column.test))
-    )
-
-
 def _without_columns(result: RunResult, columns: Collection[str]) -> RunResult:
     """The result as the pictures of a report show it, without the tests of some columns."""
     kept = {label: run for label, run in result.evaluations.items() if label not in columns}
@@ -222,5 +213,5 @@ def _trained_columns(config: Config, fakes: Config) -> tuple[str, ...]:
         for label, column in config.columns.items()
         if column.method
         and (column.method in methods or not methods)
-        and label not in _control_columns(config)
+        and label not in control_columns(config)
     )

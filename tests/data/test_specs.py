@@ -345,7 +345,7 @@ def test_a_home_folder_that_is_not_known_is_told():
 
 def test_reals_under_controls_stand_in_place_of_fakes():
     plain = load_dataset("synthetic:3#test?limit=16&method=mouth_warp")
-    found = load_dataset("synthetic:3#test?limit=40&fakes=controls")
+    found = load_dataset("synthetic:3?limit=40&fakes=controls", default_split="test")
     counts = collections.Counter(example.method for example in found.examples)
     assert counts == dict.fromkeys(("real", *CONTROLS), 8)
     reals = [example for example in plain.examples if example.label == REAL]
@@ -356,13 +356,18 @@ def test_reals_under_controls_stand_in_place_of_fakes():
     for control in CONTROLS:
         image = found.load(first[control], 48)
         assert 0 < np.abs(image.astype(float) - real).mean() < 30
-    chosen = load_dataset("synthetic:3#test?limit=16&fakes=controls&method=format")
+    chosen = load_dataset(
+        "synthetic:3#test?limit=16&fakes=controls&method=format", default_split="test"
+    )
     assert {example.method for example in chosen.examples} == {"real", "format"}
     assert pickle.loads(pickle.dumps(chosen)).examples == chosen.examples
 
 
 def test_controls_need_landmarks(folder):
     with pytest.raises(UserError, match=r"fakes=controls': no landmarks are known of .*real/0"):
-        load_dataset(f"folder:{folder}?fakes=controls")
+        load_dataset(f"folder:{folder}?fakes=controls", default_split="test")
+    for split in ("train", "validation"):
+        with pytest.raises(UserError, match="fakes=controls is for tests"):
+            load_dataset("synthetic:3?limit=40&fakes=controls", default_split=split)
     with pytest.raises(UserError, match="fakes=given; fakes=controls goes with"):
         load_dataset(f"folder:{folder}?fakes=given")

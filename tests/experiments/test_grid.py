@@ -196,6 +196,7 @@ def test_recce_is_flipped_in_every_variant(variant):
         ({"rules": ("best",)}, "'best' is not known"),
         ({"rules": ("transfer",)}, "needs data.chosen_on"),
         ({"rules": ("transfer",), "data": {"chosen_on": ("csv:a", "csv:b")}}, "one foreign set"),
+        ({"columns": {"real": {"test": "synthetic:1#test?fakes=controls"}}}, "is a control"),
         ({"rows": {}}, None),
     ],
 )
@@ -205,6 +206,8 @@ def test_a_grid_that_makes_no_sense_is_refused(changes, said):
         config.rows, config.galleries = type(config)(), ()
         said = "give it some"
     else:
+        if "columns" in changes:
+            config.columns = type(config)()
         config.update(changes)
     with pytest.raises(UserError, match=said):
         split_by_seed(config)
