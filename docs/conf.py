@@ -27,6 +27,7 @@ exclude_patterns = [name for name in exclude_patterns if name not in navigation.
 myst_heading_anchors = 4
 highlight_language = "text"
 default_role = "code"
+smartquotes = False
 add_module_names = False
 python_display_short_literal_types = True
 python_maximum_signature_line_length = 88
@@ -34,6 +35,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True
 
+INDENTED = re.compile(r"(?m)^([^\s:.*-].*)\n\n(?= {4}\S)")
 ARRAY = re.compile(r"\b(?:jaxlib\._jax|jax|numpy)\.(Array|ndarray)\b")
 
 html_theme = "furo"
@@ -54,9 +56,10 @@ def complete_page(app, name: str, source: list[str]):
     source[0] = navigation.complete(name, source[0])
 
 
-def keep_bars(app, kind: str, name: str, thing, options, lines: list[str]):
-    """`|x|` in a docstring is a size, not a substitution of reStructuredText."""
-    lines[:] = [line.replace("|", "\\|") for line in lines]
+def read_docstring(app, kind: str, name: str, thing, options, lines: list[str]):
+    """`|x|` is a size, not a substitution; an indented block is code or a formula, not a quote."""
+    text = "\n".join(lines).replace("|", "\\|")
+    lines[:] = INDENTED.sub(r"\1\n\n::\n\n", text).split("\n")
 
 
 def shorten_arrays(app, kind: str, name: str, thing, options, signature: str, returned: str):
@@ -77,6 +80,6 @@ def write_index(app, exception):
 def setup(app):
     app.connect("builder-inited", write_generated_pages)
     app.connect("source-read", complete_page)
-    app.connect("autodoc-process-docstring", keep_bars)
+    app.connect("autodoc-process-docstring", read_docstring)
     app.connect("autodoc-process-signature", shorten_arrays)
     app.connect("build-finished", write_index)
