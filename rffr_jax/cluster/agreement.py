@@ -34,23 +34,16 @@ def require_same_config(config: Config, workdir: pathlib.Path):
 def agree_on_devices():
     """What programs are compiled for is the same in all processes; called before the first one.
 
-    The smallest memory counts, and cuDNN's attention is used only if every process can compute that
-    of a ViT-B/16 with it: with different programs they would wait for each other for ever.
+    The smallest memory counts, and cuDNN computes attention of a shape only if it can in every
+    process.
     """
     if processes.process_count() == 1:
         return
-    import jax.numpy as jnp
-
     from rffr_jax.cluster.memory import agree_on_device_memory
-    from rffr_jax.models.attention import forbid_fused_attention, fused_attention_works
+    from rffr_jax.models.attention import agree_on_fused_attention
 
     agree_on_device_memory()
-    works = processes.all_gather_objects(fused_attention_works(jnp.bfloat16))
-    if not all(works):
-        forbid_fused_attention()
-        if any(works):
-            lacking = ", ".join(str(process) for process, its in enumerate(works) if not its)
-            log.warning("cuDNN's attention does not work in process %s: none uses it", lacking)
+    agree_on_fused_attention(processes.all_gather_objects)
 
 
 def require_same_data(**datasets: Dataset):

@@ -46,8 +46,13 @@ def diagnose() -> int:
 def findings() -> Iterator[Finding]:
     """All findings, the quick ones first: kind (`ok`, `note`, `bad`) and text."""
     yield OK, f"rffr_jax {rffr_jax.__version__}, Python {platform.python_version()}, {_system()}"
-    yield OK, ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
-    yield from _extras()
+    versions = {name: _version(name) for name in LIBRARIES}
+    yield OK, ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    missing = [name for name, version in versions.items() if not version]
+    if missing:
+        yield BAD, f"not installed: {', '.join(missing)}; pip install -r requirements.txt"
+    else:
+        yield from _extras()
     yield _disk(pathlib.Path.cwd())
     yield _shared_memory(pathlib.Path("/dev/shm"))
     try:
@@ -55,7 +60,15 @@ def findings() -> Iterator[Finding]:
     except Exception as error:  # whatever a broken driver raises
         yield BAD, f"JAX finds no device: {_one_line(error)}"
         return
-    yield _forward_pass()
+    if not missing:
+        yield _forward_pass()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _system() -> str:

@@ -200,8 +200,9 @@ class Detection:
             patches["residual"] = residual.amplify(differences, self.settings.alpha)
         elif self.settings.needs_mae:
             mae, alpha = self._frozen_model(frozen), self.settings.alpha
+            at_once = self._passes_at_once(len(images) // len(counts))
             residuals, _ = residual.residual_patches(
-                mae, self.blocks, pixels, chosen, counts, alpha
+                mae, self.blocks, pixels, chosen, counts, alpha, at_once
             )
             patches["residual"] = jax.lax.stop_gradient(residuals)
         else:

@@ -6,6 +6,7 @@ the MAE computes in. Where no block reaches, the residual is zero.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +81,7 @@ def inpaint_chosen_blocks(
     images: Float[Array, "batch size size 3"],
     chosen: Int[Array, "batch most"],
     counts: tuple[int, ...],
+    at_once: int | None = None,
 ) -> Float[Array, "batch most patches_in_block pixels"]:
     """The chosen blocks of each image as the MAE would fill them in; no other block is computed.
 
@@ -90,6 +92,7 @@ def inpaint_chosen_blocks(
       chosen: blocks of each image; of row r the first `counts[r % len(counts)]` are used.
       counts: numbers of blocks in every group of `len(counts)` rows, the largest being `most`;
         static, so that one program with exactly sum(counts) MAE passes a group does the work.
+      at_once: passes of every group that are computed in parallel; None: all of them.
 
     Returns:
       The inpainted blocks, zero where a row has fewer than `most`.
@@ -103,15 +106,40 @@ def inpaint_chosen_blocks(
     pass_index[rows * most + columns] = np.arange(passes)
 
     tokens = mae.embed(images)
-    tokens = jnp.take(tokens.reshape(*grouped, *tokens.shape[1:]), rows, axis=1)
+    tokens = tokens.reshape(*grouped, *tokens.shape[1:])
     slots = chosen.reshape(grouped[0], -1)
-    block = jnp.take(slots, rows * most + columns, axis=1).reshape(-1, 1)
-    inpainted = _inpaint(mae, blocks, tokens.reshape(-1, *tokens.shape[2:]), block)
-    inpainted = inpainted[:, 0, : blocks.side**2].reshape(
-        grouped[0], passes, blocks.side**2, inpainted.shape[-1]
-    )
+
+    def some_passes(numbers: Int[Array, " some"]) -> Float[Array, "groups some patches pixels"]:
+        row, column = jnp.asarray(rows)[numbers], jnp.asarray(columns)[numbers]
+        some = jnp.take(tokens, row, axis=1)
+        block = jnp.take(slots, row * most + column, axis=1).reshape(-1, 1)
+        inpainted = _inpaint(mae, blocks, some.reshape(-1, *some.shape[2:]), block)
+        inpainted = inpainted[:, 0, : blocks.side**2]
+        return inpainted.reshape(grouped[0], len(numbers), *inpainted.shape[1:])
+
+    inpainted = _in_parts(some_passes, passes, at_once or passes)
     padded = jnp.concatenate([inpainted, jnp.zeros_like(inpainted[:, :1])], axis=1)
     return jnp.take(padded, pass_index, axis=1).reshape(batch, most, *inpainted.shape[2:])
+
+
+def _in_parts(
+    some_passes: Callable[[Int[Array, " some"]], Float[Array, "groups some patches pixels"]],
+    passes: int,
+    at_once: int,
+) -> Float[Array, "groups passes patches pixels"]:
+    """`some_passes` of the numbers 0 to `passes`, at most `at_once` in parallel.
+
+    Equal parts run under `lax.map`, and what is left of them once more.
+    """
+    numbers, size = jnp.arange(passes), -(-passes // -(-passes // at_once))
+    if size >= passes:
+        return some_passes(numbers)
+    equal, left = jnp.split(numbers, [passes // size * size])
+    parts = jnp.moveaxis(jax.lax.map(some_passes, equal.reshape(-1, size)), 0, 1)
+    inpainted = parts.reshape(len(parts), -1, *parts.shape[3:])
+    if not len(left):
+        return inpainted
+    return jnp.concatenate([inpainted, some_passes(left)], axis=1)
 
 
 def block_differences(
@@ -149,13 +177,15 @@ def residual_patches(
     chosen: Int[Array, "batch most"],
     counts: tuple[int, ...],
     alpha: float | Array = ALPHA,
+    at_once: int | None = None,
 ) -> tuple[Float[Array, "batch patches pixels"], Int[Array, "batch patches"]]:
     """Residuals of the chosen blocks, patch by patch, and the places of those patches.
 
-    `chosen` and `counts` as in `inpaint_chosen_blocks`; values after a row's count have no meaning.
+    `chosen`, `counts` and `at_once` as in `inpaint_chosen_blocks`; values after a row's count have
+    no meaning.
     """
     batch = len(images)
-    inpainted = inpaint_chosen_blocks(mae, blocks, images, chosen, counts)
+    inpainted = inpaint_chosen_blocks(mae, blocks, images, chosen, counts, at_once)
     inpainted = inpainted.reshape(batch, -1, inpainted.shape[-1])
     indices = jnp.asarray(blocks.hidden)[chosen].reshape(batch, -1)
     original = take_patches(patchify(images, mae.patch), indices)

@@ -5,6 +5,7 @@ Either way the softmax is taken in float32.
 
 import functools
 import logging
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jaxtyping import Array, Float, Int
 log = logging.getLogger(__name__)
 
 _is_forbidden = False
+_ask_processes: Callable[[bool], Sequence[bool]] | None = None
 
 
 def attention(
@@ -52,6 +54,19 @@ def forbid_fused_attention():
     """Attention is two products of matrices from now on, also where cuDNN works."""
     global _is_forbidden
     _is_forbidden = True
+
+
+def agree_on_fused_attention(ask_processes: Callable[[bool], Sequence[bool]]):
+    """cuDNN computes attention of a shape only where it works in all processes, from now on.
+
+    With different programs they could wait for each other for ever. They ask each other whenever a
+    program with a new shape is traced: all trace the same programs in the same order.
+
+    Args:
+      ask_processes: from the answer of this process the answers of all.
+    """
+    global _ask_processes
+    _ask_processes = ask_processes
 
 
 def _matmul_attention(query: Array, key: Array, value: Array, lengths: Array | None) -> Array:
@@ -93,7 +108,18 @@ def _cudnn_works(
         works, reason = False, str(error).split("\n")[0]
     if not works:
         _warn_once(reason)
-    return works
+    if _ask_processes is None:
+        return works
+    with jax.ensure_compile_time_eval():
+        answers = _ask_processes(works)
+    lacking = [str(process) for process, its in enumerate(answers) if not its]
+    if works and lacking:
+        log.warning(
+            "cuDNN's attention for %s x %s x %s queries, heads and width does not work in process "
+            "%s: none uses it",
+            *(*query, ", ".join(lacking)),
+        )
+    return not lacking
 
 
 @functools.cache

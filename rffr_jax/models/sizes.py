@@ -26,6 +26,7 @@ class ModelSize:
 SIZES = {
     "vit_b16": ModelSize(768, 12, 12, decoder_width=512, decoder_depth=8, decoder_heads=16),
     "vit_l16": ModelSize(1024, 24, 16, decoder_width=512, decoder_depth=8, decoder_heads=16),
+    "vit_h14": ModelSize(1280, 32, 16, decoder_width=512, decoder_depth=8, decoder_heads=16),
     "vit_s16": ModelSize(384, 12, 6, decoder_width=256, decoder_depth=8, decoder_heads=8),
     "vit_ti16": ModelSize(192, 12, 3, decoder_width=128, decoder_depth=4, decoder_heads=4),
     "small": ModelSize(128, 6, 4, decoder_width=128, decoder_depth=2, decoder_heads=4),
@@ -42,8 +43,9 @@ def model_size(name: str) -> ModelSize:
     Raises:
       UserError: no such size, or heads that do not divide the width.
     """
-    parts = re.fullmatch(r"(\w+?)(?:_h([1-9]\d*))?(?:_dh([1-9]\d*))?", name)
-    if parts is None or parts[1] not in SIZES:
+    known = "|".join(SIZES)
+    parts = re.fullmatch(rf"({known})(?:_h([1-9]\d*))?(?:_dh([1-9]\d*))?", name)
+    if parts is None:
         raise UserError(f"model.size={name!r} is not known; choose one of {', '.join(SIZES)}")
     size = SIZES[parts[1]]
     heads, decoder_heads = int(parts[2] or size.heads), int(parts[3] or size.decoder_heads)

@@ -88,9 +88,14 @@ class MAETraining:
         }
 
     def losses(self, parameters: PyTree, batch: Mapping[str, Array]) -> Float[Array, " batch"]:
-        """Mean squared error of each image over its hidden patches."""
+        """Mean squared error of each image over its hidden patches.
+
+        Args:
+          parameters: gathered, or split where the step gathers each layer (`training.step`).
+        """
         images = unit_range(batch["image"])
-        predicted = self._mae(parameters)(images, batch["visible"], batch["hidden"])
+        mae = nnx.merge(self._definition, nnx.State(parameters))
+        predicted = mae(images, batch["visible"], batch["hidden"])
         target = take_patches(patchify(images, self._settings.patch_size), batch["hidden"])
         return jnp.mean((predicted - target) ** 2, axis=(1, 2))
 

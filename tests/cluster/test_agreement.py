@@ -73,13 +73,10 @@ def test_other_data_is_other_examples_or_files_of_another_size(monkeypatch, tmp_
     assert re.fullmatch(r"18 examples, digest [0-9a-f]{12}", summaries[0])
 
 
-@pytest.mark.parametrize(("others", "forbidden"), [([True], False), ([True, False], True)])
-def test_fused_attention_needs_all_processes(monkeypatch, caplog, others, forbidden):
-    monkeypatch.setattr(processes, "process_count", lambda: 1 + len(others))
+def test_processes_are_asked_about_fused_attention(monkeypatch):
+    monkeypatch.setattr(processes, "process_count", lambda: 2)
     monkeypatch.setattr(memory, "agree_on_device_memory", lambda: None)
-    monkeypatch.setattr(processes, "all_gather_objects", lambda mine: [mine, *others])
-    monkeypatch.setattr(attention, "fused_attention_works", lambda _: True)
-    monkeypatch.setattr(attention, "_is_forbidden", False)
+    monkeypatch.setattr(attention, "_ask_processes", None)
     agree_on_devices()
-    assert attention._is_forbidden == forbidden
-    assert ("does not work in process 2: none uses it" in caplog.text) == forbidden
+    assert attention._ask_processes is processes.all_gather_objects
+    assert processes.all_gather_objects(True) == [True]

@@ -48,3 +48,11 @@ def test_a_broken_device_is_bad(monkeypatch, capsys, broken):
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("bad ")
     assert ("RuntimeError: out of order" if broken == "raises" else "not finite") in last
+
+
+def test_a_missing_library_is_bad_and_the_rest_is_still_looked_at(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "LIBRARIES", ("jax", "no-such-library"))
+    assert doctor.diagnose() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "bad   not installed: no-such-library; pip install -r requirements.txt" in lines
+    assert any("devices:" in line for line in lines)

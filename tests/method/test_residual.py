@@ -104,15 +104,18 @@ def test_residual_is_clipped_and_scaled():
     np.testing.assert_allclose(weak, expected, atol=1e-8)
 
 
-@pytest.mark.parametrize(("counts", "per_pass"), [((2,), 3), ((1, 1, 2, 3), 1)])
-def test_chosen_blocks_are_those_of_the_whole_image(counts, per_pass):
+@pytest.mark.parametrize(
+    ("counts", "per_pass", "at_once"),
+    [((2,), 3, None), ((1, 1, 2, 3), 1, None), ((1, 1, 2, 3), 1, 3), ((2, 3), 3, 1)],
+)
+def test_chosen_blocks_are_those_of_the_whole_image(counts, per_pass, at_once):
     mae, _ = model(24, 4)
     blocks = BlockGrid(6, 3, per_pass)
     images = jax.random.uniform(jax.random.key(0), (4, 24, 24, 3))
     generator = np.random.default_rng(len(counts))
     chosen = np.argsort(generator.random((4, 9)), axis=1)[:, : max(counts)].astype(np.int32)
-    patches, indices = jax.jit(residual_patches, static_argnums=(1, 4))(
-        mae, blocks, images, chosen, counts
+    patches, indices = jax.jit(residual_patches, static_argnums=(1, 4, 6))(
+        mae, blocks, images, chosen, counts, 4.0, at_once
     )
     whole = take_patches(patchify(fused(mae, blocks, images)[1], 4), indices)
     for row in range(4):
@@ -125,10 +128,10 @@ def test_mae_arithmetic_is_proportional_to_the_blocks_drawn():
     settings, blocks = ModelSettings("vit_ti16", 224, 16), BlockGrid(14, 4)
     definition, abstract = abstract_mae(settings, jnp.float32)
 
-    def flops(counts):
+    def flops(counts, at_once=None):
         def chosen_residuals(parameters, images, chosen):
             mae = nnx.merge(definition, nnx.State(parameters))
-            return residual_patches(mae, blocks, images, chosen, counts)
+            return residual_patches(mae, blocks, images, chosen, counts, at_once=at_once)
 
         images = jax.ShapeDtypeStruct((len(counts), 224, 224, 3), jnp.float32)
         chosen = jax.ShapeDtypeStruct((len(counts), max(counts)), jnp.int32)
@@ -136,7 +139,22 @@ def test_mae_arithmetic_is_proportional_to_the_blocks_drawn():
 
     embedding = 4 * 2 * 196 * 768 * 192
     one_pass = (flops((1, 1, 1, 1)) - embedding) / 4
-    assert flops((1, 2, 5, 8)) - embedding == 16 * one_pass
+    for at_once in (None, 1, 3, 5, 16):
+        assert flops((1, 2, 5, 8), at_once) - embedding == 16 * one_pass
+
+
+def test_fewer_chosen_blocks_at_once_take_less_memory():
+    mae, _ = model(24, 4)
+    images, chosen = jnp.zeros((4, 24, 24, 3)), jnp.zeros((4, 9), jnp.int32)
+    program = jax.jit(residual_patches, static_argnums=(1, 4, 6))
+
+    def planned(at_once):
+        lowered = program.lower(mae, BlockGrid(6, 3), images, chosen, (9, 9, 9, 9), 4.0, at_once)
+        plan = lowered.compile().memory_analysis()
+        assert plan is not None
+        return plan.temp_size_in_bytes
+
+    assert planned(4) < planned(36) / 3
 
 
 def test_bfloat16_residual_is_subtracted_in_float32():

@@ -104,17 +104,24 @@ for fsdp in (1, 8, 2):
     # ---- chosen blocks, as trainings compute them
     chosen_on_mesh = put_batch({"chosen": chosen}, mesh)["chosen"]
 
-    @jax.jit
-    def patches(mae, images, chosen):
-        model = nnx.merge(definition, nnx.State(all_gather_parameters(mae, mesh)))
-        images = unit_range(images)
-        return residual.residual_patches(model, detection.blocks, images, chosen, counts)[0]
+    for at_once in (None, 2):
 
-    apart = patches(mae, on_mesh, chosen_on_mesh)
-    check(patches.lower(mae, on_mesh, chosen_on_mesh).compile().as_text(), apart)
-    for row in range(ROWS):
-        used = counts[row % len(counts)] * detection.blocks.side**2
-        np.testing.assert_allclose(local_rows(apart)[row, :used], together[row, :used], atol=1e-4)
+        @jax.jit
+        def patches(mae, images, chosen):
+            model = nnx.merge(definition, nnx.State(all_gather_parameters(mae, mesh)))
+            images = unit_range(images)
+            return residual.residual_patches(
+                model, detection.blocks, images, chosen, counts, at_once=at_once
+            )[0]
+
+        apart = local_rows(patches(mae, on_mesh, chosen_on_mesh))
+        check(
+            patches.lower(mae, on_mesh, chosen_on_mesh).compile().as_text(),
+            patches(mae, on_mesh, chosen_on_mesh),
+        )
+        for row in range(ROWS):
+            used = counts[row % len(counts)] * detection.blocks.side**2
+            np.testing.assert_allclose(apart[row, :used], together[row, :used], atol=1e-4)
 
 # ---- the search finds a collection where there is one, and one of activations above all
 spread = jax.jit(lambda x: x[::-1] * 2, out_shardings=sharding).lower(on_mesh).compile().as_text()

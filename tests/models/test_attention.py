@@ -155,3 +155,42 @@ def test_cudnn_is_not_used_where_it_is_forbidden(on_a_gpu, calls, monkeypatch):
         attention(*heads).astype(np.float32), expected(*heads, (7, 7, 7)), atol=2e-2
     )
     assert not calls
+
+
+@pytest.mark.parametrize(("other", "expected"), [(True, {"cudnn"}), (False, set())])
+def test_a_shape_is_fused_only_where_all_processes_can(
+    on_a_gpu, calls, monkeypatch, caplog, other, expected
+):
+    asked = []
+
+    def ask(mine):
+        asked.append(mine)
+        return [mine, mine, other]
+
+    monkeypatch.setattr(module, "_ask_processes", ask)
+    short, long = random_heads(0, jnp.bfloat16), random_heads(0, jnp.bfloat16, queries=7)
+    jax.jit(lambda *heads: attention(*heads))(*short)
+    assert asked == [True]  # inside a program that is traced
+    calls.clear()
+    jax.jit(lambda *heads: attention(*heads))(*short)
+    assert set(calls) == expected
+    assert asked == [True]
+    attention(*long)
+    assert asked == [True, True]
+    assert ("in process 2: none uses it" in caplog.text) != other
+
+
+def test_a_process_that_cannot_says_so_to_the_others(on_a_gpu, monkeypatch):
+    def broken(*_, implementation, **__):
+        raise RuntimeError("no plan")
+
+    asked = []
+    monkeypatch.setattr(jax.nn, "dot_product_attention", broken)
+    monkeypatch.setattr(module, "_ask_processes", lambda mine: asked.append(mine) or [mine, True])
+    heads = random_heads(0, jnp.bfloat16)
+    np.testing.assert_allclose(
+        np.asarray(attention(*heads), np.float32),
+        expected(*heads, (7, 7, 7)),
+        atol=0.05,
+    )
+    assert asked == [False]

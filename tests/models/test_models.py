@@ -1,5 +1,6 @@
 """MAE and detector against the float64 NumPy reference, on fresh random weights and inputs."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.models.detector import Detector
 from rffr_jax.models.layers import patchify, unpatchify
 from rffr_jax.models.mae import MAE
-from rffr_jax.models.sizes import SIZES, ModelSettings
+from rffr_jax.models.sizes import SIZES, ModelSettings, model_size
 from tests.models import reference
 
 SETTINGS = ModelSettings("tiny", image_size=24, patch_size=4)
@@ -195,3 +196,11 @@ def test_attention_of_the_class_token_equals_the_reference(inputs):
                 exponents = np.exp(key[:, part] @ query[0, part] / np.sqrt(width))
                 total += exponents / exponents.sum() / size.heads
             np.testing.assert_allclose(found[row, branch], total[1:], atol=2e-5)
+
+
+def test_heads_behind_the_name_of_a_size_that_ends_like_them():
+    huge = model_size("vit_h14")
+    assert (huge.width, huge.depth, huge.heads, huge.decoder_heads) == (1280, 32, 16, 16)
+    assert model_size("vit_h14_h8_dh4") == dataclasses.replace(huge, heads=8, decoder_heads=4)
+    with pytest.raises(UserError, match="vit_h15"):
+        model_size("vit_h15")
