@@ -167,6 +167,22 @@ def test_bfloat16_residual_is_subtracted_in_float32():
     np.testing.assert_allclose(residual, exact, atol=1e-6)
 
 
+def test_a_frozen_mae_in_bfloat16_gives_the_residual_of_float32():
+    """Within what docs/benchmarks.md has for trained ones, with room: parts of the mean |R|."""
+    settings = ModelSettings("tiny", 24, 4)
+    images = jax.random.uniform(jax.random.key(0), (2, 24, 24, 3))
+    exact, rounded = (
+        fused(
+            random_model(lambda dtype=dtype: MAE(settings, dtype=dtype, rngs=nnx.Rngs(0)), 0)[0],
+            BlockGrid(6, 3),
+            images,
+        )[1]
+        for dtype in (jnp.float32, jnp.bfloat16)
+    )
+    error = np.abs(np.asarray(exact) - np.asarray(rounded))
+    assert 0 < error.mean() < 0.03 * np.abs(exact).mean()
+
+
 def analytic_flops(settings: ModelSettings, blocks: BlockGrid) -> int:
     """Matrix FLOPs of one image's residual, block by block, from the layer sizes alone."""
     size = dataclasses.asdict(settings.shape)
