@@ -23,6 +23,8 @@ d decoded, c values of a patch, and 2 FLOPs for a multiply-add:
                                             more if each is gathered alone (with remat 5/3: all but
                                             the last product's again); the sum of gradients
     input   = 3 size^2 + 4 P + 4            bytes an image
+    held    = 12 W/m + 4 e W + A            state, gradients and gathered weights: e is 1/m layer by
+                                            layer, 2 all at once, 1 where nothing is split
 
 of each of n devices, where W are weights, m is `mesh.fsdp` and b the bytes of the compute type. By
 hand memory is what cannot be avoided; a CPU's program moves more, because it fuses less than a
@@ -174,13 +176,13 @@ def by_hand(step: Step) -> Cost:
     of_layers = 12 * (shape.depth * w**2 + shape.decoder_depth * d**2)
     times = (5 / 3 if step.remat else 1) if step.gather == LAYERS else 0
     gathers = (m - 1) / m * 4 * (weights - vectors + times * of_layers)
-    whole = 1 if step.gather == ALL else 1 / m
+    beside_state = 1 / m if step.gather == LAYERS else 1 if m == 1 else 2
     return Cost(
         flops=images * (3 * forward + recomputed + 4 * patches * values * w),
         memory=32 * weights / m + 2 * item * weights + 2 * activations,
         network=gathers + 2 * (n - 1) / n * 4 * weights,
         input=images * (3 * step.image_size**2 + 4 * patches + 4),
-        held=12 * weights / m + 4 * weights * whole + activations,
+        held=12 * weights / m + 4 * weights * beside_state + activations,
     )
 
 
