@@ -181,12 +181,13 @@ def _sent(kind: str, instruction: Instruction) -> float:
 
 def _group_size(rest: str) -> int:
     """Devices of one replica group, in any of the ways that XLA writes them."""
-    groups = re.search(r"replica_groups=(\S+(?: \{[^}]*\})?)", rest)
+    groups = re.search(r"replica_groups=(mesh[^{]*\{[^}]*\}|\S+)", rest)
     if groups is None:
         raise ValueError(f"a collective without replica groups: {rest[:200]}")
-    if of_mesh := re.match(r"mesh\[(.*?)\] \{(.*?)\}", groups[1]):
+    if of_mesh := re.match(r"mesh\[(.*?)\][^{]*\{(.*?)\}", groups[1]):
         sizes = dict(re.findall(r"'(\w+)'=(\d+)", of_mesh[1]))
-        return math.prod(int(sizes[axis]) for axis in re.findall(r"'(\w+)'", of_mesh[2]))
+        axes = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", of_mesh[2])  # of an axis a part, too
+        return math.prod(int(part or sizes[axis]) for axis, part in axes)
     if counted := re.match(r"\[(\d+),(\d+)\]<=", groups[1]):
         return int(counted[2])
     first = re.match(r"\{\{([\d,]*)\}", groups[1])

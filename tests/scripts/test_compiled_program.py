@@ -59,6 +59,8 @@ def test_a_loop_counts_as_often_as_it_runs_and_a_fusion_once():
         ("[4,2]<=[2,4]T(1,0)", 2),
         ("mesh['data'=2,'fsdp'=4] {'fsdp'}", 4),
         ("mesh['data'=2,'fsdp'=4] {'data','fsdp'}", 8),
+        ("mesh['a'=2,'b'=1,'c'=4], device_ids=([4,2]<=[8]) {'c'}", 4),
+        ("mesh['a'=8] {'a':(2)4}", 4),
     ],
 )
 @pytest.mark.parametrize(
