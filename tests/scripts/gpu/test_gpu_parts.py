@@ -223,7 +223,7 @@ def test_all_parts_in_small_on_a_cpu(tmp_path):
         for unit in held[part].values():
             assert unit["state"] == "done"
     assert held["pretrain"]["run"]["found"]["steps"] == 6
-    assert 0 <= held["detect"]["run"]["found"]["validation: auc"] <= 1
+    assert 0 <= held["detect"]["run"]["found"]["synthetic: auc"] <= 1
     assert held["profile"]["trace"]["found"]["seconds"] > 0
     rows = gpu_report.all_rows(held["benchmark"])
     assert {row["work"] for row in rows} == {"detect", "evaluate", "input", "pretrain", "residual"}
