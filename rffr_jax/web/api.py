@@ -4,7 +4,8 @@ import contextlib
 import importlib.resources
 import pathlib
 import tempfile
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Container, Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
@@ -20,15 +21,21 @@ SECONDS_TO_RETRY = 10
 FILES = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
+    **{
+        f"/{name}.js": (f"{name}.js", "text/javascript")
+        for name in ("page", "card", "elements", "timeline", "verdict")
+    },
 }
 """The files of the page, each under one path."""
 
 
-def make_api(uploads: UploadQueue, limits: Limits, trusted: Container[str]) -> ASGIApp:
+def make_api(
+    uploads: UploadQueue, limits: Limits, trusted: Container[str], terms: Mapping[str, Any]
+) -> ASGIApp:
     """The API and the page; the scoring process ends with them.
 
     Args:
+      terms: `terms.upload_terms`.
       trusted: the `Host` headers that are answered.
     """
 
@@ -45,9 +52,9 @@ def make_api(uploads: UploadQueue, limits: Limits, trusted: Container[str]) -> A
         api.add_route(address, _serve_page, methods=["GET"], include_in_schema=False)
 
     @api.get("/api/health")
-    async def health() -> dict[str, str | int]:
+    async def health() -> dict[str, Any]:
         note = uploads.scorer.note
-        return {"status": "ready", "note": note, "most_bytes": limits.most_bytes}
+        return {"status": "ready", "note": note, "most_bytes": limits.most_bytes, **terms}
 
     @api.post("/api/predict")
     async def predict(request: Request) -> JSONResponse:

@@ -14,6 +14,7 @@ from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.runs.lock import locked_folder
 from rffr_jax.web.scoring_process import ScoringProcess
+from rffr_jax.web.terms import upload_terms
 from rffr_jax.web.trusted_hosts import TrustedHosts
 from rffr_jax.web.upload_queue import UploadQueue
 
@@ -71,7 +72,7 @@ def _serve(config: Config, listener: socket.socket, folder: pathlib.Path):
         most_bytes = int(config.most_megabytes * MEGABYTE)
         limits = Limits(most_bytes, config.seconds_without_progress)
         settings = uvicorn.Config(
-            make_api(uploads, limits, trusted),
+            make_api(uploads, limits, trusted, upload_terms(config)),
             http=Connection,
             ws="none",
             log_level="warning",

@@ -263,7 +263,7 @@ class Service:
         self.port = self._listener.getsockname()[1]
         uploads = UploadQueue(_scorer(room), self.folder, 20)
         limits = Limits(MOST_BYTES, SECONDS_WITHOUT_PROGRESS)
-        api = make_api(uploads, limits, TrustedHosts("127.0.0.1", self.port))
+        api = make_api(uploads, limits, TrustedHosts("127.0.0.1", self.port), {})
         settings = uvicorn.Config(
             api, http=Connection, ws="none", log_config=None, timeout_graceful_shutdown=1
         )

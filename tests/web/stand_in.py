@@ -24,6 +24,7 @@ from rffr_jax.web.trusted_hosts import TrustedHosts
 from rffr_jax.web.upload_queue import UploadQueue
 
 MOST_BYTES = 100_000
+TERMS = {"images": ["PNG"], "videos": ["MP4"], "most_faces": 3}
 SECONDS = 30
 LOGGERS = ("uvicorn.error", "asyncio")
 
@@ -93,7 +94,7 @@ def talk(
 
     async def main():
         uploads = UploadQueue(scorer, folder, most_waiting)
-        api = make_api(uploads, Limits(MOST_BYTES, seconds), ("test",))
+        api = make_api(uploads, Limits(MOST_BYTES, seconds), ("test",), TERMS)
         async with contextlib.AsyncExitStack() as stack:
 
             async def client_of(sender: str = "127.0.0.1") -> httpx.AsyncClient:
@@ -118,7 +119,7 @@ def listening(folder: pathlib.Path, scorer: StandIn, seconds: float = 20.0) -> I
         port = listener.getsockname()[1]
         uploads = UploadQueue(scorer, folder, 20)
         limits = Limits(MOST_BYTES, seconds)
-        api = make_api(uploads, limits, TrustedHosts("127.0.0.1", port))
+        api = make_api(uploads, limits, TrustedHosts("127.0.0.1", port), TERMS)
         server = uvicorn.Server(
             uvicorn.Config(
                 api,

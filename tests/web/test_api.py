@@ -8,7 +8,7 @@ import pytest
 from rffr_jax.web.refused import RefusedError
 from rffr_jax.web.scoring_process import hide_paths
 from rffr_jax.web.upload_queue import base_name, sender_network
-from tests.web.stand_in import FORM, MOST_BYTES, StandIn, digest, form, png, talk
+from tests.web.stand_in import FORM, MOST_BYTES, TERMS, StandIn, digest, form, png, talk
 
 
 def post(folder, data: bytes, name: str = "face.png", scorer: StandIn | None = None, field="file"):
@@ -213,6 +213,7 @@ def test_health_says_what_must_be_said(tmp_path):
         "status": "ready",
         "note": StandIn.note,
         "most_bytes": MOST_BYTES,
+        **TERMS,
     }
 
 

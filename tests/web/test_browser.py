@@ -20,6 +20,7 @@ from tests.faces.movies import face_frames, write_movie
 from tests.web.servers import served
 
 SECONDS = 60
+STAND_IN = "const said = arguments[0]; window.fetch = async () => Response.json(said);"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -34,6 +35,7 @@ def chromium(width: int, downloads: pathlib.Path) -> Iterator[webdriver.Chrome]:
     options.binary_location = str(shutil.which("chromium"))
     for argument in (
         *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"),
+        "--force-prefers-reduced-motion",  # a page that scrolls smoothly moves under the mouse
         f"--window-size={width},1600",
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     ):
@@ -58,24 +60,32 @@ def server(tmp_path_factory, detector):
         yield running
 
 
-def shown_of(browser, server, path):
-    """What the page shows of a file."""
+def cards_of(browser, server, *paths):
+    """The cards that the page shows of files which are chosen together."""
     browser.get(server.address)
     browser.find_element(By.CSS_SELECTOR, "label[for=file]")
-    browser.find_element(By.ID, "file").send_keys(str(path))
-    answer = browser.find_element(By.ID, "answer")
-    WebDriverWait(browser, SECONDS).until(lambda b: answer.is_displayed())
-    assert browser.switch_to.active_element == answer  # a screen reader reads it
-    return answer
+    WebDriverWait(browser, SECONDS).until(lambda b: b.find_element(By.ID, "terms").text)
+    browser.find_element(By.ID, "file").send_keys("\n".join(map(str, paths)))
+    return finished_cards(browser, len(paths))
 
 
-def uploaded(browser, server, path, downloads):
-    """What the page shows of a file, and the JSON that it saves."""
-    answer = shown_of(browser, server, path)
-    answer.find_element(By.ID, "download").click()
+def finished_cards(browser, count):
+    """The cards, when all are finished."""
+    cards = browser.find_elements(By.CLASS_NAME, "card")
+    assert len(cards) == count
+    said = f"{count} file{'s' if count > 1 else ''}: "
+    state = browser.find_element(By.ID, "state")
+    WebDriverWait(browser, SECONDS).until(lambda b: state.text.startswith(said))
+    assert browser.switch_to.active_element == cards[0]  # a screen reader reads it
+    return cards
+
+
+def downloaded(browser, card, downloads):
+    """The JSON that a card saves."""
+    card.find_element(By.CLASS_NAME, "download").click()
     saved = downloads / "predictions.json"
     WebDriverWait(browser, SECONDS).until(lambda b: saved.exists())
-    return answer, json.loads(saved.read_text())
+    return json.loads(saved.read_text())
 
 
 def complaints(browser):
@@ -91,10 +101,11 @@ def nothing_is_cut_off(browser):
 @pytest.mark.parametrize("width", [1100, 420])
 def test_an_image_has_a_verdict_evidence_and_json(server, faces, tmp_path, width):
     with chromium(width, tmp_path) as browser:
-        answer, said = uploaded(browser, server, faces / "test/rows0.png", tmp_path)
+        (answer,) = cards_of(browser, server, faces / "test/rows0.png")
+        said = downloaded(browser, answer, tmp_path)
         (file,) = said["files"]
         assert file["path"] == "rows0.png"
-        verdict = answer.find_element(By.CSS_SELECTOR, f"h2 .{file['status']}")
+        verdict = answer.find_element(By.CSS_SELECTOR, f".verdict .{file['status']}")
         assert verdict.text.lower() == f"{file['status']}."
         assert f"Score {file['score']:.3f}" in answer.text
         assert f"above the threshold {said['files'][0]['threshold']['value']:.3f}." in answer.text
@@ -109,8 +120,8 @@ def test_an_image_has_a_verdict_evidence_and_json(server, faces, tmp_path, width
 def test_a_video_has_a_timeline_whose_peaks_show_the_frame(server, tmp_path):
     path = write_movie(tmp_path / "walk.mp4", face_frames(0, 24, 64))
     with chromium(420, tmp_path) as browser:
-        answer, said = uploaded(browser, server, path, tmp_path)
-        (face,) = said["files"][0]["faces"]
+        (answer,) = cards_of(browser, server, path)
+        (face,) = downloaded(browser, answer, tmp_path)["files"][0]["faces"]
         assert len(answer.find_elements(By.CSS_SELECTOR, ".timeline polyline + circle")) == 1
         links = answer.find_elements(By.CSS_SELECTOR, ".timeline svg a")
         assert len(links) == len(face["peaks"]) > 0
@@ -127,11 +138,76 @@ def test_a_video_has_a_timeline_whose_peaks_show_the_frame(server, tmp_path):
 def test_a_text_is_refused_on_the_page(server, tmp_path):
     (tmp_path / "<img src=x>.jpg").write_text("no picture")
     with chromium(1100, tmp_path) as browser:
-        answer = shown_of(browser, server, tmp_path / "<img src=x>.jpg")
+        (answer,) = cards_of(browser, server, tmp_path / "<img src=x>.jpg")
+        assert "<img src=x>.jpg" in answer.text
         assert "Not scored" in answer.text
+        assert not answer.find_elements(By.TAG_NAME, "button")  # it stays refused
         assert "Not an image or a video of a kind" in answer.text
         assert not browser.find_elements(By.TAG_NAME, "img")
         assert all("415" in line for line in complaints(browser))
+
+
+def test_files_are_scored_one_after_another_and_a_refused_one_stops_none(server, faces, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "empty.png").touch()
+    paths = [tmp_path / "text.png", faces / "test/rows0.png", tmp_path / "empty.png"]
+    with chromium(1100, tmp_path) as browser:
+        cards = cards_of(browser, server, *paths, faces / "test/real0.png")
+        for card, said in zip(
+            cards, ("Not an image", "Score ", "file is empty", "Score "), strict=True
+        ):
+            assert said in card.text
+        state = browser.find_element(By.ID, "state").text
+        assert "2 not scored" in state
+        saved = downloaded(browser, cards[3], tmp_path)
+        assert [file["path"] for file in saved["files"]] == ["real0.png"]
+
+
+def test_kinds_and_limits_are_named_before_the_upload(server, tmp_path):
+    with chromium(1100, tmp_path) as browser:
+        browser.get(server.address)
+        terms = browser.find_element(By.ID, "terms")
+        WebDriverWait(browser, SECONDS).until(lambda b: terms.text)
+        for said in ("JPEG", "MP4", "200 megabytes", "120 seconds", "at most 8", "6 evenly"):
+            assert said in terms.text
+        described = browser.find_element(By.ID, "file").get_dom_attribute("aria-describedby")
+        assert "terms" in described
+
+
+def test_the_slider_changes_only_what_is_shown(server, faces, tmp_path):
+    move = """
+      arguments[0].value = arguments[1];
+      arguments[0].dispatchEvent(new Event("input"));
+    """
+    with chromium(1100, tmp_path) as browser:
+        (card,) = cards_of(browser, server, faces / "test/rows0.png")
+        field = card.find_element(By.CSS_SELECTOR, "input[type=range]")
+        own = card.find_element(By.CLASS_NAME, "verdict").text
+        for value, status in ((0, "Fake."), (1, "Real.")):
+            browser.execute_script(move, field, value)
+            verdicts = [one.text for one in card.find_elements(By.CLASS_NAME, "verdict")]
+            assert len(verdicts) == 2
+            assert all(one.startswith(status) for one in verdicts)
+            assert all(f"threshold {value:.3f}." in one for one in verdicts)
+        said = downloaded(browser, card, tmp_path)
+        assert own.lower().startswith(said["files"][0]["status"])
+        assert "changes only what is shown" in card.text
+        card.find_element(By.CSS_SELECTOR, ".threshold button").click()
+        assert card.find_element(By.CLASS_NAME, "verdict").text == own
+
+
+def test_a_file_can_be_sent_again_after_a_passing_refusal(server, faces, tmp_path):
+    busy = "window.own = window.fetch; window.fetch = async () => { throw new TypeError(); };"
+    with chromium(1100, tmp_path) as browser:
+        browser.get(server.address)
+        WebDriverWait(browser, SECONDS).until(lambda b: b.find_element(By.ID, "terms").text)
+        browser.execute_script(busy)
+        browser.find_element(By.ID, "file").send_keys(str(faces / "test/rows0.png"))
+        (card,) = finished_cards(browser, 1)
+        assert "server does not answer" in card.text
+        browser.execute_script("window.fetch = window.own;")
+        card.find_element(By.TAG_NAME, "button").click()
+        WebDriverWait(browser, SECONDS).until(lambda b: "Score " in card.text)
 
 
 def test_a_file_that_is_dropped_is_scored(server, faces, tmp_path):
@@ -145,8 +221,7 @@ def test_a_file_that_is_dropped_is_scored(server, faces, tmp_path):
     with chromium(1100, tmp_path) as browser:
         browser.get(server.address)
         browser.execute_script(drop, data)
-        answer = browser.find_element(By.ID, "answer")
-        WebDriverWait(browser, SECONDS).until(lambda b: answer.is_displayed())
+        (answer,) = finished_cards(browser, 1)
         assert "Score " in answer.text
         assert "b>.png" in answer.text
         assert not answer.find_elements(By.TAG_NAME, "b")
@@ -166,12 +241,11 @@ def test_a_calibrated_probability_is_shown_where_there_is_one(server, tmp_path, 
     answer = {"files": [file]}
     with chromium(1100, tmp_path) as browser:
         browser.get(server.address)
-        stand_in = "const said = arguments[0]; window.fetch = async () => Response.json(said);"
-        browser.execute_script(stand_in, answer)
-        (tmp_path / "a.png").touch()
+        WebDriverWait(browser, SECONDS).until(lambda b: b.find_element(By.ID, "terms").text)
+        browser.execute_script(STAND_IN, answer)
+        (tmp_path / "a.png").write_bytes(b"a")
         browser.find_element(By.ID, "file").send_keys(str(tmp_path / "a.png"))
-        shown = browser.find_element(By.ID, "answer")
-        WebDriverWait(browser, SECONDS).until(lambda b: shown.is_displayed())
+        (shown,) = finished_cards(browser, 1)
         assert "Fake. Score 3.500, above the threshold 1.250" in shown.text
         assert "It may not fit." in shown.text
         assert ("(calibrated probability 0.75)." in shown.text) == (probability == 0.75)

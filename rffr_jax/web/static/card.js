@@ -1,0 +1,82 @@
+// The card of one file: its verdict, its faces with their evidence, or why it was not scored.
+
+import { button, element, sentence } from "/elements.js";
+import { timeline } from "/timeline.js";
+import { slider, verdict } from "/verdict.js";
+
+const MEANING =
+  "A score is an opinion about pixels. One above the threshold is no proof, and one that is not " +
+  "above it does not make a picture genuine.";
+let cards = 0;
+
+export function newCard(name) {
+  const id = `file${++cards}`;
+  return element("section", { class: "card", id, tabindex: -1, "aria-labelledby": `${id}-name` },
+    element("h2", { id: `${id}-name` }, name), element("p", {}, "Waits."));
+}
+
+function refill(card, ...parts) {
+  card.replaceChildren(card.querySelector("h2"), ...parts);
+}
+
+export function showProgress(card) {
+  refill(card, element("p", {}, "Is sent and scored …"));
+}
+
+export function showRefusal(card, reason, again) {
+  refill(card,
+    element("p", { class: "verdict" }, element("strong", {}, "Not scored."), " ", sentence(reason)),
+    ...(again ? [button("Try again", again)] : []));
+}
+
+export function showAnswer(card, answer) {
+  const [file] = answer.files;
+  const own = file.threshold?.value;
+  const moves = [];
+  const said = (record) => {
+    const { parts, move } = verdict(record, own);
+    moves.push(move);
+    return parts;
+  };
+  const parts = [
+    element("p", { class: "verdict" }, ...said(file)),
+    element("p", {}, MEANING),
+    ...(file.threshold?.doubts ?? []).map((doubt) => element("p", {}, sentence(doubt))),
+  ];
+  if (file.score !== null) {
+    const scores = file.faces.map((face) => face.score).filter((score) => score !== null);
+    parts.push(slider(`${card.id}-threshold`, own, scores, (value) => moves.forEach((move) => move(value))));
+  }
+  if (file.source?.kind === "video") {
+    const drawn = timeline(card.id, file.faces, own);
+    parts.push(...drawn.parts);
+    moves.push(drawn.move);
+  }
+  for (const face of file.faces)
+    parts.push(element("h3", {}, `Face ${face.face}`),
+      element("p", { class: "verdict" }, ...said(face)), ...shownOf(face));
+  if (file.faces_left_out)
+    parts.push(element("p", {}, `Faces that were left out, the smallest: ${file.faces_left_out}.`));
+  refill(card, ...parts, element("p", {}, saved(answer)));
+}
+
+function shownOf(face) {
+  const parts = [];
+  if (face.frames.length > 1)
+    parts.push(element("p", {}, `Highest in frame ${face.peak.frame} at ${face.peak.time.toFixed(2)} s.`));
+  if (face.evidence) {
+    const alt = `original, reconstruction, residual and heat of face ${face.face}`;
+    // One that is broader than a phone is moved sideways, with the keyboard too.
+    parts.push(element("div", { class: "wide evidence", tabindex: 0, role: "group", "aria-label": alt },
+      element("img", { src: face.evidence, alt })));
+  } else if (face.picture) {
+    parts.push(element("img", { src: face.picture, alt: `face ${face.face}` }));
+  }
+  return parts;
+}
+
+function saved(answer) {
+  const text = JSON.stringify(answer, null, 2);
+  const address = URL.createObjectURL(new Blob([text], { type: "application/json" }));
+  return element("a", { class: "download", href: address, download: "predictions.json" }, "Download JSON");
+}
