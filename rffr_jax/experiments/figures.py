@@ -113,26 +113,26 @@ def validation_curves(
     """The AUC on validation data over the steps of training, of every run.
 
     Args:
-      measured: detectors; one training that is there several times is read once.
+      measured: detectors; one training that is there several times counts as the first row's.
       columns: of the table.
       names: for a column the manipulation or data set that `metrics.jsonl` has it under, where
         that is not the column's own label. If several data sets hold a manipulation, the first
         one counts.
 
     Returns:
-      For each column that was validated, by the label of the row, a curve a run.
+      For each column that was validated, by the row's method, a curve a run. Where there are
+      several kinds of fakes that were trained on, each has its own "COLUMN, trained on FAKES".
 
     Raises:
       UserError: a training has no readable `metrics.jsonl`.
     """
-    own = [{key: getattr(one, key) for key in LABELS[:2]} | {"rule": ""} for one in measured]
-    labels = row_labels(own)
-    found: dict[str, dict[str, list[Curve]]] = {}
+    trainings = list(dict.fromkeys(one.trained_on for one in measured))
+    found: dict[tuple[str, str], dict[str, list[Curve]]] = {}
     seen = set()
-    for one, label in zip(measured, labels, strict=True):
-        if (label, one.training) in seen:
+    for one in measured:
+        if one.training in seen:
             continue
-        seen.add((label, one.training))
+        seen.add(one.training)
         logged: dict[tuple[str, str], Curve] = {}
         for step, split, metric, value in read_logged_numbers(one.training / "metrics.jsonl"):
             logged.setdefault((split, metric), {})[step] = value
@@ -140,8 +140,14 @@ def validation_curves(
             name = (names or {}).get(column, column)
             keys = [key for key in logged if key[1] == f"auc_{name}"] + [(name, "auc")]
             if keys[0] in logged:
-                found.setdefault(column, {}).setdefault(label, []).append(logged[keys[0]])
-    return {column: found[column] for column in columns if column in found}
+                of_method = found.setdefault((one.trained_on, column), {})
+                of_method.setdefault(one.method, []).append(logged[keys[0]])
+    return {
+        column if len(trainings) == 1 else f"{column}, trained on {label}": found[label, column]
+        for label in trainings
+        for column in columns
+        if (label, column) in found
+    }
 
 
 def plot_validation_curves(
@@ -151,7 +157,7 @@ def plot_validation_curves(
     note: str = "",
     window: int = 1,
 ) -> pathlib.Path:
-    """Writes STEM.png and STEM.pdf: a panel a column, for every method the mean over its runs.
+    """Writes STEM.png and STEM.pdf: a panel a curve's name, for every method the mean of its runs.
 
     Thin, faint lines are single runs, as they were measured.
 
@@ -177,7 +183,7 @@ def plot_validation_curves(
     if window < 1 or window % 2 == 0:
         raise UserError(f"a moving average over {window} evaluations; give an odd number")
     methods = list(dict.fromkeys(label for column in curves.values() for label in column))
-    across = min(len(curves), 2)
+    across = min(len(curves), 2 if len(curves) <= 8 else 4)
     width = 4.6 * across
     figure, panels, key = _panels(len(curves), across, width, methods)
     for axes, (column, of_method) in zip(panels, curves.items(), strict=True):

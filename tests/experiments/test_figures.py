@@ -1,5 +1,6 @@
 """Bars and validation curves: what they show is what was measured."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -128,6 +129,20 @@ def test_a_column_may_be_a_data_set_or_have_another_name(tmp_path):
     assert list(curves) == ["faces", "C"]
     assert curves["C"] == validation_curves(measured, ("columns",))["columns"]
     assert curves["faces"] != curves["C"]
+
+
+def test_each_kind_of_training_has_panels_of_its_own(tmp_path):
+    _, measured, _ = experiment(tmp_path / "runs", ["one", "two"], seeds=1)
+    one, two = measured[0], next(run for run in measured if run.method == "two")
+    reference = dataclasses.replace(one, method="logistic regression")
+    other = dataclasses.replace(two, method="one", trained_on="other fakes")
+    curves = validation_curves([one, reference, other], COLUMNS)
+    assert list(curves) == [
+        f"{column}, trained on {label}"
+        for label in (one.trained_on, "other fakes")
+        for column in COLUMNS
+    ]
+    assert all(list(of_method) == ["one"] for of_method in curves.values())
 
 
 def test_curves_of_a_real_training(detector, tmp_path):
