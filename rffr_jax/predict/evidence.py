@@ -94,22 +94,36 @@ class Explanation:
         Args:
           note: text below the images.
         """
-        columns = {"original": image_pixels(self.image)}
-        if self.reconstruction is not None:
-            columns["reconstruction"] = image_pixels(self.reconstruction)
-        if self.residual is not None:
-            columns[f"residual x {self.alpha:g}"] = residual_pixels(self.residual)
         factor = max(1, round(IMAGE_SIZE / self.image.shape[0]))
-        images = {name: enlarge(image, factor) for name, image in columns.items()}
+        images = {self.title(name): enlarge(image, factor) for name, image in self.views().items()}
         if self.heat is not None:
-            scale, heat = ABSOLUTE, self.heat
-            if self.relative_heat is not None:
-                scale, heat = RELATIVE, self.relative_heat
-            overlay = heat_overlay(columns["original"], heat, self.blocks, self.patch_size, scale)
-            images[scale.title] = enlarge(overlay, factor)
-            images["colours"] = colour_bar(factor * self.image.shape[0], scale)
+            images["colours"] = colour_bar(factor * self.image.shape[0], self.heat_scale)
             note = f"{note} {describe_heat(self.reference)} {NO_CAUSE}".lstrip()
         return draw_contact_sheet([list(images.values())], list(images), note)
+
+    def views(self) -> dict[str, UInt8[np.ndarray, "size size 3"]]:
+        """`original`, `reconstruction`, `residual` and `heat`, those that the detector has."""
+        images = {"original": image_pixels(self.image)}
+        if self.reconstruction is not None:
+            images["reconstruction"] = image_pixels(self.reconstruction)
+        if self.residual is not None:
+            images["residual"] = residual_pixels(self.residual)
+        if self.heat is not None:
+            heat = self.heat if self.relative_heat is None else self.relative_heat
+            images["heat"] = heat_overlay(
+                images["original"], heat, self.blocks, self.patch_size, self.heat_scale
+            )
+        return images
+
+    def title(self, view: str) -> str:
+        """The heading of one of the `views`."""
+        titles = {"residual": f"residual x {self.alpha:g}", "heat": self.heat_scale.title}
+        return titles.get(view, view)
+
+    @property
+    def heat_scale(self) -> HeatScale:
+        """The colours of `heat`, or of `relative_heat` where it is known."""
+        return ABSOLUTE if self.relative_heat is None else RELATIVE
 
 
 def describe_heat(reference: ResidualReference | None) -> str:
@@ -144,12 +158,8 @@ def colour_bar(size: int, scale: HeatScale) -> UInt8[np.ndarray, "size size 3"]:
     """The colours of the heat with numbers beside them."""
     picture = Image.new("RGB", (size, size), "white")
     margin = _FONT_SIZE
-    levels = np.linspace(1, 0, size - 2 * margin)[:, None] * scale.top
-    # Mixed as in the overlay, over a middle grey.
-    bar = (1 - _HEAT_SHARE) * 127.5 + _HEAT_SHARE * _colours(levels, scale).repeat(
-        _BAR_WIDTH, axis=1
-    )
-    picture.paste(Image.fromarray(np.rint(bar).astype(np.uint8)), (margin, margin))
+    bar = colour_strip(size - 2 * margin, scale)[::-1, None].repeat(_BAR_WIDTH, axis=1)
+    picture.paste(Image.fromarray(bar), (margin, margin))
     draw = ImageDraw.Draw(picture)
     for share, text in zip((1.0, 0.5, 0.0), scale.labels, strict=True):
         y = margin + round((1 - share) * (size - 2 * margin - 1))
@@ -157,6 +167,12 @@ def colour_bar(size: int, scale: HeatScale) -> UInt8[np.ndarray, "size size 3"]:
         draw.line([(left, y), (left + 5, y)], fill="black")
         draw.text((left + 9, y), text, fill="black", font=load_font(_FONT_SIZE), anchor="lm")
     return np.asarray(picture)
+
+
+def colour_strip(size: int, scale: HeatScale) -> UInt8[np.ndarray, "size 3"]:
+    """The colours of the heat from 0 to the top, mixed as in the overlay over a middle grey."""
+    colours = _colours(np.linspace(0, scale.top, size), scale)
+    return np.rint((1 - _HEAT_SHARE) * 127.5 + _HEAT_SHARE * colours).astype(np.uint8)
 
 
 def _colours(values: np.ndarray, scale: HeatScale) -> np.ndarray:

@@ -27,9 +27,11 @@ from rffr_jax.predict.decision_rule import DecisionRule, decision_rules
 from rffr_jax.predict.detector import Crops, LoadedDetector
 from rffr_jax.predict.face_finding import FoundFaces, find_faces
 from rffr_jax.predict.face_settings import FaceSettings
+from rffr_jax.predict.face_views import write_views
 from rffr_jax.predict.finished_files import FinishedFiles
 from rffr_jax.predict.inputs import IMAGE, VIDEO, InputFile
 from rffr_jax.predict.prediction import FacePrediction, predict_faces, usable_crops
+from rffr_jax.predict.predictions_file import SCHEMA
 from rffr_jax.predict.records import as_sentence, describe_score, describe_status
 from rffr_jax.predict.timeline import score_peaks
 from rffr_jax.reports.contact_sheet import write_png
@@ -60,18 +62,21 @@ class FileScorer:
         detector: LoadedDetector,
         settings: FaceSettings,
         records_folder: pathlib.Path | None = None,
+        views: bool = False,
     ):
         """
         Args:
           records_folder: where finished records are kept; None means the workdir.
+          views: writes the images of each evidence apart as well, and each frame's crop (`web`).
         """
-        self._config, self._workdir = config, workdir
+        self._config, self._workdir, self._views = config, workdir, views
         self._detector, self._settings = detector, settings
         self._video_score = VideoScore.of(config.aggregate, config.top_k, config.frames_per_video)
         point = detector.operating_point
         self._rules = decision_rules(point, config.threshold, self._video_score)
         self.about = self._about()
         self.settings = {name: self.about[name] for name in self.about if name != "command"}
+        self.settings["schema"] = SCHEMA
         self.finished = FinishedFiles(records_folder or workdir, self.settings)
 
     def score_files(self, files: Sequence[InputFile]):
@@ -112,7 +117,7 @@ class FileScorer:
         with ThreadPoolExecutor(max(1, self._config.data.workers)) as pool:
             for found, prediction in zip(group, predictions, strict=True):
                 rule = self._rules[found.source["kind"] if found.source else IMAGE]
-                for number, face in enumerate(prediction.faces):
+                for number, face in enumerate(prediction.faces, 1):
                     name = f"{_picture_name(found)}-face{number}"
                     pictures.append(pool.submit(self._write_pictures, name, face, rule))
         for picture in pictures:
@@ -135,6 +140,8 @@ class FileScorer:
             record["peaks"] = self._write_peaks(f"{EVIDENCE}/{name}", record, face.crops)
         picture = face.picture(self._caption(record, rule))
         write_png(self._workdir / record["evidence"], picture, FAST)
+        if self._views:
+            record |= write_views(self._workdir, f"{EVIDENCE}/{name}", face)
 
     def _annotate(self, found: FoundFaces, record: dict[str, Any]) -> str | None:
         """Writes a video with boxes and scores.

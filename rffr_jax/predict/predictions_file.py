@@ -10,12 +10,12 @@ from typing import Any
 
 from rffr_jax.runs.atomic_files import atomic_write
 
-SCHEMA = 2
+SCHEMA = 3
 """Rises when a field is removed or changes its meaning, not when a field is added."""
 
 EDGES = ("left", "top", "right", "bottom")
 CSV_COLUMNS = (
-    *("path", "sha256", "status", "score", "probability", "reason"),
+    *("path", "sha256", "examined", "status", "score", "probability", "reason"),
     *("face", "face_status", "face_score", "face_probability", "face_reason", *EDGES),
     *("frames", "peak_frame", "peak_time", "evidence", "threshold", "doubts", "note"),
 )
@@ -59,7 +59,7 @@ def _to_json(value: Mapping[str, Any]) -> str:
 
 def _rows(record: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each face; one for a file without a face."""
-    names = ("path", "sha256", "status", "score", "probability", "reason")
+    names = ("path", "sha256", "examined", "status", "score", "probability", "reason")
     common = {name: record[name] for name in names}
     threshold = record["threshold"] or {"value": None, "doubts": []}
     common |= {"threshold": threshold["value"], "doubts": "; ".join(threshold["doubts"])}

@@ -3,6 +3,7 @@
 `real` only means that the score is not above the threshold.
 """
 
+import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,6 +104,7 @@ def file_record(
     return {
         "path": printable_path(str(found.path)),
         "sha256": found.sha256 or None,
+        "examined": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "status": status,
         "score": highest and highest["score"],
         "probability": highest and highest["probability"],
@@ -111,7 +113,7 @@ def file_record(
         "source": found.source,
         "annotated": None,
         "faces_left_out": found.left_out,
-        "faces": [{"face": number, **face} for number, face in enumerate(faces)],
+        "faces": [{"face": number, **face} for number, face in enumerate(faces, 1)],
     }
 
 

@@ -17,6 +17,7 @@ MOST_BYTES = 120_000
 """The size of one of the `MOST_FACES` pictures."""
 
 MOST_UNKNOWN = 1000
+OVERVIEW = ("file", "status", "score", "threshold", "faces", "examined", "SHA-256")
 STATUS_TEXTS = {
     FAKE: "above the threshold",
     REAL: "not above the threshold",
@@ -55,7 +56,7 @@ def write_report(
 
     highest = heapq.nlargest(MOST_FACES, scored(), key=lambda record: record["score"])
     shown, unjudged = _first_records(highest), _first_records(unknown)
-    headings = ["Files, the highest scores first"]
+    headings = ["Overview", "Files, the highest scores first"]
     headings += ["Files that were not judged"] if unknown else []
     counted = ", ".join(f"{counts[status]} {text}" for status, text in STATUS_TEXTS.items())
     left_out = about["left_out"].items()
@@ -65,10 +66,13 @@ def write_report(
         headings=[*headings, "How this was made"],
         note=as_sentence(about["note"]),
         how_to_read=_HOW_TO_READ,
+        overview_head=OVERVIEW,
+        unlisted=counts[FAKE] + counts[REAL] - len(highest),
         counted=f"Files: {counted}. The threshold is {describe_thresholds(about['thresholds'])}.",
         left_out=", ".join(
             f"{count} {ending or 'without an ending'}" for ending, count in left_out
         ),
+        overview=[_overview(record) for record in (*highest, *unknown)],
         judged=[_file(folder, record, f"file{number}") for number, record in enumerate(shown)],
         lower=counts[FAKE] + counts[REAL] - len(shown),
         reasons=[(record["path"], record["reason"]) for record in unknown],
@@ -80,6 +84,20 @@ def write_report(
     )
     with atomic_write(folder / "report.html") as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def _overview(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The row of a file in the table `OVERVIEW`."""
+    score, threshold = record["score"], record["threshold"]
+    return (
+        record["path"],
+        record["status"],
+        "" if score is None else f"{score:.3f}",
+        f"{threshold['value']:.3f}" if threshold else "",
+        str(len(record["faces"])),
+        record["examined"],
+        record["sha256"] or "",
+    )
 
 
 def _first_records(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
@@ -150,7 +168,19 @@ def _provenance(about: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("digest of its weights", detector["digest"]),
         ("trained on", ", ".join(detector["trained_datasets"]) or "not recorded"),
         ("manipulations in training", ", ".join(detector["trained_methods"]) or "not recorded"),
+        ("threshold", threshold_origin(about["thresholds"])),
         ("calibration", ", ".join(calibrated) or "none"),
         ("score of a face in a video", about["aggregate"]["how"]),
         *about["versions"].items(),
     ]
+
+
+def threshold_origin(thresholds: Mapping[str, Mapping[str, Any]]) -> str:
+    """On what the thresholds rest."""
+    origins = []
+    for medium, threshold in thresholds.items():
+        text = f"{medium}s: {threshold['value']:.3f}, {threshold['from']}"
+        if threshold["n_real"] is not None:
+            text += f" of {threshold['n_real']} real and {threshold['n_fake']} fake examples"
+        origins.append(text)
+    return "; ".join(origins)

@@ -65,7 +65,7 @@ def timeline(
         curves.append(
             {
                 "number": face["face"],
-                "colour": _COLOURS[face["face"] % len(_COLOURS)],
+                "colour": _COLOURS[(face["face"] - 1) % len(_COLOURS)],
                 "points": [axes.point(frame["time"], frame["score"]) for frame in face["frames"]],
                 "peaks": peaks,
             }

@@ -23,7 +23,7 @@ FILES = {
     "/page.css": ("page.css", "text/css"),
     **{
         f"/{name}.js": (f"{name}.js", "text/javascript")
-        for name in ("page", "card", "elements", "timeline", "verdict")
+        for name in ("page", "card", "elements", "evidence", "frames", "timeline", "verdict")
     },
 }
 """The files of the page, each under one path."""

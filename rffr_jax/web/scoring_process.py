@@ -153,12 +153,13 @@ def score_file(
     from rffr_jax.predict.inputs import InputFile, media_kind
     from rffr_jax.predict.predictions_file import SCHEMA
 
-    scorer = FileScorer(config, folder, detector, settings)
+    scorer = FileScorer(config, folder, detector, settings, views=True)
     scorer.score_files([InputFile(file, *media_kind(file))])
     (record,) = scorer.finished.records([file])
     for face in record["faces"]:
-        for entry in (face, *face["peaks"]):
-            for name in ("evidence", "picture"):
+        scale = [face["heat_scale"]] if face.get("heat_scale") else []
+        for entry in (face, *face["peaks"], *face["frames"], *face.get("views", ()), *scale):
+            for name in ("evidence", "picture", "colours"):
                 if entry.get(name):
                     entry[name] = picture_data_uri(folder / entry[name])
     about = hide_paths(scorer.about)

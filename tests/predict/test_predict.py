@@ -54,7 +54,7 @@ def test_scores_are_those_of_evaluate(finished, evaluated):
 
 def test_predictions_hold_what_is_promised(finished, detector):
     workdir, said = finished
-    assert said["schema"] == 2
+    assert said["schema"] == 3
     assert said["detector"]["path"] == str(detector)
     assert said["detector"]["trained_methods"] == ["rows"]
     for threshold in said["thresholds"].values():

@@ -55,7 +55,7 @@ def test_a_photograph_gets_the_record_of_the_job(tmp_path, loaded, detector, fac
     (expected,) = predict(tmp_path, detector, path, *GIVEN)["files"]
     verdict = loaded.predict(path, faces="given")
     assert verdict.record | {"path": expected["path"]} == without_pictures(expected) | {
-        name: verdict.record[name] for name in ("faces", "annotated")
+        name: verdict.record[name] for name in ("faces", "annotated", "examined")
     }
     (face,) = verdict.faces
     assert without_pictures(face.record) == without_pictures(expected["faces"][0])

@@ -55,6 +55,26 @@ def test_report_shows_every_verdict_with_its_evidence(tmp_path, detector, folder
     assert "not what its score rests on" in html
 
 
+def test_report_begins_with_a_table_of_all_files(tmp_path, detector, folder):
+    said, html = predicted(tmp_path / "out", detector, folder, "faces=given")
+    overview = html[html.index('<section id="section1">') : html.index('<section id="section2">')]
+    assert overview.count("<tr>") == 1 + len(said["files"])
+    for file in said["files"]:
+        assert f"<td>{file['sha256']}</td>" in overview
+        assert f"<td>{file['examined']}</td>" in overview
+    assert "Face 1: score" in html
+    assert "Face 0" not in html
+    assert [face["face"] for face in said["files"][0]["faces"]] == [1]
+
+
+def test_report_says_how_many_reals_the_threshold_rests_on():
+    rests = {"value": 0.9, "from": "validation data", "n_real": 636, "n_fake": 600}
+    default = {"value": 0.5, "from": "default", "n_real": None, "n_fake": None}
+    assert report.threshold_origin({"image": rests, "video": default}) == (
+        "images: 0.900, validation data of 636 real and 600 fake examples; videos: 0.500, default"
+    )
+
+
 def test_note_begins_with_a_capital(tmp_path, detector, folder, monkeypatch):
     monkeypatch.setattr("rffr_jax.data.origins.PROCEDURAL", "faces")
     _, html = predicted(tmp_path / "out", detector, folder / "rows0.png", "faces=given")

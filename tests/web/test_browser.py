@@ -20,6 +20,7 @@ from tests.faces.movies import face_frames, write_movie
 from tests.web.servers import served
 
 SECONDS = 60
+VIEWS = ["original", "reconstruction", "residual", "heat"]
 STAND_IN = "const said = arguments[0]; window.fetch = async () => Response.json(said);"
 pytestmark = [
     pytest.mark.slow,
@@ -110,8 +111,13 @@ def test_an_image_has_a_verdict_evidence_and_json(server, faces, tmp_path, width
         assert f"Score {file['score']:.3f}" in answer.text
         assert f"above the threshold {said['files'][0]['threshold']['value']:.3f}." in answer.text
         assert as_sentence(said["note"]) == browser.find_element(By.ID, "note").text
-        evidence = answer.find_element(By.CSS_SELECTOR, ".evidence img")
-        assert browser.execute_script("return arguments[0].naturalWidth", evidence) > 500
+        views = answer.find_elements(By.CSS_SELECTOR, ".views figure")
+        assert [one.get_dom_attribute("class") for one in views] == VIEWS
+        for name in VIEWS:
+            answer.find_element(By.CSS_SELECTOR, f"input[value={name}]").click()
+            assert [one.is_displayed() for one in views] == [name == one for one in VIEWS]
+            image = answer.find_element(By.CSS_SELECTOR, f".{name} > img")
+            assert browser.execute_script("return arguments[0].naturalWidth", image) > 0
         assert nothing_is_cut_off(browser)
         assert not complaints(browser)
     assert list((server.workdir / UPLOADS).iterdir()) == []
@@ -125,6 +131,12 @@ def test_a_video_has_a_timeline_whose_peaks_show_the_frame(server, tmp_path):
         assert len(answer.find_elements(By.CSS_SELECTOR, ".timeline polyline + circle")) == 1
         links = answer.find_elements(By.CSS_SELECTOR, ".timeline svg a")
         assert len(links) == len(face["peaks"]) > 0
+        field = answer.find_element(By.CSS_SELECTOR, ".frames input")
+        for frame in face["frames"]:
+            assert f"frame {frame['frame']}, face 1: score {frame['score']:.3f}" in (
+                field.get_dom_attribute("aria-valuetext") or ""
+            )
+            field.send_keys(Keys.ARROW_RIGHT)
         points = answer.find_element(By.CSS_SELECTOR, ".timeline polyline")
         assert len((points.get_dom_attribute("points") or "").split()) == len(face["frames"]) == 6
         links[0].send_keys(Keys.ENTER)
@@ -161,6 +173,35 @@ def test_files_are_scored_one_after_another_and_a_refused_one_stops_none(server,
         assert "2 not scored" in state
         saved = downloaded(browser, cards[3], tmp_path)
         assert [file["path"] for file in saved["files"]] == ["real0.png"]
+
+
+def test_faces_have_numbered_boxes_on_the_whole_picture(server, faces, tmp_path):
+    picture = faces / "test/rows0.png"
+    record = {"status": "fake", "score": 0.9, "reason": None, "frames": []}
+    boxes = [[4, 8, 24, 32], [30, 8, 50, 32]]
+    found = [{"face": number, "box": box, **record} for number, box in enumerate(boxes, 1)]
+    file = {**record, "path": picture.name, "source": {"kind": "image"}, "faces": found}
+    file |= {"threshold": {"value": 0.5, "doubts": []}, "faces_left_out": 3}
+    with chromium(420, tmp_path) as browser:
+        browser.get(server.address)
+        WebDriverWait(browser, SECONDS).until(lambda b: b.find_element(By.ID, "terms").text)
+        browser.execute_script(STAND_IN, {"files": [file]})
+        browser.find_element(By.ID, "file").send_keys(str(picture))
+        (card,) = finished_cards(browser, 1)
+        assert "left out, the smallest: 3." in card.text
+        assert [one.text for one in card.find_elements(By.CSS_SELECTOR, ".whole text")] == [
+            "1",
+            "2",
+        ]
+        image = card.find_element(By.CSS_SELECTOR, ".whole img")
+        for box, link in zip(boxes, card.find_elements(By.CSS_SELECTOR, ".whole a"), strict=True):
+            drawn = link.find_element(By.CSS_SELECTOR, "rect:not(.halo)").rect
+            scale = image.rect["width"] / browser.execute_script(
+                "return arguments[0].naturalWidth", image
+            )
+            assert drawn["x"] - image.rect["x"] == pytest.approx(scale * box[0], abs=3)
+            assert drawn["width"] == pytest.approx(scale * (box[2] - box[0]), abs=5)
+        assert nothing_is_cut_off(browser)
 
 
 def test_kinds_and_limits_are_named_before_the_upload(server, tmp_path):
@@ -235,7 +276,7 @@ def test_a_calibrated_probability_is_shown_where_there_is_one(server, tmp_path, 
         **record,
         "path": "a.png",
         "source": {"kind": "image"},
-        "faces": [{"face": 0, **record}],
+        "faces": [{"face": 1, **record}],
     }
     file["threshold"] = {"value": 1.25, "doubts": ["it may not fit"]}
     answer = {"files": [file]}

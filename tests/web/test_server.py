@@ -67,7 +67,9 @@ def test_a_photograph_has_the_record_of_predict(server, tmp_path, detector, face
     assert face["evidence"].startswith("data:image/png;base64,iVBOR")
     assert set(said) == set(expected) - {"left_out"}  # of folders
     assert set(record) == set(wanted)
-    assert set(face) == set(wanted["faces"][0])
+    assert set(face) == {*wanted["faces"][0], "views", "heat_scale"}
+    pictures = [view["picture"] for view in face["views"]]
+    assert all(one.startswith("data:image/png;base64,iVBOR") for one in pictures)
     for name in ("thresholds", "calibrations", "note", "versions", "counts"):
         assert said[name] == expected[name]
     assert said["detector"]["digest"] == expected["detector"]["digest"]
@@ -81,7 +83,9 @@ def test_a_video_has_scores_in_time(server, tmp_path):
     assert answer.status_code == 200
     (record,) = answer.json()["files"]
     assert record["source"]["kind"] == "video"
-    assert len(record["faces"][0]["frames"]) == 4
+    frames = record["faces"][0]["frames"]
+    assert len(frames) == 4
+    assert all(frame["picture"].startswith("data:image/jpeg;base64,") for frame in frames)
     cut = post(server, path.read_bytes()[: path.stat().st_size // 2], "cut.mp4")
     assert cut.status_code == 200
     assert cut.json()["files"][0]["status"] == "unknown"

@@ -1,6 +1,7 @@
 // The card of one file: its verdict, its faces with their evidence, or why it was not scored.
 
 import { button, element, sentence } from "/elements.js";
+import { evidence, wholePicture } from "/evidence.js";
 import { timeline } from "/timeline.js";
 import { slider, verdict } from "/verdict.js";
 
@@ -29,7 +30,7 @@ export function showRefusal(card, reason, again) {
     ...(again ? [button("Try again", again)] : []));
 }
 
-export function showAnswer(card, answer) {
+export async function showAnswer(card, answer, sent) {
   const [file] = answer.files;
   const own = file.threshold?.value;
   const moves = [];
@@ -52,26 +53,37 @@ export function showAnswer(card, answer) {
     parts.push(...drawn.parts);
     moves.push(drawn.move);
   }
-  for (const face of file.faces)
-    parts.push(element("h3", {}, `Face ${face.face}`),
-      element("p", { class: "verdict" }, ...said(face)), ...shownOf(face));
+  const boxed = file.faces.filter((face) => face.box);
+  if (file.source?.kind === "image" && boxed.length)
+    parts.push(await wholePicture(card.id, sent, boxed));
+  for (const face of file.faces) {
+    const id = `${card.id}-face${face.face}`;
+    parts.push(element("h3", { id }, `Face ${face.face}`),
+      element("p", { class: "verdict" }, ...said(face)), ...shownOf(`${id}-evidence`, face));
+  }
   if (file.faces_left_out)
     parts.push(element("p", {}, `Faces that were left out, the smallest: ${file.faces_left_out}.`));
-  refill(card, ...parts, element("p", {}, saved(answer)));
+  refill(card, ...parts, origin(answer), element("p", {}, saved(answer)));
 }
 
-function shownOf(face) {
+// What a printed card is traced by.
+function origin(answer) {
+  const [file] = answer.files;
+  const facts = [
+    ["SHA-256", file.sha256], ["examined", file.examined],
+    ["digest of the detector", answer.detector?.digest],
+  ].filter(([, value]) => value);
+  return element("dl", { class: "small" },
+    ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
+}
+
+function shownOf(id, face) {
   const parts = [];
   if (face.frames.length > 1)
     parts.push(element("p", {}, `Highest in frame ${face.peak.frame} at ${face.peak.time.toFixed(2)} s.`));
-  if (face.evidence) {
-    const alt = `original, reconstruction, residual and heat of face ${face.face}`;
-    // One that is broader than a phone is moved sideways, with the keyboard too.
-    parts.push(element("div", { class: "wide evidence", tabindex: 0, role: "group", "aria-label": alt },
-      element("img", { src: face.evidence, alt })));
-  } else if (face.picture) {
+  if (face.views) parts.push(...evidence(id, face));
+  else if (face.picture)
     parts.push(element("img", { src: face.picture, alt: `face ${face.face}` }));
-  }
   return parts;
 }
 

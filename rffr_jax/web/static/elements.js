@@ -34,5 +34,5 @@ export function clock(seconds) {
 }
 
 export function colour(face) {
-  return `face${face.face % COLOURS}`;
+  return `face${(face.face - 1) % COLOURS}`;
 }

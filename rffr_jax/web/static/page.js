@@ -51,7 +51,7 @@ async function score(entry) {
   showProgress(card);
   try {
     const answer = await sent(file);
-    showAnswer(card, answer);
+    await showAnswer(card, answer, file);
     const [record] = answer.files;
     return status(record, record.threshold?.value);
   } catch (error) {

@@ -1,6 +1,7 @@
 // The scores of a video's faces over time. Scores lie in [0, 1] or the drawing is made higher.
 
 import { clock, colour, element, svg } from "/elements.js";
+import { frameSlider } from "/frames.js";
 
 const WIDTH = 720, HEIGHT = 250, LEFT = 40, RIGHT = 706, TOP = 26, BOTTOM = 206;
 const TICKS = 6;
@@ -17,6 +18,13 @@ export function timeline(id, faces, threshold) {
   const line = thresholdLine(place);
   line.move(threshold);
   drawing.append(...line.parts);
+  const cursor = svg("line", { class: "cursor", y1: TOP, y2: BOTTOM });
+  drawing.append(cursor);
+  const slider = frameSlider(`${id}-frame`, scored, (time) => {
+    const [x] = place(time, 0);
+    cursor.setAttribute("x1", x);
+    cursor.setAttribute("x2", x);
+  });
   const figures = [];
   for (const face of scored) drawing.append(...curve(id, face, place, figures));
   const legend = scored.map((face) => {
@@ -28,7 +36,8 @@ export function timeline(id, faces, threshold) {
     element("h3", {}, "Scores over time"),
     element("div", { class: "wide timeline" }, drawing),
     element("ul", { class: "legend small" }, ...legend),
-    element("p", { class: "small" }, "Every point is a frame that was looked at. Numbers are peaks."),
+    ...slider,
+    element("p", { class: "small" }, "Every point is a frame that was judged. Numbers are peaks:"),
     element("div", { class: "peaks" }, ...figures),
   ];
   return { parts, move: line.move };
