@@ -1,5 +1,6 @@
 """The page and the HTTP API: `POST /api/predict` scores one file as the job `predict` does."""
 
+import asyncio
 import contextlib
 import importlib.resources
 import pathlib
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp
 from rffr_jax.web.guard import Guard
 from rffr_jax.web.multipart_file import Limits, receive_file
 from rffr_jax.web.refused import RefusedError
+from rffr_jax.web.samples import sample_picture, sample_titles
 from rffr_jax.web.upload_queue import UploadQueue
 
 SECONDS_TO_RETRY = 10
@@ -54,7 +56,15 @@ def make_api(
     @api.get("/api/health")
     async def health() -> dict[str, Any]:
         note = uploads.scorer.note
-        return {"status": "ready", "note": note, "most_bytes": limits.most_bytes, **terms}
+        about = {"status": "ready", "note": note, "most_bytes": limits.most_bytes}
+        return {**about, **terms, "samples": sample_titles()}
+
+    @api.get("/samples/{name}")
+    async def sample(name: str) -> Response:
+        if name not in sample_titles():
+            raise RefusedError(404, "there is no such sample")
+        content = await asyncio.to_thread(sample_picture, name)
+        return Response(content, media_type="image/png")
 
     @api.post("/api/predict")
     async def predict(request: Request) -> JSONResponse:

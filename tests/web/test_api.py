@@ -1,11 +1,14 @@
 """The HTTP API before a stand-in for the process that scores."""
 
 import asyncio
+import io
 import json
 
 import pytest
+from PIL import Image
 
 from rffr_jax.web.refused import RefusedError
+from rffr_jax.web.samples import PHOTOGRAPH, sample_titles
 from rffr_jax.web.scoring_process import hide_paths
 from rffr_jax.web.upload_queue import base_name, sender_network
 from tests.web.stand_in import FORM, MOST_BYTES, TERMS, StandIn, digest, form, png, talk
@@ -214,7 +217,32 @@ def test_health_says_what_must_be_said(tmp_path):
         "note": StandIn.note,
         "most_bytes": MOST_BYTES,
         **TERMS,
+        "samples": sample_titles(),
     }
+
+
+@pytest.mark.parametrize("name", sample_titles())
+def test_samples_are_pictures(tmp_path, name):
+    async def asked(client_of):
+        return await (await client_of()).get(f"/samples/{name}")
+
+    answer = talk(tmp_path, StandIn(), asked)
+    assert answer.headers["Content-Type"] == "image/png"
+    with Image.open(io.BytesIO(answer.content)) as picture:
+        assert min(picture.size) >= 384
+
+
+@pytest.mark.parametrize("name", ["nothing.png", "..%2Fpage.html", "%2Fetc%2Fpasswd"])
+def test_other_samples_are_not_there(tmp_path, name):
+    async def asked(client_of):
+        return await (await client_of()).get(f"/samples/{name}")
+
+    assert talk(tmp_path, StandIn(), asked).status_code == 404
+
+
+def test_a_photograph_is_offered_only_where_it_is_installed(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert PHOTOGRAPH not in sample_titles()
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,31 @@ def test_faces_have_numbered_boxes_on_the_whole_picture(server, faces, tmp_path)
         assert nothing_is_cut_off(browser)
 
 
+def test_a_sample_is_scored(server, tmp_path):
+    with chromium(1100, tmp_path) as browser:
+        browser.get(server.address)
+        samples = browser.find_element(By.ID, "samples")
+        WebDriverWait(browser, SECONDS).until(lambda b: "Try a drawn face" in samples.text)
+        samples.find_element(By.TAG_NAME, "button").click()
+        WebDriverWait(browser, SECONDS).until(lambda b: b.find_elements(By.CLASS_NAME, "card"))
+        (card,) = finished_cards(browser, 1)
+        assert "drawn-face.png" in card.text
+        assert "Score " in card.text
+        assert not complaints(browser)
+
+
+def test_a_printed_report_has_all_evidence_and_no_controls(server, faces, tmp_path):
+    with chromium(1100, tmp_path) as browser:
+        (card,) = cards_of(browser, server, faces / "test/rows0.png")
+        card.find_element(By.CSS_SELECTOR, "input[value=heat]").click()
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        views = card.find_elements(By.CSS_SELECTOR, ".views figure")
+        assert [view.is_displayed() for view in views] == [True] * len(VIEWS)
+        for name in ("#drop", "#print", "fieldset", ".download"):
+            assert not browser.find_element(By.CSS_SELECTOR, name).is_displayed()
+        assert "SHA-256" in card.text
+
+
 def test_kinds_and_limits_are_named_before_the_upload(server, tmp_path):
     with chromium(1100, tmp_path) as browser:
         browser.get(server.address)

@@ -1,7 +1,7 @@
 // Sends files to /api/predict, one after another, and shows a card for each.
 
 import { newCard, showAnswer, showProgress, showRefusal } from "/card.js";
-import { element, sentence } from "/elements.js";
+import { button, element, sentence } from "/elements.js";
 import { status } from "/verdict.js";
 
 const NOT_SCORED = "not scored";
@@ -12,6 +12,7 @@ const field = document.getElementById("file");
 const drop = document.getElementById("drop");
 const state = document.getElementById("state");
 const answers = document.getElementById("answers");
+const printing = document.getElementById("print");
 const waiting = [];
 let working = false;
 let mostBytes = Infinity;
@@ -25,6 +26,7 @@ class Refusal extends Error {
 
 function add(files) {
   const entries = [...files].map((file) => ({ file, card: newCard(file.name) }));
+  printing.hidden = false;
   answers.append(...entries.map((entry) => entry.card));
   waiting.push(...entries);
   if (!working) work();
@@ -113,7 +115,14 @@ document.addEventListener("drop", (event) => {
   if (event.dataTransfer.files.length) add(event.dataTransfer.files);
 });
 
+printing.append(button("Print a report", () => window.print()));
+
 // ---- what is said before an upload
+
+async function sample(name) {
+  const response = await fetch(`/samples/${name}`);
+  add([new File([await response.blob()], name, { type: "image/png" })]);
+}
 
 function terms(health) {
   return [
@@ -128,6 +137,8 @@ function terms(health) {
 const health = await (await fetch("/api/health")).json();
 mostBytes = health.most_bytes;
 document.getElementById("terms").append(...terms(health).map((text) => element("p", {}, text)));
+document.getElementById("samples").append(
+  ...Object.entries(health.samples).map(([name, title]) => button(`Try ${title}`, () => sample(name))));
 if (health.note) {
   const note = document.getElementById("note");
   note.textContent = sentence(health.note);
