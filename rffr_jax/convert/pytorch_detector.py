@@ -3,7 +3,8 @@
     import detector                      # this file, `detector.py`, in the exported folder
 
     model = detector.load("FOLDER")      # with detector.json and detector.safetensors
-    scores = model(images)               # uint8 [batch, size, size, 3] -> float32 [batch]
+    margins = model(images)              # uint8 [batch, size, size, 3] -> float32 [batch]
+    scores = margins.double().sigmoid()  # float32 would round high ones to 1
 
 An image is an aligned face crop in RGB; detector.json says of which size, and how the faces of the
 training were cut out. A score is in [0, 1]; a higher one means more likely fake.
@@ -37,11 +38,12 @@ def load(folder: str | pathlib.Path) -> "Detector":
 
 
 class Detector(nn.Module):
-    """Scores of face crops."""
+    """Margins of face crops."""
 
     def __init__(self, network: dict):
         super().__init__()
-        self.patch, self.alpha = network["patch_size"], network["alpha"]
+        self.size, self.patch = network["size"], network["patch_size"]
+        self.alpha = network["alpha"]
         self.passes, self.read = network["passes"], network["read_patches"]
         self.register_buffer("mean", torch.tensor(network["mean"]), persistent=False)
         self.register_buffer("std", torch.tensor(network["std"]), persistent=False)
@@ -50,11 +52,17 @@ class Detector(nn.Module):
         self.head = nn.Linear(len(self.branches) * network["vit"]["width"], 2)
 
     def forward(self, images: Tensor) -> Tensor:
-        """uint8 [batch, size, size, 3] -> scores in [0, 1], [batch]."""
-        return self.logits(images).softmax(dim=-1)[:, 1]
+        """uint8 [batch, size, size, 3] -> margins (logit of fake minus that of real), [batch]."""
+        logits = self.logits(images)
+        return logits[:, 1] - logits[:, 0]
 
     def logits(self, images: Tensor) -> Tensor:
         """uint8 [batch, size, size, 3] -> logits of real and fake, [batch, 2]."""
+        if images.dtype != torch.uint8 or images.shape[1:] != (self.size, self.size, 3):
+            raise ValueError(
+                f"images are {images.dtype} {list(images.shape)}; give torch.uint8 "
+                f"[batch, {self.size}, {self.size}, 3]"
+            )
         pixels = images.float() / 255
         inputs = {"original": patchify((pixels - self.mean) / self.std, self.patch)}
         if self.mae is not None:

@@ -126,6 +126,7 @@ def _network(settings: DetectionSettings, blocks: BlockGrid) -> dict[str, Any]:
     else:
         read = blocks.hidden.reshape(-1).tolist()
     return {
+        "size": settings.model.image_size,
         "patch_size": settings.model.patch_size,
         "mean": list(settings.mean),
         "std": list(settings.std),

@@ -14,9 +14,9 @@ MOST_BYTES = 2**31 - 2**24
 
 
 def export_stablehlo(detection: Detection, parameters: PyTree, frozen: PyTree) -> bytes:
-    """The program from uint8 [batch, size, size, 3] to scores, float32 [batch], for any batch.
+    """The program from uint8 [batch, size, size, 3] to margins, float32 [batch], for any batch.
 
-    The weights are constants in it. It scores one image after another, so that any number of them
+    The weights are constants in it. It reads one image after another, so that any number of them
     fits into memory, and multiplies in full float32, on GPUs too.
 
     Args:
@@ -37,27 +37,27 @@ def export_stablehlo(detection: Detection, parameters: PyTree, frozen: PyTree) -
             "2; export them with --to torch, or carry a model folder (`rffr-jax export-model`)"
         )
 
-    def score_one(image: UInt8[Array, "size size 3"]) -> Float[Array, ""]:
-        return scores(detection, parameters, frozen, image[None])[0]
+    def margin(image: UInt8[Array, "size size 3"]) -> Float[Array, ""]:
+        return margins(detection, parameters, frozen, image[None])[0]
 
-    def score_all(images: UInt8[Array, "batch size size 3"]) -> Float[Array, " batch"]:
-        return jax.lax.map(score_one, images)
+    def map_margin(images: UInt8[Array, "batch size size 3"]) -> Float[Array, " batch"]:
+        return jax.lax.map(margin, images)
 
     side = detection.settings.model.image_size
     (batch,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, side, side, 3), np.uint8)
     with jax.default_matmul_precision("highest"):
-        exported = jax.export.export(jax.jit(score_all), platforms=PLATFORMS)(images)
+        exported = jax.export.export(jax.jit(map_margin), platforms=PLATFORMS)(images)
     return bytes(exported.serialize())
 
 
-def scores(
+def margins(
     detection: Detection,
     parameters: PyTree,
     frozen: PyTree,
     images: UInt8[Array, "batch size size 3"],
 ) -> Float[Array, " batch"]:
-    """The softmax of `fake`, in [0, 1], as `evaluation.scoring` computes it."""
+    """The logit of fake minus that of real; its sigmoid is the score of `evaluation.scoring`."""
     if detection.settings.fills_blocks:
         # Kept residuals are float16, and so they are everywhere.
         differences = detection.differences(frozen, images)
@@ -65,4 +65,4 @@ def scores(
     else:
         residuals = detection.residual_images(frozen, images)
     logits = detection.logits(parameters, images, residuals)
-    return jax.nn.sigmoid(jnp.subtract(logits[:, 1], logits[:, 0]))
+    return logits[:, 1] - logits[:, 0]

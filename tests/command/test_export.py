@@ -1,6 +1,5 @@
 """`rffr-jax export`: whole detectors that run without the package, and say what they read."""
 
-import functools
 import hashlib
 import json
 import os
@@ -14,13 +13,18 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.numpy import load_file
+from scipy.special import expit
 
 import rffr_jax
+from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.command import entry
+from rffr_jax.command import export as export_command
 from rffr_jax.convert import to_stablehlo
 from rffr_jax.convert.to_pytorch import require_pytorch_modules
-from rffr_jax.convert.to_stablehlo import export_stablehlo, scores
+from rffr_jax.convert.to_stablehlo import export_stablehlo
 from rffr_jax.errors import UserError
+from rffr_jax.evaluation.scoring import Scorer
+from rffr_jax.images.image_formats import decode_crop, encode_crop
 from rffr_jax.models.sizes import BackboneSettings, ModelSettings, UNetSettings
 from rffr_jax.rivals import rival_settings
 from rffr_jax.runs.model_folder import is_model_folder
@@ -32,6 +36,7 @@ from tests.random_detectors import (
 )
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs/export.md"
+JAX_LINES, _, JPEG_LINES = re.findall(r"(?ms)^```python\n(.*?)^```", DOCS.read_text())
 WHOLE = {"inputs": "original", "blocks": "full", "mae": None}
 
 
@@ -52,11 +57,9 @@ def exported(detector, folder, to):
 @pytest.mark.slow
 def test_the_loader_of_the_docs_scores_without_the_package(detector, tmp_path):
     _, about = exported(detector, tmp_path / "detect-stablehlo", "stablehlo")
-    face = random_images(1)[0]
-    Image.fromarray(face).save(tmp_path / "face.png")
-    (loader, _) = re.findall(r"(?ms)^```python\n(.*?)^```", DOCS.read_text())
-    assert len(loader.splitlines()) <= 12
-    program = f"import sys\nsys.modules['rffr_jax'] = None\n{loader}"
+    face = Image.fromarray(random_images(1, 170)[0, :130])
+    face.save(tmp_path / "face.png")
+    program = f"import sys\nsys.modules['rffr_jax'] = None\n{JAX_LINES}"
     environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -71,20 +74,48 @@ def test_the_loader_of_the_docs_scores_without_the_package(detector, tmp_path):
     assert about["platforms"] == ["cpu", "cuda"]
 
 
+def test_the_jpeg_lines_of_the_docs_make_the_pixels_that_predict_reads():
+    crop = random_images(1)[0]
+    found = {"crop": crop, "np": np, "Image": Image}
+    exec(JPEG_LINES, found)
+    wanted = decode_crop(encode_crop(crop, "jpeg"), "jpeg", 48, "")
+    np.testing.assert_array_equal(found["crop"], wanted)
+    assert (wanted != crop).any()
+
+
+def scores_here(detection, parameters, frozen, images):
+    scorer = Scorer(detection, frozen, make_mesh(), batch_size=4, workers=0, max_bad_fraction=1.0)
+    return scorer.score_images(parameters, images)[0]
+
+
 def assert_exported_scores_are_the_same(settings):
     spread = 0.002 if settings.is_rival else 0.05  # deep networks without trained norms overflow
     detection, parameters, frozen = random_detector(settings, spread)
     images = random_images(3, settings.model.image_size)
-    wanted = jax.jit(functools.partial(scores, detection))(parameters, frozen, images)
+    wanted = scores_here(detection, parameters, frozen, images)
     assert np.abs(wanted - 0.5).max() > 1e-4
     assert ((wanted > 0) & (wanted < 1)).all()
     program = jax.export.deserialize(bytearray(export_stablehlo(detection, parameters, frozen)))
     for batch in (1, 3):
-        np.testing.assert_allclose(program.call(images[:batch]), wanted[:batch], atol=1e-5)
+        margins = np.asarray(program.call(images[:batch]), np.float64)
+        np.testing.assert_allclose(expit(margins), wanted[:batch], atol=1e-5)
 
 
 def test_a_program_takes_any_number_of_images():
     assert_exported_scores_are_the_same(settings_of(**WHOLE))
+
+
+def test_verdicts_of_an_overconfident_detector_are_the_same():
+    detection, parameters, frozen = random_detector(settings_of(**WHOLE))
+    parameters["head"]["bias"] = np.array([0, 25], np.float32)
+    images = random_images(4)
+    wanted = scores_here(detection, parameters, frozen, images)
+    assert (wanted.astype(np.float32) == 1).all()
+    assert np.unique(wanted).size == 4
+    program = jax.export.deserialize(bytearray(export_stablehlo(detection, parameters, frozen)))
+    found = expit(np.asarray(program.call(images), np.float64))
+    threshold = np.mean(np.sort(wanted)[1:3])
+    assert (found > threshold).tolist() == (wanted > threshold).tolist()
 
 
 RIVALS = {
@@ -118,6 +149,12 @@ def test_the_description_says_what_goes_in_and_comes_out(detector, tmp_path):
     assert about["input"]["shape"] == ["batch", 48, 48, 3]
     assert (about["input"]["dtype"], about["input"]["range"]) == ("uint8", [0, 255])
     assert about["input"]["preparations"] == []
+    jpeg = {"image_format": "jpeg", "quality": 95, "chroma": "4:4:4"}
+    assert about["input"]["encoding"].items() >= jpeg.items()
+    assert "centre square" in about["input"]["resizing"]
+    assert "BILINEAR" in about["input"]["resizing"]
+    assert "float64" in about["output"]["score"]
+    assert about["network"]["size"] == 48
     assert about["thresholds"]["image"]["value"] == 0.5
     loaded = rffr_jax.load_detector(detector)
     assert (about["digest"], about["note"]) == (loaded.digest, loaded.note)
@@ -160,6 +197,31 @@ def test_what_is_no_vit_is_refused_for_pytorch():
         with pytest.raises(UserError, match=re.escape(message)):
             require_pytorch_modules(settings_of(**changes))
     require_pytorch_modules(settings_of(**{**KINDS["high_pass"], **WHOLE}))
+
+
+@pytest.mark.parametrize("to", ["torch", "stablehlo"])
+def test_a_broken_detector_is_refused(to, detector, tmp_path, monkeypatch):
+    loaded = rffr_jax.load_detector(detector, dtype="float32")
+    bias = loaded.parts[1]["head"]["bias"]
+    loaded.parts[1]["head"]["bias"] = bias.at[0].set(np.nan)
+    monkeypatch.setattr(export_command, "load_detector", lambda *_, **__: loaded)
+    with pytest.raises(UserError, match="its scores are not finite"):
+        exported(detector, tmp_path / "out", to)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("change", "told"), [(0.01, "up to 0.0"), (np.nan, "up to nan")])
+def test_an_export_with_other_scores_is_refused(change, told, tmp_path, monkeypatch):
+    folder = write_random_detector(tmp_path / "detect", settings_of(**WHOLE))
+
+    def export_another(detection, parameters, frozen):
+        head = parameters["head"] | {"bias": parameters["head"]["bias"] + np.array([0, change])}
+        return export_stablehlo(detection, parameters | {"head": head}, frozen)
+
+    monkeypatch.setattr(export_command, "export_stablehlo", export_another)
+    with pytest.raises(UserError, match=f"exported, its scores differ by {told}"):
+        exported(folder, tmp_path / "out", "stablehlo")
+    assert [path.name for path in tmp_path.iterdir()] == ["detect"]
 
 
 def test_mistakes_are_named(detector, tmp_path, monkeypatch):
