@@ -104,7 +104,8 @@ def test_an_export_with_other_scores_is_refused(tmp_path, monkeypatch):
 
     def export_another(*parts):
         arrays, network = export_pytorch(*parts)
-        return arrays | {"head.bias": arrays["head.bias"] + np.float32([0, 0.01])}, network
+        bias = arrays["head.bias"] + np.array([0, 0.01], np.float32)
+        return arrays | {"head.bias": bias}, network
 
     monkeypatch.setattr(export_command, "export_pytorch", export_another)
     with pytest.raises(UserError, match="exported, its scores differ by up to"):
