@@ -117,29 +117,30 @@ def refuse_address(text: str, option: str = "", models: bool = False):
 def refuse_addresses(config: Config):
     """Raises: UserError if an entry is, or holds, the address of a bucket or a page.
 
-    `trusted_hosts` names hosts, not files: the job `web` checks it itself.
+    Entries that name models may name one on the hub. `trusted_hosts` names hosts, not files: the
+    job `web` checks it itself.
     """
     for name, value in flat(config.to_dict()).items():
         for text in _texts(value) if name != "trusted_hosts" else ():
-            refuse_address(text, f"--config.{name}=")
+            refuse_address(text, f"--config.{name}=", models=_names_models(name))
 
 
-def with_local_models(config: Config, find: Callable[[str, str], str]) -> Config:
-    """The config with folders in place of models on the hub.
+def with_pinned_models(config: Config, pin: Callable[[str, str], str]) -> Config:
+    """The config with the commits of its models on the hub, also behind `NAME=`.
 
     Args:
-      find: the folder of a name that starts with `hf://`, and the entry that names it.
+      pin: the name with a commit of a model `hf://...`, from its name and the config entry.
     """
     for name, value in flat(config.to_dict()).items():
-        if name.rpartition(".")[2] not in MODELS or not isinstance(value, str):
-            continue
-        if f"{HUB}://" in value:
-            folders = [
-                find(part, name) if part.startswith(f"{HUB}://") else part
-                for part in value.split(",")
-            ]
-            config.update_from_flattened_dict({name: ",".join(folders)})
+        if _names_models(name) and isinstance(value, str) and f"{HUB}://" in value:
+            named = rf"(?:^|(?<=[,=])){HUB}://[^,]*"
+            pinned = re.sub(named, lambda found, entry=name: pin(found[0], entry), value)
+            config.update_from_flattened_dict({name: pinned})
     return config
+
+
+def _names_models(entry: str) -> bool:
+    return entry.rpartition(".")[2] in MODELS
 
 
 def local_path(text: str, option: str) -> pathlib.Path:

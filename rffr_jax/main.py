@@ -29,9 +29,10 @@ from rffr_jax.config import (
     check_config,
     refuse_address,
     refuse_addresses,
-    with_local_models,
+    with_pinned_models,
 )
 from rffr_jax.errors import UserError
+from rffr_jax.runs.model_names import pinned_model
 
 JOBS = {
     "pretrain": "rffr_jax.training.pretrain",
@@ -186,30 +187,24 @@ def _parse(
     if job not in JOBS:
         raise UserError(f"the config's job is {job!r}; it must be one of {', '.join(JOBS)}")
     check_config(config)
-    config = with_local_models(config, _find_on_hub)
     refuse_addresses(config)
+    refuse_address(workdir_flag.value or "", "--workdir=")
+    launch = find_launch(
+        os.environ, coordinator_flag.value, processes_flag.value, process_flag.value
+    )
+    config = with_pinned_models(config, lambda name, entry: pinned_model(name, f"--config.{entry}"))
     if job == "detect" and config.init_from:
         from rffr_jax.training.fine_tuning import with_settings_of_detector
 
         changed = config_flags.get_override_values(values["config"])
         config = with_settings_of_detector(config, changed)
-    refuse_address(workdir_flag.value or "", "--workdir=")
     if "command" in config:
         config.command = shlex.join(typed or ["python", "-m", "rffr_jax.main", *argv[1:]])
-    launch = find_launch(
-        os.environ, coordinator_flag.value, processes_flag.value, process_flag.value
-    )
     workdir = pathlib.Path(workdir_flag.value or _default_workdir(config))
     if not launch or launch.process == 0:
         print(f"rffr_jax: {job} in {workdir}, data: {_data(config)}", flush=True)
     module = SWEEP if config.get("sweep") else JOBS[job]
     return config, DRY_RUN if dry_run_flag.value else module, workdir, launch
-
-
-def _find_on_hub(name: str, entry: str) -> str:
-    from rffr_jax.runs.hub import local_model
-
-    return local_model(name, f"--config.{entry}")
 
 
 def _default_workdir(config: Config) -> pathlib.Path:
@@ -240,4 +235,4 @@ def _one_line(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_program(lambda: run(sys.argv), prefix="rffr_jax"))
+    sys.exit(run_program(lambda: run(sys.argv), prefix="rffr_jax", models=True))

@@ -151,4 +151,4 @@ def _batches(
 
 
 if __name__ == "__main__":
-    sys.exit(run_program(main))
+    sys.exit(run_program(main, models=True))

@@ -3,10 +3,11 @@
 import argparse
 import contextlib
 import os
+import pathlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rffr_jax.config import refuse_address
 from rffr_jax.errors import UserError
@@ -23,14 +24,26 @@ JAX_SETTINGS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of flags that reports a mistake in one line."""
+    """A parser of flags that reports a mistake in one line.
+
+    Arguments of the type `pathlib.Path` are of this machine: addresses are refused, also `hf://`.
+    """
+
+    def __init__(self, *args: Any, **settings: Any):
+        super().__init__(*args, **settings)
+        self.register("type", pathlib.Path, _local_path)
 
     def error(self, message: str) -> NoReturn:
         """Raises: UserError."""
         raise UserError(f"{message}; {' '.join(self.format_usage().split())}")
 
 
-def run_program(main: Callable[[], int], prefix: str = "error") -> int:
+def _local_path(text: str) -> pathlib.Path:
+    refuse_address(text)
+    return pathlib.Path(text)
+
+
+def run_program(main: Callable[[], int], prefix: str = "error", models: bool = False) -> int:
     """Runs the main function of a program, whatever the settings of shell and terminal.
 
     Characters that the terminal cannot show are printed escaped. Addresses (`gs://...`) among the
@@ -40,6 +53,7 @@ def run_program(main: Callable[[], int], prefix: str = "error") -> int:
     Args:
       main: does the work and returns the exit code.
       prefix: of a line on stderr.
+      models: whether arguments may name models on the Hugging Face hub (`hf://`).
 
     Returns:
       The exit code.
@@ -49,7 +63,7 @@ def run_program(main: Callable[[], int], prefix: str = "error") -> int:
     code = None
     try:
         for argument in sys.argv[1:]:
-            refuse_address(argument, models=True)
+            refuse_address(argument, models=models)
         with device_errors_in_one_line():
             code = _exit_code(main)
         sys.stdout.flush()

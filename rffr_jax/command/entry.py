@@ -37,7 +37,7 @@ def console_script() -> int:
     Returns:
       The exit code: 0 done, 1 a defect, 2 a mistake of the user, 75 stopped after saving.
     """
-    return run_program(lambda: run(sys.argv[1:]), prefix="rffr-jax")
+    return run_program(lambda: run(sys.argv[1:]), prefix="rffr-jax", models=True)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -24,6 +24,7 @@ from rffr_jax.predict.face_settings import IMAGE_FORMAT
 from rffr_jax.reports.model_folder_card import TRAINING_CARD
 from rffr_jax.runs import model_folder
 from rffr_jax.runs.atomic_files import new_folder, write_json
+from rffr_jax.runs.model_names import last_part
 
 FORMAT = "rffr_jax export 1"
 STABLEHLO, TORCH = "stablehlo", "torch"
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
         checkpoint=options.checkpoint,
         dtype="float32",
     )
-    output = options.output or pathlib.Path(f"{detector.folder.absolute().name}-{options.to}")
+    output = options.output or pathlib.Path(f"{last_part(detector.name)}-{options.to}")
     export(detector, output, options.to)
     print(f"{output} holds the detector")
     return 0

@@ -11,8 +11,8 @@ from rffr_jax.models.abstract import abstract_mae, abstract_unet, abstract_vit
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.reports.model_folder_card import model_folder_card
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
-from rffr_jax.runs.hub import local_model
 from rffr_jax.runs.model_folder import TYPES, write_model
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.text_files import read_text
 from rffr_jax.runs.validation_metrics import read_validation_metrics
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
     export_model(
-        pathlib.Path(local_model(options.workdir, "WORKDIR")),
+        folder_of_model(options.workdir, "WORKDIR"),
         options.folder,
         options.checkpoint,
         options.dtype,

@@ -30,6 +30,7 @@ from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import REAL
 from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.runs.atomic_files import atomic_write, write_json
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
@@ -56,24 +57,25 @@ def run(config: Config, workdir: pathlib.Path):
         write_config(workdir, config)
         scores: dict[str, list[Predictions]] = {}
         rules, overlaps = {}, {}
-        for name, folders in rows.items():
+        for name, models in rows.items():
             of_row = config.copy_and_resolve_references()
             of_row.backbone.weights = backbones[name]
-            for folder in folders:
-                log.info("scoring with %s", folder)
+            for model in models:
+                log.info("scoring with %s", model)
+                folder = folder_of_model(model, "detectors")
                 detector = TrainedDetector(folder, mesh, of_row)
                 detector.require_same_preparation(specs, reals, "data.reals")
                 found = detector.predictions(config.checkpoint, tests).ordered()
                 scores.setdefault(name, []).append(found)
-                rules[str(folder)] = detector.selection_rule(config.checkpoint, examples)
-                overlaps[str(folder)] = overlap_with_training(examples, detector.trained_on())
+                rules[model] = detector.selection_rule(config.checkpoint, examples)
+                overlaps[model] = overlap_with_training(examples, detector.trained_on())
                 if not detector.knows_its_origins:
-                    overlaps[str(folder)].append(UNKNOWN_ORIGINS)
-                for warning in overlaps[str(folder)]:
-                    log.warning("%s: %s", folder, warning)
+                    overlaps[model].append(UNKNOWN_ORIGINS)
+                for warning in overlaps[model]:
+                    log.warning("%s: %s", model, warning)
         about = {
             "checkpoint": config.checkpoint,
-            "detectors": {name: list(map(str, folders)) for name, folders in rows.items()},
+            "detectors": rows,
             "rules": rules,
             "overlaps": overlaps,
             "landmarks": {
@@ -93,8 +95,8 @@ def run(config: Config, workdir: pathlib.Path):
         print(text)
 
 
-def named_detectors(text: str) -> dict[str, list[pathlib.Path]]:
-    """The folders of the trainings of each row of the table.
+def named_detectors(text: str) -> dict[str, list[str]]:
+    """The names of the trainings of each row of the table.
 
     Args:
       text: entries with commas between: DIR, which is a row of its own, or NAME=DIR.
@@ -102,15 +104,15 @@ def named_detectors(text: str) -> dict[str, list[pathlib.Path]]:
     Raises:
       UserError: one folder twice, or an entry without a folder.
     """
-    rows: dict[str, list[pathlib.Path]] = {}
+    rows: dict[str, list[str]] = {}
     for entry in text.split(","):
         name, equals, folder = entry.partition("=")
         folder = folder if equals else name
         if not name or not folder:
             raise UserError(f"detectors: {entry!r} is not DIR or NAME=DIR; name detect workdirs")
-        if pathlib.Path(folder) in [there for row in rows.values() for there in row]:
+        if pathlib.Path(folder) in [pathlib.Path(there) for row in rows.values() for there in row]:
             raise UserError(f"detectors names {folder} twice; name different trainings")
-        rows.setdefault(name, []).append(pathlib.Path(folder))
+        rows.setdefault(name, []).append(folder)
     return rows
 
 

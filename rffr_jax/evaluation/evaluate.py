@@ -36,6 +36,7 @@ from rffr_jax.examples import FAKE, Dataset, Example
 from rffr_jax.faces.frames_as_crops import describe_frames_as_crops
 from rffr_jax.runs.atomic_files import write_json
 from rffr_jax.runs.checkpoints.names import best_checkpoint_name
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,8 @@ def run(config: Config, workdir: pathlib.Path):
     """Scores the test sets; writes results.json, predictions.csv, roc.png and reliability.png;
     prints the table."""
     tests = load_test_sets(config)
-    detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
+    folder = folder_of_model(config.detector, "detector")
+    detector = TrainedDetector(folder, make_mesh(config.mesh.fsdp), config)
     datasets = detector.require_same_preparation(config.data.tests, tests, "data.tests")
     validation = _load_validation_set(config, tests)
     if validation is not None:

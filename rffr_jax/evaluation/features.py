@@ -20,6 +20,7 @@ from rffr_jax.examples import Dataset, Example
 from rffr_jax.models.detector import branch_names
 from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels
 from rffr_jax.runs.atomic_files import atomic_write
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ def run(config: Config, workdir: pathlib.Path):
     [n, branches x width], `attention`: float32 [n, branches, grid, grid], `branches`) and
     attention.png with the first images."""
     dataset = load_dataset(config.data.inputs, default_split="test")
-    detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
+    folder = folder_of_model(config.detector, "detector")
+    detector = TrainedDetector(folder, make_mesh(config.mesh.fsdp), config)
     if detector.detection.settings.pretrained is not None:
         raise UserError(
             f"detector={config.detector} has a pretrained backbone, whose grid is another than "

@@ -52,6 +52,7 @@ from rffr_jax.runs.checkpoints.weights import (
     read_about,
     warn_of_normalised_targets,
 )
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def run(config: Config, workdir: pathlib.Path):
     the residuals lie where the fakes were manipulated. The reconstruction of a UNet or of a rival
     is under `inpainted`."""
     dataset = load_dataset(config.data.inputs)
-    mae, mesh = pathlib.Path(config.mae), make_mesh(config.mesh.fsdp)
+    mae, mesh = folder_of_model(config.mae, "mae"), make_mesh(config.mesh.fsdp)
     k, blocks_per_pass = config.blocks.k, config.blocks.blocks_per_pass
     source = _residual_model(
         mae, compute_dtype(config.dtype), k, config.blocks.alpha, blocks_per_pass

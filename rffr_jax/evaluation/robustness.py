@@ -24,6 +24,7 @@ from rffr_jax.examples import Dataset
 from rffr_jax.images.corruptions import CORRUPTIONS, CorruptedDataset, Level, check_level
 from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.runs.atomic_files import atomic_write, write_json
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ def run(config: Config, workdir: pathlib.Path):
     if config.on not in PLACES:
         raise UserError(f"on={config.on!r} is not known; choose {' or '.join(PLACES)}")
     tests = load_test_sets(config)
-    detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(config.mesh.fsdp), config)
+    folder = folder_of_model(config.detector, "detector")
+    detector = TrainedDetector(folder, make_mesh(config.mesh.fsdp), config)
     detector.require_checkpoint(config.checkpoint)
     by_spec = dict(zip(as_tuple(config.data.tests), tests, strict=True))
     finder = None

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from rffr_jax.cluster import processes
-from rffr_jax.config import Config, local_path
+from rffr_jax.config import Config
 from rffr_jax.data.image_hashes import ImageHashes
 from rffr_jax.data.origins import Origins
 from rffr_jax.data.preparations import check_same_preparation
@@ -38,6 +38,7 @@ from rffr_jax.runs.model_folder import (
     read_config,
     write_model,
 )
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.validation_metrics import read_validation_metrics
 from rffr_jax.runs.weight_records import (
     read_record,
@@ -96,7 +97,7 @@ class TrainedDetector:
         recorded = ""
         if not is_model_folder(self._folder):
             recorded = read_json_object(self._folder / "config.json")["backbone"]["weights"]
-        folder = local_path(named or recorded, "backbone.weights")
+        folder = folder_of_model(named or recorded, "backbone.weights")
         assert settings.pretrained is not None
         digest = self.about["backbone"]
         if not named and not (recorded and folder.exists()):

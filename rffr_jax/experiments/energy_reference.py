@@ -20,6 +20,7 @@ from rffr_jax.evaluation.scoring import Scorer
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.runs.atomic_files import read_json_object
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import locked_workdir, write_config
 from rffr_jax.training.reference_check import reference_training_set
 from rffr_jax.training.training_set import load_training_set
@@ -29,7 +30,7 @@ RESIDUAL_LEVELS = 127.5  # for residuals in [-1, 1]
 
 def run(config: Config, workdir: pathlib.Path):
     """Writes what the job `evaluate` does, of a regression on the detector's training images."""
-    folder = pathlib.Path(config.detector)
+    folder = folder_of_model(config.detector, "detector")
     detector = TrainedDetector(folder, make_mesh(), config)
     training = load_training_set(ConfigDict(read_json_object(folder / "config.json")))
     with locked_workdir(workdir):

@@ -11,12 +11,13 @@ from rffr_jax.evaluation.evaluate import load_test_sets, write_results
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.scoring import PreparedSet
 from rffr_jax.evaluation.trained_detector import TrainedDetector
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 
 def run(config: Config, workdir: pathlib.Path):
     """Writes what the job `evaluate` does, of the residuals that a trained detector reads."""
-    detector = TrainedDetector(pathlib.Path(config.detector), make_mesh(), config)
+    detector = TrainedDetector(folder_of_model(config.detector, "detector"), make_mesh(), config)
     with locked_workdir(workdir):
         write_config(workdir, config)
         prepared = [detector.scorer.prepare(test) for test in load_test_sets(config)]

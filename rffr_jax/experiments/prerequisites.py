@@ -1,6 +1,5 @@
 """The data, weights and tables of others that must be there before anything is trained."""
 
-import pathlib
 from collections.abc import Iterator, Sequence
 
 from rffr_jax.config import Config
@@ -10,6 +9,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE
 from rffr_jax.experiments.external import read_external
 from rffr_jax.runs.checkpoints.weights import is_checkpoint
+from rffr_jax.runs.model_names import folder_of_model
 
 
 def require_prerequisites(config: Config):
@@ -24,13 +24,15 @@ def require_prerequisites(config: Config):
     if not missing:
         missing += _unfit_data(config)
     for name, flags in _starting_weights(config).items():
-        if not is_checkpoint(pathlib.Path(name)):
+        if not is_checkpoint(folder_of_model(name, "detector.init")):
             missing.append(
                 f"{name} holds no converted weights; make them with scripts/convert_weights.py, or "
                 f"start from random weights with {' '.join(flags)}"
             )
     backbone = config.detect.backbone.weights
-    if backbone not in ("", *config.autoencoders) and not is_checkpoint(pathlib.Path(backbone)):
+    if backbone not in ("", *config.autoencoders) and not is_checkpoint(
+        folder_of_model(backbone, "backbone.weights")
+    ):
         missing.append(
             f"{backbone} holds no converted weights of a backbone; make them with "
             "scripts/convert_weights.py (docs/backbones.md), or name their folder with "

@@ -28,8 +28,8 @@ from rffr_jax.predict.face_settings import FIND, face_settings, read_preparation
 from rffr_jax.predict.inputs import named_file
 from rffr_jax.predict.prediction import Prediction, predict_faces
 from rffr_jax.runs.atomic_files import read_json_object
-from rffr_jax.runs.hub import local_model
 from rffr_jax.runs.installed_model import installed_model
+from rffr_jax.runs.model_names import folder_of_model, pinned_model
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +58,11 @@ class LoadedDetector:
       note: a warning to show beside every score; '' if there is none.
     """
 
-    def __init__(self, trained: TrainedDetector, folder: pathlib.Path, checkpoint: str):
+    def __init__(
+        self, trained: TrainedDetector, folder: pathlib.Path, checkpoint: str, name: str = ""
+    ):
         self.folder, self.checkpoint, self._trained = folder, checkpoint, trained
+        self.name = name or str(folder)
         self.about = trained.about
         settings = trained.detection.settings
         self.image_size = settings.model.image_size
@@ -258,27 +261,28 @@ def load_detector(
     batch_size: int = 32,
 ) -> LoadedDetector:
     """A trained detector; see `rffr_jax.load_detector`."""
-    path = _find_folder(folder)
+    name = pinned_model(os.fspath(folder), "detector")
+    path = _find_folder(name)
     config = ConfigDict(
         {
-            "backbone": {"weights": local_model(os.fspath(backbone), "backbone")},
+            "backbone": {"weights": os.fspath(backbone)},
             "dtype": dtype,
             "batch_size": batch_size,
             "data": {"workers": 0, "max_bad_fraction": 1.0},
             "residuals": {"folder": "", "memory_gb": 0.0},  # no image is seen twice
         }
     )
-    return LoadedDetector(TrainedDetector(path, make_mesh(), config), path, checkpoint)
+    return LoadedDetector(TrainedDetector(path, make_mesh(), config), path, checkpoint, name)
 
 
-def _find_folder(named: str | os.PathLike[str]) -> pathlib.Path:
+def _find_folder(named: str) -> pathlib.Path:
     """The folder of the named detector, else of the installed one, else of the demo's first.
 
     Raises:
       UserError: none is named, installed, or trained by `make demo` below the current folder.
     """
     if named:
-        return pathlib.Path(local_model(os.fspath(named), "detector"))
+        return folder_of_model(named, "detector")
     folder = installed_model("detector")
     if folder is not None:
         log.info("no detector is named: the installed one is used (%s)", folder)

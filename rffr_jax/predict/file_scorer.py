@@ -210,7 +210,7 @@ class FileScorer:
             "note": detector.note,
             "command": re.sub(r" --config\.part=\S+", "", config.command),
             "detector": {
-                "path": str(detector.folder),
+                "path": detector.name,
                 "checkpoint": detector.checkpoint,
                 "digest": detector.digest,
                 "trained_datasets": detector.about["trained_datasets"],

@@ -38,6 +38,7 @@ from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
 from rffr_jax.runs.checkpoints.weights import load_weights, save_weights
 from rffr_jax.runs.inventory import warn_if_data_changed
 from rffr_jax.runs.model_folder import is_model_folder
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_config, write_config
 from rffr_jax.training.detector_settings import (
     autoencoder_folder,
@@ -115,7 +116,7 @@ def run(config: Config, workdir: pathlib.Path):
         mae_check = {}
         from_mae = objective.autoencoder and objective.about["detection"]["residual"] == "mae"
         if from_mae and not config.init_from:
-            mae_check = read_reconstruction_check(pathlib.Path(config.mae))
+            mae_check = read_reconstruction_check(folder_of_model(config.mae, "mae"))
             warn_of_weak_mae(config.mae, mae_check)
         train(objective, config, workdir, mesh)
         reference_check = {}
@@ -201,11 +202,10 @@ class DetectorTraining(Objective):
             self.autoencoder = load_weights(
                 folder, "mae", self._detection.abstract_frozen, mesh, part=settings.autoencoder
             )
-            self.pretrained.append(pathlib.Path(config.mae))
+            self.pretrained.append(folder_of_model(config.mae, "mae"))
         if config.detector.init and not has_saved_state(workdir):
-            folder = pathlib.Path(config.detector.init)
-            check_start(folder, settings)
-            self.pretrained.append(folder)
+            self.pretrained.append(folder_of_model(config.detector.init, "detector.init"))
+            check_start(self.pretrained[-1], settings)
         self._backbone, digest = {}, ""
         if settings.is_frozen_in_part or (settings.pretrained and not has_saved_state(workdir)):
             backbone = configured_backbone(config)
@@ -322,11 +322,11 @@ class DetectorTraining(Objective):
         `backbone.weights`."""
         parameters = init_sharded(self.init_parameters, self._mesh)
         if self._started_from:
-            about = self._started_from
-            return init_from_detector(self._init_from, about, parameters, self._mesh)
-        folder, settings = self._config.detector.init, self._detection.settings
-        if folder:
-            parameters = init_detector(pathlib.Path(folder), parameters, settings, self._mesh)
+            return init_from_detector(self._init_from, self._started_from, parameters, self._mesh)
+        name, settings = self._config.detector.init, self._detection.settings
+        if name:
+            folder = folder_of_model(name, "detector.init")
+            parameters = init_detector(folder, parameters, settings, self._mesh)
         elif settings.is_rival:
             log_random_start(settings.backbone)
         if settings.pretrained is not None:

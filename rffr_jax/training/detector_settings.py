@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.config import Config, local_path
+from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.method.blocks import BlockGrid, count_distribution, count_quantiles
 from rffr_jax.method.detection_settings import DetectionSettings
@@ -17,6 +17,7 @@ from rffr_jax.rivals import VIT, find_rival, rival_settings
 from rffr_jax.runs.checkpoints.names import FROZEN
 from rffr_jax.runs.checkpoints.weights import is_checkpoint, read_about, warn_of_normalised_targets
 from rffr_jax.runs.model_folder import is_model_folder
+from rffr_jax.runs.model_names import folder_of_model
 
 SMALLEST_GROUP = 4  # fewer quantiles are too coarse
 
@@ -64,7 +65,7 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
         return settings, {}
     if settings.autoencoder == "ridge":
         return _with_ridge(config, settings)
-    about = _read_autoencoder(pathlib.Path(config.mae), "mae", "unet")
+    about = _read_autoencoder(folder_of_model(config.mae, "mae"), "mae", "unet")
     if about["kind"] != settings.autoencoder:
         raise UserError(
             f"mae={config.mae} holds a {about['kind']} checkpoint and detector.residual is "
@@ -105,13 +106,13 @@ def configured_backbone(config: Config) -> PretrainedBackbone:
     Raises:
       UserError: there is none in its folder, or its patches do not fill the image.
     """
-    folder = local_path(config.backbone.weights, "backbone.weights")
+    folder = folder_of_model(config.backbone.weights, "backbone.weights")
     return read_backbone(folder, config.backbone.image_size)
 
 
 def autoencoder_folder(config: Config, kind: str) -> pathlib.Path:
     """Where the weights of a detector's residuals lie: a MAE's workdir holds its ridge, too."""
-    folder = pathlib.Path(config.mae)
+    folder = folder_of_model(config.mae, "mae")
     inside = folder / FROZEN["ridge"]
     return inside if kind == "ridge" and is_checkpoint(inside) else folder
 

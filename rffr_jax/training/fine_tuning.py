@@ -8,11 +8,12 @@ import pathlib
 from collections.abc import Collection
 from typing import Any
 
-from rffr_jax.config import Config, flat, local_path
+from rffr_jax.config import Config, flat
 from rffr_jax.errors import UserError
 from rffr_jax.runs.atomic_files import read_json_object
 from rffr_jax.runs.checkpoints.names import FROZEN
 from rffr_jax.runs.installed_model import installed_model
+from rffr_jax.runs.model_names import folder_of_model, is_on_hub
 
 BOX = "box"
 """The installed detector, as `init_from` names it."""
@@ -53,7 +54,8 @@ def with_settings_of_detector(config: Config, changed: Collection[str]) -> Confi
     config.detector.init = ""
     if settings["detector.inputs"] != "original" and residual in FROZEN:
         own = folder / FROZEN[residual]
-        config.mae = str(own if own.is_dir() else folder)
+        whole = config.init_from if is_on_hub(config.init_from) else str(folder)
+        config.mae = str(own) if own.is_dir() else whole
     return config
 
 
@@ -64,7 +66,7 @@ def detector_folder(name: str) -> pathlib.Path:
       UserError: no detector is installed.
     """
     if name != BOX:
-        return local_path(name, "init_from")
+        return folder_of_model(name, "init_from")
     folder = installed_model("detector")
     if folder is None:
         raise UserError(

@@ -38,6 +38,7 @@ from rffr_jax.faces.frames_as_crops import describe_frames_as_crops
 from rffr_jax.reports.contact_sheet import contact_sheet, image_pixels, residual_pixels
 from rffr_jax.runs.checkpoints.run_state import refuse_other_settings
 from rffr_jax.runs.inventory import warn_if_data_changed
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_config, write_config
 from rffr_jax.training.loop import Objective, check_settings, train
 from rffr_jax.training.mae_training import MAETraining
@@ -113,7 +114,7 @@ class Pretraining(Objective):
         self._reconstruct = jax.jit(self._autoencoder.reconstruct_with_residual)
         self.earlier_sources: Sources = {}
         if config.init_from and not has_saved_state(workdir):
-            folder = pathlib.Path(config.init_from)
+            folder = folder_of_model(config.init_from, "init_from")
             self._autoencoder.check_weights(folder)
             self.earlier_sources = read_sources(folder)
 
@@ -121,7 +122,7 @@ class Pretraining(Objective):
         """The weights that `init_from` names, else random ones."""
         if not self._config.init_from:
             return init_sharded(self.init_parameters, self._mesh)
-        return self._autoencoder.load_weights(pathlib.Path(self._config.init_from))
+        return self._autoencoder.load_weights(folder_of_model(self._config.init_from, "init_from"))
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """Images, weights, and for a MAE the hidden and visible patches."""

@@ -71,10 +71,13 @@ def test_an_error_of_a_file_stays_what_it_is(tmp_path):
 def test_addresses_are_refused_as_arguments_of_every_script(tmp_path):
     for script in sorted((ROOT / "scripts").glob("*.py")):
         text = script.read_text(encoding="utf-8")
-        assert ("run_program(main)" in text) == ('"__main__"' in text), script
+        assert ("run_program(main" in text) == ('"__main__"' in text), script
     found = program(tmp_path, SHOW, "--output=s3://bucket/x")
     assert (found.returncode, found.stdout) == (2, "")
     assert found.stderr.startswith("error: --output=s3://bucket/x: addresses (s3://) are not read")
+    found = program(tmp_path, SHOW, "--output=hf://me/x")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert "--output=hf://me/x: hf:// names a model, and this is no place" in found.stderr
 
 
 @pytest.mark.parametrize(

@@ -89,10 +89,7 @@ def test_one_person_has_no_interval():
 
 def test_names_of_rows():
     rows = named_detectors("RFFR=runs/a,RFFR=runs/b,runs/c")
-    assert {name: [str(f) for f in folders] for name, folders in rows.items()} == {
-        "RFFR": ["runs/a", "runs/b"],
-        "runs/c": ["runs/c"],
-    }
+    assert rows == {"RFFR": ["runs/a", "runs/b"], "runs/c": ["runs/c"]}
     for text, match in (
         ("", "not DIR or NAME=DIR"),
         ("RFFR=", "not DIR or NAME=DIR"),

@@ -19,10 +19,14 @@ class FakeHub:
       objects: what was uploaded as large files, by SHA-256.
       uploads: how often a large file was sent.
       broken_uploads: how many of the next uploads fail.
+      private: whether only its owner sees it.
+      titles: of the commits.
     """
 
     def __init__(self, exists: bool = True):
         self.commits: dict[str, dict[str, bytes]] = {"0" * 40: {}} if exists else {}
+        self.titles = ["initial commit"]
+        self.private = False
         self.objects: dict[str, bytes] = {}
         self.uploads = self.broken_uploads = 0
         hub = self
@@ -47,9 +51,10 @@ class FakeHub:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def commit(self, files: dict[str, bytes]) -> str:
+    def commit(self, files: dict[str, bytes], title: str = "Edit") -> str:
         """Adds files to those that are there; returns the commit."""
         name = f"{len(self.commits):040x}"
+        self.titles.append(title)
         self.commits[name] = {**(list(self.commits.values()) or [{}])[-1], **files}
         return name
 
@@ -60,6 +65,7 @@ class FakeHub:
             if self.commits:
                 return _json({"error": "it exists", "url": f"{self.url}/{REPOSITORY}"}, 409)
             self.commits["0" * 40] = {}
+            self.private = json.loads(body).get("visibility") == "private"
             return _json({"url": f"{self.url}/{REPOSITORY}"})
         if path == "/api/validate-yaml":
             return _json({"errors": [], "warnings": []})
@@ -85,7 +91,7 @@ class FakeHub:
                 objects.append({**wanted, **({} if there else {"actions": actions})})
             return _json({"objects": objects, "transfer": "basic"})
         found = re.fullmatch(
-            r"/(?:(preupload|commit|revision|tree|paths-info|resolve)/([^/]+))?(.*)", path or "/"
+            r"/(?:(preupload|commits?|revision|tree|paths-info|resolve)/([^/]+))?(.*)", path or "/"
         )
         assert found, path
         action, revision, rest = found.groups()
@@ -110,16 +116,26 @@ class FakeHub:
             )
         if action == "commit":
             sent: dict[str, bytes] = {}
+            title = ""
             for line in map(json.loads, body.splitlines()):
                 value = line["value"]
                 assert line["key"] in ("header", "file", "lfsFile"), line
-                if line["key"] == "file":
+                if line["key"] == "header":
+                    title = value["summary"]
+                    if value.get("parentCommit", newest) != newest:
+                        return _json({"error": "a newer commit is there"}, 412)
+                elif line["key"] == "file":
                     sent[value["path"]] = base64.b64decode(value["content"])
                 elif line["key"] == "lfsFile":
                     sent[value["path"]] = self.objects[value["oid"]]
-            name = self.commit(sent)
+            name = self.commit(sent, title)
             url = f"{self.url}/{REPOSITORY}/commit/{name}"
             return _json({"commitUrl": url, "commitOid": name})
+        if action == "commits":
+            there = list(self.commits).index(commit) + 1
+            said = {"authors": [], "date": "2026-01-01T00:00:00.000Z", "message": ""}
+            named = list(zip(self.commits, self.titles, strict=True))[:there]
+            return _json([{"id": name, "title": title, **said} for name, title in named[::-1]])
         if action in ("tree", "paths-info"):
             wanted = {
                 name: files[name] for name in files if action == "tree" or name.encode() in body
@@ -132,7 +148,8 @@ class FakeHub:
             etag = hashlib.sha256(content).hexdigest()
             return 200, {"X-Repo-Commit": commit, "ETag": f'"{etag}"'}, content
         listed = [{"rfilename": name} for name in files]
-        return _json({"id": REPOSITORY, "sha": commit, "siblings": listed})
+        about = {"id": REPOSITORY, "sha": commit, "private": self.private}
+        return _json({**about, "siblings": listed})
 
 
 def _entry(name: str, content: bytes) -> dict[str, Any]:
