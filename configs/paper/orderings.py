@@ -8,9 +8,9 @@ and on self-blended images, and tested on all four. All rows start from the unit
 alike; a logistic regression stands beside them.
 
 variant   rows                                          units  hours of 2 cores (arithmetic)
-64        plain, random blocks, zero, high-pass, RFFR   8      19
-112       the same                                      8      33
-64_more   residual only, ridge, full blocks, UNet       2      4, shares the MAEs of 64
+64        plain, random blocks, zero, high-pass, RFFR   8      10
+112       the same                                      8      42
+64_more   residual only, ridge, full blocks, UNet       2      2, shares the MAEs of 64
 112_more  the same                                      2      7, shares the MAEs of 112
 smoke     as 64, on drawn faces                         2      minutes; it only shows that it runs
 

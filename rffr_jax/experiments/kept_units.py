@@ -1,6 +1,6 @@
 """Results of the units of an experiment as small files, which other machines' results join.
 
-    units/unit_N.csv    scores: a line a test image, a column a detector; people are digests
+    units/unit_N.csv.gz scores: a line a test image, a column a detector; people are digests
     units/unit_N.json   settings, and what a table says of each detector beside its scores
 
 A unit is a seed with data, a MAE and detectors of its own. Weights chosen for each column (the rule
@@ -9,10 +9,12 @@ A unit is a seed with data, a MAE and detectors of its own. Weights chosen for e
 
 import csv
 import dataclasses
+import gzip
 import hashlib
 import io
 import json
 import pathlib
+import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +34,7 @@ ABOUT_IMAGE = ("dataset", "method", "label", "person")
 FACTS = ("seed", "mae_seed", "aucs", "intervals", "rules", "seconds", "mae_check", "detector_check")
 """Of a `RunResult`, beside the names of its row."""
 
+DAMAGED = (csv.Error, EOFError, zlib.error)
 _SETTINGS = ("pretrain", "detect", "evaluate", "rows", "columns", "trained_on", "autoencoders")
 _OF_DATA = ("data.train", "data.validation")
 
@@ -75,8 +78,8 @@ def write_units(
         for image in images:
             about = (image.dataset, image.method, image.label, _digest(image))
             writer.writerow([*about, *(f"{of_run[image]:.9g}" for of_run in scores)])
-        with atomic_write(folder / f"unit_{seed}.csv") as part:
-            part.write_text(text.getvalue(), encoding="utf-8")
+        with atomic_write(folder / f"unit_{seed}.csv.gz") as part:
+            part.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
         facts = {_name(run): {fact: getattr(run, fact) for fact in FACTS} for run in runs}
         found = {"settings": settings_of(config), "runs": facts}
         write_json(folder / f"unit_{seed}.json", found)
@@ -172,11 +175,11 @@ def _read_unit(file: pathlib.Path, config: Config) -> list[tuple[RunResult, Pred
     found = read_json_object(file)
     try:
         _require_same(found["settings"], settings_of(config), file)
-        scores = _read_scores(file.with_suffix(".csv"))
+        scores = _read_scores(file.with_suffix(".csv.gz"))
         return [(_result(label, facts), scores[label]) for label, facts in found["runs"].items()]
-    except (AttributeError, LookupError, OSError, TypeError, ValueError, csv.Error) as error:
+    except (AttributeError, LookupError, OSError, TypeError, ValueError, *DAMAGED) as error:
         raise UserError(
-            f"{file} and its .csv cannot be read ({type(error).__name__}: {error}); copy the "
+            f"{file} and its .csv.gz cannot be read ({type(error).__name__}: {error}); copy the "
             "folder again"
         ) from None
 
@@ -196,7 +199,7 @@ def _result(label: str, facts: Mapping[str, Any]) -> RunResult:
 
 
 def _read_scores(file: pathlib.Path) -> dict[str, Predictions]:
-    with file.open(encoding="utf-8", newline="") as opened:
+    with gzip.open(file, "rt", encoding="utf-8", newline="") as opened:
         header, *rows = csv.reader(opened)
     width, first = len(header), len(ABOUT_IMAGE)
     examples = [

@@ -1,5 +1,6 @@
 """Units of an experiment that ran on several machines, and their one table."""
 
+import gzip
 import json
 import pathlib
 
@@ -98,12 +99,12 @@ def test_units_of_other_machines_join_as_if_they_had_run_here(tmp_path):
 def test_files_name_nobody_and_keep_one_score_an_image(tmp_path):
     there = Machine((0,))
     write_units(tmp_path, orderings.get_config("64"), there.results, there.read)
-    text = (tmp_path / "unit_0.csv").read_text()
+    text = gzip.decompress((tmp_path / "unit_0.csv.gz").read_bytes()).decode()
     assert "Person" not in text
     assert len(text.splitlines()) == 1 + 3 * 6
     oracle = Machine((1,), rule="oracle")
     write_units(tmp_path, orderings.get_config("64"), oracle.results, oracle.read)
-    assert not (tmp_path / "unit_1.csv").exists()
+    assert not (tmp_path / "unit_1.csv.gz").exists()
 
 
 def test_units_that_do_not_fit_are_refused(tmp_path):
@@ -131,12 +132,18 @@ def test_units_that_do_not_fit_are_refused(tmp_path):
     assert not any("unit0" in str(value) for value in facts["settings"].values())
 
 
-@pytest.mark.parametrize("damage", ["", "dataset,method\nfaces", "dataset,method,label,person\n"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(b"", b"dataset", gzip.compress(b"dataset,method\nfaces" * 99)[:-12]),
+        *map(gzip.compress, (b"", b"dataset,method\nfaces", b"dataset,method,label,person\n")),
+    ],
+)
 def test_damaged_scores_of_a_unit_are_refused(tmp_path, damage):
     config, here = orderings.get_config("64"), Machine((0,))
     write_units(tmp_path, config, here.results, here.read)
-    (tmp_path / "unit_0.csv").write_text(damage)
-    with pytest.raises(UserError, match=r"unit_0\.json and its \.csv cannot be read"):
+    (tmp_path / "unit_0.csv.gz").write_bytes(damage)
+    with pytest.raises(UserError, match=r"unit_0\.json and its \.csv\.gz cannot be read"):
         read_units(str(tmp_path), config, ())
 
 
@@ -153,7 +160,7 @@ def test_damaged_facts_of_a_unit_are_refused(tmp_path, damage):
     else:
         facts["runs"]['["swap", "not there", "last"]'] = next(iter(facts["runs"].values()))
     file.write_text(json.dumps(facts))
-    with pytest.raises(UserError, match=r"unit_0\.json and its \.csv cannot be read"):
+    with pytest.raises(UserError, match=r"unit_0\.json and its \.csv\.gz cannot be read"):
         read_units(str(tmp_path), config, ())
 
 
