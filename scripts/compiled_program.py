@@ -169,9 +169,10 @@ def _touches_a_part(user: Instruction, name: str, same: dict[str, str]) -> bool:
 
 def _sent(kind: str, instruction: Instruction) -> float:
     """Bytes that a device sends for one collective over a ring."""
-    size, group = _size(instruction.shape), _group_size(instruction.rest)
-    if kind == "collective-permute":
+    size = _size(instruction.shape)
+    if kind == "collective-permute":  # it names pairs of devices, not groups
         return size
+    group = _group_size(instruction.rest)
     if kind == "all-reduce":
         return 2 * size * (group - 1) / group
     if kind == "reduce-scatter":  # its result is a share

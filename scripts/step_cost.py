@@ -1,7 +1,7 @@
 """What a step of pretraining costs, and what bounds it on a card whose rates you give.
 
-    python scripts/step_cost.py --size vit_l16 --batch 1024 --devices 16 --fsdp 8
-    python scripts/step_cost.py --size vit_b16 --batch 128 --peak-tflops 989 --memory-gb-s 3350 \
+    python -m scripts.step_cost --size vit_l16 --batch 1024 --devices 16 --fsdp 8
+    python -m scripts.step_cost --size vit_b16 --batch 128 --peak-tflops 989 --memory-gb-s 3350 \
         --network-gb-s 50 --images-s 20000
 
 Counted twice: by hand, and in the program that XLA compiles for as many simulated CPU devices
@@ -114,16 +114,23 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(
             f"--devices, --fsdp and --batch must be 1 or more, and --gather {ALL} or {LAYERS}"
         )
+    rates = [args[name] for name in ("peak_tflops", "memory_gb_s", "network_gb_s", "images_s")]
+    if not all(rate is None or rate > 0 for rate in rates):
+        raise UserError(
+            "--peak-tflops, --memory-gb-s, --network-gb-s and --images-s must be above 0"
+        )
     given = by_hand(step)
     print(counts_table(given, None if args["by_hand"] else compiled(step)))
-    rates = {
-        "compute": (given.flops, args["peak_tflops"], 1e12),
-        "memory": (given.memory, args["memory_gb_s"], 1e9),
-        "network": (given.network, args["network_gb_s"], 1e9),
-        "input": (step.batch, args["images_s"], 1.0),
+    costs = {
+        "compute": given.flops / 1e12,
+        "memory": given.memory / 1e9,
+        "network": given.network / 1e9,
+        "input": step.batch,
     }
     seconds = {
-        name: cost / (rate * unit) for name, (cost, rate, unit) in rates.items() if rate is not None
+        name: cost / rate
+        for (name, cost), rate in zip(costs.items(), rates, strict=True)
+        if rate is not None
     }
     if seconds:
         print(f"\n{bounds_table(seconds, step.batch)}")

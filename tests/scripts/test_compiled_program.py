@@ -77,6 +77,14 @@ def test_what_a_device_sends_over_a_ring(groups, size, kind, share):
     assert work_of(program(line)).network[kind] == 40 * share(size)
 
 
+def test_a_permutation_sends_all_of_its_array():
+    line = (
+        "%moved = f32[8]{0} collective-permute(%a), channel_id=1, "
+        "source_target_pairs={{0,1},{1,2},{2,3},{3,0}}"
+    )
+    assert work_of(program(line)).network["collective-permute"] == 32
+
+
 STACK = """%update (param_0: f32[8,4], param_1: f32[4], param_2: s32[]) -> f32[8,4] {
   %param_0 = f32[8,4]{1,0} parameter(0)
   %param_1 = f32[4]{0} parameter(1)

@@ -85,6 +85,8 @@ def test_weights_by_hand_are_those_of_the_model():
         (["--devices", "0"], "must be 1 or more"),
         (["--gather", "some"], "must be 1 or more, and --gather all or layers"),
         (["--size", "vit_huge"], "vit_huge"),
+        (["--images-s", "0"], "must be above 0"),
+        (["--peak-tflops", "-989"], "must be above 0"),
         (["--image-size", "225"], "not a multiple"),
     ],
 )
@@ -104,6 +106,16 @@ def test_the_longest_time_bounds_the_step(capsys):
     assert cells["input"].split("|")[2].strip() == "1e+03"
     assert cells["compute"].split("|")[2:4] == [" 500       ", " 256              "]
     assert cells["network"].split("|")[2].strip() == "0"
+
+
+def test_it_starts_from_the_root_and_compiles():
+    command = [sys.executable, "-m", "scripts.step_cost", "--size=tiny", "--batch=1"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "compiled" in done.stdout
 
 
 PROGRAM = """
