@@ -10,13 +10,21 @@
 # Results lie in DIR (runs/gpu_parts by default; runs/gpu_parts_quick): PART/UNIT/ with JSON, Markdown and
 # log of each, and all of it in report.md (scripts/gpu_report.py).
 #
+# Given folders are relative to where it is started. PYTHON names the Python to use.
 # Exit codes: 0 the part is done; 1 a unit of it failed; 2 a mistake; 75 time is up, start it again.
 
 set -uo pipefail
+PYTHON=${PYTHON:-python}
+if ! command -v "$PYTHON" >/dev/null; then
+  echo "error: '$PYTHON' is no program; set PYTHON to the Python that has requirements.txt" >&2
+  exit 2
+fi
+PYTHON=$(command -v "$PYTHON")
+[[ $PYTHON = /* ]] || PYTHON=$PWD/$PYTHON
+from=$PWD
 cd "$(dirname "$0")/.." || exit 2
 export PYTHONPATH=${PYTHONPATH:-$PWD}
 
-PYTHON=${PYTHON:-python}
 PARTS="doctor attention benchmark batches profile pretrain detect"
 SECONDS_A_PART=${SECONDS_A_PART:-440}
 LEAST_SECONDS=$((SECONDS_A_PART / 20 + 1)) # no unit starts with less
@@ -36,7 +44,8 @@ while [ $# -gt 0 ]; do
   --quick) quick=--quick ;;
   --images | --output)
     [ $# -ge 2 ] || usage "$1 needs a folder"
-    [ "$1" = --images ] && images=$2 || output=$2
+    [[ $2 = /* ]] && path=$2 || path=$from/$2
+    [ "$1" = --images ] && images=$path || output=$path
     shift
     ;;
   *) usage "'$1' is not known" ;;
@@ -51,7 +60,7 @@ fi
 if [ "$part" = all ]; then
   worst=0
   for each in $PARTS; do
-    "$0" "$each" --output "$output" ${images:+--images "$images"} $quick
+    bash scripts/gpu_parts.sh "$each" --output "$output" ${images:+--images "$images"} $quick
     code=$?
     [ $code -eq 2 ] && exit 2
     [ $code -gt $worst ] && worst=$code
@@ -62,18 +71,18 @@ fi
 # ---- what a unit is
 
 failed=0
-ran=0
+alone=1 # until something of this part has taken time
 begun=$SECONDS
 ended() { # writes the report and ends
   if [ -e "$output/$part/run/workdir/metrics.jsonl" ]; then
     "$PYTHON" -m scripts.gpu.leg --workdir "$output/$part/run/workdir" --output "$output/$part/run"
   fi
-  "$PYTHON" scripts/gpu_report.py --results "$output" || exit 1
+  "$PYTHON" -m scripts.gpu_report --results "$output" || exit 1
   exit "$1"
 }
 
 unit() { # NAME COMMAND...: runs it, unless it is done
-  local name=$1 folder=$output/$part/$1 left code
+  local name=$1 folder=$output/$part/$1 left code start
   shift
   [ ! -e "$folder/done" ] || return 0
   left=$((SECONDS_A_PART - (SECONDS - begun)))
@@ -84,24 +93,23 @@ unit() { # NAME COMMAND...: runs it, unless it is done
   mkdir -p "$folder"
   rm -f "$folder/failed"
   echo "--- $part/$name: $*"
+  start=$SECONDS
   timeout --foreground --signal=TERM --kill-after=30 $left "$@" 2>&1 | tee "$folder/log"
   code=${PIPESTATUS[0]}
-  case $code in
-  0) touch "$folder/done" ;;
-  124 | 137)
-    if [ $ran -eq 0 ] && [[ " pretrain detect " != *" $part "* ]]; then # they resume
+  if [ "$code" -eq 0 ]; then
+    touch "$folder/done"
+  elif [[ $code = 124 || $code = 137 ]] && [ $((SECONDS - start)) -ge $left ]; then
+    if [ $alone -eq 1 ] && [[ " pretrain detect " != *" $part "* ]]; then # they resume
       echo "took longer than $left s alone, and is left out" >"$folder/failed"
       touch "$folder/done"
     fi
     echo "$part/$name: time is up; start it again to go on"
     ended 75
-    ;;
-  *)
+  else
     echo "exit code $code: $(tail -n 1 "$folder/log")" >"$folder/failed"
     failed=1
-    ;;
-  esac
-  ran=1
+  fi
+  alone=0
 }
 
 # ---- settings of the jobs, and of --quick
@@ -135,8 +143,10 @@ job() { # NAME FLAGS...: a job on the packed images
 need_images() {
   if [ -z "$images" ]; then
     images=$output/images
-    [ -e "$images/validation.csv" ] || "$PYTHON" scripts/pack_images.py --output "$images" \
-      --size $pixels --megabytes $megabytes || ended 1
+    [ ! -e "$images/validation.csv" ] || return 0
+    "$PYTHON" -m scripts.pack_images --output "$images" --size $pixels --megabytes $megabytes ||
+      ended $?
+    alone=0
   elif [ ! -e "$images/train.csv" ] || [ ! -e "$images/validation.csv" ]; then
     usage "--images $images holds no train.csv and validation.csv; scripts/pack_images.py makes them"
   fi

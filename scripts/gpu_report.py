@@ -1,9 +1,10 @@
 """What the parts of `scripts/gpu_parts.sh` found, as one page: report.json and report.md.
 
-    python scripts/gpu_report.py --results runs/gpu_parts
+    python -m scripts.gpu_report --results runs/gpu_parts
 
 Parts that have not run, and units that failed, are named. The first table has the project's targets
 for a GPU beside what was measured; it judges nothing that was measured on a CPU or with --quick.
+Results of different devices are refused.
 Exit codes: 0 done; 2 a mistake.
 """
 
@@ -34,6 +35,13 @@ def main(argv: list[str] | None = None) -> int:
     if not args.results.is_dir():
         raise UserError(f"--results {args.results} is no folder; run scripts/gpu_parts.sh first")
     parts = {part: read_units(args.results / part) for part in PARTS}
+    measured = [row for part in BENCHMARKS for row in all_rows(parts[part])]
+    devices = dict.fromkeys(row["device"] for row in measured)
+    if len(devices) > 1:
+        raise UserError(
+            f"--results {args.results} mixes measurements of {' and '.join(devices)}; keep a "
+            "folder for each device"
+        )
     write_json(args.results / "report.json", parts)
     with atomic_write(args.results / "report.md") as page:
         page.write_text(markdown(parts), encoding="utf-8")
@@ -50,7 +58,10 @@ def read_units(folder: pathlib.Path) -> Units:
             state = f"failed: {(unit / 'failed').read_text().strip()}"
         found: dict[str, Any] = {"state": state}
         for file in unit.glob("*.json"):
-            found |= {"found": read_json_object(file), "text": file.with_suffix(".md").read_text()}
+            found["found"] = read_json_object(file)
+            page = file.with_suffix(".md")
+            if page.exists():  # not yet where a unit was killed between the two
+                found["text"] = page.read_text()
         units[unit.name] = found
     return units
 

@@ -7,7 +7,7 @@
 Images are drawn at random from the two data sets until the megabytes are used, an eighth of them by
 the validation: train.csv and validation.csv name the files with their labels and origins, and
 `csv:DIR/train.csv` reads them. JPEG of quality 95 with full colour. Bad files are left out. Exit
-codes: 0 done; 2 a mistake.
+codes: 0 done; 2 a mistake. Nothing is there before all of it is.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import Dataset
 from rffr_jax.images.image_formats import encode_crop
-from rffr_jax.runs.atomic_files import atomic_write
+from rffr_jax.runs.atomic_files import new_folder
 
 VALIDATION_SHARE = 1 / 8
 
@@ -41,11 +41,10 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--size and --megabytes must be above 0")
     shares = {"train": 1 - VALIDATION_SHARE, "validation": VALIDATION_SHARE}
     datasets = {split: load_dataset(getattr(args, split)) for split in shares}
-    for split, share in shares.items():
-        if (args.output / f"{split}.csv").exists():
-            raise UserError(f"--output {args.output} holds packed images already; name another")
-        size = int(share * args.megabytes * 10**6)
-        print(pack(datasets[split], args.output / f"{split}.csv", args.size, size))
+    with new_folder(args.output) as folder:
+        for split, share in shares.items():
+            size = int(share * args.megabytes * 10**6)
+            print(pack(datasets[split], folder / f"{split}.csv", args.size, size))
     return 0
 
 
@@ -63,7 +62,7 @@ def pack(dataset: Dataset, table: pathlib.Path, size: int, most_bytes: int) -> s
       UserError: not a single image fits.
     """
     folder = table.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir()
     rows, used, bad = [], 0, 0
     for index in np.random.default_rng(0).permutation(len(dataset.examples)):
         example = dataset.examples[index]
@@ -80,12 +79,12 @@ def pack(dataset: Dataset, table: pathlib.Path, size: int, most_bytes: int) -> s
         (table.parent / name).write_bytes(data)
         rows.append(row)
     if not rows:
-        raise UserError(f"{table}: no image fits; give more --megabytes or a smaller --size")
-    with atomic_write(table) as part, part.open("w", newline="", encoding="utf-8") as file:
+        raise UserError(f"{table.stem}: no image fits; give more --megabytes or a smaller --size")
+    with table.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     fakes = sum(row[1] == "1" for row in rows)
     left_out = f", {bad} bad files left out" if bad else ""
-    return f"{table}: {len(rows) - fakes} reals, {fakes} fakes{left_out}"
+    return f"{table.stem}: {len(rows) - fakes} reals, {fakes} fakes{left_out}"
 
 
 if __name__ == "__main__":

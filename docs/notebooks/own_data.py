@@ -21,7 +21,8 @@ import rffr_jax
 from rffr_jax.command import entry
 from rffr_jax.data.specs import load_dataset
 
-data = pathlib.Path(tempfile.mkdtemp(), "mine")
+temporary = tempfile.TemporaryDirectory()  # is removed when Python ends
+data = pathlib.Path(temporary.name, "mine")
 runs = data.parent / "runs"
 
 # %% [markdown]

@@ -72,11 +72,19 @@ class Result:
         return {**held, **derived}
 
 
-def figure_5(results: Sequence[Result]) -> dict[str, float] | None:
+def figure_5(results: Sequence[Result]) -> dict[str, dict[str, float]]:
     """Hours of a detector training with four validation curves, from the rows `evaluate`, `detect`.
 
-    None while one of these rows is missing.
+    Of each dtype that has all of these rows.
     """
+    of_dtypes = {
+        dtype: _figure_5([r for r in results if r.dtype == dtype])
+        for dtype in dict.fromkeys(r.dtype for r in results)
+    }
+    return {dtype: hours for dtype, hours in of_dtypes.items() if hours is not None}
+
+
+def _figure_5(results: Sequence[Result]) -> dict[str, float] | None:
     ours = {
         (r.work, r.who): r for r in results if r.reason is None and r.who.startswith("rffr_jax")
     }
@@ -122,9 +130,8 @@ def markdown(about: Mapping[str, Any], results: Sequence[Result]) -> str:
         rows.setdefault((result.work, result.dtype, result.batch), []).append(result)
     for (work, dtype, batch), sides in rows.items():
         lines += ["", f"### {work}, {dtype}, {batch} images a call", "", *_table(sides)]
-    hours = figure_5(results)
-    if hours is not None:
-        lines += ["", f"Fig. 5's protocol, extrapolated: {_hours(hours)}"]
+    for dtype, hours in figure_5(results).items():
+        lines += ["", f"Fig. 5's protocol in {dtype}, extrapolated: {_hours(hours)}"]
     return "\n".join(lines) + "\n"
 
 

@@ -58,10 +58,27 @@ def test_bad_files_are_left_out_and_counted(tmp_path, specs, capsys):
 def test_a_mistake_is_told(tmp_path, specs, flags, reason):
     with pytest.raises(UserError, match=reason):
         pack_images.main([*specs, "--output", str(tmp_path / "out"), *flags])
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
 
 
 def test_packed_images_are_not_overwritten(tmp_path, specs):
     flags = [*specs, "--output", str(tmp_path / "out"), "--size", "48"]
     assert pack_images.main(flags) == 0
-    with pytest.raises(UserError, match="holds packed images already"):
+    with pytest.raises(UserError, match="is not an empty folder"):
         pack_images.main(flags)
+
+
+def test_an_interrupted_packing_leaves_nothing_in_the_way(tmp_path, specs, monkeypatch):
+    flags = [*specs, "--output", str(tmp_path / "out"), "--size", "48"]
+
+    def stopped(dataset, table, size, most_bytes):
+        if table.stem == "validation":
+            raise KeyboardInterrupt
+        return pack(dataset, table, size, most_bytes)
+
+    pack = pack_images.pack
+    monkeypatch.setattr(pack_images, "pack", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pack_images.main(flags)
+    monkeypatch.setattr(pack_images, "pack", pack)
+    assert pack_images.main(flags) == 0

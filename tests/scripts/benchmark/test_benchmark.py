@@ -106,7 +106,7 @@ def test_all_rows_without_pytorch(tmp_path, quick_to_compile):
     once = batch["evaluate"] * flops_of_residual()
     assert recomputed["flops"] - kept["flops"] == once
     assert kept["difference"] == 0
-    assert held["figure_5"]["times_less"] > 0
+    assert held["figure_5"]["float32"]["times_less"] > 0
     assert held["command"] == (
         f"python -m scripts.benchmark --quick --output {tmp_path} --no-torch"
     )

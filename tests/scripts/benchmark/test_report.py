@@ -1,5 +1,6 @@
 """Medians, shares and tables from times that are known."""
 
+import dataclasses
 import json
 
 import pytest
@@ -67,12 +68,27 @@ def test_figure_5_by_hand():
         result("rffr_jax, residuals recomputed", "evaluate", [6.0], images=2),  # 3 s
         result("rffr_jax, residuals kept", "evaluate", [1.0], images=2),  # 0.5 s
     ]
-    assert report.figure_5(rows[:2]) is None
-    hours = report.figure_5(rows)
-    assert hours is not None
+    assert report.figure_5(rows[:2]) == {}
+    hours = report.figure_5(rows)["float32"]
     assert hours["training_hours"] == pytest.approx(15_000 * 32 * 2 / 3600)
     assert hours["evaluation_hours_recomputed"] == pytest.approx(300 * 4 * 280 * 3 / 3600)
     once = 4 * 280 * 2.5
     assert hours["evaluation_hours_kept"] == pytest.approx((300 * 4 * 280 * 0.5 + once) / 3600)
     together = 960_000 + 1_008_000, 960_000 + 168_000 + once
     assert hours["times_less"] == pytest.approx(together[0] / together[1])
+
+
+def test_figure_5_does_not_mix_dtypes():
+    rows = [
+        result(work="detect"),
+        result("rffr_jax, residuals recomputed", "evaluate"),
+        result("rffr_jax, residuals kept", "evaluate"),
+    ]
+    half = [dataclasses.replace(row, dtype="bfloat16", images=80) for row in rows]
+    hours = report.figure_5([*rows, *half])
+    slow, fast = (hours[dtype]["training_hours"] for dtype in ("float32", "bfloat16"))
+    assert slow == pytest.approx(10 * fast)
+    assert list(report.figure_5([*rows[:2], *half])) == ["bfloat16"]
+    page = report.markdown(ABOUT, [*rows, *half])
+    assert f"in float32, extrapolated: only training {slow:.2f} h" in page
+    assert f"in bfloat16, extrapolated: only training {fast:.2f} h" in page

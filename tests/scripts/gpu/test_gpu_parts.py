@@ -23,7 +23,7 @@ case "$*" in
 *requirements*) exit "${REFUSED:-0}" ;;
 *gpu_report*) exit 0 ;;
 *"$WAITS"*) exec sleep 60 ;;
-*"$FAILS"*) echo "no such row"; exit 1 ;;
+*"$FAILS"*) echo "no such row"; exit ${CODE:-1} ;;
 esac
 """
 
@@ -35,11 +35,12 @@ def started(tmp_path):
     stub.write_text(STUB)
     stub.chmod(0o755)
 
-    def start(*arguments, **environment):
+    def start(*arguments, script=SCRIPT, cwd=None, **environment):
         records = tmp_path / "records"
         records.write_text("")
         done = subprocess.run(
-            ["bash", str(SCRIPT), *arguments],
+            ["bash", str(script), *arguments],
+            cwd=cwd,
             env={
                 **os.environ,
                 **{"PYTHON": str(stub), "RECORDS": str(records), "WAITS": "?", "FAILS": "?"},
@@ -67,6 +68,58 @@ def test_what_is_done_is_not_done_again(started, tmp_path):
     assert code == 0
     assert ["residual_64" in line for line in again] == [True]
     assert started(*arguments)[2] == []
+
+
+def test_a_unit_that_is_killed_early_failed_and_is_tried_again(started, tmp_path):
+    arguments = ("attention", "--output", str(tmp_path / "out"))
+    assert started(*arguments, FAILS="gpu.attention", CODE="137")[0] == 1
+    failed = (tmp_path / "out" / "attention" / "kernels" / "failed").read_text()
+    assert failed == "exit code 137: no such row\n"
+    code, _, again = started(*arguments)
+    assert (code, len(again)) == (0, 1)
+
+
+@pytest.mark.slow
+def test_a_unit_after_the_packing_was_not_alone(started, tmp_path):
+    arguments = ("profile", "--output", str(tmp_path / "out"))
+    slow = {"SECONDS_A_PART": "3", "WAITS": "rffr_jax.main"}
+    folder = tmp_path / "out" / "profile" / "run"
+    assert started(*arguments, **slow)[0] == 75
+    assert not (folder / "done").exists()
+    (tmp_path / "out" / "images").mkdir()
+    (tmp_path / "out" / "images" / "validation.csv").touch()
+    assert started(*arguments, **slow)[0] == 75
+    assert "left out" in (folder / "failed").read_text()
+
+
+def test_the_exit_code_of_the_packing_is_passed_on(started, tmp_path):
+    arguments = ("pretrain", "--output", str(tmp_path / "out"))
+    code, _, units = started(*arguments, FAILS="pack_images", CODE="2")
+    assert (code, len(units)) == (2, 1)
+
+
+def test_folders_and_the_script_itself_are_relative_to_the_caller(started, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for split in ("train", "validation"):
+        (images / f"{split}.csv").touch()
+    code, output, _ = started(
+        *("all", "--images", "images", "--output", "out"),
+        script=os.path.relpath(SCRIPT, tmp_path),
+        cwd=tmp_path,
+        PYTHON="./python",
+    )
+    assert "part detect needs a MAE" in output  # the last part: the stub trains none
+    assert code == 2
+    assert f"csv:{images}/train.csv" in (tmp_path / "records").read_text()
+    assert (tmp_path / "out" / "doctor" / "check" / "done").exists()
+
+
+def test_a_python_that_is_missing_is_told_in_one_line(started):
+    code, output, _ = started("doctor", PYTHON="no_python")
+    assert code == 2
+    assert output.startswith("error: 'no_python' is no program")
+    assert output.count("\n") == 1
 
 
 @pytest.mark.slow
@@ -205,6 +258,34 @@ def test_the_report_holds_what_was_measured_against_the_targets(tmp_path):
     assert held["benchmark"]["residual_float32"]["found"]["rows"][0]["images_per_second"] == 20.0
 
 
+def write_row(folder, device, **row):
+    about = {"date": "today", "device": device, "cores": 8, "versions": {}, "notes": []}
+    folder.mkdir(parents=True)
+    (folder / "benchmark.json").write_text(json.dumps({**about, "rows": [row]}))
+
+
+def test_the_report_starts_from_the_root(tmp_path):
+    write_row(  # without its Markdown: it was killed between the two
+        tmp_path / "benchmark" / "input", "a card", **row("input", "float32", "rffr_jax", 5.0, None)
+    )
+    command = [sys.executable, "-m", "scripts.gpu_report", "--results", str(tmp_path)]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "### input" in (tmp_path / "report.md").read_text()
+
+
+def test_results_of_different_devices_are_refused(tmp_path):
+    one = row("pretrain", "bfloat16", "rffr_jax", 5.0, None)
+    write_row(tmp_path / "benchmark" / "pretrain_bfloat16", "a card", **one)
+    write_row(tmp_path / "batches" / "pretrain_64", "another card", **one)
+    with pytest.raises(UserError, match="mixes measurements of a card and another card"):
+        gpu_report.main(["--results", str(tmp_path)])
+    assert not (tmp_path / "report.md").exists()
+
+
 @pytest.mark.slow
 def test_all_parts_in_small_on_a_cpu(tmp_path):
     environment = {
@@ -232,4 +313,4 @@ def test_all_parts_in_small_on_a_cpu(tmp_path):
     assert sum(file.stat().st_size for file in packed if file.is_file()) < 200_000
     page = (tmp_path / "report.md").read_text()
     assert "Not run" not in page
-    assert "There is nothing" not in page
+    assert "No row in bfloat16 was measured" in page
