@@ -6,6 +6,7 @@ Either way the softmax is taken in float32.
 import functools
 import logging
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -99,7 +100,7 @@ def _cudnn_works(
         return jnp.sum(attended.astype(jnp.float32))
 
     try:
-        with jax.ensure_compile_time_eval():
+        with jax.ensure_compile_time_eval(), jax.transfer_guard("allow"):
             arrays = [jnp.zeros((1, *shape), dtype) for shape in (query, key, key)]
             gradients = jax.jit(jax.grad(total, argnums=(0, 1, 2)))(*arrays)
             works = all(bool(jnp.isfinite(gradient).all()) for gradient in gradients)
@@ -110,8 +111,8 @@ def _cudnn_works(
         _warn_once(reason)
     if _ask_processes is None:
         return works
-    with jax.ensure_compile_time_eval():
-        answers = _ask_processes(works)
+    # While this thread traces a program, it cannot send anything; another one can.
+    answers = ThreadPoolExecutor(1).submit(_ask_processes, works).result()
     lacking = [str(process) for process, its in enumerate(answers) if not its]
     if works and lacking:
         log.warning(

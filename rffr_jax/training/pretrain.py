@@ -17,6 +17,7 @@ from jaxtyping import Array, PyTree
 
 from rffr_jax.cluster.agreement import require_same_data
 from rffr_jax.cluster.sharding import (
+    all_gather_parameters,
     all_rows,
     init_sharded,
     make_mesh,
@@ -178,7 +179,8 @@ class Pretraining(Objective):
         return values
 
     def _weighted_loss(self, parameters: PyTree, batch: Mapping[str, Array]):
-        losses = self._autoencoder.losses(parameters, batch)
+        gathered = all_gather_parameters(parameters, self._mesh)
+        losses = self._autoencoder.losses(gathered, batch)
         return jnp.sum(losses * batch["weight"]), jnp.sum(batch["weight"])
 
     def _draw_samples(self, parameters: PyTree, images: np.ndarray, step: int):

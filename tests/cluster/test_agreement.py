@@ -11,6 +11,7 @@ from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.models import attention
 from tests import jobs
+from tests.cluster.test_processes import ended, free_port, started
 
 
 def two_processes(monkeypatch, check, change):
@@ -80,3 +81,52 @@ def test_processes_are_asked_about_fused_attention(monkeypatch):
     agree_on_devices()
     assert attention._ask_processes is processes.all_gather_objects
     assert processes.all_gather_objects(True) == [True]
+
+
+# A kernel that process 1 has for four tokens only, in programs of the kind that a training has.
+KERNEL_THAT_ONE_LACKS = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+process, port = map(int, sys.argv[1:])
+jax.config.update("jax_num_cpu_devices", 1)
+from rffr_jax.cluster import agreement, processes
+from rffr_jax.cluster.launch import Launch
+from rffr_jax.models.attention import attention
+
+computed, asked = jax.nn.dot_product_attention, []
+
+def kernel(query, key, value, *, implementation, **options):
+    asked.append(query.shape)
+    if process == 1 and query.shape[1] != 4:
+        raise RuntimeError("no plan")
+    return computed(query, key, value, implementation="xla", **options)
+
+@jax.jit
+@jax.grad
+def gradient(heads):
+    def layer(heads, _):
+        return heads + jax.vmap(attention)(heads, heads, heads), None
+    heads, _ = jax.lax.scan(jax.checkpoint(layer), heads, length=2)
+    return heads.astype(jnp.float32).sum()
+
+with processes.join_processes(Launch(process, 2, f"localhost:{port}", "", None)):
+    agreement.agree_on_devices()
+    jax.default_backend, jax.nn.dot_product_attention = lambda: "gpu", kernel
+    for tokens in (4, 5):
+        asked.clear()
+        found = gradient(jnp.ones((3, 2, tokens, 2, 8), jnp.bfloat16))
+        assert np.isfinite(np.asarray(found, np.float32)).all()
+        probed, used = ((rows, tokens, 2, 8) in asked for rows in (1, 2))
+        print(tokens, probed, used)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_agree_on_fused_attention_while_they_trace():
+    port = free_port()
+    commands = [["-c", KERNEL_THAT_ONE_LACKS, str(number), str(port)] for number in (0, 1)]
+    with started(commands) as children:
+        codes, outputs, _ = ended(children)
+    assert codes == [0, 0], outputs
+    assert [said.splitlines()[-2:] for said, _ in outputs] == [["4 True True", "5 True False"]] * 2
+    assert "does not work in process 1: none uses it" in outputs[0][1]

@@ -15,6 +15,7 @@ import pytest
 
 from rffr_jax.cluster import memory
 from rffr_jax.cluster.memory import gathers_each_layer
+from tests import jobs
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -97,6 +98,52 @@ def test_eight_devices_hold_an_eighth_of_state_and_gradients_each():
     assert whole["bytes"] > 2 * by_layer["bytes"]
     # Forward and backward, in the layers of the scan and in the last one, which is alone.
     assert whole["gathers"] < by_layer["gathers"] <= 3 * whole["gathers"]
+
+
+VALIDATION = """
+import re, sys
+import jax, numpy as np
+jax.config.update("jax_disable_most_optimizations", True)
+from rffr_jax import main
+from rffr_jax.cluster.sharding import init_sharded, make_mesh, put_batch
+from rffr_jax.training.pretrain import Pretraining
+from tests import jobs
+
+KINDS = "all-gather|all-to-all|all-reduce|collective-permute|reduce-scatter"
+ROWS = 40  # 5 a device: a number that no parameter has as a size
+argv = ["x", f"--config={jobs.CONFIGS}/pretrain.py", f"--workdir={sys.argv[1]}"]
+flags = [f"--config.{flag}" for flag in (f"batch_size={ROWS}", "data.workers=0", *sys.argv[2:])]
+config, _, workdir, _ = main._parse([*argv, *jobs.FIXED["pretrain"], *flags], ())
+mesh = make_mesh(config.mesh.fsdp)
+objective = Pretraining(config, workdir, mesh)
+parameters = init_sharded(objective.init_parameters, mesh)
+leaves = jax.tree.leaves(parameters)
+split = [leaf.shape for leaf in leaves if not leaf.sharding.is_fully_replicated]
+batch = {"image": np.zeros((ROWS, 48, 48, 3), np.uint8), "weight": np.ones(ROWS, np.float32)}
+inputs = put_batch(objective._autoencoder.validation_inputs(batch, 0, slice(ROWS)), mesh)
+text = objective._mean_loss.lower(parameters, inputs).compile().as_text()
+sent = []
+for line in text.splitlines():
+    if match := re.search(f" = (.*?) ({KINDS})[a-z-]*[(]", line):
+        shapes = re.findall(r"\\w+\\[([\\d,]+)\\]", match[1])  # the summed loss has no shape
+        sent += [(match[2], tuple(map(int, shape.split(",")))) for shape in shapes]
+assert split and sorted(sent) == sorted(("all-gather", shape) for shape in split), (sent, split)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fsdp", [2, 8])
+def test_the_validation_of_a_pretraining_sends_weights_and_no_activations(tmp_path, fsdp):
+    for seed, name in enumerate(("train", "validation")):
+        jobs.draw_faces(tmp_path / name, seed=seed)
+    data = [f"data.{name}=csv:{tmp_path}/{name}.csv" for name in ("train", "validation")]
+    command = [sys.executable, "-c", VALIDATION, str(tmp_path / "run"), f"mesh.fsdp={fsdp}", *data]
+    flags = "--xla_force_host_platform_device_count=8"
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_layers_are_gathered_one_at_a_time_where_all_do_not_fit(monkeypatch):

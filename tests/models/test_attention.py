@@ -86,6 +86,15 @@ def test_the_probe_works_while_a_program_is_traced(on_a_gpu, calls):
     assert set(calls) == {"cudnn"}
 
 
+def test_the_probe_works_where_transfers_are_forbidden(on_a_gpu, calls):
+    heads = random_heads(1, jnp.bfloat16)
+    with jax.transfer_guard("disallow"):
+        module._cudnn_works(heads[0].dtype, heads[0].shape[1:], heads[1].shape[1:], True)
+    calls.clear()
+    attention(*heads, jnp.array([7, 1, 4], jnp.int32))
+    assert calls == ["cudnn"]
+
+
 def test_without_cudnn_there_is_one_warning_and_the_same_result(on_a_gpu, caplog):
     heads = random_heads(0, jnp.bfloat16)
     with caplog.at_level(logging.WARNING):
