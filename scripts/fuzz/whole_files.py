@@ -82,6 +82,7 @@ def unjudged_record(path: pathlib.Path) -> dict[str, Any]:
     return {
         "path": path.name,
         "sha256": None,
+        "examined": "2026-01-01T00:00:00+00:00",
         "status": "unknown",
         "score": None,
         "probability": None,
