@@ -132,17 +132,22 @@ def test_units_that_do_not_fit_are_refused(tmp_path):
     assert not any("unit0" in str(value) for value in facts["settings"].values())
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        *(b"", b"dataset", gzip.compress(b"dataset,method\nfaces" * 99)[:-12]),
-        *map(gzip.compress, (b"", b"dataset,method\nfaces", b"dataset,method,label,person\n")),
-    ],
-)
+TABLE = b"dataset,method\nfaces"
+DAMAGES = {
+    "empty file": b"",
+    "no gzip": TABLE,
+    "cut off": gzip.compress(99 * TABLE)[:-12],
+    "empty table": gzip.compress(b""),
+    "too few columns": gzip.compress(TABLE),
+    "no images": gzip.compress(b"dataset,method,label,person\n"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_scores_of_a_unit_are_refused(tmp_path, damage):
     config, here = orderings.get_config("64"), Machine((0,))
     write_units(tmp_path, config, here.results, here.read)
-    (tmp_path / "unit_0.csv.gz").write_bytes(damage)
+    (tmp_path / "unit_0.csv.gz").write_bytes(DAMAGES[damage])
     with pytest.raises(UserError, match=r"unit_0\.json and its \.csv\.gz cannot be read"):
         read_units(str(tmp_path), config, ())
 
