@@ -132,13 +132,13 @@ def test_units_that_do_not_fit_are_refused(tmp_path):
     assert not any("unit0" in str(value) for value in facts["settings"].values())
 
 
-TABLE = b"dataset,method\nfaces"
+SHORT = b"dataset,method\nfaces"
 DAMAGES = {
     "empty file": b"",
-    "no gzip": TABLE,
-    "cut off": gzip.compress(99 * TABLE)[:-12],
+    "no gzip": SHORT,
+    "cut off": gzip.compress(99 * SHORT)[:-12],
     "empty table": gzip.compress(b""),
-    "too few columns": gzip.compress(TABLE),
+    "too few columns": gzip.compress(SHORT),
     "no images": gzip.compress(b"dataset,method,label,person\n"),
 }
 
