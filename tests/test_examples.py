@@ -9,6 +9,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.synthetic.person import procedural_landmarks
 from rffr_jax.synthetic.procedural_face import render_face
 from tests import jobs
@@ -20,6 +21,7 @@ ELSEWHERE = {
     "docs/adding_a_benchmark.md",  # its test uses what the example defines
     "docs/adding_a_detector.md",  # tests/rivals/test_adding_a_detector.py
     "docs/data.md",  # tests/faces/benchmarks/test_recipes.py
+    "docs/export.md",  # tests/command/test_export.py, tests/convert/test_export_parity.py
 }
 
 
@@ -49,6 +51,7 @@ def test_every_example_is_run():
     }
     assert names - ELSEWHERE == {
         "README.md",
+        "docs/coming_from.md",
         "docs/predict.md",
         "docs/metrics.md",
         "docs/datasets.md",
@@ -76,6 +79,18 @@ def test_scoring_files(folder, faces, capsys):
     said = capsys.readouterr().out
     assert str(found["scores"] > found["detector"].threshold) in said
     assert str(found["verdict"]) in said
+
+
+def test_scores_of_deepfakebench(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = [f"rgb/{kind}/{n}/{frame}.png" for kind in "ab" for n in range(3) for frame in (0, 1)]
+    labels, scores = np.repeat([0, 1], 6), np.linspace(0, 1, 12)
+    named = {"data_dict": {"image": images}, "label_nps": labels, "predictions_nps": scores}
+    run_example("docs/coming_from.md", key="Celeb-DF-v2", **named)
+    rows = Predictions.read_csv(tmp_path / "Celeb-DF-v2.csv")
+    assert [example.id for example in rows.examples] == images
+    assert len({example.video for example in rows.examples}) == 6
+    assert list(rows.scores) == pytest.approx(list(scores))
 
 
 @pytest.mark.slow

@@ -149,7 +149,7 @@ def vit_large(depth: int, width: int):
     return {**arrays, **fc1}
 
 
-@pytest.mark.parametrize(("width", "depth"), [(1280, 32), (768, 24), (1024, 12)])
+@pytest.mark.parametrize(("width", "depth"), [(1408, 40), (768, 24), (1024, 12)])
 def test_a_large_vit_is_of_no_size_known_here(refused, tmp_path, width, depth):
     file = write(tmp_path / "vit_large.safetensors", vit_large(depth, width))
     line = refused(file)
