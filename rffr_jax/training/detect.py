@@ -45,7 +45,7 @@ from rffr_jax.training.detector_settings import (
     block_counts,
     configured_backbone,
     detection_settings,
-    smallest_fitting_batch,
+    log_counts,
 )
 from rffr_jax.training.fine_tuning import detector_folder
 from rffr_jax.training.initial_weights import (
@@ -107,7 +107,7 @@ def run(config: Config, workdir: pathlib.Path):
             detector_folder(config.init_from) if config.init_from else None,
         )
         write_validation_sources(workdir, objective.validation)
-        objective.log_counts()
+        log_counts(objective.counts, config, mesh.size)
         shortcuts = []
         if processes.is_main_process():
             shortcuts = shortcut_warnings(objective.originals.examples)
@@ -143,6 +143,7 @@ class DetectorTraining(Objective):
 
     Attributes:
       originals: the training images before anything is done to them.
+      counts: numbers of random blocks in every group of images; () without random blocks.
       autoencoder: weights that residuals come from; {} without any.
       pretrained: folders of its MAE or UNet, and of weights that this run begins with.
       mae_sources: origins of the data that these were trained on.
@@ -160,7 +161,6 @@ class DetectorTraining(Objective):
         if config.detector.patch_loss:
             self.loss_names = ("loss", "patch_loss")
             self.mask_patch = config.model.patch_size
-        self._parts = mesh.size * config.micro_batches
         dtype = compute_dtype(config.dtype)
         settings, self._frozen_about = detection_settings(config)
         self._detection = Detection(settings, dtype, remat=config.remat)
@@ -176,10 +176,11 @@ class DetectorTraining(Objective):
             if settings.is_rival:
                 size = f"{settings.backbone}, {model.image_size} px"
             log.info("init_from=%s: a detector, %s, reads %s", config.init_from, size, reads)
-        self._counts: tuple[int, ...] = ()
+        self.counts: tuple[int, ...] = ()
         share = 1.0
         if settings.blocks == "random":
-            self._counts, share = block_counts(config, self._detection.blocks, self._parts)
+            parts = mesh.size * config.micro_batches
+            self.counts, share = block_counts(config, self._detection.blocks, parts)
 
         # ---- data
         training = load_training_set(config)
@@ -295,24 +296,6 @@ class DetectorTraining(Objective):
                 f"begun with; continue with --config.mae={folder}, or choose another --workdir"
             )
 
-    def log_counts(self):
-        """Logs the numbers of blocks in a group; warns if they are coarser than `blocks.group`."""
-        if not self._counts:
-            return
-        group, asked = len(self._counts), self._config.blocks.group
-        log.info("numbers of blocks in each %d images: %s", group, " ".join(map(str, self._counts)))
-        if group < asked:
-            log.warning(
-                "%d images at a time on each of %d devices: the numbers of blocks are %d quantiles "
-                "instead of blocks.group=%d, a coarser distribution; --config.batch_size=%d keeps "
-                "them",
-                self._config.batch_size // self._parts,
-                self._mesh.size,
-                group,
-                asked,
-                smallest_fitting_batch(asked, self._config.batch_size, self._parts),
-            )
-
     def init_parameters(self) -> PyTree:
         """Random weights of all that is trained; traced for their shapes, too."""
         return self._detection.trained_part(self._detection.init_parameters(self._config.seed))
@@ -340,10 +323,10 @@ class DetectorTraining(Objective):
         Where the residuals of training images are cached, the chosen ones are included.
         """
         blocks = None
-        if self._counts:
+        if self.counts:
             seed, size = self._config.seed, self._config.batch_size
-            order = sample_order(len(self._counts), seed, step, size)[rows] - rows.start
-            total, most = self._detection.blocks.count, max(self._counts)
+            order = sample_order(len(self.counts), seed, step, size)[rows] - rows.start
+            total, most = self._detection.blocks.count, max(self.counts)
             blocks = sample_blocks(total, most, seed, step, size)[rows]
             batch = {name: array[order] for name, array in batch.items()}
         names = ("image", "label", "weight", *(("mask",) if self.mask_patch else ()))
@@ -380,7 +363,7 @@ class DetectorTraining(Objective):
             frozen["autoencoder"],
             batch["image"],
             batch.get("blocks"),
-            self._counts,
+            self.counts,
             batch.get("difference"),
         )
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs.logits, batch["label"])

@@ -1,8 +1,10 @@
 """The detector settings of a config, checked, and the numbers of blocks of its images."""
 
 import dataclasses
+import logging
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ from rffr_jax.runs.checkpoints.names import FROZEN
 from rffr_jax.runs.checkpoints.weights import is_checkpoint, read_about, warn_of_normalised_targets
 from rffr_jax.runs.model_folder import is_model_folder
 from rffr_jax.runs.model_names import folder_of_model
+
+log = logging.getLogger(__name__)
 
 SMALLEST_GROUP = 4  # fewer quantiles are too coarse
 
@@ -191,6 +195,30 @@ def block_counts(config: Config, blocks: BlockGrid, parts: int) -> tuple[tuple[i
     group = group_size(config.blocks.group, config.batch_size, parts)
     drawn = float(chances @ np.arange(len(chances)))
     return count_quantiles(chances, group), drawn / len(blocks.passes)
+
+
+def log_counts(counts: Sequence[int], config: Config, devices: int):
+    """Logs the numbers of blocks in a group; warns if they are coarser than `blocks.group`.
+
+    Args:
+      counts: from `block_counts`; empty without random blocks.
+    """
+    if not counts:
+        return
+    group, asked = len(counts), config.blocks.group
+    log.info("numbers of blocks in each %d images: %s", group, " ".join(map(str, counts)))
+    if group < asked:
+        parts = devices * config.micro_batches
+        log.warning(
+            "%d images at a time on each of %d devices: the numbers of blocks are %d quantiles "
+            "instead of blocks.group=%d, a coarser distribution; --config.batch_size=%d keeps "
+            "them",
+            config.batch_size // parts,
+            devices,
+            group,
+            asked,
+            smallest_fitting_batch(asked, config.batch_size, parts),
+        )
 
 
 def group_size(group: int, batch_size: int, parts: int) -> int:
