@@ -63,6 +63,8 @@ def get_config(rival: str = "") -> Config:
     # Converted weights of DINOv2, CLIP, a ViT or a MAE, which read whole images as branch original
     # (docs/backbones.md).
     config.backbone = ConfigDict({"weights": "", "image_size": 224})
+    # Of training images, with detector.train=head. Or always, never: see docs/backbones.md.
+    config.backbone.keep_features = "auto"
 
     config.data = ConfigDict()
     config.data.train = ("synthetic:0#train",)

@@ -161,7 +161,7 @@ def timed_stages(
     from rffr_jax.faces.detectors import load_detector as load_face_detector
     from rffr_jax.images.decode import read_full_image, resize_to_square
     from rffr_jax.images.image_formats import decode_crop, encode_crop
-    from rffr_jax.method.residual_cache import image_digests
+    from rffr_jax.method.array_cache import image_digests
     from rffr_jax.predict.detector import load_detector
     from rffr_jax.predict.face_settings import face_settings
     from rffr_jax.predict.file_scorer import FAST

@@ -18,8 +18,9 @@ from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.method import residual
+from rffr_jax.method.array_cache import image_digests
 from rffr_jax.method.detection import Detection
-from rffr_jax.method.residual_cache import ResidualCache, image_digests
+from rffr_jax.method.residual_cache import ResidualCache
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,10 +23,11 @@ from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.residual_reference import ResidualReference
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
 from rffr_jax.examples import Dataset, Example
+from rffr_jax.method.array_cache import parameters_digest, shared_folder
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import AUTOENCODERS, DetectionSettings
 from rffr_jax.method.pretrained_backbone import load_named_backbone
-from rffr_jax.method.residual_cache import ResidualCache, parameters_digest, shared_folder
+from rffr_jax.method.residual_cache import ResidualCache
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.reports.model_folder_card import first_paragraph, model_folder_card
 from rffr_jax.runs.atomic_files import read_json_object

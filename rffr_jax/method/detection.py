@@ -134,6 +134,7 @@ class Detection:
         chosen: Int[Array, "batch most"] | None,
         counts: tuple[int, ...],
         differences: Float16[Array, "batch patches pixels"] | None = None,
+        features: Float[Array, "batch width"] | None = None,
     ) -> TrainOutputs:
         """Logits from only the chosen blocks (`random`) or from whole images (the others).
 
@@ -144,17 +145,18 @@ class Detection:
           counts: numbers of blocks in every group of rows; static.
           differences: results of `differences`, of the chosen blocks or of all; None computes the
             residuals here.
+          features: of the pretrained backbone, which is not trained; None computes them here.
         """
         if chosen is None:
             if differences is None:
                 residuals = self.residual_images(frozen, images)
             else:
                 residuals = self.residual_images_from_differences(differences)
-            patches, indices = self._test_patches(images, residuals)
+            patches, indices = self._test_patches(images, residuals, features)
             lengths = None
         else:
             patches, indices, lengths = self._chosen_patches(
-                frozen, images, chosen, counts, differences
+                frozen, images, chosen, counts, differences, features
             )
         if not self.settings.patch_head:
             return TrainOutputs(self._classify(parameters, patches, indices, lengths), None)
@@ -191,11 +193,12 @@ class Detection:
         chosen: Array,
         counts: tuple[int, ...],
         differences: Array | None,
+        features: Array | None,
     ) -> tuple[dict[str, Array], Array, Array]:
         """The patches of the chosen blocks for every branch, their places and their numbers."""
         pixels = unit_range(images)
         indices = jnp.asarray(self.blocks.hidden)[chosen].reshape(len(images), -1)
-        patches = {"original": self._original(pixels, indices)}
+        patches = {"original": self._original(images, indices, features)}
         if differences is not None:
             patches["residual"] = residual.amplify(differences, self.settings.alpha)
         elif self.settings.needs_mae:
@@ -329,14 +332,14 @@ class Detection:
         return features, maps.reshape(*attention.shape[:2], grid, grid)
 
     def _test_patches(
-        self, images: Array, residuals: Array | None
+        self, images: Array, residuals: Array | None, features: Array | None = None
     ) -> tuple[dict[str, Array], Array]:
         """The patches of a test for every branch, and their places."""
         if self.settings.blocks == "full":
             indices = jnp.arange(self.blocks.patches)
         else:
             indices = jnp.asarray(self.blocks.hidden).reshape(-1)
-        patches = {"original": self._original(unit_range(images), indices)}
+        patches = {"original": self._original(images, indices, features)}
         if residuals is not None:
             patches["residual"] = self._patches(residuals, indices)
         return patches, indices
@@ -344,20 +347,28 @@ class Detection:
     def _normalised(self, pixels: Array) -> Array:
         return (pixels - jnp.asarray(self.settings.mean)) / jnp.asarray(self.settings.std)
 
-    def _original(self, pixels: Array, indices: Array) -> Array:
-        """What the original branch reads: the patches at these places, or whole images in the size
-        of a pretrained backbone."""
-        backbone = self.settings.pretrained
-        if backbone is None:
-            patches = patchify(self._normalised(pixels), self.settings.model.patch_size)
-            return take_patches(patches, indices)
+    def _original(self, images: Array, indices: Array, features: Array | None) -> Array:
+        """What the original branch reads: the patches at these places, or for a pretrained backbone
+        whole images, where its features are not there yet."""
+        if features is not None:
+            return features
+        if self.settings.pretrained is not None:
+            return self.backbone_images(images)
+        return self._patches(self._normalised(unit_range(images)), indices)
+
+    def backbone_images(
+        self, images: UInt8[Array, "batch size size 3"]
+    ) -> Float[Array, "batch side side 3"]:
+        """Whole images, normalised and in the size of the pretrained backbone, as it reads them."""
+        backbone, pixels = self.settings.pretrained, unit_range(images)
+        assert backbone is not None
         if backbone.image_size != pixels.shape[1]:
             shape = (len(pixels), backbone.image_size, backbone.image_size, 3)
             pixels = jax.image.resize(pixels, shape, "bicubic", antialias=True).clip(0, 1)
         return self._normalised(pixels)
 
-    def _patches(self, residuals: Array, indices: Array) -> Array:
-        return take_patches(patchify(residuals, self.settings.model.patch_size), indices)
+    def _patches(self, pixels: Array, indices: Array) -> Array:
+        return take_patches(patchify(pixels, self.settings.model.patch_size), indices)
 
     def _classify(
         self,

@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 
 from rffr_jax.cluster.sharding import parameter_shardings
 from rffr_jax.errors import UserError
-from rffr_jax.method.residual_cache import parameters_digest
+from rffr_jax.method.array_cache import parameters_digest
 from rffr_jax.models.abstract import abstract, abstract_mae, abstract_vit
 from rffr_jax.models.backbone import Backbone
 from rffr_jax.models.sizes import BackboneSettings, ModelSettings

@@ -72,7 +72,8 @@ class Detector(nnx.Module):
 
         Args:
           patches: for each branch (`original`, `residual`) the pixels of the chosen patches,
-            [batch, chosen, pixels]; for a backbone whole images, [batch, size, size, 3].
+            [batch, chosen, pixels]; for a backbone whole images, [batch, size, size, 3], or its
+            features, [batch, width].
           indices: places of the chosen patches, the same for both branches.
           lengths: number of patches of each image; the rest is padding. None: all of them.
         """
@@ -105,11 +106,11 @@ class Detector(nnx.Module):
         """The class tokens that the linear layer reads, those of the original branch first."""
         tokens = []
         for name in sorted(self.branches):
-            branch = self.branches[name]
-            if isinstance(branch, Backbone):
-                tokens.append(branch(patches[name]))
+            branch, read = self.branches[name], patches[name]
+            if not isinstance(branch, Backbone):
+                tokens.append(branch(read, indices, lengths))
             else:
-                tokens.append(branch(patches[name], indices, lengths))
+                tokens.append(read if read.ndim == 2 else branch(read))
         return jnp.concatenate(tokens, axis=-1)
 
     def class_attention(

@@ -18,9 +18,9 @@ from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.images.decode import resize_to_square
 from rffr_jax.images.pixels import rgb_pixels
+from rffr_jax.method.array_cache import parameters_digest
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import Detection
-from rffr_jax.method.residual_cache import parameters_digest
 from rffr_jax.predict.decision_rule import decision_rules
 from rffr_jax.predict.evidence import Explanation
 from rffr_jax.predict.face_finding import find_faces, find_faces_in_pixels

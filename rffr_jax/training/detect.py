@@ -26,11 +26,12 @@ from rffr_jax.data.shortcuts import shortcut_warnings
 from rffr_jax.data.specs import as_tuple, load_dataset
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.scoring import Scorer
+from rffr_jax.method.array_cache import shared_folder
 from rffr_jax.method.blocks import sample_blocks, sample_order
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import AUTOENCODERS
 from rffr_jax.method.patch_loss import patch_losses
-from rffr_jax.method.residual_cache import ResidualCache, shared_folder
+from rffr_jax.method.residual_cache import ResidualCache
 from rffr_jax.models.sizes import compute_dtype
 from rffr_jax.rivals import find_rival
 from rffr_jax.runs.checkpoints.names import FROZEN
@@ -74,7 +75,7 @@ from rffr_jax.training.sources import (
     write_validation_sources,
 )
 from rffr_jax.training.step import RowLosses, check_micro_batches
-from rffr_jax.training.training_residuals import TrainingResiduals, should_cache_residuals
+from rffr_jax.training.training_cache import make_training_cache
 from rffr_jax.training.training_set import load_training_set
 from rffr_jax.training.validation import (
     Validation,
@@ -236,17 +237,16 @@ class DetectorTraining(Objective):
             max_bad_fraction=config.data.max_bad_fraction,
             kept=kept,
         )
-        self._residuals: TrainingResiduals | None = None
-        keep = settings.fills_blocks and should_cache_residuals(
-            config.residuals.training,
-            draws=config.steps * config.batch_size,
-            share=share if settings.needs_mae else 1.0,  # a ridge fills all blocks at once
-            images=len(self.dataset.examples),
+        self._cache = make_training_cache(
+            self.dataset,
+            config,
+            self._detection,
+            kept,
+            self.frozen["backbone"],
+            mesh,
+            share=share,
+            workers=self.workers,
         )
-        if keep and isinstance(self.dataset, CachedDataset):  # the others never repeat
-            self._residuals = TrainingResiduals(
-                kept, self._detection, self.dataset, config, self.workers
-            )
         self.about = {
             "kind": "detector",
             "detection": settings.to_json(),
@@ -320,7 +320,7 @@ class DetectorTraining(Objective):
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """Images and labels; with random blocks the chosen ones, and rows in the order of counts.
 
-        Where the residuals of training images are cached, the chosen ones are included.
+        Where residuals or features of training images are cached, they are included.
         """
         blocks = None
         if self.counts:
@@ -337,8 +337,8 @@ class DetectorTraining(Objective):
             inputs["progress"] = np.full(len(inputs["seed"]), share, np.float32)
         if blocks is not None:
             inputs["blocks"] = blocks
-        if self._residuals is not None:
-            inputs["difference"] = self._residuals.of(batch["index"], batch["weight"], blocks)
+        if self._cache is not None:
+            inputs |= self._cache.inputs(batch["index"], batch["weight"], blocks)
         return inputs
 
     def losses(
@@ -365,6 +365,7 @@ class DetectorTraining(Objective):
             batch.get("blocks"),
             self.counts,
             batch.get("difference"),
+            batch.get("feature"),
         )
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs.logits, batch["label"])
         if outputs.patches is None:

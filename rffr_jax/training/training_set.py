@@ -104,14 +104,8 @@ def load_training_set(config: Config) -> TrainingSet:
             f"data.full_blends={data.full_blends} is for new fakes at every step; set "
             f"--config.data.fakes={SELF_BLENDED} and --config.data.captures=0, or leave it out"
         )
-    if config.residuals.training == "always" and not data.captures:
-        maker = "data.augmentation" if augmented else f"data.fakes={SELF_BLENDED}"
-        if augmented or data.fakes == SELF_BLENDED:
-            raise UserError(
-                f"residuals.training=always keeps the residuals of training images, and {maker} "
-                "makes new ones at every step; leave one of them out, or set "
-                "--config.data.captures=8, for example: then 8 of each image come back"
-            )
+    if (augmented or data.fakes == SELF_BLENDED) and not data.captures:
+        _refuse_to_keep(config, "data.augmentation" if augmented else f"data.fakes={SELF_BLENDED}")
     if data.fakes == GIVEN:
         dataset = keep_methods(load_dataset(data.train), data.methods, where="data.methods")
         for line in describe_frames_as_crops(dataset.examples):
@@ -165,6 +159,25 @@ def load_training_set(config: Config) -> TrainingSet:
         dataset = pairs.with_full_blends(round(data.full_blends * config.steps))
     preparations, about = collect_preparations(reals), {"self_blending": about}
     return TrainingSet(dataset, pairs, loading.workers, preparations, about)
+
+
+def _refuse_to_keep(config: Config, maker: str):
+    """Raises: UserError if something of training images shall be kept, which are always new ones.
+
+    Args:
+      maker: the setting that makes them.
+    """
+    choices = {
+        "residuals": ("residuals.training", config.residuals.training),
+        "features": ("backbone.keep_features", config.get("backbone", {}).get("keep_features")),
+    }
+    for kept, (option, choice) in choices.items():
+        if choice == "always":
+            raise UserError(
+                f"{option}=always keeps the {kept} of training images, and {maker} makes new ones "
+                "at every step; leave one of them out, or set --config.data.captures=8, for "
+                "example: then 8 of each image come back"
+            )
 
 
 def _log_pairs(dataset: Dataset):

@@ -16,7 +16,7 @@ from rffr_jax.evaluation import operating_point, operating_point_record, residua
 from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.calibration import Platt
 from rffr_jax.evaluation.threshold import Threshold
-from rffr_jax.method.residual_cache import parameters_digest
+from rffr_jax.method.array_cache import parameters_digest
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.predict.detector import load_detector
 from rffr_jax.predict.finished_files import FinishedFiles

@@ -11,7 +11,7 @@ from rffr_jax.data.selection import select_examples
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.evaluation.scoring import Scorer
-from rffr_jax.method import residual_cache
+from rffr_jax.method import array_cache
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.residual_cache import ResidualCache
@@ -117,7 +117,7 @@ class Watched:
 def test_memory_decides_what_is_read_again_and_changes_no_score(
     scorer, parameters, test_set, scores, tmp_path, monkeypatch, memory_gb, loads
 ):
-    monkeypatch.setattr(residual_cache, "FILE_BYTES", 60_000)
+    monkeypatch.setattr(array_cache, "FILE_BYTES", 60_000)
     scoring = scorer(4, folder=tmp_path, memory_gb=memory_gb)
     watched = Watched(test_set)
     prepared = scoring.prepare(watched)

@@ -11,15 +11,11 @@ import pytest
 from flax import nnx
 
 from rffr_jax.cluster.sharding import make_mesh
-from rffr_jax.method import residual_cache
+from rffr_jax.method import array_cache
+from rffr_jax.method.array_cache import image_digests, parameters_digest, shared_folder
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import DetectionSettings
-from rffr_jax.method.residual_cache import (
-    ResidualCache,
-    image_digests,
-    parameters_digest,
-    shared_folder,
-)
+from rffr_jax.method.residual_cache import ResidualCache
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings
 
@@ -149,7 +145,7 @@ def test_another_question_is_answered_anew(tmp_path, other):
 
 def test_another_format_is_not_read(tmp_path, monkeypatch):
     Counted(tmp_path).of(images())
-    monkeypatch.setattr(residual_cache, "FORMAT", residual_cache.FORMAT + 1)
+    monkeypatch.setattr(array_cache, "FORMAT", array_cache.FORMAT + 1)
     asked = Counted(tmp_path)
     asked.of(images())
     assert asked.computed == 1

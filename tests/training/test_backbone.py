@@ -204,6 +204,23 @@ def test_all_of_a_backbone_is_trained_and_kept(data, backbone, tmp_path):
         ),
         (("backbone.weights={backbone}", "detector.embedding=conv"), "an embedding and a grid of"),
         (("backbone.weights={backbone}", *ALONE, "detector.init={backbone}"), "leave it out"),
+        (("backbone.keep_features=yes",), "backbone.keep_features='yes' is not known; choose auto"),
+        (
+            (
+                "backbone.weights={backbone}",
+                "detector.train=norms",
+                "backbone.keep_features=always",
+            ),
+            "of a backbone of which nothing is trained, and detector.train=norms; set --config",
+        ),
+        (
+            (
+                *("backbone.weights={backbone}", "detector.train=head"),
+                *("backbone.keep_features=always", "data.augmentation.flip=True"),
+            ),
+            "backbone.keep_features=always keeps the features of training images, and "
+            "data.augmentation makes new ones at every step",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_one_line(flags, says, data, mae, backbone, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""A training that keeps the residuals of its images: when, from where, and with the same result."""
+"""A training that keeps residuals of its images: when, from where, and with the same result."""
 
 import json
 import shutil
@@ -15,14 +15,15 @@ from rffr_jax.data.captures import Captures
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
-from rffr_jax.method import residual_cache
+from rffr_jax.method import array_cache
+from rffr_jax.method.array_cache import image_digests
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import DetectionSettings
-from rffr_jax.method.residual_cache import ResidualCache, image_digests
+from rffr_jax.method.residual_cache import ResidualCache
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.runs.checkpoints.weights import load_weights, read_about
-from rffr_jax.training import training_residuals
-from rffr_jax.training.training_residuals import TrainingResiduals, should_cache_residuals
+from rffr_jax.training import training_cache
+from rffr_jax.training.training_cache import TrainingCache, should_cache
 from tests import jobs
 from tests.training.test_loop import die, when_logged
 
@@ -38,7 +39,8 @@ from tests.training.test_loop import die, when_logged
     ],
 )
 def test_residuals_are_kept_where_that_saves_work(choice, draws, share, images, expected):
-    assert should_cache_residuals(choice, draws=draws, share=share, images=images) is expected
+    found = should_cache("residuals.training", choice, draws=draws, share=share, images=images)
+    assert found is expected
 
 
 def test_an_unknown_choice_is_one_clear_line(tmp_path, capsys, data, mae):
@@ -60,7 +62,7 @@ def test_no_place_for_them_is_one_clear_line(tmp_path, capsys, data, mae):
 
 def test_a_full_disk_is_one_clear_line(tmp_path, capsys, data, mae, monkeypatch):
     monkeypatch.setattr(
-        residual_cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=200_000)
+        training_cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=200_000)
     )
     capsys.readouterr()
     flags = (*data, f"mae={mae}", "residuals.training=always")
@@ -107,7 +109,7 @@ def test_a_run_that_died_and_lost_them_resumes_bit_for_bit(tmp_path, monkeypatch
 
 @pytest.mark.slow
 def test_a_signal_stops_the_run_while_they_are_computed(tmp_path, monkeypatch, flags):
-    monkeypatch.setattr(training_residuals.StopRequest, "should_stop", lambda _, step: step == 1)
+    monkeypatch.setattr(training_cache.StopRequest, "should_stop", lambda _, step: step == 1)
     assert jobs.start("detect", tmp_path / "run", *flags) == 75
     kept = list((tmp_path / "residuals").glob("*/*.npy"))
     assert kept
@@ -118,7 +120,7 @@ def test_a_signal_stops_the_run_while_they_are_computed(tmp_path, monkeypatch, f
 
 @pytest.mark.slow
 def test_another_run_reads_them_from_the_disk(tmp_path, monkeypatch, kept_run, flags):
-    monkeypatch.setattr(residual_cache, "local_rows", die)
+    monkeypatch.setattr(array_cache, "local_rows", die)
     where = f"residuals.folder={kept_run.parent}/residuals"
     assert jobs.start("detect", tmp_path / "run", *flags, where, "residuals.memory_gb=0") == 0
     jobs.assert_same_run(tmp_path / "run", kept_run)
@@ -178,6 +180,73 @@ def test_residuals_of_captures_are_kept_and_resume_bit_for_bit(
     assert_stored_are_recomputed(tmp_path / "residuals", mae, faces)
 
 
+ALONE = ("mae=", "detector.inputs=original", "detector.blocks=full")
+
+
+@pytest.fixture(scope="module")
+def head(data, mae):
+    """The flags of a training of only the head, on features of the encoder of a MAE."""
+    backbone = (f"backbone.weights={mae}", "backbone.image_size=36")
+    return (*data, *backbone, "detector.train=head", "backbone.keep_features=always")
+
+
+@pytest.fixture(scope="module")
+def kept_features(tmp_path_factory, head):
+    """The workdir of a finished training with kept features; they lie beside it."""
+    workdir = tmp_path_factory.mktemp("features") / "detect"
+    assert jobs.start("detect", workdir, *head, *ALONE) == 0
+    return workdir
+
+
+def assert_same_training(one, other):
+    """Losses and what was trained are equal to the accuracy of float32."""
+    losses = [
+        [line["loss"] for line in jobs.metric_lines(run) if line["split"] == "train"]
+        for run in (one, other)
+    ]
+    assert len(losses[0]) == 4
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    some, others = (jobs.saved_arrays(run / "checkpoints" / "latest" / "4") for run in (one, other))
+    assert some.keys() == others.keys()
+    for name, array in some.items():
+        np.testing.assert_allclose(array, others[name], atol=2e-5, err_msg=name)
+
+
+def test_a_head_learns_from_kept_features_what_it_learns_from_images(tmp_path, kept_features, head):
+    computed = tmp_path / "computed" / "run"
+    assert jobs.start("detect", computed, *head, *ALONE, "backbone.keep_features=never") == 0
+    assert not (tmp_path / "computed" / "residuals").exists()
+    assert_same_training(kept_features, computed)
+    abouts = (kept_features.parent / "residuals").glob("*/about.json")
+    assert [json.loads(file.read_text())["arrays"] for file in abouts] == ["features"]
+
+
+@pytest.mark.slow
+def test_features_are_read_from_the_disk_and_resume_bit_for_bit(
+    tmp_path, monkeypatch, kept_features, head
+):
+    where = f"residuals.folder={kept_features.parent}/residuals"
+    with monkeypatch.context() as patched:
+        patched.setattr(array_cache, "local_rows", die)
+        assert jobs.start("detect", tmp_path / "read", *head, *ALONE, where) == 0
+    jobs.assert_same_run(tmp_path / "read", kept_features)
+    died, in_memory = tmp_path / "died", (*head, *ALONE, "residuals.folder=")
+    with when_logged(monkeypatch, 3, die), pytest.raises(RuntimeError):
+        jobs.start("detect", died, *in_memory)
+    assert jobs.start("detect", died, *in_memory) == 0
+    jobs.assert_same_run(died, kept_features)
+
+
+@pytest.mark.slow
+def test_features_are_kept_beside_residuals(tmp_path, mae, head, caplog):
+    beside = (*head, f"mae={mae}", "residuals.training=always")
+    kept, computed = tmp_path / "kept" / "run", tmp_path / "computed" / "run"
+    assert jobs.start("detect", kept, *beside) == 0
+    assert "residuals and features of 18 training images, 0.0002" in caplog.text
+    assert jobs.start("detect", computed, *beside, "backbone.keep_features=never") == 0
+    assert_same_training(kept, computed)
+
+
 def assert_stored_are_recomputed(folder, mae, faces):
     """Every captured image's row in the folder is what the MAE gives for it now."""
     mesh = make_mesh(1)
@@ -200,21 +269,21 @@ def assert_stored_are_recomputed(folder, mae, faces):
 
 def test_the_chosen_blocks_are_taken():
     values = np.arange(72, dtype=np.float16).reshape(3, 8, 3)  # 3 images, 4 blocks of 2 patches
-    residuals: Any = TrainingResiduals.__new__(TrainingResiduals)
-    residuals._kept = SimpleNamespace(
-        folder=None,
-        read=lambda digests: [values[d[0]] if d[0] < 3 else None for d in digests],
-    )
-    residuals._detection = SimpleNamespace(
-        differences_shape=(8, 3), blocks=SimpleNamespace(count=4)
-    )
-    residuals._dataset = SimpleNamespace(examples=[SimpleNamespace(path="there")] * 4)
-    residuals._digests = np.repeat(np.arange(4, dtype=np.uint8)[:, None], 16, axis=1)
+    kept: Any = TrainingCache.__new__(TrainingCache)
+    kept._caches = {
+        "residuals": SimpleNamespace(
+            shape=(8, 3), read=lambda digests: [values[d[0]] if d[0] < 3 else None for d in digests]
+        )
+    }
+    kept._folder, kept._detection = None, SimpleNamespace(blocks=SimpleNamespace(count=4))
+    kept._dataset = SimpleNamespace(examples=[SimpleNamespace(path="there")] * 4)
+    kept._digests = np.repeat(np.arange(4, dtype=np.uint8)[:, None], 16, axis=1)
     index, chosen = np.array([2, 0, 1]), np.array([[3, 0], [1, 2], [0, 1]])
-    found = residuals.of(index, np.array([1.0, 1.0, 0.0]), chosen)
+    found = kept.inputs(index, np.array([1.0, 1.0, 0.0]), chosen)["difference"]
     np.testing.assert_array_equal(found[0], values[2][[6, 7, 0, 1]])
     np.testing.assert_array_equal(found[1], values[0][[2, 3, 4, 5]])
     assert not found[2].any()
-    np.testing.assert_array_equal(residuals.of(index, np.ones(3), None), values[index])
-    with pytest.raises(UserError, match="the residual of there is no longer in"):
-        residuals.of(np.array([3]), np.ones(1), None)
+    whole = kept.inputs(index, np.ones(3), None)["difference"]
+    np.testing.assert_array_equal(whole, values[index])
+    with pytest.raises(UserError, match="the residuals of there are no longer in"):
+        kept.inputs(np.array([3]), np.ones(1), None)

@@ -1,4 +1,4 @@
-"""Differences come back bit for bit, whatever happens to the files and whoever else writes."""
+"""Arrays come back bit for bit, whatever happens to the files and whoever else writes."""
 
 import hashlib
 import logging
@@ -7,15 +7,12 @@ import shutil
 
 import numpy as np
 import pytest
+from jax.typing import DTypeLike
 
 from rffr_jax.cluster.sharding import make_mesh
-from rffr_jax.method import residual_cache
-from rffr_jax.method.detection import Detection
-from rffr_jax.method.detection_settings import DetectionSettings
-from rffr_jax.method.residual_cache import ResidualCache
-from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.method import array_cache
+from rffr_jax.method.array_cache import ArrayCache, MemoryBudget
 
-TINY, ONES = ModelSettings("tiny", 48, 12), (1.0, 1.0, 1.0)
 SHAPE = (3, 5)
 BYTES = 30
 
@@ -29,22 +26,23 @@ def digests(values):
     return np.frombuffer(b"".join(names), np.uint8).reshape(-1, 16)
 
 
-class Shape(Detection):
-    """Only what the differences of an image look like; nothing computes any."""
-
-    def __init__(self, shape):
-        self.settings = DetectionSettings(TINY, TINY, "both", "random", "mae", 3, 4.0, ONES, ONES)
-        self.dtype, self._shape = np.float32, shape
-
-    @property
-    def differences_shape(self):
-        return self._shape
+def nothing(parameters, images):
+    raise AssertionError("nothing is computed here")
 
 
-def store(folder, memory=0, shape=SHAPE):
+def store(folder, memory=0, shape=SHAPE, dtype: DTypeLike = np.float16, about=None):
     """Keeps `memory` arrays in memory."""
-    gigabytes = memory * BYTES / 1e9
-    return ResidualCache(Shape(shape), {}, make_mesh(), folder=folder, memory_gb=gigabytes)
+    return ArrayCache(
+        "arrays",
+        nothing,
+        {},
+        make_mesh(),
+        shape=shape,
+        dtype=dtype,
+        about=about or {},
+        folder=folder,
+        memory=MemoryBudget(memory * BYTES / 1e9),
+    )
 
 
 def filled(folder, values, memory=0):
@@ -69,7 +67,7 @@ def files(folder):
 
 @pytest.fixture
 def small_files(monkeypatch):
-    monkeypatch.setattr(residual_cache, "FILE_BYTES", 3 * BYTES)
+    monkeypatch.setattr(array_cache, "FILE_BYTES", 3 * BYTES)
 
 
 @pytest.mark.parametrize("memory", [0, 4, 10])
@@ -128,6 +126,30 @@ def test_another_shape_is_not_taken_for_this_one(tmp_path, caplog):
     filled(tmp_path, values)
     assert store(tmp_path, shape=(5, 4)).read(digests(values)) == [None] * 4
     assert "arrays of another shape" in caplog.text
+
+
+def test_another_type_is_not_taken_for_this_one_and_comes_back_whole(tmp_path, caplog):
+    values = arrays(4)
+    filled(tmp_path, values)
+    exact = np.random.default_rng(1).normal(size=(4, *SHAPE)).astype(np.float32)
+    made = store(tmp_path, dtype=np.float32)
+    assert made.read(digests(values)) == [None] * 4
+    assert "arrays of another shape" in caplog.text
+    made.add(digests(values), exact)
+    made.flush()
+    for one, value in zip(
+        store(tmp_path, dtype=np.float32).read(digests(values)), exact, strict=True
+    ):
+        assert one is not None
+        assert one.dtype == np.float32
+        np.testing.assert_array_equal(one, value)
+
+
+def test_another_key_has_another_folder(tmp_path, caplog):
+    values = arrays(4)
+    filled(tmp_path, values)
+    assert store(tmp_path, about={"size": 2}).read(digests(values)) == [None] * 4
+    assert not caplog.records
 
 
 DAMAGES = {
@@ -224,7 +246,7 @@ def _die_while_writing(folder):
 
         return Dying()
 
-    residual_cache.atomic_write = atomic_write
+    array_cache.atomic_write = atomic_write
     filled(folder, arrays(5))
 
 
