@@ -88,9 +88,8 @@ def _units(variant: str) -> Config:
         reals = "synthetic:{seed}#test?limit=100"
     _add_controls(config, reals)
     config.trained_on = ConfigDict({"self-blended": config.trained_on.self_blended.to_dict()})
-    config.detect.backbone = ConfigDict(
-        {"weights": "mae", "image_size": config.detect.model.image_size}
-    )
+    config.detect.backbone.weights = "mae"
+    config.detect.backbone.image_size = config.detect.model.image_size
     # The residual branch starts from it, too.
     config.rows = numbered(_rows("mae", init="mae"))
     return config
