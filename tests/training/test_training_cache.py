@@ -199,7 +199,10 @@ def kept_features(tmp_path_factory, head):
 
 
 def assert_same_training(one, other):
-    """Losses and what was trained are equal to the accuracy of float32."""
+    """Losses and what was trained are equal to the accuracy of float32.
+
+    But for the biases of keys: the softmax ignores them, so rounding alone moves them.
+    """
     losses = [
         [line["loss"] for line in jobs.metric_lines(run) if line["split"] == "train"]
         for run in (one, other)
@@ -209,7 +212,10 @@ def assert_same_training(one, other):
     some, others = (jobs.saved_arrays(run / "checkpoints" / "latest" / "4") for run in (one, other))
     assert some.keys() == others.keys()
     for name, array in some.items():
-        np.testing.assert_allclose(array, others[name], atol=2e-5, err_msg=name)
+        pair = [array, others[name]]
+        if name.endswith("['qkv']['bias']"):
+            pair = [np.delete(np.split(both, 3, axis=-1), 1, axis=0) for both in pair]
+        np.testing.assert_allclose(*pair, atol=1e-5, err_msg=name)
 
 
 def test_a_head_learns_from_kept_features_what_it_learns_from_images(tmp_path, kept_features, head):
