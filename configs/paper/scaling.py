@@ -7,8 +7,8 @@ images, and four that saw all of them of 687 to 5,290 people of the portraits. R
 trained on one manipulation and tested on four, in the units of configs/paper/orderings.py.
 
 variant   units  hours of 2 cores (arithmetic)
-64        2      3
-112       2      8
+64        2      2
+112       2      13
 smoke     2      minutes, on drawn faces; it only shows that it runs
 
 Add --dry-run for the hours that are left, and --config.seeds="(0,1,2,3,4)" for more units.
