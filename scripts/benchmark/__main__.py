@@ -4,8 +4,8 @@
 
 Rows: `residual` (whole residual images, every block of them), `pretrain` and `detect` (a training
 step), `evaluate` (a set scored, its residuals recomputed or kept), `input` (prepared records).
-Where --rows names them: `xception`, `sbi`, `uia_vit` (a training step of that rival, whose size is
-the published one, small with --quick).
+Where --rows names them: `xception`, `sbi`, `recce`, `uia_vit` (a training step of that rival, whose
+size is the published one, small with --quick).
 Each side has a process of its own; their repeats take turns, and medians are reported. PyTorch
 with transformers is optional. DIR gets benchmark.json and benchmark.md, rewritten after every row,
 so that an interrupted run keeps what it measured. docs/benchmarks.md explains the numbers.
@@ -28,7 +28,7 @@ from rffr_jax.errors import UserError
 
 CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
 WORKS = ("residual", "pretrain", "detect", "evaluate", "input")
-RIVALS = ("xception", "sbi", "uia_vit")
+RIVALS = ("xception", "sbi", "recce", "uia_vit")
 ROWS = (*WORKS, *RIVALS)
 DTYPES = ("float32", "tf32", "bfloat16")
 K = 4

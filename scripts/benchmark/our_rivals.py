@@ -27,4 +27,5 @@ def _step(setup: Setup, name: str) -> Loaded:
 
 xception_step = functools.partial(_step, name="xception")
 sbi_step = functools.partial(_step, name="sbi")
+recce_step = functools.partial(_step, name="recce")
 uia_vit_step = functools.partial(_step, name="uia_vit")

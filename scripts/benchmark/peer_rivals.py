@@ -22,6 +22,7 @@ except ImportError as error:
     raise UnavailableError(f"{error.name or 'PyTorch'} is not installed") from error
 
 from scripts.benchmark.peer_models import EPSILON, Block, stand_in_for_torchvision
+from scripts.benchmark.peer_recce import Recce, batch_losses
 
 PROGRESS = 0.5
 
@@ -68,6 +69,24 @@ def sbi_step(setup: Setup) -> Loaded:
             torch._foreach_sub_(parameters, [reach * slope for slope in slopes])
         optimizer.step()
         return loss
+
+    return training(step, setup, compared=False)
+
+
+def recce_step(setup: Setup) -> Loaded:
+    """RECCE on timm's Xception, its three losses, Adam."""
+    setup, device = rival_setup(setup, "recce"), device_of(setup)
+    backbone = _timm(setup, "legacy_xception", device)
+    backbone.fc = nn.Identity()
+    model = Recce(backbone, 1.0, 8, random=True).to(device).train()
+    optimizer = adamw(model.parameters(), betas=(0.9, 0.999), learning_rate=2e-4, decay=0)
+    images, labels = _data(setup)
+
+    def step(number: int) -> Tensor:
+        pixels, wanted = 2 * pixels_of(images.to(device)) - 1, labels.to(device)
+        with autocast(setup, device):
+            found = model(pixels)
+        return update(batch_losses(found, pixels, wanted), optimizer)
 
     return training(step, setup, compared=False)
 

@@ -10,11 +10,13 @@ QUICK_SIZE = "tiny"
 PUBLISHED: dict[str, tuple[int, dict[str, Any]]] = {
     "xception": (299, {"width": 1.0, "middle_blocks": 8}),
     "sbi": (380, {"width": 1.4, "depth": 1.8}),
+    "recce": (299, {"width": 1.0, "middle_blocks": 8}),
     "uia_vit": (224, {"size": "vit_b16", "patch_size": 16}),
 }
 QUICK: dict[str, tuple[int, dict[str, Any]]] = {
     "xception": (64, {"width": 0.0625, "middle_blocks": 1}),
     "sbi": (64, {"width": 0.05, "depth": 0.3}),
+    "recce": (64, {"width": 0.0625, "middle_blocks": 2}),
     "uia_vit": (56, {"size": "tiny", "patch_size": 8}),
 }
 """Image size in pixels and the section `rival`, by name."""

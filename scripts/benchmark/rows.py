@@ -83,6 +83,10 @@ ROWS: dict[str, tuple[Side, ...]] = {
         Side("rffr_jax", f"{OUR_RIVALS}:sbi_step"),
         Side("PyTorch, timm", f"{PEER_RIVALS}:sbi_step"),
     ),
+    "recce": (
+        Side("rffr_jax", f"{OUR_RIVALS}:recce_step"),
+        Side("PyTorch, timm", f"{PEER_RIVALS}:recce_step"),
+    ),
     "uia_vit": (
         Side("rffr_jax", f"{OUR_RIVALS}:uia_vit_step"),
         Side("PyTorch", f"{PEER_RIVALS}:uia_vit_step"),

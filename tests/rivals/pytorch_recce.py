@@ -1,4 +1,5 @@
-"""RECCE in PyTorch, written from its description, to compare with; random weights.
+"""RECCE in PyTorch, to compare with: the benchmark's, with reasoning place by place and losses pair
+by pair; random weights.
 
     python -m tests.rivals.pytorch_recce
 
@@ -26,6 +27,7 @@ from rffr_jax.convert import rules
 from rffr_jax.convert.backbones import BACKBONES, COUNTERS
 from rffr_jax.models.abstract import abstract
 from rffr_jax.rivals.recce import Detector, Settings
+from scripts.benchmark.peer_recce import CHANNELS, Recce, two_layers
 from tests.convert import pytorch_models as models
 
 FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "recce.npz"
@@ -33,56 +35,7 @@ WIDTH, MIDDLE_BLOCKS, SIDE = 1 / 32, 2, 40
 FLOOD = 0.04
 
 
-class Separable(nn.Module):
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__()
-        self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
-        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
-
-    def forward(self, x):
-        return self.norm(self.pointwise(self.depthwise(x)))
-
-
-class Three(nn.Module):
-    """x + f(relu(f(relu(f(relu(x))))))."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.convolutions = nn.ModuleDict(
-            {f"convolution{n}": Separable(channels, channels) for n in range(3)}
-        )
-
-    def forward(self, x):
-        found = x
-        for convolution in self.convolutions.values():
-            found = convolution(found.relu())
-        return x + found
-
-
-class Decoder(nn.Module):
-    def __init__(self, code: int, coarse: int, fine: int, last: int):
-        super().__init__()
-        self.doubled1, self.coarse = Separable(code, coarse), Three(coarse)
-        self.doubled2, self.fine = Separable(coarse, fine), Three(fine)
-        self.doubled3, self.image = Separable(fine, last), nn.Conv2d(last, 3, 1, bias=False)
-
-    def forward(self, code):
-        def doubled(x):
-            return F.interpolate(x, scale_factor=2, mode="nearest")
-
-        coarse = self.coarse(self.doubled1(doubled(code)).relu())
-        fine = self.fine(self.doubled2(doubled(coarse)).relu())
-        return coarse, fine, self.image(self.doubled3(doubled(fine)).relu()).tanh()
-
-
-def two_layers(inputs: int, between: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, between, bias=False), nn.ReLU(), nn.Linear(between, outputs, bias=False)
-    )
-
-
-class Gathering(nn.Module):
+class PlaceGathering(nn.Module):
     def __init__(self, code: int, given: int, wanted: int):
         super().__init__()
         self.embedding = two_layers(given, wanted, wanted)
@@ -99,12 +52,12 @@ class Gathering(nn.Module):
         return (weights * there).sum(dim=1) * (1 - self.gate(place).sigmoid())
 
 
-class Reasoning(nn.Module):
+class PlaceReasoning(nn.Module):
     def __init__(self, code: int, coarse: int, fine: int):
         super().__init__()
         self.own = two_layers(code, coarse, coarse)
-        self.from_coarse = Gathering(code, coarse, coarse)
-        self.from_fine = Gathering(code, fine, coarse)
+        self.from_coarse = PlaceGathering(code, coarse, coarse)
+        self.from_fine = PlaceGathering(code, fine, coarse)
         self.back = two_layers(3 * coarse, code, code)
 
     def forward(self, encoded, coarse, fine):
@@ -123,58 +76,6 @@ class Reasoning(nn.Module):
             joined = torch.cat([*gathered, own], dim=1).sigmoid()
             found[:, :, row, column] = self.back(joined)
         return found
-
-
-class Attention(nn.Module):
-    def __init__(self, code: int):
-        super().__init__()
-        self.blurred = nn.Conv2d(3, 3, 3, padding=1, bias=False)
-        self.map = nn.Conv2d(3, 1, 1, bias=False)
-        self.features = nn.Conv2d(code, code, 1, bias=False)
-        self.norm = nn.BatchNorm2d(code)
-
-    def forward(self, difference, encoded):
-        small = F.interpolate(
-            difference, size=encoded.shape[2:], mode="bilinear", align_corners=True
-        )
-        where = self.map(self.blurred(small).relu()).sigmoid()
-        return where * self.norm(self.features(encoded)).relu()
-
-
-class Recce(nn.Module):
-    """Without noise and dropout.
-
-    Args:
-      backbone: timm's Xception, or a small one, with `middle_blocks` blocks in its middle flow.
-    """
-
-    def __init__(self, backbone: nn.Module, width: float, middle_blocks: int):
-        super().__init__()
-        code, coarse, fine, last = (max(1, round(width * n)) for n in (728, 256, 128, 64))
-        self.backbone, self.middle_blocks = backbone, middle_blocks
-        self.decoder = Decoder(code, coarse, fine, last)
-        self.reasoning, self.attention = Reasoning(code, coarse, fine), Attention(code)
-        self.head = nn.Linear(backbone.num_features, 1)
-
-    def forward(self, images) -> dict[str, torch.Tensor]:
-        net, half = self.backbone, self.middle_blocks // 2
-        x = net.act2(net.bn2(net.conv2(net.act1(net.bn1(net.conv1(images))))))
-        for number in (1, 2, 3, 4):
-            x = getattr(net, f"block{number}")(x)
-        found = {"code": x}
-        found["coarse"], found["fine"], image = self.decoder(x)
-        found["reconstruction"] = F.interpolate(
-            image, size=images.shape[2:], mode="bilinear", align_corners=True
-        )
-        for number in range(5, 4 + half):
-            x = getattr(net, f"block{number}")(x)
-        found["reasoned"] = x = x + self.reasoning(x, found["coarse"], found["fine"])
-        x = getattr(net, f"block{4 + half}")(x)
-        found["attended"] = x = x + self.attention((images - found["reconstruction"]).abs(), x)
-        for number in range(5 + half, 5 + self.middle_blocks):
-            x = getattr(net, f"block{number}")(x)
-        x = net.act4(net.bn4(net.conv4(net.act3(net.bn3(net.conv3(x))))))
-        return found | {"fake": self.head(x.mean(dim=(2, 3)))[:, 0]}
 
 
 def losses(found: dict[str, torch.Tensor], images, labels) -> dict[str, torch.Tensor]:
@@ -202,7 +103,8 @@ def losses(found: dict[str, torch.Tensor], images, labels) -> dict[str, torch.Te
 
 def random_model(backbone: nn.Module, width: float, middle_blocks: int, seed: int) -> Recce:
     """With random weights everywhere but in the backbone's classifier, which is not read."""
-    model = Recce(backbone, width, middle_blocks)
+    model = Recce(backbone, width, middle_blocks, random=False)
+    model.reasoning = PlaceReasoning(*(max(1, round(width * n)) for n in CHANNELS[:3]))
     model.backbone.fc = nn.Identity()
     models.spread_weights(model, seed)
     return model.eval()

@@ -13,6 +13,7 @@ from tests.rivals.test_recce import assert_close, stages
 
 torch = pytest.importorskip("torch")
 peer = pytest.importorskip("tests.rivals.pytorch_recce")
+benchmark = pytest.importorskip("scripts.benchmark.peer_recce")
 
 pytestmark = pytest.mark.parity
 
@@ -36,3 +37,21 @@ def test_every_stage_is_that_of_pytorch():
     assert found["code"].shape == (1, 19, 19, 728)
     assert found["fine"].shape == (1, 76, 76, 128)
     assert_close(found, peer.channels_last(expected))
+
+
+def test_the_benchmark_reasons_and_loses_as_the_reference():
+    torch.manual_seed(3)
+    code, coarse, fine = 5, 4, 3
+    reasoning = benchmark.Reasoning(code, coarse, fine).double()
+    by_place = peer.PlaceReasoning(code, coarse, fine).double()
+    by_place.load_state_dict(reasoning.state_dict())
+    maps = [
+        torch.randn(2, c, s * 3, s * 2).double() for c, s in ((code, 1), (coarse, 2), (fine, 4))
+    ]
+    torch.testing.assert_close(reasoning(*maps), by_place(*maps))
+
+    images, labels = torch.rand(5, 3, 8, 8), torch.tensor([0, 1, 0, 1, 0])
+    found = {name: torch.randn(5, 6, 4, 4) for name in ("code", "coarse", "fine")}
+    found |= {"reconstruction": torch.rand(5, 3, 8, 8), "fake": torch.randn(5)}
+    expected = sum(peer.losses(found, images, labels).values())
+    torch.testing.assert_close(benchmark.batch_losses(found, images, labels), expected)
