@@ -1,5 +1,6 @@
 """The type of a job's config, and the checks that every config must pass."""
 
+import functools
 import math
 import pathlib
 import re
@@ -129,13 +130,21 @@ def with_pinned_models(config: Config, pin: Callable[[str, str], str]) -> Config
     """The config with the commits of its models on the hub, also behind `NAME=`.
 
     Args:
-      pin: the name with a commit of a model `hf://...`, from its name and the config entry.
+      pin: the name with a commit of a model `hf://...`, from its name and the config entry; asked
+        once for a name.
     """
+    pinned: dict[str, str] = {}
+
+    def once(found: re.Match[str], entry: str) -> str:
+        if found[0] not in pinned:
+            pinned[found[0]] = pin(found[0], entry)
+        return pinned[found[0]]
+
     for name, value in flat(config.to_dict()).items():
         if _names_models(name) and isinstance(value, str) and f"{HUB}://" in value:
             named = rf"(?:^|(?<=[,=])){HUB}://[^,]*"
-            pinned = re.sub(named, lambda found, entry=name: pin(found[0], entry), value)
-            config.update_from_flattened_dict({name: pinned})
+            text = re.sub(named, functools.partial(once, entry=name), value)
+            config.update_from_flattened_dict({name: text})
     return config
 
 

@@ -1,4 +1,4 @@
-"""How models are named: a folder of this machine, or `hf://OWNER/NAME@REVISION` on the hub.
+"""How models are named: a folder of this machine, `box`, or `hf://OWNER/NAME@REVISION` on the hub.
 
 Configs, cards and results keep the name; the folder is looked up where a model is read. The hub's
 client and JAX are imported only for a name on the hub.
@@ -7,6 +7,14 @@ client and JAX are imported only for a name on the hub.
 import pathlib
 
 from rffr_jax.config import HUB, local_path
+from rffr_jax.errors import UserError
+from rffr_jax.runs.installed_model import installed_model
+
+BOX = "box"
+"""The name of the installed detector, and of the MAE in it."""
+
+_found: dict[str, pathlib.Path] = {}
+"""Folders by `hf://OWNER/NAME@COMMIT`, so that a process asks the hub once for a model."""
 
 
 def is_on_hub(name: str) -> bool:
@@ -21,13 +29,13 @@ def folder_of_model(name: str, option: str) -> pathlib.Path:
       option: the flag or config entry that names it, for messages.
 
     Raises:
-      UserError: as for `rffr_jax.runs.hub.download_model`; the name is another address, or in a
-        home folder that is not known.
+      UserError: as for `rffr_jax.runs.hub.download_model`; no detector is installed; the name is
+        another address, or in a home folder that is not known.
     """
+    if name == BOX:
+        return _installed_detector(option)
     if is_on_hub(name):
-        from rffr_jax.runs.hub import download_model
-
-        return download_model(name, option)[1]
+        return _found[pinned_model(name, option)]
     return local_path(name, option)
 
 
@@ -37,11 +45,18 @@ def pinned_model(name: str, option: str) -> str:
     Raises:
       UserError: as for `rffr_jax.runs.hub.download_model`.
     """
-    if is_on_hub(name):
-        from rffr_jax.runs.hub import download_model
+    if not is_on_hub(name) or name in _found:
+        return name
+    from rffr_jax.runs.hub import download_model
 
-        return download_model(name, option)[0]
-    return name
+    pinned, folder = download_model(name, option)
+    _found[pinned] = folder
+    return pinned
+
+
+def is_portable(name: str) -> bool:
+    """Whether a name means the same model on every machine."""
+    return name == BOX or is_on_hub(name)
 
 
 def last_part(name: str) -> str:
@@ -49,3 +64,13 @@ def last_part(name: str) -> str:
     if is_on_hub(name):
         name = name.partition("@")[0]
     return pathlib.Path(name).absolute().name
+
+
+def _installed_detector(option: str) -> pathlib.Path:
+    folder = installed_model("detector")
+    if folder is None:
+        raise UserError(
+            f"{option}={BOX} is the installed detector, and none is installed; `pip install "
+            "./pretrained` in the source tree, or name a workdir of detect or a model folder"
+        )
+    return folder

@@ -48,7 +48,6 @@ from rffr_jax.training.detector_settings import (
     detection_settings,
     log_counts,
 )
-from rffr_jax.training.fine_tuning import detector_folder
 from rffr_jax.training.initial_weights import (
     check_start,
     init_detector,
@@ -105,7 +104,7 @@ def run(config: Config, workdir: pathlib.Path):
         start_image_records(
             workdir,
             objective.pretrained,
-            detector_folder(config.init_from) if config.init_from else None,
+            folder_of_model(config.init_from, "init_from") if config.init_from else None,
         )
         write_validation_sources(workdir, objective.validation)
         log_counts(objective.counts, config, mesh.size)
@@ -169,7 +168,7 @@ class DetectorTraining(Objective):
             self.loss_names = find_rival(settings.backbone).Detector.loss_names
         self._started_from: dict[str, Any] = {}
         if config.init_from:
-            self._init_from = detector_folder(config.init_from)
+            self._init_from = folder_of_model(config.init_from, "init_from")
             self._started_from = read_initial_detector(self._init_from, settings)
             self.evaluates_start = True
             model, reads = settings.model, settings.inputs

@@ -12,11 +12,7 @@ from rffr_jax.config import Config, flat
 from rffr_jax.errors import UserError
 from rffr_jax.runs.atomic_files import read_json_object
 from rffr_jax.runs.checkpoints.names import FROZEN
-from rffr_jax.runs.installed_model import installed_model
-from rffr_jax.runs.model_names import folder_of_model, is_on_hub
-
-BOX = "box"
-"""The installed detector, as `init_from` names it."""
+from rffr_jax.runs.model_names import BOX, folder_of_model, is_portable
 
 OF_MODEL = ("size", "image_size", "patch_size")
 OF_BLOCKS = ("k", "alpha", "blocks_per_pass")
@@ -43,7 +39,7 @@ def with_settings_of_detector(config: Config, changed: Collection[str]) -> Confi
             raise UserError(
                 f"--config.{name}: init_from={config.init_from} brings its own; leave one out"
             )
-    folder = detector_folder(config.init_from)
+    folder = folder_of_model(config.init_from, "init_from")
     settings = _settings_of(folder)
     residual = settings["detector.residual"]
     config = config.copy_and_resolve_references()
@@ -54,26 +50,9 @@ def with_settings_of_detector(config: Config, changed: Collection[str]) -> Confi
     config.detector.init = ""
     if settings["detector.inputs"] != "original" and residual in FROZEN:
         own = folder / FROZEN[residual]
-        whole = config.init_from if is_on_hub(config.init_from) else str(folder)
+        whole = config.init_from if is_portable(config.init_from) else str(folder)
         config.mae = str(own) if own.is_dir() else whole
     return config
-
-
-def detector_folder(name: str) -> pathlib.Path:
-    """The folder that `init_from` names; `box` is the installed detector.
-
-    Raises:
-      UserError: no detector is installed.
-    """
-    if name != BOX:
-        return folder_of_model(name, "init_from")
-    folder = installed_model("detector")
-    if folder is None:
-        raise UserError(
-            f"init_from={BOX} is the installed detector, and none is installed; `pip install "
-            "./pretrained` in the source tree, or name a workdir of detect or a model folder"
-        )
-    return folder
 
 
 def _settings_of(folder: pathlib.Path) -> dict[str, Any]:

@@ -26,8 +26,8 @@ from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.reports.templates import render
 from rffr_jax.runs.atomic_files import atomic_write, read_json_object
 from rffr_jax.runs.model_folder import is_model_folder, read_config
+from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.validation_metrics import read_validation_metrics
-from rffr_jax.training.fine_tuning import detector_folder
 from rffr_jax.training.sources import Sources
 
 NAME = "model_card.md"
@@ -169,7 +169,7 @@ def _origins(
 
 def _statement(config: Config) -> str:
     """What the author of a model folder said of it; '' for a workdir."""
-    folder = detector_folder(config.init_from)
+    folder = folder_of_model(config.init_from, "init_from")
     said = read_config(folder, "init_from")["statement"] if is_model_folder(folder) else ""
     return f"Its card: {said}" if said else ""
 

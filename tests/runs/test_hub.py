@@ -15,6 +15,7 @@ from rffr_jax.command import entry
 from rffr_jax.config import refuse_address, refuse_addresses, with_pinned_models
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.controls import named_detectors
+from rffr_jax.runs import model_names
 from rffr_jax.runs.hub import push_model
 from rffr_jax.runs.model_folder import read_config, write_model
 from rffr_jax.runs.model_names import folder_of_model, last_part, pinned_model
@@ -31,9 +32,10 @@ NAME = f"hf://{REPOSITORY}"
 
 @pytest.fixture
 def client(tmp_path, monkeypatch):
-    """The hub's client, read anew with the settings that `start` gives it."""
+    """A new process with the hub's client, read anew with the settings that `start` gives it."""
 
     def start(url: str, **settings: str):
+        monkeypatch.setattr(model_names, "_found", {})
         for name in [name for name in sys.modules if name.split(".")[0] == "huggingface_hub"]:
             monkeypatch.delitem(sys.modules, name)
         fixed = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
@@ -301,9 +303,10 @@ def test_the_weights_of_something_else_are_not_fetched(server, model):
     assert not [path for path in asked if "safetensors" in path]
 
 
-def test_a_damaged_cache_says_what_to_delete(server, model):
+def test_a_damaged_cache_says_what_to_delete(server, model, client):
     name = push_model(model, REPOSITORY)
     folder = folder_of_model(name, "detector")
+    client(server.url)
     (folder / "model.safetensors").resolve().write_bytes(b"damaged")
     with pytest.raises(UserError, match=r"its SHA-256 differs.*; delete (\S+) to down") as raised:
         folder_of_model(name, "detector")
@@ -338,6 +341,33 @@ def test_a_config_keeps_the_name_with_its_commit(server, client, tmp_path, monke
     client(server.url, HF_HOME=str(tmp_path / "elsewhere"))  # of another machine
     assert detection_settings(of_mae)[0].mae == TINY
     assert (tmp_path / "elsewhere").is_dir()
+
+
+def test_a_process_asks_the_hub_once_for_a_model(server, client, tmp_path, monkeypatch):
+    name = push_model(write_random_detector(tmp_path / "detector", settings_of()), REPOSITORY)
+    asked, real = [], server.answer
+    server.answer = lambda method, path, body: asked.append(path) or real(method, path, body)
+    folder = folder_of_model(NAME, "mae")
+    asked.clear()
+    client(server.url)
+    pinned_model(NAME, "mae")
+    requests = len(asked)
+    assert requests
+    asked.clear()
+    client(server.url)
+
+    class Job:
+        @staticmethod
+        def run(config, workdir):
+            assert len(asked) == requests
+            for option in (config.mae, config.detector.init, name):
+                assert folder_of_model(option, "mae") == folder
+            detection_settings(config)
+
+    monkeypatch.setitem(sys.modules, main.JOBS["detect"], Job)
+    both = (f"mae={NAME}", f"detector.init={NAME}")
+    assert jobs.start("detect", tmp_path / "run", *both) == 0
+    assert len(asked) == requests
 
 
 def test_a_mistake_is_seen_before_the_download(server, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ def test_it_starts_from_the_scores_of_the_detector(
     monkeypatch.syspath_prepend(model.parents[1])
     monkeypatch.setattr(installed_model, "PACKAGE", model.parent.name)
     scores = rffr_jax.load_detector(detector).score(crops)
+    np.testing.assert_array_equal(rffr_jax.load_detector("box").score(crops), scores)
     before = jobs.metric_lines(detector)[-1]
     still = ("steps=1", "optimizer.learning_rate=1e-12", "data.methods=columns")
     for name in (str(detector), "box"):
@@ -64,6 +66,13 @@ def test_it_starts_from_the_scores_of_the_detector(
         card = (workdir / "model_card.md").read_text()
         assert f"It was trained further from `{name}`" in card
         assert tuned._trained.knows_its_origins == (name != "box")
+        config = json.loads((workdir / "config.json").read_text())
+        assert config["mae"] == ("box" if name == "box" else f"{detector}/checkpoints/mae")
+    elsewhere = tmp_path / "rffr_jax_elsewhere"
+    shutil.copytree(model.parent, elsewhere)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(installed_model, "PACKAGE", elsewhere.name)
+    assert fine_tune(tmp_path / "box", *data, *still, "init_from=box") == 0
     seen = ImageHashes.load(detector / "training_images.npz").digests
     assert len(seen) > 4
     tuned_from_workdir = tmp_path / detector.name / "training_images.npz"
