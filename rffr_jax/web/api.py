@@ -25,7 +25,10 @@ FILES = {
     "/page.css": ("page.css", "text/css"),
     **{
         f"/{name}.js": (f"{name}.js", "text/javascript")
-        for name in ("page", "card", "elements", "evidence", "frames", "timeline", "verdict")
+        for name in (
+            *("page", "card", "elements", "evidence", "frames", "results", "timeline"),
+            *("verdict", "whole"),
+        )
     },
 }
 """The files of the page, each under one path."""

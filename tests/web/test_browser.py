@@ -1,105 +1,34 @@
-"""The page as a person uses it, in Debian's chromium, which reaches no other host."""
+"""The page as a person uses it."""
 
 import base64
-import contextlib
 import json
-import pathlib
-import shutil
-from collections.abc import Iterator
 
+import numpy as np
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from rffr_jax.predict.records import as_sentence
 from rffr_jax.web.serve import UPLOADS
-from tests import jobs
 from tests.faces.movies import face_frames, write_movie
-from tests.web.servers import served
+from tests.web.browsers import (
+    IN_CHROMIUM,
+    SECONDS,
+    card_of_answer,
+    cards_of,
+    chromium,
+    complaints,
+    downloaded,
+    finished_cards,
+    nothing_is_cut_off,
+)
 
-SECONDS = 60
 VIEWS = ["original", "reconstruction", "residual", "heat"]
-STAND_IN = "const said = arguments[0]; window.fetch = async () => Response.json(said);"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")), reason="no chromium here"
-    ),
-]
+pytestmark = IN_CHROMIUM
 
 
-@contextlib.contextmanager
-def chromium(width: int, downloads: pathlib.Path) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for argument in (
-        *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"),
-        "--force-prefers-reduced-motion",  # a page that scrolls smoothly moves under the mouse
-        f"--window-size={width},1600",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    ):
-        options.add_argument(argument)
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(executable_path=str(shutil.which("chromedriver")))
-    browser = webdriver.Chrome(options=options, service=service)
-    try:
-        browser.set_page_load_timeout(SECONDS)
-        yield browser
-    finally:
-        browser.quit()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, detector):
-    folder = tmp_path_factory.mktemp("web")
-    with served(
-        folder / "run", *jobs.GIVEN, f"detector={detector}", "frames_per_video=6"
-    ) as running:
-        yield running
-
-
-def cards_of(browser, server, *paths):
-    """The cards that the page shows of files which are chosen together."""
-    browser.get(server.address)
-    browser.find_element(By.CSS_SELECTOR, "label[for=file]")
-    WebDriverWait(browser, SECONDS).until(lambda b: b.find_element(By.ID, "terms").text)
-    browser.find_element(By.ID, "file").send_keys("\n".join(map(str, paths)))
-    return finished_cards(browser, len(paths))
-
-
-def finished_cards(browser, count):
-    """The cards, when all are finished."""
-    cards = browser.find_elements(By.CLASS_NAME, "card")
-    assert len(cards) == count
-    said = f"{count} file{'s' if count > 1 else ''}: "
-    state = browser.find_element(By.ID, "state")
-    WebDriverWait(browser, SECONDS).until(lambda b: state.text.startswith(said))
-    assert browser.switch_to.active_element == cards[0]  # a screen reader reads it
-    return cards
-
-
-def downloaded(browser, card, downloads):
-    """The JSON that a card saves."""
-    card.find_element(By.CLASS_NAME, "download").click()
-    saved = downloads / "predictions.json"
-    WebDriverWait(browser, SECONDS).until(lambda b: saved.exists())
-    return json.loads(saved.read_text())
-
-
-def complaints(browser):
-    """What the browser says of errors: an address that is not reached, a policy that is broken."""
-    return [line["message"] for line in browser.get_log("browser") if line["level"] != "INFO"]
-
-
-def nothing_is_cut_off(browser):
-    wide = "return document.documentElement.scrollWidth <= window.innerWidth"
-    return browser.execute_script(wide)
-
-
-@pytest.mark.parametrize("width", [1100, 420])
+@pytest.mark.parametrize("width", [1100, 400])
 def test_an_image_has_a_verdict_evidence_and_json(server, faces, tmp_path, width):
     with chromium(width, tmp_path) as browser:
         (answer,) = cards_of(browser, server, faces / "test/rows0.png")
@@ -125,7 +54,7 @@ def test_an_image_has_a_verdict_evidence_and_json(server, faces, tmp_path, width
 
 def test_a_video_has_a_timeline_whose_peaks_show_the_frame(server, tmp_path):
     path = write_movie(tmp_path / "walk.mp4", face_frames(0, 24, 64))
-    with chromium(420, tmp_path) as browser:
+    with chromium(400, tmp_path) as browser:
         (answer,) = cards_of(browser, server, path)
         (face,) = downloaded(browser, answer, tmp_path)["files"][0]["faces"]
         assert len(answer.find_elements(By.CSS_SELECTOR, ".timeline polyline + circle")) == 1
@@ -182,12 +111,8 @@ def test_faces_have_numbered_boxes_on_the_whole_picture(server, faces, tmp_path)
     found = [{"face": number, "box": box, **record} for number, box in enumerate(boxes, 1)]
     file = {**record, "path": picture.name, "source": {"kind": "image"}, "faces": found}
     file |= {"threshold": {"value": 0.5, "doubts": []}, "faces_left_out": 3}
-    with chromium(420, tmp_path) as browser:
-        browser.get(server.address)
-        WebDriverWait(browser, SECONDS).until(lambda b: b.find_element(By.ID, "terms").text)
-        browser.execute_script(STAND_IN, {"files": [file]})
-        browser.find_element(By.ID, "file").send_keys(str(picture))
-        (card,) = finished_cards(browser, 1)
+    with chromium(400, tmp_path) as browser:
+        card = card_of_answer(browser, server, picture, file)
         assert "left out, the smallest: 3." in card.text
         assert [one.text for one in card.find_elements(By.CSS_SELECTOR, ".whole text")] == [
             "1",
@@ -202,6 +127,87 @@ def test_faces_have_numbered_boxes_on_the_whole_picture(server, faces, tmp_path)
             assert drawn["x"] - image.rect["x"] == pytest.approx(scale * box[0], abs=3)
             assert drawn["width"] == pytest.approx(scale * (box[2] - box[0]), abs=5)
         assert nothing_is_cut_off(browser)
+
+
+def test_the_faces_of_a_videos_frames_have_numbered_boxes(server, tmp_path):
+    """The slider shows the frames that were judged, and no others."""
+    brightness = [20 + 10 * frame for frame in range(20)]
+    pictures = [np.full((96, 160, 3), level, np.uint8) for level in brightness]
+    path = write_movie(tmp_path / "grey.mp4", pictures, fps=30)
+    times = {frame: {"frame": frame, "time": round(frame / 30, 3)} for frame in (1, 7, 10, 19)}
+    boxes = {frame: [4.0 * frame, 8.0, 4.0 * frame + 40, 60.0] for frame in times}
+    judged = [times[frame] | {"score": 0.9, "box": boxes[frame]} for frame in times]
+    unknown = [times[7] | {"box": [100.0, 10.0, 130.0, 50.0], "reason": "too dark"}]
+    fake = {"status": "fake", "score": 0.9, "reason": None}
+    common = {"box": boxes[7], "peaks": [], "peak": times[7]}
+    first = {"face": 1, **fake, **common, "frames": judged, "not_judged": []}
+    second = {"face": 2, "status": "unknown", "score": None, "reason": "too dark"}
+    second |= {"box": unknown[0]["box"], "frames": [], "not_judged": unknown}
+    file = {**fake, "path": path.name, "source": {"kind": "video"}, "faces": [first, second]}
+    file |= {"threshold": {"value": 0.5, "doubts": []}, "faces_left_out": 0}
+    level = """
+      const done = arguments[arguments.length - 1], video = document.querySelector(".whole video");
+      const paper = document.createElement("canvas").getContext("2d");
+      const wait = setInterval(() => {
+        if (!document.querySelector(".whole rect")) return;
+        clearInterval(wait);
+        paper.drawImage(video, 0, 0);
+        done(paper.getImageData(80, 48, 1, 1).data[0]);
+      }, 20);
+    """
+    with chromium(400, tmp_path) as browser:
+        card = card_of_answer(browser, server, path, file)
+        field = card.find_element(By.CSS_SELECTOR, ".frames input")
+        for frame in times:
+            assert browser.execute_async_script(level) == pytest.approx(brightness[frame], abs=3)
+            numbers = [one.text for one in card.find_elements(By.CSS_SELECTOR, ".whole text")]
+            assert numbers == (["1", "2"] if frame == 7 else ["1"])
+            video = card.find_element(By.TAG_NAME, "video").rect
+            drawn = card.find_element(By.CSS_SELECTOR, ".whole a rect:not(.halo)").rect
+            scale = video["width"] / 160
+            assert drawn["x"] - video["x"] == pytest.approx(scale * boxes[frame][0], abs=3)
+            assert drawn["width"] == pytest.approx(scale * 40, abs=5)
+            field.send_keys(Keys.ARROW_RIGHT)
+        assert nothing_is_cut_off(browser)
+        assert not complaints(browser)
+
+
+def test_a_video_that_the_browser_does_not_play_has_scores_without_frames(server, tmp_path):
+    (tmp_path / "old.avi").write_bytes(b"RIFF")
+    frames = [{"frame": n, "time": n / 10, "score": 0.9, "box": [1, 1, 9, 9]} for n in (0, 1)]
+    fake = {"status": "fake", "score": 0.9, "reason": None}
+    face = {"face": 1, **fake, "box": [1, 1, 9, 9], "frames": frames, "not_judged": []}
+    face |= {"peaks": [], "peak": {"frame": 0, "time": 0.0}}
+    file = {**fake, "path": "old.avi", "source": {"kind": "video"}, "faces": [face]}
+    file |= {"threshold": {"value": 0.5, "doubts": []}, "faces_left_out": 0}
+    with chromium(1100, tmp_path) as browser:
+        card = card_of_answer(browser, server, tmp_path / "old.avi", file)
+        WebDriverWait(browser, SECONDS).until(lambda b: "does not show videos" in card.text)
+        assert not card.find_elements(By.TAG_NAME, "video")
+        assert "face 1: score 0.900" in card.text
+
+
+def test_the_results_of_all_files_are_one_document(server, faces, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    paths = [faces / "test/rows0.png", tmp_path / "text.png", faces / "test/real0.png"]
+    with chromium(1100, tmp_path) as browser:
+        card, *_ = cards_of(browser, server, *paths)
+        browser.find_element(By.XPATH, "//button[contains(., 'Download all')]").click()
+        saved = tmp_path / "predictions.json"
+        WebDriverWait(browser, SECONDS).until(lambda b: saved.exists())
+        together = json.loads(saved.read_text())
+        saved.unlink()
+        own = downloaded(browser, card, tmp_path)
+    assert [file["path"] for file in together["files"]] == ["rows0.png", "real0.png"]
+    assert together["files"][0] == own["files"][0]
+    assert together["not_scored"] == [
+        {"path": "text.png", "reason": "not an image or a video of a kind that is read"}
+    ]
+    assert sum(together["counts"].values()) == 2
+    assert together["counts"][own["files"][0]["status"]] >= 1
+    del together["not_scored"]
+    assert list(together) == list(own)
+    assert together == own | {"files": together["files"], "counts": together["counts"]}
 
 
 def test_a_sample_is_scored(server, tmp_path):
@@ -224,7 +230,7 @@ def test_a_printed_report_has_all_evidence_and_no_controls(server, faces, tmp_pa
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
         views = card.find_elements(By.CSS_SELECTOR, ".views figure")
         assert [view.is_displayed() for view in views] == [True] * len(VIEWS)
-        for name in ("#drop", "#print", "fieldset", ".download"):
+        for name in ("#drop", "#all", "fieldset", ".download"):
             assert not browser.find_element(By.CSS_SELECTOR, name).is_displayed()
         assert "SHA-256" in card.text
 
@@ -304,14 +310,9 @@ def test_a_calibrated_probability_is_shown_where_there_is_one(server, tmp_path, 
         "faces": [{"face": 1, **record}],
     }
     file["threshold"] = {"value": 1.25, "doubts": ["it may not fit"]}
-    answer = {"files": [file]}
+    (tmp_path / "a.png").write_bytes(b"a")
     with chromium(1100, tmp_path) as browser:
-        browser.get(server.address)
-        WebDriverWait(browser, SECONDS).until(lambda b: b.find_element(By.ID, "terms").text)
-        browser.execute_script(STAND_IN, answer)
-        (tmp_path / "a.png").write_bytes(b"a")
-        browser.find_element(By.ID, "file").send_keys(str(tmp_path / "a.png"))
-        (shown,) = finished_cards(browser, 1)
+        shown = card_of_answer(browser, server, tmp_path / "a.png", file)
         assert "Fake. Score 3.500, above the threshold 1.250" in shown.text
         assert "It may not fit." in shown.text
         assert ("(calibrated probability 0.75)." in shown.text) == (probability == 0.75)

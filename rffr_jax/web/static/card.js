@@ -1,9 +1,10 @@
 // The card of one file: its verdict, its faces with their evidence, or why it was not scored.
 
 import { button, element, sentence } from "/elements.js";
-import { evidence, wholePicture } from "/evidence.js";
+import { evidence } from "/evidence.js";
 import { timeline } from "/timeline.js";
 import { slider, verdict } from "/verdict.js";
+import { wholePicture } from "/whole.js";
 
 const MEANING =
   "A score is an opinion about pixels. One above the threshold is no proof, and one that is not " +
@@ -25,9 +26,11 @@ export function showProgress(card) {
 }
 
 export function showRefusal(card, reason, again) {
+  const retry = again && button("Try again", again);
+  retry?.setAttribute("aria-describedby", `${card.id}-name`);
   refill(card,
     element("p", { class: "verdict" }, element("strong", {}, "Not scored."), " ", sentence(reason)),
-    ...(again ? [button("Try again", again)] : []));
+    ...(retry ? [retry] : []));
 }
 
 export async function showAnswer(card, answer, sent) {
@@ -41,15 +44,16 @@ export async function showAnswer(card, answer, sent) {
   };
   const parts = [
     element("p", { class: "verdict" }, ...said(file)),
-    element("p", {}, MEANING),
+    ...(file.score === null ? [] : [element("p", {}, MEANING)]),
     ...(file.threshold?.doubts ?? []).map((doubt) => element("p", {}, sentence(doubt))),
   ];
   if (file.score !== null) {
     const scores = file.faces.map((face) => face.score).filter((score) => score !== null);
-    parts.push(slider(`${card.id}-threshold`, own, scores, (value) => moves.forEach((move) => move(value))));
+    const moved = (value) => moves.forEach((move) => move(value));
+    parts.push(slider(`${card.id}-threshold`, `${card.id}-name`, file, own, scores, moved));
   }
   if (file.source?.kind === "video") {
-    const drawn = timeline(card.id, file.faces, own);
+    const drawn = timeline(card.id, `${card.id}-name`, sent, file.faces, own);
     parts.push(...drawn.parts);
     moves.push(drawn.move);
   }
@@ -63,7 +67,7 @@ export async function showAnswer(card, answer, sent) {
   }
   if (file.faces_left_out)
     parts.push(element("p", {}, `Faces that were left out, the smallest: ${file.faces_left_out}.`));
-  refill(card, ...parts, origin(answer), element("p", {}, saved(answer)));
+  refill(card, ...parts, origin(answer), element("p", {}, saved(card.id, answer)));
 }
 
 // What a printed card is traced by.
@@ -83,12 +87,14 @@ function shownOf(id, face) {
     parts.push(element("p", {}, `Highest in frame ${face.peak.frame} at ${face.peak.time.toFixed(2)} s.`));
   if (face.views) parts.push(...evidence(id, face));
   else if (face.picture)
-    parts.push(element("img", { src: face.picture, alt: `face ${face.face}` }));
+    parts.push(element("img", { src: face.picture, alt: `face ${face.face}, which is not judged` }));
   return parts;
 }
 
-function saved(answer) {
+function saved(id, answer) {
   const text = JSON.stringify(answer, null, 2);
   const address = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  return element("a", { class: "download", href: address, download: "predictions.json" }, "Download JSON");
+  return element("a", {
+    class: "download", href: address, download: "predictions.json", "aria-describedby": `${id}-name`,
+  }, "Download JSON");
 }

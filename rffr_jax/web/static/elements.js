@@ -2,6 +2,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 const COLOURS = 8;
+const MILLISECONDS_TO_SAVE = 60_000;
 
 export function element(name, attributes = {}, ...children) {
   return filled(document.createElement(name), attributes, children);
@@ -21,6 +22,12 @@ export function button(text, pressed) {
   const made = element("button", { type: "button" }, text);
   made.addEventListener("click", pressed);
   return made;
+}
+
+export function save(blob, name) {
+  const address = URL.createObjectURL(blob);
+  element("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), MILLISECONDS_TO_SAVE);
 }
 
 export function sentence(text) {

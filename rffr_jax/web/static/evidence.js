@@ -1,6 +1,6 @@
-// The pictures of a face's evidence, all of them or one at a time; and the whole picture with boxes.
+// The pictures of a face's evidence, all of them or one at a time.
 
-import { colour, element, sentence, svg } from "/elements.js";
+import { element, sentence } from "/elements.js";
 
 const MEANINGS = {
   original: "the face as the detector reads it",
@@ -8,7 +8,6 @@ const MEANINGS = {
   residual: "the difference of the two, amplified; grey is none",
   heat: "the size of the residual in each block",
 };
-const NUMBERS_ON_A_SIDE = 20;
 
 // A face's views with a switch; `id` is unique in the page.
 export function evidence(id, face) {
@@ -41,31 +40,4 @@ function figure(view, face) {
       element("p", {}, ...labels.map((label) => element("span", {}, label)))));
   }
   return element("figure", { class: view.name }, ...parts);
-}
-
-// A picture that this browser shows, with a numbered box around each face.
-export async function wholePicture(id, file, faces) {
-  const image = element("img", {
-    src: URL.createObjectURL(file), alt: "the whole picture, with a numbered box around each face",
-  });
-  try {
-    await image.decode();
-  } catch {
-    return element("p", { class: "small" }, "This browser does not show pictures of this kind.");
-  }
-  const [width, height] = [image.naturalWidth, image.naturalHeight];
-  const letter = Math.max(width, height) / NUMBERS_ON_A_SIDE;
-  const boxes = faces.map((face) => {
-    const [left, top, right, bottom] = face.box;
-    const place = { x: left, y: top, width: right - left, height: bottom - top };
-    const number = { x: Math.max(0, left), y: Math.max(letter, top - letter / 4) };
-    return svg("a", { href: `#${id}-face${face.face}`, "aria-label": `face ${face.face}` },
-      svg("rect", { ...place, class: "halo" }),
-      svg("rect", { ...place, class: colour(face) }),
-      svg("text", number, String(face.face)));
-  });
-  const drawing = svg("svg", {
-    viewBox: `0 0 ${width} ${height}`, "font-size": letter, role: "group", "aria-label": "faces",
-  }, ...boxes);
-  return element("div", { class: "whole" }, image, drawing);
 }

@@ -1,7 +1,8 @@
 // Sends files to /api/predict, one after another, and shows a card for each.
 
 import { newCard, showAnswer, showProgress, showRefusal } from "/card.js";
-import { button, element, sentence } from "/elements.js";
+import { button, element, save, sentence } from "/elements.js";
+import { documents } from "/results.js";
 import { status } from "/verdict.js";
 
 const NOT_SCORED = "not scored";
@@ -12,7 +13,8 @@ const field = document.getElementById("file");
 const drop = document.getElementById("drop");
 const state = document.getElementById("state");
 const answers = document.getElementById("answers");
-const printing = document.getElementById("print");
+const forAll = document.getElementById("all");
+const entries = [];
 const waiting = [];
 let working = false;
 let mostBytes = Infinity;
@@ -25,15 +27,16 @@ class Refusal extends Error {
 }
 
 function add(files) {
-  const entries = [...files].map((file) => ({ file, card: newCard(file.name) }));
-  printing.hidden = false;
-  answers.append(...entries.map((entry) => entry.card));
-  waiting.push(...entries);
+  const added = [...files].map((file) => ({ file, card: newCard(file.name) }));
+  forAll.hidden = false;
+  answers.append(...added.map((entry) => entry.card));
+  entries.push(...added);
+  waiting.push(...added);
   if (!working) work();
 }
 
 async function work() {
-  working = true;
+  working = downloading.disabled = true;
   const done = [];
   for (let entry = waiting.shift(); entry; entry = waiting.shift()) {
     const more = waiting.length ? ` ${waiting.length} more wait.` : "";
@@ -41,24 +44,29 @@ async function work() {
     done.push({ card: entry.card, status: await score(entry) });
   }
   working = false;
+  downloading.disabled = !entries.some((entry) => entry.answer);
   state.textContent = `${done.length === 1 ? "1 file" : `${done.length} files`}: ${counted(done)}.`;
   const busyElsewhere = answers.contains(document.activeElement);
   if (!busyElsewhere) done[0].card.focus();
 }
 
-// Shows what becomes of one file; returns its status.
+// Shows and keeps what becomes of one file; returns its status.
 async function score(entry) {
   const { file, card } = entry;
   card.setAttribute("aria-busy", "true");
   showProgress(card);
   try {
     const answer = await sent(file);
+    entry.answer = answer;
     await showAnswer(card, answer, file);
     const [record] = answer.files;
     return status(record, record.threshold?.value);
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
+    entry.refusal = error.message;
     const again = () => {
+      delete entry.refusal;
+      card.focus(); // the button goes
       waiting.push(entry);
       if (!working) work();
     };
@@ -115,7 +123,11 @@ document.addEventListener("drop", (event) => {
   if (event.dataTransfer.files.length) add(event.dataTransfer.files);
 });
 
-printing.append(button("Print a report", () => window.print()));
+const downloading = button("Download all results (JSON)", () => {
+  for (const [number, document] of documents(entries).entries())
+    save(document, `predictions${number ? `-${number + 1}` : ""}.json`);
+});
+forAll.append(button("Print a report", () => window.print()), downloading);
 
 // ---- what is said before an upload
 

@@ -27,19 +27,20 @@ function inWords(record, threshold) {
   return `Score ${record.score.toFixed(3)}, ${where} the threshold ${threshold.toFixed(3)}${calibrated}.`;
 }
 
-// A slider that calls `moved` with each threshold it is set to.
-export function slider(id, own, scores, moved) {
+// A slider that calls `moved` with each threshold it is set to; `name` is the card's heading.
+export function slider(id, name, record, own, scores, moved) {
   const note = element("p", { class: "small", id: `${id}-note` },
     "This slider changes only what is shown here. " +
     `The file's own threshold, ${own.toFixed(3)}, and the verdict by it stay in the JSON.`);
   const field = element("input", {
-    id, type: "range", step: 0.001, "aria-describedby": note.id,
+    id, type: "range", step: 0.001,
+    "aria-labelledby": `${id}-label ${name}`, "aria-describedby": note.id,
     min: Math.min(0, own, ...scores), max: Math.max(1, own, ...scores), value: own,
   });
-  const value = element("output", { for: id });
+  const value = element("output", { for: id, "aria-live": "off" });
   const show = (threshold) => {
     value.textContent = threshold.toFixed(3);
-    field.setAttribute("aria-valuetext", threshold.toFixed(3));
+    field.setAttribute("aria-valuetext", `${threshold.toFixed(3)}, verdict: ${status(record, threshold)}`);
     moved(threshold);
   };
   field.addEventListener("input", () => show(field.valueAsNumber));
@@ -50,5 +51,5 @@ export function slider(id, own, scores, moved) {
   show(own);
   return element("div", { class: "threshold" },
     element("div", { class: "controls" },
-      element("label", { for: id }, "Threshold"), field, value, back), note);
+      element("label", { for: id, id: `${id}-label` }, "Threshold"), field, value, back), note);
 }
