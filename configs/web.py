@@ -22,6 +22,10 @@ def get_config() -> Config:
     config.seconds_without_progress = 10.0
     # A file that takes longer to score is given up.
     config.seconds_per_file = 120.0
+    # For the uploads that are there when the server is told to stop.
+    config.seconds_to_stop = 60.0
+    # Processes that score beside each other, each with the whole detector in memory.
+    config.scorers = 1
     # Uploads in the queue. One sender may have half of them.
     config.most_waiting = 20
 

@@ -24,6 +24,7 @@ AT_LEAST_ONE = (
     "replicates",
     "at_once",
     "most_waiting",
+    "scorers",
 )
 AT_LEAST_ZERO = (
     "save_every",
@@ -31,6 +32,7 @@ AT_LEAST_ZERO = (
     "seed",
     "port",
     "frames_per_video",
+    "seconds_to_stop",
     "validation_frames",
     "data.max_bad_fraction",
     "optimizer.warmup_steps",

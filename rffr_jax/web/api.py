@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from rffr_jax.web.guard import Guard
 from rffr_jax.web.multipart_file import Limits, receive_file
-from rffr_jax.web.refused import RefusedError
+from rffr_jax.web.refused import RefusedError, server_stops
 from rffr_jax.web.samples import sample_picture, sample_titles
 from rffr_jax.web.upload_queue import UploadQueue
 
@@ -37,7 +37,7 @@ FILES = {
 def make_api(
     uploads: UploadQueue, limits: Limits, trusted: Container[str], terms: Mapping[str, Any]
 ) -> ASGIApp:
-    """The API and the page; the scoring process ends with them.
+    """The API and the page; the scoring processes end with them.
 
     Args:
       terms: `terms.upload_terms`.
@@ -47,7 +47,7 @@ def make_api(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        uploads.scorer.close()
+        await asyncio.to_thread(uploads.close)
 
     # FastAPI's own pages about an API load scripts from other hosts.
     api = FastAPI(
@@ -58,8 +58,9 @@ def make_api(
 
     @api.get("/api/health")
     async def health() -> dict[str, Any]:
-        note = uploads.scorer.note
-        about = {"status": "ready", "note": note, "most_bytes": limits.most_bytes}
+        if uploads.stops:
+            raise server_stops()
+        about = {"status": "ready", "note": uploads.note, "most_bytes": limits.most_bytes}
         return {**about, **terms, "samples": sample_titles()}
 
     @api.get("/samples/{name}")
@@ -82,7 +83,7 @@ def make_api(
 
     @api.exception_handler(RefusedError)
     async def refused(_: Request, error: RefusedError) -> JSONResponse:
-        headers = {"Retry-After": str(SECONDS_TO_RETRY)} if error.status == 429 else {}
+        headers = {"Retry-After": str(SECONDS_TO_RETRY)} if error.status in (429, 503) else {}
         return JSONResponse({"error": error.reason}, error.status, headers)
 
     @api.exception_handler(HTTPException)

@@ -12,3 +12,8 @@ class RefusedError(Exception):
     def __init__(self, status: int, reason: str):
         super().__init__(reason)
         self.status, self.reason = status, reason
+
+
+def server_stops() -> RefusedError:
+    """Of uploads that a server gets, or still has, when it stops."""
+    return RefusedError(503, "the server stops and takes no more files; try again later")

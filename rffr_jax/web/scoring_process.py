@@ -1,6 +1,6 @@
 """A child process that loads the detector and scores one file at a time.
 
-It can be killed, so no file blocks the next ones.
+It can be killed, so no file blocks the next ones. Several of them know nothing of each other.
 """
 
 import mimetypes
@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.reports.pictures import data_uri
-from rffr_jax.web.refused import RefusedError
+from rffr_jax.web.refused import RefusedError, server_stops
 
 if TYPE_CHECKING:
     from rffr_jax.predict.detector import LoadedDetector
@@ -33,26 +33,26 @@ class ScoringProcess:
     """Starts the child, and another one after it died or was killed.
 
     Attributes:
-      note: a warning to show beside every score; '' if there is none.
+      note: a warning to show beside every score; '' if there is none, or none is known yet.
     """
 
+    note = ""
+
     def __init__(self, config: Config):
-        """
-        Raises:
-          UserError: the detector cannot be loaded, or a setting is not possible.
-        """
+        """Starts the first child and does not wait for it."""
         self._config, self._seconds = config.to_dict(), config.seconds_per_file
         self._turn, self._closed = threading.Lock(), False
         self._begin()
-        try:
-            self.note: str = self._wait_until_ready()
-        except BaseException:
-            self.close()
-            raise
 
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid
+    def wait_until_ready(self):
+        """Waits until the child can score, or the server stops.
+
+        Raises:
+          UserError: the detector cannot be loaded, or a setting is not possible.
+        """
+        with self._turn:
+            if not self._closed:
+                self._wait_until_ready()
 
     def score(self, file: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
         """predictions.json of one file, with pictures as `data:` URLs.
@@ -66,7 +66,7 @@ class ScoringProcess:
         """
         with self._turn:
             if self._closed:
-                raise RefusedError(503, "the server is stopping")
+                raise server_stops()
             try:
                 self._wait_until_ready()
                 self._connection.send((file, folder))
@@ -77,19 +77,23 @@ class ScoringProcess:
                 refused = RefusedError(500, "the scoring process died on this file")
             self._process.kill()
             self._process.join()
-            if not self._closed:
-                self._begin()
+            if self._closed:
+                raise server_stops()
+            self._begin()
             raise refused
 
     def close(self):
-        """Ends the child, even while it scores."""
+        """Ends the child, even while it scores; `score` then says that the server stops."""
         self._closed = True
         if self._turn.acquire(blocking=False):
             self._connection.close()  # an idle child ends then
             self._process.join(SECONDS_TO_END)
-            self._turn.release()
+        else:
+            self._process.kill()
+            self._turn.acquire()  # what waits for the child sees its end
         self._process.kill()
         self._process.join()
+        self._turn.release()
 
     def _begin(self):
         spawn = multiprocessing.get_context("spawn")
@@ -99,10 +103,9 @@ class ScoringProcess:
         theirs.close()
         self._ready = False
 
-    def _wait_until_ready(self) -> str:
-        """The detector's note; '' if the child was ready before."""
+    def _wait_until_ready(self):
         if self._ready:
-            return ""
+            return
         if not self._connection.poll(SECONDS_TO_START):
             raise UserError(f"the detector was not loaded within {SECONDS_TO_START:g} seconds")
         try:
@@ -111,8 +114,7 @@ class ScoringProcess:
             raise UserError("the process that loads the detector died; is memory short?") from error
         if not loaded:
             raise UserError(said)
-        self._ready = True
-        return said
+        self._ready, self.note = True, said
 
 
 def _serve(entries: dict[str, Any], connection: Connection):
@@ -122,7 +124,8 @@ def _serve(entries: dict[str, Any], connection: Connection):
     from rffr_jax.cluster.compile_cache import enable_compile_cache
     from rffr_jax.predict.predict import detector_and_settings
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server
+    for name in (signal.SIGINT, signal.SIGTERM):  # sent to all processes, they are for the server
+        signal.signal(name, signal.SIG_IGN)
     enable_compile_cache()
     config = ConfigDict(entries)
     try:

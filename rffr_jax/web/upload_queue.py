@@ -1,4 +1,4 @@
-"""The queue of uploads for the one process that scores."""
+"""The queue of uploads for the processes that score."""
 
 import asyncio
 import collections
@@ -6,40 +6,75 @@ import contextlib
 import ipaddress
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
+from rffr_jax.errors import UserError
 from rffr_jax.predict.inputs import media_kind
-from rffr_jax.web.refused import RefusedError
+from rffr_jax.web.refused import RefusedError, server_stops
 from rffr_jax.web.scoring_process import ScoringProcess
 
 
 class UploadQueue:
-    """Scores uploads one after another, in the order of their arrival.
+    """Scores uploads in the order of their arrival, each in a process that is free.
 
     Attributes:
       folder: where uploads are stored until they are answered.
     """
 
-    def __init__(self, scorer: ScoringProcess, folder: pathlib.Path, most_waiting: int):
-        self.folder, self.scorer = folder, scorer
-        self._places = most_waiting + 1
-        self._most_of_sender = most_waiting // 2 + 1
+    def __init__(self, scorers: Sequence[ScoringProcess], folder: pathlib.Path, most_waiting: int):
+        """
+        Args:
+          scorers: ready ones.
+        """
+        self.folder = folder
+        self._scorers, self._idle = scorers, collections.deque(scorers)
+        self._free = asyncio.Semaphore(len(scorers))
+        self._freeing: set[asyncio.Task[None]] = set()
+        self._places = most_waiting + len(scorers)
+        self._most_of_sender = most_waiting // 2 + len(scorers)
         self._taken = collections.Counter[str]()
-        self._turn = asyncio.Lock()
+        self._stops = False
+
+    @property
+    def note(self) -> str:
+        """A warning to show beside every score; '' if there is none."""
+        return self._scorers[0].note
+
+    @property
+    def stops(self) -> bool:
+        """Whether new uploads are refused."""
+        return self._stops
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every upload is answered."""
+        return not self._taken
+
+    def stop(self):
+        """Refuses new uploads from now on."""
+        self._stops = True
+
+    def close(self):
+        """Ends the scoring processes; uploads that are not answered yet are refused."""
+        self.stop()
+        for scorer in self._scorers:
+            scorer.close()
 
     @contextlib.contextmanager
     def reserve(self, address: str) -> Iterator[None]:
         """Reserves a place in the queue, from before an upload is read until it is answered.
 
-        One sender can have half of the places.
+        One sender can have half of the places to wait, and as many more as there are scorers.
 
         Args:
           address: numeric, of the sender.
 
         Raises:
-          RefusedError: no place is free, or the sender has its share (429).
+          RefusedError: no place is free, or the sender has its share (429); the server stops (503).
         """
+        if self._stops:
+            raise server_stops()
         sender = sender_network(address)
         if self._taken.total() >= self._places:
             raise RefusedError(429, "too many uploads are waiting; try again later")
@@ -69,11 +104,29 @@ class UploadQueue:
         kind, reason = media_kind(file)
         if not kind:
             raise RefusedError(415, reason)
-        async with self._turn:
+        async with self._free_scorer() as scorer:
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-                answer = await asyncio.to_thread(self.scorer.score, file, pathlib.Path(folder))
+                answer = await asyncio.to_thread(scorer.score, file, pathlib.Path(folder))
         answer["files"][0]["path"] = base_name(name)
         return answer
+
+    @contextlib.asynccontextmanager
+    async def _free_scorer(self) -> AsyncIterator[ScoringProcess]:
+        await self._free.acquire()
+        scorer = self._idle.popleft()
+        try:
+            yield scorer
+        finally:
+            task = asyncio.create_task(self._free_again(scorer))
+            self._freeing.add(task)
+            task.add_done_callback(self._freeing.discard)
+
+    async def _free_again(self, scorer: ScoringProcess):
+        """Where its process is a new one, other scorers take the uploads until it is ready."""
+        with contextlib.suppress(UserError):  # the next upload that it gets is told
+            await asyncio.to_thread(scorer.wait_until_ready)
+        self._idle.append(scorer)
+        self._free.release()
 
 
 def sender_network(address: str) -> str:

@@ -261,7 +261,7 @@ class Service:
         self.folder.mkdir(exist_ok=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        uploads = UploadQueue(_scorer(room), self.folder, 20)
+        uploads = UploadQueue([_scorer(room)], self.folder, 20)
         limits = Limits(MOST_BYTES, SECONDS_WITHOUT_PROGRESS)
         api = make_api(uploads, limits, TrustedHosts("127.0.0.1", self.port), {})
         settings = uvicorn.Config(
@@ -325,6 +325,8 @@ def _scorer(room: pathlib.Path) -> Any:
 
         def score(self, file: pathlib.Path, folder: pathlib.Path) -> dict[str, Any]:
             return score_file(config, detector, settings, file, folder)
+
+        def wait_until_ready(self): ...
 
         def close(self): ...
 

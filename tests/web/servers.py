@@ -54,12 +54,12 @@ class Server:
         assert self._opened.wait(SECONDS_TO_START)
         assert self.address, "".join(self.lines)
 
-    def child(self) -> int:
-        """The process id of the one that scores: the last that was started with a detector."""
+    def scorers(self) -> list[int]:
+        """The process ids of those that score."""
         task = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         threads = task.parent.parent.glob("*/children")
         children = [int(pid) for file in threads for pid in file.read_text().split()]
-        return next(pid for pid in children if "spawn_main" in _command(pid))
+        return [pid for pid in children if "spawn_main" in _command(pid)]
 
     def close(self):
         """Kills it if it is still there."""

@@ -9,7 +9,7 @@ import pathlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import httpx
 import numpy as np
@@ -18,8 +18,11 @@ from PIL import Image
 
 from rffr_jax.web.api import make_api
 from rffr_jax.web.connection import Connection
+from rffr_jax.web.graceful_server import GracefulServer
 from rffr_jax.web.multipart_file import Limits
+from rffr_jax.web.refused import server_stops
 from rffr_jax.web.scoring_process import ScoringProcess
+from rffr_jax.web.stop_signals import StopSignals
 from rffr_jax.web.trusted_hosts import TrustedHosts
 from rffr_jax.web.upload_queue import UploadQueue
 
@@ -30,25 +33,34 @@ LOGGERS = ("uvicorn.error", "asyncio")
 
 
 class StandIn(ScoringProcess):
-    """Answers with the SHA-256 of a file, when `go_on` is set."""
+    """Answers with the SHA-256 of a file, when `go_on` is set, and is ready when `ready` is."""
 
     note = "this is for tests"
 
     def __init__(self, refusal: Exception | None = None):
         self.go_on = threading.Event()
         self.go_on.set()
+        self.ready = threading.Event()
+        self.ready.set()
         self.refusal = refusal
-        self.scored = 0
+        self.scored, self.closed = 0, False
 
     def score(self, file: pathlib.Path, folder: pathlib.Path):
         assert folder.is_dir()
         self.go_on.wait(60)
+        if self.closed:
+            raise server_stops()
         if self.refusal:
             raise self.refusal
         self.scored += 1
         return {"files": [{"path": str(file), "sha256": digest(file.read_bytes())}]}
 
-    def close(self): ...
+    def wait_until_ready(self):
+        self.ready.wait(60)
+
+    def close(self):
+        self.closed = True
+        self.go_on.set()
 
 
 class Defects(logging.Handler):
@@ -87,13 +99,14 @@ def talk(
     scorer: StandIn,
     conversation,
     *,
+    others: Sequence[StandIn] = (),
     most_waiting: int = 20,
     seconds: float = 20.0,
 ):
     """Runs `conversation(client_of)` with a function from a sender's address to a client."""
 
     async def main():
-        uploads = UploadQueue(scorer, folder, most_waiting)
+        uploads = UploadQueue([scorer, *others], folder, most_waiting)
         api = make_api(uploads, Limits(MOST_BYTES, seconds), ("test",), TERMS)
         async with contextlib.AsyncExitStack() as stack:
 
@@ -112,25 +125,33 @@ def talk(
 @contextlib.contextmanager
 def listening(folder: pathlib.Path, scorer: StandIn, seconds: float = 20.0) -> Iterator[int]:
     """The port of 127.0.0.1 on which a real server answers, in a thread, and logs no defect."""
+    with running(folder, scorer, seconds) as (port, _, _):
+        yield port
+
+
+@contextlib.contextmanager
+def running(
+    folder: pathlib.Path, scorer: StandIn, seconds: float = 20.0, seconds_to_stop: float = 60.0
+) -> Iterator[tuple[int, GracefulServer, threading.Thread]]:
+    """As `listening`, with the server and its thread."""
     defects = Defects()
     for name in LOGGERS:
         logging.getLogger(name).addHandler(defects)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        uploads = UploadQueue(scorer, folder, 20)
+        uploads = UploadQueue([scorer], folder, 20)
         limits = Limits(MOST_BYTES, seconds)
         api = make_api(uploads, limits, TrustedHosts("127.0.0.1", port), TERMS)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                api,
-                http=Connection,
-                ws="none",
-                log_config=None,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=1,
-            )
+        settings = uvicorn.Config(
+            api,
+            http=Connection,
+            ws="none",
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=1,
         )
+        server = GracefulServer(settings, uploads, StopSignals(), seconds_to_stop)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
@@ -138,7 +159,7 @@ def listening(folder: pathlib.Path, scorer: StandIn, seconds: float = 20.0) -> I
             while not server.started and time.monotonic() < until:
                 time.sleep(0.01)
             assert server.started
-            yield port
+            yield port, server, thread
         finally:
             server.should_exit = True
             thread.join(SECONDS)

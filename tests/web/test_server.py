@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rffr_jax.web import serve
 from rffr_jax.web.serve import UPLOADS
 from tests import jobs
 from tests.faces.movies import face_frames, write_movie
@@ -160,10 +161,12 @@ def test_fifty_uploads_at_once(server):
 
 @pytest.mark.slow
 def test_a_process_that_hangs_or_dies_is_replaced(server):
-    os.kill(server.child(), signal.SIGSTOP)
+    (scorer,) = server.scorers()
+    os.kill(scorer, signal.SIGSTOP)
     assert post(server, drawn(0)).status_code == 504
     assert post(server, drawn(0)).status_code == 200
-    os.kill(server.child(), signal.SIGKILL)
+    (scorer,) = server.scorers()
+    os.kill(scorer, signal.SIGKILL)
     assert post(server, drawn(0)).status_code == 500
     assert post(server, drawn(0)).status_code == 200
 
@@ -205,6 +208,14 @@ def test_a_trusted_host_that_is_none_is_told_in_one_line(tmp_path, capsys):
     assert jobs.start("web", tmp_path, "port=0", "trusted_hosts=('https://a.org',)") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "'https://a.org' is not the name of a host" in line
+
+
+def test_more_scorers_than_cores_are_told_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(serve, "usable_cores", lambda: 4)
+    assert jobs.start("web", tmp_path, "port=0", "scorers=5") == 2
+    assert "scorers=5; it must not be above 4" in capsys.readouterr().err
+    assert jobs.start("web", tmp_path, "port=0", "scorers=0") == 2
+    assert "scorers=0; it must be 1 or more" in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(tmp_path, capsys):
