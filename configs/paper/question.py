@@ -79,6 +79,8 @@ def _units(variant: str) -> Config:
     config.seeds = tuple(range(8))
     config.mae_seeds = ()
     config.shared = f"../orderings-{variant}"
+    # Results of units from other machines, folders with commas between.
+    config.units = ""
     config.at_once = 2
     photographs(config, "64")
     reals = config.data.test[0].partition("&method=")[0]
