@@ -166,4 +166,4 @@ def report(outcomes: list[Outcome], seconds: float) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_program(main))
+    sys.exit(run_program(main, pages=True))

@@ -43,7 +43,9 @@ def _local_path(text: str) -> pathlib.Path:
     return pathlib.Path(text)
 
 
-def run_program(main: Callable[[], int], prefix: str = "error", models: bool = False) -> int:
+def run_program(
+    main: Callable[[], int], prefix: str = "error", models: bool = False, pages: bool = False
+) -> int:
     """Runs the main function of a program, whatever the settings of shell and terminal.
 
     Characters that the terminal cannot show are printed escaped. Addresses (`gs://...`) among the
@@ -54,6 +56,7 @@ def run_program(main: Callable[[], int], prefix: str = "error", models: bool = F
       main: does the work and returns the exit code.
       prefix: of a line on stderr.
       models: whether arguments may name models on the Hugging Face hub (`hf://`).
+      pages: whether arguments may be addresses, because the program talks to a server.
 
     Returns:
       The exit code.
@@ -62,7 +65,7 @@ def run_program(main: Callable[[], int], prefix: str = "error", models: bool = F
     _set_environment()
     code = None
     try:
-        for argument in sys.argv[1:]:
+        for argument in () if pages else sys.argv[1:]:
             refuse_address(argument, models=models)
         with device_errors_in_one_line():
             code = _exit_code(main)

@@ -16,7 +16,8 @@ from rffr_jax.web.refused import RefusedError
 MEGABYTE = 10**6
 FIELD = b"file"
 BYTES_OF_PROGRESS = 65_536
-_ENVELOPE = 65_536  # bytes of a request beside its file
+ENVELOPE = 65_536
+"""Bytes of a request beside its file, at most."""
 
 
 class Limits(NamedTuple):
@@ -121,7 +122,7 @@ class _FilePart:
 async def _pieces(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
     """A request's body as it arrives; the size in its header is checked but not trusted."""
     length = request.headers.get("content-length", "")
-    most = limits.most_bytes + _ENVELOPE
+    most = limits.most_bytes + ENVELOPE
     if length.isdigit() and int(length) > most:
         raise _too_large(limits.most_bytes)
     clock = asyncio.get_running_loop().time

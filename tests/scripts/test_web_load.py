@@ -3,6 +3,8 @@
 import hashlib
 import pathlib
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -108,3 +110,18 @@ def test_a_page_that_is_not_there_is_told_in_one_line(capsys):
     assert web_load.main(["--url", f"http://127.0.0.1:{port}"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "no page can be loaded there" in line
+
+
+def test_the_program_takes_an_address(tmp_path):
+    with listening(tmp_path, StandIn()) as port:
+        command = [sys.executable, "-m", "scripts.web_load", "--url", f"http://127.0.0.1:{port}"]
+        done = subprocess.run(
+            [*command, "--uploads", "2"],
+            cwd=pathlib.Path(web_load.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    assert done.returncode == 1, done.stderr
+    assert "| 2 x | status 413: " in done.stdout  # the stand-in takes smaller files only
