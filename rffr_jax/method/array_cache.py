@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import threading
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,17 +52,20 @@ class MemoryBudget:
 
     def __init__(self, gigabytes: float):
         self._left = round(gigabytes * 10**9)
+        self._lock = threading.Lock()
 
     def take(self, size: int) -> bool:
         """Reserves `size` bytes if they fit; returns whether they do."""
-        if size > self._left:
-            return False
-        self._left -= size
-        return True
+        with self._lock:
+            fits = size <= self._left
+            self._left -= size if fits else 0
+        return fits
 
 
 class ArrayCache:
     """Arrays of one shape that a frozen model computes from images, by the digest of their pixels.
+
+    One thread may read while another adds.
 
     Attributes:
       name: of the arrays, for messages.
@@ -110,6 +114,7 @@ class ArrayCache:
         self._known_files: set[str] = set()
         self._damaged_files: set[str] = set()
         self._writes = folder is not None
+        self._lock = threading.RLock()  # for what stands above
 
     def of(
         self, images: UInt8[np.ndarray, "rows size size 3"], digests: Digests
@@ -132,28 +137,31 @@ class ArrayCache:
     def read(self, digests: Digests) -> list[np.ndarray | None]:
         """The cached arrays of images, read-only; None for missing ones."""
         names = [digest.tobytes() for digest in digests]
-        self._look_for(names)
-        return [self._read(name) for name in names]
+        with self._lock:
+            self._look_for(names)
+            return [self._read(name) for name in names]
 
     def holds(self, digests: Digests) -> bool:
         """Whether every image is in the cache; the rows themselves are not read."""
         names = [digest.tobytes() for digest in digests]
-        self._look_for(names)
-        return all(map(self._has, names))
+        with self._lock:
+            self._look_for(names)
+            return all(map(self._has, names))
 
     def add(self, digests: Digests, arrays: Float[np.ndarray, "rows ..."]):
         """Adds missing arrays; they are in a file after `flush` at the latest."""
-        for digest, array in zip(digests, arrays, strict=True):
-            name = digest.tobytes()
-            if self._has(name):
-                continue
-            own = np.array(array, self._dtype)
-            own.setflags(write=False)
-            self._remember(name, own)
-            if self._writes:
-                self._waiting[name] = own
-                if len(self._waiting) * self.array_bytes >= FILE_BYTES:
-                    self.flush()
+        with self._lock:
+            for digest, array in zip(digests, arrays, strict=True):
+                name = digest.tobytes()
+                if self._has(name):
+                    continue
+                own = np.array(array, self._dtype)
+                own.setflags(write=False)
+                self._remember(name, own)
+                if self._writes:
+                    self._waiting[name] = own
+                    if len(self._waiting) * self.array_bytes >= FILE_BYTES:
+                        self.flush()
 
     def bytes_on_disk(self) -> int:
         """Size of the files that the folder holds for this model and these settings."""
@@ -161,30 +169,32 @@ class ArrayCache:
 
     def flush(self):
         """Writes the waiting arrays to a file; a failure is one warning."""
-        waiting, self._waiting = self._waiting, {}
-        if not waiting:
-            return
-        about = self._model_folder / "about.json"
-        if not about.exists():  # says which model the folder is for
-            with contextlib.suppress(OSError):  # the rows below say so if they fail, too
-                write_json(about, self._about)
-        rows = np.zeros(len(waiting), self._row)
-        for row, (name, array) in zip(rows, waiting.items(), strict=True):
-            row["digest"], row["array"] = np.frombuffer(name, np.uint8), array
-            row["checksum"] = _checksum(name, array)
-        file = self._model_folder / f"{uuid.uuid4().hex}.npy"
-        try:
-            with atomic_write(file) as part, part.open("wb") as opened:
-                np.save(opened, rows)
-        except OSError as error:
-            self._writes = False
-            log.warning(
-                "%s cannot be written (%s); this run computes anew what does not fit into memory",
-                self._model_folder,
-                error.strerror or error,
-            )
-            return
-        self._enter(file.name, waiting)
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+            if not waiting:
+                return
+            about = self._model_folder / "about.json"
+            if not about.exists():  # says which model the folder is for
+                with contextlib.suppress(OSError):  # the rows below say so if they fail, too
+                    write_json(about, self._about)
+            rows = np.zeros(len(waiting), self._row)
+            for row, (name, array) in zip(rows, waiting.items(), strict=True):
+                row["digest"], row["array"] = np.frombuffer(name, np.uint8), array
+                row["checksum"] = _checksum(name, array)
+            file = self._model_folder / f"{uuid.uuid4().hex}.npy"
+            try:
+                with atomic_write(file) as part, part.open("wb") as opened:
+                    np.save(opened, rows)
+            except OSError as error:
+                self._writes = False
+                log.warning(
+                    "%s cannot be written (%s); this run computes anew what does not fit into "
+                    "memory",
+                    self._model_folder,
+                    error.strerror or error,
+                )
+                return
+            self._enter(file.name, waiting)
 
     # ---- rows
 

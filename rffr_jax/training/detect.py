@@ -316,6 +316,11 @@ class DetectorTraining(Objective):
             self._backbone = {}
         return parameters
 
+    def prepare_inputs(self):
+        """Computes the residuals or features of training images that are kept."""
+        if self._cache is not None:
+            self._cache.compute()
+
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """Images and labels; with random blocks the chosen ones, and rows in the order of counts.
 

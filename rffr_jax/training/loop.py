@@ -1,8 +1,8 @@
 """The training loop of both objectives.
 
 Its order is fixed: evaluate, save, take the next batch, step, log. So every checkpoint holds a
-consistent pair of state and step, and the next batch depends only on the step. Evaluations and
-saves do not count as training time. A step that copies to or from a device unasked is an error.
+consistent pair of state and step, and the next batch (read ahead) depends only on the step. A step
+that copies unasked is an error. Evaluations and saves do not count as training time.
 """
 
 import functools
@@ -40,6 +40,7 @@ from rffr_jax.training.flops import matrix_flops
 from rffr_jax.training.metric_writer import MetricWriter
 from rffr_jax.training.optimizer import learning_rate_schedule, make_optimizer
 from rffr_jax.training.profile import StepProfile, profiled_steps
+from rffr_jax.training.read_ahead import read_ahead
 from rffr_jax.training.save_times import SaveTimes
 from rffr_jax.training.step import (
     RowLosses,
@@ -92,11 +93,15 @@ class Objective:
         """The start of a new run, on the mesh: weights that the config names, else random ones."""
         raise NotImplementedError
 
+    def prepare_inputs(self):
+        """Computes what `inputs` looks up; all processes come by here together before the steps."""
+
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """The arrays that the loss reads, for this process's rows of a batch.
 
         Random choices are made for the whole global batch, of which `rows` are kept, so they do not
-        depend on the number of processes. Shapes are the same at every step of a stage.
+        depend on the number of processes. Shapes are the same at every step of a stage. A thread
+        calls it, so it computes nothing on a device and asks no other process.
         """
         raise NotImplementedError
 
@@ -205,6 +210,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             for step in _stages_from(objective.stages, start)
         }
         program, flops = programs.pop(min(programs))
+        objective.prepare_inputs()
         writer = None
         if processes.is_main_process():
             writer = stack.enter_context(closing(MetricWriter(workdir, start)))
@@ -222,6 +228,14 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
         throughput = Throughput(config.batch_size, compute_dtype(config.dtype))
         profile = stack.enter_context(closing(StepProfile(config.profile, workdir)))
         state_is_finite, norm = jax.jit(all_finite), jax.jit(optax.tree.norm)
+
+        def read(step: int) -> tuple[Batch, dict[str, jax.Array]]:
+            batch = next(batches)
+            with jax.transfer_guard("disallow"):
+                needed = objective.inputs(step, batch, rows)
+            return batch, put_batch(needed, mesh)  # of several processes, JAX takes it for unasked
+
+        inputs = stack.enter_context(closing(read_ahead(read, range(start, config.steps))))
 
         def record(step: int, split: str, values: Mapping[str, float]):
             if writer:
@@ -261,15 +275,12 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 break
 
             with throughput.waiting_for_data():
-                batch = next(batches)
+                batch, on_mesh = next(inputs)
             bad_files.update(batch)
 
             if step in programs:
                 program, flops = programs.pop(step)
             profile.before(step, state)
-            with jax.transfer_guard("disallow"):
-                inputs = objective.inputs(step, batch, rows)
-            on_mesh = put_batch(inputs, mesh)  # of several processes, JAX takes it for unasked
             with jax.transfer_guard("disallow"):
                 state = program(state, objective.frozen, on_mesh)
             throughput.step(flops)

@@ -103,7 +103,7 @@ def make_training_cache(
 
 
 class TrainingCache:
-    """Residuals or features of all training images, or both, computed at the first use."""
+    """Residuals or features of all training images, or both."""
 
     def __init__(
         self,
@@ -149,58 +149,13 @@ class TrainingCache:
         taken = sum(cache.bytes_on_disk() for cache in self._caches.values())
         return taken + shutil.disk_usage(there).free
 
-    def inputs(
-        self,
-        index: Int[np.ndarray, " rows"],
-        weight: Float[np.ndarray, " rows"],
-        chosen: Int[np.ndarray, "rows most"] | None,
-    ) -> Batch:
-        """What is kept of the rows of a batch; rows of weight 0 are zero.
-
-        All processes call it together.
-
-        Returns:
-          `difference`, float16 [rows, patches, pixels], of the chosen blocks of each row, or of all
-          blocks; and `feature`, float32 [rows, width].
+    def compute(self):
+        """Computes all arrays that are missing; all processes call it together.
 
         Raises:
-          UserError: an array is missing.
+          UserError: they cannot be kept.
+          InterruptedRunError: a signal asked to stop; what was computed is kept.
         """
-        found: Batch = {}
-        if "residuals" in self._caches:
-            covered, pixels = self._caches["residuals"].shape
-            blocks = self._detection.blocks.count
-            patches = covered if chosen is None else chosen.shape[1] * (covered // blocks)
-            found["difference"] = np.zeros((len(index), patches, pixels), np.float16)
-            for row, whole in self._rows("residuals", index, weight):
-                if chosen is not None:
-                    whole = whole.reshape(blocks, -1, pixels)[chosen[row]].reshape(patches, pixels)
-                found["difference"][row] = whole
-        if "features" in self._caches:
-            found["feature"] = np.zeros((len(index), *self._caches["features"].shape), np.float32)
-            for row, feature in self._rows("features", index, weight):
-                found["feature"][row] = feature
-        return found
-
-    def _rows(
-        self, name: str, index: np.ndarray, weight: np.ndarray
-    ) -> Iterator[tuple[int, np.ndarray]]:
-        """The rows of a weight above 0, each with its array."""
-        if not (index >= 0).any():  # an empty batch, for its shape
-            return
-        if self._digests is None:
-            self._digests = self._compute()
-        rows, cache = np.flatnonzero(weight > 0), self._caches[name]
-        for row, array in zip(rows.tolist(), cache.read(self._digests[index[rows]]), strict=True):
-            if array is None:
-                raise UserError(
-                    f"the {name} of {self._dataset.examples[index[row]].path} are no longer in "
-                    f"{self._folder}; start the same command again, which computes what is missing"
-                )
-            yield row, array
-
-    def _compute(self) -> np.ndarray:
-        """Computes all arrays; returns the digest of every image, zeros for bad files."""
         config, examples = self._config, self._dataset.examples
         log.info(
             "%s of %d training images, %.2g GB, are computed or looked up in %s; at most %g GB of "
@@ -250,7 +205,54 @@ class TrainingCache:
                 "which all processes must see and be able to write; mend that, name another "
                 f"--config.residuals.folder, or set {self._never}"
             )
-        return digests
+        self._digests = digests
+
+    def inputs(
+        self,
+        index: Int[np.ndarray, " rows"],
+        weight: Float[np.ndarray, " rows"],
+        chosen: Int[np.ndarray, "rows most"] | None,
+    ) -> Batch:
+        """What is kept of the rows of a batch; rows of weight 0 are zero.
+
+        Returns:
+          `difference`, float16 [rows, patches, pixels], of the chosen blocks of each row, or of all
+          blocks; and `feature`, float32 [rows, width].
+
+        Raises:
+          UserError: an array is missing.
+        """
+        found: Batch = {}
+        if "residuals" in self._caches:
+            covered, pixels = self._caches["residuals"].shape
+            blocks = self._detection.blocks.count
+            patches = covered if chosen is None else chosen.shape[1] * (covered // blocks)
+            found["difference"] = np.zeros((len(index), patches, pixels), np.float16)
+            for row, whole in self._rows("residuals", index, weight):
+                if chosen is not None:
+                    whole = whole.reshape(blocks, -1, pixels)[chosen[row]].reshape(patches, pixels)
+                found["difference"][row] = whole
+        if "features" in self._caches:
+            found["feature"] = np.zeros((len(index), *self._caches["features"].shape), np.float32)
+            for row, feature in self._rows("features", index, weight):
+                found["feature"][row] = feature
+        return found
+
+    def _rows(
+        self, name: str, index: np.ndarray, weight: np.ndarray
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The rows of a weight above 0, each with its array."""
+        if not (index >= 0).any():  # an empty batch, for its shape
+            return
+        assert self._digests is not None, "`compute` comes first"
+        rows, cache = np.flatnonzero(weight > 0), self._caches[name]
+        for row, array in zip(rows.tolist(), cache.read(self._digests[index[rows]]), strict=True):
+            if array is None:
+                raise UserError(
+                    f"the {name} of {self._dataset.examples[index[row]].path} are no longer in "
+                    f"{self._folder}; start the same command again, which computes what is missing"
+                )
+            yield row, array
 
     def _flush(self):
         for cache in self._caches.values():

@@ -43,21 +43,19 @@ from rffr_jax.cluster import interruption
 from tests import jobs
 
 interruption.SECONDS_BETWEEN = 0.0  # the processes ask each other at every step
-put_batch, put = loop.put_batch, []
+before = loop.StepProfile.before
 
-def put_and_signal(batch, mesh):
-    put.append(batch)
-    if len(put) == STOPS and process == 1:
+def signal_before(profile, step, state):
+    if step == STOPS - 1 and process == 1:
         signal.raise_signal(signal.SIGTERM)
-    return put_batch(batch, mesh)
+    before(profile, step, state)
 
 with processes.join_processes(Launch(process, 2, f"localhost:{port}", "", None)):
     assert jax.device_count() == 2 and jax.local_device_count() == 1
     for job, name, stopped, flags in runs:
         if name == "again":
             Detection.differences = None  # every residual is kept
-        put.clear()
-        loop.put_batch = put_and_signal if stopped else put_batch
+        loop.StepProfile.before = signal_before if stopped else before
         config = f"--config={jobs.CONFIGS / job}.py"
         changes = [f"--config.{flag}" for flag in ("data.workers=0", *flags)]
         argv = ["x", config, f"--workdir={root / name}", *jobs.FIXED[job], *changes]
@@ -98,6 +96,9 @@ def test_two_processes_do_what_one_does(tmp_path, faces, mae, data, compiled_pro
     broken = tmp_path / "faces" / "test" / "rows4.png"
     broken.write_bytes(b"no image")  # row 13 of 18: process 1 reads it
     detecting = (*data, *BATCH, f"mae={mae}", "data.methods=rows")
+    alone = ("mae=", "detector.inputs=original", "detector.blocks=full")
+    backbone = (f"backbone.weights={mae}", f"backbone.image_size={3 * jobs.PATCH}")
+    head = (*backbone, "detector.train=head", "backbone.keep_features=always")
     tests = f"data.tests=csv:{tmp_path}/faces/test.csv"
     scoring = (tests, "batch_size=8", "data.max_bad_fraction=0.1")
     short = ("batch_size=6",)
@@ -108,6 +109,8 @@ def test_two_processes_do_what_one_does(tmp_path, faces, mae, data, compiled_pro
         return [
             ("pretrain", "pretrain", short),
             ("detect", "detect", detecting),
+            ("detect", "kept_residuals", (*detecting, "residuals.training=always")),
+            ("detect", "kept_features", (*data, *BATCH, *alone, *head)),
             ("evaluate", "evaluate", evaluating),
             ("residual", "residual", (*shown, "batch_size=8", "data.max_bad_fraction=0.1")),
         ]
@@ -134,11 +137,13 @@ def test_two_processes_do_what_one_does(tmp_path, faces, mae, data, compiled_pro
     assert "AUC" not in outputs[1][0]
 
     # ---- the same losses and curves, although the two stopped and went on
-    for name in ("pretrain", "detect"):
+    for name in ("pretrain", "detect", "kept_residuals", "kept_features"):
         assert_close(jobs.metric_lines(one / name), jobs.metric_lines(two / name))
         stopped = two / f"{name}-stopped" / "run"
         assert jobs.saved_steps(stopped / LATEST)[-1] == STOPS
         assert len(list((two / name / "tensorboard").iterdir())) == 2  # a file a start, not two
+    abouts = (two / "residuals").glob("*/about.json")
+    assert {json.loads(file.read_text())["arrays"] for file in abouts} == {"residuals", "features"}
     bests = [json.loads((root / "detect" / "best.json").read_text()) for root in (one, two)]
     assert bests[0].keys() == bests[1].keys()
     for name in ("config.json", "training_sources.json"):

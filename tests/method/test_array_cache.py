@@ -4,6 +4,8 @@ import hashlib
 import logging
 import multiprocessing
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -109,6 +111,24 @@ def test_an_array_that_is_changed_outside_stays_as_it_was(tmp_path):
     made = filled(tmp_path, values, memory=1)
     values[:] = 0
     assert_holds(made.read(names), before)
+
+
+def test_a_thread_reads_while_another_writes(tmp_path, monkeypatch):
+    values, save, read = arrays(2), np.save, threading.Event()
+    made = store(tmp_path)
+    with ThreadPoolExecutor(1) as thread:
+
+        def save_while_it_reads(file, rows):
+            reading.append(thread.submit(made.read, digests(values)))
+            reading[0].add_done_callback(lambda _: read.set())
+            read.wait(0.5)  # it must wait for the file, in which alone the rows are then
+            save(file, rows)
+
+        reading = []
+        monkeypatch.setattr(np, "save", save_while_it_reads)
+        made.add(digests(values), values)
+        made.flush()
+        assert_holds(reading[0].result(), values)
 
 
 def test_files_of_others_are_found_while_it_runs(tmp_path):

@@ -136,7 +136,7 @@ def test_what_vanishes_during_a_run_is_one_clear_line(
         for file in (tmp_path / "residuals").rglob("*.npy"):
             file.unlink()
 
-    with when_logged(monkeypatch, 3, clear):
+    with when_logged(monkeypatch, 1, clear):  # two steps are read ahead
         assert jobs.start("detect", tmp_path / "run", *flags, "residuals.memory_gb=0") == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert "start the same command again, which computes what is missing" in line
