@@ -23,10 +23,10 @@ import time
 import numpy as np
 
 from rffr_jax.cluster.command_line import run_program
+from rffr_jax.data.selection import evenly_spaced
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.detectors import load_detector
 from rffr_jax.faces.face import FaceDetector
-from rffr_jax.faces.frames import evenly_spaced
 from rffr_jax.faces.landmark_models import LandmarkModel, load_landmark_model
 from rffr_jax.images.decode import read_full_image
 from rffr_jax.images.landmarks import ALL, FIVE, to_68_landmarks, to_five_landmarks
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.points == ALL or args.landmarks_weights:
             model = load_landmark_model(args.landmarks_weights)
         annotated = read_landmarks(args.landmarks, args.input or args.landmarks.parent)
-        chosen = [annotated[i] for i in evenly_spaced(len(annotated), args.limit)]
+        chosen = evenly_spaced(annotated, args.limit)
         measure(detector, model, chosen)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -28,9 +28,10 @@ import cv2
 import numpy as np
 
 from rffr_jax.cluster.command_line import run_program
+from rffr_jax.data.selection import evenly_spaced
 from rffr_jax.errors import UserError
 from rffr_jax.faces.detectors import load_detector
-from rffr_jax.faces.frames import count_frames, evenly_spaced
+from rffr_jax.faces.frames import count_frames
 from rffr_jax.faces.landmark_models import dlib_model_file
 from rffr_jax.faces.media import Medium
 from rffr_jax.faces.prepare import PreparationSettings, prepare_medium
@@ -94,7 +95,7 @@ def _medium(video: pathlib.Path) -> Medium:
 
 def _loop(video: pathlib.Path, count: int, find: FindPoints) -> int:
     """Reads on, detects on the wanted frames, warps, encodes; returns the number of faces."""
-    wanted = set(evenly_spaced(count_frames(video), count))
+    wanted = set(evenly_spaced(range(count_frames(video)), count))
     target = (np.array(TEMPLATE) * SIZE - 0.5).astype(np.float32)
     capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     found = 0

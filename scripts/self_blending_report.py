@@ -17,11 +17,10 @@ import numpy as np
 
 from rffr_jax.cluster.command_line import run_program
 from rffr_jax.data.origins import synthetic_data_note
-from rffr_jax.data.selection import keep_reals
+from rffr_jax.data.selection import evenly_spaced, keep_reals
 from rffr_jax.data.self_blending.pairs import SelfBlendedPairs
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
-from rffr_jax.faces.frames import evenly_spaced
 from rffr_jax.images.decode import resize_to_square
 from rffr_jax.images.landmarks import (
     ALL,
@@ -60,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{pairs.pair_count} reals of {args.input}; 68 landmarks: {shapes}")
         rows = [
             _pair(pairs, index, args.size, row)
-            for row, index in enumerate(evenly_spaced(pairs.pair_count, args.count))
+            for row, index in enumerate(evenly_spaced(range(pairs.pair_count), args.count))
         ]
         _print_speed(pairs, args.size)
         _print_fit(keep_reals(dataset), args.size)
@@ -96,7 +95,7 @@ def _print_speed(pairs: SelfBlendedPairs, size: int):
 
 def _print_fit(reals, size: int):
     overlaps = []
-    for index in evenly_spaced(len(reals.examples), MOST_HULLS):
+    for index in evenly_spaced(range(len(reals.examples)), MOST_HULLS):
         if landmark_count(reals, index) == ALL:
             face = load_face(reals, index, size)
             fitted = to_68_landmarks(to_five_landmarks(face.landmarks))

@@ -1,6 +1,5 @@
 """`rffr-jax export DETECTOR --to stablehlo|torch`: a detector for programs without this package."""
 
-import hashlib
 import importlib.util
 import pathlib
 import shutil
@@ -23,7 +22,7 @@ from rffr_jax.predict.detector import LoadedDetector
 from rffr_jax.predict.face_settings import IMAGE_FORMAT
 from rffr_jax.reports.model_folder_card import TRAINING_CARD
 from rffr_jax.runs import model_folder
-from rffr_jax.runs.atomic_files import new_folder, write_json
+from rffr_jax.runs.atomic_files import new_folder, sha256, write_json
 from rffr_jax.runs.model_names import last_part
 
 FORMAT = "rffr_jax export 1"
@@ -103,7 +102,7 @@ def export(detector: LoadedDetector, output: pathlib.Path, to: str):
             write_safetensors(folder / WEIGHTS, arrays, {"format": "pt"})
             shutil.copyfile(MODULES_FILE, folder / MODULES)
             more = {"network": network}
-        digests = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+        digests = {file.name: sha256(file) for file in sorted(folder.iterdir())}
         write_json(folder / DESCRIPTION, {**describe(detector), **more, "sha256": digests})
         for card in (TRAINING_CARD, model_folder.CARD):
             if (detector.folder / card).is_file():
@@ -171,8 +170,3 @@ def describe(detector: LoadedDetector) -> dict[str, Any]:
         "note": detector.note,
         "detection": detector.about["detection"],
     }
-
-
-def _sha256(file: pathlib.Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -18,7 +18,7 @@ from rffr_jax.experiments.run_list import (
     runs_as_csv,
     table_of_runs,
 )
-from rffr_jax.runs.atomic_files import atomic_write
+from rffr_jax.runs.atomic_files import write_text
 
 CONFIG_OF_JOB = {"mean_residual": "evaluate", "energy_reference": "evaluate"}
 CUT = "Settings that did not fit are in the table that --csv FILE writes."
@@ -62,8 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     if " more" in table:
         print(CUT)
     if given.csv:
-        with atomic_write(given.csv) as part:
-            part.write_text(runs_as_csv(lines), encoding="utf-8")
+        write_text(given.csv, runs_as_csv(lines))
     return 0
 
 

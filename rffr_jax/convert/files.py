@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import hashlib
 import json
 import os
 import pathlib
@@ -91,12 +90,6 @@ def open_weights(path: pathlib.Path) -> Iterator[WeightFile]:
     _refuse_shard(path)
     with _open_by_format(path) as file:
         yield file
-
-
-def sha256(path: pathlib.Path) -> str:
-    """The SHA-256 digest of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 from rffr_jax import __version__
 from rffr_jax.convert.backbones import BACKBONES, COUNTERS
 from rffr_jax.convert.facts import ASSUMED, CONFIG, PREPROCESSOR, Facts
-from rffr_jax.convert.files import WeightFile, open_weights, sha256
+from rffr_jax.convert.files import WeightFile, open_weights
 from rffr_jax.convert.normalisation import (
     NORMALISATIONS,
     Normalisation,
@@ -36,6 +36,7 @@ from rffr_jax.convert.targets import probe_decoder
 from rffr_jax.convert.vision_transformers import find_facts, read_beside
 from rffr_jax.errors import UserError
 from rffr_jax.models.abstract import abstract, abstract_mae, abstract_vit
+from rffr_jax.runs.atomic_files import sha256
 from rffr_jax.runs.checkpoints.weights import save_weights
 
 KINDS = ("timm", "hf", "google", "mae", "rffr", *BACKBONES)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt32, UInt64
 
+from rffr_jax.data.connected_components import connected_components
 from rffr_jax.examples import Example
 from rffr_jax.runs.atomic_files import atomic_write
 
@@ -161,22 +162,14 @@ def group_equal_images(
 
 def join_clusters(examples: Sequence[Example], digests: UInt64[np.ndarray, " n"]) -> list[Example]:
     """The examples, with one `group` for all clusters that have an equal image in common."""
-    parent: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def root(cluster: tuple[str, str]) -> tuple[str, str]:
-        while parent.get(cluster, cluster) != cluster:
-            cluster = parent[cluster]
-        return cluster
-
     members = collections.defaultdict(list)
     for example, number in zip(examples, group_equal_images(examples, digests), strict=True):
         members[number].append((example.dataset, example.cluster))
-    for clusters in members.values():
-        first, *others = sorted({root(cluster) for cluster in clusters})
-        parent.update(dict.fromkeys(others, first))
+    components = connected_components(members.values())
+    first = {cluster: min(joined)[1] for joined in components for cluster in joined}
     return [
         example
-        if (joined := root((example.dataset, example.cluster))[1]) == example.cluster
+        if (joined := first[example.dataset, example.cluster]) == example.cluster
         else dataclasses.replace(example, group=joined)
         for example in examples
     ]

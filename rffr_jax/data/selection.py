@@ -173,9 +173,9 @@ def _keep_evenly(dataset: Dataset, lists: Iterable[list[int]], count: int) -> Da
     return select_examples(dataset, sorted(chosen))
 
 
-def evenly_spaced(members: Sequence[Any], most: int) -> list[Any]:
-    """At most `most` members, each the middle one of an equal part."""
-    count = min(most, len(members))
+def evenly_spaced(members: Sequence[Any], most: int | None) -> list[Any]:
+    """At most `most` members, each the middle one of an equal part; None takes all."""
+    count = len(members) if most is None else min(most, len(members))
     return [members[(2 * i + 1) * len(members) // (2 * count)] for i in range(count)]
 
 

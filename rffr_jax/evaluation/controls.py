@@ -26,10 +26,11 @@ from rffr_jax.evaluation.crossed_bootstrap import (
 from rffr_jax.evaluation.evaluate import UNKNOWN_ORIGINS
 from rffr_jax.evaluation.predictions import Predictions, require_unique
 from rffr_jax.evaluation.results import overlap_with_training
+from rffr_jax.evaluation.results_text import format_interval
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import REAL
 from rffr_jax.reports.markdown_table import markdown_table
-from rffr_jax.runs.atomic_files import atomic_write, write_json
+from rffr_jax.runs.atomic_files import write_json, write_text
 from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
@@ -89,8 +90,7 @@ def run(config: Config, workdir: pathlib.Path):
         text = format_reactions(table, about)
         if processes.is_main_process():
             write_json(workdir / "controls.json", {"rows": table, "about": about})
-            with atomic_write(workdir / "controls.md") as part:
-                part.write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
+            write_text(workdir / "controls.md", text + "\n", errors="surrogateescape")
     if processes.is_main_process():
         print(text)
 
@@ -256,8 +256,7 @@ def format_reactions(rows: Sequence[dict[str, Any]], about: Mapping[str, Any]) -
 
 
 def _auc_cell(row: Mapping[str, Any]) -> str:
-    ends = [f"{100 * end:.1f}" for end in row["auc_ci95"] or ()]
-    return f"{100 * row['auc']:.1f} [{', '.join(ends)}]" if ends else f"{100 * row['auc']:.1f}"
+    return f"{100 * row['auc']:.1f} {format_interval(row['auc_ci95'], '.1f')}".strip()
 
 
 def _change_cell(row: Mapping[str, Any]) -> str:

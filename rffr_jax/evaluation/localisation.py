@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32
 from sklearn.metrics import roc_auc_score
 
 from rffr_jax.evaluation import bootstrap
+from rffr_jax.evaluation.results_text import format_interval
 from rffr_jax.examples import FAKE, REAL, Example
 
 ALL = "(all)"
@@ -113,10 +114,10 @@ def format_localisation(table: dict[str, dict[str, Any]]) -> str:
                 name,
                 str(entry["n"]),
                 f"{100 * entry['pixel_auc']:.1f}",
-                _format_interval(entry["pixel_auc_ci95"], ".1f"),
+                format_interval(entry["pixel_auc_ci95"], ".1f") or "-",
                 f"{entry['energy_inside']:.5f} / {entry['energy_outside']:.5f}",
                 "-" if gain is None else f"{100 * gain:+.1f}",
-                _format_interval(entry["pixel_auc_gain_ci95"], "+.1f"),
+                format_interval(entry["pixel_auc_gain_ci95"], "+.1f") or "-",
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -158,10 +159,3 @@ def _mean_interval(values: Float[np.ndarray, " n"], clusters: Sequence[str]) -> 
 
 def _energy(residual: Float[np.ndarray, "pixels 3"]) -> float:
     return float(np.square(residual, dtype=np.float64).mean())
-
-
-def _format_interval(ends: list[float] | None, style: str) -> str:
-    if ends is None:
-        return "-"
-    low, high = (format(100 * end, style) for end in ends)
-    return f"[{low}, {high}]"

@@ -20,10 +20,11 @@ from rffr_jax.evaluation import bootstrap, metrics
 from rffr_jax.evaluation.plots import UNRESOLVED, plot_comparison
 from rffr_jax.evaluation.predictions import Predictions, independence_warnings
 from rffr_jax.evaluation.results import select_method_and_reals
+from rffr_jax.evaluation.results_text import format_interval
 from rffr_jax.evaluation.score_files import DetectorScores, describe_scores, read_scores
 from rffr_jax.examples import FAKE
 from rffr_jax.reports.markdown_table import markdown_table
-from rffr_jax.runs.atomic_files import atomic_write, write_json
+from rffr_jax.runs.atomic_files import write_json, write_text
 
 REPLICATES = 10_000
 LEVEL = 0.05
@@ -99,9 +100,7 @@ def write_comparison(folder: pathlib.Path, name: str, table: dict[str, Any]):
     write_json(folder / f"{name}.json", table)
     entries = [_with_short_names(entry, table) for entry in table["comparisons"]]
     plot_comparison(folder / f"{name}.png", entries, table["about"]["note"])
-    with atomic_write(folder / f"{name}.md") as part:
-        text = format_comparison(table) + "\n"
-        part.write_text(text, encoding="utf-8", errors="surrogateescape")
+    write_text(folder / f"{name}.md", format_comparison(table) + "\n", errors="surrogateescape")
 
 
 def compare(
@@ -262,14 +261,13 @@ def format_comparison(table: dict[str, Any]) -> str:
     """The comparisons as a Markdown table whose columns are aligned, for a terminal too."""
     rows: list[tuple[str, ...]] = [HEADINGS]
     for entry in (_with_short_names(entry, table) for entry in table["comparisons"]):
-        interval = [f"{100 * end:+.1f}" for end in entry["ci95"] or ()]
         rows.append(
             (
                 *(entry[name] for name in ("dataset", "fakes", "a", "b")),
                 f"{100 * entry['auc_a']:.1f}",
                 f"{100 * entry['auc_b']:.1f}",
                 f"{100 * entry['difference']:+.1f}",
-                f"[{', '.join(interval)}]" if interval else "-",
+                format_interval(entry["ci95"], "+.1f") or "-",
                 f"{entry['p_holm']:.4f}",
                 entry["verdict"],
             )

@@ -113,6 +113,11 @@ def _align_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return lines
 
 
+def format_interval(ends: Sequence[float] | None, style: str) -> str:
+    """`[low, high]` in hundredths, each end in a format such as `+.1f`; empty for None."""
+    return f"[{', '.join(format(100 * end, style) for end in ends)}]" if ends else ""
+
+
 def _metrics_row(dataset: str, fakes: str, entry: dict[str, Any]) -> tuple[str, ...]:
     interval = entry["auc_ci95"]
     return (

@@ -18,12 +18,13 @@ from rffr_jax.evaluation import bootstrap
 from rffr_jax.evaluation.evaluate import load_test_sets
 from rffr_jax.evaluation.paired_comparison import compare
 from rffr_jax.evaluation.plots import plot_robustness
+from rffr_jax.evaluation.results_text import format_interval
 from rffr_jax.evaluation.score_files import DetectorScores
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import Dataset
 from rffr_jax.images.corruptions import CORRUPTIONS, CorruptedDataset, Level, check_level
 from rffr_jax.reports.markdown_table import markdown_table
-from rffr_jax.runs.atomic_files import atomic_write, write_json
+from rffr_jax.runs.atomic_files import write_json, write_text
 from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
@@ -81,8 +82,7 @@ def run(config: Config, workdir: pathlib.Path):
         text = format_robustness(rows, about)
         if processes.is_main_process():
             write_json(workdir / "robustness.json", {"rows": rows, "about": about})
-            with atomic_write(workdir / "robustness.md") as part:
-                part.write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
+            write_text(workdir / "robustness.md", text + "\n", errors="surrogateescape")
             title = f"checkpoint {config.checkpoint}, selection rule {rule}"
             plot_robustness(workdir / "robustness.png", rows, f"{title}\n{note}".strip())
     if processes.is_main_process():
@@ -141,12 +141,11 @@ def format_robustness(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> 
         table = [("corruption", *fakes, f"change of {last}, 95 %")]
         table.append((CLEAN, *(f"{100 * first[name]['clean_auc']:.1f}" for name in fakes), ""))
         for (kind, level, on), found in by_level.items():
-            ends = [f"{100 * end:+.1f}" for end in found[last]["change_ci95"] or ()]
+            interval = format_interval(found[last]["change_ci95"], "+.1f")
             change = f"{100 * found[last]['change']:+.1f}"
             cells = (f"{100 * found[name]['auc']:.1f}" for name in fakes)
-            shown = f"{change} [{', '.join(ends)}]" if ends else change
             whole = ", whole picture" if on == FRAMES else ""
-            table.append((f"{kind} {level:g}{whole}", *cells, shown))
+            table.append((f"{kind} {level:g}{whole}", *cells, f"{change} {interval}".strip()))
         lines += [f"AUC in %, {dataset}", "", markdown_table(table), ""]
     lines.append(f"checkpoint: {about['checkpoint']}, chosen by rule: {about['rule']}")
     for spec, reasons in about["without_face"].items():

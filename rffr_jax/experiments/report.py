@@ -25,7 +25,7 @@ from rffr_jax.experiments.run_result import RunResult, TableSpec
 from rffr_jax.images.image_formats import encode_crop
 from rffr_jax.reports.pictures import Picture, picture_from_bytes, picture_from_file
 from rffr_jax.reports.templates import render
-from rffr_jax.runs.atomic_files import atomic_write, read_json_object
+from rffr_jax.runs.atomic_files import read_json_object, write_text
 
 ROWS_DRAWN, ERRORS_SHOWN = 8, 8
 FACE_SIZE = 160
@@ -109,8 +109,7 @@ def write_report(
         **values,
         **_provenance(workdir, measured),
     )
-    with atomic_write(workdir / "report.html") as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(workdir / "report.html", text)
 
 
 def _key(one: RunResult) -> tuple[str, str, str]:

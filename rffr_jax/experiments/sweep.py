@@ -19,7 +19,7 @@ from rffr_jax.errors import UserError
 from rffr_jax.experiments.run_key import RunKeys
 from rffr_jax.experiments.run_list import find_runs, format_runs, runs_as_csv, table_of_runs
 from rffr_jax.experiments.worker import Run, require_one_process, run_all
-from rffr_jax.runs.atomic_files import atomic_write
+from rffr_jax.runs.atomic_files import write_text
 
 EXAMPLE = 'write for example --config.sweep="blocks.alpha=2,4,8;seed=0,1"'
 
@@ -33,8 +33,7 @@ def run(config: Config, workdir: pathlib.Path):
     names = list(parse_sweep(config))
     listed = [one for one in find_runs(workdir) if one.folder in folders]
     lines = table_of_runs(listed, workdir, lambda one: {n: one.config[n] for n in names})
-    with atomic_write(workdir / "sweep.csv") as part:
-        part.write_text(runs_as_csv(lines), encoding="utf-8")
+    write_text(workdir / "sweep.csv", runs_as_csv(lines))
     print(format_runs(lines))
 
 

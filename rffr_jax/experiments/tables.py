@@ -12,7 +12,7 @@ from rffr_jax.experiments.published import PUBLISHED
 from rffr_jax.experiments.run_result import RunResult, TableSpec
 from rffr_jax.experiments.summary import measured_rows, unique
 from rffr_jax.experiments.table_formats import format_csv, format_latex, format_markdown
-from rffr_jax.runs.atomic_files import atomic_write, write_json
+from rffr_jax.runs.atomic_files import write_json, write_text
 
 PAPER_VARIANT = "faceforensics"
 """The variant whose data are the paper's: only its numbers can be held against the published."""
@@ -23,8 +23,7 @@ def write_tables(workdir: pathlib.Path, table: Mapping[str, Any]) -> None:
     write_json(workdir / f"{table['name']}.json", table)
     formats = {"csv": format_csv, "md": format_markdown, "tex": format_latex}
     for ending, formatted in formats.items():
-        with atomic_write(workdir / f"{table['name']}.{ending}") as part:
-            part.write_text(formatted(table) + "\n", encoding="utf-8")
+        write_text(workdir / f"{table['name']}.{ending}", formatted(table) + "\n")
 
 
 def build_table(

@@ -25,6 +25,12 @@ class Face:
     landmarks: Float32[np.ndarray, "5 2"]
     score: float
 
+    @property
+    def shorter_side(self) -> float:
+        """Of the box, in pixels."""
+        left, top, right, bottom = self.box
+        return float(min(right - left, bottom - top))
+
 
 @runtime_checkable
 class FaceDetector(Protocol):

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from rffr_jax.data.selection import evenly_spaced
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.frame_folder import list_frames
 from rffr_jax.images.cicp import CodePoints, convert_to_srgb
@@ -50,15 +51,6 @@ class Frame:
     image: UInt8[np.ndarray, "height width 3"]
     time: float = 0.0
     conversions: tuple[str, ...] = ()
-
-
-def evenly_spaced(total: int, count: int | None) -> list[int]:
-    """`count` of the numbers below `total`; all of them where it is None or too large.
-
-    The video is cut into `count` equal parts, and the frame in the middle of each is taken.
-    """
-    number = total if count is None else min(count, total)
-    return [(2 * i + 1) * total // (2 * number) for i in range(number)]
 
 
 def frame_numbers(path: str | os.PathLike[str]) -> Sequence[int]:
@@ -142,7 +134,7 @@ def read_frames(
         return
     total = count_frames(path, photograph=False)
     if indices is None:
-        wanted = set(evenly_spaced(total, count))
+        wanted = set(evenly_spaced(range(total), count))
     else:
         wanted = {index for index in indices if 0 <= index < total}
     decoded = 0
@@ -170,8 +162,7 @@ def _read_folder(
 ) -> Iterator[Frame]:
     pictures = list_frames(folder)
     if indices is None:
-        numbers = list(pictures)
-        indices = [numbers[place] for place in evenly_spaced(len(numbers), count)]
+        indices = evenly_spaced(list(pictures), count)
     for number in sorted(pictures.keys() & set(indices)):
         try:
             image, conversions = read_photograph(pictures[number])

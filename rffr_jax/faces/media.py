@@ -1,6 +1,7 @@
 """A benchmark: videos and photographs with labels and splits."""
 
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Mapping
 
@@ -65,3 +66,8 @@ class Benchmark:
     left_out: SkippedFiles = dataclasses.field(default_factory=SkippedFiles)
     notes: tuple[str, ...] = ()
     absent: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+def hash_to_fraction(name: str) -> float:
+    """A number in [0, 1) that is a function of only the name, and evenly spread."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from rffr_jax.data.readers.records import LANDMARKS_KEY, FaceRecord
+from rffr_jax.data.selection import evenly_spaced
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.crop import CropSettings, crop_face, crop_matrix
 from rffr_jax.faces.detectors import (
@@ -30,7 +31,7 @@ from rffr_jax.faces.detectors import (
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frame_counts import ALL, FRAMES
 from rffr_jax.faces.frame_folder import folder_stamp
-from rffr_jax.faces.frames import Frame, evenly_spaced, frame_numbers, read_frames, read_header
+from rffr_jax.faces.frames import Frame, frame_numbers, read_frames, read_header
 from rffr_jax.faces.landmark_models import LandmarkModel, load_landmark_model
 from rffr_jax.faces.manipulated_face import LARGEST, Track, choose_face
 from rffr_jax.faces.media import SPLITS, Medium
@@ -243,7 +244,7 @@ def take_faces(
         for frame, faces in zip(
             several, detect_many(detector, [frame.image for frame in several]), strict=True
         ):
-            large = [face for face in faces if _shorter_side(face) >= settings.smallest_face]
+            large = [face for face in faces if face.shorter_side >= settings.smallest_face]
             numbers.append(frame.index)
             reasons.append(_why(frame.image, faces, large, settings.smallest_face))
             found.append(large)
@@ -312,15 +313,11 @@ def _wanted(path: pathlib.Path, original: pathlib.Path | None, count: int | None
     if original is not None:
         with contextlib.suppress(BadImageError):
             others = frame_numbers(original)
-            wanted = _evenly(others, count)
+            wanted = evenly_spaced(others, count)
             if set(wanted) <= set(numbers):
                 return wanted
             numbers = sorted(set(numbers) & set(others)) or numbers
-    return _evenly(numbers, count)
-
-
-def _evenly(numbers: Sequence[int], count: int | None) -> list[int]:
-    return [numbers[place] for place in evenly_spaced(len(numbers), count)]
+    return evenly_spaced(numbers, count)
 
 
 def _why(
@@ -332,11 +329,6 @@ def _why(
     if not large:
         return f"every face is smaller than {smallest} pixels"
     return "the face that is followed is not in this frame"
-
-
-def _shorter_side(face: Face) -> float:
-    left, top, right, bottom = face.box
-    return float(min(right - left, bottom - top))
 
 
 def _face_id(medium: str, frame: int, place: int) -> str:

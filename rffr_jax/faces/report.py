@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rffr_jax.faces.frames import evenly_spaced
+from rffr_jax.data.selection import evenly_spaced
 from rffr_jax.faces.media import Benchmark, Medium
 from rffr_jax.faces.runners import Work
 from rffr_jax.images.image_formats import decode_crop
@@ -91,7 +91,7 @@ def draw_sheet(file: pathlib.Path, work: Work, media: Sequence[Medium], without:
     several = len({dataset for dataset, _ in shown}) > 1
     columns = {
         f"{dataset} {method}" if several else method: [
-            _middle_face(work, of_method[i]) for i in evenly_spaced(len(of_method), SHEET_ROWS)
+            _middle_face(work, medium) for medium in evenly_spaced(of_method, SHEET_ROWS)
         ]
         for (dataset, method), of_method in sorted(
             shown.items(), key=lambda item: (item[0][0], item[0][1] != "real", item[0][1])

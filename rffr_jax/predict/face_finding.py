@@ -6,7 +6,6 @@ tracks are known, so a detector reads the same pixels as from prepared records.
 """
 
 import dataclasses
-import hashlib
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from rffr_jax.predict.face_settings import GIVEN, FaceSettings
 from rffr_jax.predict.inputs import IMAGE, InputFile
 from rffr_jax.predict.quality import too_small_reason, unusable_reason
 from rffr_jax.predict.video_index import index_video, sample_frames
+from rffr_jax.runs.atomic_files import sha256
 
 _NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
@@ -152,8 +152,8 @@ def _find_in_frames(
     beyond, no_face = 0, ""
     for frame in frames:
         no_face = explain_no_face(*frame.image.shape[:2])
-        faces = [face for face in detector.detect(frame.image) if _shorter_side(face) >= 1]
-        faces.sort(key=_shorter_side, reverse=True)
+        faces = [face for face in detector.detect(frame.image) if face.shorter_side >= 1]
+        faces.sort(key=lambda face: face.shorter_side, reverse=True)
         largest = faces[: 2 * settings.most_faces]
         beyond = max(beyond, len(faces) - len(largest))
         times.append(dataclasses.replace(frame, image=_NO_PIXELS))
@@ -166,7 +166,7 @@ def _find_in_frames(
     if not tracks:
         return FoundFaces(file.path, sha256, source, (), reason=no_face)
     smallest = settings.smallest_face
-    tracks.sort(key=lambda track: all(_shorter_side(face) < smallest for face in track.values()))
+    tracks.sort(key=lambda track: all(face.shorter_side < smallest for face in track.values()))
 
     def sighting(number: int, face: Face) -> Sighting:
         name = os.fspath(file.path)
@@ -203,15 +203,10 @@ def _sighting(
     if face is not None:
         left, top, right, bottom = (round(float(edge), 1) for edge in face.box)
         box = (left, top, right, bottom)
-        side, known = _shorter_side(face), settings.preparation_known
+        side, known = face.shorter_side, settings.preparation_known
         reason = too_small_reason(side, settings.smallest_face, image_size, known=known)
     reason = reason or unusable_reason(crop, settings.darkest, settings.least_sharpness)
     return Sighting(frame.index, frame.time, box, crop, reason)
-
-
-def _shorter_side(face: Face) -> float:
-    left, top, right, bottom = face.box
-    return float(min(right - left, bottom - top))
 
 
 def _digest(path: pathlib.Path) -> str:
@@ -219,8 +214,7 @@ def _digest(path: pathlib.Path) -> str:
     try:
         if not path.is_file():
             return ""
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError:
         return ""
 

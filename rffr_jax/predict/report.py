@@ -10,7 +10,7 @@ from rffr_jax.predict.records import FAKE, REAL, UNKNOWN, as_sentence, describe_
 from rffr_jax.predict.timeline import timeline
 from rffr_jax.reports.pictures import Picture, data_uri, picture_from_bytes, picture_from_file
 from rffr_jax.reports.templates import render
-from rffr_jax.runs.atomic_files import atomic_write
+from rffr_jax.runs.atomic_files import write_text
 
 MOST_FACES = 100
 MOST_BYTES = 120_000
@@ -82,8 +82,7 @@ def write_report(
         command=about["command"],
         made=_provenance(about),
     )
-    with atomic_write(folder / "report.html") as part:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_text(folder / "report.html", text)
 
 
 def _overview(record: Mapping[str, Any]) -> tuple[str, ...]:

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Int64
 
+from rffr_jax.data.selection import evenly_spaced
 from rffr_jax.errors import BadImageError
 from rffr_jax.faces.frames import (
     Frame,
     convert_frame,
-    evenly_spaced,
     ffmpeg_error,
     open_video,
     read_frames,
@@ -97,7 +97,7 @@ def sample_frames(path: str | os.PathLike[str], index: VideoIndex, count: int) -
     if index.total * index.width * index.height <= DECODED_PIXELS or not len(index.keyframes):
         yield from read_frames(path, count, photograph=False)
         return
-    wanted = np.array(evenly_spaced(len(index.stamps), count))
+    wanted = np.array(evenly_spaced(range(len(index.stamps)), count))
     nearest = np.abs(index.keyframes - wanted[:, None]).argmin(axis=1)
     numbers = index.keyframes[np.unique(nearest)]
     found = 0

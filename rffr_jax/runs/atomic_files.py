@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import re
@@ -82,12 +83,20 @@ def remove_unfinished_files(folder: Path):
                 (here / name).unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str, errors: str = "backslashreplace"):
+    """Writes UTF-8.
+
+    Args:
+      errors: of `str.encode`. A file name that is no UTF-8 holds lone surrogates; JSON has them as
+        \\udcXX, the default's form.
+    """
+    with atomic_write(path) as part:
+        part.write_text(text, encoding="utf-8", errors=errors)
+
+
 def write_json(path: str | Path, value: object):
     """Writes indented JSON; a number that is not finite is an error."""
-    with atomic_write(path) as part:
-        text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-        # A file name that is no UTF-8 holds lone surrogates, which JSON writes as \udcXX.
-        part.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def read_json_object(path: str | Path) -> dict[str, Any]:
@@ -104,6 +113,12 @@ def read_json_object(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path} is damaged (no object is in it); put a copy back")
     return value
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 digest of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def describe_disk_error(error: BaseException | None) -> str | None:

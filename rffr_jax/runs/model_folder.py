@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from rffr_jax import __version__
 from rffr_jax.errors import UserError
-from rffr_jax.runs.atomic_files import new_folder, read_json_object, write_json
+from rffr_jax.runs.atomic_files import new_folder, read_json_object, sha256, write_json
 from rffr_jax.runs.checkpoints.fit import array_names, differences_between
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -208,5 +208,4 @@ def _digest(file: pathlib.Path) -> str:
 @functools.lru_cache(maxsize=8)
 def _digest_of_state(file: pathlib.Path, size: int, changed: int) -> str:
     """Read once for all parts of a model: a large file takes a second."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return sha256(file)

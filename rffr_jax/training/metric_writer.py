@@ -12,7 +12,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
 from tensorboardX.summary import scalar
 
-from rffr_jax.runs.atomic_files import atomic_write
+from rffr_jax.runs.atomic_files import write_text
 
 
 class MetricWriter:
@@ -65,5 +65,4 @@ def _truncate(path: pathlib.Path, step: int):
                 kept.append(line + "\n")
         except (ValueError, TypeError, KeyError):
             continue
-    with atomic_write(path) as part:
-        part.write_text("".join(kept), encoding="utf-8")
+    write_text(path, "".join(kept))

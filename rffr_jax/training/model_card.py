@@ -24,7 +24,7 @@ from rffr_jax.method.detection_settings import AUTOENCODERS
 from rffr_jax.models.sizes import BackboneSettings
 from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.reports.templates import render
-from rffr_jax.runs.atomic_files import atomic_write, read_json_object
+from rffr_jax.runs.atomic_files import read_json_object, write_text
 from rffr_jax.runs.model_folder import is_model_folder, read_config
 from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.validation_metrics import read_validation_metrics
@@ -76,8 +76,7 @@ def write_model_card(
         reals=len(sources),
         folder=workdir,
     )
-    with atomic_write(workdir / NAME) as part:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_text(workdir / NAME, text)
 
 
 def _model(detection: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ workdir holds the result.
 import json
 import logging
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -139,9 +139,6 @@ def _features(
 
 
 def _last_loss(workdir: pathlib.Path) -> float | None:
-    losses = [line["loss"] for line in _lines(workdir) if line["split"] == "train"]
+    lines = map(json.loads, (workdir / METRICS).read_text(encoding="utf-8").splitlines())
+    losses = [line["loss"] for line in lines if line["split"] == "train"]
     return float(losses[-1]) if losses else None
-
-
-def _lines(workdir: pathlib.Path) -> Iterable[dict]:
-    return map(json.loads, (workdir / METRICS).read_text(encoding="utf-8").splitlines())

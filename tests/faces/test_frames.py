@@ -16,11 +16,11 @@ import pytest
 from av.stream import Disposition
 from PIL import Image
 
-from rffr_jax.data.selection import Selection, keep_frames
+from rffr_jax.data.selection import Selection, evenly_spaced, keep_frames
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import Example
 from rffr_jax.faces import frames
-from rffr_jax.faces.frames import count_frames, evenly_spaced, read_frames
+from rffr_jax.faces.frames import count_frames, read_frames
 from rffr_jax.images import decode
 from tests.faces.movies import empty_frames, write_movie
 
@@ -50,10 +50,10 @@ def test_evenly_spaced_is_the_rule_of_the_frames_of_a_data_set():
     for total, count in random.integers(1, 60, (50, 2)).tolist():
         examples = tuple(Example(str(i), "", 0, "d", "real", "v", i, "v") for i in range(total))
         kept = keep_frames(Selection(examples, (), ()), count).examples
-        assert evenly_spaced(total, count) == [example.frame for example in kept]
-    assert evenly_spaced(7, 1) == [3]
-    assert evenly_spaced(4, None) == [0, 1, 2, 3]
-    assert evenly_spaced(0, 5) == []
+        assert evenly_spaced(range(total), count) == [example.frame for example in kept]
+    assert evenly_spaced(range(7), 1) == [3]
+    assert evenly_spaced(range(4), None) == [0, 1, 2, 3]
+    assert evenly_spaced(range(0), 5) == []
 
 
 @pytest.mark.parametrize(

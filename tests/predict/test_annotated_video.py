@@ -9,8 +9,9 @@ import av.error
 import numpy as np
 import pytest
 
+from rffr_jax.data.selection import evenly_spaced
 from rffr_jax.errors import BadImageError
-from rffr_jax.faces.frames import evenly_spaced, read_frames
+from rffr_jax.faces.frames import read_frames
 from rffr_jax.predict import annotated_video, face_finding, face_settings, file_scorer
 from rffr_jax.predict.annotated_video import annotate_video, interpolate_box, running_score
 from tests import jobs
@@ -86,7 +87,7 @@ def test_of_a_long_video_the_frames_that_were_looked_at(tmp_path, grey, monkeypa
 
 def test_a_box_does_not_flicker_where_nearly_all_frames_were_looked_at(tmp_path, grey):
     given = record(looked_at=10)
-    numbers = evenly_spaced(12, 10)
+    numbers = evenly_spaced(range(12), 10)
     assert len(set(range(12)) - set(numbers)) == 2
     given["faces"][0]["frames"] = [SEEN[1] | {"frame": number} for number in numbers]
     annotate_video(tmp_path / "out.mp4", grey, given, 0.5, how="mean", top_k=1, band="A word.")

@@ -8,9 +8,10 @@ import pytest
 import skimage.data
 from PIL import Image
 
+from rffr_jax.data.selection import evenly_spaced
 from rffr_jax.faces import prepare
 from rffr_jax.faces.crop import CropSettings, crop_face
-from rffr_jax.faces.frames import evenly_spaced, read_frames
+from rffr_jax.faces.frames import read_frames
 from rffr_jax.faces.prepare import prepare_medium
 from rffr_jax.images.image_formats import decode_crop, encode_crop
 from rffr_jax.predict import face_finding as module
@@ -61,7 +62,7 @@ def test_every_face_is_followed_and_the_largest_comes_first(tmp_path, bright):
     frames = [picture((8 + i, 10, 20), (60, 50 + i, 30)) for i in range(8)]
     path = write_movie(tmp_path / "two.mp4", frames)
     big, small = found_in(path).faces
-    assert [s.frame for s in big] == [s.frame for s in small] == evenly_spaced(8, 4)
+    assert [s.frame for s in big] == [s.frame for s in small] == evenly_spaced(range(8), 4)
     for sighting in big:
         assert sighting.box == pytest.approx(
             [60, 50 + sighting.frame, 89, 79 + sighting.frame], abs=1.1
@@ -148,7 +149,7 @@ def test_long_videos_are_sampled_at_their_keyframes(tmp_path, monkeypatch):
     assert index.seconds == pytest.approx(5.0)
     every = {frame.index: frame for frame in read_frames(path)}
     short = list(sample_frames(path, index, 5))
-    assert [frame.index for frame in short] == evenly_spaced(50, 5)
+    assert [frame.index for frame in short] == evenly_spaced(range(50), 5)
     monkeypatch.setattr(video_index, "DECODED_PIXELS", 0)
     frames = list(sample_frames(path, index, 5))
     numbers = [frame.index for frame in frames]
@@ -157,7 +158,7 @@ def test_long_videos_are_sampled_at_their_keyframes(tmp_path, monkeypatch):
     for frame in frames:
         np.testing.assert_array_equal(frame.image, every[frame.index].image)
         assert frame.time == pytest.approx(frame.index / 10)
-    nearest = {min(index.keyframes, key=lambda k: abs(k - n)) for n in evenly_spaced(50, 5)}
+    nearest = {min(index.keyframes, key=lambda k: abs(k - n)) for n in evenly_spaced(range(50), 5)}
     assert len(numbers) == len(nearest)
     for one, other in itertools.pairwise(numbers):
         assert one < other

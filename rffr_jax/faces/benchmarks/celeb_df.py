@@ -31,10 +31,10 @@ import os
 import pathlib
 import re
 
+from rffr_jax.data.connected_components import connected_components
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.benchmarks.circles import find_circles, hash_to_fraction
-from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.faces.media import Benchmark, Medium, hash_to_fraction
 from rffr_jax.runs.text_files import read_lines
 
 V1, V2, PLUS_PLUS = "Celeb-DF-v1", "Celeb-DF", "Celeb-DF++"
@@ -136,7 +136,7 @@ def choose_validation_people(swaps: list[tuple[str, ...]]) -> set[str]:
     Args:
       swaps: of every video, the people in it: none, one or two.
     """
-    circles = find_circles(swaps)
+    circles = connected_components(swaps)
     first = {min(people, key=_number): people for people in circles}
     everyone = sum(map(len, circles))
     held_out: set[str] = set()

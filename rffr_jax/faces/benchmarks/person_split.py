@@ -12,9 +12,9 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
+from rffr_jax.data.connected_components import connected_components
 from rffr_jax.errors import UserError
-from rffr_jax.faces.benchmarks.circles import find_circles, hash_to_fraction
-from rffr_jax.faces.media import SPLITS, Benchmark, Medium
+from rffr_jax.faces.media import SPLITS, Benchmark, Medium, hash_to_fraction
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,8 @@ def split_by_person(
     people = _find_people(benchmark.media, name, pattern)
     joined = [_who_stays_together(medium, people[medium.id]) for medium in benchmark.media]
     circles = [
-        sorted(name for kind, name in circle if kind == PERSON) for circle in find_circles(joined)
+        sorted(name for kind, name in circle if kind == PERSON)
+        for circle in connected_components(joined)
     ]
     parts = _deal_out(circles, fractions)
     media = tuple(

@@ -13,8 +13,7 @@ import pathlib
 
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
-from rffr_jax.faces.benchmarks.circles import hash_to_fraction
-from rffr_jax.faces.media import Benchmark, Medium
+from rffr_jax.faces.media import Benchmark, Medium, hash_to_fraction
 
 DATASET = "WildDeepfake"
 FOLDERS = {
