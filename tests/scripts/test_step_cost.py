@@ -19,8 +19,11 @@ from rffr_jax.models import sizes
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.training.flops import matrix_flops
 from rffr_jax.training.mae_training import MAETraining
-from scripts import step_cost
-from scripts.step_cost import Step, by_hand
+from scripts.step_cost import __main__ as step_cost
+from scripts.step_cost import detector
+from scripts.step_cost.cost import Step
+from scripts.step_cost.detector import DetectorStep
+from scripts.step_cost.pretraining import by_hand
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -69,12 +72,51 @@ def test_flops_by_hand_are_those_of_the_traced_step(monkeypatch, remat):
     assert by_hand(step).flops == matrix_flops(traced), (seed, step)
 
 
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("blocks", ["random", "2", "full"])
+@pytest.mark.parametrize("remat", [False, True])
+def test_flops_by_hand_are_those_of_the_traced_step_of_a_detector(monkeypatch, blocks, kept, remat):
+    seed = np.random.SeedSequence().entropy
+    rng = np.random.default_rng(seed)
+    name = f"drawn_{seed}"
+    monkeypatch.setitem(sizes.SIZES, name, random_size(rng))
+    drawn = {**dataclasses.asdict(random_step(name, rng)), "batch": 4 * int(rng.integers(1, 4))}
+    step = DetectorStep(**{**drawn, "remat": remat}, blocks=blocks, kept=kept)
+    detection = detector.detection_of(step)
+    losses = detector.losses_of(step, detection)
+
+    def loss(parameters, frozen, batch):
+        return losses(parameters, frozen, batch)[0]["loss"].sum()
+
+    shapes = detection.abstract_parameters, detection.abstract_frozen, detector.input_shapes(step)
+    traced = jax.make_jaxpr(jax.value_and_grad(loss))(*shapes)
+    assert detector.by_hand(step).flops == matrix_flops(traced), (seed, step)
+
+
+def test_random_blocks_cost_the_mae_what_their_expected_number_costs():
+    def of_mae(blocks: str) -> float:
+        computed = DetectorStep(batch=16, blocks=blocks)
+        kept = dataclasses.replace(computed, kept=True)
+        return detector.by_hand(computed).flops - detector.by_hand(kept).flops
+
+    counts = DetectorStep(batch=16).counts
+    assert (len(counts), sum(counts) / 16) == (16, 4.0)
+    assert of_mae("random") == of_mae("4")
+    assert of_mae("8") - of_mae("4") == of_mae("16") - of_mae("12")
+    assert of_mae("full") == of_mae("16") == pytest.approx(16 * 686.4e9, rel=1e-4)
+
+
 def test_weights_by_hand_are_those_of_the_model():
     """Memory of two meshes, of which one splits 32 bytes a weight in two."""
     whole, split = (by_hand(Step(batch=8, devices=8, fsdp=fsdp)) for fsdp in (1, 2))
     weights = (whole.memory - split.memory) / 16
     _, abstract = abstract_mae(sizes.ModelSettings("vit_b16", 224, 16))
     assert weights == sum(leaf.size for leaf in jax.tree.leaves(abstract))
+    meshes = [DetectorStep(batch=64, devices=4, fsdp=fsdp, blocks="full") for fsdp in (1, 2)]
+    whole, split = (detector.by_hand(step) for step in meshes)
+    parameters = detector.detection_of(meshes[0]).abstract_parameters
+    weights = sum(leaf.size for leaf in jax.tree.leaves(parameters))
+    assert (whole.memory - split.memory) / 16 == weights
 
 
 @pytest.mark.parametrize(
@@ -88,6 +130,10 @@ def test_weights_by_hand_are_those_of_the_model():
         (["--images-s", "0"], "must be above 0"),
         (["--peak-tflops", "-989"], "must be above 0"),
         (["--image-size", "225"], "not a multiple"),
+        (["--kept"], "--kept and --blocks are for --job detect"),
+        (["--job", "detect", "--blocks", "17"], "random, full or a number from 1 to 16"),
+        (["--job", "detect", "--gather", "layers"], "only for pretraining"),
+        (["--job", "detect", "--batch", "3"], "do not fit blocks.group=16"),
     ],
 )
 def test_a_mistake_is_told(flags, reason):
@@ -120,20 +166,17 @@ def test_it_starts_from_the_root_and_compiles():
 
 PROGRAM = """
 import json, sys, dataclasses
-from scripts.step_cost import Step, by_hand, compiled
-step = Step(**json.loads(sys.argv[1]))
-print(json.dumps([dataclasses.asdict(cost) for cost in (by_hand(step), compiled(step))]))
+from scripts.step_cost import detector, pretraining
+from scripts.step_cost.cost import Step
+from scripts.step_cost.detector import DetectorStep
+given = json.loads(sys.argv[1])
+part, kind = (detector, DetectorStep) if "blocks" in given else (pretraining, Step)
+step = kind(**given)
+print(json.dumps([dataclasses.asdict(cost) for cost in (part.by_hand(step), part.compiled(step))]))
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("fsdp", "gather"), [(1, "all"), (4, "all"), (2, "layers")])
-def test_the_compiled_program_of_four_devices_does_what_was_counted(fsdp, gather):
-    patch = 4 * int(np.random.default_rng().integers(3, 6))
-    step = Step(
-        "vit_ti16", image_size=5 * patch, patch_size=patch, batch=8, devices=4, fsdp=fsdp,
-        gather=gather,
-    )  # fmt: skip
+def assert_compiled_as_counted(step: Step):
     command = [sys.executable, "-c", PROGRAM, json.dumps(dataclasses.asdict(step))]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
@@ -145,3 +188,29 @@ def test_the_compiled_program_of_four_devices_does_what_was_counted(fsdp, gather
         assert found[name] == pytest.approx(hand[name], rel=0.01), (name, step)
     assert found["memory"] > hand["memory"]
     assert found["held"] == pytest.approx(hand["held"], rel=0.35)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fsdp", "gather"), [(1, "all"), (4, "all"), (2, "layers")])
+def test_the_compiled_program_of_four_devices_does_what_was_counted(fsdp, gather):
+    patch = 4 * int(np.random.default_rng().integers(3, 6))
+    assert_compiled_as_counted(
+        Step(
+            "vit_ti16", image_size=5 * patch, patch_size=patch, batch=8, devices=4, fsdp=fsdp,
+            gather=gather,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fsdp", "blocks", "kept"), [(1, "random", False), (4, "full", False), (2, "3", True)]
+)
+def test_the_compiled_step_of_a_detector_does_what_was_counted(fsdp, blocks, kept):
+    patch = 4 * int(np.random.default_rng().integers(3, 6))
+    assert_compiled_as_counted(
+        DetectorStep(
+            "vit_ti16", image_size=6 * patch, patch_size=patch, k=3, batch=16, devices=4, fsdp=fsdp,
+            blocks=blocks, kept=kept,
+        )
+    )  # fmt: skip
