@@ -4,8 +4,10 @@ Only addresses, ports and places of files are replaced. The commands that make t
 the passwords are those of the page.
 """
 
+import concurrent.futures
 import contextlib
 import hashlib
+import http.server
 import os
 import pathlib
 import re
@@ -14,9 +16,10 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import httpx
 import pytest
@@ -83,7 +86,6 @@ class Front(NamedTuple):
     """
 
     folder: pathlib.Path
-    server: Server
     http: int
     https: int
 
@@ -111,17 +113,28 @@ def is_open(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory) -> Iterator[Front]:
-    folder = tmp_path_factory.mktemp("nginx")
+def https_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, https_port) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
     model = write_random_detector(folder / "model", settings_of())
-    http, https = free_port(), free_port()
-    flags = (*jobs.GIVEN, f"detector={model}", f"trusted_hosts=('{NAME}:{https}',)")
-    with served(folder / "run", *flags) as server, nginx(folder, server.address, http, https):
-        yield Front(folder, server, http, https)
+    flags = (*jobs.GIVEN, f"detector={model}", f"trusted_hosts=('{NAME}:{https_port}',)")
+    with served(folder / "run", *flags) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory, server, https_port) -> Iterator[Front]:
+    folder, http_port = tmp_path_factory.mktemp("nginx"), free_port()
+    with nginx(folder, server.address, http_port, https_port):
+        yield Front(folder, http_port, https_port)
 
 
 @contextlib.contextmanager
-def nginx(folder: pathlib.Path, address: str, http: int, https: int) -> Iterator[None]:
+def nginx(folder: pathlib.Path, address: str, plain: int, https: int) -> Iterator[None]:
     for line in commands_of_page(folder / "etc"):
         command = line.replace("openssl passwd -6", "openssl passwd -6 -stdin")  # no terminal here
         subprocess.run(["bash", "-ec", command], input=LOGIN[1], text=True, check=True,
@@ -130,7 +143,7 @@ def nginx(folder: pathlib.Path, address: str, http: int, https: int) -> Iterator
         SITE,
         ("listen [::]:80;", "", 1),
         ("listen [::]:443 ssl;", "", 1),
-        ("listen 80;", f"listen 127.0.0.1:{http};", 1),
+        ("listen 80;", f"listen 127.0.0.1:{plain};", 1),
         ("listen 443 ssl;", f"listen 127.0.0.1:{https} ssl;", 1),
         ("/etc/nginx/rffr_jax/", f"{folder}/etc/", 3),
         ("http://127.0.0.1:7860", address, 2),
@@ -181,7 +194,7 @@ def test_plain_http_leads_to_https(front):
 @pytest.mark.slow
 @needs_nginx
 @pytest.mark.skipif(PHOTOGRAPH not in sample_titles(), reason="scikit-image is not installed")
-def test_a_photograph_is_scored_through_it(front):
+def test_a_photograph_is_scored_through_it(front, server):
     data = sample_picture(PHOTOGRAPH)
     headers = {"Origin": f"https://{NAME}:{front.https}", "Sec-Fetch-Site": "same-origin"}
     files = {"file": ("photograph.png", data)}
@@ -192,7 +205,7 @@ def test_a_photograph_is_scored_through_it(front):
     assert record["score"] is not None
     for folder in (front.folder / "client_body", front.folder / "proxy"):
         assert list(folder.iterdir()) == []
-    assert list((front.server.workdir / UPLOADS).iterdir()) == []
+    assert list((server.workdir / UPLOADS).iterdir()) == []
 
 
 @pytest.mark.slow
@@ -243,10 +256,59 @@ def test_too_many_uploads_of_one_address_are_refused(front):
     assert front.ask("GET", "/").status_code == 200
 
 
+class Held(http.server.BaseHTTPRequestHandler):
+    """Keeps the headers of requests, and answers uploads when `go_on` is set."""
+
+    seen: ClassVar[list[dict[str, str]]] = []
+    go_on = threading.Event()
+
+    def do_POST(self):
+        self.seen.append({name.lower(): value for name, value in self.headers.items()})
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.go_on.wait(SECONDS)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: object): ...
+
+
 @pytest.mark.slow
 @needs_nginx
-def test_a_server_that_is_gone_is_told(front):  # the last: it ends the server
-    assert front.server.end() == 0
+def test_ten_uploads_of_one_address_at_once_and_no_password_of_them(tmp_path):
+    http_port, https_port = free_port(), free_port()
+    with (
+        http.server.ThreadingHTTPServer(("127.0.0.1", 0), Held) as upstream,
+        concurrent.futures.ThreadPoolExecutor(14) as pool,
+        nginx(tmp_path, f"http://127.0.0.1:{upstream.server_port}", http_port, https_port),
+    ):
+        serving = pool.submit(upstream.serve_forever)
+        front = Front(tmp_path, http_port, https_port)
+
+        def upload() -> int:
+            return front.ask("POST", "/api/predict", files={"file": ("a", b"a")}).status_code
+
+        asked = [pool.submit(upload) for _ in range(13)]
+        end = time.monotonic() + SECONDS
+        while sum(one.done() for one in asked) < 3 and time.monotonic() < end:
+            time.sleep(0.05)
+        Held.go_on.set()
+        statuses = sorted(one.result() for one in asked)
+        upstream.shutdown()
+        serving.result()
+    assert statuses == [200] * 10 + [429] * 3
+    assert len(Held.seen) == 10
+    for headers in Held.seen:
+        assert "authorization" not in headers
+        assert headers["host"] == f"{NAME}:{https_port}"
+        assert headers["content-length"]
+
+
+@pytest.mark.slow
+@needs_nginx
+def test_a_server_that_is_gone_is_told(front, server):  # the last: it ends the server
+    assert server.end() == 0
     answer = front.ask("GET", "/api/health")
     assert answer.status_code == 503
     assert "does not run" in answer.json()["error"]
