@@ -184,11 +184,16 @@ def test_two_processes_do_what_one_does(tmp_path, faces, mae, data, compiled_pro
 
 @pytest.mark.slow
 def test_a_killed_process_ends_the_run_and_the_checkpoint_is_whole(tmp_path, data, mae):
-    """Training for ever; process 1 is killed, process 0 is aborted, and the checkpoint is whole."""
+    """Training for ever; process 1 is killed, process 0 is aborted, and the checkpoint is whole.
+
+    Saves take long, so that one is under way when process 1 is killed.
+    """
     workdir, port = tmp_path / "run", free_port()
     program = (
-        "import sys, jax; jax.config.update('jax_disable_most_optimizations', True);"
+        "import sys, time, jax; jax.config.update('jax_disable_most_optimizations', True);"
         "from rffr_jax import main; from rffr_jax.cluster import processes;"
+        "from rffr_jax.runs.checkpoints import manager; written = manager.write_checksums;"
+        "manager.write_checksums = lambda folder: time.sleep(3) or written(folder);"
         "processes.HEARTBEAT_TIMEOUT = 10;"
         "sys.exit(main.run(sys.argv))"
     )
@@ -207,6 +212,7 @@ def test_a_killed_process_ends_the_run_and_the_checkpoint_is_whole(tmp_path, dat
         os.kill(children[1].pid, signal.SIGKILL)
         (code,), outputs, (said,) = ended(children[:1])
     assert code == -signal.SIGABRT, outputs
+    assert "Timed out while waiting for async_write_complete" not in outputs[0][1]  # of a save
     assert "start all 2 again: the run resumes from its last checkpoint" in said[-1]
     step = jobs.saved_steps(workdir / LATEST)[-1]
     arrays = jobs.saved_arrays(workdir / LATEST / str(step))

@@ -15,6 +15,7 @@ import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jaxtyping import PyTree
 
+from rffr_jax.cluster.interruption import InterruptedRunError
 from rffr_jax.errors import UserError
 from rffr_jax.runs.checkpoints.manager import open_to_write, require_space
 from rffr_jax.runs.checkpoints.names import LATEST
@@ -32,7 +33,9 @@ DAMAGED = pathlib.Path("checkpoints", "damaged")
 class RunCheckpoints:
     """A context: the newest full states of a run, written in the background.
 
-    Its end waits for unfinished saves.
+    Its end waits for unfinished saves. After a defect in one of several processes it does not: if a
+    lost process is the reason, a save waits for it until JAX aborts this process, which would never
+    say what happened.
     """
 
     def __init__(self, workdir: pathlib.Path):
@@ -43,8 +46,12 @@ class RunCheckpoints:
         self._manager = self._opened.__enter__()
         return self
 
-    def __exit__(self, *error) -> bool | None:
-        return self._opened.__exit__(*error)
+    def __exit__(self, kind: type[BaseException] | None, *error) -> bool | None:
+        expected = UserError, InterruptedRunError
+        defect = kind and issubclass(kind, Exception) and not issubclass(kind, expected)
+        if defect and jax.process_count() > 1:
+            return None
+        return self._opened.__exit__(kind, *error)
 
     def save(self, step: int, parameters: PyTree, training: PyTree, about: dict[str, Any]):
         """Begins to write a state; raises the error of the previous save, if it failed."""
