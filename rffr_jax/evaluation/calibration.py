@@ -110,7 +110,8 @@ def from_json(record: dict[str, Any]) -> Calibration:
     """What `to_json` made.
 
     Raises:
-      KeyError, TypeError, ValueError: something else; a probability of it is not in [0, 1].
+      KeyError, TypeError, ValueError: something else; a probability of it is not in [0, 1], or it
+        is not increasing.
     """
     if record["method"] == "platt":
         found = Platt(float(record["slope"]), float(record["intercept"]))
@@ -119,6 +120,8 @@ def from_json(record: dict[str, Any]) -> Calibration:
         found = Isotonic(tuple(map(float, record["scores"])), corners)
     if not all(0 <= p <= 1 for p in found.probabilities(np.array([0.0, 0.5, 1.0]))):
         raise ValueError("a calibration that gives no probabilities")
+    if not found.is_increasing:
+        raise ValueError("a calibration that does not rise")
     return found
 
 

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,9 @@ from rffr_jax.evaluation.threshold import (
     expected_fpr,
 )
 from rffr_jax.examples import REAL, Dataset, Example
+from rffr_jax.runs.weight_records import read_valid_record, write_record
+
+RECORD = "operating_point"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +56,7 @@ class OperatingPoint:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> "OperatingPoint":
-        """The operating point in the record of `operating_point_record.write_operating_point`.
+        """The operating point in the record of `write_operating_point`.
 
         Raises:
           KeyError, TypeError, ValueError, AttributeError, OverflowError: another record.
@@ -68,6 +72,30 @@ class OperatingPoint:
 
 
 DEFAULT_OPERATING_POINT = OperatingPoint()
+
+
+def write_operating_point(detector: Path, checkpoint: str, point: OperatingPoint, weights: str):
+    """Writes an operating point beside the detector.
+
+    Args:
+      detector: its workdir or model folder.
+      weights: digest of the weights that it was chosen for.
+    """
+    record = {**point.to_json(), "origins": point.origins.to_json()}
+    write_record(detector, RECORD, checkpoint, weights, record)
+
+
+def read_operating_point(detector: Path, checkpoint: str, weights: str) -> OperatingPoint:
+    """Reads the record of `write_operating_point`.
+
+    Returns:
+      `DEFAULT_OPERATING_POINT` if there is no record, or if it belongs to other weights.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    point = read_valid_record(detector, RECORD, checkpoint, weights, OperatingPoint.from_json)
+    return point or DEFAULT_OPERATING_POINT
 
 
 def describe_test_overlap(origins: Origins, tests: Sequence[Example]) -> str:

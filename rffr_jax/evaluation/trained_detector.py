@@ -17,8 +17,14 @@ from rffr_jax.data.origins import Origins
 from rffr_jax.data.preparations import check_same_preparation
 from rffr_jax.data.specs import as_tuple
 from rffr_jax.errors import UserError
-from rffr_jax.evaluation import operating_point_record, residual_reference
-from rffr_jax.evaluation.operating_point import DEFAULT_OPERATING_POINT, OperatingPoint
+from rffr_jax.evaluation import residual_reference
+from rffr_jax.evaluation.operating_point import (
+    DEFAULT_OPERATING_POINT,
+    RECORD,
+    OperatingPoint,
+    read_operating_point,
+    write_operating_point,
+)
 from rffr_jax.evaluation.predictions import Predictions, concatenate
 from rffr_jax.evaluation.residual_reference import ResidualReference
 from rffr_jax.evaluation.scoring import PreparedSet, Scorer
@@ -212,11 +218,11 @@ class TrainedDetector:
         Args:
           digest: of the weights, where the caller has loaded them already.
         """
-        file = record_file(self._folder, operating_point_record.RECORD, checkpoint)
+        file = record_file(self._folder, RECORD, checkpoint)
         if not any(processes.all_gather_objects(file.is_file())):
             return DEFAULT_OPERATING_POINT
         digest = digest or parameters_digest(self.parameters(checkpoint))
-        return operating_point_record.read_operating_point(self._folder, checkpoint, digest)
+        return read_operating_point(self._folder, checkpoint, digest)
 
     def residual_reference(self, checkpoint: str, digest: str) -> ResidualReference | None:
         """The residuals of real faces that were measured for the weights with this digest."""
@@ -229,7 +235,7 @@ class TrainedDetector:
     ):
         """Writes what was chosen and measured on validation data beside the weights."""
         digest = parameters_digest(self.parameters(checkpoint))
-        operating_point_record.write_operating_point(self._folder, checkpoint, point, digest)
+        write_operating_point(self._folder, checkpoint, point, digest)
         if reference is not None:
             name = residual_reference.RECORD
             write_record(self._folder, name, checkpoint, digest, reference.to_json())
@@ -252,7 +258,7 @@ class TrainedDetector:
         config: dict[str, Any] = {"about": about, "selected": self._selected(checkpoint)}
         config["autoencoder_datasets"] = self.autoencoder_datasets()
         config["metrics"] = self._validation_metrics(checkpoint)
-        for name in (operating_point_record.RECORD, residual_reference.RECORD):
+        for name in (RECORD, residual_reference.RECORD):
             record = read_record(self._folder, name, checkpoint)
             if record and not (same and record["weights"] == digest):
                 log.warning(

@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 from PIL import Image
 
 from rffr_jax.data.origins import Origins
-from rffr_jax.evaluation import operating_point, operating_point_record, residual_reference
+from rffr_jax.evaluation import operating_point, residual_reference
 from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.calibration import Platt
 from rffr_jax.evaluation.threshold import Threshold
@@ -105,7 +105,7 @@ def _write_records(detector: pathlib.Path, digest: str):
     of_images = Threshold(0.4, 0.01, 3, 3, 0.8, None, Platt(1.5, 0.1))
     of_videos = Threshold(0.3, 0.01, 2, 2, 0.8, VideoScore("mean", 0, 32), Platt(1.5, 0.1))
     point = operating_point.OperatingPoint(of_images, of_videos, ("x",), origins)
-    operating_point_record.write_operating_point(detector, "last", point, digest)
+    operating_point.write_operating_point(detector, "last", point, digest)
     k = load_detector(detector).blocks.k
     reference = residual_reference.ResidualReference(
         np.full((k, k), 0.2), np.full((k, k), 0.3), 30, 0.5, ("x",)

@@ -18,11 +18,9 @@ from rffr_jax.evaluation.operating_point import (
     choose_operating_point,
     describe_test_overlap,
     explain_missing_calibration,
+    read_operating_point,
     select_multi_frame_videos,
     threshold_warnings,
-)
-from rffr_jax.evaluation.operating_point_record import (
-    read_operating_point,
     write_operating_point,
 )
 from rffr_jax.evaluation.predictions import Predictions
@@ -291,15 +289,13 @@ def test_a_calibration_that_does_not_rise_is_refused_and_the_threshold_stays(met
         {"method": "isotonic", "scores": [0.1, 0.5, 0.9], "corners": [0.1, 0.5, 0.4]},
     ],
 )
-def test_a_kept_calibration_that_does_not_rise_is_not_used(tmp_path, falls, caplog):
+def test_a_kept_calibration_that_does_not_rise_is_refused(tmp_path, falls):
     file = tmp_path / "operating_points/last.json"
-    point = of_images(0)
-    write_operating_point(tmp_path, "last", point, "w")
+    write_operating_point(tmp_path, "last", of_images(0), "w")
     record = json.loads(file.read_text())
     file.write_text(json.dumps(record | {"calibrations": {"image": falls, "video": None}}))
-    image = dataclasses.replace(point.image, calibration=None)
-    assert read_operating_point(tmp_path, "last", "w") == dataclasses.replace(point, image=image)
-    assert f"validation AUC {point.image.auc:.3f}" in caplog.text
+    with pytest.raises(UserError, match=r"last\.json is damaged .*that does not rise"):
+        read_operating_point(tmp_path, "last", "w")
 
 
 def test_no_calibration_where_none_is_asked_for():
