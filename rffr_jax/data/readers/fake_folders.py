@@ -5,8 +5,10 @@ A name counts as a whole and in any case of letters; spaces, `_`, `-` and `.` in
 
 import collections
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import PurePath
+
+from rffr_jax.errors import UserError
 
 _WORDS = (
     *("fake", "fakes", "synthetic", "synthesis", "synthesized", "synthesised", "generated"),
@@ -48,18 +50,25 @@ def find_fake_folders(paths: Iterable[PurePath]) -> dict[str, int]:
     return dict(counts)
 
 
-def format_refusal(found: dict[str, int], total: int, override: str) -> str:
-    """What is wrong with taking all files as real, and what to do, in one line.
+def refuse_fake_folders(where: str, paths: Collection[PurePath], override: str):
+    """Refuses to take all files as real where the name of a folder says otherwise.
 
     Args:
-      found: what `find_fake_folders` gave, not empty.
+      where: what the folder is called in the message.
+      paths: as for `find_fake_folders`.
       override: what to write in order to take them as real all the same.
+
+    Raises:
+      UserError: there is such a folder.
     """
+    found = find_fake_folders(paths)
+    if not found:
+        return
     name, count = max(found.items(), key=lambda item: item[1])
     more = len(found) - 1
     others = f", and {more} more such folder{'s' * (more > 1)}" if more else ""
-    return (
-        f"without real/ and fake/ all {total} files would be taken as REAL, but {name}/ holds "
-        f"{count} of them and its name says otherwise{others}; sort the files into real/ and "
-        f"fake/METHOD/, or {override} if they are real"
+    raise UserError(
+        f"{where}: without real/ and fake/ all {len(paths)} files would be taken as REAL, but "
+        f"{name}/ holds {count} of them and its name says otherwise{others}; sort the files "
+        f"into real/ and fake/METHOD/, or {override} if they are real"
     )

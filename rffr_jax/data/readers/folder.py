@@ -10,7 +10,7 @@ from pathlib import Path, PurePath, PurePosixPath
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from rffr_jax.data.readers.fake_folders import find_fake_folders, format_refusal
+from rffr_jax.data.readers.fake_folders import refuse_fake_folders
 from rffr_jax.data.readers.frame_names import number_frames
 from rffr_jax.data.readers.landmark_order import find_landmark_problem
 from rffr_jax.data.readers.left_out import SkippedFiles
@@ -144,7 +144,7 @@ def read_folder(
     for path in paths:
         label, method = (REAL, "real")
         if labelled and not all_real:
-            label, method = _folder_label(path, folder)
+            label, method = label_by_folders(f"folder:{folder}", path, path.parts)
         examples.append(
             photograph_example(folder, path, label, method, dataset=default_dataset_name(folder))
         )
@@ -266,15 +266,28 @@ def list_images(folder: Path, left_out: SkippedFiles | None = None) -> list[Pure
     return sorted(found)
 
 
-def _folder_label(path: PurePosixPath, folder: Path) -> tuple[int, str]:
-    top = path.parts[0].lower()
-    if len(path.parts) == 1 or top not in LABELS:
+def label_by_folders(where: str, path: PurePath, parts: Sequence[str]) -> tuple[int, str]:
+    """Label and method of a file below `real/` or `fake/METHOD/`.
+
+    Args:
+      where: what the folder that holds these is called in messages.
+      path: of the file, for messages.
+      parts: of its path in that folder.
+
+    Raises:
+      UserError: it lies elsewhere, or METHOD is "real".
+    """
+    top = parts[0].lower()
+    if len(parts) == 1 or top not in LABELS:
         raise UserError(
-            f"folder:{folder}: {path} lies outside of real/ and fake/; move it into one of them"
+            f"{where}: {path} lies outside of real/ and fake/; move it into one of them"
         )
     if LABELS[top] == REAL:
         return REAL, "real"
-    return FAKE, path.parts[1] if len(path.parts) > 2 else "fake"
+    method = parts[1] if len(parts) > 2 else "fake"
+    if method.lower() == "real":
+        raise UserError(f"{where}: {path}: a method cannot be called 'real'; rename it")
+    return FAKE, method
 
 
 def _refuse_fakes(folder: Path, paths: list[PurePosixPath]):
@@ -286,7 +299,4 @@ def _refuse_fakes(folder: Path, paths: list[PurePosixPath]):
                     f"folder:{folder}: {part}/ lies deeper, in {deeper}; write folder:{deeper}, "
                     f"or folder:{folder}?labels=real if all images are real"
                 )
-    found = find_fake_folders(paths)
-    if found:
-        override = f"write folder:{folder}?labels=real"
-        raise UserError(f"folder:{folder}: {format_refusal(found, len(paths), override)}")
+    refuse_fake_folders(f"folder:{folder}", paths, f"write folder:{folder}?labels=real")

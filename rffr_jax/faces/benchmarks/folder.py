@@ -16,8 +16,8 @@ import logging
 import os
 import pathlib
 
-from rffr_jax.data.readers.fake_folders import find_fake_folders, format_refusal
-from rffr_jax.data.readers.folder import LABELS, default_dataset_name
+from rffr_jax.data.readers.fake_folders import refuse_fake_folders
+from rffr_jax.data.readers.folder import LABELS, default_dataset_name, label_by_folders
 from rffr_jax.errors import UserError
 from rffr_jax.faces.benchmarks.catalogue import Catalogue
 from rffr_jax.faces.frame_folder import list_frames
@@ -67,7 +67,7 @@ def find(folder: pathlib.Path, *, all_real: bool = False, frame_folders: bool = 
             raise UserError(f"--input {folder}: {path} lies outside of {_FOLDERS}; move it there")
         label, method = 0, "real"
         if has_labels and not all_real:
-            label, method = _label(folder, path, tail)
+            label, method = label_by_folders(f"--input {folder}", path, tail)
         id_ = path.as_posix()
         catalogue.add(
             Medium(
@@ -121,20 +121,6 @@ def _join_frames(
     return sorted(folders.union(paths) - set(images))
 
 
-def _label(folder: pathlib.Path, path: pathlib.Path, tail: tuple[str, ...]) -> tuple[int, str]:
-    if len(tail) == 1 or tail[0].lower() not in LABELS:
-        raise UserError(
-            f"--input {folder}: {path} lies outside of real/ and fake/; move it into one of them"
-        )
-    label = LABELS[tail[0].lower()]
-    if not label:
-        return label, "real"
-    method = tail[1] if len(tail) > 2 else "fake"
-    if method.lower() == "real":
-        raise UserError(f"--input {folder}: {path}: a method cannot be called 'real'; rename it")
-    return label, method
-
-
 def _refuse_fakes(folder: pathlib.Path, tails: dict[pathlib.Path, tuple[str, ...]]):
     for path, tail in tails.items():
         for part in tail[:-1]:
@@ -144,6 +130,4 @@ def _refuse_fakes(folder: pathlib.Path, tails: dict[pathlib.Path, tuple[str, ...
                     "in a split folder; name the folder that holds it, or add --all-real if all "
                     "files are real"
                 )
-    found = find_fake_folders(tails)
-    if found:
-        raise UserError(f"--input {folder}: {format_refusal(found, len(tails), 'add --all-real')}")
+    refuse_fake_folders(f"--input {folder}", tails, "add --all-real")
