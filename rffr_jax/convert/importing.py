@@ -1,8 +1,8 @@
 """Weights of other projects as a checkpoint of our ViT, MAE or convolutional backbone."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
-import json
 import pathlib
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -145,7 +145,7 @@ def _import_vit(file: WeightFile, network: Network, options: ImportOptions) -> I
     usual = "imagenet" if has_fixed_positions or file.wrapper else "half"
     trained = facts.find_normalisation(options.normalisation, usual)
     facts.check_arithmetic()
-    notes = _make_notes(network, left_out, facts)
+    notes = facts.notes + _make_notes(network, left_out)
     if has_fixed_positions:
         notes.append(
             "this is the encoder of a MAE: a start for --config.detector.init, but it cannot "
@@ -181,7 +181,7 @@ def _import_mae(file: WeightFile, network: Network, options: ImportOptions) -> I
     facts.check_arithmetic()
     explained = probe_decoder(parameters, settings, trained)
     normalised_targets = facts.find_normalised_targets(options.targets, explained)
-    notes = [*_make_notes(network, left_out, facts), *position_notes]
+    notes = [*facts.notes, *_make_notes(network, left_out), *position_notes]
     if trained != NORMALISATIONS["none"]:
         parameters = fold_normalisation(parameters, trained)
         does = "reads" if normalised_targets else "reads and predicts"
@@ -230,12 +230,7 @@ def _import_backbone(file: WeightFile, network: Network, options: ImportOptions)
     hint = " (--normalisation says otherwise)" if source == ASSUMED else ""
     fact = f"trained on pixels in [0, 1] normalised with {trained}{hint}"
     facts = {**facts, source: [*facts.get(source, ()), fact]}
-    if left_out:
-        notes.append(f"left out (it has no place here): {', '.join(left_out)}")
-    if network.prefix:
-        notes.append(f"took the prefix {network.prefix!r} off the names")
-    if network.others:
-        notes.append(f"left out (not under that prefix): {network.summarise_others()}")
+    notes += _make_notes(network, left_out)
     about = {
         "kind": "backbone",
         "network": network.kind,
@@ -256,21 +251,15 @@ def _backbone_normalisation(kind: str, path: pathlib.Path, asked: str) -> tuple[
     backbone = BACKBONES[kind]
     if asked != "auto":
         return normalisation_by_name(asked), "--normalisation"
-    beside = path.with_name(CONFIG)
-    if beside.is_file():
-        try:
-            config = json.loads(beside.read_text())
-            cfg = config["pretrained_cfg"]
-            if str(config["architecture"]).startswith(backbone.architectures):
-                return Normalisation(tuple(cfg["mean"]), tuple(cfg["std"])), CONFIG
-        except (KeyError, TypeError, ValueError):
-            pass  # of another program, or of another model
+    config = read_beside(path, CONFIG)
+    with contextlib.suppress(KeyError, TypeError, ValueError):  # of another program or model
+        cfg = config["pretrained_cfg"]
+        if str(config["architecture"]).startswith(backbone.architectures):
+            return Normalisation(tuple(cfg["mean"]), tuple(cfg["std"])), CONFIG
     if kind in SUPPORTED:
         told = read_beside(path, PREPROCESSOR)
-        try:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
             return Normalisation(tuple(told["image_mean"]), tuple(told["image_std"])), PREPROCESSOR
-        except (KeyError, TypeError, ValueError):
-            pass
     return NORMALISATIONS[backbone.usual(path.name)], ASSUMED
 
 
@@ -298,8 +287,8 @@ def _remove_positions(
     return notes
 
 
-def _make_notes(network: Network, left_out: Sequence[str], facts: Facts) -> list[str]:
-    notes = list(facts.notes)
+def _make_notes(network: Network, left_out: Sequence[str]) -> list[str]:
+    notes = []
     if network.prefix:
         notes.append(f"took the prefix {network.prefix!r} off the names")
     if network.others:

@@ -174,12 +174,7 @@ def read_all_scores(one: RunResult) -> Predictions:
     scored = [(e.dataset, e.id) for _, part in parts for e in part.examples]
     if len(set(scored)) == len(scored):
         return concatenate([part for _, part in parts])
-    return concatenate([_renamed(part, name) for name, part in parts])
-
-
-def _renamed(part: Predictions, name: str) -> Predictions:
-    examples = [dataclasses.replace(e, dataset=name) for e in part.examples]
-    return Predictions(examples, part.scores)
+    return concatenate([part.rename_datasets(lambda _, to=name: to) for name, part in parts])
 
 
 # ---- hardest errors

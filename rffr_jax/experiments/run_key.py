@@ -11,22 +11,9 @@ from rffr_jax.config import Config, flat
 from rffr_jax.data.origins import PROCEDURAL
 from rffr_jax.data.specs import as_tuple, load_unfiltered
 from rffr_jax.rivals import VIT
+from rffr_jax.runs import workdir
 
-WITHOUT_EFFECT = (
-    "save_every",
-    "save_minutes",
-    "log_every",
-    "profile",
-    "evaluation_batch_size",
-    "data.workers",
-    "data.cache",
-    "mesh.fsdp",
-    "remat",
-    "sweep",
-    "residuals.folder",
-    "residuals.memory_gb",
-    "detector",  # a folder, which the run is in
-)
+WITHOUT_EFFECT = (*workdir.WITHOUT_EFFECT, "detector")  # a folder, which the run is in
 """Entries that leave the result as it is; by them two runs are still the same one."""
 
 CONDITIONAL: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {

@@ -16,8 +16,7 @@ from rffr_jax.runs.checkpoints.weights import is_checkpoint
 from rffr_jax.runs.lock import locked_folder
 from rffr_jax.runs.run_record import recorded_run
 
-MAY_CHANGE = (
-    "evaluate_every",
+WITHOUT_EFFECT = (
     "save_every",
     "save_minutes",
     "log_every",
@@ -25,12 +24,18 @@ MAY_CHANGE = (
     "evaluation_batch_size",
     "data.workers",
     "data.cache",
-    "data.max_bad_fraction",
     "mesh.fsdp",
     "remat",
     "sweep",
     "residuals.folder",
     "residuals.memory_gb",
+)
+"""Settings that leave the result as it is."""
+
+MAY_CHANGE = (
+    *WITHOUT_EFFECT,
+    "evaluate_every",
+    "data.max_bad_fraction",
     "mae",  # a MAE is known by its weights, wherever they lie, and so is a backbone
     "backbone.weights",
 )
