@@ -2,10 +2,13 @@
 
 import dataclasses
 import os
+import pathlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from rffr_jax.errors import UserError
 from rffr_jax.examples import Example
+from rffr_jax.runs.atomic_files import read_json_object
 from rffr_jax.synthetic.manipulations import METHODS
 
 FILES = ":files"
@@ -55,6 +58,11 @@ class Origins:
     sources: frozenset[tuple[str, str]] = frozenset()
     files: frozenset[str] = frozenset()
 
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the data sets, sorted."""
+        return sorted({dataset for dataset, _ in self.sources})
+
     @classmethod
     def from_examples(cls, examples: Sequence[Example]) -> "Origins":
         """The origins of some examples."""
@@ -78,6 +86,27 @@ class Origins:
         for dataset, source in sorted(self.sources):
             record.setdefault(dataset, []).append(source)
         return {**record, FILES: sorted(self.files)}
+
+    @classmethod
+    def load(cls, file: pathlib.Path) -> "Origins":
+        """Those of a file that holds `to_json`; none where there is no file.
+
+        Raises:
+          UserError: the file is damaged.
+        """
+        record = read_json_object(file) if file.exists() else {}
+        for names in record.values():
+            if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+                raise UserError(f"{file} is damaged (not lists of names); put a copy back")
+        return cls.from_json(record)
+
+    def union(self, *others: "Origins") -> "Origins":
+        """These and all others."""
+        parts = (self, *others)
+        return Origins(
+            frozenset().union(*(part.sources for part in parts)),
+            frozenset().union(*(part.files for part in parts)),
+        )
 
     def contains(self, example: Example) -> bool:
         """Whether the example's original or its very file is among these."""

@@ -13,6 +13,7 @@ from jaxtyping import PyTree
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
 from rffr_jax.data.image_hashes import ImageHashes
+from rffr_jax.data.origin_records import IMAGES, MAE, TRAINING, VALIDATION
 from rffr_jax.data.origins import Origins
 from rffr_jax.data.preparations import check_same_preparation
 from rffr_jax.data.specs import as_tuple
@@ -181,8 +182,8 @@ class TrainedDetector:
         if not self.knows_its_origins:
             return "unknown"
         three = (
-            self._read_origins("training"),
-            self._read_origins("validation"),
+            Origins.load(self._folder / TRAINING),
+            Origins.load(self._folder / VALIDATION),
             Origins.from_examples(examples),
         )
         alike = any(one.overlaps(other) for one, other in itertools.combinations(three, 2))
@@ -200,16 +201,16 @@ class TrainedDetector:
         """What the detector and its MAE or UNet were trained on; nothing where it is not known."""
         autoencoder = AUTOENCODERS.get(self.about["detection"]["residual"], "MAE")
         return {
-            "detector": self._read_origins("training"),
-            autoencoder: self._read_origins("mae_training"),
+            "detector": Origins.load(self._folder / TRAINING),
+            autoencoder: Origins.load(self._folder / MAE),
         }
 
     def trained_images(self) -> dict[str, ImageHashes]:
         """The images that the detector and its MAE or UNet were trained on, where recorded."""
         autoencoder = AUTOENCODERS.get(self.about["detection"]["residual"], "MAE")
         return {
-            "detector": ImageHashes.load(self._folder / "training_images.npz"),
-            autoencoder: ImageHashes.load(self._folder / "mae_training_images.npz"),
+            "detector": ImageHashes.load(self._folder / IMAGES[TRAINING]),
+            autoencoder: ImageHashes.load(self._folder / IMAGES[MAE]),
         }
 
     def operating_point(self, checkpoint: str, digest: str = "") -> OperatingPoint:
@@ -285,7 +286,7 @@ class TrainedDetector:
         """Names of the data sets that the MAE or UNet learned from; empty where not known."""
         if is_model_folder(self._folder):
             return read_config(self._folder, "detector")["autoencoder_datasets"]
-        return sorted({name for name, _ in self._read_origins("mae_training").sources})
+        return Origins.load(self._folder / MAE).datasets
 
     def _validation_metrics(self, checkpoint: str) -> dict[str, dict[str, float | int]]:
         """The numbers that the training logged for these weights, by validation set."""
@@ -297,15 +298,6 @@ class TrainedDetector:
         if is_model_folder(self._folder):
             return read_config(self._folder, "detector")["selected"]
         return None if checkpoint == "last" else self._read_best()[checkpoint.removeprefix("best:")]
-
-    def _read_origins(self, part: str) -> Origins:
-        file = self._folder / f"{part}_sources.json"
-        if not file.exists():
-            return Origins()
-        record = read_json_object(file)
-        if not all(isinstance(name, str) for names in record.values() for name in _as_list(names)):
-            raise UserError(f"{file} is damaged (not lists of names); put a copy back")
-        return Origins.from_json(record)
 
     def parameters(self, checkpoint: str) -> PyTree:
         """The weights of `last` or `best:NAME`, on the mesh.
@@ -323,10 +315,6 @@ class TrainedDetector:
     def _read_best(self) -> dict[str, Any]:
         record = self._folder / "best.json"
         return read_json_object(record) if record.exists() else {}
-
-
-def _as_list(names: object) -> list[object]:
-    return names if isinstance(names, list) else [None]
 
 
 def _any_is_path(names: Iterable[str]) -> bool:

@@ -18,6 +18,15 @@ from rffr_jax.cluster.sharding import init_sharded, make_mesh, rows_of_process
 from rffr_jax.config import Config
 from rffr_jax.data.augmentation import AugmentedDataset
 from rffr_jax.data.cache import CachedDataset
+from rffr_jax.data.origin_records import (
+    read_sources,
+    start_image_records,
+    write_mae_sources,
+    write_training_images,
+    write_training_sources,
+    write_validation_sources,
+)
+from rffr_jax.data.origins import Origins
 from rffr_jax.data.pipeline import Batch
 from rffr_jax.data.preparations import check_same_preparation
 from rffr_jax.data.sampling import image_seeds
@@ -63,16 +72,6 @@ from rffr_jax.training.reconstruction_check import (
     warn_of_weak_mae,
 )
 from rffr_jax.training.reference_check import check_against_reference
-from rffr_jax.training.sources import (
-    Sources,
-    merge_sources,
-    read_sources,
-    start_image_records,
-    write_mae_sources,
-    write_training_images,
-    write_training_sources,
-    write_validation_sources,
-)
 from rffr_jax.training.step import RowLosses, check_micro_batches
 from rffr_jax.training.training_cache import make_training_cache
 from rffr_jax.training.training_set import load_training_set
@@ -213,10 +212,10 @@ class DetectorTraining(Objective):
             self._backbone, digest = backbone.load(mesh)
             if not has_saved_state(workdir):
                 self.pretrained.append(backbone.folder)
-        self.mae_sources = merge_sources(*map(read_sources, self.pretrained))
+        self.mae_sources = Origins().union(*map(read_sources, self.pretrained))
         kept_apart = self._backbone if settings.is_frozen_in_part else {}
         self.frozen = {"autoencoder": self.autoencoder, "backbone": kept_apart}
-        self.earlier_sources: Sources = {}
+        self.earlier_sources = Origins()
         if self._started_from and not has_saved_state(workdir):
             self.earlier_sources = read_sources(self._init_from)
 

@@ -15,7 +15,7 @@ import numpy as np
 from rffr_jax import __version__
 from rffr_jax.cluster import processes
 from rffr_jax.config import Config
-from rffr_jax.data.origins import FILES, note_on_training
+from rffr_jax.data.origins import Origins, note_on_training
 from rffr_jax.evaluation.energy_reference import detector_doubts
 from rffr_jax.evaluation.reconstruction_error import doubts
 from rffr_jax.evaluation.results import RULES
@@ -28,7 +28,6 @@ from rffr_jax.runs.atomic_files import read_json_object, write_text
 from rffr_jax.runs.model_folder import is_model_folder, read_config
 from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.validation_metrics import read_validation_metrics
-from rffr_jax.training.sources import Sources
 
 NAME = "model_card.md"
 
@@ -39,7 +38,7 @@ def write_model_card(
     about: Mapping[str, Any],
     training: Dataset,
     validation: Mapping[str, Dataset],
-    mae_sources: Sources,
+    mae_sources: Origins,
     shortcuts: Sequence[str] = (),
     mae_check: Mapping[str, float | int] = MappingProxyType({}),
     reference_check: Mapping[str, float | str | None] = MappingProxyType({}),
@@ -50,14 +49,14 @@ def write_model_card(
       workdir: with metrics.jsonl and, where weights were selected, best.json.
       about: what the detector's checkpoint says of it.
       validation: by the names that metrics.jsonl has for them.
-      mae_sources: what the detector's MAE or UNet was pretrained on; {} without one.
+      mae_sources: what the detector's MAE or UNet was pretrained on; none without one.
       shortcuts: of the training data, as `data.shortcuts.shortcut_warnings` names them.
       mae_check: `reconstruction_check.read_reconstruction_check` of the MAE.
       reference_check: of `reference_check.check_against_reference`.
     """
     if not processes.is_main_process():
         return
-    mae_datasets = sorted(set(mae_sources) - {FILES})
+    mae_datasets = mae_sources.datasets
     note = note_on_training({*about["trained_datasets"], *mae_datasets}, about["trained_methods"])
     sources = {e.source for e in training.examples if e.label == REAL}
     text = render(
@@ -133,7 +132,7 @@ def _data(training: Dataset, validation: Mapping[str, Dataset]) -> list[tuple[st
 def _origins(
     config: Config,
     about: Mapping[str, Any],
-    mae_sources: Sources,
+    mae_sources: Origins,
     mae_datasets: Sequence[str],
     mae_check: Mapping[str, float | int],
 ) -> list[str]:
@@ -145,7 +144,7 @@ def _origins(
         lines.append("- The fakes of the training are blended of its reals while it trains.")
     kind = about["detection"]["residual"]
     if kind in AUTOENCODERS and about["detection"]["inputs"] != "original":
-        count = sum(len(mae_sources[name]) for name in mae_datasets)
+        count = len(mae_sources.sources)
         known = f"{count} originals of {_listed(mae_datasets)}" if count else "not recorded"
         lines.append(f"- Its {AUTOENCODERS[kind]} (`{config.mae}`) learned from: {known}.")
         lines += _reconstruction(mae_check)

@@ -29,7 +29,13 @@ from rffr_jax.config import Config
 from rffr_jax.data.augmentation import AugmentedDataset
 from rffr_jax.data.bad_files import BadFiles
 from rffr_jax.data.cache import CachedDataset
-from rffr_jax.data.origins import synthetic_data_note
+from rffr_jax.data.origin_records import (
+    read_sources,
+    start_image_records,
+    write_training_images,
+    write_training_sources,
+)
+from rffr_jax.data.origins import Origins, synthetic_data_note
 from rffr_jax.data.pipeline import Batch, evaluation_batches
 from rffr_jax.data.selection import keep_reals
 from rffr_jax.data.specs import load_dataset
@@ -44,13 +50,6 @@ from rffr_jax.runs.workdir import has_saved_state, locked_workdir, refuse_other_
 from rffr_jax.training.loop import Objective, check_settings, train
 from rffr_jax.training.mae_training import MAETraining
 from rffr_jax.training.reconstruction_check import SPLIT, check_reconstructions
-from rffr_jax.training.sources import (
-    Sources,
-    read_sources,
-    start_image_records,
-    write_training_images,
-    write_training_sources,
-)
 from rffr_jax.training.step import RowLosses
 from rffr_jax.training.training_set import read_training_images
 from rffr_jax.training.unet_training import UNetTraining
@@ -113,7 +112,7 @@ class Pretraining(Objective):
         self._bad_validation = BadFiles(self.validation, config.data.max_bad_fraction)
         self._mean_loss = jax.jit(self._weighted_loss)
         self._reconstruct = jax.jit(self._autoencoder.reconstruct_with_residual)
-        self.earlier_sources: Sources = {}
+        self.earlier_sources = Origins()
         if config.init_from and not has_saved_state(workdir):
             folder = folder_of_model(config.init_from, "init_from")
             self._autoencoder.check_weights(folder)

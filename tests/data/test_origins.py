@@ -25,6 +25,15 @@ def test_a_record_survives_json():
     assert Origins.from_json({}) == Origins()
 
 
+def test_records_are_united():
+    one = Origins(frozenset([("a", "1"), ("a", "3")]), frozenset(["/x.png"]))
+    other = Origins(frozenset([("a", "2"), ("a", "3"), ("b", "1")]))
+    united = one.union(other)
+    assert united.to_json() == {"a": ["1", "2", "3"], "b": ["1"], ":files": ["/x.png"]}
+    assert united.datasets == ["a", "b"]
+    assert Origins().union() == Origins()
+
+
 def test_an_original_is_known_by_data_set_and_name_or_by_its_file(tmp_path):
     (tmp_path / "a.png").touch()
     (tmp_path / "link.png").symlink_to(tmp_path / "a.png")

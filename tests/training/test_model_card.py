@@ -6,6 +6,7 @@ import re
 import pytest
 
 from configs import detect
+from rffr_jax.data.origins import Origins
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.sizes import ModelSettings
@@ -65,7 +66,7 @@ def test_card_warns_of_faces_that_were_drawn(tmp_path, faces):
     }
     (tmp_path / "metrics.jsonl").write_text("")
     dataset = load_dataset(f"csv:{faces}/train.csv")
-    sources = {"synthetic": ["a", "b"], ":files": []}
+    sources = Origins(frozenset([("synthetic", "a"), ("synthetic", "b")]))
     check = {"mae": 1.02, "to_ridge": 1.02, "to_telea": 1.02, "to_training": 1.02}
     check |= {"ridge": 1.0, "telea": 1.0, "mean_face": 2.0}
     shortcuts = ["reals differ in size"]

@@ -4,38 +4,34 @@ import json
 
 import pytest
 
-from rffr_jax.data.origins import FILES
-from rffr_jax.data.specs import load_dataset
-from rffr_jax.training.sources import (
-    merge_sources,
+from rffr_jax.data.origin_records import (
     read_sources,
     write_mae_sources,
     write_training_sources,
     write_validation_sources,
 )
+from rffr_jax.data.origins import FILES, Origins
+from rffr_jax.data.specs import load_dataset
 from tests import jobs
 
 LATEST = "checkpoints/latest"
 
 
-def test_records_are_united():
-    assert merge_sources() == {}
-    united = merge_sources({"a": ["1", "3"]}, {"a": ["2", "3"], "b": ["1"]})
-    assert united == {"a": ["1", "2", "3"], "b": ["1"]}
+def origins(*names: str, dataset: str = "a") -> Origins:
+    return Origins(frozenset((dataset, name) for name in names))
 
 
 def test_sources_are_found_from_the_workdir_and_its_checkpoints(tmp_path, faces):
     dataset = load_dataset(f"csv:{faces}/train.csv")
-    write_training_sources(tmp_path, dataset, earlier={"before": ["x"]})
+    write_training_sources(tmp_path, dataset, earlier=origins("x", dataset="before"))
     there = read_sources(tmp_path)
-    assert set(there) == {"faces", "before", FILES}
-    assert there["faces"] == [f"train/real{i}" for i in range(6)]
-    assert len(there[FILES]) == 18
+    assert there.sources == {("before", "x"), *(("faces", f"train/real{i}") for i in range(6))}
+    assert len(there.files) == 18
     assert read_sources(tmp_path / LATEST) == there
-    assert read_sources(tmp_path / "checkpoints/mae") == {}
-    write_mae_sources(tmp_path, {"faces": ["y"]})
-    assert read_sources(tmp_path / "checkpoints/mae") == {"faces": ["y"]}
-    assert read_sources(tmp_path / "elsewhere") == {}
+    assert read_sources(tmp_path / "checkpoints/mae") == Origins()
+    write_mae_sources(tmp_path, origins("y"))
+    assert read_sources(tmp_path / "checkpoints/mae") == origins("y")
+    assert read_sources(tmp_path / "elsewhere") == Origins()
 
 
 def test_all_validation_sets_are_recorded(tmp_path, faces):
@@ -55,22 +51,22 @@ def test_a_detector_records_what_its_best_weights_were_chosen_on(detector):
 
 def test_only_a_run_that_goes_on_adds_to_its_record(tmp_path):
     file = tmp_path / "mae_training_sources.json"
-    write_mae_sources(tmp_path, {"a": ["1"]})
-    write_mae_sources(tmp_path, {"a": ["2"]})
-    assert json.loads(file.read_text()) == {"a": ["2"]}
-    write_mae_sources(tmp_path, {})
+    write_mae_sources(tmp_path, origins("1"))
+    write_mae_sources(tmp_path, origins("2"))
+    assert Origins.load(file) == origins("2")
+    write_mae_sources(tmp_path, Origins())
     assert not file.exists()
-    write_mae_sources(tmp_path, {"a": ["1"]})
+    write_mae_sources(tmp_path, origins("1"))
     (tmp_path / LATEST / "4").mkdir(parents=True)
-    write_mae_sources(tmp_path, {})
-    assert json.loads(file.read_text()) == {"a": ["1"]}
-    write_mae_sources(tmp_path, {"a": ["2"]})
-    assert json.loads(file.read_text()) == {"a": ["1", "2"]}
+    write_mae_sources(tmp_path, Origins())
+    assert Origins.load(file) == origins("1")
+    write_mae_sources(tmp_path, origins("2"))
+    assert Origins.load(file) == origins("1", "2")
 
 
 @pytest.mark.slow
 def test_a_mae_hands_on_what_its_first_weights_had_seen(tmp_path, mae, faces):
     specs = [f"data.{split}=csv:{faces}/validation.csv" for split in ("train", "validation")]
     assert jobs.start("pretrain", tmp_path, *specs, f"init_from={mae}", "steps=2") == 0
-    seen = read_sources(tmp_path)["faces"]
-    assert seen == [f"{split}/real{i}" for split in ("train", "validation") for i in range(6)]
+    names = [f"{split}/real{i}" for split in ("train", "validation") for i in range(6)]
+    assert read_sources(tmp_path).sources == {("faces", name) for name in names}

@@ -7,12 +7,9 @@ from rffr_jax.cluster import processes
 from rffr_jax.data.image_hashes import ImageHashes
 from rffr_jax.data.origins import Origins
 from rffr_jax.examples import Dataset
-from rffr_jax.runs.atomic_files import read_json_object, write_json
+from rffr_jax.runs.atomic_files import write_json
 from rffr_jax.runs.checkpoints.names import FROZEN, LATEST
 from rffr_jax.runs.workdir import has_saved_state
-
-Sources = dict[str, list[str]]
-"""The JSON of `Origins.to_json`; `Origins.from_json` reads it."""
 
 TRAINING = "training_sources.json"
 MAE = "mae_training_sources.json"
@@ -21,28 +18,25 @@ IMAGES = {TRAINING: "training_images.npz", MAE: "mae_training_images.npz"}
 """The hashes of the images beside each record of originals."""
 
 
-def write_training_sources(workdir: pathlib.Path, dataset: Dataset, earlier: Sources):
+def write_training_sources(workdir: pathlib.Path, dataset: Dataset, earlier: Origins):
     """Writes training_sources.json: the originals of the data and of the initial weights."""
-    _write(
-        workdir, TRAINING, merge_sources(Origins.from_examples(dataset.examples).to_json(), earlier)
-    )
+    _write(workdir, TRAINING, Origins.from_examples(dataset.examples).union(earlier))
 
 
-def write_mae_sources(workdir: pathlib.Path, sources: Sources):
+def write_mae_sources(workdir: pathlib.Path, origins: Origins):
     """Writes mae_training_sources.json: the originals of a detector's MAE or UNet."""
-    _write(workdir, MAE, sources)
+    _write(workdir, MAE, origins)
 
 
 def write_validation_sources(workdir: pathlib.Path, sets: Mapping[str, Dataset]):
     """Writes validation_sources.json: the originals that the best weights were chosen on."""
-    origins = (Origins.from_examples(dataset.examples).to_json() for dataset in sets.values())
-    _write(workdir, VALIDATION, merge_sources(*origins))
+    origins = (Origins.from_examples(dataset.examples) for dataset in sets.values())
+    _write(workdir, VALIDATION, Origins().union(*origins))
 
 
-def read_sources(folder: pathlib.Path) -> Sources:
-    """The record in a pretraining's workdir, or of a checkpoint in it; {} where there is none."""
-    file = _record_of(folder)
-    return read_json_object(file) if file.exists() else {}
+def read_sources(folder: pathlib.Path) -> Origins:
+    """The record in a pretraining's workdir, or of a checkpoint in it; none where none is."""
+    return Origins.load(_record_of(folder))
 
 
 def _record_of(folder: pathlib.Path) -> pathlib.Path:
@@ -82,23 +76,14 @@ def start_image_records(
             known[0].distinct(*known[1:]).save(workdir / IMAGES[name])
 
 
-def merge_sources(*records: Mapping[str, list[str]]) -> Sources:
-    """The origins of all records."""
-    parts = sorted({part for record in records for part in record})
-    return {
-        part: sorted({name for record in records for name in record.get(part, ())})
-        for part in parts
-    }
-
-
-def _write(workdir: pathlib.Path, name: str, sources: Sources):
+def _write(workdir: pathlib.Path, name: str, origins: Origins):
     """Writes a record in the main process; a run that resumes extends its record."""
     if not processes.is_main_process():
         return
     file = workdir / name
-    if has_saved_state(workdir) and file.exists():
-        sources = merge_sources(sources, read_json_object(file))
-    if sources:
-        write_json(file, sources)
+    if has_saved_state(workdir):
+        origins = origins.union(Origins.load(file))
+    if origins != Origins():
+        write_json(file, origins.to_json())
     else:
         file.unlink(missing_ok=True)  # left by a run that never began
