@@ -104,9 +104,9 @@ def _keep_freed_memory(config: Config):
     if not trainings:
         return
     from rffr_jax.cluster.freed_memory import keep_freed_memory
-    from rffr_jax.cluster.memory import rival_step_bytes, training_step_bytes
     from rffr_jax.models.sizes import ModelSettings
     from rffr_jax.rivals import VIT
+    from rffr_jax.training.step_memory import rival_step_bytes, training_step_bytes
 
     def step_bytes(training: Config) -> int:
         images = training.batch_size // training.micro_batches

@@ -1,8 +1,6 @@
 """The number of MAE passes that are computed at once, so that their activations fit."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +9,6 @@ from jaxtyping import PyTree
 
 from rffr_jax.cluster import processes
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.rivals import find_rival, rival_settings
 
 CPU_BYTES = 32 * 2**20
 """Activations at once on a CPU. Measured on 2 cores (docs/benchmarks.md): more are slower because
@@ -20,9 +17,6 @@ they do not fit the caches, fewer make the matrices too small."""
 SHARE_OF_DEVICE = 0.25
 """Share of an accelerator's memory, whatever is free of it now: so a program that was compiled once
 is found again. Weights, optimizer and batches have the rest."""
-
-VALUES_A_PIXEL = 700
-"""Activations of an Xception's training step for each pixel of its images."""
 
 _agreed_bytes = 0
 
@@ -95,32 +89,3 @@ def gathers_each_layer(parameters: PyTree, frozen: PyTree) -> bool:
         for tree in (parameters, frozen)
     )
     return 2 * trained + fixed > SHARE_OF_DEVICE * device_bytes()
-
-
-def training_step_bytes(settings: ModelSettings, images: int) -> int:
-    """Temporary memory of a training step in float32 in bytes, roughly: activations of all layers.
-
-    Args:
-      images: that are computed at a time.
-    """
-    shape, tokens = settings.shape, 1 + settings.grid**2
-    layers = (
-        (shape.depth, shape.width, shape.heads),
-        (shape.decoder_depth, shape.decoder_width, shape.decoder_heads),
-    )
-    values = sum(depth * (24 * tokens * w + 3 * h * tokens**2) for depth, w, h in layers)
-    return 4 * images * values
-
-
-def rival_step_bytes(name: str, given: Mapping[str, Any], image_size: int, images: int) -> int:
-    """The same of a rival: of its ViT, or about that of a whole Xception, whatever the width.
-
-    Args:
-      given: the config section `rival`.
-
-    Raises:
-      UserError: no such rival, or settings that make no network.
-    """
-    if find_rival(name).Detector.starts_from == "vit":
-        return training_step_bytes(rival_settings(name, given).vit(image_size), images)
-    return 4 * images * VALUES_A_PIXEL * image_size**2

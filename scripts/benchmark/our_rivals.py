@@ -3,9 +3,9 @@
 import functools
 
 from rffr_jax.cluster.freed_memory import keep_freed_memory
-from rffr_jax.cluster.memory import rival_step_bytes
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.training.detect import DetectorTraining
+from rffr_jax.training.step_memory import rival_step_bytes
 from scripts.benchmark.contestant import Loaded
 from scripts.benchmark.ours import job_config, set_precision, training_step
 from scripts.benchmark.rival_shapes import rival_setup, rival_shapes

@@ -14,7 +14,7 @@ from jaxtyping import Array, PyTree
 from safetensors.numpy import save_file
 
 from rffr_jax.cluster.freed_memory import keep_freed_memory
-from rffr_jax.cluster.memory import passes_at_once, training_step_bytes
+from rffr_jax.cluster.memory import passes_at_once
 from rffr_jax.cluster.sharding import init_sharded, make_mesh, put_batch
 from rffr_jax.config import Config
 from rffr_jax.convert.rules import to_source
@@ -43,6 +43,7 @@ from rffr_jax.training.mae_training import mae_about
 from rffr_jax.training.optimizer import make_optimizer
 from rffr_jax.training.pretrain import Pretraining
 from rffr_jax.training.step import init_training_state
+from rffr_jax.training.step_memory import training_step_bytes
 from scripts.benchmark.contestant import Loaded, Work
 from scripts.benchmark.setup import WARM_UP_STEPS, Setup
 

@@ -17,10 +17,10 @@ from rffr_jax.cluster.freed_memory import (
     keep_freed_memory,
     why_not,
 )
-from rffr_jax.cluster.memory import training_step_bytes
 from rffr_jax.experiments import worker_config
 from rffr_jax.experiments.worker import Run
 from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.training.step_memory import training_step_bytes
 
 FAULTS = """
 import resource, sys, threading
