@@ -5,7 +5,7 @@ The file `face_detection_yunet_2023mar.onnx` is in OpenCV's model zoo.
 
 import hashlib
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -65,7 +65,10 @@ class YuNet:
 
     def detect(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Face]:
         """Faces of an RGB picture, the best score first; none is an empty list."""
-        return detect_at_sizes(self._detect, image, self._max_sides)
+        for side in dict.fromkeys(min(max_side, max(image.shape)) for max_side in self._max_sides):
+            if faces := self._detect(*shrink_image(image, side)):
+                return faces
+        return []
 
     def _detect(
         self, image: UInt8[np.ndarray, "height width 3"], scale: Float32[np.ndarray, "2"]
@@ -84,21 +87,3 @@ class YuNet:
                 )
             )
         return sorted(faces, key=lambda face: -face.score)
-
-
-def detect_at_sizes(
-    detect: Callable[[np.ndarray, np.ndarray], list[Face]],
-    image: UInt8[np.ndarray, "height width 3"],
-    max_sides: Sequence[int],
-) -> list[Face]:
-    """The faces at the first size at which there are some.
-
-    Args:
-      detect: takes a shrunk picture, and by what its x and y were multiplied.
-      image: the picture.
-      max_sides: the longer side of each size, in pixels; a smaller picture keeps its own.
-    """
-    for side in dict.fromkeys(min(max_side, max(image.shape)) for max_side in max_sides):
-        if faces := detect(*shrink_image(image, side)):
-            return faces
-    return []

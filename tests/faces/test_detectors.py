@@ -112,24 +112,6 @@ def test_small_faces_of_photographs(detector, side, width, height, least):
     assert count_found(detector, paste_faces(faces, width, height), side) >= least
 
 
-def test_second_look_is_only_where_nothing_was_found_and_never_twice_at_one_size():
-    sizes = []
-    picture = np.zeros((100, 200, 3), np.uint8)
-    for found, max_sides, expected in (
-        ([ASTRONAUT], (50, 150), [50]),
-        ([], (50, 150), [50, 150]),
-        ([], (640, 3072), [200]),
-    ):
-        sizes.clear()
-
-        def detect(image, scale, found=found):
-            sizes.append(image.shape[1])
-            return found
-
-        assert yunet.detect_at_sizes(detect, picture, max_sides) == found
-        assert sizes == expected
-
-
 @pytest.mark.parametrize("usable", [True, False])
 def test_gpu_is_used_where_there_is_one(monkeypatch, caplog, usable):
     """Without its libraries onnxruntime itself falls back to the CPU, and a line says so."""
@@ -324,7 +306,12 @@ def test_yunet_gives_pixels_of_the_whole_picture(tmp_path, monkeypatch):
     assert [face.score for face in faces] == pytest.approx([0.9, 0.7])
     np.testing.assert_allclose(faces[0].box, np.array([10, 20, 40, 60]) * 4 - 0.5)
     np.testing.assert_allclose(faces[0].landmarks.ravel(), np.arange(50, 60) * 4 - 0.5)
-    assert YuNet(file, max_sides=(256,)).detect(picture) == []
+    stub.seen.clear()
+    assert len(YuNet(file, max_sides=(128, 256)).detect(picture)) == 2  # no second look
+    assert [seen.shape[1] for seen in stub.seen[1:]] == [128]
+    stub.seen.clear()
+    assert YuNet(file, max_sides=(640, 3072)).detect(picture) == []  # no two looks at one size
+    assert [seen.shape[1] for seen in stub.seen[1:]] == [512]
 
 
 def test_yunet_weights_that_cannot_be_used(tmp_path):
