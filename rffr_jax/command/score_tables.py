@@ -19,12 +19,12 @@ from rffr_jax.evaluation.paired_comparison import (
 )
 from rffr_jax.evaluation.plots import plot_histograms, plot_reliability, plot_roc
 from rffr_jax.evaluation.predictions import UNNAMED, concatenate
-from rffr_jax.evaluation.program import program_version
 from rffr_jax.evaluation.results import results_table
 from rffr_jax.evaluation.results_text import format_table
 from rffr_jax.evaluation.score_files import read_scores
 from rffr_jax.runs.atomic_files import write_json
 from rffr_jax.runs.lock import locked_folder
+from rffr_jax.runs.program import program_version
 
 RESULTS, COMPARISON = "results.json", "comparison"
 

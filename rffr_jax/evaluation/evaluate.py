@@ -29,7 +29,6 @@ from rffr_jax.evaluation.calibration import check_method
 from rffr_jax.evaluation.operating_point import OperatingPoint, select_multi_frame_videos
 from rffr_jax.evaluation.plots import plot_reliability, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
-from rffr_jax.evaluation.program import program_version
 from rffr_jax.evaluation.results_text import format_table
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import FAKE, Dataset, Example
@@ -37,6 +36,7 @@ from rffr_jax.faces.frames_as_crops import describe_frames_as_crops
 from rffr_jax.runs.atomic_files import write_json
 from rffr_jax.runs.checkpoints.names import best_checkpoint_name
 from rffr_jax.runs.model_names import folder_of_model
+from rffr_jax.runs.program import program_version
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 import rffr_jax
-from rffr_jax.evaluation.program import program_version
+from rffr_jax.runs.program import program_version
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
