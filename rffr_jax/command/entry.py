@@ -56,11 +56,9 @@ def run(arguments: Sequence[str]) -> int:
         print(_help())
         return main.DONE
     if arguments[0] == "doctor":
-        from rffr_jax.command.doctor import diagnose
+        from rffr_jax.command import doctor
 
-        if arguments[1:]:
-            raise UserError(f"{arguments[1]!r} is too much: `rffr-jax doctor` takes no arguments")
-        return diagnose()
+        return doctor.main(arguments[1:])
     if arguments[0] == "export-model":
         from rffr_jax.command import export_model
 

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from scipy import special
-from sklearn.isotonic import IsotonicRegression
-from sklearn.linear_model import LogisticRegression
 
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.metrics import Labels, Scores
@@ -88,8 +86,12 @@ def fit(method: str, labels: Labels, scores: Scores) -> Calibration:
     if method == NONE:
         raise ValueError("the method 'none' fits nothing")
     if method == "isotonic":
+        from sklearn.isotonic import IsotonicRegression  # slow to import, and only fitting needs it
+
         found = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(scores, labels)
         return Isotonic(tuple(found.X_thresholds_.tolist()), tuple(found.y_thresholds_.tolist()))
+    from sklearn.linear_model import LogisticRegression
+
     reals, fakes = np.count_nonzero(labels == REAL), np.count_nonzero(labels == FAKE)
     # Platt's targets: short of 0 and 1, so that separable scores have a finite solution.
     target = np.where(labels == FAKE, (fakes + 1) / (fakes + 2), 1 / (reals + 2))

@@ -30,6 +30,7 @@ from rffr_jax.evaluation.operating_point import OperatingPoint, select_multi_fra
 from rffr_jax.evaluation.plots import plot_reliability, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
 from rffr_jax.evaluation.results_text import format_table
+from rffr_jax.evaluation.scoring import PACKAGES
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import FAKE, Dataset, Example
 from rffr_jax.faces.frames_as_crops import describe_frames_as_crops
@@ -46,7 +47,6 @@ UNKNOWN_ORIGINS = (
     "further from one: an overlap of test images with that training or its validation was not "
     "checked; start from the workdir to check it"
 )
-PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "grain", "numpy", "pillow", "scikit-learn")
 
 
 def run(config: Config, workdir: pathlib.Path):

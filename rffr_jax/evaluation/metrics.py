@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Integer
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from rffr_jax.errors import UserError
 from rffr_jax.examples import FAKE, REAL, Example
@@ -27,12 +26,16 @@ def auc(labels: Labels, scores: Scores) -> float:
       ValueError: one class only, another label than 0 and 1, or a score that is not finite. The
         same holds for every function of this file.
     """
+    from sklearn.metrics import roc_auc_score  # slow to import, and `predict` measures nothing
+
     _check_inputs(labels, scores)
     return float(roc_auc_score(labels, scores))
 
 
 def average_precision(labels: Labels, scores: Scores) -> float:
     """Sum over thresholds of (recall gained) x (precision there), fakes being the positives."""
+    from sklearn.metrics import average_precision_score
+
     _check_inputs(labels, scores)
     return float(average_precision_score(labels, scores))
 
@@ -119,6 +122,8 @@ def roc_points(
     labels: Labels, scores: Scores
 ) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
     """(false positive rate, true positive rate) at every distinct score, from (0, 0) to (1, 1)."""
+    from sklearn.metrics import roc_curve
+
     _check_inputs(labels, scores)
     fpr, tpr, _ = roc_curve(labels, scores, drop_intermediate=False)
     return fpr, tpr

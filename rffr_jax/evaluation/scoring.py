@@ -22,6 +22,9 @@ from rffr_jax.method.array_cache import image_digests
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.residual_cache import ResidualCache
 
+PACKAGES = ("jax", "jaxlib", "flax", "orbax-checkpoint", "grain", "numpy", "pillow", "scikit-learn")
+"""Scores and what is measured on them may change with their versions."""
+
 
 @dataclasses.dataclass(frozen=True)
 class PreparedSet:

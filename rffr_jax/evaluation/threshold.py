@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from rffr_jax.evaluation import calibration, metrics
 from rffr_jax.evaluation.aggregate import AGGREGATES, VideoScore
@@ -204,6 +203,8 @@ def rates_at_threshold(
     reals = flagged[labels == REAL]
     fpr_high = None
     if len(reals):
+        from scipy import stats  # slow to import
+
         test = stats.binomtest(int(np.count_nonzero(reals)), len(reals))
         fpr_high = float(test.proportion_ci(method="wilson").high)
 

@@ -113,41 +113,56 @@ def validation_curves(
     """The AUC on validation data over the steps of training, of every run.
 
     Args:
-      measured: detectors; one training that is there several times counts as the first row's.
+      measured: detectors; a training that a method has several times counts once. Rows that do
+        not test their training are left out.
       columns: of the table.
       names: for a column the manipulation or data set that `metrics.jsonl` has it under, where
         that is not the column's own label. If several data sets hold a manipulation, the first
         one counts.
 
     Returns:
-      For each column that was validated, by the row's method, a curve a run. Where there are
-      several kinds of fakes that were trained on, each has its own "COLUMN, trained on FAKES".
+      For each column that was validated, by the row's method, a curve a run. Methods whose runs
+      are the same trainings share an entry, "METHOD and METHOD". Where there are several kinds of
+      fakes that were trained on, each has its own "COLUMN, trained on FAKES".
 
     Raises:
       UserError: a training has no readable `metrics.jsonl`.
     """
-    trainings = list(dict.fromkeys(one.trained_on for one in measured))
-    found: dict[tuple[str, str], dict[str, list[Curve]]] = {}
-    seen = set()
+    runs: dict[str, dict[str, list[pathlib.Path]]] = {}  # by the fakes, then by the method
+    measured = [one for one in measured if one.tests_training]
     for one in measured:
-        if one.training in seen:
-            continue
-        seen.add(one.training)
-        logged: dict[tuple[str, str], Curve] = {}
-        for step, split, metric, value in read_logged_numbers(one.training / "metrics.jsonl"):
-            logged.setdefault((split, metric), {})[step] = value
+        of_method = runs.setdefault(one.trained_on, {}).setdefault(one.method, [])
+        if one.training not in of_method:
+            of_method.append(one.training)
+    logged = {one.training: _read_curves(one.training) for one in measured}
+    found: dict[str, dict[str, list[Curve]]] = {}
+    for trained_on, of_methods in runs.items():
+        sharing: dict[tuple[pathlib.Path, ...], list[str]] = {}
+        for method, trainings in of_methods.items():
+            sharing.setdefault(tuple(trainings), []).append(method)
         for column in columns:
+            panel = column if len(runs) == 1 else f"{column}, trained on {trained_on}"
             name = (names or {}).get(column, column)
-            keys = [key for key in logged if key[1] == f"auc_{name}"] + [(name, "auc")]
-            if keys[0] in logged:
-                of_method = found.setdefault((one.trained_on, column), {})
-                of_method.setdefault(one.method, []).append(logged[keys[0]])
-    return {
-        column if len(trainings) == 1 else f"{column}, trained on {label}": found[label, column]
-        for label in trainings
-        for column in columns
-        if (label, column) in found
-    }
+            for trainings, methods in sharing.items():
+                validated = [_curve_of(logged[training], name) for training in trainings]
+                curves = [curve for curve in validated if curve]
+                if curves:
+                    found.setdefault(panel, {})[" and ".join(methods)] = curves
+    return found
+
+
+def _read_curves(training: pathlib.Path) -> dict[tuple[str, str], Curve]:
+    """All that was measured in a training, by split and metric."""
+    logged: dict[tuple[str, str], Curve] = {}
+    for step, split, metric, value in read_logged_numbers(training / "metrics.jsonl"):
+        logged.setdefault((split, metric), {})[step] = value
+    return logged
+
+
+def _curve_of(logged: Mapping[tuple[str, str], Curve], name: str) -> Curve:
+    """The AUC of a manipulation or a data set; {} where it was not validated."""
+    keys = [key for key in logged if key[1] == f"auc_{name}"] + [(name, "auc")]
+    return logged.get(keys[0], {})
 
 
 def plot_validation_curves(

@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 
 
 def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
-    """Writes NAME.json, .csv, .md and .tex, the figures and report.html; prints the table.
+    """Writes NAME.json, .csv, .md and .tex, the figures NAME_bars and NAME_curves (.png, .pdf)
+    where they are asked for, and report.html; prints the table.
 
     Args:
       config: of the experiment, for all of its seeds.
@@ -78,11 +79,11 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
         print(format_markdown(summary))
     names = {label: method for label, method in methods.items() if method}
     if "bars" in asked.figures:
-        plot_bars(workdir / asked.name, summary)
+        plot_bars(workdir / f"{asked.name}_bars", summary)
     if "curves" in asked.figures:
         curves = validation_curves(results, table.columns, names)
         plot_validation_curves(
-            workdir / asked.name, curves, asked.title, table.note, asked.smoothing
+            workdir / f"{asked.name}_curves", curves, asked.title, table.note, asked.smoothing
         )
     galleries = _draw_galleries(workdir, on_disk, tests, plan.autoencoders)
     localisation = {name: _read_localisation(run) for name, run in plan.localisations.items()}
@@ -107,6 +108,7 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
 
 def _read_result(config: Config, point: TestedDetector) -> RunResult:
     aucs, intervals, rules = {}, {}, {}
+    tests_training = all(run.config.job == "evaluate" for run in point.evaluations.values())
     for label, column in config.columns.items():
         table = read_json_object(point.evaluations[label].folder / "results.json")
         (dataset,) = (entry for name, entry in table.items() if name != ABOUT)
@@ -132,9 +134,8 @@ def _read_result(config: Config, point: TestedDetector) -> RunResult:
         if config.time_inference
         else None,
         mae_check=read_reconstruction_check(point.pretrain.folder) if point.pretrain else {},
-        detector_check=read_reference_check(point.detect.folder)
-        if all(run.config.job == "evaluate" for run in point.evaluations.values())
-        else {},
+        detector_check=read_reference_check(point.detect.folder) if tests_training else {},
+        tests_training=tests_training,
     )
 
 

@@ -35,6 +35,8 @@ class RunResult:
         or one that was never compared with inpainting without a network.
       detector_check: `reference_check.read_reference_check` of its training; {} where it is not the
         detector that was tested, or where nobody looked.
+      tests_training: whether what `training` left is tested; False for a row that only reads its
+        data, such as a logistic regression.
     """
 
     trained_on: str
@@ -52,6 +54,7 @@ class RunResult:
     inference_seconds: float | None = None
     mae_check: Mapping[str, float | int] = dataclasses.field(default_factory=dict)
     detector_check: Mapping[str, float | str | None] = dataclasses.field(default_factory=dict)
+    tests_training: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

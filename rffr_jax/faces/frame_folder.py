@@ -1,4 +1,7 @@
-"""A folder of pictures as a video: its frames in natural order, under their own numbers."""
+"""A folder of pictures as a video: its frames in natural order, under their own numbers.
+
+A stamp of a folder or a file tells whether it has changed.
+"""
 
 import os
 import pathlib
@@ -54,3 +57,14 @@ def folder_stamp(folder: str | os.PathLike[str]) -> str:
         return ""
     size, changed = sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)
     return f"{len(states)} pictures of {size} bytes at {changed}"
+
+
+def file_stamp(path: pathlib.Path) -> str:
+    """Size and time of a file's last change, or of a folder's pictures; '' if it is not there."""
+    if path.is_dir():
+        return folder_stamp(path)
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size} bytes at {status.st_mtime_ns}"

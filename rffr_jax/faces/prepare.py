@@ -30,7 +30,7 @@ from rffr_jax.faces.detectors import (
 )
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frame_counts import ALL, FRAMES
-from rffr_jax.faces.frame_folder import folder_stamp
+from rffr_jax.faces.frame_folder import file_stamp
 from rffr_jax.faces.frames import Frame, frame_numbers, read_frames, read_header
 from rffr_jax.faces.landmark_models import LandmarkModel, load_landmark_model
 from rffr_jax.faces.manipulated_face import LARGEST, Track, choose_face
@@ -294,17 +294,6 @@ def medium_facts(medium: Medium) -> dict[str, Any]:
     """All that is known of a medium except where its files are."""
     places = ("path", "mask")
     return {name: value for name, value in dataclasses.asdict(medium).items() if name not in places}
-
-
-def file_stamp(path: pathlib.Path) -> str:
-    """Size and time of a file's last change, or of a folder's pictures; '' if it is not there."""
-    if path.is_dir():
-        return folder_stamp(path)
-    try:
-        status = path.stat()
-    except OSError:
-        return ""
-    return f"{status.st_size} bytes at {status.st_mtime_ns}"
 
 
 def _wanted(path: pathlib.Path, original: pathlib.Path | None, count: int | None) -> list[int]:

@@ -10,7 +10,6 @@ import functools
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 
 from rffr_jax.errors import UserError
 
@@ -199,6 +198,8 @@ def count_distribution(
     """
     if not 0 < probability <= 1:
         raise UserError(f"blocks.probability={probability} must lie in (0, 1]")
+    from scipy import stats  # slow to import, and only training needs it
+
     chances = stats.binom.pmf(np.arange(blocks + 1), blocks, probability)
     if on_empty == "all":
         chances[blocks] += chances[0]

@@ -7,8 +7,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rffr_jax.data.readers.prepared import compare_preparations, newest_version
-from rffr_jax.data.readers.records import PREPARATION
 from rffr_jax.errors import UserError
 from rffr_jax.faces.crop import CropSettings
 from rffr_jax.faces.detectors import load_detector, require_recorded_detector
@@ -129,6 +127,8 @@ def face_settings(
         return dataclasses.replace(settings, smallest_face=max(SMALLEST_FACE, enlarged))
     recorded = preparations[0]
     if len(preparations) > 1:
+        from rffr_jax.data.readers.prepared import compare_preparations
+
         log.warning(
             "the detector was trained on faces that were prepared in several ways (%s); those of "
             "the first are used",
@@ -164,6 +164,10 @@ def read_preparation(path: pathlib.Path, recorded: Sequence[Mapping[str, Any]]) 
     Raises:
       UserError: there is no record, or the checkpoint has another one.
     """
+    # Slow to import, and most detectors record their preparation.
+    from rffr_jax.data.readers.prepared import compare_preparations, newest_version
+    from rffr_jax.data.readers.records import PREPARATION
+
     try:
         file = newest_version(path) / PREPARATION if path.is_dir() else path
         record = json.loads(file.read_bytes())

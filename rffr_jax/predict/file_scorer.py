@@ -20,7 +20,7 @@ from rffr_jax.cluster.interruption import InterruptedRunError, StopRequest
 from rffr_jax.config import Config
 from rffr_jax.errors import BadImageError
 from rffr_jax.evaluation.aggregate import VideoScore
-from rffr_jax.evaluation.evaluate import PACKAGES
+from rffr_jax.evaluation.scoring import PACKAGES
 from rffr_jax.faces.frames import ffmpeg_error
 from rffr_jax.predict.annotated_video import annotate_video
 from rffr_jax.predict.decision_rule import DecisionRule, decision_rules

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rffr_jax.faces.prepare import file_stamp
+from rffr_jax.faces.frame_folder import file_stamp
 
 NAME = "finished.jsonl"
 _CHECKSUM_BYTES = 9  # before a line's JSON: its CRC-32 in hexadecimal digits, and a space

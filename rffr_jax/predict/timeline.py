@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.signal
-from matplotlib.ticker import MaxNLocator
 
 MOST_PEAKS = 3
 
@@ -26,6 +24,8 @@ def score_peaks(scores: Sequence[float]) -> list[int]:
 
     A plateau counts at its first frame. The first and the last frame can be peaks.
     """
+    import scipy.signal  # slow to import, and only videos need it
+
     padded = np.pad(np.asarray(scores, dtype=np.float64), 1, constant_values=-np.inf)
     peaks = scipy.signal.find_peaks(padded, plateau_size=1)[1]["left_edges"] - 1
     return sorted(map(int, peaks), key=lambda peak: (-scores[peak], peak))[:MOST_PEAKS]
@@ -87,6 +87,8 @@ class _Axes:
 
     def lines(self, threshold: float) -> dict[str, Any]:
         """The places of the edges, of the grid with its labels, and of the threshold."""
+        from matplotlib.ticker import MaxNLocator
+
         times = MaxNLocator(6).tick_values(self._first, self._last)
         shown = [float(t) for t in times if max(0.0, self._first) <= t <= self._last]
         return {

@@ -4,29 +4,26 @@ No container engine is needed. What only an engine does (the base image, users, 
 """
 
 import json
-import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
-import sysconfig
 
 import pytest
 import skimage
+
+from tests.command.environments import Environment
 
 ROOT = pathlib.Path(__file__).parents[2]
 CUDA_PACKAGES = "pip install --no-cache-dir -r requirements.txt"
 
 
 class Image:
-    """A folder that stands for the root of an image, and a virtual environment for its Python."""
+    """A folder that stands for the root of an image, and an environment for its Python."""
 
     def __init__(self, root: pathlib.Path):
         self.root = self.workdir = root / "image"
         self.root.mkdir()
-        self.bin = root / "environment/bin"
-        subprocess.run([sys.executable, "-m", "venv", self.bin.parent], check=True, timeout=120)
+        self.environment = Environment(root / "environment")
         self.command: list[str] = []
 
     def build(self, dockerfile: str, without: str = ""):
@@ -53,18 +50,7 @@ class Image:
             shutil.copy(ROOT / source, self.workdir / target)
 
     def run(self, *command: str) -> str:
-        environment = os.environ | {"PATH": f"{self.bin}:{os.environ['PATH']}"}
-        environment.pop("PYTHONPATH", None)
-        ended = subprocess.run(
-            command,
-            cwd=self.workdir,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return ended.stdout
+        return self.environment.run(*command, cwd=self.workdir)
 
 
 def instructions(dockerfile: str) -> list[tuple[str, str]]:
@@ -91,8 +77,7 @@ def test_the_image_for_a_cpu_scores_a_photograph(tmp_path):
 def test_the_image_for_gpus_has_the_whole_program(tmp_path):
     """All but the packages of CUDA, which are gigabytes: those of this environment stand in."""
     image = Image(tmp_path)
-    packages = image.run("python", "-c", "import site; print(site.getsitepackages()[0])").strip()
-    (pathlib.Path(packages) / "needs.pth").write_text(sysconfig.get_paths()["purelib"])
+    image.environment.borrow_packages()
     assert ("RUN", CUDA_PACKAGES) in instructions("Dockerfile")
     image.build("Dockerfile", without=CUDA_PACKAGES)
     assert str(tmp_path) in image.run("python", "-c", "import rffr_jax; print(rffr_jax.__file__)")

@@ -36,7 +36,7 @@ def test_arguments_become_flags():
         (["paper/base"], "no job 'paper/base'"),
         (["web", "photo.jpg"], "'photo.jpg' is not a flag; `rffr-jax web` takes"),
         (["predict", "a,b.png", "c.png"], "'a,b.png' has a comma in its name"),
-        (["doctor", "now"], "'now' is too much"),
+        (["doctor", "now"], "unrecognized arguments: now; usage: rffr-jax doctor"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
@@ -56,6 +56,14 @@ def test_help_names_every_job_and_loads_no_jax(capsys):
         assert any(line.split()[:1] == [job] for line in lines), job
     assert entry.run(["pretrain", "--help"]) == 0
     assert 'config.mask.kind = "block"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", entry.OTHERS)
+def test_every_other_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        entry.run([command, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: rffr-jax {command} " in capsys.readouterr().out
 
 
 def test_a_run_records_what_was_typed_in_any_folder(tmp_path, monkeypatch):

@@ -134,7 +134,7 @@ def test_a_column_may_be_a_data_set_or_have_another_name(tmp_path):
 def test_each_kind_of_training_has_panels_of_its_own(tmp_path):
     _, measured, _ = experiment(tmp_path / "runs", ["one", "two"], seeds=1)
     one, two = measured[0], next(run for run in measured if run.method == "two")
-    reference = dataclasses.replace(one, method="logistic regression")
+    reference = dataclasses.replace(one, method="logistic regression", tests_training=False)
     other = dataclasses.replace(two, method="one", trained_on="other fakes")
     curves = validation_curves([one, reference, other], COLUMNS)
     assert list(curves) == [
@@ -143,6 +143,23 @@ def test_each_kind_of_training_has_panels_of_its_own(tmp_path):
         for column in COLUMNS
     ]
     assert all(list(of_method) == ["one"] for of_method in curves.values())
+
+
+def test_rows_that_share_their_trainings_share_a_curve_with_both_names(tmp_path, drawn):
+    _, measured, _ = experiment(tmp_path / "runs", ["one", "two"])
+    ones = [run for run in measured if run.method == "one"]
+    same = [dataclasses.replace(run, method="same as one") for run in ones]
+    part = [dataclasses.replace(ones[0], method="part of one")]
+    alone = validation_curves(measured, COLUMNS)
+    curves = validation_curves([*measured, *same, *part], COLUMNS)
+    for column in COLUMNS:
+        assert list(curves[column]) == ["one and same as one", "two", "part of one"]
+        assert curves[column]["one and same as one"] == alone[column]["one"]
+        assert curves[column]["two"] == alone[column]["two"]
+        assert curves[column]["part of one"] == alone[column]["one"][:1]
+    plot_validation_curves(tmp_path / "fig5", curves, "title")
+    legend = next(axes.get_legend() for axes in drawn[0].axes if axes.get_legend())
+    assert [text.get_text().strip() for text in legend.get_texts()] == [*curves[COLUMNS[0]]]
 
 
 def test_curves_of_a_real_training(detector, tmp_path):

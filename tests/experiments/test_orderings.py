@@ -97,9 +97,11 @@ def test_four_points_of_images_and_four_of_people():
 def test_a_unit_of_drawn_faces_leaves_a_table_and_its_unit(tmp_path):
     config = f"--config={jobs.CONFIGS}/paper/orderings.py:smoke"
     flags = (f"--workdir={tmp_path / 'run'}", "--config.seeds=(0,)")
-    assert run(["rffr-jax", config, *flags]) == 0
+    both = "--config.figures=('bars', 'curves')"
+    assert run(["rffr-jax", config, *flags, both]) == 0
     table = json.loads((tmp_path / "run/orderings.json").read_text())
     assert [row["method"] for row in table["rows"]] == [*ROWS, "logistic regression"] * 2
     facts = json.loads((tmp_path / "run/units/unit_0.json").read_text())
     assert len(facts["runs"]) == len(table["rows"])
-    assert (tmp_path / "run/orderings.png").is_file()
+    for figure in ("orderings_bars", "orderings_curves"):
+        assert (tmp_path / f"run/{figure}.png").is_file()

@@ -93,5 +93,5 @@ def test_drawn_faces_give_a_whole_table(tmp_path, capsys):
         *("", "real, identity paste", "real, brightness edge")
     }
     assert "under one trace of manipulation" in capsys.readouterr().out
-    assert (tmp_path / "run/question.png").is_file()
+    assert (tmp_path / "run/question_bars.png").is_file()
     assert (tmp_path / "run/report.html").is_file()

@@ -8,10 +8,10 @@ from PIL import Image
 
 from rffr_jax.errors import BadImageError
 from rffr_jax.faces import prepare
-from rffr_jax.faces.frame_folder import describe_gaps, list_frames
+from rffr_jax.faces.frame_folder import describe_gaps, file_stamp, list_frames
 from rffr_jax.faces.frames import frame_numbers, read_frames, read_header
 from rffr_jax.faces.manipulated_face import DIFFERENCE
-from rffr_jax.faces.prepare import file_stamp, prepare_medium
+from rffr_jax.faces.prepare import prepare_medium
 from tests.faces.movies import write_movie
 from tests.faces.test_prepare import BrightSquares, medium, numbers, picture, settings, walk
 

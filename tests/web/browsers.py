@@ -13,12 +13,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 SECONDS = 60
 STAND_IN = "const said = arguments[0]; window.fetch = async () => Response.json(said);"
-IN_CHROMIUM = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (shutil.which("chromium") and shutil.which("chromedriver")), reason="no chromium here"
-    ),
-]
+NEEDS_CHROMIUM = pytest.mark.skipif(
+    not (shutil.which("chromium") and shutil.which("chromedriver")), reason="no chromium here"
+)
+IN_CHROMIUM = [pytest.mark.slow, NEEDS_CHROMIUM]
 
 
 @contextlib.contextmanager

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests import jobs
 
 SECONDS_TO_START, SECONDS_TO_END = 180, 30
+START = (sys.executable, "-m", "rffr_jax.main", f"--config={jobs.CONFIGS}/web.py")
 
 
 class Server:
@@ -24,13 +25,20 @@ class Server:
       lines: what it said so far.
     """
 
-    def __init__(self, workdir: pathlib.Path, flags: tuple[str, ...]):
-        entry = [sys.executable, "-m", "rffr_jax.main", f"--config={jobs.CONFIGS}/web.py"]
+    def __init__(
+        self,
+        workdir: pathlib.Path,
+        flags: tuple[str, ...],
+        start: Sequence[str] = START,
+        cwd: pathlib.Path = jobs.CONFIGS.parent,
+    ):
         self.workdir = workdir
+        variables = os.environ | {"JAX_PLATFORMS": "cpu", "TMPDIR": str(workdir.parent)}
+        variables.pop("PYTHONPATH", None)  # the package is that of `start`, in `cwd` or installed
         self.process = subprocess.Popen(
-            [*entry, f"--workdir={workdir}", *(f"--config.{flag}" for flag in flags)],
-            cwd=jobs.CONFIGS.parent,
-            env=os.environ | {"JAX_PLATFORMS": "cpu", "TMPDIR": str(workdir.parent)},
+            [*start, f"--workdir={workdir}", *(f"--config.{flag}" for flag in flags)],
+            cwd=cwd,
+            env=variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -80,9 +88,19 @@ def _command(pid: int) -> str:
 
 
 @contextlib.contextmanager
-def served(workdir: pathlib.Path, *flags: str) -> Iterator[Server]:
-    """A server that is open; it is killed at the end if it is still there."""
-    server = Server(workdir, ("port=0", *flags))
+def served(
+    workdir: pathlib.Path,
+    *flags: str,
+    start: Sequence[str] = START,
+    cwd: pathlib.Path = jobs.CONFIGS.parent,
+) -> Iterator[Server]:
+    """A server that is open; it is killed at the end if it is still there.
+
+    Args:
+      start: the command without flags.
+      cwd: where it is started.
+    """
+    server = Server(workdir, ("port=0", *flags), start, cwd)
     try:
         server.wait_until_open()
         yield server
