@@ -17,9 +17,9 @@ from rffr_jax.convert.files import write_safetensors
 from rffr_jax.convert.to_pytorch import MODULES_FILE, export_pytorch
 from rffr_jax.convert.to_stablehlo import PLATFORMS, export_stablehlo
 from rffr_jax.errors import UserError
+from rffr_jax.faces.recipe import IMAGE_FORMAT
 from rffr_jax.images.image_formats import JPEG_CHROMA, JPEG_QUALITY
 from rffr_jax.predict.detector import LoadedDetector
-from rffr_jax.predict.face_settings import IMAGE_FORMAT
 from rffr_jax.reports.model_folder_card import TRAINING_CARD
 from rffr_jax.runs import model_folder
 from rffr_jax.runs.atomic_files import new_folder, sha256, write_json

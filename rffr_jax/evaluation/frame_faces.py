@@ -15,15 +15,16 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from rffr_jax.data.readers.prepared import collect_preparations, compare_preparations
+from rffr_jax.data.readers.prepared import collect_preparations
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.evaluation import metrics
 from rffr_jax.examples import Dataset, Example
 from rffr_jax.faces.crop import CropSettings, crop_face
-from rffr_jax.faces.detectors import require_recorded_detector
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import Frame
-from rffr_jax.faces.prepare import PreparationSettings, recorded_settings, take_faces
+from rffr_jax.faces.manipulated_face import LARGEST
+from rffr_jax.faces.prepare import PreparationSettings, take_faces
+from rffr_jax.faces.recipe import choose_recorded, recorded_fields
 from rffr_jax.images.corruptions import CORRUPTIONS, Level
 from rffr_jax.images.decode import read_full_image
 from rffr_jax.images.image_formats import decode_crop, encode_crop
@@ -90,20 +91,18 @@ class FaceFinder:
         """
         if preparations:
             otherwise = "prepare the test faces and use --config.on=crops"
-            require_recorded_detector(preparations[0], weights, otherwise)
-            self._settings = recorded_settings(preparations[0], weights)
+            recorded = choose_recorded(preparations, weights, otherwise)
+            self._settings = PreparationSettings(
+                **recorded_fields(recorded),
+                weights=weights,
+                faces=recorded.get("faces", LARGEST),  # earlier versions knew no other
+            )
         else:
             log.warning(
                 "how the training faces of this detector were found is not known: faces are found "
                 "and cut out as scripts/prepare_faces.py does by default"
             )
             self._settings = PreparationSettings(weights=weights)
-        if different := compare_preparations(preparations):
-            log.warning(
-                "the detector was trained on faces that were prepared in several ways (%s); those "
-                "of the first are used",
-                "; ".join(different),
-            )
         self.about = self._settings.to_json() | {"preparation_known": bool(preparations)}
         del self.about["frames"]
         self.without_face: dict[str, dict[str, str]] = {}

@@ -20,9 +20,8 @@ from jaxtyping import UInt8
 from rffr_jax.data.readers.records import LANDMARKS_KEY, FaceRecord
 from rffr_jax.data.selection import evenly_spaced
 from rffr_jax.errors import BadImageError, UserError
-from rffr_jax.faces.crop import CropSettings, crop_face, crop_matrix
+from rffr_jax.faces.crop import crop_face, crop_matrix
 from rffr_jax.faces.detectors import (
-    DETECTORS,
     detect_many,
     explain_no_face,
     frames_at_once,
@@ -36,27 +35,22 @@ from rffr_jax.faces.landmark_models import LandmarkModel, load_landmark_model
 from rffr_jax.faces.manipulated_face import LARGEST, Track, choose_face
 from rffr_jax.faces.media import SPLITS, Medium
 from rffr_jax.faces.part_file import Drop, Part
+from rffr_jax.faces.recipe import FaceRecipe
 from rffr_jax.faces.tracking import find_tracks
 from rffr_jax.images.alignment import transform_points
-from rffr_jax.images.image_formats import IMAGE_FORMATS, encode_crop
+from rffr_jax.images.image_formats import encode_crop
 from rffr_jax.images.landmarks import ALL as ALL_LANDMARKS
 from rffr_jax.images.landmarks import FIVE
 
 MANIPULATED = "manipulated"
 FACES = (MANIPULATED, LARGEST, ALL)
-SMALLEST_FACE = 30
 
 
 @dataclasses.dataclass(frozen=True)
-class PreparationSettings:
+class PreparationSettings(FaceRecipe):
     """How faces are prepared; the same for every medium of a data set, real or fake.
 
     Attributes:
-      detector: `retinaface` or `yunet`.
-      weights: the detector's own file; None for those that come with RetinaFace's package.
-      crop: how a face is cut out.
-      smallest_face: shorter side of a face's box in pixels below which it is not taken.
-      image_format: of the records, one of `image_formats.IMAGE_FORMATS`.
       frames: for each split how many evenly spaced frames of a video; None is all of them.
       faces: which face of several is taken, one of `FACES`.
       landmarks: how many points a record has: the detector's 5, or 68.
@@ -66,32 +60,17 @@ class PreparationSettings:
       UserError: a setting that is not known or out of range.
     """
 
-    detector: str = "retinaface"
-    weights: pathlib.Path | None = None
-    crop: CropSettings = dataclasses.field(default_factory=CropSettings)
-    smallest_face: int = SMALLEST_FACE
-    image_format: str = "jpeg"
     frames: Mapping[str, int | None] = dataclasses.field(default_factory=lambda: FRAMES)
     faces: str = MANIPULATED
     landmarks: int = FIVE
     landmarks_weights: pathlib.Path | None = None
 
     def __post_init__(self):
-        if self.detector not in DETECTORS:
-            raise UserError(
-                f"--detector {self.detector!r} is not known; give {' or '.join(DETECTORS)}"
-            )
+        super().__post_init__()
         if self.faces not in FACES:
             raise UserError(f"--faces {self.faces!r} is not known; give {', '.join(FACES)}")
         if self.landmarks not in (FIVE, ALL_LANDMARKS):
             raise UserError(f"--landmarks {self.landmarks}: give {FIVE} or {ALL_LANDMARKS}")
-        if self.smallest_face < 1:
-            raise UserError(f"--smallest-face {self.smallest_face}: give at least 1")
-        if self.image_format not in IMAGE_FORMATS:
-            raise UserError(
-                f"--image-format {self.image_format!r} is not known; give "
-                f"{', '.join(IMAGE_FORMATS)}"
-            )
 
     def to_json(self) -> dict[str, Any]:
         """The settings that records depend on, for `preparation.json` and to tell what may resume.
@@ -121,28 +100,6 @@ class PreparationSettings:
         if self.landmarks == FIVE:
             return None
         return load_landmark_model(self.landmarks_weights)
-
-
-def recorded_settings(
-    recorded: Mapping[str, Any], weights: pathlib.Path | None
-) -> PreparationSettings:
-    """The settings that decide about crops, as `PreparationSettings.to_json` recorded them.
-
-    The numbers of frames and the model of landmarks are left out.
-
-    Args:
-      weights: the face detector's own file, whose place is not recorded.
-    """
-    crop = {field.name: recorded[field.name] for field in dataclasses.fields(CropSettings)}
-    return PreparationSettings(
-        detector=recorded["detector"],
-        weights=weights,
-        crop=CropSettings(**crop),
-        smallest_face=recorded["smallest_face"],
-        image_format=recorded["image_format"],
-        frames=FRAMES,
-        faces=recorded.get("faces", LARGEST),  # earlier versions knew no other
-    )
 
 
 def _decoder() -> str:

@@ -2,21 +2,16 @@
 
 import dataclasses
 import json
-import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rffr_jax.errors import UserError
-from rffr_jax.faces.crop import CropSettings
-from rffr_jax.faces.detectors import load_detector, require_recorded_detector
-from rffr_jax.images.image_formats import IMAGE_FORMATS
+from rffr_jax.faces.detectors import load_detector
+from rffr_jax.faces.recipe import SMALLEST_FACE, FaceRecipe, choose_recorded, recorded_fields
 from rffr_jax.predict.quality import DARKEST, LEAST_SHARPNESS
 
-log = logging.getLogger(__name__)
-
 FIND, GIVEN = "find", "given"
-SMALLEST_FACE, IMAGE_FORMAT = 30, "jpeg"
 
 MOST_ENLARGED = 2.0
 """A face that would be enlarged by more than this is not judged where the size of the training
@@ -31,13 +26,11 @@ CROP_NOT_KNOWN = (
 
 
 @dataclasses.dataclass(frozen=True)
-class FaceSettings:
+class FaceSettings(FaceRecipe):
     """Which faces are taken, and how they are cut out.
 
     Attributes:
       faces: `find` looks for faces; `given` uses every picture as an aligned crop.
-      detector, weights, crop, image_format: as in `faces.prepare.Settings`.
-      smallest_face: the least shorter side of a box, in pixels, of a face that is judged.
       preparation_known: whether these are the settings of the detector's training faces.
       frames: of a video, at most.
       most_faces: of a file, the largest ones.
@@ -48,11 +41,6 @@ class FaceSettings:
     """
 
     faces: str = FIND
-    detector: str = "retinaface"
-    weights: pathlib.Path | None = None
-    crop: CropSettings = dataclasses.field(default_factory=CropSettings)
-    smallest_face: int = SMALLEST_FACE
-    image_format: str = IMAGE_FORMAT
     preparation_known: bool = False
     frames: int = 32
     most_faces: int = 8
@@ -60,19 +48,12 @@ class FaceSettings:
     least_sharpness: float = LEAST_SHARPNESS
 
     def __post_init__(self):
+        super().__post_init__()
         if self.faces not in (FIND, GIVEN):
             raise UserError(f"faces={self.faces!r} is not known; choose {FIND} or {GIVEN}")
         if self.frames < 1 or self.most_faces < 1:
             raise UserError(
                 f"frames_per_video={self.frames}, most_faces={self.most_faces}: must be at least 1"
-            )
-        if self.detector not in ("retinaface", "yunet"):
-            raise UserError(f"face detector {self.detector!r} is not known; retinaface or yunet")
-        if self.smallest_face < 1:
-            raise UserError(f"smallest_face {self.smallest_face}: must be at least 1")
-        if self.image_format not in IMAGE_FORMATS:
-            raise UserError(
-                f"image_format {self.image_format!r} is not known; {', '.join(IMAGE_FORMATS)}"
             )
 
     @property
@@ -125,33 +106,9 @@ def face_settings(
         load_detector(settings.detector, settings.weights)
         enlarged = round(image_size / settings.crop.scale / MOST_ENLARGED)
         return dataclasses.replace(settings, smallest_face=max(SMALLEST_FACE, enlarged))
-    recorded = preparations[0]
-    if len(preparations) > 1:
-        from rffr_jax.data.readers.prepared import compare_preparations
-
-        log.warning(
-            "the detector was trained on faces that were prepared in several ways (%s); those of "
-            "the first are used",
-            "; ".join(compare_preparations(preparations)) or "which make the same crops",
-        )
-    settings = _recorded_settings(recorded, **options)
-    require_recorded_detector(
-        recorded, settings.weights, "cut the faces out and use --config.faces=given"
-    )
-    return settings
-
-
-def _recorded_settings(recorded: Mapping[str, Any], **options: Any) -> FaceSettings:
-    crop = {field.name: recorded[field.name] for field in dataclasses.fields(CropSettings)}
-    crop["scale"] = float(crop["scale"])
-    return FaceSettings(
-        detector=recorded["detector"],
-        crop=CropSettings(**crop),
-        smallest_face=recorded["smallest_face"],
-        image_format=recorded["image_format"],
-        preparation_known=True,
-        **options,
-    )
+    otherwise = "cut the faces out and use --config.faces=given"
+    recorded = choose_recorded(preparations, options.get("weights"), otherwise)
+    return FaceSettings(**recorded_fields(recorded), preparation_known=True, **options)
 
 
 def read_preparation(path: pathlib.Path, recorded: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -174,7 +131,7 @@ def read_preparation(path: pathlib.Path, recorded: Sequence[Mapping[str, Any]]) 
         for name, kinds in _FIELD_TYPES.items():
             if type(record[name]) not in kinds:
                 raise TypeError(f"{name} is {record[name]!r}")
-        _recorded_settings(record)
+        FaceRecipe(**recorded_fields(record))
     except OSError as error:
         reason = f"{error.filename}: {(error.strerror or str(error)).lower()}"
     except KeyError as error:

@@ -76,8 +76,8 @@ def test_a_preparation_is_named_by_its_folder_or_file(tmp_path, recorded):
         ({"scale": "1.3"}, "scale is '1.3'"),
         ({"size": True}, "size is True"),
         ({"scale": 90}, "crop scale 90"),
-        ({"smallest_face": 0}, "smallest_face 0"),
-        ({"image_format": "gif"}, "image_format 'gif'"),
+        ({"smallest_face": 0}, "--smallest-face 0"),
+        ({"image_format": "gif"}, "--image-format 'gif'"),
         ({"detector": "mine"}, "'mine' is not known"),
     ],
 )
