@@ -1,7 +1,7 @@
 """A depthwise convolution by shifted products, for CPUs.
 
-XLA's convolution of one channel at a time is slow on a CPU: 5 to 30 times slower than this one
-(docs/benchmarks.md). On other devices it stays what XLA makes.
+XLA's convolution of one channel at a time is slow on a CPU (docs/benchmarks.md). The device where a
+program is traced decides, so an export that is made on a CPU has the shifted products everywhere.
 """
 
 import functools
@@ -31,6 +31,8 @@ def depthwise_convolution(
     padding: str | Sequence[tuple[int, int]],
     *,
     feature_group_count: int,
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
     preferred_element_type: DTypeLike | None = None,
     **options,
 ) -> Array:
@@ -42,8 +44,10 @@ def depthwise_convolution(
       feature_group_count: the number of channels.
 
     Raises:
-      ValueError: the kernel is no depthwise one.
+      ValueError: the kernel is no depthwise one, or something is dilated.
     """
+    if {*(lhs_dilation or ()), *(rhs_dilation or ())} - {1}:
+        raise ValueError(f"dilated by {lhs_dilation} and {rhs_dilation}, which is not supported")
     if rhs.shape[2:] != (1, feature_group_count) or lhs.shape[-1] != feature_group_count:
         raise ValueError(f"no depthwise convolution: {lhs.shape} by {rhs.shape}")
     if jax.default_backend() != "cpu":

@@ -30,7 +30,7 @@ def folder_of_model(name: str, option: str) -> pathlib.Path:
 
     Raises:
       UserError: as for `rffr_jax.runs.hub.download_model`; no detector is installed; the name is
-        another address, or in a home folder that is not known.
+        another address, or in a home folder that is not known; `box` is also a file here.
     """
     if name == BOX:
         return _installed_detector(option)
@@ -67,6 +67,11 @@ def last_part(name: str) -> str:
 
 
 def _installed_detector(option: str) -> pathlib.Path:
+    if pathlib.Path(BOX).exists():
+        raise UserError(
+            f"{option}={BOX} is the installed detector, and here is something named {BOX}, too; "
+            f"write ./{BOX} for that, or start from another folder"
+        )
     folder = installed_model("detector")
     if folder is None:
         raise UserError(

@@ -2,7 +2,8 @@
 
 XLA counts a scanned body once and adds elementwise work, so its count is no base for a utilisation
 figure. Here every `dot_general` and convolution counts 2 x multiply-adds, times the length of the
-scans around it. cuDNN's fused attention counts as the matrix products that it replaces.
+scans around it. cuDNN's fused attention counts as the matrix products that it replaces. The shifted
+products of a depthwise convolution on a CPU are no matrix products and do not count.
 """
 
 import math

@@ -5,7 +5,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-STEPS_AHEAD = 2
+STEPS_AHEAD = 1
+"""Each holds a batch in the workers' shared memory (`rffr_jax/data/worker_errors.py`)."""
 
 T = TypeVar("T")
 

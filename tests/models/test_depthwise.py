@@ -74,6 +74,8 @@ def test_layers_take_it_and_a_grouped_convolution_is_refused():
     np.testing.assert_allclose(found, layer(5, 5)(pixels), atol=1e-5)
     with pytest.raises(ValueError, match="no depthwise convolution"):
         layer(10, 5, conv_general_dilated=depthwise_convolution)(pixels)
+    with pytest.raises(ValueError, match="dilated by"):
+        layer(5, 5, kernel_dilation=2, conv_general_dilated=depthwise_convolution)(pixels)
 
 
 def test_other_devices_keep_the_convolution_of_xla(monkeypatch):

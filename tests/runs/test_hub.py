@@ -397,3 +397,13 @@ def test_outputs_are_not_on_the_hub(server, tmp_path, monkeypatch):
     there = {path.name for path in tmp_path.iterdir()}
     assert entry.run(["export", NAME, "--to", "torch"]) == 0
     assert {path.name for path in tmp_path.iterdir()} - there == {"detector-torch", "hf"}
+
+
+def test_something_here_that_is_named_as_the_installed_detector_is_not_passed_over(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "box").mkdir()
+    with pytest.raises(UserError, match=r"detector=box is the installed detector.* write \./box"):
+        folder_of_model("box", "detector")
+    assert folder_of_model("./box", "detector") == pathlib.Path("box")
