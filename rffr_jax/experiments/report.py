@@ -68,7 +68,7 @@ def write_report(
     rows = {(row["trained_on"], row["method"], row["rule"]): row for row in ours}
     first: dict[tuple[str, str, str], RunResult] = {}
     for one in measured:
-        first.setdefault(_key(one), one)
+        first.setdefault((one.trained_on, one.method, one.rule), one)
     labels = dict(
         zip(first, row_labels([dataclasses.asdict(one) for one in first.values()]), strict=True)
     )
@@ -110,10 +110,6 @@ def write_report(
         **_provenance(workdir, measured),
     )
     write_text(workdir / "report.html", text)
-
-
-def _key(one: RunResult) -> tuple[str, str, str]:
-    return one.trained_on, one.method, one.rule
 
 
 def _row_auc(row: Mapping[str, Any] | None) -> float:

@@ -212,9 +212,7 @@ def _sighting(
 def _digest(path: pathlib.Path) -> str:
     """SHA-256 of a file's bytes; '' where it is no file, or cannot be read."""
     try:
-        if not path.is_file():
-            return ""
-        return sha256(path)
+        return sha256(path) if path.is_file() else ""
     except OSError:
         return ""
 

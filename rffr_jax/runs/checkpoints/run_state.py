@@ -119,14 +119,10 @@ def refuse_other_settings(workdir: pathlib.Path, about: dict[str, Any]):
     different = sorted(
         f"{name}: {there.get(name)} there, {value} in this config"
         for name, value in about.items()
-        if there.get(name) != _as_json(value)
+        if there.get(name) != json.loads(json.dumps(value))
     )
     if different:
         raise UserError(
             f"{folder} holds a run with other settings ({'; '.join(different)}); "
             "choose another --workdir or the old settings"
         )
-
-
-def _as_json(value: object) -> object:
-    return json.loads(json.dumps(value))

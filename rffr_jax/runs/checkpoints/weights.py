@@ -120,7 +120,8 @@ def load_weights(
     """
     if is_model_folder(folder):
         part = part or read_config(folder, option)["about"]["kind"]
-        return _on_mesh(read_part(folder, part, option, abstract), mesh)
+        parameters = read_part(folder, part, option, abstract)
+        return jax.device_put(parameters, parameter_shardings(parameters, mesh))
     folder = find_checkpoint(folder, option)
     step = newest_intact_step(folder, ("about", "parameters"), option)
     return restore_items(
@@ -144,10 +145,6 @@ def load_frozen(
     """
     folder = detector if is_model_folder(detector) else detector / FROZEN[kind]
     return load_weights(folder, option, abstract, mesh, part=kind)
-
-
-def _on_mesh(parameters: PyTree, mesh: Mesh) -> PyTree:
-    return jax.device_put(parameters, parameter_shardings(parameters, mesh))
 
 
 def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
