@@ -65,7 +65,8 @@ class TrainedDetector:
     Attributes:
       about: what its checkpoint says of it.
       detection: its forward functions.
-      frozen: weights of the MAE or UNet in it; {} without one.
+      frozen: weights of the MAE or UNet in it, as they are stored; {} without one. The scorer has
+        them in the compute type.
       backbone: weights of its backbone that were not trained, which are not in it; {} without.
       scorer: of images and data sets.
     """
@@ -81,19 +82,20 @@ class TrainedDetector:
             self.frozen = load_frozen(
                 folder, settings.autoencoder, "detector", self.detection.abstract_frozen, mesh
             )
+        held = self.detection.in_compute_type(self.frozen)
         self.backbone: PyTree = {}
         if settings.is_frozen_in_part:
             self.backbone = self._load_backbone(settings, config)
         self.scorer = Scorer(
             self.detection,
-            self.frozen,
+            held,
             mesh,
             batch_size=config.batch_size,
             workers=config.data.workers,
             max_bad_fraction=config.data.max_bad_fraction,
             kept=ResidualCache(
                 self.detection,
-                self.frozen,
+                held,
                 mesh,
                 folder=shared_folder(config.residuals.folder, folder),
                 memory_gb=config.residuals.memory_gb,

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
 from rffr_jax.models.layers import (
     Transformer,
@@ -103,3 +103,16 @@ class MAE(nnx.Module):
     ) -> Float[Array, "batch hidden pixels"]:
         """Predicted pixels (float32) of the hidden patches of images in [0, 1]."""
         return self.decode(self.encode(self.embed(images), visible), visible, hidden)
+
+
+def in_compute_type(parameters: PyTree, dtype: DTypeLike) -> PyTree:
+    """Parameters of a frozen MAE with the kernels in the type that they are multiplied in.
+
+    A MAE of float32 casts the same ones at every use, so its results are the same bit for bit.
+    """
+
+    def held(path, leaf: Array) -> Array:
+        multiplied = path[-1].key == "kernel" and path[0].key != "prediction"
+        return leaf.astype(dtype) if multiplied else leaf
+
+    return jax.tree_util.tree_map_with_path(held, parameters)

@@ -113,7 +113,9 @@ def run(config: Config, workdir: pathlib.Path):
         for shortcut in shortcuts:
             log.warning("data.train: %s", shortcut)
         mae_check = {}
-        from_mae = objective.autoencoder and objective.about["detection"]["residual"] == "mae"
+        from_mae = (
+            objective.frozen["autoencoder"] and objective.about["detection"]["residual"] == "mae"
+        )
         if from_mae and not config.init_from:
             mae_check = read_reconstruction_check(folder_of_model(config.mae, "mae"))
             warn_of_weak_mae(config.mae, mae_check)
@@ -143,7 +145,8 @@ class DetectorTraining(Objective):
     Attributes:
       originals: the training images before anything is done to them.
       counts: numbers of random blocks in every group of images; () without random blocks.
-      autoencoder: weights that residuals come from; {} without any.
+      autoencoder: weights that residuals come from, as they are stored; {} without any, and once
+        they are saved, because `frozen` has them in the compute type.
       pretrained: folders of its MAE or UNet, and of weights that this run begins with.
       mae_sources: origins of the data that these were trained on.
       earlier_sources: the same of the detector in `init_from`.
@@ -214,21 +217,22 @@ class DetectorTraining(Objective):
                 self.pretrained.append(backbone.folder)
         self.mae_sources = Origins().union(*map(read_sources, self.pretrained))
         kept_apart = self._backbone if settings.is_frozen_in_part else {}
-        self.frozen = {"autoencoder": self.autoencoder, "backbone": kept_apart}
+        held = self._detection.in_compute_type(self.autoencoder)
+        self.frozen = {"autoencoder": held, "backbone": kept_apart}
         self.earlier_sources = Origins()
         if self._started_from and not has_saved_state(workdir):
             self.earlier_sources = read_sources(self._init_from)
 
         kept = ResidualCache(
             self._detection,
-            self.autoencoder,
+            held,
             mesh,
             folder=shared_folder(config.residuals.folder, workdir),
             memory_gb=config.residuals.memory_gb,
         )
         scorer = Scorer(
             self._detection,
-            self.autoencoder,
+            held,
             mesh,
             batch_size=config.evaluation_batch_size,
             workers=self.workers,
@@ -282,12 +286,13 @@ class DetectorTraining(Objective):
         kind = self._detection.settings.autoencoder
         if not kind:
             return
-        folder = self._workdir / FROZEN[kind]
+        folder, weights = self._workdir / FROZEN[kind], self.autoencoder
+        self.autoencoder = {}
         if not has_saved_state(self._workdir):
-            save_weights(folder, 0, self.autoencoder, self._frozen_about)
+            save_weights(folder, 0, weights, self._frozen_about)
             return
         kept = load_weights(folder, "mae", self._detection.abstract_frozen, self._mesh)
-        same = jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), kept, self.autoencoder)
+        same = jax.tree.map(lambda a, b: bool(jnp.array_equal(a, b)), kept, weights)
         if not all(jax.tree.leaves(same)):
             raise UserError(
                 f"mae={self._config.mae} is not the {AUTOENCODERS[kind]} that {self._workdir} was "

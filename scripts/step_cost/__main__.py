@@ -38,7 +38,8 @@ With --blocks random a group of images has the numbers of a training, whose mean
 number; --blocks N has N, full all blocks. All images are padded to the largest number.
 
     FLOPs   = images (K F + 2Pcw + 2 (3 depth layer(u, u, w) + 4rcw) + 24w)
-    memory, network, held: with b W_f, 4 W_f' (m-1)/m and 4 e W_f more
+    memory, network, held: with b W_f, b W_f' (m-1)/m and b e W_f more (its prediction is float32; a
+                            CPU's program gathers bfloat16 as float32)
     input   = 3 size^2 + 8 + 4 blocks       and with --kept the residuals, 2 bytes a value; then
                                             there is no MAE: no K F + 2Pcw and no W_f
 

@@ -102,13 +102,16 @@ def by_hand(step: DetectorStep) -> Cost:
     activations = step.item * images * BRANCHES * kept_values
     differences = 2 * values * (read if counts else grid.hidden.size) if step.kept else 0
     n, m = step.devices, step.fsdp
-    split = weights - vectors + frozen - frozen_vectors
+    frozen_bytes = step.item * frozen
+    if frozen:  # the prediction and all vectors are float32
+        frozen_bytes += (4 - step.item) * (frozen_vectors + values * shape.decoder_width)
+    split = 4 * (weights - vectors) + frozen_bytes - 4 * frozen_vectors
     return Cost(
         flops=images * (BRANCHES * branch + head) + mae,
-        memory=32 * weights / m + step.item * (2 * weights + frozen) + 2 * activations,
-        network=(m - 1) / m * 4 * split + 2 * (n - 1) / n * 4 * weights,
+        memory=32 * weights / m + step.item * 2 * weights + frozen_bytes + 2 * activations,
+        network=(m - 1) / m * split + 2 * (n - 1) / n * 4 * weights,
         input=images * (3 * step.image_size**2 + 8 + 4 * max(counts, default=0) + differences),
-        held=12 * weights / m + 4 * (weights + frozen) * (1 if m == 1 else 2) + activations,
+        held=12 * weights / m + (4 * weights + frozen_bytes) * (1 if m == 1 else 2) + activations,
     )
 
 
@@ -120,11 +123,14 @@ def compiled(step: DetectorStep) -> Cost:
       UserError: sizes, blocks or a mesh that do not fit.
     """
     use_simulated_devices(step)
+    import jax
+
     from configs import detect
     from rffr_jax.cluster.sharding import make_mesh
 
     detection, config = detection_of(step), detect.get_config()
-    parameters, frozen = detection.abstract_parameters, detection.abstract_frozen
+    parameters = detection.abstract_parameters
+    frozen = jax.eval_shape(detection.in_compute_type, detection.abstract_frozen)
     losses, inputs = losses_of(step, detection), input_shapes(step)
     return compiled_cost(losses, parameters, frozen, inputs, config, make_mesh(step.fsdp))
 
