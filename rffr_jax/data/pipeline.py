@@ -13,8 +13,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from multiprocessing import resource_tracker
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import grain
@@ -22,6 +21,7 @@ import numpy as np
 from absl import flags
 from jaxtyping import Float32
 
+from rffr_jax.cluster.blocked_signals import blocked_signals
 from rffr_jax.data.augmentation import AugmentedDataset
 from rffr_jax.data.sampling import (
     BalancedSampler,
@@ -290,7 +290,9 @@ def _prefetch(batches: grain.MapDataset, workers: int) -> Generator[Batch, None,
 def _iterate(stream: grain.IterDataset, workers: int) -> Generator[Batch, None, None]:
     with contextlib.ExitStack() as stack:
         stack.enter_context(worker_deaths_as_user_errors())
-        with _blocked_signals() if workers else contextlib.nullcontext():  # workers start here
+        with (
+            blocked_signals(_SIGNALS) if workers else contextlib.nullcontext()
+        ):  # workers start here
             iterator = stack.enter_context(contextlib.closing(iter(stream)))
             first = list(itertools.islice(iterator, 1))
         yield from first
@@ -312,15 +314,3 @@ def _exit_with_parent():
     assert parent is not None
     parent.join()
     os._exit(1)
-
-
-@contextlib.contextmanager
-def _blocked_signals() -> Iterator[None]:
-    """Holds signals back; processes started meanwhile are born with them held back."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        resource_tracker.ensure_running()  # lets signals through where it is not running yet
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -9,14 +9,17 @@ import pathlib
 import signal
 import threading
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
+from rffr_jax.cluster.blocked_signals import blocked_signals
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
 from rffr_jax.reports.pictures import data_uri
 from rffr_jax.web.refused import RefusedError, server_stops
+from rffr_jax.web.stop_signals import SIGNALS
 
 if TYPE_CHECKING:
     from rffr_jax.predict.detector import LoadedDetector
@@ -29,8 +32,12 @@ SECONDS_TO_END = 2.0
 """Within which an idle child must end, before it is killed."""
 
 
+class NoChildError(UserError):
+    """The system starts no further process."""
+
+
 class ScoringProcess:
-    """Starts the child, and another one after it died or was killed.
+    """Starts the child, and another one when it is needed after one died or was killed.
 
     Attributes:
       note: a warning to show beside every score; '' if there is none, or none is known yet.
@@ -39,16 +46,22 @@ class ScoringProcess:
     note = ""
 
     def __init__(self, config: Config):
-        """Starts the first child and does not wait for it."""
+        """Starts the first child and does not wait for it.
+
+        Raises:
+          NoChildError: it cannot be started.
+        """
         self._config, self._seconds = config.to_dict(), config.seconds_per_file
         self._turn, self._closed = threading.Lock(), False
+        self._process: BaseProcess | None = None
         self._begin()
 
     def wait_until_ready(self):
         """Waits until the child can score, or the server stops.
 
         Raises:
-          UserError: the detector cannot be loaded, or a setting is not possible.
+          UserError: no child can be started, the detector cannot be loaded, or a setting is not
+            possible.
         """
         with self._turn:
             if not self._closed:
@@ -61,8 +74,8 @@ class ScoringProcess:
           folder: an empty one, for temporary files.
 
         Raises:
-          RefusedError: it takes longer than `seconds_per_file` (504), the child dies (500) or the
-            server stops (503).
+          RefusedError: it takes longer than `seconds_per_file` (504), the child dies (500), no
+            child can be started or the server stops (503).
         """
         with self._turn:
             if self._closed:
@@ -73,44 +86,65 @@ class ScoringProcess:
                 if self._connection.poll(self._seconds):
                     return self._connection.recv()
                 refused = RefusedError(504, f"it took longer than {self._seconds:g} seconds")
+            except NoChildError:
+                raise RefusedError(
+                    503, "the server cannot start a process that scores; try again later"
+                ) from None
             except (EOFError, OSError, UserError):
                 refused = RefusedError(500, "the scoring process died on this file")
-            self._process.kill()
-            self._process.join()
-            if self._closed:
-                raise server_stops()
-            self._begin()
-            raise refused
+            self._kill()
+            raise server_stops() if self._closed else refused
 
     def close(self):
         """Ends the child, even while it scores; `score` then says that the server stops."""
         self._closed = True
+        process = self._process
         if self._turn.acquire(blocking=False):
-            self._connection.close()  # an idle child ends then
-            self._process.join(SECONDS_TO_END)
+            if process:
+                self._connection.close()  # an idle child ends then
+                process.join(SECONDS_TO_END)
         else:
-            self._process.kill()
+            if process:
+                process.kill()
             self._turn.acquire()  # what waits for the child sees its end
-        self._process.kill()
-        self._process.join()
+        self._kill()
         self._turn.release()
 
     def _begin(self):
-        spawn = multiprocessing.get_context("spawn")
-        self._connection, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(self._config, theirs), daemon=True)
-        self._process.start()
-        theirs.close()
         self._ready = False
+        spawn = multiprocessing.get_context("spawn")
+        try:
+            ours, theirs = spawn.Pipe()
+            with theirs:
+                process = spawn.Process(target=_serve, args=(self._config, theirs), daemon=True)
+                with blocked_signals(SIGNALS):
+                    process.start()
+        except OSError as error:
+            raise NoChildError(
+                f"a process that scores cannot be started: {error.strerror}; are there too many "
+                "processes, or is memory short?"
+            ) from error
+        self._connection, self._process = ours, process
+        if self._closed:  # `close` saw no child that it could kill
+            process.kill()
+
+    def _kill(self):
+        if self._process:
+            self._process.kill()
+            self._process.join()
+            self._connection.close()
+            self._process = None
 
     def _wait_until_ready(self):
+        if not self._process:
+            self._begin()
         if self._ready:
             return
         if not self._connection.poll(SECONDS_TO_START):
             raise UserError(f"the detector was not loaded within {SECONDS_TO_START:g} seconds")
         try:
             loaded, said = self._connection.recv()
-        except EOFError as error:
+        except (EOFError, OSError) as error:
             raise UserError("the process that loads the detector died; is memory short?") from error
         if not loaded:
             raise UserError(said)
@@ -119,13 +153,15 @@ class ScoringProcess:
 
 def _serve(entries: dict[str, Any], connection: Connection):
     """The child: one answer for each file, until the other end is closed."""
+    for name in SIGNALS:  # sent to all processes, they are for the server
+        signal.signal(name, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
     import numpy as np
 
     from rffr_jax.cluster.compile_cache import enable_compile_cache
     from rffr_jax.predict.predict import detector_and_settings
 
-    for name in (signal.SIGINT, signal.SIGTERM):  # sent to all processes, they are for the server
-        signal.signal(name, signal.SIG_IGN)
     enable_compile_cache()
     config = ConfigDict(entries)
     try:
