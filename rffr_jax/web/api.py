@@ -47,7 +47,7 @@ def make_api(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(uploads.close)
+        await uploads.close()
 
     # FastAPI's own pages about an API load scripts from other hosts.
     api = FastAPI(
@@ -78,7 +78,7 @@ def make_api(
             tempfile.TemporaryDirectory(dir=uploads.folder) as folder,
         ):
             path = pathlib.Path(folder, "upload")
-            name = await receive_file(request, path, limits)
+            name = await receive_file(request, path, limits, uploads.closed)
             return JSONResponse(await uploads.score(path, name))
 
     @api.exception_handler(RefusedError)

@@ -1,6 +1,5 @@
 """uvicorn's server, which finishes the uploads that it has when it is told to stop."""
 
-import asyncio
 import logging
 import math
 import time
@@ -48,7 +47,7 @@ class GracefulServer(uvicorn.Server):
                 self._seconds,
             )
         if self._signals.count > 1 or time.monotonic() >= self._deadline:
-            await asyncio.to_thread(self._uploads.close)
+            await self._uploads.close()
             self.should_exit = True
         elif self._signals.count:
             self.should_exit = self._uploads.is_empty and not self.server_state.tasks

@@ -10,8 +10,9 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
+from starlette.types import Message
 
-from rffr_jax.web.refused import RefusedError
+from rffr_jax.web.refused import RefusedError, server_stops
 
 MEGABYTE = 10**6
 FIELD = b"file"
@@ -32,15 +33,20 @@ class Limits(NamedTuple):
     seconds: float
 
 
-async def receive_file(request: Request, path: pathlib.Path, limits: Limits) -> str:
+async def receive_file(
+    request: Request, path: pathlib.Path, limits: Limits, closed: asyncio.Event
+) -> str:
     """Writes the file of the field `file` to `path`, which must not exist.
+
+    Args:
+      closed: is set when the server takes nothing more, also of what has begun.
 
     Returns:
       The name that the sender gives the file; it is never used as a path.
 
     Raises:
-      RefusedError: the request does not hold exactly one file (400), makes no progress (408) or is
-        too large (413).
+      RefusedError: the request does not hold exactly one file (400), makes no progress (408), is
+        too large (413), or is not whole when the server closes (503).
     """
     kind, options = parse_options_header(request.headers.get("content-type"))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
@@ -49,7 +55,7 @@ async def receive_file(request: Request, path: pathlib.Path, limits: Limits) -> 
         part = _FilePart(file, limits.most_bytes)
         try:
             parser = part.parser(options[b"boundary"])
-            async with contextlib.aclosing(_pieces(request, limits)) as pieces:
+            async with contextlib.aclosing(_pieces(request, limits, closed)) as pieces:
                 async for piece in pieces:
                     parser.write(piece)
         except FormParserError:
@@ -119,7 +125,9 @@ class _FilePart:
         self.ended = True
 
 
-async def _pieces(request: Request, limits: Limits) -> AsyncGenerator[bytes, None]:
+async def _pieces(
+    request: Request, limits: Limits, closed: asyncio.Event
+) -> AsyncGenerator[bytes, None]:
     """A request's body as it arrives; the size in its header is checked but not trusted."""
     length = request.headers.get("content-length", "")
     most = limits.most_bytes + ENVELOPE
@@ -130,7 +138,7 @@ async def _pieces(request: Request, limits: Limits) -> AsyncGenerator[bytes, Non
     while more:
         try:
             async with asyncio.timeout_at(deadline):
-                message = await request.receive()
+                message = await _next_message(request, closed)
         except TimeoutError:
             raise RefusedError(408, "the file comes too slowly or not at all") from None
         if message["type"] == "http.disconnect":
@@ -143,6 +151,19 @@ async def _pieces(request: Request, limits: Limits) -> AsyncGenerator[bytes, Non
         if received >= mark:
             mark, deadline = received + BYTES_OF_PROGRESS, clock() + limits.seconds
         yield piece
+
+
+async def _next_message(request: Request, closed: asyncio.Event) -> Message:
+    received = asyncio.ensure_future(request.receive())
+    closing = asyncio.ensure_future(closed.wait())
+    try:
+        await asyncio.wait((received, closing), return_when=asyncio.FIRST_COMPLETED)
+        if closed.is_set():
+            raise server_stops()
+        return received.result()
+    finally:
+        received.cancel()
+        closing.cancel()
 
 
 def _not_one_file() -> RefusedError:

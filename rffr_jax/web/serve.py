@@ -22,7 +22,7 @@ from rffr_jax.web.upload_queue import UploadQueue
 
 log = logging.getLogger(__name__)
 
-SECONDS_TO_END = 1  # for refusals of what is not answered when the server ends
+SECONDS_TO_END = 5  # for refusals of what is not answered when the server ends
 SECONDS_BETWEEN_LOOKS = 0.1  # for a signal
 UPLOADS = "rffr_jax_uploads"
 

@@ -6,7 +6,8 @@ import contextlib
 import ipaddress
 import pathlib
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent import futures
 from typing import Any
 
 from rffr_jax.errors import UserError
@@ -20,6 +21,7 @@ class UploadQueue:
 
     Attributes:
       folder: where uploads are stored until they are answered.
+      closed: set when also uploads are refused that are here.
     """
 
     def __init__(self, scorers: Sequence[ScoringProcess], folder: pathlib.Path, most_waiting: int):
@@ -27,9 +29,11 @@ class UploadQueue:
         Args:
           scorers: ready ones.
         """
-        self.folder = folder
+        self.folder, self.closed = folder, asyncio.Event()
         self._scorers, self._idle = scorers, collections.deque(scorers)
         self._free = asyncio.Semaphore(len(scorers))
+        # `close` never waits for a thread behind files that are scored.
+        self._threads = futures.ThreadPoolExecutor(len(scorers), "scorer")
         self._freeing: set[asyncio.Task[None]] = set()
         self._places = most_waiting + len(scorers)
         self._most_of_sender = most_waiting // 2 + len(scorers)
@@ -55,11 +59,11 @@ class UploadQueue:
         """Refuses new uploads from now on."""
         self._stops = True
 
-    def close(self):
+    async def close(self):
         """Ends the scoring processes; uploads that are not answered yet are refused."""
         self.stop()
-        for scorer in self._scorers:
-            scorer.close()
+        self.closed.set()
+        await asyncio.gather(*(asyncio.to_thread(scorer.close) for scorer in self._scorers))
 
     @contextlib.contextmanager
     def reserve(self, address: str) -> Iterator[None]:
@@ -106,7 +110,7 @@ class UploadQueue:
             raise RefusedError(415, reason)
         async with self._free_scorer() as scorer:
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-                answer = await asyncio.to_thread(scorer.score, file, pathlib.Path(folder))
+                answer = await self._in_thread(scorer.score, file, pathlib.Path(folder))
         answer["files"][0]["path"] = base_name(name)
         return answer
 
@@ -124,9 +128,13 @@ class UploadQueue:
     async def _free_again(self, scorer: ScoringProcess):
         """Where its process is a new one, other scorers take the uploads until it is ready."""
         with contextlib.suppress(UserError):  # the next upload that it gets is told
-            await asyncio.to_thread(scorer.wait_until_ready)
+            await self._in_thread(scorer.wait_until_ready)
         self._idle.append(scorer)
         self._free.release()
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: object) -> Any:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, function, *arguments)
 
 
 def sender_network(address: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from tests import jobs
 
-SECONDS_TO_START, SECONDS_TO_END = 180, 30
+SECONDS_TO_START, SECONDS_TO_END = 180, 60
 START = (sys.executable, "-m", "rffr_jax.main", f"--config={jobs.CONFIGS}/web.py")
 
 
@@ -80,7 +80,14 @@ class Server:
     def end(self) -> int:
         """Asks it to stop; its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(SECONDS_TO_END)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Waits until it has ended and `lines` has all that it said; its exit code."""
+        code = self.process.wait(SECONDS_TO_END)
+        self._listener.join(SECONDS_TO_END)
+        assert not self._listener.is_alive()  # no child is left that could say more
+        return code
 
 
 def _command(pid: int) -> str:

@@ -22,13 +22,14 @@ from rffr_jax.web.graceful_server import GracefulServer
 from rffr_jax.web.multipart_file import Limits
 from rffr_jax.web.refused import server_stops
 from rffr_jax.web.scoring_process import ScoringProcess
+from rffr_jax.web.serve import SECONDS_TO_END
 from rffr_jax.web.stop_signals import StopSignals
 from rffr_jax.web.trusted_hosts import TrustedHosts
 from rffr_jax.web.upload_queue import UploadQueue
 
 MOST_BYTES = 100_000
 TERMS = {"images": ["PNG"], "videos": ["MP4"], "most_faces": 3}
-SECONDS = 30
+SECONDS = 60
 LOGGERS = ("uvicorn.error", "asyncio")
 
 
@@ -149,7 +150,7 @@ def running(
             log_config=None,
             proxy_headers=False,
             server_header=False,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=SECONDS_TO_END,
         )
         server = GracefulServer(settings, uploads, StopSignals(), seconds_to_stop)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 
 from rffr_jax.web import connection
 from rffr_jax.web.guard import HEADERS, MOST_BYTES_DRAINED, SECONDS_DRAINED
-from tests.web.stand_in import FORM, MOST_BYTES, StandIn, digest, form, listening, png
+from tests.web.stand_in import FORM, MOST_BYTES, StandIn, digest, form, listening, png, running
 
 SECONDS = 20.0
 
@@ -177,3 +178,25 @@ def test_a_connection_serves_one_request_after_another(port, monkeypatch):
             sender.sendall(ask[20:])
             assert sender.recv(65_536).startswith(b"HTTP/1.1 200")
             time.sleep(0.1)
+
+
+@pytest.mark.parametrize(("signals", "seconds_to_stop"), [(2, 60.0), (1, 0.5)])
+def test_half_an_upload_is_refused_when_the_server_ends(tmp_path, signals, seconds_to_stop):
+    half = form(png())[:500]
+    with (
+        running(tmp_path, StandIn(), SECONDS, seconds_to_stop) as (port, server, thread),
+        connected(port) as sender,
+    ):
+        sender.sendall(head(port, "Content-Length: 5000") + half)
+        until = time.monotonic() + SECONDS
+        while not any(tmp_path.glob("*/upload")):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        for _ in range(signals):
+            server.handle_exit(signal.SIGTERM, None)
+        status, said = answer(sender)
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+    assert status == 503
+    assert "try again later" in said["error"]
+    assert not any(tmp_path.iterdir())

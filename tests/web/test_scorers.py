@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from rffr_jax.web.refused import RefusedError
+from rffr_jax.web.upload_queue import UploadQueue
 from scripts import web_load
 from tests import jobs
 from tests.random_detectors import settings_of, write_random_detector
@@ -98,6 +99,28 @@ def test_more_scorers_are_more_places(tmp_path):
     assert [answer.status_code for answer in answers] == [200] * 7 + [429] * 5
 
 
+def test_a_queue_closes_while_each_of_many_scorers_works(tmp_path):
+    scorers = [StandIn() for _ in range(33)]  # asyncio's own threads are 32 at most
+    for scorer in scorers:
+        scorer.go_on.clear()
+    file = tmp_path / "upload"
+    file.write_bytes(png())
+
+    async def closed() -> list[object]:
+        uploads = UploadQueue(scorers, tmp_path, 0)
+        asked = [asyncio.create_task(uploads.score(file, "a.png")) for _ in scorers]
+        await asyncio.sleep(0.5)
+        try:
+            await asyncio.wait_for(uploads.close(), 30)
+        finally:
+            for scorer in scorers:
+                scorer.go_on.set()
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    answers = asyncio.run(closed())
+    assert [answer.status for answer in answers if isinstance(answer, RefusedError)] == [503] * 33
+
+
 # ---- a server that stops
 
 
@@ -134,7 +157,7 @@ def with_an_upload(tmp_path: pathlib.Path, seconds_to_stop: float = 60.0) -> Ite
 
 def test_a_server_that_stops_answers_what_it_has_and_takes_nothing_new(tmp_path):
     with with_an_upload(tmp_path) as (address, _, thread, scorer, upload):
-        wait_until(lambda: httpx.get(f"{address}/api/health").status_code == 503)
+        wait_until(lambda: httpx.get(f"{address}/api/health", timeout=SECONDS).status_code == 503)
         refused = post(address, 1)
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) > 0
@@ -155,7 +178,7 @@ def test_a_second_signal_refuses_what_is_not_answered(tmp_path):
 
 
 def test_uploads_that_take_longer_than_the_stop_are_refused(tmp_path):
-    with with_an_upload(tmp_path, seconds_to_stop=0.2) as (_, _, _, scorer, upload):
+    with with_an_upload(tmp_path, seconds_to_stop=1.0) as (_, _, _, scorer, upload):
         answer = upload.result(SECONDS)
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]
@@ -190,7 +213,7 @@ def is_there(pid: int) -> bool:
 
 
 def assert_ended_well(server: Server, scorers: list[int]):
-    assert server.process.wait(SECONDS) == 0
+    assert server.ended() == 0
     assert not [pid for pid in scorers if is_there(pid)]
     assert [entry.name for entry in server.workdir.iterdir()] == [".lock"]
     said = "".join(server.lines)
@@ -232,7 +255,7 @@ def test_a_stopped_server_leaves_nothing(two_scorers, signals):
         wait_until(lambda: len(list(uploads.glob("*/upload"))) == 3)
         signalled([two_scorers.process.pid, *scorers], signal.SIGTERM)  # as systemd does
         health = f"{two_scorers.address}/api/health"
-        wait_until(lambda: httpx.get(health).status_code == 503)
+        wait_until(lambda: httpx.get(health, timeout=SECONDS).status_code == 503)
         assert post(two_scorers.address, 9).status_code == 503
         if signals == 2:
             two_scorers.process.send_signal(signal.SIGTERM)
