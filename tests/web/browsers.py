@@ -35,6 +35,7 @@ def chromium(width: int, downloads: pathlib.Path) -> Iterator[webdriver.Chrome]:
     browser = webdriver.Chrome(options=options, service=service)
     try:
         browser.set_page_load_timeout(SECONDS)
+        browser.set_script_timeout(SECONDS)
         # A window of chromium has at least 500 pixels.
         screen = {"width": width, "height": 1600, "deviceScaleFactor": 1, "mobile": False}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)

@@ -184,7 +184,8 @@ def test_nothing_is_answered_without_the_login(front, login):
 @pytest.mark.slow
 @needs_nginx
 def test_plain_http_leads_to_https(front):
-    answer = httpx.get(f"http://127.0.0.1:{front.http}/api/health?a=b", headers={"Host": NAME})
+    address = f"http://127.0.0.1:{front.http}/api/health?a=b"
+    answer = httpx.get(address, headers={"Host": NAME}, timeout=SECONDS)
     assert (answer.status_code, answer.headers["Location"]) == (
         301,
         f"https://{NAME}/api/health?a=b",
@@ -278,6 +279,8 @@ class Held(http.server.BaseHTTPRequestHandler):
 @needs_nginx
 def test_ten_uploads_of_one_address_at_once_and_no_password_of_them(tmp_path):
     http_port, https_port = free_port(), free_port()
+    Held.seen.clear()
+    Held.go_on.clear()
     with (
         http.server.ThreadingHTTPServer(("127.0.0.1", 0), Held) as upstream,
         concurrent.futures.ThreadPoolExecutor(14) as pool,
@@ -289,14 +292,17 @@ def test_ten_uploads_of_one_address_at_once_and_no_password_of_them(tmp_path):
         def upload() -> int:
             return front.ask("POST", "/api/predict", files={"file": ("a", b"a")}).status_code
 
-        asked = [pool.submit(upload) for _ in range(13)]
-        end = time.monotonic() + SECONDS
-        while sum(one.done() for one in asked) < 3 and time.monotonic() < end:
-            time.sleep(0.05)
-        Held.go_on.set()
-        statuses = sorted(one.result() for one in asked)
-        upstream.shutdown()
-        serving.result()
+        try:
+            asked = [pool.submit(upload) for _ in range(13)]
+            end = time.monotonic() + SECONDS
+            while sum(one.done() for one in asked) < 3 and time.monotonic() < end:
+                time.sleep(0.05)
+            Held.go_on.set()
+            statuses = sorted(one.result(SECONDS) for one in asked)
+        finally:
+            Held.go_on.set()
+            upstream.shutdown()
+        serving.result(SECONDS)
     assert statuses == [200] * 10 + [429] * 3
     assert len(Held.seen) == 10
     for headers in Held.seen:
@@ -321,4 +327,5 @@ def test_the_unit_is_one_of_systemd(tmp_path):
     unit.write_text(replaced(UNIT, ("/opt/rffr_jax/bin/rffr-jax", str(program), 1)))
     command = ["systemd-analyze", "verify", "--man=no", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert unit.name not in done.stderr  # it also complains of other units of the machine

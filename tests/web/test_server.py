@@ -126,7 +126,7 @@ def test_hostile_pictures_do_no_harm(server, content):
     if answer.status_code == 200:
         (record,) = answer.json()["files"]
         assert record["score"] is not None or record["reason"]
-    assert httpx.get(f"{server.address}/api/health").status_code == 200
+    assert httpx.get(f"{server.address}/api/health", timeout=SECONDS).status_code == 200
 
 
 def drawn(seed: int) -> bytes:
@@ -174,7 +174,7 @@ def test_a_process_that_hangs_or_dies_is_replaced(server):
 @pytest.mark.slow
 def test_the_page_fetches_only_from_the_server(server):
     for address in ("/", "/page.css", "/page.js"):
-        answer = httpx.get(server.address + address)
+        answer = httpx.get(server.address + address, timeout=SECONDS)
         assert answer.status_code == 200
         assert set(re.findall(r"https?://[^/\"\s]+", answer.text)) <= {"http://www.w3.org"}
         assert "innerHTML" not in answer.text
