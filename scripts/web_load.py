@@ -29,7 +29,7 @@ from rffr_jax.errors import UserError
 PEOPLE, SIZE = 8, 384  # drawn faces and their side in pixels
 ANSWERED, MIXED_UP, LOST = "answered", "mixed up", "lost"
 REFUSED_FOR_NOW = (429, 503)
-SECONDS_TO_RETRY = 1.0  # where no Retry-After is in the answer
+SECONDS_TO_RETRY = 1.0  # where the answer has no number in Retry-After
 
 
 class Outcome(NamedTuple):
@@ -81,16 +81,33 @@ def send_all(url: str, uploads: int, clients: int, seconds: float) -> list[Outco
     Raises:
       UserError: no page of this program is there.
     """
+    page, login = split_login(url)
     limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
-    with httpx.Client(base_url=url, limits=limits, timeout=seconds) as client:
+    with httpx.Client(base_url=page, auth=login, limits=limits, timeout=seconds) as client:
         try:
             ready = client.get("/api/health")
             ready.raise_for_status()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise UserError(f"--url={url}: no page can be loaded there: {error}") from error
+        except httpx.HTTPError as error:
+            raise UserError(f"--url={page}: no page can be loaded there: {error}") from error
         until = time.monotonic() + seconds
         with concurrent.futures.ThreadPoolExecutor(clients) as pool:
             return list(pool.map(lambda number: send(client, number, until), range(uploads)))
+
+
+def split_login(url: str) -> tuple[httpx.URL, tuple[str, str] | None]:
+    """The address without USER:PASSWORD@, which no message shows, and both of them.
+
+    Raises:
+      UserError: it is no address.
+    """
+    try:
+        page = httpx.URL(url)
+    except httpx.InvalidURL:
+        page = httpx.URL("")
+    if page.scheme not in ("http", "https") or not page.host:
+        raise UserError("--url is no address; write http://HOST:PORT or https://USER:PASSWORD@HOST")
+    login = (page.username, page.password) if page.userinfo else None
+    return page.copy_with(userinfo=b""), login
 
 
 def send(client: httpx.Client, number: int, until: float) -> Outcome:
@@ -105,24 +122,32 @@ def send(client: httpx.Client, number: int, until: float) -> Outcome:
     def ended(kind: str, reason: str = "") -> Outcome:
         return Outcome(kind, time.monotonic() - begun, refused, sent, reason)
 
-    while time.monotonic() < until:
+    while (left := until - time.monotonic()) > 0:
         sent += 1
         try:
-            answer = client.post("/api/predict", files={"file": (name, data)})
+            answer = client.post("/api/predict", files={"file": (name, data)}, timeout=left)
             said = answer.json()
         except httpx.HTTPError as error:
             return ended(LOST, f"{type(error).__name__}: {error}")
         except ValueError:
             return ended(LOST, f"status {answer.status_code} without JSON")
+        if not isinstance(said, dict):
+            return ended(LOST, f"status {answer.status_code} with JSON that is no object")
         if answer.status_code == 200:
-            (record,) = said["files"]
             own = {"path": name, "sha256": hashlib.sha256(data).hexdigest()}
-            wrong = [f"{key} of {name} is {record[key]}" for key in own if record[key] != own[key]]
+            try:
+                (record,) = said["files"]
+                other = {key: record[key] for key in own if record[key] != own[key]}
+            except (KeyError, TypeError, ValueError):
+                return ended(LOST, "status 200 without the record of one file")
+            wrong = [f"{key} of {name} is {value}" for key, value in other.items()]
             return ended(MIXED_UP if wrong else ANSWERED, ", ".join(wrong))
         if answer.status_code not in REFUSED_FOR_NOW:
             return ended(LOST, f"status {answer.status_code}: {said.get('error')}")
         refused += 1
-        time.sleep(float(answer.headers.get("Retry-After", SECONDS_TO_RETRY)))
+        named = answer.headers.get("Retry-After", "")
+        seconds = float(named) if named.isdecimal() else SECONDS_TO_RETRY
+        time.sleep(max(0.0, min(seconds, until - time.monotonic())))
     return ended(LOST, "refused until the time was over" if refused else "the time was over")
 
 
