@@ -282,6 +282,46 @@ def test_a_file_can_be_sent_again_after_a_passing_refusal(server, faces, tmp_pat
         WebDriverWait(browser, SECONDS).until(lambda b: "Score " in card.text)
 
 
+BUSY = """
+  window.asked = 0;
+  window.texts = new Set();
+  const [answers, own, times] = [document.getElementById("answers"), window.fetch, arguments[0]];
+  new MutationObserver(() => window.texts.add(answers.textContent))
+    .observe(answers, { childList: true, subtree: true });
+  const refused = { status: 429, headers: { "Retry-After": "1" } };
+  window.fetch = async (...request) =>
+    ++window.asked > times ? own(...request) : Response.json({ error: "too many" }, refused);
+"""
+
+
+def test_a_busy_server_is_asked_again_a_few_times(server, faces, tmp_path):
+    with chromium(1100, tmp_path) as browser:
+        for times, asked, said in ((2, 3, "Score "), (100, 6, "Not scored. Too many.")):
+            browser.get(server.address)
+            WebDriverWait(browser, SECONDS).until(lambda b: b.find_element(By.ID, "terms").text)
+            browser.execute_script(BUSY, times)
+            browser.find_element(By.ID, "file").send_keys(str(faces / "test/rows0.png"))
+            WebDriverWait(browser, SECONDS).until(lambda b: b.find_elements(By.CLASS_NAME, "card"))
+            (card,) = finished_cards(browser, 1)
+            assert said in card.text
+            assert browser.execute_script("return window.asked") == asked
+            texts = browser.execute_script("return [...window.texts].join()")
+            assert "The server is busy; trying again in 1 s." in texts
+        assert card.find_element(By.TAG_NAME, "button").text == "Try again"
+        assert not complaints(browser)
+
+
+def test_a_page_that_is_opened_while_the_server_stops_says_so(server, tmp_path):
+    stops = "window.fetch = async () => Response.json({ error: 'stops' }, { status: 503 });"
+    with chromium(1100, tmp_path) as browser:
+        browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": stops})
+        browser.get(server.address)
+        note = browser.find_element(By.ID, "note")
+        WebDriverWait(browser, SECONDS).until(lambda b: note.is_displayed())
+        assert note.text == "The server takes no files now; load this page again later."
+        assert not complaints(browser)
+
+
 def test_a_file_that_is_dropped_is_scored(server, faces, tmp_path):
     drop = """
       const bytes = Uint8Array.from(atob(arguments[0]), (one) => one.charCodeAt(0));

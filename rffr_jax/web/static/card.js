@@ -21,8 +21,8 @@ function refill(card, ...parts) {
   card.replaceChildren(card.querySelector("h2"), ...parts);
 }
 
-export function showProgress(card) {
-  refill(card, element("p", {}, "Is sent and scored …"));
+export function showProgress(card, text = "Is sent and scored …") {
+  refill(card, element("p", {}, text));
 }
 
 export function showRefusal(card, reason, again) {

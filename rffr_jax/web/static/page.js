@@ -8,6 +8,10 @@ import { status } from "/verdict.js";
 const NOT_SCORED = "not scored";
 // These refuse a file that may be scored another time.
 const PASSING = [408, 429, 500, 502, 503, 504];
+// These are waited for, if the answer says how long.
+const BUSY = [429, 503];
+const MOST_WAITS = 5;
+const MOST_SECONDS = 60; // of one wait
 
 const field = document.getElementById("file");
 const drop = document.getElementById("drop");
@@ -54,9 +58,8 @@ async function work() {
 async function score(entry) {
   const { file, card } = entry;
   card.setAttribute("aria-busy", "true");
-  showProgress(card);
   try {
-    const answer = await sent(file);
+    const answer = await sent(file, card);
     entry.answer = answer;
     await showAnswer(card, answer, file);
     const [record] = answer.files;
@@ -85,25 +88,37 @@ function counted(done) {
     .join(", ");
 }
 
-async function sent(file) {
+// The answer to one file; a server that is busy is asked again after the seconds that it names.
+async function sent(file, card) {
   if (!file.size) throw new Refusal("the file is empty");
   if (file.size > mostBytes)
     throw new Refusal(`the file is larger than ${mostBytes / 1e6} megabytes`);
+  for (let waits = 0; ; waits++) {
+    showProgress(card);
+    const { response, answer } = await posted(file);
+    if (response.ok) return answer;
+    const seconds = BUSY.includes(response.status) ? Number(response.headers.get("Retry-After")) : 0;
+    if (waits === MOST_WAITS || !(seconds > 0 && seconds <= MOST_SECONDS))
+      throw new Refusal(answer.error, PASSING.includes(response.status));
+    showProgress(card, `The server is busy; trying again in ${seconds} s.`);
+    await new Promise((done) => setTimeout(done, 1000 * seconds));
+  }
+}
+
+async function posted(file) {
   const body = new FormData();
   body.append("file", file, file.name);
-  let response, answer;
+  let response;
   try {
     response = await fetch("/api/predict", { method: "POST", body });
   } catch {
     throw new Refusal("the server does not answer, or the file cannot be read", true);
   }
   try {
-    answer = await response.json();
+    return { response, answer: await response.json() };
   } catch {
     throw new Refusal(`the server's answer, of status ${response.status}, is broken`, true);
   }
-  if (!response.ok) throw new Refusal(answer.error, PASSING.includes(response.status));
-  return answer;
 }
 
 field.addEventListener("change", () => {
@@ -146,13 +161,20 @@ function terms(health) {
   ];
 }
 
-const health = await (await fetch("/api/health")).json();
-mostBytes = health.most_bytes;
-document.getElementById("terms").append(...terms(health).map((text) => element("p", {}, text)));
-document.getElementById("samples").append(
-  ...Object.entries(health.samples).map(([name, title]) => button(`Try ${title}`, () => sample(name))));
-if (health.note) {
+function showNote(text) {
   const note = document.getElementById("note");
-  note.textContent = sentence(health.note);
-  note.hidden = false;
+  note.textContent = sentence(text);
+  note.hidden = !text;
 }
+
+function showHealth(health) {
+  mostBytes = health.most_bytes;
+  document.getElementById("terms").append(...terms(health).map((text) => element("p", {}, text)));
+  document.getElementById("samples").append(
+    ...Object.entries(health.samples).map(([name, title]) => button(`Try ${title}`, () => sample(name))));
+  showNote(health.note);
+}
+
+const health = await fetch("/api/health").catch(() => null);
+if (health?.ok) showHealth(await health.json());
+else showNote("the server takes no files now; load this page again later");
