@@ -18,7 +18,8 @@ class InterruptedRunError(Exception):
 class StopRequest:
     """A context that catches the signals of `SIGNALS`; `should_stop` says when to stop.
 
-    What it was asked inside another one, that one is asked, too, when it ends.
+    One inside another is asked from the start if the outer one was, and hands on what it was asked
+    when it ends.
     """
 
     def __init__(self):
@@ -30,14 +31,19 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             self._previous = {name: signal.signal(name, self._ask) for name in SIGNALS}
+            self._asked |= any(outer._asked for outer in self._outer())
         return self
 
     def __exit__(self, *_):
         for name, handler in self._previous.items():
             signal.signal(name, handler)
-            outer = getattr(handler, "__self__", None)
-            if self._asked and isinstance(outer, StopRequest):
-                outer._ask()
+        for outer in self._outer():
+            outer._asked |= self._asked
+
+    def _outer(self) -> set["StopRequest"]:
+        """The one around this one, whose handlers it replaces."""
+        found = (getattr(handler, "__self__", None) for handler in self._previous.values())
+        return {request for request in found if isinstance(request, StopRequest)}
 
     def should_stop(self, step: int) -> bool:
         """Whether all processes stop at this step because one of them was asked to.

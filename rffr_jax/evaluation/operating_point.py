@@ -15,13 +15,12 @@ from rffr_jax.evaluation import calibration, metrics
 from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.threshold import (
-    DEFAULT_THRESHOLD,
+    CHANCE_AUC,
     Threshold,
     choose_threshold,
     expected_fpr,
 )
 from rffr_jax.examples import REAL, Dataset, Example
-from rffr_jax.runs.weight_records import read_valid_record, write_record
 
 RECORD = "operating_point"
 
@@ -81,6 +80,8 @@ def write_operating_point(detector: Path, checkpoint: str, point: OperatingPoint
       detector: its workdir or model folder.
       weights: digest of the weights that it was chosen for.
     """
+    from rffr_jax.runs.weight_records import write_record  # imports JAX
+
     record = {**point.to_json(), "origins": point.origins.to_json()}
     write_record(detector, RECORD, checkpoint, weights, record)
 
@@ -94,6 +95,8 @@ def read_operating_point(detector: Path, checkpoint: str, weights: str) -> Opera
     Raises:
       UserError: the file is damaged.
     """
+    from rffr_jax.runs.weight_records import read_valid_record  # imports JAX
+
     point = read_valid_record(detector, RECORD, checkpoint, weights, OperatingPoint.from_json)
     return point or DEFAULT_OPERATING_POINT
 
@@ -192,7 +195,7 @@ def explain_missing_calibration(threshold: Threshold) -> str:
     if threshold.auc is None:
         return f"no calibration for {what}: there are no fakes among them in the validation data"
     reason = "probabilities would not rise with scores"
-    if threshold.auc > DEFAULT_THRESHOLD:
+    if threshold.auc > CHANCE_AUC:
         reason = f"none was asked for, or {reason}"
     else:
         reason += ", because fakes do not score higher than reals"

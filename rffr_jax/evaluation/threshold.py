@@ -15,6 +15,7 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.examples import FAKE, REAL
 
 DEFAULT_THRESHOLD = 0.5
+CHANCE_AUC = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +131,7 @@ def choose_threshold(
         auc = metrics.auc(labels, scores)
         if method != calibration.NONE:
             fitted = calibration.fit(method, labels, scores)
-            fitted = fitted if fitted.is_increasing and auc > DEFAULT_THRESHOLD else None
+            fitted = fitted if fitted.is_increasing and auc > CHANCE_AUC else None
     value, source = threshold_at_fpr(labels, scores, max_fpr), ""
     source_reals: dict[str, int] = {}
     if len(sources):

@@ -62,8 +62,8 @@ def _inpaint(
     """A pass for each of the chosen blocks, the same of every image or each image's own.
 
     The patches of the block itself come first. The `vmap` over passes is inside that over images:
-    where XLA or cuDNN merges the two axes, images are in front, and images on several devices are
-    never gathered.
+    so the axis of images is in front where XLA or cuDNN merges the two, and images on several
+    devices need no gather.
     """
     visible, hidden = jnp.asarray(blocks.visible), jnp.asarray(blocks.hidden_in_pass)
 
@@ -91,7 +91,7 @@ def inpaint_chosen_blocks(
     Args:
       chosen: blocks of each image; of row r the first `counts[r % len(counts)]` are used.
       counts: numbers of blocks in every group of `len(counts)` rows, the largest being `most`;
-        static, so that one program with exactly sum(counts) MAE passes a group does the work.
+        static: one program runs exactly sum(counts) MAE passes a group.
       at_once: passes of every group that are computed in parallel; None: all of them.
 
     Returns:

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Key
 
-from rffr_jax.models.depthwise import convolution_of
+from rffr_jax.models.convolution import convolution_of
 from rffr_jax.models.feature_maps import Inputs, Outputs, Rows, rows_that_count
 from rffr_jax.models.sizes import EfficientNetSettings
 
@@ -62,7 +62,7 @@ class Normalised(nnx.Module):
             padding="SAME",
             feature_group_count=groups,
             use_bias=False,
-            conv_general_dilated=convolution_of(groups),
+            conv_general_dilated=convolution_of(side, groups),
             dtype=dtype,
             kernel_init=nnx.initializers.variance_scaling(2.0, "fan_out", "normal"),
             rngs=rngs,

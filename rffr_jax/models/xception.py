@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from rffr_jax.errors import UserError
-from rffr_jax.models.depthwise import convolution_of
+from rffr_jax.models.convolution import convolution_of
 from rffr_jax.models.feature_maps import Inputs, Outputs, Rows, rows_that_count
 from rffr_jax.models.sizes import XceptionSettings
 
@@ -46,7 +46,7 @@ class Normalised(nnx.Module):
                 padding=[(padding, padding)] * 2,
                 feature_group_count=groups,
                 use_bias=False,
-                conv_general_dilated=convolution_of(groups),
+                conv_general_dilated=convolution_of(side, groups),
                 dtype=dtype,
                 kernel_init=nnx.initializers.he_normal(),
                 rngs=rngs,

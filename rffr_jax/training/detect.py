@@ -144,9 +144,10 @@ class DetectorTraining(Objective):
 
     Attributes:
       originals: the training images before anything is done to them.
-      counts: numbers of random blocks in every group of images; () without random blocks.
-      autoencoder: weights that residuals come from, as they are stored; {} without any, and once
-        they are saved, because `frozen` has them in the compute type.
+      counts: number of random blocks of each image, repeated every len(counts) images; () where
+        blocks are not random.
+      autoencoder: its weights in the type that they are stored in; {} without an autoencoder, and
+        after `save_frozen`: then `frozen` has them, in the compute type.
       pretrained: folders of its MAE or UNet, and of weights that this run begins with.
       mae_sources: origins of the data that these were trained on.
       earlier_sources: the same of the detector in `init_from`.
@@ -216,9 +217,9 @@ class DetectorTraining(Objective):
             if not has_saved_state(workdir):
                 self.pretrained.append(backbone.folder)
         self.mae_sources = Origins().union(*map(read_sources, self.pretrained))
-        kept_apart = self._backbone if settings.is_frozen_in_part else {}
+        frozen_backbone = self._backbone if settings.is_frozen_in_part else {}
         held = self._detection.in_compute_type(self.autoencoder)
-        self.frozen = {"autoencoder": held, "backbone": kept_apart}
+        self.frozen = {"autoencoder": held, "backbone": frozen_backbone}
         self.earlier_sources = Origins()
         if self._started_from and not has_saved_state(workdir):
             self.earlier_sources = read_sources(self._init_from)
@@ -354,7 +355,7 @@ class DetectorTraining(Objective):
     ) -> tuple[RowLosses, PyTree]:
         """Cross-entropy of each image.
 
-        And that of its patches, times `detector.patch_loss`, where this is not 0. A rival has
+        If `detector.patch_loss` is not 0, that of its patches is added, times it. A rival has
         losses of its own, and parameters that follow the batch.
         """
         if self._detection.settings.is_rival:

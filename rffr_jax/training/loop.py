@@ -1,8 +1,8 @@
 """The training loop of both objectives.
 
 Its order is fixed: evaluate, save, take the next batch, step, log. So every checkpoint holds a
-consistent pair of state and step, and the next batch (read ahead) depends only on the step. A step
-that copies unasked is an error. Evaluations and saves do not count as training time.
+consistent pair of state and step, and the next batch (read ahead) depends only on the step. An
+implicit copy in a step is an error. Evaluations and saves do not count as training time.
 """
 
 import functools
@@ -55,7 +55,7 @@ from rffr_jax.training.throughput import Throughput
 
 log = logging.getLogger(__name__)
 
-MOST_WAITING = 0.1  # of the time; above it a warning names both rates
+MAX_WAIT_SHARE = 0.1  # of training time spent waiting for data; above it there is one warning
 
 
 class Objective:
@@ -69,7 +69,7 @@ class Objective:
       pairs: whether each fake comes with the real that it was made of.
       frozen: arrays that the loss reads and that are not trained.
       loss_names: the parts of the loss, as they are logged.
-      mask_patch: side of the patches whose manipulated share comes with a batch; 0: no share does.
+      mask_patch: side of the patches whose manipulated share comes with a batch; 0: without shares.
       stages: the steps at which other shapes of inputs begin; the first is 0.
       evaluates_start: whether the initial parameters are evaluated, too, as step 0.
     """
@@ -94,7 +94,7 @@ class Objective:
         raise NotImplementedError
 
     def prepare_inputs(self):
-        """Computes what `inputs` looks up; all processes come by here together before the steps."""
+        """Computes what `inputs` looks up; every process calls this once, before the steps."""
 
     def inputs(self, step: int, batch: Batch, rows: slice) -> Batch:
         """The arrays that the loss reads, for this process's rows of a batch.
@@ -233,7 +233,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
             batch = next(batches)
             with jax.transfer_guard("disallow"):
                 needed = objective.inputs(step, batch, rows)
-            return batch, put_batch(needed, mesh)  # of several processes, JAX takes it for unasked
+            return batch, put_batch(needed, mesh)  # of several processes, an implicit copy to JAX
 
         inputs = stack.enter_context(closing(read_ahead(read, range(start, config.steps))))
 
@@ -292,7 +292,7 @@ def train(objective: Objective, config: Config, workdir: pathlib.Path, mesh: Mes
                 bad_files.share()
                 checkpoints.raise_errors()
                 save_times.ask()
-                if not said_slow and throughput.share_waited > MOST_WAITING and done > start + 10:
+                if not said_slow and throughput.share_waited > MAX_WAIT_SHARE and done > start + 10:
                     said_slow = True
                     log.warning(
                         "steps waited for data %.0f %% of the time: they could do %.3g steps/s, "

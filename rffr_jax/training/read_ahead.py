@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 STEPS_AHEAD = 1
-"""Each holds a batch in the workers' shared memory (`rffr_jax/data/worker_errors.py`)."""
+"""Each keeps a batch in the workers' shared memory (`rffr_jax/data/worker_errors.py`)."""
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ class GracefulServer(uvicorn.Server):
     ):
         """
         Args:
-          seconds: for the uploads, after the first signal.
+          seconds: that accepted uploads may still take after the first signal.
         """
         super().__init__(settings)
         self._uploads, self._signals, self._seconds = uploads, signals, seconds

@@ -107,3 +107,11 @@ def test_what_was_asked_inside_another_request_is_not_lost():
         with StopRequest():
             pass
         assert not outer.should_stop(1)
+
+
+def test_who_begins_after_a_request_is_asked_from_the_start():
+    with StopRequest() as outer:
+        signal.raise_signal(signal.SIGTERM)
+        with StopRequest() as inner:
+            assert inner.should_stop(0)
+        assert outer.should_stop(1)

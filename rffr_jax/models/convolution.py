@@ -1,7 +1,8 @@
-"""A depthwise convolution by shifted products, for CPUs.
+"""Depthwise and pointwise convolutions by other means, for CPUs.
 
-XLA's convolution of one channel at a time is slow on a CPU (docs/benchmarks.md). The device where a
-program is traced decides, so an export that is made on a CPU has the shifted products everywhere.
+XLA's convolutions of one channel at a time, and of one pixel at a time, are slow on a CPU
+(docs/benchmarks.md). The device where a program is traced decides, so an export that is made on a
+CPU has these everywhere.
 """
 
 import functools
@@ -19,9 +20,13 @@ Kernel = Float[Array, "rows columns 1 channels"]
 Strides = tuple[int, int]
 
 
-def convolution_of(groups: int) -> Callable[..., Array]:
-    """What a layer of so many groups, 1 or one for each channel, convolves with."""
-    return depthwise_convolution if groups > 1 else lax.conv_general_dilated
+def convolution_of(side: int, groups: int) -> Callable[..., Array]:
+    """What `nnx.Conv` convolves with: `side` x `side` kernels, 1 group or one for each channel."""
+    if jax.default_backend() != "cpu":
+        return lax.conv_general_dilated
+    if groups > 1:
+        return depthwise_convolution
+    return pointwise_convolution if side == 1 else lax.conv_general_dilated
 
 
 def depthwise_convolution(
@@ -50,22 +55,41 @@ def depthwise_convolution(
         raise ValueError(f"dilated by {lhs_dilation} and {rhs_dilation}, which is not supported")
     if rhs.shape[2:] != (1, feature_group_count) or lhs.shape[-1] != feature_group_count:
         raise ValueError(f"no depthwise convolution: {lhs.shape} by {rhs.shape}")
-    if jax.default_backend() != "cpu":
-        return lax.conv_general_dilated(
-            lhs,
-            rhs,
-            window_strides,
-            padding,
-            feature_group_count=feature_group_count,
-            preferred_element_type=preferred_element_type,
-            **options,
-        )
     strides = (window_strides[0], window_strides[1])
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
     padded = jnp.pad(lhs.astype(jnp.float32), ((0, 0), *padding, (0, 0)))
     found: Array = _convolve(padded, rhs.astype(jnp.float32), strides)
     return found.astype(preferred_element_type or lhs.dtype)
+
+
+def pointwise_convolution(
+    lhs: Array,
+    rhs: Array,
+    window_strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+    *,
+    preferred_element_type: DTypeLike | None = None,
+    **options,
+) -> Array:
+    """`jax.lax.conv_general_dilated` of a kernel of one pixel, as a product of matrices.
+
+    Args:
+      lhs: pixels [batch, height, width, inputs].
+      rhs: kernel [1, 1, inputs, outputs].
+
+    Raises:
+      ValueError: the kernel is no pointwise one, or something is padded.
+    """
+    if rhs.shape[:3] != (1, 1, lhs.shape[-1]):
+        raise ValueError(f"no pointwise convolution: {lhs.shape} by {rhs.shape}")
+    if not isinstance(padding, str) and any(map(any, padding)):
+        raise ValueError(f"padded by {padding}, which is not supported")
+    down, right = window_strides
+    pixels = lhs[:, ::down, ::right]
+    return jnp.einsum(
+        "bhwi,io->bhwo", pixels, rhs[0, 0], preferred_element_type=preferred_element_type
+    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -95,23 +119,24 @@ def _forward(x: Inputs, kernel: Kernel, strides: Strides) -> tuple[Outputs, tupl
 
 
 def _backward(
-    strides: Strides, kept: tuple[Inputs, Kernel], slope: Outputs
+    strides: Strides, saved: tuple[Inputs, Kernel], cotangent: Outputs
 ) -> tuple[Inputs, Kernel]:
-    x, kernel = kept
-    (of_x,) = jax.linear_transpose(lambda y: _shifted_products(y, kernel, strides), x)(slope)
-    return of_x, _kernel_gradient(x, slope, kernel, strides)
+    x, kernel = saved
+    transposed = jax.linear_transpose(lambda y: _shifted_products(y, kernel, strides), x)
+    (x_cotangent,) = transposed(cotangent)
+    return x_cotangent, _kernel_gradient(x, cotangent, kernel, strides)
 
 
-def _kernel_gradient(x: Inputs, slope: Outputs, kernel: Kernel, strides: Strides) -> Kernel:
-    """Row after row: what a whole image takes does not fit the caches. Images stay apart until the
-    end, so that devices that hold some each add up once."""
+def _kernel_gradient(x: Inputs, cotangent: Outputs, kernel: Kernel, strides: Strides) -> Kernel:
+    """Row after row: what a whole image takes does not fit the caches. Images are added up
+    last, so that several devices need one all-reduce."""
     rows, columns = kernel.shape[:2]
-    batch, height, width, channels = slope.shape
+    batch, height, width, channels = cotangent.shape
     down, right = strides
 
     def add_row(total: Array, row: Array) -> tuple[Array, None]:
         window = lax.dynamic_slice_in_dim(x, row * down, rows, axis=1)
-        here = lax.dynamic_slice_in_dim(slope, row, 1, axis=1)
+        here = lax.dynamic_slice_in_dim(cotangent, row, 1, axis=1)
         length = right * (width - 1) + 1
         parts = [
             jnp.sum(window[:, :, column : column + length : right] * here, axis=2)

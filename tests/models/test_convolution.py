@@ -1,4 +1,4 @@
-"""The depthwise convolution for CPUs is XLA's, forwards and backwards."""
+"""The convolutions for CPUs are those of XLA, forwards and backwards."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,12 @@ import pytest
 from flax import nnx
 from jax import lax
 
-from rffr_jax.models import depthwise
-from rffr_jax.models.depthwise import depthwise_convolution
+from rffr_jax.models import convolution
+from rffr_jax.models.convolution import (
+    convolution_of,
+    depthwise_convolution,
+    pointwise_convolution,
+)
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -78,11 +82,41 @@ def test_layers_take_it_and_a_grouped_convolution_is_refused():
         layer(5, 5, kernel_dilation=2, conv_general_dilated=depthwise_convolution)(pixels)
 
 
-def test_other_devices_keep_the_convolution_of_xla(monkeypatch):
-    pixels, kernel = draw(8, 8, 3)
-    monkeypatch.setattr(depthwise.jax, "default_backend", lambda: "gpu")
-    traced = str(jax.make_jaxpr(lambda x, k: ours(x, k, (1, 1), "SAME"))(pixels, kernel))
-    assert "conv_general_dilated" in traced
-    monkeypatch.undo()
-    traced = str(jax.make_jaxpr(lambda x, k: ours(x, k, (1, 1), "SAME"))(pixels, kernel))
-    assert "conv_general_dilated" not in traced
+@pytest.mark.parametrize("padding", ["SAME", "VALID", "NONE"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_pointwise_one_and_its_gradients_are_those_of_xla(stride, padding):
+    given = [(0, 0)] * 2 if padding == "NONE" else padding
+    rng = np.random.default_rng(stride)
+    pixels = jnp.asarray(rng.standard_normal((2, 7, 10, 5)).astype(np.float32))
+    kernel = jnp.asarray(rng.standard_normal((1, 1, 5, 3)).astype(np.float32))
+
+    def by_pixel(x, k):
+        return pointwise_convolution(x, k, (stride, stride), given, dimension_numbers=LAYOUT)
+
+    def by_xla(x, k):
+        strides = (stride, stride)
+        return lax.conv_general_dilated(x, k, strides, given, dimension_numbers=LAYOUT)
+
+    found, back = jax.vjp(by_pixel, pixels, kernel)
+    expected, back_by_xla = jax.vjp(by_xla, pixels, kernel)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    slope = jnp.asarray(rng.standard_normal(found.shape).astype(np.float32))
+    for here, there in zip(back(slope), back_by_xla(slope), strict=True):
+        np.testing.assert_allclose(here, there, atol=3e-5)
+
+
+def test_a_pointwise_one_of_other_kernels_or_with_padding_is_refused():
+    pixels = jnp.zeros((1, 4, 4, 5))
+    with pytest.raises(ValueError, match="no pointwise convolution"):
+        pointwise_convolution(pixels, jnp.zeros((3, 3, 5, 2)), (1, 1), "SAME")
+    with pytest.raises(ValueError, match="padded by"):
+        pointwise_convolution(pixels, jnp.zeros((1, 1, 5, 2)), (1, 1), [(1, 1), (0, 0)])
+
+
+def test_each_kernel_has_its_own_and_other_devices_keep_that_of_xla(monkeypatch):
+    assert convolution_of(3, 5) is depthwise_convolution
+    assert convolution_of(1, 1) is pointwise_convolution
+    assert convolution_of(3, 1) is lax.conv_general_dilated
+    monkeypatch.setattr(convolution.jax, "default_backend", lambda: "gpu")
+    for side, groups in ((3, 5), (1, 1), (3, 1)):
+        assert convolution_of(side, groups) is lax.conv_general_dilated
