@@ -240,6 +240,7 @@ def test_kinds_and_limits_are_named_before_the_upload(server, tmp_path):
         browser.get(server.address)
         terms = browser.find_element(By.ID, "terms")
         WebDriverWait(browser, SECONDS).until(lambda b: terms.text)
+        assert not browser.find_element(By.ID, "all").is_displayed()  # nothing to print yet
         for said in ("JPEG", "MP4", "200 megabytes", "120 seconds", "at most 8", "6 evenly"):
             assert said in terms.text
         described = browser.find_element(By.ID, "file").get_dom_attribute("aria-describedby")
