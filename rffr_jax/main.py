@@ -10,6 +10,7 @@ Exit codes: 0 done; 1 a defect of the program; 2 a mistake of the user, in one l
 stopped by a signal after saving: run the same command again to resume.
 """
 
+import contextlib
 import importlib
 import logging
 import os
@@ -33,6 +34,7 @@ from rffr_jax.config import (
 )
 from rffr_jax.errors import UserError
 from rffr_jax.runs.model_names import pinned_model
+from rffr_jax.web.stop_signals import StopSignals
 
 JOBS = {
     "pretrain": "rffr_jax.training.pretrain",
@@ -73,7 +75,9 @@ def run(argv: Sequence[str], typed: Sequence[str] = ()) -> int:
         # The GPUs' memory is for the processes that these jobs start.
         if config.get("at_once", 1) > 1 or config.job == "web":
             os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        with processes.join_processes(launch), device_errors_in_one_line():
+        # JAX is imported later: a Ctrl-C inside its callbacks would be lost.
+        signals = StopSignals() if config.job == "web" else contextlib.nullcontext()
+        with signals, processes.join_processes(launch), device_errors_in_one_line():
             from rffr_jax.cluster.agreement import agree_on_devices, require_same_config
             from rffr_jax.cluster.compile_cache import enable_compile_cache
             from rffr_jax.cluster.interruption import InterruptedRunError
