@@ -216,7 +216,8 @@ def _default_workdir(config: Config) -> pathlib.Path:
     if config.job == "experiment":
         paper = pathlib.Path("runs", "paper", f"{config.name}-{config.variant}")
         return paper if config.variant else pathlib.Path("runs", config.name)
-    return pathlib.Path("runs", f"{config.job}_sweep" if config.get("sweep") else config.job)
+    job = "fine_tune" if config.job == "detect" and config.init_from else config.job
+    return pathlib.Path("runs", f"{job}_sweep" if config.get("sweep") else job)
 
 
 def _data(config: Config) -> str:

@@ -2,10 +2,12 @@
 
 import importlib
 import pathlib
+import sys
+import types
 
 import pytest
 
-from rffr_jax.main import run
+from rffr_jax.main import JOBS, run
 from rffr_jax.runs.model_folder import read_config
 from tests import jobs
 
@@ -40,6 +42,17 @@ def test_a_mae_that_is_named_starts_the_branches_too():
     config = recipe("detect", "64")
     config.mae = "elsewhere"
     assert config.detector.init == "elsewhere"
+
+
+def test_fine_tuning_asks_for_faces_and_has_a_folder_of_its_own(capsys, monkeypatch):
+    started = []
+    job = types.SimpleNamespace(run=lambda config, workdir: started.append(workdir))
+    monkeypatch.setitem(sys.modules, JOBS["detect"], job)
+    flags = (f"--config={jobs.CONFIGS}/recipes/fine_tune.py", f"--config.init_from={BOX}/detector")
+    assert run(["rffr-jax", *flags]) == 2
+    assert "name your faces with --config.data.train=folder:DIR" in capsys.readouterr().err
+    assert run(["rffr-jax", *flags, "--config.data.train=folder:mine"]) == 0
+    assert started == [pathlib.Path("runs/fine_tune")]
 
 
 def test_an_unknown_size_is_one_line(capsys):

@@ -32,8 +32,13 @@ def with_settings_of_detector(config: Config, changed: Collection[str]) -> Confi
       changed: the entries that flags set.
 
     Raises:
-      UserError: there is no detector, or a flag sets what the detector brings with it.
+      UserError: there is no detector, no data to train on, or a flag sets what the detector brings
+        with it.
     """
+    if not config.data.train:
+        raise UserError(
+            "there is nothing to train on; name your faces with --config.data.train=folder:DIR"
+        )
     for name in sorted(changed):
         if name in ("mae", "detector.init") or _is_brought(name):
             raise UserError(
