@@ -15,12 +15,13 @@ import importlib
 import logging
 import os
 import pathlib
+import re
 import shlex
 import sys
 from collections.abc import Sequence
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from rffr_jax.cluster import processes
 from rffr_jax.cluster.command_line import USER_MISTAKE, device_errors_in_one_line, run_program
@@ -28,6 +29,7 @@ from rffr_jax.cluster.launch import Launch, find_launch
 from rffr_jax.config import (
     Config,
     check_config,
+    flat,
     refuse_address,
     refuse_addresses,
     with_pinned_models,
@@ -177,10 +179,17 @@ def _parse(
         job = None if config is None else config.get("job")
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{_one_line(error)}; start it in the folder that holds configs/"
+            f"{_one_line(error, argv)}; start it in the folder that holds configs/"
+        ) from error
+    except flags.UnrecognizedFlagError as error:
+        name, loaded = error.flagname, values["config"].value
+        if not isinstance(loaded, ConfigDict) or name not in flat(loaded.to_dict()):
+            raise UserError(_one_line(error, argv)) from error
+        raise UserError(
+            f"Unknown command line flag '{name}'; did you mean --config.{name}?"
         ) from error
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise UserError(_one_line(error)) from error
+        raise UserError(_one_line(error, argv)) from error
     if help_flag.value:
         print(f"{__doc__}\n{values.get_help()}")
         return None, "", pathlib.Path(), None
@@ -232,12 +241,26 @@ def _data(config: Config) -> str:
     )
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: BaseException, argv: Sequence[str]) -> str:
     while isinstance(error, KeyError | AttributeError) and error.args:
         if not isinstance(error.args[0], BaseException):
-            return "the config has no entry " + " ".join(str(error.args[0]).split())
+            return _no_entry(" ".join(str(error.args[0]).split()), argv)
         error = error.args[0]
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    text = re.sub(r"invalid literal for int\(\).*", "it must be a whole number", text)
+    return re.sub(r"could not convert string to float: .*", "it must be a number", text)
+
+
+def _no_entry(said: str, argv: Sequence[str]) -> str:
+    """That a config lacks an entry, from what its error says, and what to do."""
+    found = re.search(r' ?Did you mean "(.+)" instead of "(.+)"\?', said)
+    if not found:
+        return f"the config has no entry {said}; `rffr-jax JOB --help` lists the keys"
+    meant, typed = found.groups()
+    names = [argument.partition("=")[0].split(".") for argument in argv]
+    name = next((parts for parts in names if typed in parts), ["--config", typed])
+    flag = ".".join(meant if part == typed else part for part in name)
+    return f"the config has no entry {said[: found.start()]}; did you mean {flag}?"
 
 
 if __name__ == "__main__":

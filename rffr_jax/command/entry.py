@@ -104,7 +104,7 @@ def flags_of(arguments: Sequence[str]) -> list[str]:
 
     Raises:
       UserError: no such job, a file for a job other than `predict`, or a comma in the name of one
-        of several files.
+        of several files, or between two.
     """
     job, *rest = arguments
     if job.startswith("-"):
@@ -140,6 +140,8 @@ def _config_file(job: str) -> tuple[str, pathlib.Path, str]:
 def _joined(files: Sequence[str]) -> str:
     if len(files) > 1:
         for file in files:
+            if "," in file and not pathlib.Path(file).exists():
+                raise UserError(f"{file!r} does not exist; separate files with spaces")
             if "," in file:
                 raise UserError(
                     f"{file!r} has a comma in its name, which separates files; give it without "

@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 
 IMAGE, VIDEO = "image", "video"
 MEDIA_EXTENSIONS = (*IMAGE_EXTENSIONS, *VIDEO_EXTENSIONS, ".gif")
-UNKNOWN_KIND = "not an image or a video of a kind that is read"
+UNKNOWN_KIND = (
+    "not an image or a video of a kind that is read (JPEG, PNG, WebP, BMP, TIFF, AVIF, HEIC; MP4, "
+    "MOV, AVI, MKV, WebM, WMV, MPEG)"
+)
 
 _HEAD = 189  # bytes; the second packet of a transport stream begins at 188
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")

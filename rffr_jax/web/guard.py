@@ -55,7 +55,10 @@ class Guard:
         """Why a request is refused; '' if it is not."""
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0] not in self._trusted:
-            return "the name in Host is not a name of this server"
+            return (
+                "the name in Host is not a name of this server; its owner can allow it with "
+                "--config.trusted_hosts"
+            )
         if method in _HARMLESS:
             return ""
         own = (f"http://{hosts[0]}", f"https://{hosts[0]}")

@@ -40,10 +40,11 @@ class ScoringProcess:
     """Starts the child, and another one when it is needed after one died or was killed.
 
     Attributes:
+      detector: its name; '' until it is known.
       note: a warning to show beside every score; '' if there is none, or none is known yet.
     """
 
-    note = ""
+    detector = note = ""
 
     def __init__(self, config: Config):
         """Starts the first child and does not wait for it.
@@ -148,7 +149,7 @@ class ScoringProcess:
             raise UserError("the process that loads the detector died; is memory short?") from error
         if not loaded:
             raise UserError(said)
-        self._ready, self.note = True, said
+        self._ready, (self.detector, self.note) = True, said
 
 
 def _serve(entries: dict[str, Any], connection: Connection):
@@ -171,7 +172,7 @@ def _serve(entries: dict[str, Any], connection: Connection):
     except UserError as error:
         connection.send((False, str(error)))
         return
-    connection.send((True, detector.note))
+    connection.send((True, (detector.name, detector.note)))
     while True:
         try:
             file, folder = connection.recv()

@@ -96,6 +96,7 @@ def _serve(config: Config, listener: socket.socket, folder: pathlib.Path):
             server_header=False,
             timeout_graceful_shutdown=SECONDS_TO_END,
         )
+        log.info("the detector is %s", scorers[0].detector)
         if uploads.note:
             log.warning("%s", uploads.note)
         if not ipaddress.ip_address(host).is_loopback:

@@ -35,7 +35,7 @@ def test_arguments_become_flags():
         (["xyz"], "no job 'xyz'; `rffr-jax --help` lists"),
         (["paper/base"], "no job 'paper/base'"),
         (["web", "photo.jpg"], "'photo.jpg' is not a flag; `rffr-jax web` takes"),
-        (["predict", "a,b.png", "c.png"], "'a,b.png' has a comma in its name"),
+        (["predict", "a.png", "b.png,c.png"], "'b.png,c.png' does not exist; separate files with"),
         (["doctor", "now"], "unrecognized arguments: now; usage: rffr-jax doctor"),
     ],
 )
@@ -43,6 +43,12 @@ def test_mistakes_are_named(arguments, message):
     with pytest.raises(UserError, match=r"^[^\n]+$") as refused:
         entry.run(arguments)
     assert message in str(refused.value)
+
+
+def test_a_comma_in_one_of_several_names_is_refused(tmp_path):
+    (tmp_path / "a,b.png").touch()
+    with pytest.raises(UserError, match=r"a,b.png' has a comma in its name"):
+        entry.run(["predict", str(tmp_path / "a,b.png"), "c.png"])
 
 
 def test_help_names_every_job_and_loads_no_jax(capsys):

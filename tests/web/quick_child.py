@@ -2,7 +2,7 @@
 
 
 def answer_with_the_name(_, connection):
-    connection.send((True, "this is for tests"))
+    connection.send((True, ("a detector", "this is for tests")))
     while True:
         try:
             file, _ = connection.recv()

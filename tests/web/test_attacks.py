@@ -155,6 +155,7 @@ def test_other_hosts_are_refused(request_of, attacked, host):
         assert request_of("GET", path, headers=headers).status_code == 403
     sent = request_of("POST", "/api/predict", files={"file": ("a.png", png())}, headers=headers)
     assert sent.status_code == 403
+    assert "allow it with --config.trusted_hosts" in sent.json()["error"]
     assert scorer.scored == before
 
 

@@ -9,6 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from rffr_jax.predict.inputs import UNKNOWN_KIND
 from rffr_jax.predict.records import as_sentence
 from rffr_jax.web.serve import UPLOADS
 from tests.faces.movies import face_frames, write_movie
@@ -200,9 +201,7 @@ def test_the_results_of_all_files_are_one_document(server, faces, tmp_path):
         own = downloaded(browser, card, tmp_path)
     assert [file["path"] for file in together["files"]] == ["rows0.png", "real0.png"]
     assert together["files"][0] == own["files"][0]
-    assert together["not_scored"] == [
-        {"path": "text.png", "reason": "not an image or a video of a kind that is read"}
-    ]
+    assert together["not_scored"] == [{"path": "text.png", "reason": UNKNOWN_KIND}]
     assert sum(together["counts"].values()) == 2
     assert together["counts"][own["files"][0]["status"]] >= 1
     del together["not_scored"]

@@ -54,6 +54,7 @@ def kill_child():
 def test_a_start_that_fails_is_tried_again_at_the_next_file(limit, tmp_path):
     scorer = ScoringProcess(CONFIG)
     assert scored(scorer, tmp_path) == "a.png"
+    assert (scorer.detector, scorer.note) == ("a detector", "this is for tests")
     kill_child()
     limit.append(errno.ENOMEM)
     assert refusal(scorer, tmp_path) == 500

@@ -187,6 +187,7 @@ def test_stopped_by_a_signal_it_leaves_nothing(tmp_path, detector):
     uploads.mkdir(parents=True)
     (uploads / "left").write_bytes(drawn(1))  # by a server that was killed
     with served(tmp_path / "run", *jobs.GIVEN, f"detector={detector}") as running:
+        assert f"rffr_jax: the detector is {detector}\n" in running.lines
         assert post(running, drawn(0)).status_code == 200
         assert list(uploads.iterdir()) == []
         assert uploads.stat().st_mode & 0o777 == 0o700

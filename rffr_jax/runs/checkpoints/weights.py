@@ -156,9 +156,10 @@ def find_checkpoint(folder: pathlib.Path, option: str) -> pathlib.Path:
     for candidate in (folder / LATEST, folder):
         if is_checkpoint(candidate):
             return candidate
+    reason = "" if folder.exists() else ", because there is no such folder"
     raise UserError(
-        f"{option}={folder} holds no checkpoint; name the workdir of a finished run, a folder of "
-        "converted weights, or a model folder"
+        f"{option}={folder} holds no checkpoint{reason}; name the workdir of a finished run, a "
+        "folder of converted weights, or a model folder"
     )
 
 
