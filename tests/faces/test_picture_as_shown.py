@@ -59,7 +59,9 @@ def write_hdr(path: pathlib.Path, colours: np.ndarray, transfer: int) -> np.ndar
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p10le"
         stream.options = {
             "crf": "1",
-            "x265-params": f"log-level=none:colorprim=bt2020:transfer={name}:colormatrix=bt2020nc:"
+            # Several threads give a packet now and then that cannot be written.
+            "x265-params": "log-level=none:pools=none:frame-threads=1:"
+            f"colorprim=bt2020:transfer={name}:colormatrix=bt2020nc:"
             f"range=limited:master-display={mastering}:max-cll=1000,400",
         }
         frame = av.VideoFrame(width, height, "yuv420p10le")
