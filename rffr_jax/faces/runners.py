@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
+from rffr_jax.cluster.blocked_signals import blocked_signals
 from rffr_jax.errors import UserError
 from rffr_jax.faces.media import Medium
 from rffr_jax.faces.part_file import Part, read_part, write_part
@@ -110,11 +111,8 @@ def process_runner(count: int) -> Runner:
         )
         try:
             futures = (pool.submit(work.prepare, task) for task in tasks)
-            mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)  # workers inherit it
-            try:
+            with blocked_signals(_STOPPING):
                 running = set(itertools.islice(futures, ahead))
-            finally:
-                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             while running:
                 done, running = concurrent.futures.wait(
                     running, return_when=concurrent.futures.FIRST_COMPLETED

@@ -85,11 +85,13 @@ class Gathering(nn.Module):
 
 
 class Reasoning(nn.Module):
+    gathering = Gathering
+
     def __init__(self, code: int, coarse: int, fine: int):
         super().__init__()
         self.own = two_layers(code, coarse, coarse)
-        self.from_coarse = Gathering(code, coarse, coarse)
-        self.from_fine = Gathering(code, fine, coarse)
+        self.from_coarse = self.gathering(code, coarse, coarse)
+        self.from_fine = self.gathering(code, fine, coarse)
         self.back = two_layers(3 * coarse, code, code)
 
     def forward(self, encoded: Tensor, coarse: Tensor, fine: Tensor) -> Tensor:

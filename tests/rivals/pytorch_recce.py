@@ -27,7 +27,7 @@ from rffr_jax.convert import rules
 from rffr_jax.convert.backbones import BACKBONES, COUNTERS
 from rffr_jax.models.abstract import abstract
 from rffr_jax.rivals.recce import Detector, Settings
-from scripts.benchmark.peer_recce import CHANNELS, Recce, two_layers
+from scripts.benchmark.peer_recce import CHANNELS, Gathering, Reasoning, Recce
 from tests.convert import pytorch_models as models
 
 FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "recce.npz"
@@ -35,14 +35,7 @@ WIDTH, MIDDLE_BLOCKS, SIDE = 1 / 32, 2, 40
 FLOOD = 0.04
 
 
-class PlaceGathering(nn.Module):
-    def __init__(self, code: int, given: int, wanted: int):
-        super().__init__()
-        self.embedding = two_layers(given, wanted, wanted)
-        self.of_place = nn.Linear(wanted, 1, bias=False)
-        self.of_neighbour = nn.Linear(wanted, 1, bias=False)
-        self.gate = nn.Linear(code, wanted, bias=False)
-
+class PlaceGathering(Gathering):
     def forward(self, place, own, neighbours):
         """Of one place: [batch, code], [batch, wanted], [batch, neighbours, given]."""
         there = self.embedding(neighbours)
@@ -52,13 +45,8 @@ class PlaceGathering(nn.Module):
         return (weights * there).sum(dim=1) * (1 - self.gate(place).sigmoid())
 
 
-class PlaceReasoning(nn.Module):
-    def __init__(self, code: int, coarse: int, fine: int):
-        super().__init__()
-        self.own = two_layers(code, coarse, coarse)
-        self.from_coarse = PlaceGathering(code, coarse, coarse)
-        self.from_fine = PlaceGathering(code, fine, coarse)
-        self.back = two_layers(3 * coarse, code, code)
+class PlaceReasoning(Reasoning):
+    gathering = PlaceGathering
 
     def forward(self, encoded, coarse, fine):
         """Place by place."""
