@@ -105,6 +105,8 @@ def get_config(rival: str = "") -> Config:
     # Or adam, whose decay is added to the gradient; or sgd, with momentum b1.
     config.optimizer.name = "adamw"
     config.optimizer.learning_rate = 2e-5
+    # Of what is trained of a pretrained backbone, on the same schedule; 0 is learning_rate.
+    config.optimizer.backbone_learning_rate = 0.0
     # Or cosine, last_quarter: constant, and a line down to 0 in the last quarter.
     config.optimizer.schedule = "constant"
     config.optimizer.warmup_steps = 0

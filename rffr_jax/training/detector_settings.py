@@ -42,6 +42,11 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
     if config.backbone.weights:
         backbone = configured_backbone(config)
         mean, std = backbone.mean, backbone.std
+    elif rate := config.optimizer.backbone_learning_rate:
+        raise UserError(
+            f"optimizer.backbone_learning_rate={rate} is for a pretrained backbone; name one with "
+            "--config.backbone.weights, or leave it 0"
+        )
     if detector.backbone != VIT:
         rival = rival_settings(detector.backbone, config.rival.to_dict())
         _refuse_for_rival(config)

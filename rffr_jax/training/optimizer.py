@@ -1,5 +1,7 @@
 """AdamW, Adam or SGD with a schedule; weight decay for matrices only."""
 
+from typing import Any
+
 import jax
 import optax
 from jaxtyping import PyTree
@@ -69,15 +71,40 @@ def decay_mask(parameters: PyTree) -> PyTree:
     )
 
 
+def backbone_mask(parameters: PyTree) -> PyTree:
+    """True for a detector's branch `original`, which a pretrained backbone is."""
+
+    def is_original(path: tuple[Any, ...], _: jax.Array) -> bool:
+        return [getattr(key, "key", None) for key in path[:2]] == ["branches", "original"]
+
+    return jax.tree_util.tree_map_with_path(is_original, parameters)
+
+
 def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
     """AdamW (Loshchilov & Hutter, ICLR 2019), Adam, or SGD with momentum `b1`, from
     `config.optimizer`.
 
-    The weight decay of Adam and SGD is added to the gradient, as in PyTorch.
+    The weight decay of Adam and SGD is added to the gradient, as in PyTorch. With
+    `backbone_learning_rate` above 0 the backbone's steps have that peak, on the same schedule.
 
     Raises:
-      UserError: another name, or as for `learning_rate_schedule`.
+      UserError: another name, rates that are not above 0, or as for `learning_rate_schedule`.
     """
+    optimizer = _one_rate(config, steps)
+    of_backbone = config.get("backbone_learning_rate", 0.0)
+    if not of_backbone:
+        return optimizer
+    if of_backbone < 0 or not config.learning_rate:
+        raise UserError(
+            f"optimizer.backbone_learning_rate={of_backbone} is a rate above 0, beside "
+            f"optimizer.learning_rate={config.learning_rate} above 0; 0 takes the same for both"
+        )
+    ratio = optax.scale(of_backbone / config.learning_rate)
+    return optax.chain(optimizer, optax.masked(ratio, backbone_mask))
+
+
+def _one_rate(config: Config, steps: int) -> optax.GradientTransformation:
+    """The optimizer before the backbone has a rate of its own."""
     name, schedule = config.get("name", "adamw"), learning_rate_schedule(config, steps)
     if name not in ("adamw", "adam", "sgd"):
         raise UserError(f"optimizer.name={name!r} is not known; choose adamw, adam or sgd")

@@ -132,6 +132,17 @@ def test_a_rate_that_is_never_halved_is_the_training_without_that_entry(tmp_path
     assert keys.of(config) == here
 
 
+def test_a_rate_of_the_backbone_matters_where_there_is_one(tmp_path):
+    keys, config = RunKeys(tmp_path, tmp_path), detect.get_config()
+    here = keys.of(config)
+    config.optimizer.backbone_learning_rate = 1e-3
+    assert keys.of(config) == here
+    config.backbone.weights = str(tmp_path / "dinov2")
+    at_its_rate = keys.of(config)
+    config.optimizer.backbone_learning_rate = 0.0
+    assert keys.of(config) != at_its_rate
+
+
 def test_rules_name_checkpoints(drawn_data):
     checkpoints = {
         p.rule: next(iter(p.evaluations.values())).config.checkpoint

@@ -143,3 +143,48 @@ def test_first_step_is_the_sign_of_the_gradient_times_the_rate():
     gradients = {"bias": jnp.array([4.0, -0.01])}
     updates: Any = optimizer.update(gradients, optimizer.init(parameters), parameters)[0]
     np.testing.assert_allclose(updates["bias"], [-0.1, 0.1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_a_backbone_with_a_rate_of_its_own_moves_as_alone_at_that_rate(name):
+    """Three steps on a schedule, beside optimizers that give one rate to all."""
+    rng = np.random.default_rng()
+
+    def tree():
+        layer = {
+            "kernel": jnp.asarray(rng.normal(size=(3, 2))),
+            "scale": jnp.asarray(rng.normal(size=2)),
+        }
+        other = {"norm": jax.tree.map(jnp.negative, layer)}
+        branches = {"original": {"norm": layer}, "residual": other}
+        return {"branches": branches, "head": layer, "original": layer}
+
+    def after_three_steps(**rates):
+        optimizer = make_optimizer(settings(name=name, **rates), 10)
+        weights, state = start, optimizer.init(start)
+        for gradient in gradients:
+            updates, state = optimizer.update(gradient, state, weights)
+            weights = jax.tree.map(jnp.add, weights, updates)
+        return weights
+
+    start, gradients = tree(), [tree() for _ in range(3)]
+    found: Any = after_three_steps(learning_rate=0.01, backbone_learning_rate=0.3)
+    slow: Any = after_three_steps(learning_rate=0.01)
+    fast: Any = after_three_steps(learning_rate=0.3)
+    of_backbone = found["branches"].pop("original")
+    slow["branches"].pop("original")
+    jax.tree.map(np.testing.assert_array_equal, found, slow)
+    expected = fast["branches"]["original"]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), of_backbone, expected)
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        {"backbone_learning_rate": -1.0},
+        {"learning_rate": 0.0, "backbone_learning_rate": 0.1},
+    ],
+)
+def test_a_rate_of_the_backbone_that_is_none_is_named(rates):
+    with pytest.raises(UserError, match=r"backbone_learning_rate=.* is a rate above 0, beside"):
+        make_optimizer(settings(**rates), 10)
