@@ -1,6 +1,7 @@
 """The charts of an experiment: mean AUC in bars (Fig. 1), validation curves (Fig. 5)."""
 
 import pathlib
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from rffr_jax.runs.atomic_files import atomic_write
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#555555", "#F0E442")
 """Of Okabe and Ito: told apart by the colour-blind, too."""
 HATCHES, LINES = ("", "//", "..", "xx"), ("-", "--", "-.", ":")
-CHANCE = 50.0
+CHANCE, LETTERS_AN_INCH = 50.0, 11
 LABELS = ("trained_on", "method", "rule")
 
 
@@ -57,6 +58,8 @@ def plot_bars(stem: pathlib.Path, table: Mapping[str, Any]) -> pathlib.Path:
     shown = [(name, name) for name in table["columns"]]
     shown += [(key, name) for key, name in MEANS.items() if any(key in r["cells"] for r in rows)]
     width = max(6.0, 1.5 + 0.28 * len(shown) * (len(named) + 1))
+    letters = max(1, int(LETTERS_AN_INCH * (width - 1.5) / len(shown)))
+    ticks = [_in_lines(name, letters) for _, name in shown]
     figure, panels, key = _panels(len(trainings), 1, width, named)
     lowest = CHANCE
     for axes, trained_on in zip(panels, trainings, strict=True):
@@ -68,7 +71,7 @@ def plot_bars(stem: pathlib.Path, table: Mapping[str, Any]) -> pathlib.Path:
                     place = named.index(label), len(named)
                     lowest = min(lowest, _draw_bar(axes, row["cells"][name], group, *place))
         axes.axhline(CHANCE, color="0.3", linewidth=0.8)
-        axes.set_xticks(range(len(shown)), [name for _, name in shown], parse_math=False)
+        axes.set_xticks(range(len(shown)), ticks, parse_math=False)
         axes.set_ylabel("AUC, %")
         axes.grid(axis="y", color="0.9")
         axes.set_axisbelow(True)
@@ -78,6 +81,12 @@ def plot_bars(stem: pathlib.Path, table: Mapping[str, Any]) -> pathlib.Path:
     legend = add_legend(key, handles=handles, loc="center", ncols=_legend_columns(named, width))
     legend.set_in_layout(False)
     return _save(figure, stem, table["title"], table["note"])
+
+
+def _in_lines(name: str, letters: int) -> str:
+    """A name in lines of so many letters, where it can be cut: at spaces and after underscores."""
+    parts = textwrap.wrap(name.replace("_", "_ "), letters, break_long_words=False)
+    return "\n".join(part.replace("_ ", "_") for part in parts)
 
 
 def _draw_bar(axes: Axes, cell: Mapping[str, Any], group: int, number: int, count: int) -> float:

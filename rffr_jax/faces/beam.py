@@ -28,7 +28,8 @@ def beam_runner(runner: str, options: str = "") -> Runner:
         )
     except ImportError as error:
         raise UserError(
-            "--runner needs Apache Beam, in an environment of its own: pip install '.[faces,beam]'"
+            "--runner needs Apache Beam, in an environment of its own: pip install "
+            "'rffr-jax[faces,beam]'"
         ) from error
     if "multi_threading" in options:
         raise UserError(

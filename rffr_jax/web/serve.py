@@ -74,7 +74,7 @@ def _serve(config: Config, listener: socket.socket, folder: pathlib.Path):
         from rffr_jax.web.graceful_server import GracefulServer
         from rffr_jax.web.multipart_file import MEGABYTE, Limits
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is missing: pip install '.[web]'") from error
+        raise UserError(f"{error.name} is missing: pip install 'rffr-jax[web]'") from error
     host, port = listener.getsockname()[:2]
     trusted = TrustedHosts(host, port, config.trusted_hosts)
     limits = Limits(int(config.most_megabytes * MEGABYTE), config.seconds_without_progress)

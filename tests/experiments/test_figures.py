@@ -1,6 +1,7 @@
 """Bars and validation curves: what they show is what was measured."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -81,6 +82,21 @@ def test_bars_have_a_panel_for_what_was_trained_on(tmp_path, drawn):
     assert to_hex(alone.get_facecolor()) == COLOURS[1].lower()
     assert alone.get_x() > 1 > first.patches[1].get_x()
     assert first.get_ylim() == second.get_ylim()
+
+
+@pytest.mark.parametrize("methods", [["one"], ["one", "two", "three", "four"]])
+def test_long_names_of_columns_do_not_touch(tmp_path, drawn, methods):
+    names = ["autoencoder_swap", "expression_transfer", "real, brightness edge", "real, format"]
+    _, _, summary = experiment(tmp_path / "runs", methods)
+    summary["columns"] = names
+    for one in summary["rows"]:
+        one["cells"] = {name: cell([0.6]) for name in names}
+    plot_bars(tmp_path / "bars", summary)
+    ticks = drawn[0].axes[0].get_xticklabels()
+    shown = [tick.get_text().replace("_\n", "_").replace("\n", " ") for tick in ticks]
+    assert shown == names
+    places = [tick.get_window_extent() for tick in ticks]
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(places))
 
 
 def test_bars_of_nothing_measured(tmp_path):
