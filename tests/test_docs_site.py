@@ -52,24 +52,6 @@ def test_groups_are_those_of_the_table():
     }
 
 
-def test_comments_stand_beside_their_keys():
-    source = """
-    # Of both,
-    # in two lines.
-    config.a, config.b.c = 1, 2
-    # Of nothing.
-
-    config.d = 3
-    # Of a section.
-    config.e = ConfigDict({"f": 4})
-    # Of code that is no key.
-    other = 5
-    config.g = 6
-"""
-    both = "Of both, in two lines."
-    assert reference_pages.comments_in(source) == {"a": both, "b.c": both, "e": "Of a section."}
-
-
 def test_a_config_has_its_own_comments_and_those_of_the_config_that_it_changes():
     page = reference_pages.config_page("recipes/detect")
     assert "| `optimizer.learning_rate` | `0.0005`  |" in page

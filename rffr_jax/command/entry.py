@@ -19,6 +19,7 @@ import ast
 import difflib
 import pathlib
 import sys
+import textwrap
 import types
 from collections.abc import Sequence
 
@@ -28,6 +29,7 @@ from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 
 ALIASES = {"demo": "quickstart"}
+COMMENT = "      # "
 OTHERS = ("doctor", "export", "export-model", "metrics", "push", "runs")
 
 
@@ -129,7 +131,7 @@ def _config_file(job: str) -> tuple[str, pathlib.Path, str]:
       UserError: no such job.
     """
     name, colon, variant = job.partition(":")
-    name, jobs = ALIASES.get(name, name), _jobs()
+    name, jobs = ALIASES.get(name, name), config_files()
     if name not in jobs:
         alike = difflib.get_close_matches(name, [*jobs, *ALIASES, *OTHERS], 1)
         hint = f"did you mean {alike[0]}? " if alike else ""
@@ -150,8 +152,8 @@ def _joined(files: Sequence[str]) -> str:
     return ",".join(files)
 
 
-def _jobs() -> dict[str, pathlib.Path]:
-    """Config files by the name of their job, such as `predict` and `paper/table5`."""
+def config_files() -> dict[str, pathlib.Path]:
+    """Every config's file by its name, such as `predict` and `paper/table5`; the jobs first."""
     folder = configs_folder()
     files = sorted(folder.rglob("*.py"), key=lambda file: (len(file.parts), file))
     names = {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
@@ -170,17 +172,24 @@ def _asks_for_help(arguments: Sequence[str]) -> bool:
 
 
 def _help() -> str:
-    lines = [(name, _docstring(file).split("\n")[0]) for name, file in _jobs().items()]
+    lines = [(name, _docstring(file).split("\n")[0]) for name, file in config_files().items()]
     width = max(len(name) for name, _ in lines)
     jobs = "\n".join(f"  {name:{width}}  {line}" for name, line in lines)
     return f"{__doc__}\nJobs:\n{jobs}\n\n`rffr-jax JOB --help` shows the keys of a job."
 
 
 def _help_of(job: str) -> str:
-    """What a job does, and its keys with their defaults, as its config file has them."""
-    _, file, _ = _config_file(job)
-    source = file.read_text(encoding="utf-8")
-    return f"{_docstring(file)}\n\n{source.split('def get_config', 1)[1].split(chr(10), 1)[1]}"
+    """What a job does, and its keys with their defaults and comments."""
+    from rffr_jax.command.config_keys import config_keys
+
+    _make_configs_importable()
+    name, file, variant = _config_file(job)
+    keys = config_keys(name, variant.removeprefix(":"))
+    lines = [f"{_docstring(file)}\n\n--config.KEY=VALUE, with the defaults:"]
+    for key in keys:
+        lines.append(f"  {key.name} = {key.default!r}")
+        lines += textwrap.wrap(key.comment, 88, initial_indent=COMMENT, subsequent_indent=COMMENT)
+    return "\n".join(lines)
 
 
 def _docstring(file: pathlib.Path) -> str:

@@ -1,15 +1,12 @@
 """Reference of commands and configs, from the program itself."""
 
 import contextlib
-import importlib
 import inspect
 import io
 import pathlib
-import re
-from types import ModuleType
 
 from rffr_jax.command import entry
-from rffr_jax.config import flat
+from rffr_jax.command.config_keys import config_keys, config_module
 from scripts.docs_site.navigation import GENERATED, toctree
 
 SCORE_TABLES = {"metrics": [], "compare": ["TABLE.csv"]}
@@ -33,13 +30,11 @@ CONFIGS = """# Configs
 Keys that follow others, such as warm-up steps that are a tenth of the steps, change with them.
 Tables of the paper are below `paper/`, settings for photographs below `recipes/`.
 """
-JOBS_OF_EXPERIMENTS = ("pretrain", "detect", "evaluate", "residual")
-_ASSIGNMENT = re.compile(r"^ *config\.([\w.]+(?:, config\.[\w.]+)*) = ")
 
 
 def write(folder: pathlib.Path):
     """Writes `commands.md`, a page for each config below `configs/`, and `configs/index.md`."""
-    names = config_names()
+    names = list(entry.config_files())
     pages = {f"configs/{name}": config_page(name) for name in names}
     tree = tuple(f"{GENERATED}/configs/{name}" for name in names)
     pages["configs/index"] = CONFIGS + toctree("", tree, hidden=False)
@@ -66,63 +61,15 @@ def _printed(arguments: list[str]) -> str:
         return text.getvalue().strip()
 
 
-def config_names() -> list[str]:
-    """Every config, such as `pretrain` and `paper/table5`; the jobs first."""
-    folder = entry.configs_folder()
-    files = sorted(folder.rglob("*.py"), key=lambda file: (len(file.parts), file))
-    names = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
-    return [name for name in names if hasattr(_config(name), "get_config")]
-
-
 def config_page(name: str) -> str:
     """The header of a config and a table of its keys, their defaults and their comments."""
-    module = _config(name)
-    config = module.get_config().copy_and_resolve_references()
-    title, _, rest = (inspect.getdoc(module) or "").partition("\n")
-    found = _comments(module, config.job)
+    title, _, rest = (inspect.getdoc(config_module(name)) or "").partition("\n")
     rows = [
-        f"| `{key}` | {_code(value)} {_cell(_nearest(found, key))} |"
-        for key, value in flat(config.to_dict()).items()
+        f"| `{key.name}` | {_code(key.default)} {_cell(key.comment)} |" for key in config_keys(name)
     ]
     header = f"```text\n{rest.strip()}\n```\n\n" if rest.strip() else ""
     table = "\n".join(["| key | default, comment |", "| --- | --- |", *rows])
     return f"# {name}\n\n{title}\n\n{header}{table}\n"
-
-
-def comments_in(source: str) -> dict[str, str]:
-    """The comment above the line of each key, by the key's dotted name."""
-    found, above = {}, []
-    for line in source.splitlines():
-        if line.lstrip().startswith("# "):
-            above.append(line.strip().removeprefix("# "))
-            continue
-        if above and (assigned := _ASSIGNMENT.match(line)):
-            for key in assigned[1].split(", config."):
-                found[key] = " ".join(above)
-        above = []
-    return found
-
-
-def _comments(module: ModuleType, job: str) -> dict[str, str]:
-    """The comments of a config, and those of the configs that it changes."""
-    found = {}
-    if job == "experiment":
-        for inner in JOBS_OF_EXPERIMENTS:
-            comments = comments_in(inspect.getsource(_config(inner)))
-            found |= {f"{inner}.{key}": comment for key, comment in comments.items()}
-    changed = _config("paper/base" if job == "experiment" else job)
-    return found | comments_in(inspect.getsource(changed)) | comments_in(inspect.getsource(module))
-
-
-def _nearest(found: dict[str, str], key: str) -> str:
-    """The comment of a key, else that of the section that it is in."""
-    while key and key not in found:
-        key = key.rpartition(".")[0]
-    return found.get(key, "")
-
-
-def _config(name: str) -> ModuleType:
-    return importlib.import_module("configs." + name.replace("/", "."))
 
 
 def _code(value: object) -> str:

@@ -51,7 +51,7 @@ def test_a_comma_in_one_of_several_names_is_refused(tmp_path):
         entry.run(["predict", str(tmp_path / "a,b.png"), "c.png"])
 
 
-def test_help_names_every_job_and_loads_no_jax(capsys):
+def test_help_names_every_job_and_loads_no_jax():
     code = (
         "import sys; from rffr_jax.command import entry; entry.run([]); print('jax' in sys.modules)"
     )
@@ -60,8 +60,6 @@ def test_help_names_every_job_and_loads_no_jax(capsys):
     assert lines[-1] == "False"
     for job in {file.stem for file in CONFIGS.glob("*.py")}:
         assert any(line.split()[:1] == [job] for line in lines), job
-    assert entry.run(["pretrain", "--help"]) == 0
-    assert 'config.mask.kind = "block"' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", entry.OTHERS)
