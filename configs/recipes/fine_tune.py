@@ -18,6 +18,8 @@ def get_config() -> Config:
     config.init_from = "box"
     # Yours; drawn faces teach it nothing.
     config.data.train = ()
+    # Yours, of other people; without any, nothing is measured.
+    config.data.validation = ()
     config.steps = 500
     # A fifth of the rate that it was trained with.
     config.optimizer.learning_rate = 1e-4

@@ -4,7 +4,6 @@ Several processes can share the files of one prediction and its workdir: `--conf
 """
 
 import dataclasses
-import logging
 import pathlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,8 +24,6 @@ from rffr_jax.predict.inputs import InputFile, find_files
 from rffr_jax.predict.predictions_file import write_predictions
 from rffr_jax.predict.report import write_report
 from rffr_jax.runs.workdir import locked_workdir, write_config
-
-log = logging.getLogger(__name__)
 
 MOST_PRINTED = 20
 """Files whose scores are printed; of more files only the counts are."""
@@ -79,8 +76,6 @@ def run(config: Config, workdir: pathlib.Path):
     left_out = SkippedFiles()
     files = find_files(as_tuple(config.inputs), exclude=workdir, left_out=left_out)
     detector, settings = detector_and_settings(config)
-    if detector.note:
-        log.warning("%s", detector.note)
     with locked_workdir(part.folder(workdir)):
         write_config(workdir, config)
         scorer = FileScorer(config, workdir, detector, settings, part.folder(workdir))
