@@ -174,3 +174,17 @@ def test_units_are_looked_for_before_anything_is_trained(tmp_path):
     config.units = "gone"
     with pytest.raises(UserError, match=r"units=gone holds no unit_N\.json"):
         list_experiment(config, tmp_path / "run")
+
+
+def test_units_of_the_repository_join_the_experiment_of_today():
+    """A new entry of a config belongs into their settings, with the value that they had."""
+    config = orderings.get_config("64")
+    kept = read_units("docs/results/orderings-64", config, own_seeds=())
+    seeds = {run.seed for run in kept.results}
+    assert seeds == set(range(len(seeds)))
+    for run in kept.results:
+        for column, expected in run.aucs.items():
+            scores = kept.of(run)
+            assert scores is not None
+            found = select_method_and_reals(scores, config.columns[column].method)
+            assert auc(found.labels, found.scores) == pytest.approx(expected, abs=1e-6)
