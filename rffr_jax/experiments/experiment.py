@@ -93,13 +93,15 @@ def make_plan(
             by_split = _has_data_per_seed(config)
             on_disk.append(with_data_on_disk(one, data, by_split=by_split, draw=draw))
         points.append(make_grid(on_disk[-1], trainings))
-    first, seed = on_disk[0], on_disk[0].mae_seeds[0]
+    # Without seeds all units are of other machines, and there is no MAE here that draws anything.
+    first = on_disk[0] if on_disk else config
     autoencoders = {
-        name: autoencoder_run(first, name, seed, folders[0]) for name in first.galleries
+        name: autoencoder_run(first, name, first.mae_seeds[0], folders[0])
+        for name in (first.galleries if on_disk else ())
     }
     localisations = _localisation_runs(first, autoencoders, folders[0]) if first.localise else {}
     tested = [point for of_seed in points for point in of_seed]
-    return Plan(shared, asked[0], first, tested, autoencoders, localisations)
+    return Plan(shared, asked[0] if asked else config, first, tested, autoencoders, localisations)
 
 
 def _shared_folder(config: Config, workdir: pathlib.Path) -> pathlib.Path:

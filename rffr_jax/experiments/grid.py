@@ -149,7 +149,7 @@ def _fill_in_seed(specs: str | Sequence[str], seed: int) -> tuple[str, ...]:
 
 def check_grid(config: Config):
     """Raises: UserError where the grid makes no sense."""
-    for name in ("seeds", "rules"):
+    for name in ("rules",) if config.get("units") else ("seeds", "rules"):
         if not len(config[name]):
             raise UserError(f"--config.{name} is empty; name at least one")
     for name in ("seeds", "mae_seeds"):

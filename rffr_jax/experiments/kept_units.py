@@ -65,12 +65,12 @@ def write_units(
       config: of the experiment, with {seed} in its specs.
       read_scores: of the images of a column.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for seed in sorted({run.seed for run in results}):
         runs = [run for run in results if run.seed == seed and run.rule != "oracle"]
         scores = [_all_columns(run, read_scores) for run in runs]
         if not runs:
             continue
+        folder.mkdir(parents=True, exist_ok=True)
         images = list(scores[0])
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")

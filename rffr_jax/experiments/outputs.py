@@ -50,14 +50,16 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
     asked, on_disk = plan.asked, plan.on_disk
     results = [_read_result(asked, point) for point in plan.points]
     controls = control_columns(asked)
-    tests = load_dataset(_test_specs(on_disk, controls), default_split="test")
+    # Without results of this machine there is a table of others' units, and no picture.
+    specs = _test_specs(on_disk, controls)
+    tests = load_dataset(specs, default_split="test") if results else None
     table = TableSpec(
         name=asked.name,
         variant=asked.variant,
         title=asked.title,
         columns=tuple(asked.columns),
         seen={label: _trained_columns(asked, fakes) for label, fakes in asked.trained_on.items()},
-        note=synthetic_data_note(tests.examples),
+        note=synthetic_data_note(tests.examples) if tests else "",
         remarks=_describe_mean_residuals(plan.points),
         claims=read_claims(asked, plan.points),
         external=external_tables(asked),
@@ -74,12 +76,14 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
         everyone = [*results, *kept.results]
         read_all = joined_reader(kept, read_scores, methods)
     summary = build_table(table, everyone, columns, AucReplicates(everyone, read_all))
-    if results:
+    if everyone:
         write_tables(workdir, summary)
         print(format_markdown(summary))
     names = {label: method for label, method in methods.items() if method}
     if "bars" in asked.figures:
         plot_bars(workdir / f"{asked.name}_bars", summary)
+    if tests is None:
+        return
     if "curves" in asked.figures:
         curves = validation_curves(results, table.columns, names)
         plot_validation_curves(

@@ -13,9 +13,9 @@ from rffr_jax.evaluation.metrics import auc
 from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.examples import Example
+from rffr_jax.experiments import experiment
 from rffr_jax.experiments.auc_replicates import AucReplicates
 from rffr_jax.experiments.claims import check_claims
-from rffr_jax.experiments.experiment import list_experiment
 from rffr_jax.experiments.kept_units import joined_reader, read_units, write_units
 from rffr_jax.experiments.run_result import Claim, RunResult, TableSpec
 
@@ -173,13 +173,14 @@ def test_units_are_looked_for_before_anything_is_trained(tmp_path):
     config = orderings.get_config("smoke")
     config.units = "gone"
     with pytest.raises(UserError, match=r"units=gone holds no unit_N\.json"):
-        list_experiment(config, tmp_path / "run")
+        experiment.list_experiment(config, tmp_path / "run")
 
 
-def test_units_of_the_repository_join_the_experiment_of_today():
+def test_units_of_the_repository_alone_make_the_table_of_today(tmp_path, capsys):
     """A new entry of a config belongs into their settings, with the value that they had."""
     config = orderings.get_config("64")
-    kept = read_units("docs/results/orderings-64", config, own_seeds=())
+    config.seeds, config.units = (), "docs/results/orderings-64"
+    kept = read_units(config.units, config, own_seeds=())
     seeds = {run.seed for run in kept.results}
     assert seeds == set(range(len(seeds)))
     for run in kept.results:
@@ -188,3 +189,19 @@ def test_units_of_the_repository_join_the_experiment_of_today():
             assert scores is not None
             found = select_method_and_reals(scores, config.columns[column].method)
             assert auc(found.labels, found.scores) == pytest.approx(expected, abs=1e-6)
+    experiment.run(config, tmp_path / "joined")
+    table = json.loads((tmp_path / "joined/orderings.json").read_text())
+    assert table["seeds"] == sorted(seeds)
+    (ours,) = (
+        row
+        for row in table["rows"]
+        if (row["method"], row["trained_on"], row["rule"]) == ("RFFR", "mouth_render", "last")
+    )
+    here = [
+        run.aucs["landmark_swap"]
+        for run in kept.results
+        if (run.method, run.trained_on, run.rule) == ("RFFR", "mouth_render", "last")
+    ]
+    assert ours["cells"]["landmark_swap"]["auc"] == pytest.approx(np.mean(here))
+    assert "RFFR beats high-pass" in capsys.readouterr().out
+    assert not [*(tmp_path / "joined").glob("seed_*"), *(tmp_path / "joined").glob("units")]
