@@ -2,6 +2,7 @@
 
 import bisect
 import fractions
+import functools
 import math
 import pathlib
 import textwrap
@@ -27,6 +28,7 @@ LONGEST_STEP = 60.0
 """Seconds from one frame to the next, at most; damaged time stamps have longer steps."""
 
 _TICKS = 90_000  # of a second
+_FAST = {"preset": "veryfast"}
 _COLOURS = "RdYlGn_r"  # the middle is the threshold
 _UNKNOWN_COLOUR = (128, 128, 128)
 
@@ -74,6 +76,12 @@ def annotate_video(
     else:
         frames = sample_frames(source, index_video(source), looked_at)
     faces = record["faces"]
+    scores = {
+        face["face"]: [
+            running_score(face["frames"], f["frame"], how, top_k) for f in face["frames"]
+        ]
+        for face in faces
+    }
     reach = math.ceil(facts["frames"] / looked_at) / 2
     with atomic_write(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream, below = None, np.zeros((0, 0, 3), np.uint8)
@@ -81,10 +89,10 @@ def annotate_video(
         for number, frame in enumerate(frames):
             scale = min(1.0, LONGEST_SIDE / max(frame.image.shape[:2]))
             image = _shrink(frame.image, scale)
-            _draw_faces(image, faces, frame.index, reach, scale, threshold, how, top_k)
+            _draw_faces(image, faces, scores, frame.index, reach, scale, threshold)
             if stream is None:
                 below = _text_band(band, image.shape[1])
-                stream = container.add_stream("libx264", rate=rate)
+                stream = container.add_stream("libx264", rate=rate, options=_FAST)
                 stream.height, stream.width = len(image) + len(below), image.shape[1]
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.time_base = fractions.Fraction(1, _TICKS)
@@ -136,12 +144,18 @@ def running_score(frames: Sequence[Mapping[str, Any]], number: int, how: str, to
     return aggregate_scores(np.array(known or [frames[0]["score"]], np.float64), how, top_k)
 
 
+def _running_scores(frames: Sequence[Mapping[str, Any]], how: str, top_k: int) -> list[float]:
+    return [running_score(frames, frame["frame"], how, top_k) for frame in frames]
+
+
 def _shrink(image: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray, "height width 3"]:
     """With even sides, which H.264 needs; a last odd row or column is doubled."""
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     height, width = image.shape[:2]
-    return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    if height % 2 or width % 2:
+        return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return image
 
 
 def _resize(
@@ -156,41 +170,58 @@ def _resize(
 def _draw_faces(
     image: UInt8[np.ndarray, "height width 3"],
     faces: Sequence[Mapping[str, Any]],
+    scores: Mapping[int, Sequence[float]],
     number: int,
     reach: float,
     scale: float,
     threshold: float,
-    how: str,
-    top_k: int,
 ):
-    canvas = Image.fromarray(image)
-    draw = ImageDraw.Draw(canvas)
-    font = load_font(_font_size(canvas.width))
+    """Draws the boxes of a frame.
+
+    Args:
+      scores: of each face, its running score at each of its frames.
+    """
+    height, width = image.shape[:2]
     for face in faces:
         box = _face_box(face, face["frames"], number, reach)
         if box is not None:
-            score = running_score(face["frames"], number, how, top_k)
+            until = bisect.bisect_right(face["frames"], number, key=lambda f: f["frame"])
+            score = scores[face["face"]][max(0, until - 1)]
             text, colour = f"face {face['face']}: {score:.2f}", _colour(score, threshold)
         else:
             box = _face_box(face, face["not_judged"], number, reach)
             text, colour = f"face {face['face']}: unknown", _UNKNOWN_COLOUR
         if box is None:
             continue
-        sides = (canvas.width - 1, canvas.height - 1) * 2
+        sides = (width - 1, height - 1) * 2
         left, top, right, bottom = (
             int(np.clip(edge * scale, 0, side)) for edge, side in zip(box, sides, strict=True)
         )
         if right <= left or bottom <= top:
             continue
-        draw.rectangle(
-            (left, top, right, bottom), outline=colour, width=max(2, canvas.width // 300)
+        _draw_outline(
+            image[top : bottom + 1, left : right + 1], colour, thickness=max(2, width // 300)
         )
-        corner = (left, max(0, top - font.size - 6))
-        draw.rectangle(
-            draw.textbbox(corner, text, font=font), fill="black", outline="black", width=3
-        )
-        draw.text(corner, text, fill="white", font=font)
-    image[:] = np.asarray(canvas)
+        label = _label(text, _font_size(width))
+        place = image[max(0, top - len(label)) :, left:][: len(label), : label.shape[1]]
+        place[:] = label[: len(place), : place.shape[1]]
+
+
+def _draw_outline(
+    area: UInt8[np.ndarray, "height width 3"], colour: tuple[int, int, int], thickness: int
+):
+    area[:thickness] = area[-thickness:] = colour
+    area[:, :thickness] = area[:, -thickness:] = colour
+
+
+@functools.lru_cache(maxsize=256)
+def _label(text: str, size: int) -> UInt8[np.ndarray, "height width 3"]:
+    """White on black."""
+    font = load_font(size)
+    left, top, right, bottom = map(int, font.getbbox(text))
+    canvas = Image.new("RGB", (right - left + 6, bottom - top + 6), "black")
+    ImageDraw.Draw(canvas).text((3 - left, 3 - top), text, fill="white", font=font)
+    return np.asarray(canvas)
 
 
 def _face_box(
@@ -202,6 +233,7 @@ def _face_box(
     return interpolate_box(frames, number, reach)
 
 
+@functools.lru_cache(maxsize=256)
 def _colour(score: float, threshold: float) -> tuple[int, int, int]:
     """Green far below the threshold, red far above it."""
     share = (
