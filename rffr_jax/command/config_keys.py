@@ -29,7 +29,7 @@ class ConfigKey:
 
 
 def config_keys(name: str, variant: str = "") -> list[ConfigKey]:
-    """The keys of a config, in its order.
+    """The keys of a config, by their names.
 
     Args:
       name: such as `pretrain` or `paper/table5`; `configs` is importable.

@@ -76,12 +76,7 @@ def annotate_video(
     else:
         frames = sample_frames(source, index_video(source), looked_at)
     faces = record["faces"]
-    scores = {
-        face["face"]: [
-            running_score(face["frames"], f["frame"], how, top_k) for f in face["frames"]
-        ]
-        for face in faces
-    }
+    scores = {face["face"]: _running_scores(face["frames"], how, top_k) for face in faces}
     reach = math.ceil(facts["frames"] / looked_at) / 2
     with atomic_write(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream, below = None, np.zeros((0, 0, 3), np.uint8)
