@@ -1,1 +1,1 @@
-"""Model folders for rffr-jax: `mae` and `detector`. Their README.md say what they are for."""
+"""A model folder for rffr-jax: `detector`, with its MAE. Its README.md says what it is for."""

@@ -36,6 +36,7 @@ from rffr_jax.evaluation.localisation import (
     localise_residuals,
 )
 from rffr_jax.examples import Dataset, manipulation_mask
+from rffr_jax.method.autoencoder_checkpoint import read_autoencoder
 from rffr_jax.method.baseline_residuals import amplify_difference, reconstruction_residual
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.detection import unit_range
@@ -52,6 +53,7 @@ from rffr_jax.runs.checkpoints.weights import (
     read_about,
     warn_of_normalised_targets,
 )
+from rffr_jax.runs.model_folder import is_model_folder
 from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
@@ -130,7 +132,7 @@ def residual_arrays(
       blocks_per_pass: blocks that one pass of the MAE hides together.
     """
     source = _residual_model(folder, compute_dtype(config.dtype), k, alpha, blocks_per_pass)
-    parameters = load_weights(folder, "mae", source.abstract, mesh)
+    parameters = load_weights(folder, "mae", source.abstract, mesh, part=source.kind)
     bad_files = BadFiles(dataset, config.data.max_bad_fraction)
 
     @jax.jit
@@ -168,10 +170,12 @@ class _ResidualModel:
     """What makes residuals of images.
 
     Attributes:
+      kind: mae, unet or detector.
       residual_image: of the model and images in [0, 1]: what it makes of them, and the residual.
       title: of the first of these in the picture.
     """
 
+    kind: str
     image_size: int
     definition: nnx.GraphDef
     abstract: PyTree
@@ -184,11 +188,16 @@ def _residual_model(
 ) -> _ResidualModel:
     about = read_about(folder, "mae", "mae", "unet", "detector")
     if about["kind"] == "detector":
-        return _reconstructing_rival(folder, about, dtype, alpha)
+        rival = DetectionSettings.from_json(about["detection"]).is_rival
+        if rival or not is_model_folder(folder):
+            return _reconstructing_rival(folder, about, dtype, alpha)
+        about = read_autoencoder(folder, "mae", "mae", "unet")
     if about["kind"] == "unet":
         unet = UNetSettings(**about["model"])
         reconstruct = functools.partial(reconstruction_residual, alpha=alpha)
-        return _ResidualModel(unet.image_size, *abstract_unet(unet), reconstruct, "reconstructed")
+        return _ResidualModel(
+            "unet", unet.image_size, *abstract_unet(unet), reconstruct, "reconstructed"
+        )
     warn_of_normalised_targets(about, f"mae={folder}")
     settings = ModelSettings(**about["model"])
     blocks = BlockGrid(settings.grid, k or about["k"] or K, blocks_per_pass)
@@ -197,7 +206,8 @@ def _residual_model(
         at_once = passes_at_once(settings, dtype, len(images))
         return residual_image(mae, blocks, images, alpha, at_once)
 
-    return _ResidualModel(settings.image_size, *abstract_mae(settings, dtype), inpaint, "inpainted")
+    parts = abstract_mae(settings, dtype)
+    return _ResidualModel("mae", settings.image_size, *parts, inpaint, "inpainted")
 
 
 def _reconstructing_rival(
@@ -219,7 +229,7 @@ def _reconstructing_rival(
         found = rival.reconstructed((images - mean) / std) * std + mean
         return found, amplify_difference(found, images, alpha)
 
-    return _ResidualModel(size, *abstract(build), reconstruct, "reconstructed")
+    return _ResidualModel("detector", size, *abstract(build), reconstruct, "reconstructed")
 
 
 def to_pixels(

@@ -11,14 +11,14 @@ import numpy as np
 
 from rffr_jax.config import Config
 from rffr_jax.errors import UserError
+from rffr_jax.method.autoencoder_checkpoint import read_autoencoder
 from rffr_jax.method.blocks import BlockGrid, count_distribution, count_quantiles
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.method.pretrained_backbone import PretrainedBackbone, read_backbone
 from rffr_jax.models.sizes import ModelSettings, UNetSettings
 from rffr_jax.rivals import VIT, find_rival, rival_settings
 from rffr_jax.runs.checkpoints.names import FROZEN
-from rffr_jax.runs.checkpoints.weights import is_checkpoint, read_about, warn_of_normalised_targets
-from rffr_jax.runs.model_folder import is_model_folder
+from rffr_jax.runs.checkpoints.weights import is_checkpoint, warn_of_normalised_targets
 from rffr_jax.runs.model_names import folder_of_model
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
         return settings, {}
     if settings.autoencoder == "ridge":
         return _with_ridge(config, settings)
-    about = _read_autoencoder(folder_of_model(config.mae, "mae"), "mae", "unet")
+    about = read_autoencoder(folder_of_model(config.mae, "mae"), "mae", "mae", "unet")
     if about["kind"] != settings.autoencoder:
         raise UserError(
             f"mae={config.mae} holds a {about['kind']} checkpoint and detector.residual is "
@@ -126,34 +126,11 @@ def autoencoder_folder(config: Config, kind: str) -> pathlib.Path:
     return inside if kind == "ridge" and is_checkpoint(inside) else folder
 
 
-def _read_autoencoder(folder: pathlib.Path, *kinds: str) -> dict[str, Any]:
-    """What a checkpoint says of itself, or the model folder of a detector of the MAE in it.
-
-    Raises:
-      UserError: as `read_about`; the detector reads no residual of such a model.
-    """
-    if not is_model_folder(folder):
-        return read_about(folder, "mae", *kinds)
-    about = read_about(folder, "mae", *kinds, "detector")
-    if about["kind"] != "detector":
-        return about
-    inside = DetectionSettings.from_json(about["detection"])
-    if inside.autoencoder not in kinds:
-        raise UserError(f"mae={folder} holds a detector without a {' or '.join(kinds)}")
-    models = {"mae": inside.mae, "unet": inside.unet, "ridge": inside.model}
-    model = models[inside.autoencoder]
-    assert model is not None
-    return {
-        **{"version": about["version"], "kind": inside.autoencoder, "k": inside.k},
-        **{"model": dataclasses.asdict(model), "rank": inside.ridge_rank},
-    }
-
-
 def _with_ridge(
     config: Config, settings: DetectionSettings
 ) -> tuple[DetectionSettings, dict[str, Any]]:
     folder = autoencoder_folder(config, "ridge")
-    about = _read_autoencoder(folder, "mae", "ridge")
+    about = read_autoencoder(folder, "mae", "mae", "ridge")
     if about["kind"] == "mae":
         raise UserError(
             f"mae={config.mae} holds no ridge regression, which a finished job pretrain leaves in "

@@ -19,6 +19,7 @@ from jaxtyping import PyTree
 
 from rffr_jax.cluster.sharding import parameter_shardings
 from rffr_jax.errors import UserError
+from rffr_jax.method.autoencoder_checkpoint import read_autoencoder
 from rffr_jax.method.detection import Detection
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.abstract import abstract_mae, abstract_vit
@@ -45,7 +46,7 @@ def check_start(folder: pathlib.Path, settings: DetectionSettings):
     if settings.is_rival:
         about = _check_rival_start(folder, settings, where)
     else:
-        about = read_about(folder, "detector.init", "vit", "mae")
+        about = read_autoencoder(folder, "detector.init", "vit", "mae")
         check_shapes(about, settings.model, where)
     trained = about.get("normalisation")
     asked = {"mean": list(settings.mean), "std": list(settings.std)}
@@ -131,10 +132,10 @@ def _init_branches(
     Args:
       parameters: of a `Detector`, laid out on the mesh.
     """
-    about = read_about(folder, "detector.init", "vit", "mae")
+    about = read_autoencoder(folder, "detector.init", "vit", "mae")
     there = ModelSettings(**about["model"])
     abstract = (abstract_vit if about["kind"] == "vit" else abstract_mae)(there)[1]
-    weights = load_weights(folder, "detector.init", abstract, mesh)
+    weights = load_weights(folder, "detector.init", abstract, mesh, part=about["kind"])
 
     def started(parameters: PyTree, weights: PyTree) -> PyTree:
         for name, branch in parameters["branches"].items():

@@ -19,7 +19,6 @@ PROJECT = {
         "CHANGELOG",
         "pretrained/README",
         "pretrained/rffr_jax_pretrained/detector/README",
-        "pretrained/rffr_jax_pretrained/mae/README",
     )
 }
 _GROUP = re.compile(r"^\| \*\*(.+)\*\* \|")

@@ -11,6 +11,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from rffr_jax.cluster.sharding import make_mesh
+from rffr_jax.command import entry
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual import residual_image
@@ -94,6 +95,16 @@ def test_a_detector_that_reconstructs_nothing_is_refused(tmp_path, detector, cap
         f"rffr_jax: mae={detector} holds a detector checkpoint, not a mae or unet, and its "
         "detector reconstructs no images; name a MAE, a UNet or the workdir of recce"
     )
+
+
+def test_the_mae_in_a_model_folder_of_a_detector_makes_the_same_residuals(
+    tmp_path, detector, faces, finished
+):
+    assert entry.run(["export-model", str(detector), str(tmp_path / "model")]) == 0
+    flags = (f"mae={tmp_path}/model", f"data.inputs=csv:{faces}/test.csv")
+    assert jobs.start("residual", tmp_path / "run", *flags) == 0
+    with np.load(tmp_path / "run/residuals.npz") as file:
+        np.testing.assert_array_equal(file["residual"], finished[1]["residual"])
 
 
 def test_a_sheet_of_procedural_faces_says_so(tmp_path, mae, finished):

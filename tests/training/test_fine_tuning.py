@@ -79,6 +79,13 @@ def test_it_starts_from_the_scores_of_the_detector(
     assert {*seen} <= {*ImageHashes.load(tuned_from_workdir).digests}
 
 
+def test_another_detector_starts_from_the_mae_in_a_model_folder(tmp_path, model, mae, data):
+    for name, start in (("from_mae", mae), ("from_detector", model)):
+        flags = (f"mae={start}", f"detector.init={start}", "steps=2")
+        assert jobs.start("detect", tmp_path / name, *data, *flags) == 0
+    jobs.assert_same_run(tmp_path / "from_mae", tmp_path / "from_detector", step="2")
+
+
 @pytest.mark.slow
 def test_it_learns_is_exported_and_predicts(tmp_path, model, data, faces, crops):
     learn = ("steps=60", "evaluate_every=60", "optimizer.learning_rate=3e-3", f"init_from={model}")
