@@ -15,7 +15,6 @@ values of real faces the amplification by `--alpha` cuts off. Exit codes: 0 done
 """
 
 import argparse
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -37,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--mae", required=True, help="a pretrain workdir or converted weights")
+    parser.add_argument("--mae", required=True, help="a pretrain workdir, weights or box")
     parser.add_argument("--train", required=True, help="a dataset spec")
     parser.add_argument("--validation", required=True, help="a dataset spec, of other people")
     parser.add_argument("--alpha", type=float, default=4.0, help="amplification of residuals")
@@ -148,12 +147,13 @@ def _read(
     from rffr_jax.evaluation.metrics import require_both_classes
     from rffr_jax.evaluation.residuals import residual_arrays
     from rffr_jax.examples import FAKE
+    from rffr_jax.runs.model_names import folder_of_model
 
     dataset = load_dataset(spec, default_split=split)
     require_both_classes(np.array([example.label for example in dataset.examples]), spec)
     indices, arrays = residual_arrays(
         dataset,
-        pathlib.Path(mae),
+        folder_of_model(mae, "--mae"),
         make_mesh(),
         residual.get_config(),
         alpha=1.0,
