@@ -1,13 +1,15 @@
 """Units of an experiment that ran on several machines, and their one table."""
 
+import dataclasses
 import gzip
 import json
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
-from configs.paper import orderings
+from configs.paper import orderings, question
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.metrics import auc
 from rffr_jax.evaluation.predictions import Predictions
@@ -176,10 +178,20 @@ def test_units_are_looked_for_before_anything_is_trained(tmp_path):
         experiment.list_experiment(config, tmp_path / "run")
 
 
-def test_units_of_the_repository_alone_make_the_table_of_today(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("paper", "ours", "claim"),
+    [
+        (orderings, "RFFR", "RFFR beats high-pass"),
+        (question, "backbone + RFFR", "RFFR adds to the backbone"),
+    ],
+    ids=["orderings", "question"],
+)
+def test_units_of_the_repository_alone_make_the_table_of_today(
+    tmp_path, capsys, paper, ours, claim
+):
     """A new entry of a config belongs into their settings, with the value that they had."""
-    config = orderings.get_config("64")
-    config.seeds, config.units = (), "docs/results/orderings-64"
+    config = paper.get_config("64")
+    config.seeds, config.units = (), f"docs/results/{config.name}-64"
     kept = read_units(config.units, config, own_seeds=())
     seeds = {run.seed for run in kept.results}
     assert seeds == set(range(len(seeds)))
@@ -190,18 +202,15 @@ def test_units_of_the_repository_alone_make_the_table_of_today(tmp_path, capsys)
             found = select_method_and_reals(scores, config.columns[column].method)
             assert auc(found.labels, found.scores) == pytest.approx(expected, abs=1e-6)
     experiment.run(config, tmp_path / "joined")
-    table = json.loads((tmp_path / "joined/orderings.json").read_text())
+    table = json.loads((tmp_path / f"joined/{config.name}.json").read_text())
     assert table["seeds"] == sorted(seeds)
-    (ours,) = (
-        row
-        for row in table["rows"]
-        if (row["method"], row["trained_on"], row["rule"]) == ("RFFR", "mouth_render", "last")
-    )
-    here = [
-        run.aucs["landmark_swap"]
-        for run in kept.results
-        if (run.method, run.trained_on, run.rule) == ("RFFR", "mouth_render", "last")
-    ]
-    assert ours["cells"]["landmark_swap"]["auc"] == pytest.approx(np.mean(here))
-    assert "RFFR beats high-pass" in capsys.readouterr().out
+
+    def is_shown(row: Mapping[str, str]) -> bool:
+        known = (row["method"], row["trained_on"], row["rule"])
+        return known in ((ours, "mouth_render", "last"), (ours, "self-blended", "last"))
+
+    (shown,) = filter(is_shown, table["rows"])
+    here = [r.aucs["landmark_swap"] for r in kept.results if is_shown(dataclasses.asdict(r))]
+    assert shown["cells"]["landmark_swap"]["auc"] == pytest.approx(np.mean(here))
+    assert claim in capsys.readouterr().out
     assert not [*(tmp_path / "joined").glob("seed_*"), *(tmp_path / "joined").glob("units")]
