@@ -54,10 +54,17 @@ def report(mae: str, train: str, validation: str, alpha: float, blocks_per_pass:
     """The table, with the share of values that are cut off.
 
     Raises:
-      UserError: no such MAE or data, or data without reals or without fakes.
+      UserError: no such MAE or data, data without reals or without fakes, or without a method that
+        both have and another one.
     """
     known, readings, _ = _read(mae, train, "train", alpha, blocks_per_pass)
     unknown, tested, cut_off = _read(mae, validation, "validation", alpha, blocks_per_pass)
+    learned, tested_on = {*known} - {""}, {*unknown} - {""}
+    if not learned & tested_on or len(tested_on) < 2:
+        raise UserError(
+            f"--train has fakes of {', '.join(sorted(learned))} and --validation of "
+            f"{', '.join(sorted(tested_on))}; name data with two methods or more, one in both"
+        )
     lines = [
         "| read | the method learned | other methods |",
         "|---|--:|--:|",
@@ -126,11 +133,7 @@ def mean_aucs(
             rows = (unknown == method) | (unknown == "")
             found = auc((unknown[rows] != "").astype(int), scores[rows])
             (own if method == learned else others).append(found)
-    return _mean(own), _mean(others)
-
-
-def _mean(aucs: Sequence[float]) -> float:
-    return float(np.mean(aucs)) if aucs else float("nan")
+    return float(np.mean(own)), float(np.mean(others))
 
 
 def _cells(values: Float32[np.ndarray, "size size 3"]) -> Float32[np.ndarray, " features"]:

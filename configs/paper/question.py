@@ -74,7 +74,10 @@ def get_config(variant: str = "64") -> Config:
 
 
 def _units(variant: str) -> Config:
-    """Units of photographs, or of drawn faces; each has the encoder of its MAE as backbone."""
+    """Units of photographs, or of drawn faces; each has the encoder of its MAE as backbone.
+
+    On unit 0's validation people the norms of this backbone learn at a rate of 5e-3, not at 5e-4.
+    """
     config = common("question", TITLE, variant)
     config.seeds = tuple(range(8))
     config.mae_seeds = ()
@@ -91,7 +94,6 @@ def _units(variant: str) -> Config:
     _add_controls(config, reals)
     config.trained_on = ConfigDict({"self-blended": config.trained_on.self_blended.to_dict()})
     config.detect.backbone.weights = "mae"
-    # On unit 0's validation people the norms of this backbone learn at 5e-3, not at 5e-4.
     config.detect.optimizer.backbone_learning_rate = 5e-3
     config.detect.backbone.image_size = config.detect.model.image_size
     # The residual branch starts from it, too.
@@ -100,6 +102,7 @@ def _units(variant: str) -> Config:
 
 
 def _published() -> Config:
+    """The rates are the paper's for a ViT and GenD's (2025) for norms: not tried together."""
     config = base("question", TITLE, "faceforensics", ("faceforensics",))
     config.variant = "published"
     for name, records in (("Celeb-DF", "celeb_df"), ("DFDC", "dfdc")):
@@ -108,7 +111,6 @@ def _published() -> Config:
     blended = {"fakes": "self_blended", "methods": ()}
     config.trained_on = ConfigDict({"self-blended": {"data": blended}})
     config.detect.backbone.weights = "weights/dinov2"
-    # The paper's for a ViT, and that of GenD (2025) for norms: not tried together.
     config.detect.optimizer.learning_rate = 2e-5
     config.detect.optimizer.backbone_learning_rate = 3e-4
     config.detect.optimizer.schedule = "cosine"

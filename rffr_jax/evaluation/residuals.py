@@ -124,8 +124,8 @@ def residual_arrays(
     """`image`, `inpainted` and `residual` of every image that can be used, and its index.
 
     Args:
-      folder: a pretrain workdir or converted weights, of a MAE or a UNet, or the workdir of a rival
-        that reconstructs.
+      folder: a pretrain workdir or converted weights, of a MAE or a UNet, the model folder of a
+        detector that reads residuals of one, or the workdir of a rival that reconstructs.
       config: `batch_size`, `dtype` and `data` of the job.
       k: k x k blocks of a MAE; 0 is what the MAE was pretrained with, or `K`.
       alpha: amplification of the residual.
@@ -217,7 +217,8 @@ def _reconstructing_rival(
     if not (settings.is_rival and find_rival(settings.backbone).Detector.reconstructs):
         raise UserError(
             f"mae={folder} holds a detector checkpoint, not a mae or unet, and its detector "
-            "reconstructs no images; name a MAE, a UNet or the workdir of recce"
+            "reconstructs no images; name a MAE, a UNet, the workdir of recce, or the folder that "
+            "`rffr-jax export-model` makes of a detector with a MAE"
         )
     size, mean, std = settings.model.image_size, np.array(settings.mean), np.array(settings.std)
 

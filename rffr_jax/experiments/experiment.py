@@ -99,7 +99,8 @@ def make_plan(
         name: autoencoder_run(first, name, first.mae_seeds[0], folders[0])
         for name in (first.galleries if on_disk else ())
     }
-    localisations = _localisation_runs(first, autoencoders, folders[0]) if first.localise else {}
+    localised = first.localise and on_disk
+    localisations = _localisation_runs(first, autoencoders, folders[0]) if localised else {}
     tested = [point for of_seed in points for point in of_seed]
     return Plan(shared, asked[0] if asked else config, first, tested, autoencoders, localisations)
 

@@ -84,7 +84,7 @@ def plot_bars(stem: pathlib.Path, table: Mapping[str, Any]) -> pathlib.Path:
 
 
 def _in_lines(name: str, letters: int) -> str:
-    """A name in lines of so many letters, where it can be cut: at spaces and after underscores."""
+    """A name in lines of so many letters, cut at spaces and after underscores and hyphens."""
     parts = textwrap.wrap(name.replace("_", "_ "), letters, break_long_words=False)
     return "\n".join(part.replace("_ ", "_") for part in parts)
 

@@ -149,9 +149,12 @@ def _fill_in_seed(specs: str | Sequence[str], seed: int) -> tuple[str, ...]:
 
 def check_grid(config: Config):
     """Raises: UserError where the grid makes no sense."""
-    for name in ("rules",) if config.get("units") else ("seeds", "rules"):
-        if not len(config[name]):
-            raise UserError(f"--config.{name} is empty; name at least one")
+    only_units = config.get("units", "").strip(",") and not len(config.mae_seeds)
+    if not len(config.seeds) and not only_units:
+        units = ", or --config.units of other machines" if "units" in config else ""
+        raise UserError(f"--config.seeds is empty; name at least one{units}")
+    if not len(config.rules):
+        raise UserError("--config.rules is empty; name at least one")
     for name in ("seeds", "mae_seeds"):
         seeds = config[name]
         if any(type(seed) is not int or seed < 0 for seed in seeds) or len({*seeds}) < len(seeds):

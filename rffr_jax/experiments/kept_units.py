@@ -215,5 +215,6 @@ def _require_same(there: Mapping[str, Any], here: Mapping[str, Any], file: pathl
         if there.get(name) != here.get(name):
             raise UserError(
                 f"{file} was made with other settings ({name} is {there.get(name)!r} there and "
-                f"{here.get(name)!r} here); join units of one experiment"
+                f"{here.get(name)!r} here); join units of one experiment, or add to the file what "
+                "an older version did not write"
             )

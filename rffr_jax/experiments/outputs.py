@@ -41,7 +41,8 @@ log = logging.getLogger(__name__)
 
 def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
     """Writes NAME.json, .csv, .md and .tex, the figures NAME_bars and NAME_curves (.png, .pdf)
-    where they are asked for, and report.html; prints the table.
+    where they are asked for, and report.html; prints the table. Without seeds there are no curves
+    and no report.
 
     Args:
       config: of the experiment, for all of its seeds.
@@ -50,9 +51,9 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
     asked, on_disk = plan.asked, plan.on_disk
     results = [_read_result(asked, point) for point in plan.points]
     controls = control_columns(asked)
-    # Without results of this machine there is a table of others' units, and no picture.
+    # Without seeds there is a table of other machines' units, and no picture.
     specs = _test_specs(on_disk, controls)
-    tests = load_dataset(specs, default_split="test") if results else None
+    tests = load_dataset(specs, default_split="test") if len(config.seeds) else None
     table = TableSpec(
         name=asked.name,
         variant=asked.variant,

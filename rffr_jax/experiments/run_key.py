@@ -20,7 +20,9 @@ CONDITIONAL: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "unet": lambda entries: entries.get("autoencoder") == "unet",
     "rival": lambda entries: entries.get("detector.backbone") != VIT,
     "backbone": lambda entries: bool(entries.get("backbone.weights")),
-    "optimizer.backbone_learning_rate": lambda entries: bool(entries.get("backbone.weights")),
+    "optimizer.backbone_learning_rate": lambda entries: bool(
+        entries.get("backbone.weights") and entries.get("optimizer.backbone_learning_rate")
+    ),
     "detector.train": lambda entries: bool(entries.get("backbone.weights")),
     "optimizer.halve_every": lambda entries: entries.get("optimizer.halve_every") != 0,
 }

@@ -27,7 +27,9 @@ def read_autoencoder(folder: pathlib.Path, option: str, *kinds: str) -> dict[str
         return about
     inside = DetectionSettings.from_json(about["detection"])
     if inside.autoencoder not in kinds:
-        raise UserError(f"{option}={folder} holds a detector without a {' or '.join(kinds)}")
+        raise UserError(
+            f"{option}={folder} holds a detector that reads no residual of a {' or '.join(kinds)}"
+        )
     models = {"mae": inside.mae, "unet": inside.unet, "ridge": inside.model}
     model = models[inside.autoencoder]
     assert model is not None

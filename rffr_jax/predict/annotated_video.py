@@ -150,7 +150,8 @@ def _shrink(image: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray
     height, width = image.shape[:2]
     if height % 2 or width % 2:
         return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return image
+    # A copy, which is drawn on: some decoders make the next frame of this one.
+    return image.copy()
 
 
 def _resize(

@@ -42,10 +42,12 @@ def detection_settings(config: Config) -> tuple[DetectionSettings, dict[str, Any
     if config.backbone.weights:
         backbone = configured_backbone(config)
         mean, std = backbone.mean, backbone.std
-    elif rate := config.optimizer.backbone_learning_rate:
+    rate = config.optimizer.backbone_learning_rate
+    if rate and (backbone is None or detector.train == "head"):
         raise UserError(
-            f"optimizer.backbone_learning_rate={rate} is for a pretrained backbone; name one with "
-            "--config.backbone.weights, or leave it 0"
+            f"optimizer.backbone_learning_rate={rate} is for a pretrained backbone of which "
+            "something is trained; name one with --config.backbone.weights and "
+            "--config.detector.train=norms, or leave it 0"
         )
     if detector.backbone != VIT:
         rival = rival_settings(detector.backbone, config.rival.to_dict())

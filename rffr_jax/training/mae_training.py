@@ -15,6 +15,7 @@ from rffr_jax.cluster.memory import passes_at_once
 from rffr_jax.cluster.sharding import all_gather_parameters
 from rffr_jax.config import Config
 from rffr_jax.data.pipeline import Batch
+from rffr_jax.method.autoencoder_checkpoint import read_autoencoder
 from rffr_jax.method.blocks import BlockGrid, complement, sample_masks
 from rffr_jax.method.detection import unit_range
 from rffr_jax.method.residual import residual_image
@@ -22,7 +23,7 @@ from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.layers import patchify, take_patches, unpatchify
 from rffr_jax.models.mae import MAE
 from rffr_jax.models.sizes import ModelSettings, compute_dtype
-from rffr_jax.runs.checkpoints.weights import load_weights, read_about
+from rffr_jax.runs.checkpoints.weights import load_weights
 from rffr_jax.training.initial_weights import check_shapes
 from rffr_jax.training.mask_schedule import read_mask_stages
 
@@ -49,12 +50,12 @@ class MAETraining:
 
     def check_weights(self, folder: pathlib.Path):
         """Raises: UserError if `init_from` names no MAE that can become this one."""
-        about = read_about(folder, "init_from", "mae")
+        about = read_autoencoder(folder, "init_from", "mae")
         check_shapes(about, self._settings, f"init_from={folder}")
 
     def load_weights(self, folder: pathlib.Path) -> PyTree:
         """The weights that `init_from` names, for any image size: positions are no parameters."""
-        return load_weights(folder, "init_from", self._abstract, self._mesh)
+        return load_weights(folder, "init_from", self._abstract, self._mesh, part="mae")
 
     def init_parameters(self) -> PyTree:
         """Random weights."""

@@ -96,8 +96,8 @@ def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
         return optimizer
     if of_backbone < 0 or not config.learning_rate:
         raise UserError(
-            f"optimizer.backbone_learning_rate={of_backbone} is a rate above 0, beside "
-            f"optimizer.learning_rate={config.learning_rate} above 0; 0 takes the same for both"
+            f"optimizer.backbone_learning_rate={of_backbone} and optimizer.learning_rate="
+            f"{config.learning_rate} must be above 0; 0 for the first takes the second for both"
         )
     ratio = optax.scale(of_backbone / config.learning_rate)
     return optax.chain(optimizer, optax.masked(ratio, backbone_mask))

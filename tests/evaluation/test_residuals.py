@@ -93,7 +93,8 @@ def test_a_detector_that_reconstructs_nothing_is_refused(tmp_path, detector, cap
     assert jobs.start("residual", tmp_path / "run", *flags) == 2
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"rffr_jax: mae={detector} holds a detector checkpoint, not a mae or unet, and its "
-        "detector reconstructs no images; name a MAE, a UNet or the workdir of recce"
+        "detector reconstructs no images; name a MAE, a UNet, the workdir of recce, or the folder "
+        "that `rffr-jax export-model` makes of a detector with a MAE"
     )
 
 

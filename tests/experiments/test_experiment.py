@@ -245,7 +245,9 @@ def test_every_detector_of_every_variant_can_be_built(name, variant, tmp_path, m
                 about["model"] = point.pretrain.config.unet.to_dict() | size
             if job.detector.residual == "ridge":
                 about |= {"kind": "ridge", "rank": 256}
-            monkeypatch.setattr(detector_settings, "read_about", lambda *_, about=about: about)
+            monkeypatch.setattr(
+                detector_settings, "read_autoencoder", lambda *_, about=about: about
+            )
         detector_settings.detection_settings(job)
 
 

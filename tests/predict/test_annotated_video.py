@@ -77,6 +77,20 @@ def test_whole_video_has_its_frames_times_and_boxes(tmp_path, grey):
     assert [file.name for file in path.parent.iterdir()] == ["out.mp4"]
 
 
+def test_a_decoder_that_draws_on_its_last_frame_gets_it_back_clean(tmp_path):
+    path, grey = tmp_path / "grey.mov", np.full((120, 160, 3), 128, np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("qtrle", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 120, 160, "rgb24"
+        for _ in range(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(stream.encode())
+    annotate_video(tmp_path / "out.mp4", path, record(), 0.5, how="mean", top_k=1, band="")
+    frames, _ = decoded(tmp_path / "out.mp4")
+    assert np.abs(frames[2][:120].astype(int) - 128).max() > 60
+    assert np.abs(frames[11][:120].astype(int) - 128).max() < 20
+
+
 def test_of_a_long_video_the_frames_that_were_looked_at(tmp_path, grey, monkeypatch):
     monkeypatch.setattr(annotated_video, "DECODED_PIXELS", 0)
     annotate_video(tmp_path / "out.mp4", grey, record(), 0.5, how="mean", top_k=1, band="A word.")

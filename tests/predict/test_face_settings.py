@@ -114,7 +114,7 @@ def test_a_crop_that_is_not_known_is_said_in_every_output(
     said = json.loads((out / "predictions.json").read_text())
     assert said["note"].endswith(CROP_NOT_KNOWN)
     told = capsys.readouterr()
-    assert CROP_NOT_KNOWN in told.err
+    assert CROP_NOT_KNOWN in told.out
     html = (out / "report.html").read_text()
     assert as_sentence(CROP_NOT_KNOWN) in html
     with (out / "predictions.csv").open(newline="") as file:

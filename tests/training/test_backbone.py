@@ -190,7 +190,15 @@ def test_all_of_a_backbone_is_trained_and_kept(data, backbone, tmp_path):
         (("detector.train=norms",), "leaves a pretrained backbone as it is, and none is named"),
         (
             ("optimizer.backbone_learning_rate=1e-3",),
-            "optimizer.backbone_learning_rate=0.001 is for a pretrained backbone; name one with",
+            "optimizer.backbone_learning_rate=0.001 is for a pretrained backbone of which",
+        ),
+        (
+            (
+                "backbone.weights={backbone}",
+                "detector.train=head",
+                "optimizer.backbone_learning_rate=1e-3",
+            ),
+            "optimizer.backbone_learning_rate=0.001 is for a pretrained backbone of which",
         ),
         (("detector.train=most", "backbone.weights={backbone}"), "choose all, norms, head"),
         (("backbone.weights=none",), "backbone.weights=none holds no checkpoint"),

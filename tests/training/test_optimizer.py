@@ -186,5 +186,7 @@ def test_a_backbone_with_a_rate_of_its_own_moves_as_alone_at_that_rate(name):
     ],
 )
 def test_a_rate_of_the_backbone_that_is_none_is_named(rates):
-    with pytest.raises(UserError, match=r"backbone_learning_rate=.* is a rate above 0, beside"):
+    with pytest.raises(
+        UserError, match=r"backbone_learning_rate=.* and optimizer.learning_rate=.* must be above 0"
+    ):
         make_optimizer(settings(**rates), 10)
