@@ -5,6 +5,7 @@ import gzip
 import json
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,11 +206,11 @@ def test_units_of_the_repository_alone_make_the_table_of_today(
     table = json.loads((tmp_path / f"joined/{config.name}.json").read_text())
     assert table["seeds"] == sorted(seeds)
 
-    def is_shown(row: Mapping[str, str]) -> bool:
+    def is_shown(row: Mapping[str, Any]) -> bool:
         known = (row["method"], row["trained_on"], row["rule"])
         return known in ((ours, "mouth_render", "last"), (ours, "self-blended", "last"))
 
-    (shown,) = filter(is_shown, table["rows"])
+    (shown,) = (row for row in table["rows"] if is_shown(row))
     here = [r.aucs["landmark_swap"] for r in kept.results if is_shown(dataclasses.asdict(r))]
     assert shown["cells"]["landmark_swap"]["auc"] == pytest.approx(np.mean(here))
     assert claim in capsys.readouterr().out
