@@ -21,12 +21,13 @@ from flax import nnx
 import rffr_jax
 from rffr_jax.cluster.sharding import make_mesh
 from rffr_jax.images.alignment import face_from_aligned_crop
+from rffr_jax.method.autoencoder_checkpoint import read_autoencoder
 from rffr_jax.method.blocks import BlockGrid
 from rffr_jax.method.residual import residual_image
 from rffr_jax.models.abstract import abstract_mae
 from rffr_jax.models.layers import patchify, unpatchify
 from rffr_jax.models.sizes import ModelSettings
-from rffr_jax.runs.checkpoints.weights import load_weights, read_about
+from rffr_jax.runs.checkpoints.weights import load_weights
 from rffr_jax.runs.installed_model import installed_model
 from rffr_jax.synthetic.manipulations import manipulate
 
@@ -59,12 +60,12 @@ show({"photograph": photograph / 255, "crop": crop})
 # at a time: 4 tokens of 64 are left out, and the MAE predicts their pixels from the 60 others.
 
 # %%
-folder = installed_model("mae")
+folder = installed_model()
 assert folder, "pip install ./pretrained"
-about = read_about(folder, "mae", "mae")
+about = read_autoencoder(folder, "mae", "mae")
 settings = ModelSettings(**about["model"])
 definition, abstract = abstract_mae(settings, jnp.float32)
-mae = nnx.merge(definition, nnx.State(load_weights(folder, "mae", abstract, make_mesh())))
+mae = nnx.merge(definition, nnx.State(load_weights(folder, "mae", abstract, make_mesh(), "mae")))
 blocks = BlockGrid(settings.grid, about["k"])
 print(settings, blocks, sep="\n")
 

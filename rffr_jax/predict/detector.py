@@ -283,7 +283,7 @@ def _find_folder(named: str) -> pathlib.Path:
     """
     if named:
         return folder_of_model(named, "detector")
-    folder = installed_model("detector")
+    folder = installed_model()
     if folder is not None:
         log.info("no detector is named: the installed one is used (%s)", folder)
         return folder

@@ -72,7 +72,7 @@ def _installed_detector(option: str) -> pathlib.Path:
             f"{option}={BOX} is the installed detector, and here is something named {BOX}, too; "
             f"write ./{BOX} for that, or start from another folder"
         )
-    folder = installed_model("detector")
+    folder = installed_model()
     if folder is None:
         raise UserError(
             f"{option}={BOX} is the installed detector, and none is installed; `pip install "
