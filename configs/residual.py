@@ -13,7 +13,7 @@ def get_config() -> Config:
     config = ConfigDict()
     config.job = "residual"
     config.dtype = "auto"
-    # A MAE or a UNet.
+    # A MAE, a UNet, or a model folder of a detector with one.
     config.mae = "runs/pretrain"
     config.blocks = ConfigDict()
     # 0 takes the k of the MAE's pretraining.
