@@ -35,6 +35,7 @@ AT_LEAST_ZERO = (
     "seconds_to_stop",
     "validation_frames",
     "data.max_bad_fraction",
+    "optimizer.backbone_learning_rate",
     "optimizer.warmup_steps",
     "optimizer.weight_decay",
     "optimizer.sam_rho",

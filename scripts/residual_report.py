@@ -25,7 +25,6 @@ from jaxtyping import Float32
 from rffr_jax.cluster.command_line import run_program
 from rffr_jax.errors import UserError
 
-CELLS = 8
 SMALL = 1e-3
 BOTH = "image and residual, fine detail"
 Readings = Mapping[str, Float32[np.ndarray, "n features"]]
@@ -137,6 +136,8 @@ def mean_aucs(
 
 
 def _cells(values: Float32[np.ndarray, "size size 3"]) -> Float32[np.ndarray, " features"]:
+    from rffr_jax.evaluation.energy_reference import CELLS
+
     return cv2.resize(values, (CELLS, CELLS), interpolation=cv2.INTER_AREA).ravel()
 
 

@@ -174,6 +174,11 @@ def test_too_many_bad_files_in_a_training_end_it(tmp_path, capsys):
         ("pretrain", "optimizer.learning_rate=0.0", "optimizer.learning_rate=0.0; it must be abo"),
         ("pretrain", "optimizer.learning_rate=nan", "optimizer.learning_rate=nan; it must be abo"),
         ("detect", "optimizer.weight_decay=-0.1", "optimizer.weight_decay=-0.1; it must not be"),
+        (
+            "detect",
+            "optimizer.backbone_learning_rate=nan",
+            "optimizer.backbone_learning_rate=nan; it must not be",
+        ),
         ("detect", "optimizer.b1=1.0", "optimizer.b1=1.0; it must be 0 or more and below 1"),
         ("detect", "optimizer.b2=-0.5", "optimizer.b2=-0.5; it must be 0 or more and below 1"),
         ("pretrain", "batch_size=0", "batch_size=0; it must be 1 or more"),
