@@ -67,6 +67,7 @@ def empty(tmp_path):
 
 def test_the_wheel_has_the_whole_program(installed, empty):
     assert "paper/table9" in installed.run("rffr-jax", "--help", cwd=empty)
+    assert "# Or original, residual." in installed.run("rffr-jax", "detect", "--help", cwd=empty)
     found = installed.run("rffr-jax", "doctor", cwd=empty)
     assert "a residual image was computed" in found
     where = installed.run("python", "-c", "import rffr_jax; print(rffr_jax.__file__)", cwd=empty)
