@@ -1,5 +1,7 @@
 """The report on residuals: what it reads, and that it finds what is there."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -28,15 +30,17 @@ def test_what_is_read_of_a_residual():
 
 
 def test_methods_that_share_a_trace_are_told_and_others_not():
-    rng = np.random.default_rng()
-    methods = ["", "a", "b", "c"] * 200
-    features = rng.normal(size=(800, 3)).astype(np.float32)
+    # Every method has the same noise with all its signs, so chance tells none of them apart.
+    noise = np.random.default_rng().normal(size=(25, 1, 3))
+    noise = (noise * list(itertools.product((-1, 1), repeat=3))).reshape(-1, 3)
+    methods = np.repeat(["", "a", "b", "c"], len(noise)).tolist()
+    features = np.tile(noise, (4, 1)).astype(np.float32)
     features[:, 0] += 3 * np.isin(methods, ("a", "b"))
     features[:, 1] += 3 * (np.array(methods) == "c")
     own, others = mean_aucs((methods, features), (methods[::-1], features[::-1]))
-    assert own > 0.95
+    assert own > 0.9
     # a and b tell each other, c none of them and is told by none.
-    assert others == pytest.approx((2 * 0.98 + 4 * 0.5) / 6, abs=0.06)
+    assert others == pytest.approx((2 * own + 4 * 0.5) / 6, abs=0.02)
 
 
 def test_it_reports_on_a_mae(tmp_path, capsys):
