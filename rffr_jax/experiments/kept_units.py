@@ -26,7 +26,7 @@ from rffr_jax.evaluation.predictions import Predictions
 from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.examples import Example
 from rffr_jax.experiments.auc_replicates import ReadScores
-from rffr_jax.experiments.run_key import WITHOUT_EFFECT
+from rffr_jax.experiments.run_key import WITHOUT_EFFECT, read_entries
 from rffr_jax.experiments.run_result import RunResult
 from rffr_jax.runs.atomic_files import atomic_write, read_json_object, write_json
 
@@ -154,6 +154,27 @@ def settings_of(config: Config) -> dict[str, Any]:
     }
 
 
+def _that_are_read(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the entries of MAEs and detectors that no row reads."""
+    rows = [_below(row, "detect") for row in _sections(settings, "rows")]
+    unread: set[str] = set()
+    for job, changes in (("pretrain", _sections(settings, "autoencoders")), ("detect", rows)):
+        shared = _below(settings, job)
+        read = {name for change in ({}, *changes) for name in read_entries(shared | change)}
+        unread |= {f"{job}.{name}" for name in shared.keys() - read}
+    return {name: value for name, value in settings.items() if name not in unread}
+
+
+def _below(settings: Mapping[str, Any], section: str) -> dict[str, Any]:
+    start = f"{section}."
+    return {k.removeprefix(start): v for k, v in settings.items() if k.startswith(start)}
+
+
+def _sections(settings: Mapping[str, Any], section: str) -> list[dict[str, Any]]:
+    within = _below(settings, section)
+    return [_below(within, name) for name in sorted({k.partition(".")[0] for k in within})]
+
+
 def _all_columns(run: RunResult, read_scores: ReadScores) -> dict[Example, float]:
     found: dict[Example, float] = {}
     for column in run.aucs:
@@ -211,6 +232,7 @@ def _read_scores(file: pathlib.Path) -> dict[str, Predictions]:
 
 
 def _require_same(there: Mapping[str, Any], here: Mapping[str, Any], file: pathlib.Path):
+    there, here = _that_are_read(there), _that_are_read(here)
     for name in sorted({*there, *here}):
         if there.get(name) != here.get(name):
             raise UserError(

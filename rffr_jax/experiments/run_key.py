@@ -37,6 +37,12 @@ DATA_SPLITS = {
 """Entries that name data, with the split that is meant where they name none."""
 
 
+def read_entries(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a run, by dotted names, without those that another makes unread."""
+    unread = {name for name, is_read in CONDITIONAL.items() if not is_read(entries)}
+    return {k: v for k, v in entries.items() if not unread & {k, k.partition(".")[0]}}
+
+
 class RunKeys:
     """Digests of configs with their data.
 
@@ -59,12 +65,7 @@ class RunKeys:
           of_mae: name of the folder of the MAE or UNet that the config names.
         """
         entries: dict[str, Any] = flat(json.loads(json.dumps(config.to_dict())))
-        unread = {name for name, is_read in CONDITIONAL.items() if not is_read(entries)}
-        entries = {
-            key: value
-            for key, value in entries.items()
-            if key not in WITHOUT_EFFECT and not unread & {key, key.partition(".")[0]}
-        }
+        entries = {k: v for k, v in read_entries(entries).items() if k not in WITHOUT_EFFECT}
         if of_mae:
             entries["mae"] = of_mae
         for name, split in DATA_SPLITS.items():

@@ -135,6 +135,25 @@ def test_units_that_do_not_fit_are_refused(tmp_path):
     assert not any("unit0" in str(value) for value in facts["settings"].values())
 
 
+def test_an_entry_that_no_row_reads_may_differ_or_be_missing(tmp_path):
+    config, there = orderings.get_config("64"), Machine((0,))
+    unread, row = "detect.backbone.image_size", config.rows["05_ours"].detect
+    write_units(tmp_path, config, there.results, there.read)
+    facts = json.loads((tmp_path / "unit_0.json").read_text())
+    del facts["settings"][unread]
+    (tmp_path / "unit_0.json").write_text(json.dumps(facts))
+    config.detect.backbone.image_size = 98
+    assert read_units(str(tmp_path), config, ()).results
+    row.backbone = {"weights": "weights/dinov2"}
+    # It counts where one row reads it.
+    facts["settings"]["rows.05_ours.detect.backbone.weights"] = "weights/dinov2"
+    (tmp_path / "unit_0.json").write_text(json.dumps(facts))
+    with pytest.raises(
+        UserError, match=r"\(detect\.backbone\.image_size is None there and 98 here"
+    ):
+        read_units(str(tmp_path), config, ())
+
+
 SHORT = b"dataset,method\nfaces"
 DAMAGES = {
     "empty file": b"",
