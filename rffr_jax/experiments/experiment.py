@@ -22,6 +22,7 @@ from rffr_jax.experiments.grid import (
     autoencoder_run,
     make_grid,
     split_by_seed,
+    with_key,
 )
 from rffr_jax.experiments.kept_units import read_units
 from rffr_jax.experiments.outputs import write_outputs
@@ -180,6 +181,7 @@ def _localisation_runs(
         job = config.residual.copy_and_resolve_references()
         job.mae = str(autoencoder.folder)
         job.data.inputs = as_tuple(config.data.masks)
-        folder, key = autoencoder.folder, folders.keys.of(job)
+        folder = autoencoder.folder
+        key = folders.keys.of(job, {"mae": with_key(autoencoder, str(folder))})
         runs[name] = Run(job, folder / f"localisation-{key}", (folder,), key)
     return runs

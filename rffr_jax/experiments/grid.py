@@ -227,17 +227,19 @@ def _detector_run(
         job.rival.update(row.detect.get("rival", {}))
     job.update(row.detect)
     job.seed = seed
-    of_mae = job.mae = ""
+    job.mae, models = "", {}
     prerequisites: tuple[pathlib.Path, ...] = ()
     if pretrain is not None:
         job.mae = str(pretrain.folder)
-        of_mae = pretrain.folder.name
+        models["mae"] = with_key(pretrain, pretrain.folder.name)
         job.blocks.k = pretrain.config.blocks.k
         prerequisites = (pretrain.folder,)
-        for section, entry in ((job.detector, "init"), (job.backbone, "weights")):
-            if section[entry] in config.autoencoders:
-                start = autoencoder_run(config, section[entry], pretrain.config.seed, folders)
-                section[entry] = str(start.folder)
+        for section, entry in (("detector", "init"), ("backbone", "weights")):
+            if job[section][entry] in config.autoencoders:
+                name = job[section][entry]
+                start = autoencoder_run(config, name, pretrain.config.seed, folders)
+                job[section][entry] = str(start.folder)
+                models[f"{section}.{entry}"] = with_key(start, str(start.folder))
                 prerequisites = (*prerequisites, start.folder)
     detector = job.detector
     reads = f"{detector.blocks}-{detector.inputs}"
@@ -245,9 +247,14 @@ def _detector_run(
         reads += f"-{detector.residual}"
     learnt = "-".join(job.data.methods) or job.data.fakes
     name = f"{detector.backbone}-{reads}-{learnt}-seed{seed}"
-    key = folders.keys.of(job, of_mae)
+    key = folders.keys.of(job, models)
     label = row.label if len(config.trained_on) == 1 else f"{row.label} {trained_on}"
     return Run(job, folders.of(name, label, key), prerequisites, key)
+
+
+def with_key(run: Run, name: str) -> str:
+    """A run's name with its key, which a readable folder lacks."""
+    return name if run.folder.name.endswith(run.key) else f"{name}-{run.key}"
 
 
 def _evaluation_runs(

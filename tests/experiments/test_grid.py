@@ -1,9 +1,12 @@
+import csv
+import io
 import os
+import tarfile
 
 import pytest
 
 from configs import detect
-from configs.paper import fig4, table1, table2, table3, table5, table6, table8, table9
+from configs.paper import fig4, orderings, table1, table2, table3, table5, table6, table8, table9
 from rffr_jax.data.selection import keep_methods
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
@@ -121,6 +124,69 @@ def test_changed_data_behind_the_same_path_make_another_training(tmp_path, drawn
     os.utime(picture, (0, 0))
     found = zip(before, of_another_size, one_less, keys(), strict=True)
     assert [len({*of_run}) for of_run in found] == [4, 4]
+
+
+@pytest.mark.parametrize("column", ["video", "source", "group", "method"])
+def test_what_a_table_says_of_an_image_is_in_the_key(tmp_path, column):
+    draw_faces(tmp_path / "faces", seed=0)
+    table, config = tmp_path / "faces.csv", detect.get_config()
+    config.data.train = (f"csv:{table}",)
+    before = RunKeys(tmp_path, tmp_path / "drawn").of(config)
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    rows[-1][column] = "another"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[-1]), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    assert RunKeys(tmp_path, tmp_path / "drawn").of(config) != before
+
+
+def test_other_images_in_a_file_of_many_are_in_the_key(tmp_path):
+    def key(more: int) -> str:
+        samples = {"a/1.png": b"x" * (20 + more), "a/1.cls": b"0", "2.png": b"", "2.cls": b"1"}
+        with tarfile.open(tmp_path / "faces.tar", "w") as archive:
+            for name, data in samples.items():
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+        return RunKeys(tmp_path, tmp_path / "drawn").of(config)
+
+    config = detect.get_config()
+    config.data.train = (f"tar:{tmp_path}/faces.tar",)
+    assert key(0) != key(20_000)
+
+
+@pytest.mark.parametrize("entry", ["mae", "init_from", "detector.init", "backbone.weights"])
+def test_other_weights_behind_the_same_path_make_another_training(tmp_path, entry):
+    folder = tmp_path / "weights" / "checkpoints" / "latest"
+    folder.mkdir(parents=True)
+    (folder / "array").write_bytes(b"a")
+    config = detect.get_config()
+    config.update_from_flattened_dict({entry: str(tmp_path / "weights")})
+    keys = RunKeys(tmp_path, tmp_path)
+    before = keys.of(config)
+    (tmp_path / "weights" / "log.txt").write_text("looked at")
+    assert keys.of(config) == before
+    (folder / "array").write_bytes(b"ab")
+    assert keys.of(config) != before
+    # An experiment trains it itself, and says what it will be.
+    named = keys.of(config, {entry: "mae-1"})
+    (folder / "array").write_bytes(b"abc")
+    assert keys.of(config, {entry: "mae-1"}) == named != keys.of(config, {entry: "mae-2"})
+
+
+def test_another_mae_in_a_folder_with_a_readable_name_makes_other_detectors(tmp_path):
+    def keys(steps: int) -> dict[str, str]:
+        config = orderings.get_config("smoke")
+        config.pretrain.steps = steps
+        plans = split_by_seed(config)
+        drawn = with_data_on_disk(plans[0], tmp_path / "data", by_split=True, draw=False)
+        points = make_grid(drawn, Folders(tmp_path / "seed_0", readable=True))
+        return {str(p.detect.folder): p.detect.key for p in points}
+
+    before, after = keys(8), keys(9)
+    assert before.keys() == after.keys()
+    assert all(before[folder] != after[folder] for folder in before)
 
 
 def test_a_rate_that_is_never_halved_is_the_training_without_that_entry(tmp_path):
