@@ -95,7 +95,7 @@ class FileScorer:
                     )
 
     def _find_ahead(self, files: Sequence[InputFile]) -> Iterator[FoundFaces]:
-        """The faces of files in order, found by threads that work at most two files each ahead."""
+        """The faces of files in order, found by threads while others are scored, a batch ahead."""
         size, workers = self._detector.image_size, self._config.data.workers
         if not workers:
             yield from (find_faces(file, self._settings, size) for file in files)
@@ -103,7 +103,8 @@ class FileScorer:
         pool = ThreadPoolExecutor(workers)
         try:
             futures = (pool.submit(find_faces, file, self._settings, size) for file in files)
-            waiting = collections.deque(itertools.islice(futures, 2 * workers))
+            ahead = max(2 * workers, self._config.batch_size)
+            waiting = collections.deque(itertools.islice(futures, ahead))
             while waiting:
                 yield waiting.popleft().result()
                 waiting.extend(itertools.islice(futures, 1))

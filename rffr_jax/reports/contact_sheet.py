@@ -42,9 +42,19 @@ def contact_sheet(
 
 
 def write_png(path: str | Path, image: Image.Image, compress_level: int = 6):
-    """Writes a PNG file, whole or not at all; level 1 is the fastest, 9 gives the smallest file."""
+    """Writes an RGB image as PNG, whole or not at all.
+
+    Every row is stored as its difference from the row above, which is nothing for most rows of
+    enlarged pixels; a search for the best filter of every row takes twice the time.
+
+    Args:
+      compress_level: 1 is the fastest, 9 gives the smallest file.
+    """
+    how = [cv2.IMWRITE_PNG_COMPRESSION, compress_level]
+    how += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
+    _, data = cv2.imencode(".png", cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR), how)
     with atomic_write(path) as part:
-        image.save(part, format="PNG", compress_level=compress_level)
+        part.write_bytes(data.tobytes())
 
 
 def draw_contact_sheet(
