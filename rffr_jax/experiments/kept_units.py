@@ -1,18 +1,21 @@
 """Results of the units of an experiment as small files, which other machines' results join.
 
-    units/unit_N.csv.gz scores: a line a test image, a column a detector; people are digests
+    units/unit_N.csv.gz scores: a line a test image with the columns of the table that it counts
+                        in, a column a detector; people are digests
     units/unit_N.json   settings, and what a table says of each detector beside its scores
 
 A unit is a seed with data, a MAE and detectors of its own. Weights chosen for each column (the rule
 `oracle`) have several scores an image, and are left out.
 """
 
+import collections
 import csv
 import dataclasses
 import gzip
 import hashlib
 import io
 import json
+import math
 import pathlib
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,14 +26,13 @@ import numpy as np
 from rffr_jax.config import Config, flat, local_path
 from rffr_jax.errors import UserError
 from rffr_jax.evaluation.predictions import Predictions
-from rffr_jax.evaluation.results import select_method_and_reals
 from rffr_jax.examples import Example
 from rffr_jax.experiments.auc_replicates import ReadScores
 from rffr_jax.experiments.run_key import WITHOUT_EFFECT, read_entries
 from rffr_jax.experiments.run_result import RunResult
 from rffr_jax.runs.atomic_files import atomic_write, read_json_object, write_json
 
-ABOUT_IMAGE = ("dataset", "method", "label", "person")
+ABOUT_IMAGE = ("dataset", "method", "label", "person", "columns")
 FACTS = ("seed", "mae_seed", "aucs", "intervals", "rules", "seconds", "mae_check", "detector_check")
 """Of a `RunResult`, beside the names of its row."""
 
@@ -45,14 +47,14 @@ class KeptUnits:
 
     Attributes:
       results: of each; they name no folders.
-      scores: of a result, of the images of all columns.
+      scores: of a result, by the column of the table.
     """
 
     results: Sequence[RunResult]
-    scores: Mapping[int, Predictions]
+    scores: Mapping[int, Mapping[str, Predictions]]
 
-    def of(self, run: RunResult) -> Predictions | None:
-        """The scores of a detector; None for one of this machine."""
+    def of(self, run: RunResult) -> Mapping[str, Predictions] | None:
+        """The scores of a detector, by the column; None for one of this machine."""
         return self.scores.get(id(run))
 
 
@@ -71,13 +73,14 @@ def write_units(
         if not runs:
             continue
         folder.mkdir(parents=True, exist_ok=True)
-        images = list(scores[0])
+        columns = _columns_of_images(runs[0], read_scores)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*ABOUT_IMAGE, *map(_name, runs)])
-        for image in images:
+        for image, of_image in columns.items():
             about = (image.dataset, image.method, image.label, _digest(image))
-            writer.writerow([*about, *(f"{of_run[image]:.9g}" for of_run in scores)])
+            of_runs = (_score_text(of_run[image]) for of_run in scores)
+            writer.writerow([*about, json.dumps(of_image), *of_runs])
         with atomic_write(folder / f"unit_{seed}.csv.gz") as part:
             part.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))
         facts = {_name(run): {fact: getattr(run, fact) for fact in FACTS} for run in runs}
@@ -118,22 +121,17 @@ def read_units(folders: str, config: Config, own_seeds: Collection[int]) -> Kept
 
 
 def joined_reader(
-    kept: KeptUnits, read_scores: ReadScores, methods: Mapping[str, str]
+    kept: KeptUnits, read_scores: ReadScores
 ) -> Callable[[RunResult, str], Predictions]:
-    """Reads the scores of all detectors, with people under the same digests.
-
-    Args:
-      methods: of the fakes of each column; '' for all.
-    """
+    """Reads the scores of all detectors, with people under the same digests."""
 
     def read(run: RunResult, column: str) -> Predictions:
         found = kept.of(run)
-        if found is None:
-            here = read_scores(run, column)
-            examples = [dataclasses.replace(e, group=_digest(e)) for e in here.examples]
-            return Predictions(examples, here.scores)
-        method = methods[column]
-        return select_method_and_reals(found, method) if method else found
+        if found is not None:
+            return found[column]
+        here = read_scores(run, column)
+        examples = [dataclasses.replace(e, group=_digest(e)) for e in here.examples]
+        return Predictions(examples, here.scores)
 
     return read
 
@@ -180,7 +178,22 @@ def _all_columns(run: RunResult, read_scores: ReadScores) -> dict[Example, float
     for column in run.aucs:
         part = read_scores(run, column)
         found |= dict(zip(part.examples, part.scores.tolist(), strict=True))
+    return found
+
+
+def _columns_of_images(run: RunResult, read_scores: ReadScores) -> dict[Example, list[str]]:
+    """The columns in which every test image counts, which are the same for all detectors."""
+    found: dict[Example, list[str]] = {}
+    for column in run.aucs:
+        for example in read_scores(run, column).examples:
+            found.setdefault(example, []).append(column)
     return dict(sorted(found.items(), key=lambda item: (item[0].dataset, item[0].id)))
+
+
+def _score_text(score: float) -> str:
+    """Nine digits of a score, or of what it lacks of 1 where that is little: no two become one."""
+    lacks = 1.0 - score
+    return f"{score:.{8 - math.floor(math.log10(lacks))}f}" if 0 < lacks < 0.1 else f"{score:.9g}"
 
 
 def _name(run: RunResult) -> str:
@@ -192,7 +205,9 @@ def _digest(example: Example) -> str:
     return hashlib.sha256(f"{example.dataset}\n{example.cluster}".encode()).hexdigest()[:16]
 
 
-def _read_unit(file: pathlib.Path, config: Config) -> list[tuple[RunResult, Predictions]]:
+def _read_unit(
+    file: pathlib.Path, config: Config
+) -> list[tuple[RunResult, dict[str, Predictions]]]:
     found = read_json_object(file)
     try:
         _require_same(found["settings"], settings_of(config), file)
@@ -219,16 +234,27 @@ def _result(label: str, facts: Mapping[str, Any]) -> RunResult:
     )
 
 
-def _read_scores(file: pathlib.Path) -> dict[str, Predictions]:
+def _read_scores(file: pathlib.Path) -> dict[str, dict[str, Predictions]]:
+    """The scores of every detector in every column."""
     with gzip.open(file, "rt", encoding="utf-8", newline="") as opened:
         header, *rows = csv.reader(opened)
-    width, first = len(header), len(ABOUT_IMAGE)
-    examples = [
-        Example(str(i), "", int(label), dataset, method, str(i), 0, "", person)
-        for i, (dataset, method, label, person) in enumerate(row[:first] for row in rows)
-    ]
-    scores = np.array([row[first:width] for row in rows], np.float64)
-    return {name: Predictions(examples, scores[:, i]) for i, name in enumerate(header[first:])}
+    if tuple(header[: len(ABOUT_IMAGE)]) != ABOUT_IMAGE:
+        raise ValueError(f"no columns {', '.join(ABOUT_IMAGE)}; an older version wrote it")
+    examples, scores, of_column = [], [], collections.defaultdict(list)
+    for i, (dataset, method, label, person, columns, *of_runs) in enumerate(rows):
+        name = str(i)
+        examples.append(Example(name, "", int(label), dataset, method, name, 0, "", person))
+        scores.append(of_runs)
+        for column in json.loads(columns):
+            of_column[column].append(i)
+    table = np.array(scores, np.float64)
+    return {
+        name: {
+            column: Predictions([examples[i] for i in images], table[images, number])
+            for column, images in of_column.items()
+        }
+        for number, name in enumerate(header[len(ABOUT_IMAGE) :])
+    }
 
 
 def _require_same(there: Mapping[str, Any], here: Mapping[str, Any], file: pathlib.Path):

@@ -75,7 +75,7 @@ def write_outputs(workdir: pathlib.Path, config: Config, plan: Plan):
         write_units(workdir / "units", config, results, read_scores)
         kept = read_units(config.units, config, config.seeds)
         everyone = [*results, *kept.results]
-        read_all = joined_reader(kept, read_scores, methods)
+        read_all = joined_reader(kept, read_scores)
     summary = build_table(table, everyone, columns, AucReplicates(everyone, read_all))
     if everyone:
         write_tables(workdir, summary)

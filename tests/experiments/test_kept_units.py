@@ -80,7 +80,7 @@ class Machine:
 def judge(machine, config, units=""):
     kept = read_units(units, config, {run.seed for run in machine.results})
     everyone = [*machine.results, *kept.results]
-    reader = joined_reader(kept, machine.read, METHODS)
+    reader = joined_reader(kept, machine.read)
     return everyone, check_claims(TABLE, everyone, AucReplicates(everyone, reader))
 
 
@@ -154,6 +154,27 @@ def test_an_entry_that_no_row_reads_may_differ_or_be_missing(tmp_path):
         read_units(str(tmp_path), config, ())
 
 
+def test_every_column_keeps_its_own_reals_and_sure_scores_stay_apart(tmp_path):
+    config, here = orderings.get_config("64"), Machine((0,))
+    margins = np.linspace(20.0, 33.0, 3 * 6)
+    images = dict.fromkeys(e for m in METHODS for e in here.read(here.results[0], m).examples)
+    sure = dict(zip(images, 1 / (1 + np.exp(-margins)), strict=True))
+    for run in here.results:
+        for column, part in here.scores[id(run)].items():
+            own = part.examples[1:] if column == "swap" else part.examples  # the first is real
+            part = Predictions(own, np.array([sure[e] for e in own]))
+            here.scores[id(run)][column] = part
+            run.aucs[column] = auc(part.labels, part.scores)
+    write_units(tmp_path, config, here.results, here.read)
+    kept = read_units(str(tmp_path), config, ())
+    for run, there in zip(here.results, kept.results, strict=True):
+        for column in METHODS:
+            before, after = here.read(run, column), joined_reader(kept, here.read)(there, column)
+            assert len(after.scores) == len(before.scores)
+            assert auc(after.labels, after.scores) == auc(before.labels, before.scores)
+            np.testing.assert_allclose(np.sort(after.scores), np.sort(before.scores), rtol=1e-8)
+
+
 SHORT = b"dataset,method\nfaces"
 DAMAGES = {
     "empty file": b"",
@@ -161,7 +182,8 @@ DAMAGES = {
     "cut off": gzip.compress(99 * SHORT)[:-12],
     "empty table": gzip.compress(b""),
     "too few columns": gzip.compress(SHORT),
-    "no images": gzip.compress(b"dataset,method,label,person\n"),
+    "no images": gzip.compress(b"dataset,method,label,person,columns\n"),
+    "older": gzip.compress(b'dataset,method,label,person,"[]"\nfaces,real,0,x,0.5\n'),
 }
 
 
@@ -219,7 +241,7 @@ def test_units_of_the_repository_alone_make_the_table_of_today(
         for column, expected in run.aucs.items():
             scores = kept.of(run)
             assert scores is not None
-            found = select_method_and_reals(scores, config.columns[column].method)
+            found = scores[column]
             assert auc(found.labels, found.scores) == pytest.approx(expected, abs=1e-6)
     experiment.run(config, tmp_path / "joined")
     table = json.loads((tmp_path / f"joined/{config.name}.json").read_text())
