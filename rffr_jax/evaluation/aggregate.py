@@ -39,6 +39,10 @@ class VideoScore:
         """Of a face, from those of its frames that could be judged, at least one."""
         return aggregate_scores(scores, self.aggregate, self.top_k or 1)
 
+    def fits(self, frames: int) -> bool:
+        """Whether a threshold of this score is one of faces that were judged in so many frames."""
+        return frames >= self.frames / 2
+
     def __str__(self) -> str:
         if self.top_k:
             return f"mean of the {self.top_k} highest of {self.frames} frames"

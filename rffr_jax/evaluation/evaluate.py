@@ -110,6 +110,7 @@ def write_results(
     rule = detector.selection_rule(checkpoint, predictions.examples)
     warnings = results.overlap_with_training(predictions.examples, detector.trained_on())
     warnings += operating_point.threshold_warnings(point, detector.trained_on())
+    warnings += operating_point.frame_warnings(point, predictions.examples)
     warnings += describe_frames_as_crops(predictions.examples)
     if predictions.hashes is not None:
         seen = detector.trained_images()

@@ -232,3 +232,26 @@ def threshold_warnings(point: OperatingPoint, trained: Mapping[str, Origins]) ->
             f"seen in training ({counts}): threshold and calibration are too sure of themselves"
         )
     return said
+
+
+def frame_warnings(point: OperatingPoint, tested: Sequence[Example]) -> list[str]:
+    """One warning a dataset of whose videos many have too few frames for the threshold of videos.
+
+    A score that is a mean of fewer frames has a wider spread, so other rates.
+    """
+    chosen = point.video and point.video.video_score
+    if not chosen:
+        return []
+    frames = collections.Counter(map(_video_key, tested))
+    of_dataset: dict[str, list[int]] = collections.defaultdict(list)
+    for (dataset, *_), count in frames.items():
+        if count > 1:
+            of_dataset[dataset].append(count)
+    return [
+        f"dataset '{dataset}': the threshold of videos was chosen on the {chosen}; "
+        f"{sum(not chosen.fits(count) for count in counts)} of {len(counts)} test videos have "
+        f"fewer than half as many (from {min(counts)}), so rates at that threshold may not fit; "
+        "set --config.frames_per_video or --config.validation_frames"
+        for dataset, counts in sorted(of_dataset.items())
+        if not chosen.fits(min(counts))
+    ]

@@ -79,7 +79,7 @@ class DecisionRule:
             doubts.append(
                 f"the threshold was chosen on {on}; it may not fit the {self.video_score}"
             )
-        elif chosen and judged and min(judged) < chosen.frames / 2:
+        elif chosen and judged and not chosen.fits(min(judged)):
             doubts.append(
                 f"the threshold was chosen on the {chosen}; it may not fit a face that was judged "
                 f"in {min(judged)}"

@@ -18,6 +18,7 @@ from rffr_jax.evaluation.operating_point import (
     choose_operating_point,
     describe_test_overlap,
     explain_missing_calibration,
+    frame_warnings,
     read_operating_point,
     select_multi_frame_videos,
     threshold_warnings,
@@ -250,6 +251,19 @@ def test_no_threshold_of_videos_without_a_real_one():
     assert found is not None
     assert (found.n_real, found.n_fake, found.auc, found.calibration) == (20, 0, None, None)
     assert "there are no fakes among them" in explain_missing_calibration(found)
+
+
+def test_videos_of_too_few_frames_for_the_threshold_are_told():
+    def videos(count: int) -> list[Example]:
+        return [e for e in frames(1).examples if e.video in "01" and e.frame < count]
+
+    point = choose_operating_point(predictions(0), frames(0), MEAN, ["csv:a.csv"], 0.2, "platt")
+    assert frame_warnings(point, videos(5)) == frame_warnings(point, videos(3)) == []
+    assert frame_warnings(point, videos(1)) == []
+    (said,) = frame_warnings(point, videos(2))
+    assert "chosen on the mean of 5 frames; 2 of 2 test videos" in said
+    assert "(from 2)" in said
+    assert frame_warnings(dataclasses.replace(point, video=None), videos(2)) == []
 
 
 def test_frames_of_videos_are_taken_and_photographs_are_not():
