@@ -188,7 +188,10 @@ def test_detect_writes_what_it_promises(detector, mae):
 
 def test_last_needs_no_validation_and_keeps_no_best(tmp_path, mae, faces):
     flags = (f"mae={mae}", f"data.train=csv:{faces}/train.csv", "data.validation=()")
+    for file in ("best.json", "reference_check.json"):  # of weights that were deleted
+        (tmp_path / file).write_text('{"loss": 99}')
     assert jobs.start("detect", tmp_path, *flags, "selection=last", "data.methods=rows") == 0
+    assert json.loads((tmp_path / "reference_check.json").read_text())["loss"] != 99
     assert not (tmp_path / "best.json").exists()
     assert not (tmp_path / "checkpoints" / "best").exists()
     assert {line["split"] for line in jobs.metric_lines(tmp_path)} == {"train"}

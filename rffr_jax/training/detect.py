@@ -71,6 +71,7 @@ from rffr_jax.training.reconstruction_check import (
     read_reconstruction_check,
     warn_of_weak_mae,
 )
+from rffr_jax.training.reference_check import FILE as REFERENCE_CHECK
 from rffr_jax.training.reference_check import check_against_reference
 from rffr_jax.training.step import RowLosses, check_micro_batches
 from rffr_jax.training.training_cache import make_training_cache
@@ -283,7 +284,8 @@ class DetectorTraining(Objective):
           UserError: the run was begun with other weights.
         """
         if not has_saved_state(self._workdir) and processes.is_main_process():
-            (self._workdir / "best.json").unlink(missing_ok=True)  # of a run that never began
+            for file in ("best.json", REFERENCE_CHECK):  # of a run whose weights are gone
+                (self._workdir / file).unlink(missing_ok=True)
         kind = self._detection.settings.autoencoder
         if not kind:
             return

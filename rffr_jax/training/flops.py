@@ -2,8 +2,9 @@
 
 XLA counts a scanned body once and adds elementwise work, so its count is no base for a utilisation
 figure. Here every `dot_general` and convolution counts 2 x multiply-adds, times the length of the
-scans around it. cuDNN's fused attention counts as the matrix products that it replaces. The shifted
-products of a depthwise convolution on a CPU are no matrix products and do not count.
+scans around it. cuDNN's fused attention counts as the matrix products that it replaces. What
+`jax.checkpoint` computes again for gradients is no work of the model and does not count. The
+shifted products of a depthwise convolution on a CPU are no matrix products and do not count.
 """
 
 import math
@@ -30,8 +31,20 @@ def matrix_flops(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
                 if isinstance(inner, core.Jaxpr | core.ClosedJaxpr):
+                    if equation.params.get("differentiated"):
+                        inner = _without_recomputation(inner)
                     total += times * matrix_flops(inner)
     return total
+
+
+def _without_recomputation(jaxpr: core.Jaxpr) -> core.Jaxpr:
+    """Of a gradient under `jax.checkpoint` what depends on its last input, the cotangent."""
+    depends, kept = {jaxpr.invars[-1]}, []
+    for equation in jaxpr.eqns:
+        if any(not isinstance(x, core.Literal) and x in depends for x in equation.invars):
+            depends.update(equation.outvars)
+            kept.append(equation)
+    return jaxpr.replace(eqns=kept)
 
 
 def _equation_flops(equation: core.JaxprEqn) -> int:

@@ -104,6 +104,11 @@ def load_training_set(config: Config) -> TrainingSet:
             f"data.full_blends={data.full_blends} is for new fakes at every step; set "
             f"--config.data.fakes={SELF_BLENDED} and --config.data.captures=0, or leave it out"
         )
+    if data.pairs and data.captures and data.fakes == GIVEN:
+        raise UserError(
+            f"data.captures={data.captures} changes every image by itself, and data.pairs=True "
+            "both of a pair alike; set one of them"
+        )
     if (augmented or data.fakes == SELF_BLENDED) and not data.captures:
         _refuse_to_keep(config, "data.augmentation" if augmented else f"data.fakes={SELF_BLENDED}")
     if data.fakes == GIVEN:

@@ -3,7 +3,10 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from flax import nnx
 
+from rffr_jax.models.abstract import abstract_mae
+from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.training.flops import matrix_flops
 
 
@@ -104,3 +107,25 @@ def test_fused_attention_counts_as_the_products_that_it_stands_for(monkeypatch, 
         matrix_flops(jax.make_jaxpr(attention(name))(query, key, key)) for name in ("cudnn", "xla")
     )
     assert fused == plain > 0
+
+
+def test_what_a_gradient_computes_again_does_not_count():
+    settings = ModelSettings("tiny", 48, 6)
+    images, visible, hidden = (
+        jax.ShapeDtypeStruct((4, 48, 48, 3), jnp.float32),
+        jax.ShapeDtypeStruct((4, 60), jnp.int32),
+        jax.ShapeDtypeStruct((4, 4), jnp.int32),
+    )
+
+    def flops(remat: bool) -> int:
+        definition, abstract = abstract_mae(settings, remat=remat)
+
+        def loss(parameters, images, visible, hidden):
+            return jnp.sum(
+                nnx.merge(definition, nnx.State(parameters))(images, visible, hidden) ** 2
+            )
+
+        program = jax.make_jaxpr(jax.grad(loss))(abstract, images, visible, hidden)
+        return matrix_flops(program)
+
+    assert flops(remat=True) == flops(remat=False)

@@ -93,6 +93,9 @@ def test_settings_that_do_not_fit_are_refused(refused, mae, data, aligned):  # n
     assert "data.captures=2 is a number of captures that data.augmentation or" in line(
         *aligned, "data.captures=2"
     )
+    assert "data.captures=2 changes every image by itself, and data.pairs=True both" in line(
+        *data, "data.augmentation.flip=True", "data.captures=2", "data.pairs=True"
+    )
     assert "data.captures=-1 is a number" in line(*aligned, SELF_BLENDED, "data.captures=-1")
     assert "no landmarks are known of" in line(*data, SELF_BLENDED)
     assert "data.full_blends=1.0 is a share" in line(*aligned, SELF_BLENDED, "data.full_blends=1.0")
