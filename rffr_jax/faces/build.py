@@ -114,16 +114,17 @@ def _build(
 def _make_tasks(benchmark: Benchmark) -> list[Task]:
     """With the fake that comes first of each real, one with a mask before one without."""
     paths = {medium.id: medium.path for medium in benchmark.media}
-    fakes: dict[str, Medium] = {}
+    originals = {m.id: m.original or paths.get(m.source) for m in benchmark.media if m.label}
+    fakes: dict[pathlib.Path | None, Medium] = {}
     for medium in sorted(benchmark.media, key=lambda m: m.mask is None):
         if medium.label:
-            fakes.setdefault(medium.source, medium)
+            fakes.setdefault(originals[medium.id], medium)
     tasks = []
     for medium in benchmark.media:
         if medium.label:
-            tasks.append(Task(medium, original=paths.get(medium.source), mask=medium.mask))
+            tasks.append(Task(medium, original=originals[medium.id], mask=medium.mask))
         else:
-            fake = fakes.get(medium.id)
+            fake = fakes.get(medium.path)
             tasks.append(Task(medium, fake=fake and fake.path, mask=fake and fake.mask))
     return tasks
 

@@ -24,12 +24,15 @@ class Medium:
       label: 0 = real, 1 = fake, whatever the benchmark calls it.
       dataset: name of the data set, for the results table.
       method: manipulation method; "real" for a real one.
-      source: id of the real medium that a fake was made from; for a real, its own id.
+      source: id of the real medium that a fake was made from; for a real, its own id. Of pictures
+        that are frames, the name of the real's video.
       group: cluster of dependent media for the bootstrap: both members of an FF++ split pair, all
         fakes of a DFDC original, a Celeb-DF target; empty means `source`.
       person: who is to be seen, where the benchmark says so; several names with `;` between.
       compression: as the benchmark names it (`c23`); empty where it has one only.
       mask: of a fake, the video that shows its manipulated area in white, where there is one.
+      original: of a fake, the real medium of the same frame, where `source` names a video of
+        several; None means the medium with the id `source`.
       video: of a picture that is a frame, the video that it belongs to; empty means `id`.
       frame: its number there.
     """
@@ -45,6 +48,7 @@ class Medium:
     person: str = ""
     compression: str = ""
     mask: pathlib.Path | None = None
+    original: pathlib.Path | None = None
     video: str = ""
     frame: int = 0
 

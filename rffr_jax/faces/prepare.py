@@ -249,7 +249,7 @@ def input_digest(medium: Medium, *others: pathlib.Path | None) -> str:
 
 def medium_facts(medium: Medium) -> dict[str, Any]:
     """All that is known of a medium except where its files are."""
-    places = ("path", "mask")
+    places = ("path", "mask", "original")
     return {name: value for name, value in dataclasses.asdict(medium).items() if name not in places}
 
 

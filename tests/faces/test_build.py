@@ -1,5 +1,6 @@
 """A data set from many media: records, report, and what goes wrong."""
 
+import dataclasses
 import errno
 import json
 import os
@@ -47,6 +48,25 @@ def test_data_set_holds_what_was_found(tmp_path):
     sidecar = json.loads((dataset / "preparation.json").read_text())
     assert sidecar == {**settings(2).to_json(), "compression": "c23"}
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["faces"]
+
+
+def test_a_fake_and_the_original_that_it_names_are_told_by_each_other(tmp_path):
+    benchmark = make_benchmark(tmp_path / "in", ids=("real/a", "real/b", "Deepfakes/a_b"))
+    fake, *reals = benchmark.media
+    fake = dataclasses.replace(fake, source="a video", original=reals[1].path)
+    told = {}
+
+    def run(work, tasks):
+        for task in tasks:
+            told[task.medium.id] = (task.original, task.fake)
+            yield work.prepare(task)
+
+    run_of(Benchmark((fake, *reals)), tmp_path / "out", run=run)
+    assert told == {
+        "Deepfakes/a_b": (reals[1].path, None),
+        "real/a": (None, None),
+        "real/b": (None, fake.path),
+    }
 
 
 def test_what_was_done_to_pixels_is_counted_by_media(tmp_path):

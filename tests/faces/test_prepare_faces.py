@@ -210,8 +210,8 @@ def test_a_table_becomes_records(tmp_path, capsys):
         ("fake/b", 2, 1, "fake", "real/b"),
         ("real/c.jpg", 0, 0, "real", "real/c.jpg"),
         ("fake/c.jpg", 0, 1, "fake", "real/c.jpg"),
-        ("walk", 1, 0, "real", "real/d/1.jpg"),
-        ("fake/d.jpg", 0, 1, "Swap", "real/d/1.jpg"),
+        ("walk", 1, 0, "real", "walk"),
+        ("fake/d.jpg", 0, 1, "Swap", "walk"),
     }
     prepared, parquet = (
         load_dataset(f"{spec}#train")

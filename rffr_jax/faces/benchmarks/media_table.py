@@ -13,7 +13,7 @@ import logging
 import os
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from rffr_jax.data.readers.folder import default_dataset_name
 from rffr_jax.errors import BadImageError, UserError
@@ -57,7 +57,8 @@ def find(file: pathlib.Path) -> Benchmark:
     if "split" not in rows[0][1]:
         log.info("%s: there is no column `split`: all media are in train", file)
     for medium in _make_video_names_unique(_resolve_sources(file, media)):
-        catalogue.add(medium)
+        source = medium.source or medium.video or medium.id
+        catalogue.add(dataclasses.replace(medium, source=source))
     return catalogue.benchmark()
 
 
@@ -87,7 +88,7 @@ def _make_medium(file: pathlib.Path, place: str, row: dict[str, str]) -> Medium:
         label=label,
         dataset=row.get("dataset") or default_dataset_name(file),
         method=method,
-        source=row.get("source") or id_,
+        source=row.get("source") or ((video or id_) if label == REAL else ""),
         group=row.get("group", ""),
         person=row.get("person", ""),
         mask=mask,
@@ -155,18 +156,27 @@ def _is_there(catalogue: Catalogue, place: str, medium: Medium) -> bool:
     return True
 
 
-def _resolve_sources(file: pathlib.Path, media: Iterable[Medium]) -> list[Medium]:
-    """A source that is the path, or the name of the video, of a listed real becomes its id."""
-    media = list(media)
-    named = {m.video: m.id for m in media if m.video and m.label == REAL}
-    ids = {m.id for m in media}
+def _resolve_sources(file: pathlib.Path, media: Sequence[Medium]) -> list[Medium]:
+    """A source that is the path, or the name of the video, of a listed real becomes its source.
+
+    That real is a fake's `original`; of a video, the one with the fake's number.
+    """
+    by_id = {m.id: m for m in media}
+    videos: dict[object, dict[int, Medium]] = collections.defaultdict(dict)
+    for real in media:
+        if real.video and real.label == REAL:
+            for name in (real.video, (real.dataset, real.video)):
+                videos[name][real.frame] = real
     resolved = []
     for medium in media:
         path = pathlib.Path(os.path.normpath(file.parent / medium.source.replace("\\", "/")))
-        source = _id(file, path)
-        if source not in ids:
-            source = named.get(medium.source, medium.source)
-        resolved.append(dataclasses.replace(medium, source=source))
+        real, source = by_id.get(_id(file, path)), medium.source
+        if real:
+            source = real.source or real.id
+        elif frames := videos.get((medium.dataset, source)) or videos.get(source):
+            real, source = frames.get(medium.frame), next(iter(frames.values())).source
+        original = real.path if real and medium.label == FAKE else None
+        resolved.append(dataclasses.replace(medium, source=source, original=original))
     return resolved
 
 

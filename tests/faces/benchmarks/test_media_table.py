@@ -73,7 +73,33 @@ def test_a_video_name_under_several_methods_does_not_merge_them(tmp_path):
         "a/1.png": f"{name}/A/v",
         "b/1.png": "w",
     }
-    assert {m.source for m in found.values()} == {"r/1.png"}
+    assert {m.source for m in found.values()} == {"v"}
+
+
+def test_the_frames_of_a_video_have_one_source_and_each_fake_its_own_moment(tmp_path):
+    put(tmp_path, *(f"{video}/{n}.png" for video in ("a", "b", "c", "f", "g") for n in (1, 2)))
+    rows = [f"{video}/{n}.png,real,{video}," for video in ("a", "b") for n in (1, 2)]
+    rows += [f"f/{n}.png,fake,f,a" for n in (1, 2)]
+    rows += [f"g/{n}.png,fake,b," for n in (1, 2)]  # a video with the name of a real's
+    rows += ["c/1.png,fake,,b/2.png", "c/2.png,fake,,b"]  # by its path; and of no known frame
+    found = find_media("table", write(tmp_path, *rows, header="path,label,video,source"))
+    own = f"{tmp_path.name}/media/fake/b"
+    assert {(m.id.partition("/")[0], m.source) for m in found.media} == {
+        ("a", "a"), ("b", "b"), ("f", "a"), ("g", own), ("c", "b")
+    }  # fmt: skip
+    originals = {m.id: m.original for m in found.media if m.original}
+    assert originals == {
+        "f/1.png": tmp_path / "a/1.png",
+        "f/2.png": tmp_path / "a/2.png",
+        "c/1.png": tmp_path / "b/2.png",
+    }
+
+
+def test_a_video_of_the_same_data_set_is_the_source_before_one_of_another(tmp_path):
+    put(tmp_path, *(f"{video}/1.png" for video in ("a", "b", "f")))
+    rows = ["a/1.png,0,v,A,", "b/1.png,0,v,B,", "f/1.png,1,w,A,v"]
+    found = find_media("table", write(tmp_path, *rows, header="path,label,video,dataset,source"))
+    assert by_id(found)["f/1.png"].original == tmp_path / "a/1.png"
 
 
 def test_what_is_not_there_is_named_and_the_rest_taken(tmp_path):
