@@ -26,6 +26,8 @@ class Example:
       group: cluster of dependent examples for the bootstrap; empty means `source`.
       original: of a prepared crop, how the file was saved that it was cut from
         (`images.file_header`); else empty.
+      spec: where several specs hold the same ids and were read together, the one it is from; else
+        empty. The original beside a fake is one of the same spec.
     """
 
     id: str
@@ -38,6 +40,7 @@ class Example:
     source: str
     group: str = ""
     original: str = ""
+    spec: str = ""
 
     @property
     def cluster(self) -> str:

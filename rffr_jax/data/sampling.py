@@ -171,12 +171,13 @@ def originals(examples: Sequence[Example]) -> dict[int, list[int]]:
     frames, sources = collections.defaultdict(list), collections.defaultdict(list)
     for index, example in enumerate(examples):
         if example.label == REAL:
-            sources[example.dataset, example.source].append(index)
-            frames[example.dataset, example.source, example.frame].append(index)
+            source = (example.spec, example.dataset, example.source)
+            sources[source].append(index)
+            frames[(*source, example.frame)].append(index)
     found = {}
     for index, example in enumerate(examples):
         if example.label == FAKE:
-            source = (example.dataset, example.source)
+            source = (example.spec, example.dataset, example.source)
             found[index] = frames.get((*source, example.frame)) or sources.get(source)
     return {index: reals for index, reals in found.items() if reals}
 

@@ -177,7 +177,8 @@ def load_dataset(
     `limit` keeps the first examples of every method and of the reals in proportion to their
     numbers, in their order.
     Where two parts hold the same id, every id in them gets the spec as a prefix; if the parts are
-    different data, their names of videos, sources and groups too.
+    different data, their names of videos too, and those of sources and groups where the name of
+    the data set is made of its path. A data set's own name says that equal sources are the same.
 
     Prepared records whose faces were made differently are refused, except in specs with `mixed=ok`.
 
@@ -369,7 +370,7 @@ def _concatenate(parts: list[Dataset], specs: list[DatasetSpec]) -> Selection:
         for example in part.examples:
             if foreign:
                 address = spec.text.partition("?")[0]
-                example = _add_prefix(example, address, ("video", "source", "group"))
+                example = _tell_apart(example, address)
             if rivals:
                 example = _add_prefix(example, spec.text, ("id",))
             examples.append(example)
@@ -379,6 +380,12 @@ def _concatenate(parts: list[Dataset], specs: list[DatasetSpec]) -> Selection:
     weights = tuple(spec.weight for spec in specs if spec.weight)
     strata = tuple(number for number, _ in places) if weights else ()
     return Selection(tuple(examples), tuple(parts), places, strata, weights)
+
+
+def _tell_apart(example: Example, address: str) -> Example:
+    origins = ("source", "group") if "/" in example.dataset else ()
+    example = dataclasses.replace(example, spec=address)
+    return _add_prefix(example, address, ("video", *origins))
 
 
 def _add_prefix(example: Example, prefix: str, names: Sequence[str]) -> Example:

@@ -59,7 +59,7 @@ def localise_residuals(
       residuals: in [-1, 1].
     """
     originals = {
-        (example.dataset, example.source, example.frame): row
+        (example.spec, example.dataset, example.source, example.frame): row
         for row, example in enumerate(examples)
         if example.label == REAL
     }
@@ -72,7 +72,7 @@ def localise_residuals(
         if inside.all() or not inside.any():
             continue
         own = residual[covered]
-        row = originals.get((example.dataset, example.source, example.frame))
+        row = originals.get((example.spec, example.dataset, example.source, example.frame))
         original = None if row is None else residuals[row][covered]
         found.append(
             Localisation(

@@ -36,12 +36,11 @@ def same_sources(dataset: Dataset, count: int) -> tuple[list[str], list[list[int
     Raises:
       UserError: no fake has its real beside it.
     """
-    images: dict[tuple[str, str], dict[str, list[int]]] = {}
+    images: dict[tuple[str, str, str], dict[str, list[int]]] = {}
     for index, example in enumerate(dataset.examples):
         method = "real" if example.label == REAL else example.method
-        images.setdefault((example.dataset, example.source), {}).setdefault(method, []).append(
-            index
-        )
+        source = (example.spec, example.dataset, example.source)
+        images.setdefault(source, {}).setdefault(method, []).append(index)
     pairs = [found for found in images.values() if "real" in found and len(found) > 1]
     if not pairs:
         fakes = sum(example.label == FAKE for example in dataset.examples)

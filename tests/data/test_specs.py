@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import dataclasses
 import pickle
 import shutil
 
@@ -10,7 +11,9 @@ import pytest
 from PIL import Image
 
 from rffr_jax.data.cache import CachedDataset
+from rffr_jax.data.origins import Origins
 from rffr_jax.data.pipeline import train_batches
+from rffr_jax.data.sampling import originals
 from rffr_jax.data.selection import keep_methods, keep_reals, sampling_weights
 from rffr_jax.data.self_blending.controls import CONTROLS
 from rffr_jax.data.specs import (
@@ -190,6 +193,22 @@ def test_equal_ids_of_different_data_are_told_apart(tmp_path):
     assert len({example.video for example in joined.examples}) == 4
     assert len({example.source for example in joined.examples}) == 4
     assert [joined.load(index, 20)[0, 0, 0] for index in range(4)] == [0, 0, 1, 1]
+
+
+def test_equal_sources_of_a_named_data_set_stay_the_same_originals(tmp_path):
+    specs = []
+    for part in ("c23", "c40"):
+        save(tmp_path / part / "0.png")
+        (tmp_path / part / "x.csv").write_text(
+            "path,label,video,dataset,source,group\n0.png,0,v,Set,v,v-w\n1.png,1,v_w,Set,v,v-w\n"
+        )
+        specs.append(f"csv:{tmp_path}/{part}/x.csv")
+    joined = load_dataset(specs).examples
+    assert {(example.source, example.group) for example in joined} == {("v", "v-w")}
+    assert len({example.id for example in joined}) == len({e.video for e in joined}) == 4
+    test = dataclasses.replace(load_dataset(specs[0]).examples[0], path="elsewhere.png")
+    assert Origins.from_examples(joined).contains(test)
+    assert originals(joined) == {1: [0], 3: [2]}
 
 
 def test_the_same_real_taken_twice_stays_one_cluster(folder):
