@@ -14,7 +14,8 @@ are `DF40-ff`, `DF40-cdf` and `DF40-METHOD` (of methods with their own reals), s
 measured against the reals that they were made from.
 
 What comes from an original of FaceForensics++ has the split of this original, whatever its folder;
-the name that begins with its number (`001_870`, `001`) tells it, and what has none is left out.
+the name that begins with its number (`001_870`, `001`) tells it, that of a picture's folder before
+its own, and what has none is left out.
 `cdf`, of whose reals only those of the test list are taken, and methods with their own reals are
 test.
 """
@@ -127,14 +128,18 @@ def _add_ff(
 
 
 def _add_cdf(catalogue: Catalogue, path: pathlib.Path, method: str) -> None:
-    name = _match(r"(id\d+)(?:_id\d+)?_(\d+)", path)
-    source, person = (f"{CDF}/Celeb-real/{name[1]}_{name[2]}", name[1]) if name else ("", "")
+    source = person = ""
+    if name := _match(r"(id\d+)(?:_id\d+)?_(\d+)", path):
+        source, person = f"{CDF}/{celeb_df.CELEBRITIES}/{name[1]}_{name[2]}", name[1]
+    elif celeb_df.YOUTUBE.lower() in catalogue.name(path).lower():
+        name = _match(r"\d{5}", path)
+        source = f"{CDF}/{celeb_df.YOUTUBE}/{name[0]}" if name else ""
     _take(catalogue, path, "test", "DF40-cdf", method, source, person)
 
 
 def _match(pattern: str, path: pathlib.Path) -> re.Match[str] | None:
-    """The pattern in the name of a medium, or else of the folder of a picture."""
-    return re.fullmatch(pattern, path.stem) or re.fullmatch(pattern, path.parent.name)
+    """The pattern in the name of the folder of a medium, or else in its own."""
+    return re.fullmatch(pattern, path.parent.name) or re.fullmatch(pattern, path.stem)
 
 
 def _add_celeb_reals(catalogue: Catalogue, folder: pathlib.Path) -> None:

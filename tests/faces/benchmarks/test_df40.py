@@ -31,6 +31,19 @@ def test_split_and_data_set_are_those_of_the_original(tmp_path):
     }  # fmt: skip
 
 
+def test_the_folder_of_a_picture_names_its_original_before_its_own_name(tmp_path):
+    layouts.df40(tmp_path)
+    youtube = "Fake_from_Youtube-real/00043"
+    for name in ("ff/002/003.png", f"cdf/{youtube}/45832.png", f"cdf/{youtube}/seed_1.png"):
+        layouts.put(tmp_path / "DF40/sd" / name, 1, "sd", layouts.a_few_bytes)
+    media = by_id(find_media("df40", tmp_path))
+    fake = media["DF40/sd/ff/002/003.png"]
+    assert (fake.split, fake.source, fake.group) == ("test", f"{FF_REALS}/002", "002-005")
+    for name in ("45832", "seed_1"):
+        fake = media[f"DF40/sd/cdf/{youtube}/{name}.png"]
+        assert (fake.source, fake.group) == ("Celeb-DF-v2/YouTube-real/00043", "")
+
+
 def test_what_tells_no_original_is_counted_by_folder(tmp_path):
     layouts.df40(tmp_path)
     for name in ("000000.jpg", "000001.jpg"):
