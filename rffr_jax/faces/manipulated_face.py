@@ -2,10 +2,10 @@
 
 The record of a fake shows the manipulated face. The record of a real shows the same person, whose
 face is manipulated in a fake of it. A mask and a fake have the frame numbers and the geometry of
-the original, so one rule serves both. Each face has a sum over frames: the mean of the mask (or of
-the difference between fake and original) inside its box, less the median of the frame. The face
-with the highest sum is chosen if that sum is `CLEAR` times the next one and `CLEAR` times `NOISE` a
-frame.
+the original, so one rule serves both; a mask of another size is scaled, one of another shape tells
+nothing. Each face has a sum over frames: the mean of the mask (or of the difference between fake
+and original) inside its box, less the median of the frame. The face with the highest sum is chosen
+if that sum is `CLEAR` times the next one and `CLEAR` times `NOISE` a frame.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from rffr_jax.faces.frames import Frame, read_frames
 MASK, DIFFERENCE, LARGEST = "mask", "difference", "largest"
 CLEAR = 1.5
 NOISE = 1.0  # of 255 grey levels
+STRETCH = 1.02  # of a mask that is scaled, at most
 
 Track = Mapping[int, Face]
 """The face of one person, by the place of the frame among the frames that were taken."""
@@ -48,7 +49,7 @@ def choose_face(
     """
     evidence = {}
     if mask is not None:
-        evidence[MASK] = _readable_frames(mask, numbers)
+        evidence[MASK] = _scaled_masks(medium, mask, numbers)
     if counterpart is not None:
         evidence[DIFFERENCE] = _differences(medium, counterpart, numbers)
     for how, changes in evidence.items():
@@ -60,19 +61,38 @@ def choose_face(
 def _differences(
     medium: pathlib.Path, counterpart: pathlib.Path, numbers: Sequence[int]
 ) -> Iterator[Frame]:
-    pairs = zip(
-        _readable_frames(medium, numbers), _readable_frames(counterpart, numbers), strict=False
-    )
-    for one, other in pairs:
-        if one.image.shape != other.image.shape:
+    """Of the frames that both have."""
+    others = _readable_frames(counterpart, numbers)
+    other = next(others, None)
+    for one in _readable_frames(medium, numbers):
+        while other and other.index < one.index:
+            other = next(others, None)
+        if other is None or one.image.shape != other.image.shape:
             return
-        yield Frame(one.index, cv2.absdiff(one.image, other.image))
+        if one.index == other.index:
+            yield Frame(one.index, cv2.absdiff(one.image, other.image))
+
+
+def _scaled_masks(
+    medium: pathlib.Path, mask: pathlib.Path, numbers: Sequence[int]
+) -> Iterator[Frame]:
+    """The frames of a mask at the size of the medium's; none of another shape."""
+    shown = next(_readable_frames(medium, numbers[:1]), None)
+    if shown is None:
+        return
+    height, width = shown.image.shape[:2]
+    for frame in _readable_frames(mask, numbers):
+        rows, columns = frame.image.shape[:2]
+        if not 1 / STRETCH < columns * height / (rows * width) < STRETCH:
+            return
+        scaled = cv2.resize(frame.image, (width, height), interpolation=cv2.INTER_NEAREST)
+        yield Frame(frame.index, scaled)
 
 
 def _readable_frames(path: pathlib.Path, numbers: Sequence[int]) -> Iterator[Frame]:
-    """The wanted frames, as far as the file can be read."""
+    """The wanted frames, as far as the file can be read; a bad picture of a folder is left out."""
     with contextlib.suppress(BadImageError):
-        yield from read_frames(path, indices=numbers)
+        yield from read_frames(path, indices=numbers, on_bad=lambda number, error: None)
 
 
 def _most_changed(

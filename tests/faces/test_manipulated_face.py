@@ -8,13 +8,14 @@ import pytest
 
 from rffr_jax.faces.benchmarks import find_media
 from rffr_jax.faces.build import build_dataset
+from rffr_jax.faces.manipulated_face import choose_face
 from rffr_jax.faces.media import Benchmark
 from rffr_jax.faces.prepare import prepare_medium
 from rffr_jax.faces.runners import run_sequentially
 from tests.faces import layouts
 from tests.faces.builds import report_of
 from tests.faces.movies import write_movie
-from tests.faces.test_prepare import medium, picture, settings
+from tests.faces.test_prepare import BrightSquares, medium, picture, settings
 
 pytestmark = pytest.mark.usefixtures("bright_squares")
 BIG, SMALL = (6, 20, 40), (62, 30, 24)  # left, top, side
@@ -93,6 +94,36 @@ def test_the_largest_face_is_taken_where_nothing_tells(files, tmp_path):
 def test_a_mask_that_ends_early_still_tells(files, tmp_path):
     part = take(files, 1, mask_movie(tmp_path / "mask.mp4", SMALL, count=1))
     assert (lefts(part), part.told_by, len(part.records)) == ({60}, "mask", 4)
+
+
+def test_frames_are_compared_by_their_numbers(tmp_path):
+    """The big face moves and is the same in both; a frame is missing and another one damaged."""
+    numbers, still = range(6), (62, 60, 24)
+    for folder, darker in (("real", 0), ("fake", 10)):
+        (tmp_path / folder).mkdir()
+        for i in numbers:
+            image = picture((6 + 8 * i, 10, 40), still)
+            image[still[1] :, still[0] :] -= np.uint8(darker)
+            cv2.imwrite(str(tmp_path / folder / f"{i}.png"), image)
+    (tmp_path / "fake" / "0.png").unlink()
+    (tmp_path / "fake" / "2.png").write_bytes(b"no picture")
+    big = {i: BrightSquares.face(6 + 8 * i, 10, 40, 40) for i in numbers}
+    small = {i: BrightSquares.face(*still, still[2]) for i in numbers}
+    for medium_, other in (("real", "fake"), ("fake", "real")):
+        chosen, told_by = choose_face(
+            [big, small], numbers, tmp_path / medium_, tmp_path / other, None
+        )
+        assert (chosen is small, told_by) == (True, "difference")
+
+
+def test_a_mask_of_another_size_is_scaled_and_one_of_another_shape_tells_nothing(files, tmp_path):
+    left, top, side = (n // 2 for n in SMALL)
+    for rows, told in ((48, ({60}, "mask")), (56, ({10}, "largest"))):
+        image = np.zeros((rows, 48, 3), np.uint8)
+        image[top + 2 : top + side - 2, left + 2 : left + side - 2] = 255
+        mask = write_movie(tmp_path / "mask.mp4", [image] * 4)
+        part = take((files[0], files[0]), 1, mask)
+        assert (lefts(part), part.told_by) == told
 
 
 def test_largest_and_all_as_asked_for(files, tmp_path):
