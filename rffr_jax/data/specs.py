@@ -244,14 +244,14 @@ def _check_parts_alike(parts: list[Dataset], specs: list[DatasetSpec]):
         for part, spec in zip(parts, specs, strict=True)
         if spec.kind in (PREPARED, PARQUET) and not spec.mixed
     ]
-    if len(strict) < 2:
+    if not strict:
         return
     from rffr_jax.data.readers.prepared import collect_preparations, compare_preparations
 
     differing = compare_preparations([p for part, _ in strict for p in collect_preparations(part)])
     if differing:
         raise UserError(
-            f"datasets {' and '.join(text for _, text in strict)} were prepared differently "
+            f"the faces of {' and '.join(text for _, text in strict)} were prepared differently "
             f"({'; '.join(differing)}), which moves results; prepare them alike, or add mixed=ok "
             "to the specs that may differ"
         )

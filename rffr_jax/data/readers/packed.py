@@ -28,14 +28,14 @@ class PackedDataset:
     Attributes:
       examples: a path is FILE/ID.
       read: gives the encoded image of an index, or raises BadImageError; picklable.
-      preparation: what the faces were made with, where the files say it.
+      preparations: what the faces were made with, each way once, where the files say it.
       landmarks: of each image the 68 or five points in its pixels, None where they are not known;
         () where no image has any.
     """
 
     examples: tuple[Example, ...]
     read: Callable[[int], bytes]
-    preparation: Mapping[str, Any] | None = None
+    preparations: tuple[Mapping[str, Any], ...] = ()
     landmarks: tuple[Float32[np.ndarray, "_ 2"] | None, ...] = ()
 
     def load(self, index: int, size: int) -> UInt8[np.ndarray, "size size 3"]:

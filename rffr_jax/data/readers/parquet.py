@@ -115,7 +115,9 @@ def read_parquet(path: Path, split: str, *, asked: bool) -> PackedDataset:
         except (ArrowException, OSError) as error:
             reason = " ".join(f"{error}".split())
             raise UserError(f"{where}: no whole Parquet file ({reason}); fetch it again") from None
-        preparations.append(_read_json(where, metadata, PREPARATION_KEY))
+        preparation = _read_json(where, metadata, PREPARATION_KEY)
+        if preparation and preparation not in preparations:
+            preparations.append(preparation)
         classes = _class_names(where, metadata)
         points = table.column(_LANDMARKS) if _LANDMARKS in table.column_names else None
         columns = table.select([n for n in table.column_names if n != _LANDMARKS]).to_pydict()
@@ -134,12 +136,11 @@ def read_parquet(path: Path, split: str, *, asked: bool) -> PackedDataset:
             )
     if not examples:
         raise UserError(f"parquet:{path}: no rows in it; name files with images")
-    preparation = preparations[0] if all(p == preparations[0] for p in preparations) else None
     known = any(points is not None for points in landmarks)
     return PackedDataset(
         tuple(examples),
         ParquetImages(files, groups).read,
-        preparation,
+        tuple(preparations),
         tuple(landmarks) if known else (),
     )
 

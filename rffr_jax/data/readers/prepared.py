@@ -40,7 +40,7 @@ class PreparedDataset:
 
     Attributes:
       examples: from the split's index; a path is FOLDER#SPLIT/ID.
-      preparation: what the faces were made with.
+      preparations: what the faces were made with, in a tuple of one.
     """
 
     def __init__(self, folder: Path, split: str):
@@ -57,7 +57,8 @@ class PreparedDataset:
             raise UserError(
                 f"{folder} has no split '{split}'; it has {', '.join(shards) or 'no records'}"
             )
-        self.preparation: dict[str, Any] = json.loads((folder / PREPARATION).read_bytes())
+        preparation: dict[str, Any] = json.loads((folder / PREPARATION).read_bytes())
+        self.preparations = (preparation,)
         self.examples = _read_index(folder, split)
         count = sum(file.examples_in_shard for file in shards[split])
         if len(self.examples) != count:
@@ -65,9 +66,9 @@ class PreparedDataset:
                 f"{folder / index_name(split)} names {len(self.examples)} records and the shards "
                 f"hold {count}; prepare the data set again"
             )
-        self._image_format: str = self.preparation["image_format"]
-        self._size: int = self.preparation["size"]
-        self._landmarks = landmarks_of_records(self.preparation)
+        self._image_format: str = preparation["image_format"]
+        self._size: int = preparation["size"]
+        self._landmarks = landmarks_of_records(preparation)
         # Opens the shards when they are first read, and again in every process.
         self._records = ArrayRecordDataSource(shards[split])
 
@@ -138,13 +139,12 @@ def newest_version(path: Path) -> Path:
 
 def collect_preparations(dataset: Dataset) -> list[dict[str, Any]]:
     """What the faces of prepared records were made with, each way once; other data say nothing."""
-    if preparation := getattr(dataset, "preparation", None):
-        return [dict(preparation)]
+    if not isinstance(dataset, Selection):
+        return [dict(preparation) for preparation in getattr(dataset, "preparations", ())]
     found: list[dict[str, Any]] = []
-    if isinstance(dataset, Selection):
-        for preparation in itertools.chain.from_iterable(map(collect_preparations, dataset.parts)):
-            if preparation not in found:
-                found.append(preparation)
+    for preparation in itertools.chain.from_iterable(map(collect_preparations, dataset.parts)):
+        if preparation not in found:
+            found.append(preparation)
     return found
 
 

@@ -125,6 +125,19 @@ def test_landmarks_of_some_rows(tmp_path):
     assert landmark_count(plain, 0) == 0
 
 
+def test_files_that_were_prepared_differently_are_not_read_together(tmp_path):
+    for name, preparation in (("a", {"scale": 1.3}), ("b", {"scale": 1.6}), ("c", None)):
+        columns = {"image": [png()], "label": [0], "id": [name]}
+        metadata = {"preparation": json.dumps(preparation)} if preparation else None
+        write_columns(tmp_path / f"{name}.parquet", columns, metadata)
+    with pytest.raises(UserError, match=r"prepared differently \(scale: 1.3, 1.6\)"):
+        load_dataset(f"parquet:{tmp_path}")
+    mixed = load_dataset(f"parquet:{tmp_path}?mixed=ok")
+    assert collect_preparations(mixed) == [{"scale": 1.3}, {"scale": 1.6}]
+    alike = load_dataset(f"parquet:{tmp_path}/[bc]*.parquet")
+    assert collect_preparations(alike) == [{"scale": 1.6}]
+
+
 @pytest.mark.parametrize("key", ["preparation", "huggingface"])
 @pytest.mark.parametrize("text", ["{", "[1]", '"x"', "[" * 10**5])
 def test_metadata_that_is_no_json_object_is_one_line(tmp_path, key, text):
