@@ -11,6 +11,8 @@ from rffr_jax.data.export import export_dataset
 from rffr_jax.data.origins import PROCEDURAL
 from rffr_jax.data.selection import Selection
 from rffr_jax.data.specs import as_tuple, load_dataset, parse_spec
+from rffr_jax.errors import UserError
+from rffr_jax.runs.atomic_files import read_json_object, write_json
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +27,14 @@ def with_data_on_disk(
     draw their training data as they go, and columns of controls their test data.
 
     Args:
-      folder: where tables and images lie; what is there is not drawn again.
+      folder: where tables and images lie; what is there is not drawn again. NAME.json beside a
+        table says what it was drawn from.
       by_split: name tables `train`, `validation` and `test` (the second of a split `test_2`), in
         a folder that only this config has; otherwise after their specs.
       draw: False leaves the specs of data that are not there yet.
+
+    Raises:
+      UserError: a table is there that was drawn from another spec, or at another size.
     """
     config = config.copy_and_resolve_references()
     size = config.detect.model.image_size
@@ -52,6 +58,7 @@ def with_data_on_disk(
             there += [spec] if spec not in there else []
             number = there.index(spec)
             name = f"{parse_spec(spec).split}" + (f"_{number + 1}" if number else "")
+        _refuse_other_drawing(spec, folder / f"{name}.csv", size)
         if draw:
             _draw(spec, folder / f"{name}.csv", size)
         elif not (folder / f"{name}.csv").exists():
@@ -77,10 +84,27 @@ def with_data_on_disk(
     return config
 
 
+def _refuse_other_drawing(spec: str, table: pathlib.Path, size: int):
+    about = table.with_suffix(".json")
+    if table.exists() and about.exists() and read_json_object(about) != _drawn_from(spec, size):
+        there = read_json_object(about)
+        raise UserError(
+            f"{table} was drawn from {there.get('spec')} at {there.get('size')} px, and now "
+            f"{spec} at {size} px is asked for; name another --workdir, or delete {table.parent} "
+            "and what was trained on it"
+        )
+
+
+def _drawn_from(spec: str, size: int) -> dict[str, str | int]:
+    return {"spec": spec, "size": size}
+
+
 def _draw(spec: str, table: pathlib.Path, size: int):
     if table.exists():
         return
     log.info("drawing %s into %s", spec, table)
+    table.parent.mkdir(parents=True, exist_ok=True)
+    write_json(table.with_suffix(".json"), _drawn_from(spec, size))
     dataset, name = load_dataset(spec), f"{PROCEDURAL}:{parse_spec(spec).path}"
     examples = tuple(dataclasses.replace(example, dataset=name) for example in dataset.examples)
     places = tuple((0, index) for index in range(len(examples)))

@@ -73,7 +73,7 @@ def list_experiment(config: Config, workdir: pathlib.Path) -> Plan:
 def _checked_configs(config: Config, workdir: pathlib.Path) -> list[Config]:
     """The experiment, or one for each of its seeds, with all that it needs in place."""
     asked = [add_columns_from_data(one) for one in split_by_seed(config)]
-    _refuse_other_table(workdir, config)
+    _refuse_other_table(workdir, _shared_folder(config, workdir), config)
     for one in asked:
         require_prerequisites(one)
     if "units" in config:
@@ -151,7 +151,7 @@ def _data_and_training_folders(
     return folder / "data", Folders(folder, readable=True)
 
 
-def _refuse_other_table(workdir: pathlib.Path, config: Config):
+def _refuse_other_table(workdir: pathlib.Path, shared: pathlib.Path, config: Config):
     file = workdir / "config.json"
     if not file.exists():
         return
@@ -165,7 +165,7 @@ def _refuse_other_table(workdir: pathlib.Path, config: Config):
         )
     if _has_data_per_seed(config):
         refuse_other_config(
-            workdir, config, begun=any(workdir.glob("seed_*")), may_change=MAY_CHANGE
+            workdir, config, begun=any(shared.glob("seed_*")), may_change=MAY_CHANGE
         )
 
 

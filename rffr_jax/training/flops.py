@@ -22,29 +22,30 @@ _FUSED_ATTENTION = {
 
 def matrix_flops(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
     """Floating-point operations of all matrix products in `jaxpr`, nested programs included."""
-    if isinstance(jaxpr, core.ClosedJaxpr):
-        jaxpr = jaxpr.jaxpr
-    total = 0
-    for equation in jaxpr.eqns:
-        times = equation.params["length"] if equation.primitive.name == "scan" else 1
-        total += _equation_flops(equation)
-        for value in equation.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                if isinstance(inner, core.Jaxpr | core.ClosedJaxpr):
-                    if equation.params.get("differentiated"):
-                        inner = _without_recomputation(inner)
-                    total += times * matrix_flops(inner)
-    return total
+    return sum(map(_flops, jaxpr.eqns))
 
 
-def _without_recomputation(jaxpr: core.Jaxpr) -> core.Jaxpr:
-    """Of a gradient under `jax.checkpoint` what depends on its last input, the cotangent."""
+def _flops(equation: core.JaxprEqn) -> int:
+    times = equation.params["length"] if equation.primitive.name == "scan" else 1
+    inside = 0
+    for value in equation.params.values():
+        for inner in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(inner, core.ClosedJaxpr):
+                inner = inner.jaxpr
+            if isinstance(inner, core.Jaxpr):
+                again = equation.params.get("differentiated", False)
+                inside += sum(map(_flops, _of_gradient(inner) if again else inner.eqns))
+    return _equation_flops(equation) + times * inside
+
+
+def _of_gradient(jaxpr: core.Jaxpr) -> list[core.JaxprEqn]:
+    """Under `jax.checkpoint`, what depends on the cotangent: the last input. The rest is known."""
     depends, kept = {jaxpr.invars[-1]}, []
     for equation in jaxpr.eqns:
         if any(not isinstance(x, core.Literal) and x in depends for x in equation.invars):
             depends.update(equation.outvars)
             kept.append(equation)
-    return jaxpr.replace(eqns=kept)
+    return kept
 
 
 def _equation_flops(equation: core.JaxprEqn) -> int:

@@ -10,9 +10,11 @@ from configs.paper import fig4, orderings, table1, table2, table3, table5, table
 from rffr_jax.data.selection import keep_methods
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import UserError
+from rffr_jax.experiments import experiment
 from rffr_jax.experiments.draw_to_disk import with_data_on_disk
 from rffr_jax.experiments.grid import Folders, Plan, autoencoder_run, make_grid, split_by_seed
 from rffr_jax.experiments.run_key import RunKeys
+from rffr_jax.runs.workdir import write_config
 from rffr_jax.training.validation import load_validation_sets
 from tests.jobs import draw_faces
 
@@ -187,6 +189,34 @@ def test_another_mae_in_a_folder_with_a_readable_name_makes_other_detectors(tmp_
     before, after = keys(8), keys(9)
     assert before.keys() == after.keys()
     assert all(before[folder] != after[folder] for folder in before)
+
+
+def test_drawn_data_of_another_spec_are_refused(tmp_path):
+    def draw(limit: int, **how: bool):
+        config = orderings.get_config("smoke")
+        config.data.test = (f"synthetic:{{seed}}#test?limit={limit}",)
+        return with_data_on_disk(split_by_seed(config)[0], tmp_path, by_split=True, **how)
+
+    draw(4)
+    assert draw(4, draw=False).columns == draw(4).columns
+    before = (tmp_path / "test.csv").read_bytes()
+    for how in ({}, {"draw": False}):
+        with pytest.raises(UserError, match=r"test\.csv was drawn from .*limit=4 at .*limit=6 at"):
+            draw(6, **how)
+    assert (tmp_path / "test.csv").read_bytes() == before
+
+
+def test_a_table_of_other_settings_is_refused_where_its_trainings_lie_elsewhere(tmp_path):
+    config = orderings.get_config("smoke")
+    config.shared = "../trained"
+    workdir = tmp_path / "table"
+    workdir.mkdir()
+    write_config(workdir, config)
+    config.detect.steps += 1
+    experiment.list_experiment(config, workdir)
+    (tmp_path / "trained" / "seed_0").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"holds a run with other settings \(detect\.steps"):
+        experiment.list_experiment(config, workdir)
 
 
 def test_a_rate_that_is_never_halved_is_the_training_without_that_entry(tmp_path):
