@@ -19,15 +19,16 @@ RECORD = "inference_seconds.json"
 def measure_inference_time(detector: pathlib.Path, config: Config) -> float:
     """Seconds for an image: the median over repeats of one compiled call on a batch.
 
-    The result is written beside the detector, with the device, and read from there the next time.
+    The result is written beside the detector, and read from there the next time on such a device.
 
     Args:
       detector: a workdir of `detect`.
       config: of the job `evaluate`.
     """
-    file = detector / RECORD
-    if file.exists():
-        return read_json_object(file)["seconds"]
+    file, device = detector / RECORD, jax.devices()[0].device_kind
+    known = read_json_object(file) if file.exists() else {}
+    if known.get("device") == device:
+        return known["seconds"]
     trained = TrainedDetector(detector, make_mesh(), config)
     detection = trained.detection
 
@@ -45,6 +46,5 @@ def measure_inference_time(detector: pathlib.Path, config: Config) -> float:
         jax.block_until_ready(score(parameters, trained.frozen, pixels))
         times.append((time.perf_counter() - start) / BATCH)
     seconds = statistics.median(times[1:])
-    record = {"seconds": seconds, "batch": BATCH, "device": jax.devices()[0].device_kind}
-    write_json(file, record)
+    write_json(file, {"seconds": seconds, "batch": BATCH, "device": device})
     return seconds
