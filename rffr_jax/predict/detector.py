@@ -54,6 +54,7 @@ class LoadedDetector:
       reference: residuals of real validation faces, stored beside the weights; None if missing.
       threshold: for single images; a score above it means `fake`.
       digest: of all weights.
+      dtype: what matrices are multiplied in, such as `float32`.
       training_origins: of the data that the detector and its MAE or UNet were trained on.
       note: a warning to show beside every score; '' if there is none.
     """
@@ -64,6 +65,7 @@ class LoadedDetector:
         self.folder, self.checkpoint, self._trained = folder, checkpoint, trained
         self.name = name or str(folder)
         self.about = trained.about
+        self.dtype = np.dtype(trained.detection.dtype).name
         settings = trained.detection.settings
         self.image_size = settings.model.image_size
         self.blocks: BlockGrid = trained.detection.blocks

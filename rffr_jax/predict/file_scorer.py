@@ -214,6 +214,7 @@ class FileScorer:
                 "path": detector.name,
                 "checkpoint": detector.checkpoint,
                 "digest": detector.digest,
+                "dtype": detector.dtype,
                 "trained_datasets": detector.about["trained_datasets"],
                 "trained_methods": detector.about["trained_methods"],
             },

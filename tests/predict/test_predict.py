@@ -267,6 +267,17 @@ def test_a_killed_run_goes_on(tmp_path, detector, finished, monkeypatch):
     assert not looked_at
 
 
+def test_scores_of_another_compute_type_are_not_kept(tmp_path, detector, faces):
+    one = faces / "test/rows0.png"
+    scores = []
+    for dtype in ("float32", "bfloat16"):
+        kept = predict(tmp_path / "kept", detector, one, *GIVEN, f"dtype={dtype}")
+        assert kept["detector"]["dtype"] == dtype
+        scores.append(kept["files"][0]["score"])
+    assert scores[0] != scores[1]
+    assert scores[0] == pytest.approx(scores[1], abs=0.05)
+
+
 def test_threads_that_read_ahead_change_nothing(tmp_path, detector, finished):
     some = few_of(finished)
     said = predict(tmp_path / "ahead", detector, ",".join(some), *GIVEN, "data.workers=3")
