@@ -206,7 +206,7 @@ def take_faces(
             reasons.append(_why(frame.image, faces, large, settings.smallest_face))
             found.append(large)
             keep(frame, large)
-    tracks = find_tracks(found)
+    tracks = find_tracks(found, join_far=True)
     followed, told_by = _choose(tracks, numbers, path, original or fake, mask, settings.faces)
     taken = {
         number: faces

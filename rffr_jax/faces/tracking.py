@@ -3,9 +3,10 @@
 Faces of successive frames are joined to tracks by place and size, greedily: first the pair of a
 track's last face and a new face that differ least. Distances count in sides of the face, because a
 person may move by more than the face's box between frames a second apart. Where one track and one
-face remain, they are joined at any distance. A track waits in frames that do not show its face. The
-track with the largest summed area of boxes comes first: a face that is large and shown for long. In
-a single picture it is the largest face.
+face remain, `join_far` joins them at any distance: the only person of a video may move far, and so
+two people in turn become one track. A track waits in frames that do not show its face. The track
+with the largest summed area of boxes comes first: a face that is large and shown for long. In a
+single picture it is the largest face.
 """
 
 import math
@@ -17,11 +18,12 @@ MAX_DISTANCE = 2.0  # of the centres, in sides of the face
 MAX_SIZE_RATIO = 2.0
 
 
-def find_tracks(faces: Sequence[Sequence[Face]]) -> list[dict[int, Face]]:
+def find_tracks(faces: Sequence[Sequence[Face]], *, join_far: bool) -> list[dict[int, Face]]:
     """All tracks of a video.
 
     Args:
       faces: those of each frame, in time.
+      join_far: joins the only track and the only face that remain in a frame at any distance.
 
     Returns:
       For each track its face in the frames where it is to be seen, by the frame's place in `faces`;
@@ -42,7 +44,7 @@ def find_tracks(faces: Sequence[Sequence[Face]]) -> list[dict[int, Face]]:
                 joined[f] = t
         free_faces = [f for f in range(len(there)) if f not in joined]
         free_tracks = [t for t in range(len(tracks)) if t not in joined.values()]
-        if len(free_faces) == len(free_tracks) == 1:
+        if join_far and len(free_faces) == len(free_tracks) == 1:
             (f,), (t,) = free_faces, free_tracks
             if _alike(last[t], there[f]):
                 joined[f] = t

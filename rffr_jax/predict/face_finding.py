@@ -1,8 +1,10 @@
 """The faces of one file, found and cut out by the code that prepares training data.
 
 Evenly spaced frames of a video are searched. Faces of successive frames are joined to tracks, and
-every track is one face of the file. Crops are kept in the preparation's image format until the
-tracks are known, so a detector reads the same pixels as from prepared records.
+every track is one face of the file. Faces that are far apart are never joined: the mean of two
+people could hide that one is fake, while a person in two tracks is only shown twice. Crops
+are kept in the preparation's image format until the tracks are known, so a detector reads the same
+pixels as from prepared records.
 """
 
 import dataclasses
@@ -162,7 +164,7 @@ def _find_in_frames(
         encoded.append(
             {key: encode_crop(crop, settings.image_format) for key, crop in crops.items()}
         )
-    tracks = find_tracks(faces_by_frame)
+    tracks = find_tracks(faces_by_frame, join_far=False)
     if not tracks:
         return FoundFaces(file.path, sha256, source, (), reason=no_face)
     smallest = settings.smallest_face

@@ -8,7 +8,7 @@ from rffr_jax.faces.tracking import find_tracks
 
 def follow_main_face(frames):
     """The face of the first track in each frame, None where it is not to be seen."""
-    tracks = find_tracks(frames)
+    tracks = find_tracks(frames, join_far=True)
     return [tracks[0].get(number) if tracks else None for number in range(len(frames))]
 
 
@@ -127,3 +127,11 @@ def test_face_of_another_size_is_another_one():
         assert follow_main_face([[first], [other]]) in ([first, None], [None, other])
     for other in (face(110, 110, 42), face(60, 60, 156)):
         assert follow_main_face([[first], [other]]) == [first, other]
+
+
+def test_people_of_alternating_shots_are_two_unless_far_faces_are_joined():
+    one, other = face(100, 100, 200), face(1500, 100, 210)
+    shots = [[one], [one], [other], [other], [one], [one], [other], [other]]
+    assert [list(track) for track in find_tracks(shots, join_far=True)] == [list(range(8))]
+    apart = find_tracks(shots, join_far=False)
+    assert [list(track) for track in apart] == [[2, 3, 6, 7], [0, 1, 4, 5]]

@@ -76,6 +76,13 @@ def test_every_face_is_followed_and_the_largest_comes_first(tmp_path, bright):
     assert one.left_out == 1
 
 
+def test_people_of_alternating_shots_are_two_faces(tmp_path, bright):
+    left, right = picture((4, 10, 20)), picture((70, 10, 20))
+    path = write_movie(tmp_path / "cuts.mp4", [left, left, right, right] * 2)
+    faces = found_in(path, dataclasses.replace(SETTINGS, frames=8)).faces
+    assert sorted([s.frame for s in face] for face in faces) == [[0, 1, 4, 5], [2, 3, 6, 7]]
+
+
 def test_no_face_has_its_reason(tmp_path, bright):
     Image.fromarray(picture()).save(tmp_path / "none.png")
     assert found_in(tmp_path / "none.png").reason == "no face of 24 pixels or more"
