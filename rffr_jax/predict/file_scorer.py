@@ -79,17 +79,24 @@ class FileScorer:
         self.settings["schema"] = SCHEMA
         self.finished = FinishedFiles(records_folder or workdir, self.settings)
 
-    def score_files(self, files: Sequence[InputFile]):
-        """Scores the files that are not finished; a batch may hold faces of several files."""
+    def score_files(self, files: Sequence[InputFile], stop: StopRequest | None = None):
+        """Scores the files that are not finished; a batch may hold faces of several files.
+
+        Args:
+          stop: is asked after each batch; without it nothing stops the work.
+
+        Raises:
+          InterruptedRunError: it was asked to stop; finished files are kept.
+        """
         todo = [file for file in files if file.path not in self.finished]
         if len(todo) < len(files):
             log.info("%d of %d files were looked at before", len(files) - len(todo), len(files))
         found = self._find_ahead(todo)
-        with StopRequest() as stop, _Progress(len(todo)) as progress:
+        with _Progress(len(todo)) as progress:
             for number, group in enumerate(_group_files(found, self._config.batch_size)):
                 self._score_group(group)
                 progress.add(len(group))
-                if stop.should_stop(number):
+                if stop and stop.should_stop(number):
                     raise InterruptedRunError(
                         "stopped by a signal; the same command resumes with the next file"
                     )

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rffr_jax.cluster import processes
+from rffr_jax.cluster.interruption import StopRequest
 from rffr_jax.config import Config, local_path
 from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.data.specs import as_tuple
@@ -79,7 +80,8 @@ def run(config: Config, workdir: pathlib.Path):
     with locked_workdir(part.folder(workdir)):
         write_config(workdir, config)
         scorer = FileScorer(config, workdir, detector, settings, part.folder(workdir))
-        scorer.score_files(part.select(files))
+        with StopRequest() as stop:
+            scorer.score_files(part.select(files), stop)
         finished = {part: scorer.finished}
         for other in (Part(number, part.count) for number in range(1, part.count + 1)):
             if other != part:

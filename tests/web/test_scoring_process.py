@@ -11,6 +11,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import web
+from rffr_jax.predict import file_scorer
+from rffr_jax.predict.predict import detector_and_settings
 from rffr_jax.web import scoring_process
 from rffr_jax.web.refused import RefusedError
 from rffr_jax.web.scoring_process import NoChildError, ScoringProcess
@@ -105,3 +107,24 @@ def test_signals_to_a_child_that_starts_do_not_end_it(tmp_path):
         assert not blocked >> (name - 1) & 1
     scorer.close()
     assert not child.is_alive()
+
+
+def test_a_signal_does_not_stop_the_file_that_is_scored(tmp_path, monkeypatch):
+    """The child ignores the signals, and a file changes nothing about that."""
+    config = web.get_config()
+    config.detector = str(write_random_detector(tmp_path / "model", settings_of()))
+    detector, settings = detector_and_settings(config)
+    find = file_scorer.find_faces
+
+    def interrupted(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)
+        return find(*arguments)
+
+    monkeypatch.setattr(file_scorer, "find_faces", interrupted)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        (tmp_path / "upload").write_text("no picture")
+        said = scoring_process.score_file(config, detector, settings, tmp_path / "upload", tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert said["files"][0]["status"] == "unknown"
