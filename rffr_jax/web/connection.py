@@ -12,10 +12,16 @@ SECONDS_FOR_HEAD = 10.0
 """Within which the first byte and the headers of a connection's next request must arrive."""
 
 
+SECONDS_FOR_ANSWER, BYTES_OF_ANSWER = 30.0, 65_536
+"""A client takes at least so many bytes of its answer within so many seconds, or all the rest."""
+
+
 class Connection(H11Protocol):
-    """Closes connections without a request, and answers broken requests with all headers."""
+    """Closes connections without a request, or whose answer is not taken; answers broken requests
+    with all headers."""
 
     _timer: asyncio.TimerHandle | None = None
+    _answer_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any):  # that of asyncio or of uvloop
         """Starts to wait for a request."""
@@ -31,9 +37,20 @@ class Connection(H11Protocol):
             self._start_timer()
 
     def connection_lost(self, exc: Exception | None):
-        """Stops the timer."""
+        """Stops the timers."""
         self._stop_timer()
+        self._stop_answer_timer()
         super().connection_lost(exc)
+
+    def pause_writing(self):
+        """Starts to wait for a client that takes its answer more slowly than it is written."""
+        super().pause_writing()
+        self._start_answer_timer()
+
+    def resume_writing(self):
+        """The client has taken nearly all of its answer."""
+        self._stop_answer_timer()
+        super().resume_writing()
 
     def send_400_response(self, msg: str):
         """Answers that it is no request, unless another answer has begun, and closes."""
@@ -56,3 +73,18 @@ class Connection(H11Protocol):
         if self._timer:
             self._timer.cancel()
         self._timer = None
+
+    def _start_answer_timer(self):
+        left = self.transport.get_write_buffer_size()
+        self._answer_timer = self.loop.call_later(SECONDS_FOR_ANSWER, self._check_answer, left)
+
+    def _check_answer(self, before: int):
+        if before - self.transport.get_write_buffer_size() < BYTES_OF_ANSWER:
+            self.transport.abort()
+        else:
+            self._start_answer_timer()
+
+    def _stop_answer_timer(self):
+        if self._answer_timer:
+            self._answer_timer.cancel()
+        self._answer_timer = None

@@ -1,6 +1,7 @@
 """Limits of requests over a real connection, whose senders do not keep to them."""
 
 import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -169,15 +170,18 @@ def test_requests_that_do_not_come_are_given_up(port, monkeypatch):
 
 
 def test_a_connection_serves_one_request_after_another(port, monkeypatch):
-    monkeypatch.setattr(connection, "SECONDS_FOR_HEAD", 0.3)
+    monkeypatch.setattr(connection, "SECONDS_FOR_HEAD", 1.0)
     ask = f"GET /api/health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
     with connected(port) as sender:
         for _ in range(4):
             sender.sendall(ask[:20])
-            time.sleep(0.1)
+            time.sleep(0.2)
             sender.sendall(ask[20:])
-            assert sender.recv(65_536).startswith(b"HTTP/1.1 200")
-            time.sleep(0.1)
+            with http.client.HTTPResponse(sender) as response:
+                response.begin()
+                response.read()
+            assert response.status == 200
+            time.sleep(0.2)
 
 
 @pytest.mark.parametrize(("signals", "seconds_to_stop"), [(2, 60.0), (1, 0.5)])
@@ -200,3 +204,35 @@ def test_half_an_upload_is_refused_when_the_server_ends(tmp_path, signals, secon
     assert status == 503
     assert "try again later" in said["error"]
     assert not any(tmp_path.iterdir())
+
+
+class LongAnswer(StandIn):
+    """Answers with more than the buffers of two sockets hold."""
+
+    def score(self, file, folder):
+        return super().score(file, folder) | {"pictures": "A" * 20_000_000}
+
+
+def test_an_answer_that_is_not_taken_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(connection, "SECONDS_FOR_ANSWER", 0.3)
+    body = form(png())
+    with running(tmp_path, LongAnswer()) as (port, server, _), connected(port) as sender:
+        sender.sendall(head(port, f"Content-Length: {len(body)}") + body)
+        assert sender.recv(12) == b"HTTP/1.1 200"
+        until = time.monotonic() + SECONDS
+        while server.server_state.connections:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+def test_an_answer_that_is_taken_slowly_comes_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(connection, "SECONDS_FOR_ANSWER", 0.05)
+    monkeypatch.setattr(connection, "BYTES_OF_ANSWER", 0)
+    body = form(png())
+    with running(tmp_path, LongAnswer()) as (port, _, _), connected(port) as sender:
+        headers = (f"Content-Length: {len(body)}", "Connection: close")
+        sender.sendall(head(port, *headers) + body)
+        time.sleep(0.3)
+        status, said = answer(sender)
+    assert status == 200
+    assert len(said["pictures"]) == 20_000_000
