@@ -20,7 +20,7 @@ import warnings
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from rffr_jax.errors import BadImageError
 from rffr_jax.images.cicp import CodePoints, convert_to_srgb, read_code_points
@@ -46,6 +46,7 @@ FILE_ERRNOS = frozenset(
 
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _EXIF_ORIENTATION, _EXIF_X_RESOLUTION, _EXIF_Y_RESOLUTION = 0x0112, 0x011A, 0x011B
+_DNG_VERSION, _SUBFILE_TYPE, _REDUCED = 50706, 254, 1
 _WITH_CODE_POINTS = ("AVIF", _HEIF, "PNG")
 _SQUARE = 1.02  # ratio of densities that are rounded
 _SRGB_PROFILES = ("sRGB", "c2")  # c2 is the short sRGB profile of Facebook's photographs
@@ -118,7 +119,8 @@ def decode_image(data: bytes, size: int, name: str) -> UInt8[np.ndarray, "size s
 
     Raises:
       BadImageError: the data are empty, truncated or no image, a side is below `MIN_SIDE` pixels,
-        or there are more than `MAX_PIXELS` (found before any pixel is decoded).
+        there are more than `MAX_PIXELS` (found before any pixel is decoded), or it is a RAW file or
+        a TIFF that begins with a preview.
     """
     return _resize_to_square(_decode(io.BytesIO(data), name, turn=True)[0], size)
 
@@ -196,7 +198,7 @@ def _decode(
 ) -> tuple[Image.Image, tuple[str, ...]]:
     try:
         with Image.open(stream, formats=supported_formats()) as image:
-            if problem := explain_size(*image.size):
+            if problem := explain_size(*image.size) or _explain_preview(image):
                 raise BadImageError(name, problem)
             image.load()
             if not turn and image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
@@ -222,6 +224,16 @@ def _decode(
             raise
         reason = " ".join(f"{error}".split()) or type(error).__name__
         raise BadImageError(name, f"damaged or truncated image ({reason})") from None
+
+
+def _explain_preview(image: Image.Image) -> str:
+    """Why the first picture of a TIFF is not its photograph; '' where it is, and elsewhere."""
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    if _DNG_VERSION in tags:
+        return "a RAW file; export it as JPEG or PNG"
+    if tags.get(_SUBFILE_TYPE, 0) & _REDUCED:
+        return "a RAW file, or a TIFF that begins with a small preview; export it as JPEG or PNG"
+    return ""
 
 
 def _format_too_many_pixels(pixels: str) -> str:

@@ -11,12 +11,13 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, TiffImagePlugin
 
 from rffr_jax.errors import BadImageError
 from rffr_jax.images import decode
 from rffr_jax.images.decode import (
     MAX_PIXELS,
+    decode_full_image,
     decode_image,
     read_full_image,
     read_image,
@@ -319,3 +320,21 @@ def test_pillows_warnings_do_not_leak(tmp_path):
     )
     assert "12000 x 12000 pixels are too many" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "reason"),
+    [
+        (50706, b"\x01\x04\x00\x00", "a RAW file; export it as JPEG or PNG"),
+        (254, 1, "a RAW file, or a TIFF that begins with a small preview"),
+    ],
+)
+def test_the_preview_of_a_raw_photograph_is_not_taken_for_it(tag, value, reason):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[tag] = value
+    stream, preview = io.BytesIO(), Image.new("RGB", (32, 32))
+    preview.save(
+        stream, "TIFF", tiffinfo=tags, save_all=True, append_images=[Image.new("RGB", (64, 64))]
+    )
+    with pytest.raises(BadImageError, match=reason):
+        decode_full_image(stream.getvalue(), "a.dng")
