@@ -12,6 +12,7 @@ Pixels count as square. Densities that say otherwise are named and not used: JPE
 programs disagree about which of the two numbers is the wider side, and viewers ignore them.
 """
 
+import contextlib
 import errno
 import functools
 import io
@@ -46,7 +47,10 @@ FILE_ERRNOS = frozenset(
 
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _EXIF_ORIENTATION, _EXIF_X_RESOLUTION, _EXIF_Y_RESOLUTION = 0x0112, 0x011A, 0x011B
-_DNG_VERSION, _SUBFILE_TYPE, _REDUCED = 50706, 254, 1
+_DNG_VERSION, _SUBFILE_TYPE = 50706, 254
+_REDUCED, _MASK = 1, 4  # bits of the latter
+_PAGES_LOOKED_AT = 8
+_ANIMATED = ("AVIF", "PNG", "WEBP")
 _WITH_CODE_POINTS = ("AVIF", _HEIF, "PNG")
 _SQUARE = 1.02  # ratio of densities that are rounded
 _SRGB_PROFILES = ("sRGB", "c2")  # c2 is the short sRGB profile of Facebook's photographs
@@ -159,6 +163,24 @@ def explain_size(width: int, height: int) -> str:
     if min(width, height) < MIN_SIDE:
         return f"{width} x {height} pixels are too few, a side needs {MIN_SIDE}"
     return ""
+
+
+def holds_several_pictures(image: Image.Image) -> bool:
+    """Whether it is an animation, or a TIFF of several pages that are no previews or masks.
+
+    The pictures that a JPEG or HEIC file holds beside its photograph do not count.
+
+    Args:
+      image: as Pillow opened it; a TIFF stands at another page afterwards.
+    """
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return image.format in _ANIMATED and getattr(image, "is_animated", False)
+    pages = 0
+    with contextlib.suppress(EOFError):
+        for number in range(_PAGES_LOOKED_AT):
+            image.seek(number)
+            pages += not image.tag_v2.get(_SUBFILE_TYPE, 0) & (_REDUCED | _MASK)
+    return pages > 1
 
 
 def upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, ...]]:

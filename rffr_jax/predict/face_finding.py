@@ -24,7 +24,11 @@ from rffr_jax.faces.detectors import explain_no_face, load_detector
 from rffr_jax.faces.face import Face
 from rffr_jax.faces.frames import Frame, read_frames
 from rffr_jax.faces.tracking import find_tracks
-from rffr_jax.images.decode import resize_to_square, supported_formats
+from rffr_jax.images.decode import (
+    holds_several_pictures,
+    resize_to_square,
+    supported_formats,
+)
 from rffr_jax.images.image_formats import decode_crop, encode_crop
 from rffr_jax.predict.face_settings import GIVEN, FaceSettings
 from rffr_jax.predict.inputs import IMAGE, InputFile
@@ -32,6 +36,10 @@ from rffr_jax.predict.quality import too_small_reason, unusable_reason
 from rffr_jax.predict.video_index import index_video, sample_frames
 from rffr_jax.runs.atomic_files import sha256
 
+SEVERAL_PICTURES = (
+    "an animation, or a file of several pages, is not read; save one picture as PNG, or all of "
+    "them as a video"
+)
 _NO_PIXELS = np.zeros((0, 0, 3), np.uint8)
 
 
@@ -95,7 +103,9 @@ def find_faces(file: InputFile, settings: FaceSettings, image_size: int) -> Foun
             return FoundFaces(file.path, _digest(file.path), None, (), reason=file.reason)
         sha256 = _digest(file.path)
         if file.kind == IMAGE:
-            source = _image_facts(file.path)
+            source, several = _image_facts(file.path)
+            if several:
+                return FoundFaces(file.path, sha256, source, (), reason=SEVERAL_PICTURES)
             frames = read_frames(file.path, photograph=True)
         else:
             index = index_video(file.path)
@@ -219,13 +229,16 @@ def _digest(path: pathlib.Path) -> str:
         return ""
 
 
-def _image_facts(path: pathlib.Path) -> dict[str, Any]:
-    """Kind, format and size as the header says; no pixel is decoded."""
+def _image_facts(path: pathlib.Path) -> tuple[dict[str, Any], bool]:
+    """Kind, format and size as the header says, and whether the file holds several pictures.
+
+    No pixel is decoded.
+    """
     facts: dict[str, Any] = {"kind": IMAGE, "codec": None, "width": None, "height": None}
     try:
         with Image.open(path, formats=supported_formats()) as image:
             facts |= {"codec": (image.format or "").lower()}
             facts["width"], facts["height"] = image.size
+            return facts, holds_several_pictures(image)
     except Exception:  # `read_frames` says what is wrong with it
-        pass
-    return facts
+        return facts, False

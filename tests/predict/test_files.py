@@ -127,6 +127,24 @@ def test_broken_files_are_unknown_with_a_reason(tmp_path):
     assert decode.MAX_PIXELS == 80_000_000
 
 
+@pytest.mark.parametrize("name", ["a.webp", "a.png", "a.avif", "a.tiff"])
+def test_animations_and_pages_are_not_judged_by_their_first_picture(tmp_path, name):
+    pictures = [Image.new("RGB", (32, 32), (60 * n, 0, 0)) for n in range(3)]
+    pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:])
+    assert reason_of(tmp_path / name).startswith("an animation, or a file of several pages")
+
+
+def test_pictures_beside_a_photograph_are_passed_over(tmp_path):
+    photograph = Image.open(picture(tmp_path / "photograph.png"))
+    preview = photograph.resize((16, 16))
+    preview.encoderinfo = {"tiffinfo": {254: 1}}  # type: ignore[attr-defined]
+    photograph.save(tmp_path / "preview.tiff", save_all=True, append_images=[preview])
+    photograph.save(tmp_path / "two.mpo", save_all=True, append_images=[preview])
+    for name in ("preview.tiff", "two.mpo"):
+        (file,) = find_files([str(tmp_path / name)])
+        assert find_faces(file, GIVEN, 32).faces
+
+
 def test_png_whose_text_unpacks_to_a_hundred_megabytes(tmp_path):
     text = PngImagePlugin.PngInfo()
     text.add_text("comment", "a" * 100_000_000, zip=True)
