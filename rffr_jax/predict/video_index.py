@@ -36,6 +36,7 @@ class VideoIndex:
       width, height: in pixels, without the rotation.
       stamps: time stamps of the frames, in the units of the stream; empty where there are none.
       keyframes: numbers of the keyframes.
+      places: time stamps by which the keyframes are decoded, and found in the file.
       total: number of frames.
       seconds: the duration, 0 where it is not known.
     """
@@ -45,6 +46,7 @@ class VideoIndex:
     height: int
     stamps: Int64[np.ndarray, " frames"]
     keyframes: Int64[np.ndarray, " keyframes"]
+    places: Int64[np.ndarray, " keyframes"]
     total: int
     seconds: float
 
@@ -55,7 +57,7 @@ def index_video(path: str | os.PathLike[str]) -> VideoIndex:
     Raises:
       BadImageError, OSError, UserError: as for `frames.read_frames`.
     """
-    stamps, keys, total = [], [], 0
+    stamps, places, keys, total = [], [], [], 0
     with open_video(path) as (container, stream):
         with contextlib.suppress(ffmpeg_error()):
             for packet in container.demux(stream):
@@ -65,9 +67,11 @@ def index_video(path: str | os.PathLike[str]) -> VideoIndex:
                 stamp = packet.dts if packet.pts is None else packet.pts
                 if stamp is not None:
                     stamps.append(stamp)
+                    places.append(stamp if packet.dts is None else packet.dts)
                     keys.append(packet.is_keyframe)
         order = np.argsort(np.array(stamps, np.int64), kind="stable")
         sorted_stamps = np.array(stamps, np.int64)[order]
+        keyframes = np.flatnonzero(np.array(keys, bool)[order])
         seconds = 0.0
         if len(stamps) > 1 and stream.time_base:
             span = float((sorted_stamps[-1] - sorted_stamps[0]) * stream.time_base)
@@ -78,7 +82,8 @@ def index_video(path: str | os.PathLike[str]) -> VideoIndex:
             context.width,
             context.height,
             sorted_stamps,
-            np.flatnonzero(np.array(keys, bool)[order]),
+            keyframes,
+            np.array(places, np.int64)[order][keyframes],
             total,
             seconds,
         )
@@ -99,24 +104,31 @@ def sample_frames(path: str | os.PathLike[str], index: VideoIndex, count: int) -
         return
     wanted = np.array(evenly_spaced(range(len(index.stamps)), count))
     nearest = np.abs(index.keyframes - wanted[:, None]).argmin(axis=1)
-    numbers = index.keyframes[np.unique(nearest)]
-    found = 0
-    for number in numbers:
-        frame = _keyframe(path, int(number), int(index.stamps[number]))
-        if frame is not None:
-            found += 1
+    last = -1
+    for key in np.unique(nearest).tolist():
+        frame = _keyframe(path, index, key)
+        if frame is not None and frame.index > last:
+            last = frame.index
             yield frame
-    if not found:
+    if last < 0:
         raise BadImageError(os.fspath(path), "damaged: none of its keyframes can be decoded")
 
 
-def _keyframe(path: str | os.PathLike[str], number: int, stamp: int) -> Frame | None:
-    """The keyframe at a time stamp; None where it cannot be decoded."""
+def _keyframe(path: str | os.PathLike[str], index: VideoIndex, key: int) -> Frame | None:
+    """A keyframe, or the next one that can be decoded; None where there is none.
+
+    Some containers jump to a later place than was asked for, so the jump is to just before it.
+    """
+    stamp = int(index.stamps[index.keyframes[key]])
     with open_video(path) as (container, stream), contextlib.suppress(ffmpeg_error()):
         stream.codec_context.skip_frame = "NONKEY"
-        container.seek(stamp, stream=stream)
+        if key:
+            container.seek(int(index.places[key]) - 1, stream=stream)
         for packet in container.demux(stream):
             for frame in packet.decode():
-                if not frame.is_corrupt and (frame.pts is None or frame.pts >= stamp):
-                    return convert_frame(path, stream, frame, number)
+                if frame.is_corrupt or (frame.pts is not None and frame.pts < stamp):
+                    continue
+                shown = stamp if frame.pts is None else frame.pts
+                number = int(np.searchsorted(index.stamps, shown))
+                return convert_frame(path, stream, frame, number)
     return None

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import av
 import numpy as np
 import pytest
 import skimage.data
@@ -169,6 +170,28 @@ def test_long_videos_are_sampled_at_their_keyframes(tmp_path, monkeypatch):
     assert len(numbers) == len(nearest)
     for one, other in itertools.pairwise(numbers):
         assert one < other
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec"), [("ts", "libx264"), ("mpg", "mpeg2video"), ("avi", "mpeg4")]
+)
+def test_keyframes_have_their_numbers_in_every_container(tmp_path, monkeypatch, ending, codec):
+    path = tmp_path / f"long.{ending}"
+    pictures = np.random.default_rng(0).normal(120, 20, (60, 64, 64, 3)).clip(0, 255)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options={"g": "12", "bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.bit_rate = 3_000_000
+        for pixels in pictures.astype(np.uint8):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    every = {frame.index: frame for frame in read_frames(path, photograph=False)}
+    monkeypatch.setattr(video_index, "DECODED_PIXELS", 0)
+    frames = list(sample_frames(path, index_video(path), 4))
+    assert len(frames) == 4
+    for frame in frames:
+        np.testing.assert_array_equal(frame.image, every[frame.index].image)
+        assert frame.time == pytest.approx(every[frame.index].time)
 
 
 def test_real_face_of_a_photograph_is_found(tmp_path):
