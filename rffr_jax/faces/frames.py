@@ -8,6 +8,7 @@ container or the decoder reports is known; H.264 conceals the rest.
 
 import contextlib
 import dataclasses
+import fractions
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +44,7 @@ class Frame:
       index: its number, 0 for the first one of a video and for a photograph; in a folder of
         pictures the number that its name ends in (`frame_folder.list_frames`).
       image: RGB, upright, with square pixels.
-      time: seconds from the video's start; 0 for pictures, and where the file has no times.
+      time: seconds from the file's start; 0 for pictures, and where the file has no times.
       conversions: changes of the decoded pixels, such as "tone-mapped from HLG".
     """
 
@@ -214,9 +215,6 @@ def convert_frame(
       BadImageError: its size is none that is read.
     """
     _check_size(path, frame.width, frame.height)
-    time = 0.0
-    if frame.pts is not None and frame.time_base:
-        time = float((frame.pts - (stream.start_time or 0)) * frame.time_base)
     colour = CodePoints(int(frame.color_primaries), int(frame.color_trc))
     hdr = colour.transfer in TRANSFERS
     pixels = frame.to_ndarray(format="rgb48le" if hdr else "rgb24")
@@ -229,7 +227,16 @@ def convert_frame(
         done = f"pixels of aspect {aspect.numerator}:{aspect.denominator} made square"
         conversions = (*conversions, done)
     image, orientation = _orient(image, frame)
-    return Frame(index, image, max(time, 0.0), (*conversions, *orientation))
+    return Frame(index, image, _time(stream, frame), (*conversions, *orientation))
+
+
+def _time(stream: "VideoStream", frame: "av.VideoFrame") -> float:
+    """Seconds from the start of the file, as players count; its sound may begin earlier."""
+    if frame.pts is None or not frame.time_base:
+        return 0.0
+    container: Any = stream.container  # PyAV's stubs do not know that it is one that is read
+    start = fractions.Fraction(container.start_time or 0, _import_av().time_base)
+    return max(float(frame.pts * frame.time_base - start), 0.0)
 
 
 def _orient(

@@ -96,8 +96,7 @@ def annotate_video(
             shown = av.VideoFrame.from_ndarray(picture, format="rgb24")
             seconds = frame.time if whole and facts["seconds"] > 0 else float(number / rate)
             there = round(seconds * _TICKS)
-            if number:
-                stamp += min(max(there - before, 1), round(LONGEST_STEP * _TICKS))
+            stamp += min(max(there - before, min(number, 1)), round(LONGEST_STEP * _TICKS))
             before = there
             shown.pts, shown.time_base = stamp, fractions.Fraction(1, _TICKS)
             container.mux(stream.encode(shown))

@@ -49,7 +49,7 @@ class Sighting:
 
     Attributes:
       frame: number of the frame, 0 for a photograph.
-      time: seconds from the video's start.
+      time: seconds from the file's start.
       box: left, top, right, bottom in pixels of the upright frame; None for a crop that was given.
       crop: what the detector reads, or would read.
       reason: why the detector cannot score it; '' where it can.

@@ -1,5 +1,6 @@
 """Videos with boxes and running scores, decoded again."""
 
+import dataclasses
 import errno
 import logging
 import resource
@@ -130,6 +131,17 @@ def test_frames_keep_their_own_times(tmp_path):
     annotate_video(tmp_path / "out.mp4", source, given, 0.5, how="mean", top_k=1, band="A word.")
     _, shown = decoded(tmp_path / "out.mp4")
     assert shown == pytest.approx(np.array(times) / 10, abs=1e-3)
+
+
+def test_pictures_that_begin_after_the_sound_are_shown_at_their_times(tmp_path, grey, monkeypatch):
+    def later(*arguments, **options):
+        for frame in read_frames(*arguments, **options):
+            yield dataclasses.replace(frame, time=frame.time + 0.5)
+
+    monkeypatch.setattr(annotated_video, "read_frames", later)
+    annotate_video(tmp_path / "out.mp4", grey, record(), 0.5, how="mean", top_k=1, band="A word.")
+    _, shown = decoded(tmp_path / "out.mp4")
+    assert shown == pytest.approx(0.5 + np.arange(12) / 10, abs=1e-3)
 
 
 def test_times_that_leap_or_go_back_are_shortened(tmp_path):
