@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 # FFmpeg reads playlists too, which name other files of this machine.
 _SAFE_FORMATS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf"}
+_VP8_SHOWN = 0x10  # a bit of a frame's first byte
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +84,21 @@ def count_frames(path: str | os.PathLike[str], *, photograph: bool | None = None
         try:
             for packet in container.demux(stream):
                 damaged |= packet.is_corrupt
-                whole += packet.size > 0 and not packet.is_discard and not packet.is_corrupt
+                whole += shows_frame(packet)
         except ffmpeg_error():
             damaged = True
         total = max(whole, stream.frames) if damaged else whole
     if not total:
         raise BadImageError(os.fspath(path), "it holds no frames")
     return total
+
+
+def shows_frame(packet: "av.Packet") -> bool:
+    """Whether a player shows a frame for a packet; VP8 has hidden ones, to decode others."""
+    if not packet.size or packet.is_discard or packet.is_corrupt:
+        return False
+    codec = packet.stream.codec_context
+    return codec.name != "vp8" or bool(memoryview(packet)[0] & _VP8_SHOWN)
 
 
 def read_frames(

@@ -21,6 +21,7 @@ from rffr_jax.faces.frames import (
     ffmpeg_error,
     open_video,
     read_frames,
+    shows_frame,
 )
 
 DECODED_PIXELS = 2 * 10**10
@@ -61,7 +62,7 @@ def index_video(path: str | os.PathLike[str]) -> VideoIndex:
     with open_video(path) as (container, stream):
         with contextlib.suppress(ffmpeg_error()):
             for packet in container.demux(stream):
-                if packet.size == 0 or packet.is_discard or packet.is_corrupt:
+                if not shows_frame(packet):
                     continue
                 total += 1
                 stamp = packet.dts if packet.pts is None else packet.pts

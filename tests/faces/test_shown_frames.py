@@ -6,7 +6,9 @@ import av
 import numpy as np
 import pytest
 
-from rffr_jax.faces.frames import read_frames
+from rffr_jax.faces.frames import count_frames, read_frames
+from rffr_jax.predict.video_index import index_video
+from tests.faces.movies import write_movie
 from tests.faces.test_frames import numbered
 
 
@@ -31,3 +33,22 @@ def test_times_count_from_the_start_of_the_file(tmp_path, ending):
             container.mux(stream.encode())
     times = [frame.time for frame in read_frames(path)]
     assert times == pytest.approx([0.5, 0.6, 0.7, 0.8], abs=0.02)
+
+
+def test_hidden_frames_of_vp8_do_not_count(tmp_path):
+    shown = write_movie(tmp_path / "shown.webm", numbered(20), codec="libvpx")
+    path = tmp_path / "hidden.webm"
+    with av.open(str(shown)) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size:
+                data = bytearray(bytes(packet))
+                if number in (4, 11):
+                    data[0] &= ~0x10  # the bit that shows it
+                hidden = av.Packet(bytes(data))
+                hidden.pts, hidden.dts, hidden.time_base = packet.pts, packet.dts, packet.time_base
+                hidden.is_keyframe, hidden.stream = packet.is_keyframe, stream
+                container.mux(hidden)
+    assert (count_frames(shown), count_frames(path)) == (20, 18)
+    assert index_video(path).total == 18
+    assert [frame.index for frame in read_frames(path)] == list(range(18))
