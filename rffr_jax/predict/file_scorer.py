@@ -7,7 +7,7 @@ import logging
 import pathlib
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -92,9 +92,10 @@ class FileScorer:
         if len(todo) < len(files):
             log.info("%d of %d files were looked at before", len(files) - len(todo), len(files))
         found = self._find_ahead(todo)
+        stamps = {file.path: file.stamp for file in todo}
         with _Progress(len(todo)) as progress:
             for number, group in enumerate(_group_files(found, self._config.batch_size)):
-                self._score_group(group)
+                self._score_group(group, stamps)
                 progress.add(len(group))
                 if stop and stop.should_stop(number):
                     raise InterruptedRunError(
@@ -118,8 +119,12 @@ class FileScorer:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _score_group(self, group: Sequence[FoundFaces]):
-        """Writes the pictures and records of some files."""
+    def _score_group(self, group: Sequence[FoundFaces], stamps: Mapping[pathlib.Path, str]):
+        """Writes the pictures and records of some files.
+
+        Args:
+          stamps: of the files, from before they were read.
+        """
         predictions = predict_faces(self._detector, group, self._rules, self._video_score)
         pictures = []
         with ThreadPoolExecutor(max(1, self._config.data.workers)) as pool:
@@ -134,7 +139,12 @@ class FileScorer:
             if self._config.annotate:
                 prediction.record["annotated"] = self._annotate(found, prediction.record)
         for found, prediction in zip(group, predictions, strict=True):
-            self.finished.add(found.path, prediction.record)
+            self.finished.add(found.path, prediction.record, stamps[found.path])
+            if found.path not in self.finished:
+                log.warning(
+                    "%s changed while it was looked at; the same command looks at it again",
+                    found.path,
+                )
 
     def _write_pictures(self, name: str, face: FacePrediction, rule: DecisionRule):
         """Writes the evidence of a face, and its crops at the peaks of a video."""

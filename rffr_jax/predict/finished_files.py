@@ -43,9 +43,13 @@ class FinishedFiles:
     def __len__(self) -> int:
         return len(self._places)
 
-    def add(self, path: pathlib.Path, record: dict[str, Any]):
-        """Appends a record; it is on disk when this returns."""
-        key, stamp = _key(path), file_stamp(path)
+    def add(self, path: pathlib.Path, record: dict[str, Any], stamp: str):
+        """Appends a record; it is on disk when this returns.
+
+        Args:
+          stamp: of the file before it was read; a file that was still written then is read again.
+        """
+        key = _key(path)
         text = json.dumps({"path": key, "stamp": stamp, "record": record}, allow_nan=False).encode()
         with self._file.open("ab") as file:
             self._places[key] = (stamp, file.tell())

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import UserError
+from rffr_jax.faces.frame_folder import file_stamp
 from rffr_jax.images.decode import HEIC_BRANDS
 from rffr_jax.images.image_formats import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 
@@ -42,11 +43,13 @@ class InputFile:
       path: where it is.
       kind: `image`, `video`, or '' where it is neither.
       reason: why it is neither; its status is `unknown` then.
+      stamp: `frame_folder.file_stamp` from before it was read; '' of what is no file.
     """
 
     path: pathlib.Path
     kind: str
     reason: str = ""
+    stamp: str = ""
 
 
 def find_files(
@@ -146,7 +149,8 @@ def _path_exists(text: str) -> bool:
 
 
 def _classify(path: pathlib.Path) -> InputFile:
-    return InputFile(path, *media_kind(path))
+    stamp = file_stamp(path)
+    return InputFile(path, *media_kind(path), stamp)
 
 
 def _walk(folder: pathlib.Path, exclude: pathlib.Path | None) -> Iterator[InputFile | pathlib.Path]:

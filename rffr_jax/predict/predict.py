@@ -90,6 +90,7 @@ def run(config: Config, workdir: pathlib.Path):
         lacking = sum(
             file.path not in records
             for other, records in finished.items()
+            if other != part
             for file in other.select(files)
         )
         if lacking:

@@ -190,11 +190,11 @@ def score_file(
 ) -> dict[str, Any]:
     """As `ScoringProcess.score`, in this process and without a time limit."""
     from rffr_jax.predict.file_scorer import FileScorer
-    from rffr_jax.predict.inputs import InputFile, media_kind
+    from rffr_jax.predict.inputs import named_file
     from rffr_jax.predict.predictions_file import SCHEMA
 
     scorer = FileScorer(config, folder, detector, settings, views=True)
-    scorer.score_files([InputFile(file, *media_kind(file))])
+    scorer.score_files([named_file(file)])
     (record,) = scorer.finished.records([file])
     for face in record["faces"]:
         scale = [face["heat_scale"]] if face.get("heat_scale") else []

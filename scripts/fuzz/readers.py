@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from rffr_jax.errors import BadImageError
+from rffr_jax.faces.frame_folder import file_stamp
 from rffr_jax.predict.annotated_video import annotate_video
 from rffr_jax.predict.detector import load_detector
 from rffr_jax.predict.face_finding import find_faces
@@ -49,7 +50,7 @@ def resume(room: pathlib.Path, file: pathlib.Path) -> str:
     known = sum(path in finished for path in paths)
     for path in paths:
         if path not in finished:
-            finished.add(path, unjudged_record(path))
+            finished.add(path, unjudged_record(path), file_stamp(path))
     about = {"note": ""}
     write_predictions(room / "out", about, finished.records(paths))
     written = json.loads((room / "out" / "predictions.json").read_text(encoding="utf-8"))

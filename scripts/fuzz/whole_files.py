@@ -16,6 +16,7 @@ from rffr_jax.evaluation import operating_point, residual_reference
 from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.evaluation.calibration import Platt
 from rffr_jax.evaluation.threshold import Threshold
+from rffr_jax.faces.frame_folder import file_stamp
 from rffr_jax.method.array_cache import parameters_digest
 from rffr_jax.models.sizes import ModelSettings
 from rffr_jax.predict.detector import load_detector
@@ -54,7 +55,8 @@ def make_whole_files(folder: pathlib.Path, kinds: Sequence[str]):
 
     finished = FinishedFiles(folder, {"threshold": 0.5})
     for name in IMAGES:
-        finished.add(folder / name, unjudged_record(folder / name))
+        path = folder / name
+        finished.add(path, unjudged_record(path), file_stamp(path))
     if not {"detector", "model", "request"} & set(kinds):
         return
     detector = folder / "detector"

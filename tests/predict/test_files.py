@@ -11,6 +11,7 @@ from PIL import Image, PngImagePlugin
 
 from rffr_jax.data.readers.left_out import SkippedFiles
 from rffr_jax.errors import UserError
+from rffr_jax.faces.frame_folder import file_stamp
 from rffr_jax.images import decode
 from rffr_jax.predict.face_finding import find_faces
 from rffr_jax.predict.face_settings import FaceSettings
@@ -171,13 +172,13 @@ def test_finished_files_are_found_again_until_they_change(tmp_path):
     paths = [picture(tmp_path / f"{n}.png", n) for n in range(3)]
     first = FinishedFiles(tmp_path, {"threshold": 0.5})
     for number, path in enumerate(paths):
-        first.add(path, {"number": number})
+        first.add(path, {"number": number}, file_stamp(path))
     with (tmp_path / NAME).open("a") as file:
         file.write('{"path": "of a run that was ki')
     picture(paths[1], 1, size=40)
     again = FinishedFiles(tmp_path, {"threshold": 0.5})
     assert [path in again for path in paths] == [True, False, True]
-    again.add(paths[1], {"number": 7})
+    again.add(paths[1], {"number": 7}, file_stamp(paths[1]))
     expected = [{"number": 2}, {"number": 7}, {"number": 0}]
     assert list(again.records(paths[::-1])) == expected
     third = FinishedFiles(tmp_path, {"threshold": 0.5})
@@ -196,11 +197,23 @@ def test_a_damaged_line_is_looked_at_anew(tmp_path):
     paths = [picture(tmp_path / f"{n}.png", n) for n in range(3)]
     finished = FinishedFiles(tmp_path, {})
     for number, path in enumerate(paths):
-        finished.add(path, {"number": number})
+        finished.add(path, {"number": number}, file_stamp(path))
     file = tmp_path / NAME
     file.write_bytes(file.read_bytes().replace(b'{"number": 1}', b'{"number": 9}'))
     again = FinishedFiles(tmp_path, {})
     assert [path in again for path in paths] == [True, False, False]
     for path in paths[1:]:
-        again.add(path, {"number": 5})
+        again.add(path, {"number": 5}, file_stamp(path))
     assert list(again.records(paths)) == [{"number": 0}, {"number": 5}, {"number": 5}]
+
+
+def test_a_file_that_is_still_copied_is_looked_at_anew(tmp_path):
+    path = tmp_path / "video.mp4"
+    path.write_bytes(b"\0\0\0\x20ftypisom")
+    (listed,) = find_files([str(path)])
+    path.write_bytes(path.read_bytes() + bytes(1000))
+    finished = FinishedFiles(tmp_path, {})
+    finished.add(path, {"status": "unknown"}, listed.stamp)
+    assert path not in finished
+    assert path not in FinishedFiles(tmp_path, {})
+    assert list(finished.records([path])) == [{"status": "unknown"}]

@@ -278,6 +278,23 @@ def test_scores_of_another_compute_type_are_not_kept(tmp_path, detector, faces):
     assert scores[0] == pytest.approx(scores[1], abs=0.05)
 
 
+def test_a_file_that_changes_is_scored_and_looked_at_again(tmp_path, detector, faces, monkeypatch):
+    path = shutil.copy(faces / "test/rows0.png", tmp_path / "face.png")
+    look = module.find_faces
+
+    def changes(file, *rest):
+        found = look(file, *rest)
+        shutil.copy(faces / "test/real0.png", path)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "find_faces", changes)
+        before = predict(tmp_path / "out", detector, path, *GIVEN)["files"][0]
+    after = predict(tmp_path / "out", detector, path, *GIVEN)["files"][0]
+    assert before["sha256"] != after["sha256"]
+    assert before["score"] != after["score"]
+
+
 def test_threads_that_read_ahead_change_nothing(tmp_path, detector, finished):
     some = few_of(finished)
     said = predict(tmp_path / "ahead", detector, ",".join(some), *GIVEN, "data.workers=3")
