@@ -27,7 +27,8 @@ UNKNOWN_KIND = (
     "MOV, AVI, MKV, WebM, WMV, MPEG)"
 )
 
-_HEAD = 189  # bytes; the second packet of a transport stream begins at 188
+_HEAD = 197  # bytes; holds the beginnings of two packets of a transport stream
+_PACKETS = ((0, 188), (4, 196))  # where they begin; those of camcorders have a time before each
 _IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"II*\0", b"MM\0*")
 # Matroska, MPEG, Windows Media
 _VIDEO_STARTS = (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"\0\0\1\xb3", b"0&\xb2u\x8ef\xcf\x11")
@@ -126,7 +127,7 @@ def media_kind(path: pathlib.Path) -> tuple[str, str]:
     riff = head[8:12] if head[:4] == b"RIFF" else b""
     if heif or head.startswith(_IMAGE_STARTS) or riff == b"WEBP":
         return IMAGE, ""
-    transport_stream = head[0] == 0x47 and head[188:189] == b"\x47"
+    transport_stream = any(head[a : a + 1] == head[b : b + 1] == b"\x47" for a, b in _PACKETS)
     if head[4:8] in _MP4_BOXES or head.startswith(_VIDEO_STARTS) or riff == b"AVI ":
         return VIDEO, ""
     return (VIDEO, "") if transport_stream else ("", UNKNOWN_KIND)

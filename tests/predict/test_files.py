@@ -17,6 +17,7 @@ from rffr_jax.predict.face_finding import find_faces
 from rffr_jax.predict.face_settings import FaceSettings
 from rffr_jax.predict.finished_files import NAME, FinishedFiles
 from rffr_jax.predict.inputs import find_files, media_kind
+from tests.faces.movies import empty_frames, write_movie
 from tests.test_bad_input import huge_png
 
 GIVEN = FaceSettings(faces="given", darkest=0.0, least_sharpness=0.0)
@@ -94,7 +95,8 @@ def test_kinds_are_told_by_content(tmp_path):
         "image": [b"BM", b"II*\0", b"MM\0*", b"RIFF....WEBP", b"\0\0\0\x20ftypheic",
                   b"\0\0\0\x20ftypavif"],
         "video": [b"\0\0\0\x20ftypisom", b"RIFF....AVI ", b"\x1aE\xdf\xa3", b"\0\0\1\xba",
-                  b"0&\xb2u\x8ef\xcf\x11", b"G" + bytes(187) + b"G"],
+                  b"0&\xb2u\x8ef\xcf\x11", b"G" + bytes(187) + b"G",
+                  bytes(4) + b"G" + bytes(191) + b"G"],
         "": [b"GIF89a", b"G" + bytes(188), b"text", b""],
     }  # fmt: skip
     for kind, starts in heads.items():
@@ -217,3 +219,11 @@ def test_a_file_that_is_still_copied_is_looked_at_anew(tmp_path):
     assert path not in finished
     assert path not in FinishedFiles(tmp_path, {})
     assert list(finished.records([path])) == [{"status": "unknown"}]
+
+
+def test_the_video_of_a_camcorder_is_read(tmp_path):
+    path = tmp_path / "video.mts"
+    write_movie(path, empty_frames(0, 6, 64), options={"mpegts_m2ts_mode": "1"})
+    (file,) = find_files([str(path)])
+    assert file.kind == "video"
+    assert len(find_faces(file, GIVEN, 32).faces[0]) == 6
