@@ -2,7 +2,8 @@
 
 The first bytes of a file say what it is, whatever its name. In a folder all images and videos are
 taken, and so is every file with the name of one, so that broken ones are reported. Other files are
-counted. Files and folders whose names begin with a dot are skipped.
+counted. Files and folders whose names begin with a dot are skipped. Links to folders are followed;
+each folder is gone through once.
 """
 
 import dataclasses
@@ -162,14 +163,16 @@ def _walk(folder: pathlib.Path, exclude: pathlib.Path | None) -> Iterator[InputF
         reason = f"unreadable folder: {(error.strerror or str(error)).lower()}"
         unreadable.append(InputFile(pathlib.Path(error.filename or folder), "", reason))
 
-    excluded = exclude and exclude.resolve()
-    for parent, folders, names in os.walk(folder, onerror=note):
+    passed = {exclude.resolve()} if exclude else set()
+    for parent, folders, names in os.walk(folder, onerror=note, followlinks=True):
         yield from unreadable
         unreadable.clear()
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if excluded and pathlib.Path(parent).resolve() == excluded:
+        real = pathlib.Path(parent).resolve()
+        if real in passed:
             folders.clear()
             continue
+        passed.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if name.startswith("."):
                 continue

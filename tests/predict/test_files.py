@@ -61,6 +61,19 @@ def test_folders_are_gone_through_by_name_and_content(tmp_path, caplog):
     assert [file.path.name for file in left] == ["c,d.png", "results.png"]
 
 
+def test_linked_folders_are_followed_once(tmp_path):
+    for name in ("in/real", "elsewhere", "out"):
+        (tmp_path / name).mkdir(parents=True)
+        picture(tmp_path / name / "a.png")
+    (tmp_path / "in/holiday").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/holiday again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/real/up").symlink_to(tmp_path / "in")
+    (tmp_path / "in/results").symlink_to(tmp_path / "out")
+    files = find_files([str(tmp_path / "in")], exclude=tmp_path / "out")
+    names = [file.path.relative_to(tmp_path / "in").as_posix() for file in files]
+    assert names == ["holiday/a.png", "real/a.png"]
+
+
 @pytest.mark.parametrize("inputs", [[], [""], ["nowhere.png"], ["a\0b"]])
 def test_what_is_not_there_is_refused(inputs):
     with pytest.raises(UserError, match=r"nothing to look at|does not exist"):
