@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from rffr_jax.evaluation.aggregate import aggregate_scores
+from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.faces.frames import read_frames
 from rffr_jax.predict.video_index import DECODED_PIXELS, index_video, sample_frames
 from rffr_jax.reports.contact_sheet import load_font
@@ -41,8 +41,7 @@ def annotate_video(
     record: Mapping[str, Any],
     threshold: float,
     *,
-    how: str,
-    top_k: int,
+    video_score: VideoScore,
     band: str,
 ):
     """Writes an annotated mp4 (H.264) of a video.
@@ -56,7 +55,7 @@ def annotate_video(
       source: of the video.
       record: its entry of `files` in predictions.json, with at least one face.
       threshold: the middle of the boxes' colours.
-      how, top_k: as in `aggregate.aggregate_scores`.
+      video_score: how the score of a face is formed, and from how many frames.
       band: a text below the frames.
 
     Raises:
@@ -74,9 +73,9 @@ def annotate_video(
     if whole:
         frames = read_frames(source, photograph=False)
     else:
-        frames = sample_frames(source, index_video(source), looked_at)
+        frames = sample_frames(source, index_video(source), video_score.frames)
     faces = record["faces"]
-    scores = {face["face"]: _running_scores(face["frames"], how, top_k) for face in faces}
+    scores = {face["face"]: _running_scores(face["frames"], video_score) for face in faces}
     reach = math.ceil(facts["frames"] / looked_at) / 2
     with atomic_write(path) as part, av.open(str(part), "w", format="mp4") as container:
         stream, below = None, np.zeros((0, 0, 3), np.uint8)
@@ -132,14 +131,16 @@ def interpolate_box(frames: Sequence[Mapping[str, Any]], number: int, reach: flo
     return left, top, right, bottom
 
 
-def running_score(frames: Sequence[Mapping[str, Any]], number: int, how: str, top_k: int) -> float:
+def running_score(
+    frames: Sequence[Mapping[str, Any]], number: int, video_score: VideoScore
+) -> float:
     """The score of a face from its frames up to a number, or from the first one."""
     known = [frame["score"] for frame in frames if frame["frame"] <= number]
-    return aggregate_scores(np.array(known or [frames[0]["score"]], np.float64), how, top_k)
+    return video_score.score(np.array(known or [frames[0]["score"]], np.float64))
 
 
-def _running_scores(frames: Sequence[Mapping[str, Any]], how: str, top_k: int) -> list[float]:
-    return [running_score(frames, frame["frame"], how, top_k) for frame in frames]
+def _running_scores(frames: Sequence[Mapping[str, Any]], video_score: VideoScore) -> list[float]:
+    return [running_score(frames, frame["frame"], video_score) for frame in frames]
 
 
 def _shrink(image: UInt8[np.ndarray, "h w 3"], scale: float) -> UInt8[np.ndarray, "height width 3"]:

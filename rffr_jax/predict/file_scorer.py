@@ -178,8 +178,7 @@ class FileScorer:
                 found.path,
                 record,
                 threshold["value"],
-                how=self._config.aggregate,
-                top_k=self._config.top_k,
+                video_score=self._video_score,
                 band=_sentences(status, *threshold["doubts"], self._detector.note),
             )
         except (BadImageError, ffmpeg_error()) as error:

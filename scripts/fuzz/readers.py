@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from rffr_jax.errors import BadImageError
+from rffr_jax.evaluation.aggregate import VideoScore
 from rffr_jax.faces.frame_folder import file_stamp
 from rffr_jax.predict.annotated_video import annotate_video
 from rffr_jax.predict.detector import load_detector
@@ -36,7 +37,8 @@ def find_faces_of(room: pathlib.Path, file: pathlib.Path) -> str:
     assert bool(record["reason"]) == (not faces)
     if record["score"] is not None and record["source"]["kind"] == VIDEO:
         try:
-            annotate_video(room / "a.mp4", file, record, 0.5, how="mean", top_k=1, band="Score.")
+            score = VideoScore("mean", 0, settings.frames)
+            annotate_video(room / "a.mp4", file, record, 0.5, video_score=score, band="Score.")
         except BadImageError as error:  # `FileScorer` logs it and continues
             return f"used, not written again: {error.reason}"
     return record["reason"] or "used"
