@@ -3,8 +3,10 @@
 import collections
 import contextlib
 import dataclasses
+import io
 import pickle
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -317,6 +319,20 @@ def test_files_of_one_name_are_different_data_sets(tmp_path):
     (tmp_path / "celeb" / "test.json").write_text('[{"path": "0.png", "label": 0}]')
     both = [specs["celeb"], f"list:{tmp_path}/celeb/test.json"]
     assert names_of(both) == [["celeb/test.csv"], ["celeb/test.json"]]
+
+
+def test_two_patterns_in_one_folder_are_two_data_sets(tmp_path):
+    for name in "ab":
+        with tarfile.open(tmp_path / f"{name}-0.tar", "w") as file:
+            for member, content in (("0.png", b"image"), ("0.cls", b"0")):
+                header = tarfile.TarInfo(member)
+                header.size = len(content)
+                file.addfile(header, io.BytesIO(content))
+    specs = [f"tar:{tmp_path}/{name}-*.tar" for name in "ab"]
+    folder = tmp_path.name
+    parents = f"{tmp_path.parent.name}/{folder}"
+    assert names_of(specs[:1]) == [[parents]]
+    assert names_of(specs) == [[f"{folder}/a-*.tar"], [f"{folder}/b-*.tar"]]
 
 
 def test_a_column_may_pool_two_tables_and_one_file_is_one_data_set(tmp_path):

@@ -176,11 +176,14 @@ def default_dataset_name(path: Path, level: int = 0) -> str:
     Such a name holds a `/`, so that it can be told from one that a user gave on purpose.
 
     Args:
-      path: the table, list or folder.
-      level: 0 leaves out a file's extension; 1 keeps it; each one more puts a folder in front.
+      path: the table, list or folder, or a pattern of files with `*`.
+      level: 0 leaves out a file's extension, and a pattern; 1 keeps it; each one more puts a folder
+        in front.
     """
     whole = Path(os.path.abspath(path))
-    if level == 0 and not whole.is_dir():
+    if level == 0 and "*" in whole.name:
+        whole = whole.parent
+    elif level == 0 and not whole.is_dir():
         whole = whole.with_suffix("")
     return PurePath(*whole.parts[-max(2, level + 1) :]).as_posix()
 

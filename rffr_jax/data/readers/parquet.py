@@ -100,7 +100,7 @@ def read_parquet(path: Path, split: str, *, asked: bool) -> PackedDataset:
     except ImportError:
         raise UserError(f"parquet:{path} needs pyarrow; pip install 'rffr-jax[parquet]'") from None
     files = find_files(f"parquet:{path}", path, ".parquet", split, asked)
-    dataset = default_dataset_name(path.parent if "*" in path.name else path)
+    dataset = default_dataset_name(path)
     examples, groups, landmarks, places = [], [], [], {}
     preparations: list[Any] = []
     for file in files:

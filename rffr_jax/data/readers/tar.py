@@ -63,7 +63,7 @@ def read_tar(path: Path, split: str, *, asked: bool) -> PackedDataset:
         image or label, or that is there twice.
     """
     where = f"tar:{path}"
-    dataset = default_dataset_name(path.parent if "*" in path.name else path)
+    dataset = default_dataset_name(path)
     examples, places, landmarks, seen = [], [], [], set()
     for file in find_files(where, path, ".tar", split, asked):
         for key, (member, values) in _read_samples(file).items():
