@@ -107,8 +107,9 @@ def read_folder(
     Sub-folders `real/` and `fake/` (in any case) give the labels and `fake/METHOD/` the method,
     "fake" for images directly in `fake/`. Without the two every image is real, which is logged.
     Every image counts as a photograph: it is its own video and its own source (but see
-    `frame_folders`). Hidden files and
-    folders are left out. So are files that have no image's ending; these are counted and logged.
+    `frame_folders`), called as its path without the ending, or with it where two have the same.
+    Hidden files and folders are left out. So are files that have no image's ending; these are
+    counted and logged.
 
     Args:
       folder: where the images lie.
@@ -154,7 +155,19 @@ def read_folder(
         log.info("folder:%s: %s", folder, left_out)
     if frame_folders:
         examples = _frames_of_folders(folder, examples)
+    else:
+        examples = _tell_apart_photographs(examples)
     return FileDataset(default_dataset_name(folder), folder, tuple(examples))
+
+
+def _tell_apart_photographs(examples: Sequence[Example]) -> list[Example]:
+    count = collections.Counter(example.video for example in examples)
+    return [
+        dataclasses.replace(example, video=example.id, source=example.id)
+        if count[example.video] > 1
+        else example
+        for example in examples
+    ]
 
 
 def _frames_of_folders(root: Path, examples: Sequence[Example]) -> list[Example]:
@@ -250,14 +263,16 @@ def list_images(folder: Path, left_out: SkippedFiles | None = None) -> list[Pure
         log.warning("left out: %s: %s", error.filename, (error.strerror or str(error)).lower())
 
     found = []
+    above: dict[Path, tuple[Path, ...]] = {}  # of a folder to come: the real paths on the way to it
     for current, children, files in os.walk(folder, onerror=note, followlinks=True):
         here = Path(current)
+        way = (*above.pop(here, ()), here.resolve())
         children[:] = [
             child
             for child in children
-            if not child.startswith(".")
-            and not here.resolve().is_relative_to((here / child).resolve())
+            if not child.startswith(".") and not _leads_up(here / child, way)
         ]
+        above |= {here / child: way for child in children}
         relative = PurePosixPath(here.relative_to(folder).as_posix())
         for file in files:
             if file.startswith("."):
@@ -267,6 +282,11 @@ def list_images(folder: Path, left_out: SkippedFiles | None = None) -> list[Pure
             elif left_out is not None:
                 left_out.add(relative / file)
     return sorted(found)
+
+
+def _leads_up(folder: Path, way: Sequence[Path]) -> bool:
+    real = folder.resolve()
+    return any(above.is_relative_to(real) for above in way)
 
 
 def label_by_folders(where: str, path: PurePath, parts: Sequence[str]) -> tuple[int, str]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from rffr_jax.data.readers.folder import read_folder
 from rffr_jax.data.readers.table import read_csv, read_list
+from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.examples import manipulation_mask
 
@@ -157,6 +158,26 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     dataset = read_folder(tmp_path / "set")
     assert [example.id for example in dataset.examples] == ["fake/DF/1.png"]
     assert dataset.load(0, 20)[0, 0, 0] == 7
+
+
+def test_links_between_two_folders_end(tmp_path):
+    save(tmp_path / "a" / "1.png")
+    save(tmp_path / "b" / "2.png")
+    (tmp_path / "a" / "x").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "y").symlink_to(tmp_path / "a")
+    assert [example.id for example in read_folder(tmp_path).examples] == [
+        "a/1.png", "a/x/2.png", "b/2.png", "b/y/1.png",
+    ]  # fmt: skip
+
+
+def test_photographs_of_one_name_are_two_videos(tmp_path):
+    for name in ("a.jpg", "a.png", "b.png"):
+        save(tmp_path / "real" / name)
+    examples = read_folder(tmp_path).examples
+    names = ["real/a.jpg", "real/a.png", "real/b"]
+    assert [example.video for example in examples] == names
+    assert [example.source for example in examples] == names
+    assert len(load_dataset(f"folder:{tmp_path}?frames=1").examples) == 3
 
 
 def test_folders_that_cannot_be_right_are_refused(tmp_path):
