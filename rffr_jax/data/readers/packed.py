@@ -17,7 +17,6 @@ from rffr_jax.images.landmarks import ALL, FIVE, LandmarkedFace, crop_centred_sq
 
 TEXTS = ("dataset", "method", "video", "source", "group", "original")
 """What is known of an image, besides its label and the number of its frame."""
-_LABELS = {"0": REAL, "real": REAL, "1": FAKE, "fake": FAKE}
 _SPLITS = ("train", "validation", "test")
 
 
@@ -126,6 +125,11 @@ def parse_landmarks(place: str, value: Any) -> Float32[np.ndarray, "points 2"] |
     return numbers.reshape(-1, 2)
 
 
+def parse_label(value: Any) -> int | None:
+    """0 or real, 1 or fake, in any case, as a label; None for anything else."""
+    return {"0": REAL, "real": REAL, "1": FAKE, "fake": FAKE}.get(str(value).lower())
+
+
 def make_example(
     place: str, identity: str, path: str, values: Mapping[str, Any], dataset: str
 ) -> Example:
@@ -142,7 +146,7 @@ def make_example(
     Raises:
       UserError: the label is none, goes with another method, or the frame is no number.
     """
-    label = _LABELS.get(str(values.get("label")).lower())
+    label = parse_label(values.get("label"))
     if label is None:
         raise UserError(
             f"{place}: label {values.get('label')!r}; it must be 0 or real, or 1 or fake"

@@ -10,6 +10,7 @@ from rffr_jax.data.readers.packed import (
     PackedDataset,
     find_files,
     make_example,
+    parse_label,
     parse_landmarks,
 )
 from rffr_jax.errors import BadImageError, UserError
@@ -60,7 +61,7 @@ def read_tar(path: Path, split: str, *, asked: bool) -> PackedDataset:
 
     Raises:
       UserError: no such file; one that is no tar file, is compressed or cut off; a sample without
-        image or label, or that is there twice.
+        image or label, with two labels that differ, or that is there twice.
     """
     where = f"tar:{path}"
     dataset = default_dataset_name(path)
@@ -105,7 +106,8 @@ def _read_samples(file: Path) -> dict[str, tuple[tarfile.TarInfo | None, dict[st
                         )
                     images[key] = member
                 elif ending in ("cls", "json"):
-                    said |= _read_values(tar, member, f"tar:{file}: {member.name}")
+                    place = f"tar:{file}: {member.name}"
+                    _add_values(said, _read_values(tar, member, place), place)
             # A block of zeros ends a tar file. tarfile takes a header that is cut off for it.
             if file.stat().st_size < tar.offset + tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("unexpected end of data")
@@ -117,6 +119,17 @@ def _read_samples(file: Path) -> dict[str, tuple[tarfile.TarInfo | None, dict[st
     except OSError as error:
         raise UserError(f"tar:{file}: {(error.strerror or str(error)).lower()}") from None
     return {key: (images.get(key), said) for key, said in values.items()}
+
+
+def _add_values(said: dict[str, Any], more: dict[str, Any], place: str):
+    """Raises: UserError if what was said of the sample before has another label."""
+    labels = [values["label"] for values in (said, more) if "label" in values]
+    if len(set(map(parse_label, labels))) > 1:
+        raise UserError(
+            f"{place}: label {labels[1]!r}, and {labels[0]!r} in another member of its name; "
+            "correct one"
+        )
+    said.update(more)
 
 
 def _read_values(tar: tarfile.TarFile, member: tarfile.TarInfo, place: str) -> dict[str, Any]:

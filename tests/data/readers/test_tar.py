@@ -111,6 +111,10 @@ def test_a_tar_without_its_end_is_cut_off_too(tmp_path):
         ({"k.png": b"", "k.json": b"["}, r"k\.json: no text or no JSON"),
         ({"k.png": b"", "k.json": b"[]"}, r"k\.json: no JSON object"),
         ({"k.png": b"", "k.json": b'{"label": 0, "frame": "x"}'}, "k: frame 'x'"),
+        (
+            {"k.png": b"", "k.cls": b"1", "k.json": b'{"label": 0}'},
+            r"k\.json: label 0, and '1' in another member of its name; correct one",
+        ),
         ({}, "no samples in it"),
     ],
 )
