@@ -190,15 +190,35 @@ def upright_rgb(image: Image.Image, name: str) -> tuple[Image.Image, tuple[str, 
       name: what the image is called in errors.
 
     Raises:
-      BadImageError: its samples are of a kind that is not read.
+      BadImageError: it is damaged, or its samples are of a kind that is not read.
     """
-    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    try:
+        image.load()
+    except MemoryError:
+        raise
+    except Exception as error:  # a broken file makes decoders raise nearly anything
+        raise _describe_damage(error, name) from None
+    orientation = _orientation(image)
     conversions = []
     if orientation != 1:
         image = ImageOps.exif_transpose(image)
         conversions.append(f"turned by EXIF orientation {orientation}")
     image, conversion = _convert_profile(image)
     return _to_rgb(image, name), (*conversions, *conversion)
+
+
+def _orientation(image: Image.Image) -> int:
+    """As EXIF numbers it; 1, upright, where the file gives no number or one without a meaning."""
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    return orientation if orientation in range(2, 9) else 1
+
+
+def _describe_damage(error: Exception, name: str) -> Exception:
+    """A decoder's error as a BadImageError; one of reading and not of decoding as it is."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    reason = " ".join(f"{error}".split()) or type(error).__name__
+    return BadImageError(name, f"damaged or truncated image ({reason})")
 
 
 def _read(path: str | os.PathLike[str], *, turn: bool) -> tuple[Image.Image, tuple[str, ...]]:
@@ -223,7 +243,7 @@ def _decode(
             if problem := explain_size(*image.size) or _explain_preview(image):
                 raise BadImageError(name, problem)
             image.load()
-            if not turn and image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
+            if not turn and _orientation(image) != 1:
                 raise BadImageError(
                     name, "its EXIF orientation turns it, so that coordinates in it are unclear"
                 )
@@ -241,11 +261,8 @@ def _decode(
         raise BadImageError(name, _explain_unknown_format(stream)) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise BadImageError(name, _format_too_many_pixels("its header's number of")) from None
-    except Exception as error:  # a broken file makes decoders raise nearly anything
-        if isinstance(error, OSError) and error.errno is not None:  # of reading, not of decoding
-            raise
-        reason = " ".join(f"{error}".split()) or type(error).__name__
-        raise BadImageError(name, f"damaged or truncated image ({reason})") from None
+    except Exception as error:
+        raise _describe_damage(error, name) from None
 
 
 def _explain_preview(image: Image.Image) -> str:

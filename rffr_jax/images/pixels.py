@@ -19,13 +19,14 @@ def rgb_pixels(image: object, name: str = "image") -> UInt8[np.ndarray, "height 
       name: what the image is called in errors.
 
     Raises:
-      UserError: something else, or a side of less than `MIN_SIDE` pixels.
+      UserError: something else, a damaged file, or a side of less than `MIN_SIDE` pixels.
     """
     if isinstance(image, Image.Image):
         try:
             pixels = np.asarray(upright_rgb(image, name)[0])
         except BadImageError as error:
-            raise UserError(f"{error}; convert it with image.convert('RGB')") from None
+            hint = "give a whole image, converted with image.convert('RGB')"
+            raise UserError(f"{error}; {hint}") from None
     else:
         pixels = _array(image, name)
     height, width, _ = pixels.shape

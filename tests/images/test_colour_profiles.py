@@ -85,6 +85,19 @@ def test_turned_photographs_say_so(tmp_path):
     assert conversions == ("turned by EXIF orientation 5",)
 
 
+@pytest.mark.parametrize("orientation", [0, 9])
+def test_an_orientation_that_means_nothing_is_upright(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(ramp(SIZE, 48)).save(tmp_path / "a.png", exif=exif)
+    found, conversions = read_photograph(tmp_path / "a.png")
+    np.testing.assert_array_equal(found, ramp(SIZE, 48))
+    assert conversions == ()
+    np.testing.assert_array_equal(
+        decode.read_full_image(tmp_path / "a.png", turn=False), ramp(SIZE, 48)
+    )
+
+
 def test_heic_needs_a_package_and_says_which(monkeypatch):
     heic = b"\0\0\0\x18ftypheic" + bytes(40)
     monkeypatch.setitem(sys.modules, "pillow_heif", None)

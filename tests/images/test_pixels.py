@@ -1,5 +1,7 @@
 """Images from memory: what is taken, and what is refused in one line."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,6 +25,16 @@ def test_a_pillow_image_is_turned_upright():
     np.testing.assert_array_equal(rgb_pixels(turned), np.rot90(image, -1))
 
 
+def test_a_truncated_file_that_pillow_opened_is_refused():
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)).save(
+        stream, "JPEG"
+    )
+    cut = Image.open(io.BytesIO(stream.getvalue()[:1500]))
+    with pytest.raises(UserError, match=r"face: damaged or truncated image .*; give a whole image"):
+        rgb_pixels(cut, "face")
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -34,7 +46,7 @@ def test_a_pillow_image_is_turned_upright():
         (np.zeros((20, 20, 4), np.uint8), r"uint8 of shape \(20, 20, 4\)"),
         (np.zeros((1, 1, 3), np.uint8), "face is 1 x 1 pixels; give at least 16"),
         (Image.new("RGB", (40, 3)), "face is 40 x 3 pixels"),
-        (Image.new("F", (40, 40)), "Pillow's kind 'F'.*convert it with"),
+        (Image.new("F", (40, 40)), "Pillow's kind 'F'.*converted with"),
         ([[1, 2], [3]], "face is no image"),
         (object(), "face is object of shape"),
     ],
