@@ -1,5 +1,6 @@
 """Job `evaluate`: a trained detector's numbers on test sets, with the rule that chose it."""
 
+import collections
 import importlib.metadata
 import logging
 import pathlib
@@ -30,6 +31,7 @@ from rffr_jax.evaluation.operating_point import OperatingPoint, select_multi_fra
 from rffr_jax.evaluation.plots import plot_reliability, plot_roc
 from rffr_jax.evaluation.predictions import Predictions, concatenate, require_unique
 from rffr_jax.evaluation.results_text import format_table
+from rffr_jax.evaluation.score_files import matched_file
 from rffr_jax.evaluation.scoring import PACKAGES
 from rffr_jax.evaluation.trained_detector import TrainedDetector
 from rffr_jax.examples import FAKE, Dataset, Example
@@ -53,6 +55,8 @@ def run(config: Config, workdir: pathlib.Path):
     """Scores the test sets; writes results.json, predictions.csv, roc.png and reliability.png;
     prints the table."""
     tests = load_test_sets(config)
+    if config.checkpoint == "matched":
+        _require_distinct_files(tests)
     folder = folder_of_model(config.detector, "detector")
     detector = TrainedDetector(folder, make_mesh(config.mesh.fsdp), config)
     datasets = detector.require_same_preparation(config.data.tests, tests, "data.tests")
@@ -145,7 +149,7 @@ def write_results(
         write_json(workdir / "results.json", table)
         predictions.write_csv(workdir / "predictions.csv")
         for (dataset, method), part in matched.items():
-            part.write_csv(workdir / f"predictions-{best_checkpoint_name(dataset, method)}.csv")
+            part.write_csv(workdir / matched_file(dataset, method))
         title = f"checkpoint {checkpoint}, selection rule {rule}"
         title = f"{title}\n{note}" if note else title
         plot_roc(workdir / "roc.png", predictions, title)
@@ -167,20 +171,36 @@ def _matched_checkpoint(test: Dataset, method: str = "") -> str:
     return f"best:{best_checkpoint_name(name, method)}"
 
 
+def _require_distinct_files(tests: list[Dataset]):
+    """Raises: UserError if the scores of two methods would be written to one file."""
+    owners: dict[str, tuple[str, str]] = {}
+    for example in (fake for test in tests for fake in _fakes(test)):
+        key = (example.dataset, example.method)
+        file = matched_file(*key)
+        if (owner := owners.setdefault(file, key)) != key:
+            first, second = (
+                f"method '{method}' of '{dataset}'" for dataset, method in (owner, key)
+            )
+            raise UserError(
+                f"data.tests: with checkpoint=matched the scores of {first} and of {second} would "
+                f"both be {file}; call a data set or a method otherwise"
+            )
+
+
 def _score_matched(
     detector: TrainedDetector, tests: list[Dataset]
 ) -> tuple[Predictions, dict[tuple[str, str], Predictions]]:
     """Each data set with the weights that were best on its own validation part, and each method
     with those that were best on that method (the paper's Table 1)."""
-    pooled, matched = [], {}
+    pooled, matched = [], collections.defaultdict(list)
     for test in tests:
         prepared = detector.scorer.prepare(test)
         pooled.append(detector.predictions(_matched_checkpoint(test), [prepared]))
         for dataset, method in sorted({(e.dataset, e.method) for e in _fakes(test)}):
             predictions = detector.predictions(_matched_checkpoint(test, method), [prepared])
             part = predictions.by_dataset()[dataset]
-            matched[dataset, method] = results.select_method_and_reals(part, method)
-    return concatenate(pooled), matched
+            matched[dataset, method].append(results.select_method_and_reals(part, method))
+    return concatenate(pooled), {key: concatenate(parts) for key, parts in matched.items()}
 
 
 def _load_validation_set(config: Config, tests: list[Dataset]) -> Dataset | None:

@@ -52,10 +52,15 @@ def read_scores(path: pathlib.Path, *, named: bool = True) -> tuple[DetectorScor
     if about.get("checkpoint") == "matched":
         fakes = {(e.dataset, e.method) for e in predictions.examples if e.label == FAKE}
         for dataset, method in sorted(fakes):
-            own = f"predictions-{best_checkpoint_name(dataset, method)}.csv"
-            matched[dataset, method] = Predictions.read_csv(file.parent / own)
+            own = file.parent / matched_file(dataset, method)
+            matched[dataset, method] = Predictions.read_csv(own)
     made_by = {"file": str(file), **{name: about.get(name) for name in ("checkpoint", "rule")}}
     return DetectorScores(predictions, matched), made_by
+
+
+def matched_file(dataset: str, method: str) -> str:
+    """Name of the file with the scores of the checkpoint that was chosen for a method."""
+    return f"predictions-{best_checkpoint_name(dataset, method)}.csv"
 
 
 def describe_scores(name: str, made_by: Mapping[str, Any]) -> str:

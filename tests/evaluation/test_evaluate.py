@@ -156,6 +156,26 @@ def test_the_best_of_each_method_is_matched_to_it(tmp_path, detector, faces):
             assert {row["method"] for row in csv.DictReader(file)} == {"real", method}
 
 
+def test_tables_of_one_data_set_are_matched_together(tmp_path, detector, faces):
+    jobs.draw_faces(tmp_path / "more", seed=9, reals=3)
+    tests = repr((f"csv:{faces}/test.csv", f"csv:{tmp_path}/more.csv"))
+    table = evaluate(tmp_path / "run", detector, tests, "checkpoint=matched")
+    for entry in table["faces"]["methods"].values():
+        assert (entry["n_real"], entry["n_fake"]) == (9, 9)
+
+
+def test_scores_of_two_methods_are_not_written_to_one_file(tmp_path, detector, capsys):
+    rows = [("0.png", 0, "real", "a", ""), ("1.png", 1, "b-c", "a", "")]
+    rows += [("2.png", 0, "real", "a-b", ""), ("3.png", 1, "c", "a-b", "")]
+    jobs.write_table(tmp_path / "x.csv", rows)
+    flags = (f"detector={detector}", f"data.tests=csv:{tmp_path}/x.csv", "checkpoint=matched")
+    assert jobs.start("evaluate", tmp_path / "run", *flags) == 2
+    assert (
+        "the scores of method 'b-c' of 'a' and of method 'c' of 'a-b' would both be "
+        "predictions-a-b-c.csv; call"
+    ) in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_validation_data_choose_the_threshold_for_this_and_later_tests(tmp_path, detector, faces):
     detector = shutil.copytree(detector, tmp_path / "detector")
