@@ -7,11 +7,11 @@ MAE and a seed of the detectors. Every row is trained on each of four landmark m
 and on self-blended images, and tested on all four. All rows start from the unit's MAE and learn
 alike; a logistic regression stands beside them.
 
-variant   rows                                          units  hours of 2 cores (arithmetic)
-64        plain, random blocks, zero, high-pass, RFFR   8      10
-112       the same                                      8      42
+variant   rows                                          units  hours of 2 cores
+64        plain, random blocks, zero, high-pass, RFFR   8      8; three units took one each
+112       the same                                      8      42, by arithmetic
 64_more   residual only, ridge, full blocks, UNet       2      2, shares the MAEs of 64
-112_more  the same                                      2      7, shares the MAEs of 112
+112_more  the same                                      2      7, by arithmetic; as 64_more
 smoke     as 64, on drawn faces                         2      minutes; it only shows that it runs
 
 Add --dry-run for the hours that are left, and --config.seeds="(0,1)" for some of the units. Units

@@ -7,7 +7,7 @@ images, and four that saw all of them of 687 to 5,290 people of the portraits. R
 trained on one manipulation and tested on four, in the units of configs/paper/orderings.py.
 
 variant   units  hours of 2 cores (arithmetic)
-64        2      2
+64        2      3
 112       2      13
 smoke     2      minutes, on drawn faces; it only shows that it runs
 
