@@ -156,7 +156,7 @@ def _source(source: Mapping[str, Any]) -> str:
     if source["kind"] == "video":
         looked_at = source["frames_looked_at"]
         said += f", {source['seconds']:.1f} s, {looked_at} of {source['frames']} frames looked at"
-    return said
+    return ", ".join((said, *source.get("conversions", ())))
 
 
 def _provenance(about: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -165,6 +165,7 @@ def _provenance(about: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("detector", f"{detector['path']}, {detector['checkpoint']}"),
         ("digest of its weights", detector["digest"]),
+        ("computed in", detector["dtype"]),
         ("trained on", ", ".join(detector["trained_datasets"]) or "not recorded"),
         ("manipulations in training", ", ".join(detector["trained_methods"]) or "not recorded"),
         ("threshold", threshold_origin(about["thresholds"])),

@@ -90,6 +90,16 @@ def test_a_long_report_is_bounded_and_says_so(tmp_path, detector, folder, monkey
     assert f"score {lowest['score']:.3f}" not in html
 
 
+def test_what_was_done_to_the_pixels_is_shown(tmp_path, detector):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    turned = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(turned).save(tmp_path / "turned.png", exif=exif)
+    _, html = predicted(tmp_path / "out", detector, tmp_path / "turned.png", "faces=given")
+    assert "image, png, 64 x 64, turned by EXIF orientation 3" in html
+    assert "float32" in html
+
+
 def test_a_video_has_a_timeline_whose_peaks_show_the_frame(tmp_path, detector, monkeypatch):
     for room in (face_finding, face_settings):
         monkeypatch.setattr(room, "load_detector", lambda *_: BrightSquares())

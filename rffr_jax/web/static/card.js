@@ -75,6 +75,7 @@ function origin(answer) {
   const [file] = answer.files;
   const facts = [
     ["SHA-256", file.sha256], ["examined", file.examined],
+    ["changed before it was looked at", file.source?.conversions?.join(", ")],
     ["digest of the detector", answer.detector?.digest],
   ].filter(([, value]) => value);
   return element("dl", { class: "small" },
