@@ -176,8 +176,10 @@ def _find_faces(
                 file = _picture_file(folder, at, frame.index)
                 Image.fromarray(frame.image).save(file, compress_level=1)
 
-        key = (medium.dataset, medium.source)
-        others = {"original": originals.get(key)} if medium.label else {"fake": fakes.get(key)}
+        counterparts = originals if medium.label else fakes
+        source = (medium.dataset, medium.source)
+        other = counterparts.get((*source, medium.frame)) or counterparts.get(source)
+        others = {"original" if medium.label else "fake": other}
         try:
             found = take_faces(pathlib.Path(medium.path), settings, frames or None, keep, **others)
         except BadImageError as error:
@@ -202,12 +204,16 @@ def _picture_file(folder: pathlib.Path, medium: int, frame: int) -> pathlib.Path
     return folder / f"{medium}" / f"{frame}.png"
 
 
-def _counterparts(
-    examples: Sequence[Example],
-) -> tuple[dict[tuple[str, str], pathlib.Path], dict[tuple[str, str], pathlib.Path]]:
-    """The original and the first fake of each data set and source."""
-    originals, fakes = {}, {}
+_Counterparts = dict[tuple[str, str] | tuple[str, str, int], pathlib.Path]
+
+
+def _counterparts(examples: Sequence[Example]) -> tuple[_Counterparts, _Counterparts]:
+    """The first original and the first fake of each data set and source, and of each frame."""
+    originals: _Counterparts = {}
+    fakes: _Counterparts = {}
     for example in examples:
         there = fakes if example.label else originals
-        there.setdefault((example.dataset, example.source), pathlib.Path(example.path))
+        source = (example.dataset, example.source)
+        for key in (source, (*source, example.frame)):
+            there.setdefault(key, pathlib.Path(example.path))
     return originals, fakes

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from rffr_jax.data.specs import load_dataset
-from rffr_jax.errors import UserError
+from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.evaluation import frame_faces
 from rffr_jax.evaluation.frame_faces import FaceFinder
 from rffr_jax.evaluation.robustness import format_robustness
@@ -184,6 +184,28 @@ def test_the_face_that_a_preparation_takes(
     assert (found.crop, search.about["weights_sha256"]) == (crop, finder.digest)
     assert len({example.id for example in found.examples}) == len(widths)
     assert found.load(0, 32).shape == (32, 32, 3)
+
+
+def test_pictures_of_a_video_are_compared_with_the_same_moment(tmp_path, monkeypatch):
+    compared = {}
+
+    def take(path, *_, **other):
+        compared[path.name] = [file.name for file in other.values()]
+        raise BadImageError(str(path), "not looked at")
+
+    monkeypatch.setattr(frame_faces, "take_faces", take)
+    rows = [f"{kind}{n}.png,{kind == 'f':d},{kind},v" for n in (1, 2) for kind in "vf"]
+    (tmp_path / "media.csv").write_text(
+        "\n".join(["path,label,video,source", *rows, "g3.png,1,g,v"])
+    )
+    (tmp_path / "pictures").mkdir()
+    spec = f"csv:{tmp_path}/media.csv"
+    with pytest.raises(UserError, match="not looked at"):
+        FaceFinder([], None).find({spec: load_dataset(spec)}, tmp_path / "pictures", 1)
+    assert compared == {
+        "v1.png": ["f1.png"], "f1.png": ["v1.png"], "v2.png": ["f2.png"], "f2.png": ["v2.png"],
+        "g3.png": ["v1.png"],
+    }  # fmt: skip
 
 
 def test_media_with_several_faces_are_named():
