@@ -153,7 +153,7 @@ def _parse_query(text: str, query: str) -> dict[str, str]:
 
 _KEYS_HELP = (
     "dataset=NAME, method=A,B (or A+B), frames=N, group_limit=N and limit=N; compression=NAME for "
-    "deepfakebench, labels=real and videos=folders for folder, mixed=ok for tfds, "
+    "deepfakebench, labels=real and videos=folders for folder, mixed=ok for tfds and parquet, "
     "landmarks=aligned for files, weight=N for pretraining and fakes=controls for tests"
 )
 
