@@ -27,6 +27,7 @@ import csv
 import dataclasses
 import itertools
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -154,7 +155,8 @@ def split_ffhq(source: pathlib.Path) -> dict[str, list[tuple[pathlib.Path, str]]
     """Files and persons of each part, in the order of their names."""
     if not (source / FFHQ).is_dir():
         raise UserError(f"--input: {source / FFHQ} is no folder")
-    files = [(source / FFHQ / path, path.stem) for path in list_images(source / FFHQ)]
+    root = source / FFHQ
+    files = [(root / path, _name(root, root / path)) for path in list_images(root)]
     ends = np.cumsum(list(FFHQ_FACES.values())) / sum(FFHQ_FACES.values())
     ends = [0, *np.rint(ends * len(files)).astype(int).tolist()]
     if any(start == end for start, end in itertools.pairwise(ends)):
@@ -240,6 +242,7 @@ class Part:
     def __init__(self, folder: pathlib.Path, args: argparse.Namespace):
         self.folder, self._args = folder, args
         self.hashes: dict[str, dict[str, int]] = {}
+        self._named: dict[tuple[str, str], pathlib.Path] = {}
         self._rows: list[tuple] = []
         self._skipped = 0
 
@@ -251,7 +254,8 @@ class Part:
             except BadImageError as error:
                 self._skip(error)
                 continue
-            yield Photograph(FRAMES, file.path.stem, file.person, frame.image, file.landmarks)
+            name = self._own_name(FRAMES, file.path)
+            yield Photograph(FRAMES, name, file.person, frame.image, file.landmarks)
 
     def read_files(
         self, folder: str, files: list[tuple[pathlib.Path, str]]
@@ -268,7 +272,14 @@ class Part:
                 self._skip(error)
                 continue
             points = faces[0].landmarks.round(1)  # the last bits differ between machines
-            yield Photograph(folder, path.stem, person, image, points)
+            yield Photograph(folder, self._own_name(folder, path), person, image, points)
+
+    def _own_name(self, folder: str, path: pathlib.Path) -> str:
+        name = _name(pathlib.Path(self._args.input, folder), path)
+        other = self._named.setdefault((folder, name), path)
+        if other != path:
+            raise UserError(f"{other} and {path} would both be called {name}; rename one of them")
+        return name
 
     def frame_fakes(
         self, split: str, photographs: list[Photograph]
@@ -367,8 +378,13 @@ def _at_most(files, most, person_of):
     return [file for there in people.values() for file in evenly_spaced(there, most)]
 
 
+def _name(folder: pathlib.Path, path: pathlib.Path) -> str:
+    """A file's path below its folder, as one name without an ending."""
+    return os.path.relpath(path.with_suffix(""), folder).replace(os.sep, "_")
+
+
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z]", "", name.lower())
+    return re.sub(r"[\W_]", "", name.casefold())
 
 
 def _crc(name: str) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rffr_jax.data.specs import load_dataset
+from rffr_jax.errors import UserError
 from rffr_jax.examples import manipulation_mask
 from rffr_jax.images.alignment import template_landmarks
 from rffr_jax.images.landmarks import landmark_count
@@ -146,6 +147,25 @@ def test_people_of_the_mae_are_refused_by_name(tmp_path, capsys):
     assert "1 people of youtube_faces68 are in portraits160, too (the first is person c)" in error
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_people_whose_names_have_no_latin_letters_are_told_apart():
+    script.refuse_common_people({"0001", "张伟"}, {"0002", "李娜"})
+    with pytest.raises(UserError, match=r"the first is 张伟\)"):
+        script.refuse_common_people({"0001", "张伟"}, {"张 伟"})
+
+
+def test_photographs_of_one_name_in_several_folders_stay_apart(tmp_path):
+    root = tmp_path / "ffhq256"
+    files = [root / name for name in ("a/0001.png", "b/0001.png", "a_b/0001.png", "a/b_0001.png")]
+    for number, file in enumerate(files):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        draw(file, number)
+    part = script.Part(tmp_path / "out", types.SimpleNamespace(input=str(tmp_path)))
+    found = list(part.read_files("ffhq256", [(file, "somebody") for file in files[:3]]))
+    assert [one.name for one in found] == ["a_0001", "b_0001", "a_b_0001"]
+    with pytest.raises(UserError, match=r"would both be called a_b_0001; rename one"):
+        list(part.read_files("ffhq256", [(files[3], "somebody")]))
 
 
 @pytest.mark.parametrize(
