@@ -144,7 +144,10 @@ def _cells(values: Float32[np.ndarray, "size size 3"]) -> Float32[np.ndarray, " 
 def _read(
     mae: str, spec: str, split: str, alpha: float, blocks_per_pass: int
 ) -> tuple[list[str], Readings, float]:
-    """The method of every image, what is read of it, and the share of reals' values cut off."""
+    """The method of every image, what is read of it, and the share of reals' values cut off.
+
+    That share is of the pixels that a block covers.
+    """
     from configs import residual
     from rffr_jax.cluster.sharding import make_mesh
     from rffr_jax.data.specs import load_dataset
@@ -166,7 +169,8 @@ def _read(
     found = [dataset.examples[index] for index in indices]
     methods = [example.method if example.label == FAKE else "" for example in found]
     reals = arrays["residual"][np.array(methods) == ""]
-    cut_off = float((abs(alpha * reals) >= 1).mean())
+    covered = arrays["residual"].any(axis=(0, 3))
+    cut_off = float((abs(alpha * reals[:, covered]) >= 1).mean())
     return methods, read_residuals(arrays["image"], arrays["residual"], alpha), cut_off
 
 

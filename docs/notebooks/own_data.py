@@ -87,7 +87,7 @@ run(
 results = json.loads((runs / "evaluate/results.json").read_text())
 for name, numbers in results["mine/test"]["methods"].items():
     low, high = numbers["auc_ci95"]
-    print(f"{name:18} AUC {numbers['auc']:5.1f} ({low:.1f} to {high:.1f})")
+    print(f"{name:18} AUC {100 * numbers['auc']:5.1f} % ({100 * low:.1f} to {100 * high:.1f})")
 
 # %% [markdown]
 # ## One face
