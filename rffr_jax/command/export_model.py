@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="rffr-jax export-model",
         description="Writes a trained model as model.safetensors, config.json and README.md.",
     )
-    parser.add_argument("workdir", help="of a finished detect or pretrain job")
+    parser.add_argument("workdir", help="of a finished detect or pretrain job, or a model folder")
     parser.add_argument("folder", type=pathlib.Path, help="a new folder")
     parser.add_argument("--checkpoint", default="last", help="of a detector: last or best:NAME")
     parser.add_argument(
@@ -75,11 +75,11 @@ def export_model(
     """Writes a model folder.
 
     Args:
-      workdir: of a finished detect or pretrain job, or converted weights.
+      workdir: of a finished detect or pretrain job, converted weights, or a model folder.
       folder: does not exist, or is empty.
       checkpoint: of a detector: `last` or `best:NAME`.
       dtype: of the arrays, `float32` or `float16`.
-      card: text of README.md; '' takes the card of the training.
+      card: text of README.md; '' takes the card of the training, or that of the model folder.
       preparation: of a detector, as for `LoadedDetector.save_pretrained`.
       backbone: of a detector, as for `load_detector`.
 
@@ -107,6 +107,6 @@ def export_model(
     settings, abstract = MODELS[kind]
     shapes = abstract(settings(**about["model"]))[1]
     parameters = load_weights(workdir, "WORKDIR", shapes, make_mesh(1))
-    card = card or model_folder_card(kind, folder.name, dtype, workdir)
+    card = card or model_folder_card(kind, folder.name, workdir)
     config = {"about": about, "metrics": read_validation_metrics(workdir)}
     write_model(folder, {kind: parameters}, config, card, dtype)

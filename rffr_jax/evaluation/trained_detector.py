@@ -274,7 +274,7 @@ class TrainedDetector:
                 record = None
             config[name] = record and without_names(record)
         config["statement"] = first_paragraph(card) if card else self.statement
-        card = card or model_folder_card("detector", folder.name, dtype, self._folder)
+        card = card or model_folder_card("detector", folder.name, self._folder)
         write_model(folder, parts, config, card, dtype)
 
     @property

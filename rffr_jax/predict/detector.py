@@ -228,7 +228,7 @@ class LoadedDetector:
           folder: does not exist, or is empty.
           dtype: of the arrays: `float32`, or `float16` in half the space.
           card: text of README.md; its first paragraph becomes a note on every score. '' takes the
-            card of the training.
+            card of the training; of a model folder its README.md and its note.
           preparation: a preparation.json that says how the training's faces were cut out, where
             the training's data do not record it; `predict` cuts faces out so.
 
