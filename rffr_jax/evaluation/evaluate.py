@@ -38,7 +38,7 @@ from rffr_jax.examples import FAKE, Dataset, Example
 from rffr_jax.faces.frames_as_crops import describe_frames_as_crops
 from rffr_jax.runs.atomic_files import write_json
 from rffr_jax.runs.checkpoints.names import best_checkpoint_name
-from rffr_jax.runs.model_names import folder_of_model
+from rffr_jax.runs.model_names import folder_of_model, is_portable
 from rffr_jax.runs.program import program_version
 from rffr_jax.runs.workdir import locked_workdir, write_config
 
@@ -237,7 +237,8 @@ def _choose_or_read_operating_point(
 ) -> OperatingPoint:
     """Chooses thresholds on the validation set and writes them beside the detector.
 
-    Without a validation set those beside the detector are read.
+    Without a validation set those beside the detector are read. Nothing is written beside the
+    installed detector or one of the hub, whose files belong to pip and to the hub's cache.
 
     Raises:
       UserError: images of the validation set are images of the test, whatever their names.
@@ -267,7 +268,15 @@ def _choose_or_read_operating_point(
         config.worst_source,
     )
     reference = None if heat is None else residual_reference.measure_reference(images, heat, specs)
-    detector.write_validation_records(config.checkpoint, point, reference)
+    if is_portable(config.detector):
+        log.warning(
+            "detector=%s: the threshold that data.validation chooses is used here and not kept; "
+            "to keep it, copy the detector with `rffr-jax export-model %s DIR` and evaluate DIR",
+            config.detector,
+            config.detector,
+        )
+    else:
+        detector.write_validation_records(config.checkpoint, point, reference)
     return point
 
 
