@@ -14,7 +14,7 @@ from rffr_jax.runs.checkpoints.weights import load_weights, read_about
 from rffr_jax.runs.model_folder import TYPES, write_model
 from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.text_files import read_text
-from rffr_jax.runs.validation_metrics import read_validation_metrics
+from rffr_jax.runs.validation_metrics import read_metrics_of_weights
 
 MODELS = {
     "mae": (ModelSettings, abstract_mae),
@@ -108,5 +108,5 @@ def export_model(
     shapes = abstract(settings(**about["model"]))[1]
     parameters = load_weights(workdir, "WORKDIR", shapes, make_mesh(1))
     card = card or model_folder_card(kind, folder.name, workdir)
-    config = {"about": about, "metrics": read_validation_metrics(workdir)}
+    config = {"about": about, "metrics": read_metrics_of_weights(workdir, workdir)}
     write_model(folder, {kind: parameters}, config, card, dtype)

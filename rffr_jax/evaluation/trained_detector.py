@@ -47,7 +47,7 @@ from rffr_jax.runs.model_folder import (
     write_model,
 )
 from rffr_jax.runs.model_names import folder_of_model
-from rffr_jax.runs.validation_metrics import read_validation_metrics
+from rffr_jax.runs.validation_metrics import read_metrics_of_weights
 from rffr_jax.runs.weight_records import (
     read_record,
     read_valid_record,
@@ -260,7 +260,7 @@ class TrainedDetector:
         digest = parameters_digest(parameters)
         config: dict[str, Any] = {"about": about, "selected": self._selected(checkpoint)}
         config["autoencoder_datasets"] = self.autoencoder_datasets()
-        config["metrics"] = self._validation_metrics(checkpoint)
+        config["metrics"] = read_metrics_of_weights(self._folder, self._weights(checkpoint))
         for name in (RECORD, residual_reference.RECORD):
             record = read_record(self._folder, name, checkpoint)
             if record and not (same and record["weights"] == digest):
@@ -290,11 +290,6 @@ class TrainedDetector:
             return read_config(self._folder, "detector")["autoencoder_datasets"]
         return Origins.load(self._folder / MAE).datasets
 
-    def _validation_metrics(self, checkpoint: str) -> dict[str, dict[str, float | int]]:
-        """The numbers that the training logged for these weights, by validation set."""
-        best = self._selected(checkpoint)
-        return read_validation_metrics(self._folder, best["step"] if best else None)
-
     def _selected(self, checkpoint: str) -> dict[str, Any] | None:
         """The validation that chose the weights; None for the last ones."""
         if is_model_folder(self._folder):
@@ -308,11 +303,15 @@ class TrainedDetector:
           UserError: there is no such checkpoint.
         """
         self.require_checkpoint(checkpoint)
-        folder = self._folder
-        if checkpoint != "last":
-            folder = folder / BEST / checkpoint.removeprefix("best:")
-        trained = load_weights(folder, "detector", self.detection.abstract_trained, self._mesh)
+        folder, shapes = self._weights(checkpoint), self.detection.abstract_trained
+        trained = load_weights(folder, "detector", shapes, self._mesh)
         return self.detection.whole(trained, self.backbone)
+
+    def _weights(self, checkpoint: str) -> pathlib.Path:
+        """The folder of the weights of `last` or `best:NAME`."""
+        if checkpoint == "last":
+            return self._folder
+        return self._folder / BEST / checkpoint.removeprefix("best:")
 
     def _read_best(self) -> dict[str, Any]:
         record = self._folder / "best.json"

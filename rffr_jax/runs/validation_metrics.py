@@ -4,6 +4,7 @@ import json
 import pathlib
 
 from rffr_jax.errors import UserError
+from rffr_jax.runs.checkpoints.weights import step_of_weights
 from rffr_jax.runs.model_folder import is_model_folder, read_config
 
 METRICS = "metrics.jsonl"
@@ -39,3 +40,20 @@ def read_validation_metrics(
             f"{file} is damaged ({type(error).__name__} in one of its lines); put a copy back"
         ) from error
     return found
+
+
+def read_metrics_of_weights(
+    folder: pathlib.Path, weights: pathlib.Path
+) -> dict[str, dict[str, float | int]]:
+    """As `read_validation_metrics`, of the weights that `load_weights` finds.
+
+    A run that was stopped may have measured later weights, which it did not keep.
+
+    Args:
+      weights: the folder itself, or that of other weights in a workdir.
+
+    Raises:
+      UserError: there are no weights, or as for `read_validation_metrics`.
+    """
+    step = None if is_model_folder(folder) else step_of_weights(weights, "WORKDIR")
+    return read_validation_metrics(folder, step)

@@ -122,14 +122,22 @@ def load_weights(
         part = part or read_config(folder, option)["about"]["kind"]
         parameters = read_part(folder, part, option, abstract)
         return jax.device_put(parameters, parameter_shardings(parameters, mesh))
-    folder = find_checkpoint(folder, option)
-    step = newest_intact_step(folder, ("about", "parameters"), option)
+    step, folder = step_of_weights(folder, option), find_checkpoint(folder, option)
     return restore_items(
         folder,
         step,
         {"parameters": with_shardings(abstract, parameter_shardings(abstract, mesh))},
         f"{option}={folder}",
     )["parameters"]
+
+
+def step_of_weights(folder: pathlib.Path, option: str) -> int:
+    """The step of the weights that `load_weights` finds in a workdir or a folder of weights.
+
+    Raises:
+      UserError: there is no checkpoint, or every one is damaged.
+    """
+    return newest_intact_step(find_checkpoint(folder, option), ("about", "parameters"), option)
 
 
 def load_frozen(
