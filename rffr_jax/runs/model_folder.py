@@ -59,8 +59,8 @@ def write_model(
       dtype: of the arrays, `float32` or `float16`.
 
     Raises:
-      UserError: the folder holds something, it cannot be written, or values are too large for
-        float16.
+      UserError: the folder holds something, it cannot be written, or values are not finite or too
+        large for float16.
     """
     if dtype not in TYPES:
         raise UserError(f"dtype={dtype!r} is not known; choose one of {', '.join(TYPES)}")
@@ -193,6 +193,10 @@ def _dictionary(value: object) -> dict[str, Any]:
 def _converted(array: np.ndarray, dtype: str, name: str) -> np.ndarray:
     if array.dtype != np.float32:
         return np.asarray(array, order="C")
+    if not np.isfinite(array).all():
+        raise UserError(
+            f"{name} has values that are not finite: the weights are broken; use another checkpoint"
+        )
     with np.errstate(over="ignore"):
         converted = np.asarray(array, TYPES[dtype], order="C")
     if not np.isfinite(converted).all():

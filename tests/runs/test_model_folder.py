@@ -160,3 +160,13 @@ def test_nothing_is_written_over_or_half_written(folder, tree):
     with pytest.raises(TypeError):
         write_model(folder.parent / "half", {"mae": tree}, {"about": object()}, "")
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_broken_weights_are_refused(tmp_path, tree, dtype, value):
+    tree["layers"]["bias"][2] = value
+    message = r"^mae\.layers\.bias has values that are not finite: .*; use another checkpoint$"
+    with pytest.raises(UserError, match=message):
+        write_model(tmp_path / "model", {"mae": tree}, {"about": {}}, "", dtype)
+    assert not list(tmp_path.iterdir())
