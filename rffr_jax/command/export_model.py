@@ -75,7 +75,8 @@ def export_model(
     """Writes a model folder.
 
     Args:
-      workdir: of a finished detect or pretrain job, converted weights, or a model folder.
+      workdir: of a finished detect or pretrain job, converted weights of a ViT or a MAE, or a model
+        folder.
       folder: does not exist, or is empty.
       checkpoint: of a detector: `last` or `best:NAME`.
       dtype: of the arrays, `float32` or `float16`.
