@@ -30,6 +30,7 @@ from rffr_jax.runs.model_names import folder_of_model
 from rffr_jax.runs.validation_metrics import read_validation_metrics
 
 NAME = "model_card.md"
+OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
 
 
 def write_model_card(
@@ -64,10 +65,12 @@ def write_model_card(
         name=workdir.absolute().name,
         note=note[:1].upper() + note[1:],
         version=__version__,
+        reads_residual=about["detection"]["inputs"] != "original",
         model=markdown_table([("", ""), *_model(about["detection"])]),
         data=markdown_table(_data(training, validation)),
         origins="\n".join(_origins(config, about, mae_sources, mae_datasets, mae_check)),
         config=config,
+        optimizer=_optimizer(config.optimizer),
         rule=RULES[config.selection],
         shortcuts="\n".join(f"- **Shortcut**: {shortcut}." for shortcut in shortcuts),
         validation=_validation(workdir, config, validation) + _reference(reference_check),
@@ -163,6 +166,19 @@ def _origins(
         else "- How the faces were found and cut out is not recorded."
     )
     return lines
+
+
+def _optimizer(config: Config) -> str:
+    name = OPTIMIZERS[config.name]
+    if config.sam_rho:
+        name += f" with sharpness-aware minimisation (rho {config.sam_rho:g})"
+    rate = f"{config.schedule}, {config.warmup_steps} steps of warm-up"
+    if config.halve_every:
+        rate += f", halved every {config.halve_every} steps"
+    return (
+        f"{name}, learning rate {config.learning_rate:g} ({rate}), weight decay "
+        f"{config.weight_decay:g}"
+    )
 
 
 def _statement(config: Config) -> str:

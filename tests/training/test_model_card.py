@@ -10,6 +10,7 @@ from rffr_jax.data.origins import Origins
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.method.detection_settings import DetectionSettings
 from rffr_jax.models.sizes import ModelSettings
+from rffr_jax.training.detector_settings import detection_settings
 from rffr_jax.training.model_card import write_model_card
 from tests import jobs
 
@@ -78,6 +79,41 @@ def test_card_warns_of_faces_that_were_drawn(tmp_path, faces):
     assert "2 originals of synthetic" in card
     assert "- **Shortcut**: reals differ in size." in card
     assert '`{"detector": "retinaface"}`' in card
+
+
+@pytest.mark.parametrize(
+    ("variant", "optimizer"),
+    [
+        ("", "AdamW, learning rate 2e-05 (constant, 0 steps of warm-up), weight decay 0"),
+        (
+            "sbi",
+            "SGD with sharpness-aware minimisation (rho 0.05), learning rate 0.001 "
+            "(last_quarter, 0 steps of warm-up), weight decay 0",
+        ),
+        (
+            "recce",
+            "Adam, learning rate 0.0002 (constant, 0 steps of warm-up, halved every 22500 steps), "
+            "weight decay 1e-05",
+        ),
+    ],
+)
+def test_card_names_the_optimizer_and_the_paper_of_its_detector(
+    tmp_path, faces, variant, optimizer
+):
+    config = detect.get_config(variant)
+    settings = detection_settings(config)[0] if variant else detection_settings_of(config)
+    about = {
+        "detection": settings.to_json(),
+        "trained_methods": ["rows"],
+        "trained_datasets": ["faces"],
+        "preparations": [],
+    }
+    write_model_card(tmp_path, config, about, load_dataset(f"csv:{faces}/train.csv"), {}, Origins())
+    card = read_card(tmp_path)
+    assert f"\n- {optimizer}.\n" in card
+    assert ("Real Face Foundation" in card) == (not variant)
+    assert "gives a score in [0, 1], which is no probability" in card
+    assert "gives the probability" not in card
 
 
 def read_card(workdir):
