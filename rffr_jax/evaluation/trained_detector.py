@@ -46,7 +46,7 @@ from rffr_jax.runs.model_folder import (
     read_config,
     write_model,
 )
-from rffr_jax.runs.model_names import folder_of_model
+from rffr_jax.runs.model_names import folder_of_model, is_portable
 from rffr_jax.runs.validation_metrics import read_metrics_of_weights
 from rffr_jax.runs.weight_records import (
     read_record,
@@ -97,7 +97,7 @@ class TrainedDetector:
                 self.detection,
                 held,
                 mesh,
-                folder=shared_folder(config.residuals.folder, folder),
+                folder=_residuals_folder(config, folder),
                 memory_gb=config.residuals.memory_gb,
             ),
         )
@@ -316,6 +316,14 @@ class TrainedDetector:
     def _read_best(self) -> dict[str, Any]:
         record = self._folder / "best.json"
         return read_json_object(record) if record.exists() else {}
+
+
+def _residuals_folder(config: Config, detector: pathlib.Path) -> pathlib.Path | None:
+    """Where residuals are kept: never beside a detector whose folder is pip's or the hub's."""
+    entry = config.residuals.folder
+    if is_portable(config.get("detector", "")) and not pathlib.Path(entry).is_absolute():
+        return None
+    return shared_folder(entry, detector)
 
 
 def _any_is_path(names: Iterable[str]) -> bool:
