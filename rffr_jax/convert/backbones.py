@@ -17,7 +17,7 @@ from flax import nnx
 
 from rffr_jax.convert.rules import KERNEL, POINTWISE_LINEAR, Rule
 from rffr_jax.convert.tables import Table
-from rffr_jax.convert.vision_transformers import vision_settings, vision_table
+from rffr_jax.convert.vision_transformers import is_config_of, vision_settings, vision_table
 from rffr_jax.errors import UserError
 from rffr_jax.models.backbone import Backbone as VisionTransformer
 from rffr_jax.models.efficientnet import STAGES, EfficientNet, round_channels, stage_depths
@@ -43,14 +43,14 @@ class Backbone:
       build: our module.
       table: its names; depends on the settings and on the names in the file.
       usual: normalisation of its training, a name of `NORMALISATIONS`, by the file's name.
-      architectures: the beginnings of timm's names of it.
+      is_config_of: whether the settings in a config.json are of this network and size.
     """
 
     infer: Callable[[Arrays, pathlib.Path], Any]
     build: Callable[[Any, nnx.Rngs], nnx.Module]
     table: Callable[[Any, Arrays], Table]
     usual: Callable[[str], str]
-    architectures: tuple[str, ...]
+    is_config_of: Callable[[Mapping[str, Any], Any], bool]
 
 
 # ---- Xception
@@ -156,26 +156,31 @@ def _vision_transformer(settings: BackboneSettings, rngs: nnx.Rngs) -> nnx.Modul
     return VisionTransformer(settings, dtype=jnp.float32, rngs=rngs)
 
 
+def _is_named(config: Mapping[str, Any], beginnings: tuple[str, ...]) -> bool:
+    """Whether timm's name of the network begins with one of these."""
+    return str(config.get("architecture")).startswith(beginnings)
+
+
 BACKBONES = {
     "xception": Backbone(
         _xception_settings,
         lambda settings, rngs: Xception(settings, 299, dtype=jnp.float32, rngs=rngs),
         _xception_table,
         lambda name: "half",
-        ("xception", "legacy_xception"),
+        lambda config, settings: _is_named(config, ("xception", "legacy_xception")),
     ),
     "efficientnet": Backbone(
         _efficientnet_settings,
         lambda settings, rngs: EfficientNet(settings, dtype=jnp.float32, rngs=rngs),
         _efficientnet_table,
         lambda name: "half" if "_ap" in name or ".ap" in name else "imagenet",
-        ("tf_efficientnet_b",),
+        lambda config, settings: _is_named(config, ("tf_efficientnet_b",)),
     ),
     "dinov2": Backbone(
-        vision_settings, _vision_transformer, vision_table, lambda name: "imagenet", ("vit_",)
+        vision_settings, _vision_transformer, vision_table, lambda name: "imagenet", is_config_of
     ),
     "clip": Backbone(
-        vision_settings, _vision_transformer, vision_table, lambda name: "clip", ("vit_",)
+        vision_settings, _vision_transformer, vision_table, lambda name: "clip", is_config_of
     ),
 }
 """By their kind; Google's AdvProp weights (`ap`) were trained on pixels in [-1, 1]."""

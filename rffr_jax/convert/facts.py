@@ -8,11 +8,16 @@ settings of another model, so they count only if they agree with the arrays.
 import dataclasses
 import pathlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rffr_jax.convert.files import WeightFile
-from rffr_jax.convert.normalisation import NORMALISATIONS, Normalisation, normalisation_by_name
+from rffr_jax.convert.normalisation import (
+    NORMALISATIONS,
+    Normalisation,
+    normalisation_by_name,
+    stated_normalisation,
+)
 from rffr_jax.convert.recognise import Network
 from rffr_jax.convert.targets import ExplainedVariance
 from rffr_jax.errors import UserError
@@ -29,7 +34,6 @@ HEADS = {"heads": "num_attention_heads", "decoder_heads": "decoder_num_attention
 """transformers' names of our fields."""
 USUAL_EPSILONS = (1e-6, 1e-12)
 """1e-12 is the default of transformers' classes, whatever the weights were trained with."""
-WHITE = 255
 
 
 class Facts:
@@ -179,32 +183,10 @@ class Facts:
 
     def _stated_normalisation(self) -> tuple[Normalisation | None, str]:
         for source, settings in self._stated.items():
-            mean, std = settings.get("image_mean"), settings.get("image_std")
-            if settings.get("do_normalize") is False:
-                mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-            if mean is None or std is None:
-                continue
-            try:
-                white = self._find_white(settings, _colours(mean), source)
-                return Normalisation(_colours(mean, white), _colours(std, white)), source
-            except (TypeError, ValueError) as error:
-                raise UserError(
-                    f"{self._path}: its image_mean {mean!r} and image_std {std!r} are not three "
-                    f"numbers each, the latter above 0 (told by {source}); say --normalisation"
-                ) from error
+            stated = stated_normalisation(settings, source, self._path)
+            if stated is not None:
+                return stated, source
         return None, ""
-
-    def _find_white(self, settings: Mapping[str, Any], mean: Sequence[float], source: str) -> float:
-        """The value of white when mean and std are applied; ours is 1."""
-        if settings.get("do_rescale", True):
-            white = WHITE * float(settings.get("rescale_factor") or 1 / WHITE)
-            return 1.0 if abs(white - 1) < 1e-6 else white
-        if max(mean) > 1:
-            return float(WHITE)
-        raise UserError(
-            f"{self._path}: {source} says do_rescale false, and not whether pixels were 0 to 255 "
-            "or in [0, 1] already; say --normalisation, which is of pixels in [0, 1]"
-        )
 
     def _read_settings(self, file: WeightFile) -> dict[str, Mapping[str, Any]]:
         """The file's metadata, then the settings beside it that agree with the arrays."""
@@ -221,19 +203,12 @@ class Facts:
         if objection is None:
             if preprocessor is not None:
                 stated[PREPROCESSOR] = preprocessor
-            stated[CONFIG] = _add_names_of_transformers(config or {})
+            stated[CONFIG] = add_names_of_transformers(config or {})
         elif preprocessor is not None:
             self.notes.append(
                 f"{PREPROCESSOR} was not used: {objection}; --normalisation replaces it"
             )
         return stated
-
-
-def _colours(
-    numbers: str | Sequence[float | int], white: float = 1.0
-) -> tuple[float, float, float]:
-    red, green, blue = numbers.split() if isinstance(numbers, str) else numbers
-    return float(red) / white, float(green) / white, float(blue) / white
 
 
 # ---- settings beside the file
@@ -250,7 +225,7 @@ def _read_object(path: pathlib.Path) -> dict[str, Any] | None:
     return content
 
 
-def _add_names_of_transformers(config: Mapping[str, Any]) -> dict[str, Any]:
+def add_names_of_transformers(config: Mapping[str, Any]) -> dict[str, Any]:
     """transformers' settings as they are, and timm's under transformers' names."""
     pretrained, arguments = (_get_object(config, name) for name in ("pretrained_cfg", "model_args"))
     activation = arguments.get("act_layer")

@@ -1,6 +1,5 @@
 """Weights of other projects as a checkpoint of our ViT, MAE or convolutional backbone."""
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import pathlib
@@ -14,13 +13,14 @@ from jaxtyping import PyTree
 
 from rffr_jax import __version__
 from rffr_jax.convert.backbones import BACKBONES, COUNTERS
-from rffr_jax.convert.facts import ASSUMED, CONFIG, PREPROCESSOR, Facts
+from rffr_jax.convert.facts import ASSUMED, CONFIG, PREPROCESSOR, Facts, add_names_of_transformers
 from rffr_jax.convert.files import WeightFile, open_weights
 from rffr_jax.convert.normalisation import (
     NORMALISATIONS,
     Normalisation,
     fold_normalisation,
     normalisation_by_name,
+    stated_normalisation,
 )
 from rffr_jax.convert.recognise import (
     SUPPORTED,
@@ -220,17 +220,19 @@ def _import_backbone(file: WeightFile, network: Network, options: ImportOptions)
         settings, facts = find_facts(settings, file.path, options.heads)
         if CONFIG not in facts and file.path.with_name(CONFIG).is_file():
             notes.append(
-                f"{CONFIG} beside it tells no heads, activation or epsilon: it names no width and "
-                "depth, or others than the arrays have"
+                f"{CONFIG} beside it tells no heads, activation or epsilon: it names no such "
+                "network, or other sizes than the arrays have"
             )
     _, shapes = abstract(lambda rngs: backbone.build(settings, rngs))
     table = backbone.table(settings, arrays)
     parameters, left_out = to_ours(arrays, table, shapes, str(file.path))
-    trained, source = _backbone_normalisation(network.kind, file.path, options.normalisation)
+    trained, source, unused = _backbone_normalisation(
+        network.kind, file.path, settings, options.normalisation
+    )
     hint = " (--normalisation says otherwise)" if source == ASSUMED else ""
     fact = f"trained on pixels in [0, 1] normalised with {trained}{hint}"
     facts = {**facts, source: [*facts.get(source, ()), fact]}
-    notes += _make_notes(network, left_out)
+    notes += [*unused, *_make_notes(network, left_out)]
     about = {
         "kind": "backbone",
         "network": network.kind,
@@ -241,26 +243,32 @@ def _import_backbone(file: WeightFile, network: Network, options: ImportOptions)
     return ImportedWeights(parameters, about, notes)
 
 
-def _backbone_normalisation(kind: str, path: pathlib.Path, asked: str) -> tuple[Normalisation, str]:
+def _backbone_normalisation(
+    kind: str, path: pathlib.Path, settings: Any, asked: str
+) -> tuple[Normalisation, str, list[str]]:
     """The normalisation of a flag, of timm's config.json or transformers' preprocessor_config.json
     beside the file, or the usual one.
 
     Returns:
-      It, and where it is from.
+      It, where it is from, and notes.
+
+    Raises:
+      UserError: numbers that normalise nothing, or an unknown range of the pixels.
     """
     backbone = BACKBONES[kind]
     if asked != "auto":
-        return normalisation_by_name(asked), "--normalisation"
-    config = read_beside(path, CONFIG)
-    with contextlib.suppress(KeyError, TypeError, ValueError):  # of another program or model
-        cfg = config["pretrained_cfg"]
-        if str(config["architecture"]).startswith(backbone.architectures):
-            return Normalisation(tuple(cfg["mean"]), tuple(cfg["std"])), CONFIG
-    if kind in SUPPORTED:
-        told = read_beside(path, PREPROCESSOR)
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            return Normalisation(tuple(told["image_mean"]), tuple(told["image_std"])), PREPROCESSOR
-    return NORMALISATIONS[backbone.usual(path.name)], ASSUMED
+        return normalisation_by_name(asked), "--normalisation", []
+    config, preprocessor = read_beside(path, CONFIG), read_beside(path, PREPROCESSOR)
+    usual = NORMALISATIONS[backbone.usual(path.name)]
+    if not backbone.is_config_of(config, settings):
+        unused = f"{PREPROCESSOR} was not used: no {CONFIG} is beside it that agrees with the "
+        unused += "arrays; --normalisation replaces it"
+        return usual, ASSUMED, [unused] if preprocessor else []
+    for source, told in ((PREPROCESSOR, preprocessor), (CONFIG, add_names_of_transformers(config))):
+        stated = stated_normalisation(told, source, path)
+        if stated is not None:
+            return stated, source, []
+    return usual, ASSUMED, []
 
 
 def _remove_positions(

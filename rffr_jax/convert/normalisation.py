@@ -1,11 +1,16 @@
 """The normalisation of pixels in training, and its folding into a MAE's weights."""
 
 import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import PyTree
 
 from rffr_jax.errors import UserError
+
+WHITE = 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +48,55 @@ def normalisation_by_name(name: str) -> Normalisation:
         known = ", ".join(NORMALISATIONS)
         raise UserError(f"--normalisation {name!r} is not known; choose one of {known}")
     return NORMALISATIONS[name]
+
+
+def stated_normalisation(
+    settings: Mapping[str, Any], source: str, path: pathlib.Path
+) -> Normalisation | None:
+    """The normalisation that settings state under transformers' names; None if they state none.
+
+    Args:
+      source: of the settings, for messages.
+      path: of the weights, for messages.
+
+    Raises:
+      UserError: numbers that normalise nothing, or an unknown range of the pixels.
+    """
+    mean, std = settings.get("image_mean"), settings.get("image_std")
+    if settings.get("do_normalize") is False:
+        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    if mean is None or std is None:
+        return None
+    try:
+        white = _find_white(settings, _colours(mean), source, path)
+        return Normalisation(_colours(mean, white), _colours(std, white))
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: its image_mean {mean!r} and image_std {std!r} are not three numbers each, "
+            f"the latter above 0 (told by {source}); say --normalisation"
+        ) from error
+
+
+def _find_white(
+    settings: Mapping[str, Any], mean: Sequence[float], source: str, path: pathlib.Path
+) -> float:
+    """The value of white when mean and std are applied; ours is 1."""
+    if settings.get("do_rescale", True):
+        white = WHITE * float(settings.get("rescale_factor") or 1 / WHITE)
+        return 1.0 if abs(white - 1) < 1e-6 else white
+    if max(mean) > 1:
+        return float(WHITE)
+    raise UserError(
+        f"{path}: {source} says do_rescale false, and not whether pixels were 0 to 255 or in "
+        "[0, 1] already; say --normalisation, which is of pixels in [0, 1]"
+    )
+
+
+def _colours(
+    numbers: str | Sequence[float | int], white: float = 1.0
+) -> tuple[float, float, float]:
+    red, green, blue = numbers.split() if isinstance(numbers, str) else numbers
+    return float(red) / white, float(green) / white, float(blue) / white
 
 
 def fold_normalisation(parameters: PyTree, normalisation: Normalisation) -> PyTree:

@@ -26,6 +26,8 @@ CLIP_DEFAULTS = {
     "hidden_size": 768,
     "num_hidden_layers": 12,
     "num_attention_heads": 12,
+    "image_size": 224,
+    "patch_size": 32,
     "hidden_act": "quick_gelu",
     "layer_norm_eps": 1e-5,
 }
@@ -81,7 +83,7 @@ def find_facts(
     """The settings with what the arrays do not show, and each fact in words by its source.
 
     Args:
-      path: of the file; config.json beside it counts where its sizes are those of the arrays.
+      path: of the file; config.json beside it counts where it is of this network.
       heads: of a flag; None without it.
 
     Raises:
@@ -123,23 +125,47 @@ def read_beside(path: pathlib.Path, name: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def is_config_of(config: Mapping[str, Any], settings: BackboneSettings) -> bool:
+    """Whether a config.json of transformers or timm is of a network of this family and size."""
+    if "architecture" in config:
+        name = str(config["architecture"])
+        found = {"patch": settings.patch_size, "reg": settings.registers}
+        named = {part: int(number) for part, number in re.findall(r"_(patch|reg)(\d+)", name)}
+        return (
+            name.startswith(("vit_", "deit"))
+            and ("clip" in name) == settings.norm_before
+            and config.get("num_features") == settings.width
+            and found == found | named
+        )
+    inner = _inner_config(config)
+    sizes = {"hidden_size": settings.width, "num_hidden_layers": settings.depth}
+    sides = {"patch_size": settings.patch_size, "image_size": settings.image_size}
+    return (
+        ("clip" if settings.norm_before else "dinov2") in str(inner.get("model_type"))
+        and all(inner.get(name) == size for name, size in sizes.items())
+        and all(inner.get(name, side) == side for name, side in sides.items())
+    )
+
+
+def _inner_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """transformers' settings of the vision tower, with its defaults where these are not written."""
+    inner = config.get("vision_config", config)
+    inner = {"model_type": config.get("model_type"), **(inner if isinstance(inner, dict) else {})}
+    if inner["model_type"] in ("clip", "clip_vision_model"):
+        return CLIP_DEFAULTS | inner
+    return inner
+
+
 def _told(config: dict[str, Any], settings: BackboneSettings) -> dict[str, Any]:
     """What config.json says, under transformers' names; {} if it is another model's."""
-    inner = config.get("vision_config", config)
-    if not isinstance(inner, dict):
+    if not is_config_of(config, settings):
         return {}
-    if inner.get("model_type", config.get("model_type")) in ("clip", "clip_vision_model"):
-        inner = CLIP_DEFAULTS | inner
-    told = {"num_attention_heads", "hidden_act", "layer_norm_eps"} & inner.keys()
-    if (inner.get("hidden_size"), inner.get("num_hidden_layers")) == (
-        settings.width,
-        settings.depth,
-    ):
-        return {name: inner[name] for name in told}
-    if config.get("num_features") == settings.width and "architecture" in config:
+    if "architecture" in config:
         quick = "quickgelu" in str(config["architecture"])
         return {"hidden_act": "quick_gelu" if quick else "gelu"}
-    return {}
+    inner = _inner_config(config)
+    told = {"num_attention_heads", "hidden_act", "layer_norm_eps"} & inner.keys()
+    return {name: inner[name] for name in told}
 
 
 def vision_table(settings: BackboneSettings, arrays: Arrays) -> Table:

@@ -12,7 +12,7 @@ import safetensors.numpy
 from rffr_jax.convert.importing import import_weights
 from rffr_jax.convert.vision_transformers import find_facts
 from rffr_jax.models.sizes import BackboneSettings
-from tests.convert.source_files import vit_arrays, write
+from tests.convert.source_files import beside, vit_arrays, write
 
 FIXTURES = pathlib.Path(__file__).parent / "fixtures"
 XCEPTION = FIXTURES / "xception" / "model.safetensors"
@@ -150,3 +150,77 @@ def test_a_config_that_is_not_used_is_told(tmp_path):
     del config["vision_config"]["hidden_size"]
     (folder / "config.json").write_text(json.dumps(config))
     assert sum(note.startswith(told) for note in import_weights(index).notes) == 1
+
+
+HALF_OF_255 = {"image_mean": [127.5] * 3, "image_std": [51] * 3, "do_rescale": False}
+
+
+@pytest.fixture
+def dinov2(tmp_path):
+    shutil.copytree(FIXTURES / "vision" / "dinov2", tmp_path / "dinov2")
+    return tmp_path / "dinov2" / "model.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("said", "mean", "std"),
+    [
+        (HALF_OF_255, 0.5, 0.2),
+        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_normalize": False}, 0, 1),
+        ({"image_mean": [0] * 3, "image_std": [1] * 3, "rescale_factor": 1 / 127.5}, 0, 0.5),
+    ],
+)
+def test_the_preprocessor_says_what_is_done_to_pixels(dinov2, said, mean, std):
+    beside(dinov2, preprocessor_config=said)
+    about = import_weights(dinov2).about
+    found = [about["normalisation"][name] for name in ("mean", "std")]
+    np.testing.assert_allclose(found, [[mean] * 3, [std] * 3], rtol=1e-6)
+    (fact,) = about["provenance"]["told"]["preprocessor_config.json"]
+    assert fact.startswith("trained on pixels in [0, 1] normalised with")
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"image_mean": [0.5], "image_std": [0.5]}, "are not three numbers each"),
+        ({"image_mean": [0] * 3, "image_std": [1] * 3, "do_rescale": False}, "says do_rescale"),
+    ],
+)
+def test_a_preprocessor_that_leaves_the_pixels_open_is_refused(dinov2, refused, said, why):
+    beside(dinov2, preprocessor_config=said)
+    assert why in refused(dinov2)
+
+
+@pytest.mark.parametrize(
+    "change", [None, {"model_type": "vit"}, {"hidden_size": 768}, {"patch_size": 14}]
+)
+def test_a_preprocessor_counts_only_beside_the_config_of_the_network(dinov2, change):
+    beside(dinov2, preprocessor_config=HALF_OF_255)
+    config = dinov2.with_name("config.json")
+    if change is None:
+        config.unlink()
+    else:
+        beside(dinov2, config=json.loads(config.read_text()) | change)
+    imported = import_weights(dinov2)
+    assert imported.about["normalisation"]["mean"][0] == 0.485
+    assert not imported.about["provenance"]["told"]
+    unused = "preprocessor_config.json was not used: no config.json is beside it that agrees"
+    assert sum(note.startswith(unused) for note in imported.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("architecture", "width", "counts"),
+    [
+        ("vit_tiny_patch7_dinov2", 32, True),
+        ("vit_tiny_patch7_reg4_dinov2", 32, False),
+        ("vit_tiny_patch16_224", 32, False),
+        ("vit_tiny_patch7_clip_quickgelu_28", 32, False),
+        ("vit_base_patch7_dinov2", 768, False),
+    ],
+)
+def test_a_config_of_timm_counts_where_it_names_the_network(dinov2, architecture, width, counts):
+    cfg = {"mean": [0.25, 0.5, 0.5], "std": [0.5] * 3}
+    config = {"architecture": architecture, "num_features": width, "pretrained_cfg": cfg}
+    beside(dinov2, config=config)
+    about = import_weights(dinov2).about
+    assert about["normalisation"]["mean"][0] == (0.25 if counts else 0.485)
+    assert ("config.json" in about["provenance"]["told"]) == counts
