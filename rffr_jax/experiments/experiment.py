@@ -29,7 +29,7 @@ from rffr_jax.experiments.outputs import write_outputs
 from rffr_jax.experiments.prerequisites import require_prerequisites
 from rffr_jax.experiments.worker import Run, require_one_process, run_all
 from rffr_jax.runs.atomic_files import read_json_object
-from rffr_jax.runs.lock import locked_folder, try_lock
+from rffr_jax.runs.lock import PATIENCE, locked_folder, try_lock
 from rffr_jax.runs.run_record import recorded_run
 from rffr_jax.runs.workdir import refuse_other_config, write_config
 
@@ -51,7 +51,7 @@ def run(config: Config, workdir: pathlib.Path):
         asked = _checked_configs(config, workdir)
         write_config(workdir, config)
     # The lock is that of a run at work; other commands on this workdir do without it.
-    with try_lock(workdir / ".worker"), recorded_run(workdir):
+    with try_lock(workdir / ".worker", PATIENCE), recorded_run(workdir):
         plan = make_plan(config, asked, workdir, draw=True)
         run_all(plan.runs, config.at_once, workdir)
         with locked_folder(workdir, wait=True):

@@ -12,7 +12,8 @@ from rffr_jax.runs.atomic_files import describe_disk_error
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_TRIES = 1.0
+PATIENCE = 1.0  # seconds; `rffr-jax runs` holds a lock for a moment to test it
+SECONDS_BETWEEN_QUICK_TRIES, SECONDS_BETWEEN_TRIES = 0.02, 1.0
 
 
 @contextlib.contextmanager
@@ -32,7 +33,7 @@ def locked_folder(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=PATIENCE, poll_interval=SECONDS_BETWEEN_QUICK_TRIES)
         except Timeout:
             if not wait:
                 raise UserError(
@@ -62,11 +63,15 @@ def locked_folder(
 
 
 @contextlib.contextmanager
-def try_lock(file: pathlib.Path) -> Iterator[bool]:
-    """Takes the lock of a file; yields False if another program has it."""
+def try_lock(file: pathlib.Path, patience: float = 0.0) -> Iterator[bool]:
+    """Takes the lock of a file; yields False if another program has it.
+
+    Args:
+      patience: seconds until it gives up.
+    """
     lock = FileLock(file)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=patience, poll_interval=SECONDS_BETWEEN_QUICK_TRIES)
     except Timeout:
         yield False
         return

@@ -1,16 +1,20 @@
 """One run at a time in a workdir."""
 
+import concurrent.futures
 import errno
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from ml_collections import ConfigDict
 
 from rffr_jax.errors import UserError
+from rffr_jax.runs import lock
 from rffr_jax.runs.lock import locked_folder
 from rffr_jax.runs.workdir import locked_workdir, refuse_other_config, write_config
 
@@ -56,6 +60,22 @@ def test_the_lock_dies_with_its_process(tmp_path):
         holder.kill()
     with locked_folder(tmp_path):
         pass
+
+
+def test_a_lock_that_is_only_tested_refuses_no_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "PATIENCE", 60)
+    tested = threading.Event()
+
+    def test_lock():
+        with lock.try_lock(tmp_path / ".lock"):
+            tested.set()
+            time.sleep(0.1)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pool.submit(test_lock)
+        assert tested.wait(60)
+        with locked_folder(tmp_path):
+            pass
 
 
 def test_unfinished_files_of_a_killed_run_are_removed(tmp_path):
