@@ -19,10 +19,17 @@ NEW_RECORD = {"state": "", "done": False, "seconds": 0.0}
 def read_record(folder: pathlib.Path) -> dict[str, Any]:
     """`state`, `done` and `seconds` of the run in a folder; `state` is "" where there is none.
 
-    A run that was killed is "running" here; only its lock tells that it is not.
+    A run that was killed is "running" here; only its lock tells that it is not. `seconds` of a
+    running part end at its last line of `metrics.jsonl`.
     """
-    file = folder / RECORD
-    return NEW_RECORD | read_json_object(file) if file.exists() else NEW_RECORD
+    file, metrics = folder / RECORD, folder / "metrics.jsonl"
+    if not file.exists():
+        return NEW_RECORD
+    record = NEW_RECORD | read_json_object(file)
+    if record["state"] == RUNNING and metrics.exists():
+        # The record was written when the part started.
+        record["seconds"] += max(0.0, metrics.stat().st_mtime - file.stat().st_mtime)
+    return record
 
 
 @contextlib.contextmanager

@@ -1,5 +1,8 @@
 """How a run ended, as its folder says."""
 
+import json
+import os
+
 import pytest
 
 from rffr_jax.cluster.interruption import InterruptedRunError
@@ -49,3 +52,19 @@ def test_a_refused_command_leaves_the_record(tmp_path):
     assert read_record(tmp_path)["state"] == "done"
     refuse(writes_config=True)
     assert read_record(tmp_path)["state"] == "failed"
+
+
+@pytest.mark.parametrize(("last_line", "seconds"), [(1030, 130), (990, 100), (None, 100)])
+def test_the_seconds_of_a_part_that_was_killed_count_up_to_its_last_line(
+    tmp_path, last_line, seconds
+):
+    killed = {"state": "running", "done": False, "seconds": 100.0}
+    (tmp_path / "run.json").write_text(json.dumps(killed))
+    os.utime(tmp_path / "run.json", (1000, 1000))
+    if last_line is not None:
+        (tmp_path / "metrics.jsonl").touch()
+        os.utime(tmp_path / "metrics.jsonl", (last_line, last_line))
+    assert read_record(tmp_path)["seconds"] == seconds
+    with recorded_run(tmp_path):
+        assert read_record(tmp_path)["seconds"] == seconds
+    assert read_record(tmp_path)["seconds"] > seconds
