@@ -67,11 +67,11 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _default_config(job: str, name: str, variant: str) -> Mapping[str, Any]:
-    """The config of a job as its file has it; empty where there is no such file."""
+    """The config of a job as its file has it; empty where this version has none."""
     module = f"paper.{name}" if variant else name or CONFIG_OF_JOB.get(job, job)
     try:
         config = importlib.import_module(f"configs.{module}")
-    except ModuleNotFoundError:
+        given = config.get_config(variant) if variant else config.get_config()
+    except (ModuleNotFoundError, AttributeError, UserError):
         return {}
-    given = config.get_config(variant) if variant else config.get_config()
     return flat(json.loads(json.dumps(given.to_dict())))  # tuples are lists, as in config.json

@@ -3,6 +3,7 @@
 Nothing here imports JAX, so that a list of runs is there at once.
 """
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -13,9 +14,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rffr_jax.config import flat
+from rffr_jax.errors import UserError
 from rffr_jax.reports.markdown_table import markdown_table
 from rffr_jax.runs.lock import try_lock
-from rffr_jax.runs.run_record import RUNNING, STOPPED, read_record
+from rffr_jax.runs.run_record import NEW_RECORD, RUNNING, STOPPED, read_record
 
 NOT_RUNS = ("checkpoints", "compiled", "residuals", "tensorboard")
 LOCKS = (".lock", ".worker")
@@ -28,7 +30,7 @@ class ListedRun:
     """A run as its folder shows it; None where it has no such number.
 
     Attributes:
-      state: running, done, stopped, failed, or unknown where no `run.json` says.
+      state: running, done, stopped, failed, or unknown where no whole `run.json` says.
       config: its settings by their dotted names.
       step: the last one in `metrics.jsonl`.
       loss, validation_loss: the last ones there.
@@ -67,8 +69,10 @@ def find_runs(folder: pathlib.Path) -> list[ListedRun]:
 def _read_run(folder: pathlib.Path, config: Mapping[str, Any]) -> ListedRun:
     lines = list(_read_metrics(folder / "metrics.jsonl"))
     losses = {line["split"] == "train": line["loss"] for line in lines if "loss" in line}
-    auc, auc_of = _read_auc(folder, lines)
-    record = read_record(folder)
+    auc, auc_of = None, ""
+    with contextlib.suppress(AttributeError, KeyError, TypeError):  # results of another shape
+        auc, auc_of = _read_auc(folder, lines)
+    record = _read_record(folder)
     return ListedRun(
         folder=folder,
         state=_state(folder, record["state"]),
@@ -80,6 +84,14 @@ def _read_run(folder: pathlib.Path, config: Mapping[str, Any]) -> ListedRun:
         auc_of=auc_of,
         seconds=record["seconds"] if record["state"] else None,
     )
+
+
+def _read_record(folder: pathlib.Path) -> dict[str, Any]:
+    """The record of a run; a new one where it is damaged or cannot be read."""
+    try:
+        return read_record(folder)
+    except (OSError, UserError):
+        return NEW_RECORD
 
 
 def _state(folder: pathlib.Path, recorded: str) -> str:
@@ -108,13 +120,18 @@ def _read_object(file: pathlib.Path) -> dict[str, Any]:
 
 
 def _read_metrics(file: pathlib.Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log, without the one that is being written."""
-    for line in file.read_bytes().splitlines() if file.exists() else ():
+    """The lines of a log, without the one that is being written and without damaged ones."""
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError:
+        return
+    for line in lines:
         try:
             found = json.loads(line)
         except ValueError:
             continue
-        yield found
+        if isinstance(found, dict) and {"step", "split"} <= found.keys():
+            yield found
 
 
 def _read_auc(folder: pathlib.Path, lines: Sequence[Mapping[str, Any]]) -> tuple[float | None, str]:

@@ -104,6 +104,25 @@ def test_the_command_prints_a_table_and_loads_no_jax(runs):
     assert (lines["mae"]["loss"], lines["mae"]["validation_loss"]) == ("0.5000", "0.2500")
 
 
+def test_odd_runs_do_not_hide_the_others(runs, capsys):
+    removed = {"job": "experiment", "name": "table1", "variant": "removed"}
+    write_run(runs / "odd/variant", removed)
+    write_run(runs / "odd/no_variants", {"job": "pretrain", "name": "box", "variant": "removed"})
+    write_run(runs / "odd/job", {"job": "examples"})
+    lines = [7, "x", [], {"loss": 1}, {"step": 5, "split": "train", "loss": 0.125}]
+    odd = {"results": {"faces": 1}, "best": {"faces": {}}}
+    write_run(runs / "odd/lines", {"job": "detect"}, lines, **odd)
+    write_run(runs / "odd/record", {"job": "detect"})
+    (runs / "odd/record/run.json").write_text("{")
+    found = {run.folder.relative_to(runs).as_posix(): run for run in find_runs(runs)}
+    assert (found["odd/lines"].step, found["odd/lines"].loss) == (5, 0.125)
+    assert (found["odd/record"].state, found["odd/record"].seconds) == ("unknown", None)
+    entry.run(["runs", str(runs)])
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in found)
+    assert "learning_rate" in listed
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(["none"], "no such folder"), (["."], "holds no run"), (["a", "b"], "usage: rffr-jax runs")],
