@@ -30,6 +30,7 @@ from rffr_jax.errors import UserError
 
 ALIASES = {"demo": "quickstart"}
 COMMENT = "      # "
+VALUES = {"workdir": "DIR", "coordinator": "HOST:PORT", "processes": "N", "process": "N"}
 OTHERS = ("doctor", "export", "export-model", "metrics", "push", "runs")
 
 
@@ -105,8 +106,8 @@ def flags_of(arguments: Sequence[str]) -> list[str]:
     """The flags of `rffr_jax.main` for the arguments of `rffr-jax`.
 
     Raises:
-      UserError: no such job, a file for a job other than `predict`, or a comma in the name of one
-        of several files, or between two.
+      UserError: no such job, a file for a job other than `predict`, a flag without its value, or a
+        comma in the name of one of several files, or between two.
     """
     job, *rest = arguments
     if job.startswith("-"):
@@ -114,6 +115,7 @@ def flags_of(arguments: Sequence[str]) -> list[str]:
     name, file, variant = _config_file(job)
     flags = [argument for argument in rest if argument.startswith("-")]
     files = [argument for argument in rest if not argument.startswith("-")]
+    _refuse_bare([flag for flag in flags if "=" not in flag], name, variant)
     if files and name != "predict":
         raise UserError(
             f"{files[0]!r} is not a flag; `rffr-jax {job}` takes --workdir=DIR and "
@@ -137,6 +139,21 @@ def _config_file(job: str) -> tuple[str, pathlib.Path, str]:
         hint = f"did you mean {alike[0]}? " if alike else ""
         raise UserError(f"there is no job {job!r}; {hint}`rffr-jax --help` lists all jobs")
     return name, jobs[name], colon + variant
+
+
+def _refuse_bare(flags: Sequence[str], name: str, variant: str):
+    """Raises: UserError for a flag without `=` that needs a value; booleans need none."""
+    needed = {f"--{flag}": value for flag, value in VALUES.items()}
+    if any(flag.startswith("--config.") for flag in flags):
+        from rffr_jax.command.config_keys import config_keys
+
+        _make_configs_importable()
+        for key in config_keys(name, variant.removeprefix(":")):
+            if not isinstance(key.default, bool):
+                needed[f"--config.{key.name}"] = "VALUE"
+    for flag in flags:
+        if flag in needed:
+            raise UserError(f"{flag} has no value; write {flag}={needed[flag]}")
 
 
 def _joined(files: Sequence[str]) -> str:

@@ -12,7 +12,8 @@ from rffr_jax.errors import UserError
 from tests.jobs import CONFIGS
 
 
-def test_arguments_become_flags():
+def test_arguments_become_flags(monkeypatch):
+    monkeypatch.setitem(sys.modules, "configs", None)
     config = f"--config={CONFIGS}"
     for arguments, expected in [
         (["evaluate"], [f"{config}/evaluate.py"]),
@@ -24,6 +25,10 @@ def test_arguments_become_flags():
             [f"{config}/predict.py", "--workdir=out", "--config.inputs=a.png,b c.mp4"],
         ),
         (["predict", "a,b.png"], [f"{config}/predict.py", "--config.inputs=a,b.png"]),
+        (
+            ["predict", "--config.annotate", "a.png"],
+            [f"{config}/predict.py", "--config.annotate", "--config.inputs=a.png"],
+        ),
     ]:
         assert entry.flags_of(arguments) == expected
 
@@ -36,6 +41,12 @@ def test_arguments_become_flags():
         (["paper/base"], "no job 'paper/base'"),
         (["web", "photo.jpg"], "'photo.jpg' is not a flag; `rffr-jax web` takes"),
         (["predict", "a.png", "b.png,c.png"], "'b.png,c.png' does not exist; separate files with"),
+        (["predict", "a.png", "--workdir", "out"], "--workdir has no value; write --workdir=DIR"),
+        (["evaluate", "--workdir"], "--workdir has no value; write --workdir=DIR"),
+        (
+            ["predict", "a.png", "--config.detector", "box"],
+            "--config.detector has no value; write --config.detector=VALUE",
+        ),
         (["doctor", "now"], "unrecognized arguments: now; usage: rffr-jax doctor"),
     ],
 )
