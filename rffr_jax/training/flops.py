@@ -2,9 +2,8 @@
 
 XLA counts a scanned body once and adds elementwise work, so its count is no base for a utilisation
 figure. Here every `dot_general` and convolution counts 2 x multiply-adds, times the length of the
-scans around it. cuDNN's fused attention counts as the matrix products that it replaces. What
-`jax.checkpoint` computes again for gradients is no work of the model and does not count. The
-shifted products of a depthwise convolution on a CPU are no matrix products and do not count.
+scans around it. cuDNN's fused attention counts as the matrix products that it replaces. The shifted
+products of a depthwise convolution on a CPU are no matrix products and do not count.
 """
 
 import math
@@ -20,12 +19,16 @@ _FUSED_ATTENTION = {
 }
 
 
-def matrix_flops(jaxpr: core.Jaxpr | core.ClosedJaxpr) -> int:
-    """Floating-point operations of all matrix products in `jaxpr`, nested programs included."""
-    return sum(map(_flops, jaxpr.eqns))
+def matrix_flops(jaxpr: core.Jaxpr | core.ClosedJaxpr, recomputed: bool = False) -> int:
+    """Floating-point operations of all matrix products in `jaxpr`, nested programs included.
+
+    With `recomputed` also those that `jax.checkpoint` computes again for gradients: they are work
+    of the device, but not of the model.
+    """
+    return sum(_flops(equation, recomputed) for equation in jaxpr.eqns)
 
 
-def _flops(equation: core.JaxprEqn) -> int:
+def _flops(equation: core.JaxprEqn, recomputed: bool) -> int:
     times = equation.params["length"] if equation.primitive.name == "scan" else 1
     inside = 0
     for value in equation.params.values():
@@ -33,8 +36,9 @@ def _flops(equation: core.JaxprEqn) -> int:
             if isinstance(inner, core.ClosedJaxpr):
                 inner = inner.jaxpr
             if isinstance(inner, core.Jaxpr):
-                again = equation.params.get("differentiated", False)
-                inside += sum(map(_flops, _of_gradient(inner) if again else inner.eqns))
+                again = equation.params.get("differentiated", False) and not recomputed
+                equations = _of_gradient(inner) if again else inner.eqns
+                inside += sum(_flops(one, recomputed) for one in equations)
     return _equation_flops(equation) + times * inside
 
 
