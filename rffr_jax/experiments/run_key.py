@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pathlib
+import stat
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -137,7 +138,7 @@ def _size_and_time(path: str | pathlib.Path) -> list[int]:
         found = os.stat(path)
     except (OSError, ValueError):
         return []
-    return [found.st_size, int(found.st_mtime)]
+    return [found.st_size, int(found.st_mtime)] if stat.S_ISREG(found.st_mode) else []
 
 
 def _digest(text: str) -> str:

@@ -16,6 +16,7 @@ from rffr_jax.experiments.grid import Folders, Plan, autoencoder_run, make_grid,
 from rffr_jax.experiments.run_key import RunKeys
 from rffr_jax.runs.workdir import write_config
 from rffr_jax.training.validation import load_validation_sets
+from tests.faces.test_shards import draw_records, write
 from tests.jobs import draw_faces
 
 
@@ -156,6 +157,22 @@ def test_other_images_in_a_file_of_many_are_in_the_key(tmp_path):
     config = detect.get_config()
     config.data.train = (f"tar:{tmp_path}/faces.tar",)
     assert key(0) != key(20_000)
+
+
+def test_files_beside_a_folder_of_records_are_not_in_the_key(tmp_path):
+    write(tmp_path, {"train": draw_records(4, "png")})
+    config = detect.get_config()
+    config.data.train = (f"tfds:{tmp_path}/faces#train",)
+
+    def key() -> str:
+        return RunKeys(tmp_path, tmp_path / "drawn").of(config)
+
+    before = key()
+    for folder in (tmp_path, tmp_path / "faces"):
+        os.utime(folder, (0, 0))  # as after another file was made in it
+    assert key() == before
+    os.utime(next(tmp_path.glob("faces/**/*array_record*")), (0, 0))
+    assert key() != before
 
 
 @pytest.mark.parametrize("entry", ["mae", "init_from", "detector.init", "backbone.weights"])
