@@ -146,5 +146,5 @@ def test_the_notebooks_ran(site):
     assert inside["manipulated"] > inside["real"] > 0
     assert len(list((site / "_images").glob("what_a_residual_is_*.png"))) == 7
     own = text_of(folder / "own_data.html")
-    assert len(re.findall(r"\w+ +AUC +[\d.]+ \([\d.]+ to [\d.]+\)", own)) == 4
+    assert len(re.findall(r"\w+ +AUC +[1-9]\d+\.\d % \([\d.]+ to [\d.]+\)", own)) == 4
     assert len(list((site / "_images").glob("own_data_*.png"))) == 1
