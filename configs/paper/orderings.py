@@ -8,7 +8,7 @@ and on self-blended images, and tested on all four. All rows start from the unit
 alike; a logistic regression stands beside them.
 
 variant   rows                                          units  hours of 2 cores
-64        plain, random blocks, zero, high-pass, RFFR   8      8; five units took one each
+64        plain, random blocks, zero, high-pass, RFFR   8      8; five units took about one each
 112       the same                                      8      42, by arithmetic
 64_more   residual only, ridge, full blocks, UNet       2      2, shares the MAEs of 64
 112_more  the same                                      2      7, by arithmetic; as 64_more
