@@ -3,9 +3,9 @@
     python scripts/input_speed.py --input DIR [--images 600] [--size 224] [--seconds 3]
     python scripts/input_speed.py [--size 224] [--seconds 3]
 
-Without --input faces are drawn by threads and by one and two worker processes: images per second on
-the clock once the processes have started, the seconds that they took to start, and the processor
-time of an image in all processes.
+Without --input faces are drawn one after another on one core, by threads, and by one and two worker
+processes: images per second on the clock once the processes have started, the seconds that they
+took to start, and the processor time of an image in all processes.
 
 The photographs below --input are cut square, resized to --size and written as records of every
 format into a temporary folder. The table has bytes per image (as encoded, and in the shards);
@@ -17,6 +17,7 @@ system's file cache: a slow disk adds to it. Other programs lower only the last 
 
 import argparse
 import contextlib
+import itertools
 import multiprocessing
 import os
 import pathlib
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 from rffr_jax.cluster.command_line import run_program
@@ -33,6 +35,7 @@ from rffr_jax.data.pipeline import train_batches
 from rffr_jax.data.readers.folder import list_images
 from rffr_jax.data.readers.prepared import PreparedDataset
 from rffr_jax.data.readers.records import FaceRecord
+from rffr_jax.data.sampling import BalancedSampler
 from rffr_jax.data.specs import load_dataset
 from rffr_jax.errors import BadImageError, UserError
 from rffr_jax.faces.shards import write_dataset
@@ -57,10 +60,14 @@ def main(argv: list[str] | None = None) -> int:
     if not args.input:
         print(f"drawn faces of {args.size} pixels, {os.cpu_count()} cores, load "
               f"{os.getloadavg()[0]:.1f}")  # fmt: skip
+        alone = draw_one_by_one(args.size, args.seconds)
+        print(f"one after another on one core: {alone:.0f} images/s")
         for workers in DRAWING_WORKERS:
             rate, start, milliseconds = draw(args.size, workers, args.seconds)
-            print(f"{workers} workers: {rate:.0f} images/s, {start:.1f} s to start, "
-                  f"{milliseconds:.1f} ms of processor time an image")  # fmt: skip
+            print(
+                f"{workers} workers: {rate:.0f} images/s, {rate / alone:.2f} times as many, "
+                f"{start:.1f} s to start, {milliseconds:.1f} ms of processor time an image"
+            )
         return 0
     try:
         images = read_images(pathlib.Path(args.input), args.images, args.size)
@@ -79,6 +86,22 @@ def main(argv: list[str] | None = None) -> int:
             numbers = measure(pathlib.Path(folder), images, image_format, args.size, args.seconds)
             print(f"{image_format:8}" + "".join(f"{number:22.0f}" for number in numbers))
     return 0
+
+
+def draw_one_by_one(size: int, seconds: float) -> float:
+    """Images a second in the order of a training, by one thread."""
+    dataset = load_dataset("synthetic:0#train")
+    sampler = BalancedSampler(dataset.examples, BATCH, 0)
+    cv2.setNumThreads(1)
+    order = (sampler.index(*divmod(row, BATCH)) for row in itertools.count())
+    for index in itertools.islice(order, BATCH):
+        dataset.load(index, size)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() < start + seconds:
+        dataset.load(next(order), size)
+        count += 1
+    cv2.setNumThreads(-1)  # OpenCV's own choice again
+    return count / (time.perf_counter() - start)
 
 
 def draw(size: int, workers: int, seconds: float) -> tuple[float, float, float]:
