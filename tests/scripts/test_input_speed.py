@@ -14,7 +14,7 @@ def test_drawn_faces_are_compared_with_one_core(capsys):
     before = cv2.getNumThreads()
     assert input_speed.main(["--size", "32", "--seconds", "0.5"]) == 0
     printed = capsys.readouterr().out
-    alone = int(re.search(r"one after another on one core: (\d+) images/s", printed)[1])
+    [alone] = map(int, re.findall(r"one after another on one core: (\d+) images/s", printed))
     rows = re.findall(r"(\d) workers: (\d+) images/s, ([\d.]+) times as many", printed)
     assert [int(workers) for workers, _, _ in rows] == [0, 1, 2]
     for _, rate, ratio in rows:
