@@ -50,6 +50,7 @@ def get_config() -> Config:
             "vit": row("plain ViT", detector=WHOLE_IMAGES),
             "blocks": row("random-block ViT", detector=BLOCKS_ONLY),
             "zero": row("zero residual", detector={**BOTH, "residual": "zero"}),
+            "high_pass": row("high-pass", detector={**BOTH, "residual": "high_pass"}),
             "weights": row("ViT from the MAE", "mae", detector={**BLOCKS_ONLY, "init": "mae"}),
             "ours": row(OURS, "mae", detector=BOTH),
             "residual": {
@@ -66,6 +67,7 @@ def get_config() -> Config:
                 ("vit", "plain ViT"),
                 ("blocks", "random-block ViT"),
                 ("zero", "zero residual"),
+                ("high_pass", "high-pass"),
                 ("weights", "ViT from the MAE"),
                 ("residual", "mean |residual|"),
             )

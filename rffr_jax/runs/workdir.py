@@ -41,6 +41,8 @@ MAY_CHANGE = (
 )
 """Settings that may change when a run resumes: none of them changes the weights."""
 
+NAMED_AT_MOST = 5  # entries that differ
+
 SHARED_FILE_TIMEOUT = 60.0  # seconds until a shared file system shows a new file
 
 
@@ -98,7 +100,7 @@ def refuse_other_config(
       may_change: entries that may differ.
 
     Raises:
-      UserError: other entries differ; they are named.
+      UserError: other entries differ; the first are named.
     """
     file = workdir / "config.json"
     if not begun or not file.exists():
@@ -117,7 +119,9 @@ def refuse_other_config(
         hint += "; a run's schedule ends with its steps, so more steps are a new run"
         if config.job == "pretrain":
             hint += f", which can start from this one: --config.init_from={workdir}"
-    listed = "; ".join(different.values())
+    listed = "; ".join(list(different.values())[:NAMED_AT_MOST])
+    if len(different) > NAMED_AT_MOST:
+        listed += f"; and {len(different) - NAMED_AT_MOST} more"
     raise UserError(f"{workdir} holds a run with other settings ({listed}); {hint}")
 
 

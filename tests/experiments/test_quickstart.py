@@ -16,7 +16,7 @@ from rffr_jax.experiments.grid import Folders, Plan, make_grid, split_by_seed
 from rffr_jax.experiments.mean_residual import describe_mean_residuals, mean_residuals
 from tests import jobs
 
-CONTROLS = ["plain ViT", "random-block ViT", "zero residual", "ViT from the MAE"]
+CONTROLS = ["plain ViT", "random-block ViT", "zero residual", "high-pass", "ViT from the MAE"]
 NETWORKS = [*CONTROLS, "RFFR"]
 ROWS = [*NETWORKS, "mean |residual|", "logistic regression"]
 
@@ -35,7 +35,7 @@ def test_every_seed_has_data_a_mae_and_detectors_of_its_own(tmp_path):
         names = ["mae", *(name.replace(" ", "_") for name in NETWORKS)]
         trainings = [run.folder for run in runs if run.config.job in ("pretrain", "detect")]
         assert trainings == [tmp_path / f"seed_{seed}" / name for name in names]
-        init = {run.folder.name: run.config.detector.init for run in runs[1:6]}
+        init = {run.folder.name: run.config.detector.init for run in runs[1 : 1 + len(NETWORKS)]}
         assert init.pop("ViT_from_the_MAE") == str(tmp_path / f"seed_{seed}/mae")
         assert {*init.values()} == {""}
 

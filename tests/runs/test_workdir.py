@@ -35,6 +35,9 @@ def test_another_config_is_refused_and_named(tmp_path):
         refuse_other_config(tmp_path, ConfigDict(began | {"detect": {"steps": 5}}), begun=True)
     with pytest.raises(UserError, match=r"\(unknown: nothing there, 1 in this config\)"):
         refuse_other_config(tmp_path, ConfigDict(began | {"unknown": 1}), begun=True)
+    many = {f"entry_{letter}": 1 for letter in "abcdefg"}
+    with pytest.raises(UserError, match=r"entry_e: nothing there, 1 in this config; and 2 more\)"):
+        refuse_other_config(tmp_path, ConfigDict(began | many), begun=True)
 
 
 def test_a_second_run_is_refused_and_a_later_one_is_not(tmp_path):
