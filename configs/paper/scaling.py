@@ -6,9 +6,9 @@ Fig. 1 and Table 3 of the paper, on photographs: four MAEs that saw 1/8 to all o
 images, and four that saw all of them of 687 to 5,290 people of the portraits. RFFR with each is
 trained on one manipulation and tested on four, in the units of configs/paper/orderings.py.
 
-variant   units  hours of 2 cores (arithmetic)
-64        2      3
-112       2      13
+variant   units  hours of 2 cores
+64        2      2; two units took about one each
+112       2      13, by arithmetic
 smoke     2      minutes, on drawn faces; it only shows that it runs
 
 Add --dry-run for the hours that are left, and --config.seeds="(0,1,2,3,4)" for more units.
