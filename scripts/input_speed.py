@@ -92,6 +92,7 @@ def draw_one_by_one(size: int, seconds: float) -> float:
     """Images a second in the order of a training, by one thread."""
     dataset = load_dataset("synthetic:0#train")
     sampler = BalancedSampler(dataset.examples, BATCH, 0)
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     order = (sampler.index(*divmod(row, BATCH)) for row in itertools.count())
     for index in itertools.islice(order, BATCH):
@@ -100,8 +101,9 @@ def draw_one_by_one(size: int, seconds: float) -> float:
     while time.perf_counter() < start + seconds:
         dataset.load(next(order), size)
         count += 1
-    cv2.setNumThreads(-1)  # OpenCV's own choice again
-    return count / (time.perf_counter() - start)
+    rate = count / (time.perf_counter() - start)
+    cv2.setNumThreads(threads)
+    return rate
 
 
 def draw(size: int, workers: int, seconds: float) -> tuple[float, float, float]:
